@@ -1,0 +1,53 @@
+//! Our children: those we started, and those re-parented to us because we are a subreaper.
+
+use std::io;
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+
+use rustix::process::{Pid, WaitIdOptions, WaitOptions};
+
+/// From now on a descendant whose parents are dead becomes our child (prctl(2),
+/// `PR_SET_CHILD_SUBREAPER`). Not inherited; ends with this process.
+pub fn become_subreaper() -> io::Result<()> {
+    Ok(nix::sys::prctl::set_child_subreaper(true)?)
+}
+
+/// Reaps one ended child, without waiting.
+pub fn reap() -> io::Result<Option<(Pid, ExitStatus)>> {
+    match rustix::process::wait(WaitOptions::NOHANG) {
+        Ok(Some((pid, status))) => Ok(Some((pid, ExitStatus::from_raw(status.as_raw())))),
+        Ok(None) | Err(rustix::io::Errno::CHILD) => Ok(None),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+/// Whether any child is left, living or dead. `false` is the kernel's own word (ECHILD).
+pub fn any_left() -> io::Result<bool> {
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    match rustix::process::waitid(rustix::process::WaitId::All, options) {
+        Ok(_) => Ok(true),
+        Err(rustix::io::Errno::CHILD) => Ok(false),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+/// The pids of our children. They cannot be used again before we reap them.
+pub fn list() -> io::Result<Vec<Pid>> {
+    let tid = rustix::thread::gettid();
+    match std::fs::read_to_string(format!("/proc/self/task/{tid}/children")) {
+        Ok(text) => {
+            Ok(text.split_whitespace().filter_map(|word| Pid::from_raw(word.parse().ok()?)).collect())
+        }
+        // CONFIG_PROC_CHILDREN is off: ask every process for its parent.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let us = rustix::process::getpid().as_raw_nonzero().get();
+            Ok(procfs::process::all_processes()
+                .map_err(io::Error::other)?
+                .filter_map(|process| process.ok()?.stat().ok())
+                .filter(|stat| stat.ppid == us)
+                .filter_map(|stat| Pid::from_raw(stat.pid))
+                .collect())
+        }
+        Err(error) => Err(error),
+    }
+}

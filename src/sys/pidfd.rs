@@ -1,0 +1,67 @@
+//! A process held by its pidfd, so that a signal can never reach a stranger who got its number.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags};
+
+/// A handle on one process; it stays that process's even when the number is used again.
+#[derive(Debug)]
+pub struct Process {
+    pub pid: Pid,
+    fd: OwnedFd,
+}
+
+impl Process {
+    /// Takes over the descriptor that `clone3(CLONE_PIDFD)` returned.
+    pub fn from_parts(pid: Pid, fd: OwnedFd) -> Self {
+        Self { pid, fd }
+    }
+
+    /// Opens `pid`; `None` when there is no such process (any more).
+    ///
+    /// Whoever calls this for a process that is not its own unreaped child must check *afterwards*
+    /// that it is the one meant: the number may have changed hands before the call (pidfd_open(2)).
+    pub fn open(pid: Pid) -> io::Result<Option<Self>> {
+        match rustix::process::pidfd_open(pid, PidfdFlags::empty()) {
+            Ok(fd) => Ok(Some(Self { pid, fd })),
+            Err(rustix::io::Errno::SRCH) => Ok(None),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    /// Sends `signal`; `false` when the process has ended already.
+    pub fn signal(&self, signal: Signal) -> io::Result<bool> {
+        let signal = rustix::process::Signal::from_named_raw(signal as i32)
+            .ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
+        match rustix::process::pidfd_send_signal(&self.fd, signal) {
+            Ok(()) => Ok(true),
+            Err(rustix::io::Errno::SRCH) => Ok(false),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    /// Waits until the process has ended, `limit` at most; whether it has.
+    pub fn wait(&self, limit: Duration) -> io::Result<bool> {
+        let deadline = Instant::now() + limit;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let timeout = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() };
+            match poll(&mut [PollFd::new(&self.fd, PollFlags::IN)], Some(&timeout)) {
+                Ok(ready) => return Ok(ready > 0),
+                Err(rustix::io::Errno::INTR) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+    }
+}
+
+impl AsFd for Process {
+    /// Readable once the process has ended.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}

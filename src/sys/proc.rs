@@ -1,0 +1,202 @@
+//! Who a process is, read from procfs (proc(5)). Nothing here signals anybody.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::ffi::OsStringExt;
+use std::time::Duration;
+
+use procfs::process::FDTarget;
+use rustix::process::Pid;
+
+/// More of a command line than this says nothing more to a person.
+const COMMAND_LINE_SHOWN: usize = 4096;
+/// An environment is read up to here (the kernel's own bound for one argument list is larger).
+const ENVIRON_READ: u64 = 1 << 20;
+
+/// One process at one moment.
+#[derive(Clone, Debug)]
+pub struct ProcessInfo {
+    pub pid: Pid,
+    pub uid: Option<u32>,
+    pub age: Duration,
+    /// Empty arguments are kept; a process without a command line shows its `[name]`.
+    pub command: Vec<OsString>,
+    pub is_zombie: bool,
+}
+
+impl ProcessInfo {
+    /// `None` when there is no such process (any more) or its stat cannot be read.
+    pub fn read(pid: Pid) -> Option<Self> {
+        let process = procfs::process::Process::new(pid.as_raw_nonzero().get()).ok()?;
+        let stat = process.stat().ok()?;
+        let mut command = command_line(pid).unwrap_or_default();
+        if command.is_empty() {
+            command = vec![format!("[{}]", stat.comm).into()];
+        }
+        let ticks = procfs::ticks_per_second();
+        let uptime = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+        let started = Duration::from_millis(stat.starttime * 1000 / ticks);
+        Some(Self {
+            pid,
+            uid: process.uid().ok(),
+            age: Duration::new(uptime.tv_sec as u64, uptime.tv_nsec as u32).saturating_sub(started),
+            command,
+            is_zombie: stat.state == 'Z',
+        })
+    }
+
+    /// The user's name, or number where it has none.
+    pub fn user(&self) -> String {
+        let Some(uid) = self.uid else { return "unknown user".into() };
+        match nix::unistd::User::from_uid(uid.into()) {
+            Ok(Some(user)) => user.name,
+            _ => format!("uid {uid}"),
+        }
+    }
+
+    /// The command line as a person would type it, control characters escaped, at most `width` wide.
+    pub fn command_for_people(&self, width: usize) -> String {
+        let words: Vec<_> = self.command.iter().map(|word| readable(&word.to_string_lossy())).collect();
+        let line = words.join(" ");
+        match line.char_indices().nth(width) {
+            Some((cut, _)) => format!("{}…", &line[..cut]),
+            None => line,
+        }
+    }
+}
+
+/// `pid 4711 (uvicorn app:app, started 3 h ago by ci)`
+impl fmt::Display for ProcessInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (pid, command) = (self.pid, self.command_for_people(80));
+        write!(f, "pid {pid} ({command}, started {} ago by {})", age(self.age), self.user())
+    }
+}
+
+/// A duration as people say it: `240 ms`, `12 s`, `5 min`, `3 h`, `2 days`.
+pub fn age(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    match seconds {
+        0 => format!("{} ms", duration.as_millis()),
+        1..120 => format!("{seconds} s"),
+        120..7200 => format!("{} min", seconds / 60),
+        7200..172_800 => format!("{} h", seconds / 3600),
+        _ => format!("{} days", seconds / 86_400),
+    }
+}
+
+/// `text` with control characters escaped, so that no process can draw on the reader's terminal.
+pub fn readable(text: &str) -> String {
+    text.chars()
+        .flat_map(|c| {
+            let escaped = if c.is_control() { Some(c.escape_default()) } else { None };
+            let plain = if c.is_control() { None } else { Some(c) };
+            escaped.into_iter().flatten().chain(plain)
+        })
+        .collect()
+}
+
+fn command_line(pid: Pid) -> io::Result<Vec<OsString>> {
+    let mut bytes = Vec::new();
+    File::open(format!("/proc/{pid}/cmdline"))?.take(COMMAND_LINE_SHOWN as u64).read_to_end(&mut bytes)?;
+    Ok(split_nul(&bytes))
+}
+
+/// One variable of the environment that `pid` was executed with. `None` also when it is not ours to
+/// read, or the process cleared it.
+pub fn variable(pid: Pid, name: &str) -> Option<OsString> {
+    let mut bytes = Vec::new();
+    File::open(format!("/proc/{pid}/environ")).ok()?.take(ENVIRON_READ).read_to_end(&mut bytes).ok()?;
+    bytes.split(|&byte| byte == 0).find_map(|entry| {
+        let value = entry.strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
+        Some(OsString::from_vec(value.to_vec()))
+    })
+}
+
+/// The path of the process's cgroup in the cgroup2 hierarchy, as seen from our cgroup namespace.
+/// `None` when the process has ended.
+pub fn cgroup_of(pid: Pid) -> io::Result<Option<String>> {
+    match std::fs::read(format!("/proc/{pid}/cgroup")) {
+        Ok(bytes) => Ok(unified_path(&String::from_utf8_lossy(&bytes))),
+        Err(error) if is_gone(&error) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The `0::` line of a `/proc/PID/cgroup` (cgroups(7)).
+pub fn unified_path(text: &str) -> Option<String> {
+    text.lines().find_map(|line| line.strip_prefix("0::")).map(str::to_string)
+}
+
+/// Start time of `pid` in clock ticks after boot; `None` when there is no such process.
+pub fn start_time(pid: Pid) -> Option<u64> {
+    procfs::process::Process::new(pid.as_raw_nonzero().get()).ok()?.stat().ok().map(|stat| stat.starttime)
+}
+
+/// The parent of `pid`; `None` when there is no such process, or the parent is out of sight.
+pub fn parent(pid: Pid) -> Option<Pid> {
+    let stat = procfs::process::Process::new(pid.as_raw_nonzero().get()).ok()?.stat().ok()?;
+    Pid::from_raw(stat.ppid)
+}
+
+/// Every process that has one of these sockets open, by a walk over all descriptors of the host:
+/// for use only once something is wrong. Processes that we may not look into are left out.
+pub fn holders(inodes: &[u32]) -> Vec<Pid> {
+    let Ok(processes) = procfs::process::all_processes() else { return Vec::new() };
+    processes
+        .filter_map(|process| Pid::from_raw(process.ok()?.pid))
+        .filter(|&pid| holds(pid, inodes))
+        .collect()
+}
+
+/// Whether `pid` has one of these sockets open, as far as we may see.
+pub fn holds(pid: Pid, inodes: &[u32]) -> bool {
+    let is_one = |target| matches!(target, FDTarget::Socket(inode) if inodes.contains(&(inode as u32)));
+    let process = procfs::process::Process::new(pid.as_raw_nonzero().get());
+    process.and_then(|process| process.fd()).is_ok_and(|mut descriptors| {
+        descriptors.any(|descriptor| descriptor.is_ok_and(|descriptor| is_one(descriptor.target)))
+    })
+}
+
+/// Reading a process that ends meanwhile answers ENOENT or ESRCH.
+pub fn is_gone(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESRCH))
+}
+
+fn split_nul(bytes: &[u8]) -> Vec<OsString> {
+    let bytes = bytes.strip_suffix(b"\0").unwrap_or(bytes);
+    if bytes.is_empty() {
+        return Vec::new();
+    }
+    bytes.split(|&byte| byte == 0).map(|word| OsString::from_vec(word.to_vec())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ages_read_as_people_say_them() {
+        let said = [(0, "0 ms"), (59, "59 s"), (600, "10 min"), (3 * 3600, "3 h"), (3 * 86_400, "3 days")];
+        for (seconds, text) in said {
+            assert_eq!(age(Duration::from_secs(seconds)), text);
+        }
+    }
+
+    #[test]
+    fn control_characters_do_not_reach_a_terminal() {
+        assert_eq!(readable("a\x1b[2Jb\n\u{9b}c é"), "a\\u{1b}[2Jb\\n\\u{9b}c é");
+    }
+
+    #[test]
+    fn reads_this_very_process() {
+        let us = rustix::process::getpid();
+        let info = ProcessInfo::read(us).unwrap();
+        assert_eq!(parent(us), rustix::process::getppid());
+        assert!(info.age < Duration::from_secs(3600), "{info}");
+        assert!(!info.command.is_empty());
+        assert!(cgroup_of(us).unwrap().is_some());
+    }
+}

@@ -1,0 +1,95 @@
+//! The supervisor's signals, read from a signalfd, and the last one it may die of.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+
+/// What the supervisor acts on. SIGTTOU is blocked besides, so that a report written from the
+/// background is not stopped by the terminal (termios(3), `TOSTOP`).
+const HANDLED: [Signal; 7] = [
+    Signal::SIGINT,
+    Signal::SIGTERM,
+    Signal::SIGHUP,
+    Signal::SIGQUIT,
+    Signal::SIGUSR1,
+    Signal::SIGUSR2,
+    Signal::SIGCHLD,
+];
+
+/// One signal that came to us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Caught {
+    pub signal: Signal,
+    /// The kernel sent it for the terminal, so that the whole foreground group has it already.
+    pub from_terminal: bool,
+}
+
+impl Caught {
+    /// Whether it asks us to end, as all do but SIGUSR1 and SIGUSR2.
+    pub fn is_about_ending(self) -> bool {
+        !matches!(self.signal, Signal::SIGUSR1 | Signal::SIGUSR2 | Signal::SIGCHLD)
+    }
+}
+
+/// All handled signals, blocked and turned into reads.
+#[derive(Debug)]
+pub struct Signals(SignalFd);
+
+impl Signals {
+    /// Blocks the handled signals in this (the only) thread. A SIGHUP that was ignored when we
+    /// started (`nohup`) stays ignored.
+    pub fn block() -> io::Result<Self> {
+        let mut caught = SigSet::empty();
+        for signal in HANDLED {
+            if signal != Signal::SIGHUP || !is_ignored(signal as i32) {
+                caught.add(signal);
+            }
+        }
+        let mut blocked = caught;
+        blocked.add(Signal::SIGTTOU);
+        blocked.thread_block()?;
+        Ok(Self(SignalFd::with_flags(&caught, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?))
+    }
+
+    /// The next pending signal, without waiting.
+    pub fn next(&self) -> io::Result<Option<Caught>> {
+        while let Some(info) = self.0.read_signal()? {
+            if let Ok(signal) = Signal::try_from(info.ssi_signo as i32) {
+                let from_terminal = info.ssi_code == libc::SI_KERNEL;
+                return Ok(Some(Caught { signal, from_terminal }));
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl AsFd for Signals {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// Whether this process ignores `signal`, as inherited from whoever started it.
+pub fn is_ignored(signal: i32) -> bool {
+    let mut current = std::mem::MaybeUninit::<libc::sigaction>::uninit();
+    // SAFETY: a null `act` only reads the present disposition into `current` (sigaction(2)).
+    let rc = unsafe { libc::sigaction(signal, std::ptr::null(), current.as_mut_ptr()) };
+    // SAFETY: on success the kernel has filled `current`.
+    rc == 0 && unsafe { current.assume_init() }.sa_sigaction == libc::SIG_IGN
+}
+
+/// Ends this process by `signal`, so that whoever waits for us sees that signal; without a core.
+pub fn die_of(signal: Signal) -> ! {
+    let _ = setrlimit(Resource::RLIMIT_CORE, 0, 0);
+    let mut set = SigSet::empty();
+    set.add(signal);
+    // SAFETY: SIG_DFL is no handler of ours, so nothing of ours runs in signal context.
+    let _ = unsafe { nix::sys::signal::signal(signal, nix::sys::signal::SigHandler::SigDfl) };
+    let _ = nix::sys::signal::raise(signal);
+    let _ = set.thread_unblock();
+    // Only a signal whose default action is not to end the process comes this far.
+    std::process::exit(128 + signal as i32)
+}

@@ -1,0 +1,181 @@
+//! Who listens on which TCP port, and from which cgroup: sock_diag(7).
+//!
+//! The kernel walks its listening sockets only, so the cost does not grow with the connections,
+//! processes or descriptors of the host, and it names the cgroup that made each socket.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, send, socket};
+
+const SOCK_DIAG_BY_FAMILY: u16 = 20;
+const NLM_F_REQUEST: u16 = 0x1;
+const NLM_F_DUMP: u16 = 0x300;
+const NLM_F_DUMP_INTR: u16 = 0x10;
+const NLMSG_ERROR: u16 = 2;
+const NLMSG_DONE: u16 = 3;
+const TCP_LISTEN: u32 = 10;
+/// `linux/inet_diag.h`; since Linux 5.9 (commit 6e3a401fc8af).
+const INET_DIAG_CGROUP_ID: u16 = 21;
+
+const HEADER: usize = 16;
+const REQUEST: usize = HEADER + 56;
+/// `struct inet_diag_msg`, before its attributes.
+const REPLY: usize = 72;
+/// A dump that changed under the reader is asked for again, this often at most.
+const ATTEMPTS: usize = 5;
+
+/// One listening TCP socket of this network namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listener {
+    pub address: IpAddr,
+    pub port: u16,
+    /// As in `/proc/PID/fd/N -> socket:[inode]`.
+    pub inode: u32,
+    pub uid: u32,
+    /// Inode of the directory of the cgroup that created the socket. It keeps it for life.
+    pub cgroup: Option<u64>,
+}
+
+/// All listening TCP sockets, IPv4 and IPv6, of this network namespace.
+///
+/// An error means that it is unknown who listens, never that nobody does.
+pub fn listeners() -> io::Result<Vec<Listener>> {
+    let netlink = socket(
+        AddressFamily::Netlink,
+        SockType::Datagram,
+        SockFlag::SOCK_CLOEXEC,
+        SockProtocol::NetlinkSockDiag,
+    )?;
+    let mut found = Vec::new();
+    for family in [libc::AF_INET as u8, libc::AF_INET6 as u8] {
+        let mut attempts = 0;
+        loop {
+            let mut dump = Vec::new();
+            if read_dump(&netlink, family, &mut dump)? {
+                found.append(&mut dump);
+                break;
+            }
+            attempts += 1;
+            if attempts == ATTEMPTS {
+                return Err(io::Error::other("the kernel's socket list kept changing while it was read"));
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Reads one family; `false` when the list changed meanwhile and must be read again.
+fn read_dump(netlink: &OwnedFd, family: u8, found: &mut Vec<Listener>) -> io::Result<bool> {
+    send(netlink.as_raw_fd(), &request(family), MsgFlags::empty())?;
+    let mut buffer = vec![0u8; 32 * 1024];
+    let mut consistent = true;
+    loop {
+        let length = recv(netlink.as_raw_fd(), &mut buffer, MsgFlags::empty())?;
+        let mut rest = &buffer[..length];
+        while rest.len() >= HEADER {
+            let size = u32_at(rest, 0) as usize;
+            if size < HEADER || size > rest.len() {
+                return Err(io::Error::other("truncated sock_diag message"));
+            }
+            let (message, kind, flags) = (&rest[..size], u16_at(rest, 4), u16_at(rest, 6));
+            consistent &= flags & NLM_F_DUMP_INTR == 0;
+            match kind {
+                NLMSG_DONE | NLMSG_ERROR => {
+                    // Both carry a negative errno; DONE's is 0 after a complete dump.
+                    let code = if size >= HEADER + 4 { u32_at(message, HEADER) as i32 } else { 0 };
+                    return if code == 0 { Ok(consistent) } else { Err(io::Error::from_raw_os_error(-code)) };
+                }
+                SOCK_DIAG_BY_FAMILY => found.extend(listener(&message[HEADER..])),
+                _ => {}
+            }
+            rest = &rest[size.next_multiple_of(4).min(rest.len())..];
+        }
+    }
+}
+
+/// `struct inet_diag_req_v2`: TCP, listening, any port.
+fn request(family: u8) -> [u8; REQUEST] {
+    let mut request = [0u8; REQUEST];
+    request[0..4].copy_from_slice(&(REQUEST as u32).to_ne_bytes());
+    request[4..6].copy_from_slice(&SOCK_DIAG_BY_FAMILY.to_ne_bytes());
+    request[6..8].copy_from_slice(&(NLM_F_REQUEST | NLM_F_DUMP).to_ne_bytes());
+    request[HEADER] = family;
+    request[HEADER + 1] = libc::IPPROTO_TCP as u8;
+    request[HEADER + 4..HEADER + 8].copy_from_slice(&(1u32 << TCP_LISTEN).to_ne_bytes());
+    request
+}
+
+fn listener(message: &[u8]) -> Option<Listener> {
+    if message.len() < REPLY {
+        return None;
+    }
+    let source = &message[8..24];
+    let address = if i32::from(message[0]) == libc::AF_INET {
+        IpAddr::V4(Ipv4Addr::from(<[u8; 4]>::try_from(&source[..4]).ok()?))
+    } else {
+        IpAddr::V6(Ipv6Addr::from(<[u8; 16]>::try_from(source).ok()?))
+    };
+    Some(Listener {
+        address,
+        port: u16::from_be_bytes([message[4], message[5]]),
+        inode: u32_at(message, 68),
+        uid: u32_at(message, 64),
+        cgroup: attribute(&message[REPLY..], INET_DIAG_CGROUP_ID)
+            .and_then(|value| Some(u64::from_ne_bytes(value.get(..8)?.try_into().ok()?))),
+    })
+}
+
+fn attribute(mut rest: &[u8], wanted: u16) -> Option<&[u8]> {
+    while rest.len() >= 4 {
+        let (size, kind) = (usize::from(u16_at(rest, 0)), u16_at(rest, 2));
+        if size < 4 || size > rest.len() {
+            return None;
+        }
+        if kind == wanted {
+            return Some(&rest[4..size]);
+        }
+        rest = &rest[size.next_multiple_of(4).min(rest.len())..];
+    }
+    None
+}
+
+fn u16_at(bytes: &[u8], at: usize) -> u16 {
+    u16::from_ne_bytes([bytes[at], bytes[at + 1]])
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    u32::from_ne_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    #[test]
+    fn names_the_listener_and_its_cgroup() {
+        for bound in ["127.0.0.1:0", "[::1]:0"] {
+            let Ok(socket) = TcpListener::bind(bound) else {
+                assert!(bound.starts_with('['), "IPv4 loopback must be there");
+                eprintln!("this host has no IPv6 loopback: {bound} not checked");
+                continue;
+            };
+            let address = socket.local_addr().unwrap();
+            let found = listeners().unwrap();
+            let ours = found.iter().find(|it| it.port == address.port() && it.address == address.ip());
+            let ours = ours.unwrap_or_else(|| panic!("{address} is not among {found:?}"));
+            assert!(ours.cgroup.is_some(), "the kernel names no cgroup: {ours:?}");
+            drop(socket);
+            assert!(listeners().unwrap().iter().all(|it| it.inode != ours.inode));
+        }
+    }
+
+    #[test]
+    fn a_malformed_reply_is_no_listener_and_no_panic() {
+        assert_eq!(listener(&[0; 71]), None);
+        assert_eq!(attribute(&[0, 0, 21, 0], INET_DIAG_CGROUP_ID), None);
+        assert_eq!(attribute(&[255, 0, 21, 0, 1], INET_DIAG_CGROUP_ID), None);
+    }
+}

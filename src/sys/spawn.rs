@@ -1,0 +1,284 @@
+//! Starting a program straight inside a cgroup.
+//!
+//! `clone3(CLONE_INTO_CGROUP)` puts the child into its cgroup before it runs a single instruction.
+//! Two things can go wrong with it, and both lead to the older way (fork, then the child writes
+//! itself into `cgroup.procs`): the call is refused (seccomp profiles answer ENOSYS or EPERM), or
+//! the kernel kills the child at birth because its old and new cgroup differ in how often they were
+//! killed (before Linux commit 8e359920). A close-on-exec pipe cannot tell that death from a good
+//! exec, so the child sends one byte when it is about to execute.
+
+use std::ffi::{CString, c_char, c_int};
+use std::io::{self, Read};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+use nix::errno::Errno;
+use rustix::pipe::PipeFlags;
+use rustix::process::Pid;
+
+use super::pidfd::Process;
+use super::signals::is_ignored;
+
+/// clone3(2). Some versions of libc declare it too narrow, so that it overflows to 0.
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+const ABOUT_TO_EXEC: u8 = b'x';
+const LAST_SIGNAL: c_int = 64;
+
+/// Everything `execve` needs, laid out before the fork, since the child must not allocate.
+pub struct Program {
+    path: CString,
+    argv: Vec<CString>,
+    env: Vec<CString>,
+    cwd: Option<CString>,
+}
+
+impl Program {
+    /// `path` is executed as it is; `argv` includes the program's own name.
+    pub fn new(path: CString, argv: Vec<CString>, env: Vec<CString>, cwd: Option<CString>) -> Self {
+        Self { path, argv, env, cwd }
+    }
+}
+
+/// Which process group the program gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Group {
+    /// Ours: one job for the terminal and the shell.
+    Shared,
+    /// One of its own.
+    Own,
+    /// A session of its own (setsid(2)), out of reach of any terminal.
+    Session,
+}
+
+/// Where the program's standard streams lead; `None` is ours.
+#[derive(Clone, Copy, Default)]
+pub struct Streams<'a> {
+    pub input: Option<BorrowedFd<'a>>,
+    /// Standard output and error.
+    pub output: Option<BorrowedFd<'a>>,
+}
+
+/// A cgroup to start in.
+pub struct Into<'a> {
+    /// The cgroup's directory.
+    pub directory: BorrowedFd<'a>,
+    /// Opens its `cgroup.procs` for writing, for the older way.
+    pub procs: &'a dyn Fn() -> io::Result<OwnedFd>,
+}
+
+/// What the child was doing when it failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Creating the process.
+    Fork,
+    /// Joining the cgroup.
+    Join,
+    /// Its process group or standard streams.
+    Prepare,
+    /// Entering the working directory.
+    Chdir,
+    /// Executing the program.
+    Exec,
+    /// It was killed before it could execute anything.
+    Birth,
+}
+
+impl Step {
+    const ALL: [Self; 6] = [Self::Fork, Self::Join, Self::Prepare, Self::Chdir, Self::Exec, Self::Birth];
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("{step:?}: {source}")]
+pub struct SpawnError {
+    pub step: Step,
+    pub source: io::Error,
+}
+
+/// Starts `program` in the cgroup. Signals that our own starter left ignored are reset, but for
+/// SIGHUP where `keep_nohup` says so; the signal mask is emptied.
+///
+/// Must be called while this process has a single thread.
+pub fn spawn(
+    program: &Program,
+    group: Group,
+    streams: Streams<'_>,
+    keep_nohup: bool,
+    into: &Into<'_>,
+) -> Result<Process, SpawnError> {
+    let child = Child::new(program, group, streams, keep_nohup);
+    match child.start(Some(into.directory), None) {
+        Ok(process) => Ok(process),
+        Err(error) if matches!(error.step, Step::Fork | Step::Birth) => {
+            let procs = (into.procs)().map_err(|source| SpawnError { step: Step::Join, source })?;
+            child.start(None, Some(procs.as_raw_fd()))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// The child's work as plain numbers and pointers.
+struct Child<'a> {
+    program: &'a Program,
+    argv: Vec<*const c_char>,
+    /// The same through a shell, for a script without a `#!` line (as execvp(3) does).
+    shell_argv: Vec<*const c_char>,
+    env: Vec<*const c_char>,
+    group: Group,
+    input: RawFd,
+    output: RawFd,
+    reset: Vec<c_int>,
+}
+
+impl<'a> Child<'a> {
+    fn new(program: &'a Program, group: Group, streams: Streams<'_>, keep_nohup: bool) -> Self {
+        let pointers = |strings: &[CString]| -> Vec<*const c_char> {
+            strings.iter().map(|it| it.as_ptr()).chain([std::ptr::null()]).collect()
+        };
+        let argv = pointers(&program.argv);
+        let shell_argv = [c"/bin/sh".as_ptr(), program.path.as_ptr()]
+            .into_iter()
+            .chain(argv.iter().skip(1).copied())
+            .collect();
+        let reset = (1..=LAST_SIGNAL)
+            .filter(|&signal| !(keep_nohup && signal == libc::SIGHUP) && is_ignored(signal))
+            .collect();
+        Self {
+            program,
+            argv,
+            shell_argv,
+            env: pointers(&program.env),
+            group,
+            input: streams.input.map_or(-1, |fd| fd.as_raw_fd()),
+            output: streams.output.map_or(-1, |fd| fd.as_raw_fd()),
+            reset,
+        }
+    }
+
+    fn start(&self, directory: Option<BorrowedFd<'_>>, procs: Option<RawFd>) -> Result<Process, SpawnError> {
+        let fork_failed = |source: io::Error| SpawnError { step: Step::Fork, source };
+        let (reader, writer) =
+            rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(|e| fork_failed(e.into()))?;
+        // SAFETY: this process has one thread, so the child finds no lock held; it only makes
+        // async-signal-safe calls on memory laid out above, then executes or exits.
+        let process = match unsafe { fork(directory) }.map_err(fork_failed)? {
+            // SAFETY: we are that child.
+            None => unsafe { self.run(writer.as_raw_fd(), procs) },
+            Some(process) => process,
+        };
+        drop(writer);
+        let mut said = Vec::new();
+        std::fs::File::from(reader).read_to_end(&mut said).map_err(fork_failed)?;
+        match outcome(&said) {
+            Ok(()) => Ok(process),
+            Err(error) => {
+                let _ = rustix::process::waitpid(Some(process.pid), rustix::process::WaitOptions::empty());
+                Err(error)
+            }
+        }
+    }
+
+    /// # Safety
+    /// Only in a freshly forked child. Async-signal-safe calls only (signal-safety(7)).
+    unsafe fn run(&self, report: RawFd, procs: Option<RawFd>) -> ! {
+        let fail = |step: Step| -> ! {
+            let errno = Errno::last_raw().to_ne_bytes();
+            let message = [step as u8, errno[0], errno[1], errno[2], errno[3]];
+            // SAFETY: writes five bytes from the stack, then leaves without unwinding.
+            unsafe {
+                libc::write(report, message.as_ptr().cast(), message.len());
+                libc::_exit(127)
+            }
+        };
+        // SAFETY: all pointers lead into `self`, which the parent built and the fork copied.
+        unsafe {
+            if let Some(procs) = procs
+                && libc::write(procs, c"0".as_ptr().cast(), 1) != 1
+            {
+                fail(Step::Join);
+            }
+            let grouped = match self.group {
+                Group::Shared => 0,
+                Group::Own => libc::setpgid(0, 0),
+                Group::Session => libc::setsid(),
+            };
+            if grouped == -1
+                || (self.input >= 0 && libc::dup2(self.input, 0) == -1)
+                || (self.output >= 0
+                    && (libc::dup2(self.output, 1) == -1 || libc::dup2(self.output, 2) == -1))
+            {
+                fail(Step::Prepare);
+            }
+            if let Some(cwd) = &self.program.cwd
+                && libc::chdir(cwd.as_ptr()) == -1
+            {
+                fail(Step::Chdir);
+            }
+            for &signal in &self.reset {
+                libc::signal(signal, libc::SIG_DFL);
+            }
+            let mut none = std::mem::zeroed::<libc::sigset_t>();
+            libc::sigemptyset(&mut none);
+            libc::sigprocmask(libc::SIG_SETMASK, &none, std::ptr::null_mut());
+            libc::write(report, [ABOUT_TO_EXEC].as_ptr().cast(), 1);
+            libc::execve(self.program.path.as_ptr(), self.argv.as_ptr(), self.env.as_ptr());
+            if Errno::last_raw() == libc::ENOEXEC {
+                libc::execve(c"/bin/sh".as_ptr(), self.shell_argv.as_ptr(), self.env.as_ptr());
+            }
+        }
+        fail(Step::Exec)
+    }
+}
+
+/// What the child said before its end of the pipe closed.
+fn outcome(said: &[u8]) -> Result<(), SpawnError> {
+    let report = said.strip_prefix(&[ABOUT_TO_EXEC]);
+    match report.unwrap_or(said) {
+        [] if report.is_some() => Ok(()),
+        [step, errno @ ..] if errno.len() == 4 => Err(SpawnError {
+            step: Step::ALL.into_iter().find(|it| *it as u8 == *step).unwrap_or(Step::Prepare),
+            source: io::Error::from_raw_os_error(i32::from_ne_bytes([
+                errno[0], errno[1], errno[2], errno[3],
+            ])),
+        }),
+        _ => Err(SpawnError {
+            step: Step::Birth,
+            source: io::Error::other("the process was killed before it could execute anything"),
+        }),
+    }
+}
+
+/// Forks: into `directory` by clone3, or in place. `None` in the child.
+///
+/// # Safety
+/// As fork(2): with other threads alive the child may only call async-signal-safe functions.
+unsafe fn fork(directory: Option<BorrowedFd<'_>>) -> io::Result<Option<Process>> {
+    let Some(directory) = directory else {
+        // SAFETY: the caller's.
+        let pid = unsafe { libc::fork() };
+        return match Errno::result(pid)? {
+            0 => Ok(None),
+            // Our own unreaped child: the number cannot have changed hands.
+            pid => match Pid::from_raw(pid).map(Process::open).transpose()?.flatten() {
+                Some(process) => Ok(Some(process)),
+                None => Err(io::Error::other("the kernel denies a child it has just made")),
+            },
+        };
+    };
+    let mut pidfd: c_int = -1;
+    // SAFETY: clone_args is plain numbers, for which zero means "not used".
+    let mut args = unsafe { std::mem::zeroed::<libc::clone_args>() };
+    args.flags = libc::CLONE_PIDFD as u64 | CLONE_INTO_CGROUP;
+    args.pidfd = &raw mut pidfd as u64;
+    args.exit_signal = libc::SIGCHLD as u64;
+    args.cgroup = directory.as_raw_fd() as u64;
+    // SAFETY: no CLONE_VM, so the child has its own copy of the memory and of the stack;
+    // `args` and `pidfd` outlive the call (clone3(2)).
+    let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<libc::clone_args>()) };
+    match (Errno::result(pid)?, Pid::from_raw(pid as i32)) {
+        (_, Some(pid)) => {
+            // SAFETY: the kernel has just put a new descriptor there, which nobody else owns.
+            let fd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+            Ok(Some(Process::from_parts(pid, fd)))
+        }
+        (_, None) => Ok(None),
+    }
+}
