@@ -1,0 +1,89 @@
+//! The command line, as clap sees it.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, Parser, Subcommand};
+
+use crate::config::{OnLeak, Port, Time};
+
+/// Run a test session in one transient cgroup: what it starts, ends with it.
+///
+/// Everything from COMMAND on belongs to COMMAND. `cgrun -- check` runs a program called check.
+#[derive(Debug, Parser)]
+#[command(version, args_conflicts_with_subcommands = true, subcommand_precedence_over_arg = false)]
+#[command(override_usage = "cgrun [OPTIONS] COMMAND [ARG]...\n       cgrun check|init")]
+pub struct Cli {
+    #[command(subcommand)]
+    pub action: Option<Action>,
+    #[command(flatten)]
+    pub run: Run,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Action {
+    /// Run COMMAND in a session (the long form of `cgrun COMMAND`)
+    Run(Run),
+    /// Post-run check: watched ports free, no stale session; exit 0 or 1
+    Check(Check),
+    /// Write a commented cgrun.toml into the working directory
+    Init,
+}
+
+#[derive(Debug, Args)]
+pub struct Run {
+    #[command(flatten)]
+    pub options: RunOptions,
+    /// The test command and its arguments, passed on byte for byte
+    #[arg(value_name = "COMMAND", trailing_var_arg = true, allow_hyphen_values = true)]
+    pub command: Vec<OsString>,
+}
+
+#[derive(Debug, Default, Args)]
+pub struct RunOptions {
+    #[command(flatten)]
+    pub config: ConfigOptions,
+    /// How long a process may take to end after it was asked to [default: 5s]
+    #[arg(long, value_name = "DUR")]
+    pub grace: Option<Time>,
+    /// How long the kernel may take to end a killed process [default: 2s]
+    #[arg(long, value_name = "DUR")]
+    pub kill_wait: Option<Time>,
+    /// How long what the command leaves behind may take to end by itself [default: 100ms]
+    #[arg(long, value_name = "DUR")]
+    pub settle: Option<Time>,
+    /// End the session after this time, with exit code 124
+    #[arg(long, value_name = "DUR")]
+    pub timeout: Option<Time>,
+    /// Exit 121 where the command passed and something leaked, or only say it [default: report]
+    #[arg(long, value_name = "WHAT")]
+    pub on_leak: Option<OnLeak>,
+    /// End whoever holds a service's port instead of refusing to start
+    #[arg(long)]
+    pub reclaim_ports: bool,
+    /// Where the services' logs go
+    #[arg(long, value_name = "DIR")]
+    pub logs: Option<PathBuf>,
+    /// Say nothing but errors and leaks
+    #[arg(short, long, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Say what is done
+    #[arg(short, long)]
+    pub verbose: bool,
+}
+
+#[derive(Debug, Default, Args)]
+pub struct ConfigOptions {
+    /// Read this config instead of looking for one from the working directory upwards
+    #[arg(short, long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// A port to watch; may be given more than once [default: 3000 and 8000]
+    #[arg(short, long = "port", value_name = "N", action = ArgAction::Append)]
+    pub ports: Vec<Port>,
+}
+
+#[derive(Debug, Args)]
+pub struct Check {
+    #[command(flatten)]
+    pub config: ConfigOptions,
+}

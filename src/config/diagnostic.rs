@@ -1,0 +1,65 @@
+//! Config errors, shown with the line and a caret below the fault.
+
+use std::io;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use crate::sys::tty::plain;
+
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("cannot read the config {}: {}", path.display(), plain(source))]
+    Unreadable { path: PathBuf, source: io::Error },
+    #[error("the config {} is not UTF-8 text (byte {at}); save it as UTF-8", path.display())]
+    NotText { path: PathBuf, at: usize },
+    #[error("{0}")]
+    Wrong(String),
+}
+
+impl ConfigError {
+    /// `message` about `span` (byte offsets) of the file.
+    pub fn at(path: &Path, text: &str, span: Range<usize>, message: String) -> Self {
+        let start = floor(text, span.start);
+        let line_start = text[..start].rfind('\n').map_or(0, |at| at + 1);
+        let line = text[line_start..].lines().next().unwrap_or_default();
+        let number = text[..line_start].matches('\n').count() + 1;
+        let column = text[line_start..start].chars().count();
+        let end = floor(text, span.end).clamp(start, line_start + line.len());
+        let carets = "^".repeat(text[start..end].chars().count().max(1));
+        let margin = " ".repeat(number.to_string().len());
+        Self::Wrong(format!(
+            "{path}:{number}:{at}: {message}\n{margin} |\n{number} | {line}\n{margin} | {indent}{carets}",
+            path = path.display(),
+            at = column + 1,
+            line = line.replace('\t', " "),
+            indent = " ".repeat(column),
+        ))
+    }
+}
+
+fn floor(text: &str, mut at: usize) -> usize {
+    at = at.min(text.len());
+    while !text.is_char_boundary(at) {
+        at -= 1;
+    }
+    at
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn points_at_the_fault() {
+        let text = "[session]\nporrts = [1]\n";
+        let error = ConfigError::at(Path::new("cgrun.toml"), text, 10..16, "unknown key".into());
+        assert_eq!(error.to_string(), "cgrun.toml:2:1: unknown key\n  |\n2 | porrts = [1]\n  | ^^^^^^");
+    }
+
+    #[test]
+    fn survives_any_span() {
+        for (text, span) in [("", 0..0), ("é", 1..9), ("a\n", 2..2), ("a\nb", 0..3)] {
+            let _ = ConfigError::at(Path::new("x"), text, span, String::new()).to_string();
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! The commented config that `cgrun init` writes.
+
+pub const TEMPLATE: &str = r#"# cgrun.toml: what `cgrun COMMAND` starts before COMMAND, and ends after it.
+# Every key may be left out; what is shown is the default unless it says "example".
+
+[session]
+# Ports that must not be held by anything of the session afterwards,
+# besides the services' own ports.
+ports = [3000, 8000]
+
+# How long a process may take to end after it was asked to; then it is killed.
+grace = "5s"
+
+# How long the kernel may take to end a killed process before cgrun calls it a survivor.
+kill_wait = "2s"
+
+# How long what the command leaves behind may take to end by itself before it is a leak.
+settle = "100ms"
+
+# "report" names what leaked; "fail" also exits 121 where the command passed.
+on_leak = "report"
+
+# End whoever holds a service's port instead of refusing to start.
+reclaim_ports = false
+
+# End the session after this time with exit code 124 (example; no limit by default).
+# timeout = "30m"
+
+# Where the services' logs go (example; by default the user's state directory).
+# logs = "target/logs"
+
+# A service is started before the command, and stopped after it. An example:
+#
+# [services.backend]
+# command = ["uvicorn", "app:app", "--port", "8000"]   # a list; there is no hidden shell
+# cwd = "backend"                                      # from this file's directory
+# env = { DATABASE_URL = "sqlite:///test.db" }
+# port = 8000                    # must be free before; ours while running; free after
+# ready = { http = "http://127.0.0.1:8000/health", timeout = "30s" }
+# #       or { tcp = 8000 }, { log = "regex" }, { command = ["pg_isready"] }
+# depends_on = ["database"]
+# stop_signal = "SIGTERM"
+# grace = "10s"
+# critical = true                # its end during the tests ends the session
+"#;
+
+#[cfg(test)]
+mod tests {
+    use super::super::File;
+
+    #[test]
+    fn the_template_is_a_valid_config() {
+        toml::from_str::<File>(super::TEMPLATE).unwrap();
+    }
+
+    #[test]
+    fn its_example_service_is_valid_too() {
+        let example = super::TEMPLATE.split("An example:\n").nth(1).unwrap();
+        let lines: Vec<_> = example.lines().map(|line| line.trim_start_matches('#').trim_start()).collect();
+        let lines: Vec<_> = lines.into_iter().filter(|line| !line.starts_with("or {")).collect();
+        let file: File = toml::from_str(&lines.join("\n")).unwrap();
+        assert_eq!(file.services.len(), 1);
+    }
+}

@@ -1,0 +1,345 @@
+//! Arguments, config and environment become one `SessionPlan`, or a clear error. Pure: nothing on
+//! the host is looked at or changed.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use nix::sys::signal::Signal;
+use regex::bytes::Regex;
+
+use crate::cli::{ConfigOptions, Run};
+use crate::config::{Config, OnLeak, Ready, Service};
+use crate::service::http::Url;
+
+const PORTS: [u16; 2] = [3000, 8000];
+const GRACE: Duration = Duration::from_secs(5);
+const KILL_WAIT: Duration = Duration::from_secs(2);
+const SETTLE: Duration = Duration::from_millis(100);
+const READY_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// One session, fully decided.
+#[derive(Debug)]
+pub struct SessionPlan {
+    pub command: Vec<OsString>,
+    pub cwd: PathBuf,
+    /// In an order in which each comes after what it depends on.
+    pub services: Vec<ServicePlan>,
+    /// All ports that must be free afterwards, the services' own included; no duplicates.
+    pub watched: Vec<u16>,
+    pub grace: Duration,
+    pub kill_wait: Duration,
+    pub settle: Duration,
+    pub timeout: Option<Duration>,
+    pub on_leak: OnLeak,
+    pub reclaim_ports: bool,
+    /// The directory for the logs of all runs.
+    pub logs: PathBuf,
+    pub volume: Volume,
+}
+
+/// How much cgrun says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Volume {
+    Quiet,
+    #[default]
+    Normal,
+    Verbose,
+}
+
+#[derive(Debug)]
+pub struct ServicePlan {
+    pub name: String,
+    pub command: Vec<OsString>,
+    pub cwd: PathBuf,
+    pub env: BTreeMap<String, String>,
+    pub port: Option<u16>,
+    pub probe: Probe,
+    pub ready_timeout: Duration,
+    /// Indices into the plan's services.
+    pub depends_on: Vec<usize>,
+    pub stop_signal: Signal,
+    pub grace: Duration,
+    pub critical: bool,
+}
+
+/// What makes a service ready.
+#[derive(Debug)]
+pub enum Probe {
+    /// That it was started.
+    Started,
+    /// A listening socket of its own on this port.
+    Listening(u16),
+    /// And an answer of 2xx or 3xx to a GET.
+    Http(Url),
+    /// A line of its log.
+    Log(Regex),
+    /// A command that exits 0.
+    Command(Vec<OsString>),
+}
+
+impl ServicePlan {
+    /// The port whose listening sockets must be the session's own before the service is ready.
+    pub fn own_port(&self) -> Option<u16> {
+        match &self.probe {
+            Probe::Listening(port) => Some(*port),
+            Probe::Http(url) => Some(url.port),
+            _ => self.port,
+        }
+    }
+
+    /// What is being waited for, in a word or two.
+    pub fn awaited(&self) -> String {
+        match &self.probe {
+            Probe::Started => "start".into(),
+            Probe::Listening(port) => format!("port {port}"),
+            Probe::Http(url) => url.to_string(),
+            Probe::Log(regex) => format!("log line /{regex}/"),
+            Probe::Command(command) => command.join(OsStr::new(" ")).to_string_lossy().into_owned(),
+        }
+    }
+}
+
+/// The ports to watch: the command line's, else the config's, else 3000 and 8000; and the services'.
+pub fn watched_ports(options: &ConfigOptions, config: Option<&Config>) -> Vec<u16> {
+    let file = config.map(|config| &config.file);
+    let mut ports: Vec<u16> = if !options.ports.is_empty() {
+        options.ports.iter().map(|port| port.0).collect()
+    } else if let Some(ports) = file.and_then(|file| file.session.ports.as_ref()) {
+        ports.iter().map(|port| port.0).collect()
+    } else {
+        PORTS.to_vec()
+    };
+    ports.extend(
+        file.into_iter()
+            .flat_map(|file| file.services.values())
+            .filter_map(|service| service.get_ref().port.as_ref().map(|port| port.get_ref().0)),
+    );
+    let mut seen = Vec::new();
+    ports.retain(|port| {
+        !seen.contains(port) && {
+            seen.push(*port);
+            true
+        }
+    });
+    ports
+}
+
+/// Decides everything that can be decided before looking at the host.
+pub fn plan(run: Run, config: Option<&Config>, cwd: PathBuf, state: PathBuf) -> Result<SessionPlan> {
+    match run.command.first() {
+        None => bail!("no command given; say what to run, such as: cgrun pytest"),
+        Some(program) if program.is_empty() => {
+            bail!("the command is an empty word; say what to run, such as: cgrun pytest")
+        }
+        Some(_) => {}
+    }
+    let options = run.options;
+    let watched = watched_ports(&options.config, config);
+    let session = config.map(|config| &config.file.session);
+    let time = |option: Option<crate::config::Time>, key: Option<crate::config::Time>, default| {
+        option.or(key).map_or(default, |time| time.0)
+    };
+    let grace = time(options.grace, session.and_then(|it| it.grace), GRACE);
+    let logs = options.logs.or_else(|| {
+        let config = config?;
+        Some(config.directory().join(config.file.session.logs.as_ref()?))
+    });
+    Ok(SessionPlan {
+        command: run.command,
+        services: config.map_or(Ok(Vec::new()), |config| services(config, grace))?,
+        cwd,
+        watched,
+        grace,
+        kill_wait: time(options.kill_wait, session.and_then(|it| it.kill_wait), KILL_WAIT),
+        settle: time(options.settle, session.and_then(|it| it.settle), SETTLE),
+        timeout: options.timeout.or(session.and_then(|it| it.timeout)).map(|time| time.0),
+        on_leak: options.on_leak.or(session.and_then(|it| it.on_leak)).unwrap_or(OnLeak::Report),
+        reclaim_ports: options.reclaim_ports || session.and_then(|it| it.reclaim_ports).unwrap_or(false),
+        logs: logs.unwrap_or_else(|| state.join("cgrun/logs")),
+        volume: match (options.quiet, options.verbose) {
+            (true, _) => Volume::Quiet,
+            (_, true) => Volume::Verbose,
+            _ => Volume::Normal,
+        },
+    })
+}
+
+fn services(config: &Config, grace: Duration) -> Result<Vec<ServicePlan>> {
+    let order = start_order(config)?;
+    let mut taken = BTreeMap::new();
+    let mut plans: Vec<ServicePlan> = Vec::new();
+    for name in order {
+        let (name, service) = (&name.0, config.file.services[name].get_ref());
+        if let Some(port) = &service.port
+            && let Some(other) = taken.insert(port.get_ref().0, name)
+        {
+            let message =
+                format!("services {other:?} and {name:?} have the same port; one port is one service's");
+            return Err(config.error(port.span(), message).into());
+        }
+        let cwd = service.cwd.as_ref().map_or(Path::new(""), |cwd| cwd.get_ref());
+        let depends_on = |depended: &str| plans.iter().position(|plan| plan.name == depended);
+        plans.push(ServicePlan {
+            name: name.clone(),
+            command: command(config, service)?,
+            cwd: config.directory().join(cwd),
+            env: service.env.clone(),
+            port: service.port.as_ref().map(|port| port.get_ref().0),
+            probe: probe(config, service)?,
+            ready_timeout: ready_timeout(service),
+            depends_on: service.depends_on.iter().filter_map(|it| depends_on(it.get_ref())).collect(),
+            stop_signal: service.stop_signal.0,
+            grace: service.grace.map_or(grace, |time| time.0),
+            critical: service.critical,
+        });
+    }
+    Ok(plans)
+}
+
+fn command(config: &Config, service: &Service) -> Result<Vec<OsString>> {
+    let words = service.command.get_ref();
+    if words.first().is_none_or(String::is_empty) || words.iter().any(|word| word.contains('\0')) {
+        let message =
+            "a service's command is a list of words, such as [\"npm\", \"run\", \"dev\"]".to_string();
+        return Err(config.error(service.command.span(), message).into());
+    }
+    Ok(words.iter().map(OsString::from).collect())
+}
+
+fn ready_timeout(service: &Service) -> Duration {
+    service.ready.as_ref().and_then(|ready| ready.get_ref().timeout).map_or(READY_TIMEOUT, |time| time.0)
+}
+
+fn probe(config: &Config, service: &Service) -> Result<Probe> {
+    let Some(ready) = &service.ready else {
+        return Ok(service.port.as_ref().map_or(Probe::Started, |port| Probe::Listening(port.get_ref().0)));
+    };
+    let wrong = |message: String| config.error(ready.span(), message);
+    let probe = match ready.get_ref() {
+        Ready { http: Some(url), tcp: None, log: None, command: None, .. } => {
+            Probe::Http(url.parse().map_err(wrong)?)
+        }
+        Ready { http: None, tcp: Some(port), log: None, command: None, .. } => {
+            Probe::Listening(port.get_ref().0)
+        }
+        Ready { http: None, tcp: None, log: Some(regex), command: None, .. } => {
+            Probe::Log(Regex::new(regex).map_err(|error| wrong(error.to_string()))?)
+        }
+        Ready { http: None, tcp: None, log: None, command: Some(words), .. }
+            if words.first().is_some_and(|word| !word.is_empty()) =>
+        {
+            Probe::Command(words.iter().map(OsString::from).collect())
+        }
+        Ready { http: None, tcp: None, log: None, command: None, .. } if service.port.is_some() => {
+            service.port.as_ref().map_or(Probe::Started, |port| Probe::Listening(port.get_ref().0))
+        }
+        _ => return Err(wrong("ready takes one of http, tcp, log or command".into()).into()),
+    };
+    Ok(probe)
+}
+
+/// Depth first, so that each service comes after those it depends on.
+fn start_order(config: &Config) -> Result<Vec<&crate::config::ServiceName>> {
+    let mut order = Vec::new();
+    let mut path = Vec::new();
+    for name in config.file.services.keys() {
+        visit(config, name, &mut path, &mut order)?;
+    }
+    Ok(order)
+}
+
+fn visit<'a>(
+    config: &'a Config,
+    name: &'a crate::config::ServiceName,
+    path: &mut Vec<&'a str>,
+    order: &mut Vec<&'a crate::config::ServiceName>,
+) -> Result<()> {
+    if order.contains(&name) {
+        return Ok(());
+    }
+    path.push(&name.0);
+    for depended in &config.file.services[name].get_ref().depends_on {
+        let wrong = |message| config.error(depended.span(), message);
+        let Some((next, _)) = config.file.services.iter().find(|(it, _)| it.0 == *depended.get_ref()) else {
+            let known: Vec<_> = config.file.services.keys().map(|it| it.0.as_str()).collect();
+            let message = format!("no service {:?}; there are: {}", depended.get_ref(), known.join(", "));
+            return Err(wrong(message).into());
+        };
+        if let Some(start) = path.iter().position(|it| *it == next.0) {
+            let circle = [&path[start..], &[next.0.as_str()]].concat().join(" -> ");
+            return Err(
+                wrong(format!("these services wait for each other: {circle}; remove one link")).into()
+            );
+        }
+        visit(config, next, path, order)?;
+    }
+    path.pop();
+    order.push(name);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    fn planned(toml: &str, args: &[&str]) -> Result<SessionPlan, String> {
+        let path = Path::new("/project/cgrun.toml");
+        let file = toml::from_str(toml).map_err(|error| error.to_string())?;
+        let config = Config { path: path.into(), text: toml.into(), file };
+        let cli = crate::cli::Cli::try_parse_from([&["cgrun"], args].concat())
+            .map_err(|error| error.to_string())?;
+        plan(cli.run, Some(&config), "/project".into(), "/state".into()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_command_line_wins_over_the_config() {
+        let toml = "[session]\ngrace = '1s'\nports = [1, 2]\nkill_wait = '9s'";
+        let plan = planned(toml, &["--grace", "3s", "-p", "7", "true"]).unwrap();
+        assert_eq!((plan.grace.as_secs(), plan.kill_wait.as_secs(), plan.watched), (3, 9, vec![7]));
+    }
+
+    #[test]
+    fn services_start_after_what_they_need() {
+        let toml = "[services.a]\ncommand=['x']\ndepends_on=['c']\n[services.b]\ncommand=['x']\n\
+                    [services.c]\ncommand=['x']\ndepends_on=['b']";
+        let plan = planned(toml, &["true"]).unwrap();
+        let names: Vec<_> = plan.services.iter().map(|it| it.name.as_str()).collect();
+        assert_eq!(names, ["b", "c", "a"]);
+        assert_eq!(plan.services[2].depends_on, [1]);
+    }
+
+    #[test]
+    fn services_ports_are_watched() {
+        let plan = planned(
+            "[services.a]\ncommand=['x']\nport=8000\n[services.b]\ncommand=['x']\nport=99",
+            &["true"],
+        );
+        assert_eq!(plan.unwrap().watched, [3000, 8000, 99]);
+    }
+
+    #[test]
+    fn nonsense_is_refused_with_a_reason() {
+        let cases = [
+            (
+                "[services.a]\ncommand=['x']\ndepends_on=['b']\n[services.b]\ncommand=['x']\ndepends_on=['a']",
+                "a -> b -> a",
+            ),
+            ("[services.a]\ncommand=['x']\ndepends_on=['a']", "a -> a"),
+            ("[services.a]\ncommand=['x']\ndepends_on=['z']", "no service \"z\""),
+            ("[services.a]\ncommand=[]", "list of words"),
+            ("[services.a]\ncommand=['x']\nport=1\n[services.b]\ncommand=['x']\nport=1", "the same port"),
+            ("[services.a]\ncommand=['x']\nready={}", "one of http"),
+            ("[services.a]\ncommand=['x']\nready={log='(',tcp=1}", "one of http"),
+            ("[services.a]\ncommand=['x']\nready={log='('}", "regex"),
+            ("[services.a]\ncommand=['x']\nready={http='https://x'}", "http://"),
+        ];
+        for (toml, reason) in cases {
+            let error = planned(toml, &["true"]).unwrap_err();
+            assert!(error.contains(reason), "{toml}\n{error}");
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! From a command as written to a program that can be executed, before anything is started.
+
+use std::collections::BTreeMap;
+use std::ffi::{CString, OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Access, AtFlags, CWD};
+
+use crate::sys::spawn::Program;
+
+/// Where programs are looked for when `PATH` is not set, as execvp(3) does.
+const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
+
+#[derive(Debug, thiserror::Error)]
+pub enum ProgramError {
+    #[error("{program}: command not found{hint}")]
+    NotFound { program: String, hint: &'static str },
+    #[error("{}: cannot be executed: {reason}", path.display())]
+    NotExecutable { path: PathBuf, reason: &'static str },
+    #[error("the working directory {} {reason}", path.display())]
+    WorkingDirectory { path: PathBuf, reason: &'static str },
+    #[error("an argument or variable has a NUL byte, which no program can be given")]
+    Nul,
+}
+
+/// The environment of a new process: ours, with changes.
+#[derive(Clone, Debug)]
+pub struct Environment(BTreeMap<OsString, OsString>);
+
+impl Environment {
+    pub fn ours() -> Self {
+        Self(std::env::vars_os().collect())
+    }
+
+    pub fn with(&self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
+        let mut changed = self.clone();
+        changed.0.insert(name.into(), value.into());
+        changed
+    }
+
+    fn entries(&self) -> Result<Vec<CString>, ProgramError> {
+        let entry = |(name, value): (&OsString, &OsString)| {
+            let bytes = [name.as_bytes(), b"=", value.as_bytes()].concat();
+            CString::new(bytes).map_err(|_| ProgramError::Nul)
+        };
+        self.0.iter().map(entry).collect()
+    }
+}
+
+/// Finds the program and lays out all that executing it in `cwd` needs.
+pub fn prepare(command: &[OsString], env: &Environment, cwd: &Path) -> Result<Program, ProgramError> {
+    let absent = |reason| ProgramError::WorkingDirectory { path: cwd.to_path_buf(), reason };
+    match std::fs::metadata(cwd) {
+        Ok(metadata) if metadata.is_dir() => {}
+        Ok(_) => return Err(absent("is not a directory")),
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+            return Err(absent("may not be entered"));
+        }
+        Err(_) => return Err(absent("does not exist")),
+    }
+    let name = command.first().map_or(OsStr::new(""), OsString::as_os_str);
+    let path = find(name, env, cwd)?;
+    let argv = command.iter().map(|word| c_string(word.as_bytes())).collect::<Result<_, _>>()?;
+    Ok(Program::new(
+        c_string(path.as_os_str().as_bytes())?,
+        argv,
+        env.entries()?,
+        Some(c_string(cwd.as_os_str().as_bytes())?),
+    ))
+}
+
+fn find(name: &OsStr, env: &Environment, cwd: &Path) -> Result<PathBuf, ProgramError> {
+    let program = || crate::sys::proc::readable(&name.to_string_lossy());
+    if name.as_bytes().contains(&b'/') {
+        let path = cwd.join(name);
+        return match executable(&path) {
+            Ok(()) => Ok(path),
+            Err(None) => Err(ProgramError::NotFound { program: program(), hint: "" }),
+            Err(Some(reason)) => Err(ProgramError::NotExecutable { path, reason }),
+        };
+    }
+    let search = env.0.get(OsStr::new("PATH")).map_or(OsStr::new(DEFAULT_PATH), OsString::as_os_str);
+    let mut refused = None;
+    for directory in search.as_bytes().split(|&byte| byte == b':') {
+        // An empty entry is the working directory.
+        let path = cwd.join(OsString::from_vec(directory.to_vec())).join(name);
+        match executable(&path) {
+            Ok(()) => return Ok(path),
+            Err(Some(reason)) => refused = refused.or(Some(ProgramError::NotExecutable { path, reason })),
+            Err(None) => {}
+        }
+    }
+    Err(refused.unwrap_or_else(|| ProgramError::NotFound {
+        program: program(),
+        hint: " in PATH; install it, or activate the environment it is in",
+    }))
+}
+
+/// `Err(None)` where there is no such file.
+fn executable(path: &Path) -> Result<(), Option<&'static str>> {
+    let metadata = std::fs::metadata(path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::PermissionDenied => Some("permission denied"),
+        _ => None,
+    })?;
+    if metadata.is_dir() {
+        return Err(Some("it is a directory"));
+    }
+    rustix::fs::accessat(CWD, path, Access::EXEC_OK, AtFlags::EACCESS)
+        .map_err(|_| Some("it is not marked as executable; chmod +x it"))
+}
+
+fn c_string(bytes: &[u8]) -> Result<CString, ProgramError> {
+    CString::new(bytes).map_err(|_| ProgramError::Nul)
+}
