@@ -1,0 +1,332 @@
+//! The session's cgroup and its leaves: made, filled, frozen, killed, removed. Never used twice,
+//! since a cgroup that was killed once may kill what is started in it later.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Seek, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use nix::sys::signal::Signal;
+use rustix::process::Pid;
+
+use super::error::CgroupError;
+use super::id::SessionId;
+use super::metadata::{self, Owner};
+use super::source::{Mount, Unavailable};
+use crate::sys::pidfd::Process;
+use crate::sys::proc;
+use crate::sys::spawn;
+
+/// How often another id is tried where one is taken.
+const ATTEMPTS: usize = 16;
+
+/// The one cgroup of a session.
+#[derive(Debug)]
+pub struct SessionCgroup {
+    pub id: SessionId,
+    path: PathBuf,
+    /// Its name in `/proc/PID/cgroup`.
+    name: String,
+    events: Events,
+}
+
+impl SessionCgroup {
+    /// Makes a new cgroup below our own and writes onto it whose it is.
+    pub fn create(command: &[u8], ports: &[u16]) -> Result<Self, Unavailable> {
+        let mount = Mount::find()?;
+        let parent = mount.own_directory()?;
+        let (id, path) = make_directory(&parent)?;
+        let name = mount.path_of(&path).unwrap_or_default();
+        let result = Owner::us()
+            .and_then(|owner| metadata::write(&path, owner, command, ports))
+            .map_err(CgroupError::on("write the session's attributes to", &path))
+            .and_then(|()| Events::open(&path));
+        match result {
+            Ok(events) => Ok(Self { id, path, name, events }),
+            Err(error) => {
+                let _ = std::fs::remove_dir(&path);
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Makes a leaf in it.
+    pub fn leaf(&self, name: &str) -> Result<Leaf, CgroupError> {
+        let path = self.path.join(name);
+        std::fs::create_dir(&path).map_err(CgroupError::on("make the cgroup", &path))?;
+        Leaf::open(path, format!("{}/{name}", self.name))
+    }
+
+    /// Whether any process lives in it, however deep. Dead ones that nobody reaped do not count.
+    pub fn is_populated(&self) -> Result<bool, CgroupError> {
+        self.events.is_populated()
+    }
+
+    /// Readable for priority data (`POLLPRI`) when that may have changed. The kernel holds such
+    /// notices back for 10 to 15 ms.
+    pub fn events(&self) -> BorrowedFd<'_> {
+        self.events.file.as_fd()
+    }
+
+    /// Asks the kernel to end every process in it at once. It does so after the call has returned.
+    pub fn kill(&self) -> Result<(), CgroupError> {
+        kill(&self.path, &self.name)
+    }
+
+    /// All processes in it, however deep.
+    pub fn members(&self) -> Result<Vec<Pid>, CgroupError> {
+        members(&self.path)
+    }
+
+    /// The numbers by which sockets name the cgroups in it: its own, and all below.
+    pub fn numbers(&self) -> Result<Vec<u64>, CgroupError> {
+        numbers(&self.path)
+    }
+
+    /// Removes it, leaf first. The kernel refuses while a process lives in it, so that success
+    /// proves it empty. Removing it twice is no error.
+    pub fn remove(&self) -> Result<(), CgroupError> {
+        remove(&self.path)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+/// A part of the session: one service, or the command.
+#[derive(Debug)]
+pub struct Leaf {
+    path: PathBuf,
+    name: String,
+    directory: OwnedFd,
+    events: Events,
+}
+
+impl Leaf {
+    fn open(path: PathBuf, name: String) -> Result<Self, CgroupError> {
+        let directory = OpenOptions::new()
+            .read(true)
+            .custom_flags(libc::O_DIRECTORY | libc::O_PATH)
+            .open(&path)
+            .map_err(CgroupError::on("open the cgroup", &path))?
+            .into();
+        let events = Events::open(&path)?;
+        Ok(Self { path, name, directory, events })
+    }
+
+    /// Runs `start` with this leaf as the place where the new process begins.
+    pub fn host<T>(&self, start: impl FnOnce(&spawn::Into<'_>) -> T) -> T {
+        let procs = || Ok(open_for_writing(&self.path.join("cgroup.procs"))?.into());
+        start(&spawn::Into { directory: self.directory.as_fd(), procs: &procs })
+    }
+
+    pub fn is_populated(&self) -> Result<bool, CgroupError> {
+        self.events.is_populated()
+    }
+
+    /// As [`SessionCgroup::events`].
+    pub fn events(&self) -> BorrowedFd<'_> {
+        self.events.file.as_fd()
+    }
+
+    pub fn members(&self) -> Result<Vec<Pid>, CgroupError> {
+        members(&self.path)
+    }
+
+    pub fn contains(&self, pid: Pid) -> io::Result<bool> {
+        is_below(pid, &self.name)
+    }
+
+    pub fn kill(&self) -> Result<(), CgroupError> {
+        kill(&self.path, &self.name)
+    }
+
+    /// Tries to remove it; [`SessionCgroup::remove`] says why, where that cannot be done.
+    pub fn remove_if_empty(&self) {
+        let _ = std::fs::remove_dir(&self.path);
+    }
+
+    /// Stops its processes where they stand, or lets them go on. Neither takes effect at once.
+    pub fn freeze(&self, frozen: bool) -> Result<(), CgroupError> {
+        write(&self.path.join("cgroup.freeze"), if frozen { b"1" } else { b"0" })
+    }
+
+    pub fn is_frozen(&self) -> Result<bool, CgroupError> {
+        self.events.says("frozen 1")
+    }
+}
+
+/// An open `cgroup.events` file.
+#[derive(Debug)]
+struct Events {
+    path: PathBuf,
+    file: File,
+}
+
+impl Events {
+    fn open(directory: &Path) -> Result<Self, CgroupError> {
+        let path = directory.join("cgroup.events");
+        let file = File::open(&path).map_err(CgroupError::on("open", &path))?;
+        Ok(Self { path, file })
+    }
+
+    fn is_populated(&self) -> Result<bool, CgroupError> {
+        self.says("populated 1")
+    }
+
+    /// A removed cgroup says nothing any more (ENODEV): it holds nobody.
+    fn says(&self, line: &str) -> Result<bool, CgroupError> {
+        let mut text = String::new();
+        let mut file = &self.file;
+        match file.rewind().and_then(|()| file.read_to_string(&mut text)) {
+            Ok(_) => Ok(text.lines().any(|it| it == line)),
+            Err(error) if error.raw_os_error() == Some(libc::ENODEV) => Ok(false),
+            Err(error) => Err(CgroupError::on("read", &self.path)(error)),
+        }
+    }
+}
+
+/// The cgroups of sessions whose supervisor is dead, anywhere below the mount. What we may not read
+/// is an error, not an absence.
+pub fn stale_sessions(mount: &Mount) -> Result<Vec<PathBuf>, CgroupError> {
+    let mut found = Vec::new();
+    walk(&mount.point, &mut |directory| {
+        let name = directory.file_name().and_then(|name| name.to_str());
+        let is_session = name.is_some_and(|name| SessionId::of_directory(name).is_some());
+        if is_session && metadata::owner(directory).is_some_and(|owner| !owner.is_alive()) {
+            found.push(directory.to_path_buf());
+        }
+        Ok(())
+    })?;
+    Ok(found)
+}
+
+fn make_directory(parent: &Path) -> Result<(SessionId, PathBuf), Unavailable> {
+    let mut attempts = 0;
+    loop {
+        let id = SessionId::random().map_err(CgroupError::on("choose a name in", parent))?;
+        let path = parent.join(id.directory());
+        match std::fs::create_dir(&path) {
+            Ok(()) => return Ok((id, path)),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && attempts < ATTEMPTS => {
+                attempts += 1
+            }
+            Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => {
+                return Err(Unavailable::Threaded { path: parent.to_path_buf() });
+            }
+            Err(source) => return Err(Unavailable::NotWritable { path: parent.to_path_buf(), source }),
+        }
+    }
+}
+
+/// Opens without creating: on a wrong path this must fail, not make a plain file.
+fn open_for_writing(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).open(path)
+}
+
+fn write(path: &Path, value: &[u8]) -> Result<(), CgroupError> {
+    open_for_writing(path)
+        .and_then(|mut file| file.write_all(value))
+        .map_err(CgroupError::on("write to", path))
+}
+
+fn kill(path: &Path, name: &str) -> Result<(), CgroupError> {
+    match write(&path.join("cgroup.kill"), b"1") {
+        // Before Linux 5.14, or threaded: one by one.
+        Err(error) if matches!(error.source.raw_os_error(), Some(libc::ENOENT | libc::EOPNOTSUPP)) => {
+            kill_each(path, name)
+        }
+        other => other,
+    }
+}
+
+fn kill_each(path: &Path, name: &str) -> Result<(), CgroupError> {
+    for pid in members(path)? {
+        // Checked after opening: the number may have gone to a stranger before that.
+        if let Ok(Some(process)) = Process::open(pid)
+            && is_below(pid, name).unwrap_or(false)
+        {
+            process.signal(Signal::SIGKILL).map_err(CgroupError::on("kill a process of", path))?;
+        }
+    }
+    Ok(())
+}
+
+fn is_below(pid: Pid, name: &str) -> io::Result<bool> {
+    let at = proc::cgroup_of(pid)?;
+    Ok(at.is_some_and(|at| Path::new(&at).starts_with(name)))
+}
+
+/// Processes outside our PID namespace show as 0, which is no pid and is left out.
+fn members(path: &Path) -> Result<Vec<Pid>, CgroupError> {
+    let mut found = Vec::new();
+    walk(path, &mut |directory| {
+        let file = directory.join("cgroup.procs");
+        match std::fs::read_to_string(&file) {
+            Ok(text) => {
+                found.extend(text.lines().filter_map(|line| Pid::from_raw(line.parse().ok()?)));
+                Ok(())
+            }
+            // Threaded cgroups list their processes in the domain above them.
+            Err(error) if proc::is_gone(&error) || error.raw_os_error() == Some(libc::EOPNOTSUPP) => Ok(()),
+            Err(error) if error.raw_os_error() == Some(libc::ENODEV) => Ok(()),
+            Err(error) => Err(CgroupError::on("read", &file)(error)),
+        }
+    })?;
+    Ok(found)
+}
+
+fn numbers(path: &Path) -> Result<Vec<u64>, CgroupError> {
+    let mut found = Vec::new();
+    walk(path, &mut |directory| match std::fs::metadata(directory) {
+        Ok(metadata) => {
+            found.push(metadata.ino());
+            Ok(())
+        }
+        Err(error) if proc::is_gone(&error) => Ok(()),
+        Err(error) => Err(CgroupError::on("look at", directory)(error)),
+    })?;
+    Ok(found)
+}
+
+fn remove(path: &Path) -> Result<(), CgroupError> {
+    match std::fs::remove_dir(path) {
+        Err(error) if error.raw_os_error() == Some(libc::EBUSY) => {}
+        Err(error) if !proc::is_gone(&error) => return Err(CgroupError::on("remove", path)(error)),
+        _ => return Ok(()),
+    }
+    let mut directories = Vec::new();
+    walk(path, &mut |directory| {
+        directories.push(directory.to_path_buf());
+        Ok(())
+    })?;
+    // The walk meets a parent before its children.
+    for directory in directories.iter().rev() {
+        match std::fs::remove_dir(directory) {
+            Err(error) if !proc::is_gone(&error) => return Err(CgroupError::on("remove", directory)(error)),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Visits a cgroup and all below it, parents first.
+fn walk(path: &Path, visit: &mut dyn FnMut(&Path) -> Result<(), CgroupError>) -> Result<(), CgroupError> {
+    let mut pending = vec![path.to_path_buf()];
+    while let Some(directory) = pending.pop() {
+        visit(&directory)?;
+        match std::fs::read_dir(&directory) {
+            Ok(entries) => pending.extend(
+                entries
+                    .filter_map(Result::ok)
+                    .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+                    .map(|entry| entry.path()),
+            ),
+            Err(error) if proc::is_gone(&error) => {}
+            Err(error) => return Err(CgroupError::on("list", &directory)(error)),
+        }
+    }
+    Ok(())
+}

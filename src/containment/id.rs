@@ -1,0 +1,65 @@
+//! A session's name: `cgrun-` and this id is its cgroup.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// No vowels and no look-alikes, so that an id is neither a word nor misread.
+const ALPHABET: &[u8; 24] = b"bcdfghjkmnpqrstvwxz24679";
+const LENGTH: usize = 8;
+/// How a session's cgroup is called, before its id.
+pub const PREFIX: &str = "cgrun-";
+
+/// Eight random letters and digits. Making the cgroup fails where the name is taken already, so two
+/// sessions never share one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionId(String);
+
+impl SessionId {
+    pub fn random() -> std::io::Result<Self> {
+        let mut bytes = [0u8; LENGTH];
+        rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;
+        let letter = |byte: &u8| char::from(ALPHABET[usize::from(*byte) % ALPHABET.len()]);
+        Ok(Self(bytes.iter().map(letter).collect()))
+    }
+
+    /// The id of the session whose cgroup directory has this name.
+    pub fn of_directory(name: &str) -> Option<Self> {
+        name.strip_prefix(PREFIX)?.parse().ok()
+    }
+
+    pub fn directory(&self) -> String {
+        format!("{PREFIX}{}", self.0)
+    }
+}
+
+impl FromStr for SessionId {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text.len() == LENGTH && text.bytes().all(|byte| ALPHABET.contains(&byte)) {
+            Ok(Self(text.to_string()))
+        } else {
+            Err("not a session id")
+        }
+    }
+}
+
+impl fmt::Display for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_lead_back_to_ids() {
+        let id = SessionId::random().unwrap();
+        assert_eq!(SessionId::of_directory(&id.directory()), Some(id));
+        for other in ["cgrun-", "cgrun-../../x", "cgrun-bcdfghj", "system.slice", "cgrun-bcdfghjK"] {
+            assert_eq!(SessionId::of_directory(other), None, "{other}");
+        }
+    }
+}

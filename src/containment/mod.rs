@@ -1,0 +1,13 @@
+//! What holds the session's processes: one cgroup for the session, a leaf for each service and one
+//! for the command.
+
+pub mod cgroup;
+mod error;
+mod id;
+mod metadata;
+mod source;
+
+pub use cgroup::{Leaf, SessionCgroup, stale_sessions};
+pub use error::CgroupError;
+pub use id::SessionId;
+pub use source::Mount;

@@ -1,0 +1,134 @@
+//! Where a session's cgroup can be made: below our own, in the cgroup2 hierarchy, wherever that is
+//! mounted (hybrid hosts mount it beside the old controllers).
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::error::CgroupError;
+use crate::sys::proc;
+
+/// Why no cgroup can be had here, and what would help.
+#[derive(Debug, thiserror::Error)]
+pub enum Unavailable {
+    #[error(
+        "no cgroup2 file system is mounted here (none in /proc/self/mountinfo); \
+         mount one as root: mount -t cgroup2 none /sys/fs/cgroup"
+    )]
+    NotMounted,
+    #[error(
+        "our own cgroup {own} does not lie below the cgroup2 mount {}; \
+         start cgrun from inside that mount, or mount cgroup2 in this cgroup namespace", mount.display()
+    )]
+    OutOfSight { own: String, mount: PathBuf },
+    #[error(
+        "may not make a cgroup in {}: {}; run as root, or have that cgroup delegated to you \
+         (a writable cgroup2 mount in a container, Delegate=yes in a systemd unit)",
+        path.display(), crate::sys::tty::plain(source)
+    )]
+    NotWritable { path: PathBuf, source: io::Error },
+    #[error(
+        "{} is a threaded cgroup, which cannot hold a session; start cgrun from an ordinary one",
+        path.display()
+    )]
+    Threaded { path: PathBuf },
+    #[error(transparent)]
+    Cgroup(#[from] CgroupError),
+    #[error("cannot read /proc/self/{file}: {source}; is /proc mounted?")]
+    Proc { file: &'static str, source: io::Error },
+}
+
+/// The mounted cgroup2 hierarchy.
+#[derive(Clone, Debug)]
+pub struct Mount {
+    pub point: PathBuf,
+    /// The part of the hierarchy that is mounted, `/` for all of it.
+    root: String,
+}
+
+impl Mount {
+    /// Finds the mount that shows our own cgroup, through mountinfo.
+    pub fn find() -> Result<Self, Unavailable> {
+        let unreadable = |source| Unavailable::Proc { file: "mountinfo", source };
+        let text = std::fs::read("/proc/self/mountinfo").map_err(unreadable)?;
+        let own = own_path()?;
+        let mounts: Vec<_> = String::from_utf8_lossy(&text).lines().filter_map(cgroup2_mount).collect();
+        // The last mount on a point hides the earlier ones.
+        match mounts.iter().rev().find(|mount| mount.below(&own).is_some()) {
+            Some(mount) => Ok(mount.clone()),
+            None => Err(mounts.into_iter().next().map_or(Unavailable::NotMounted, |mount| {
+                Unavailable::OutOfSight { own, mount: mount.point }
+            })),
+        }
+    }
+
+    /// The directory of our own cgroup, below which a session may be made.
+    pub fn own_directory(&self) -> Result<PathBuf, Unavailable> {
+        let own = own_path()?;
+        let out_of_sight = || Unavailable::OutOfSight { own: own.clone(), mount: self.point.clone() };
+        self.below(&own).ok_or_else(out_of_sight)
+    }
+
+    /// Where a path of the hierarchy is seen through this mount.
+    fn below(&self, path: &str) -> Option<PathBuf> {
+        let rest = Path::new(path).strip_prefix(&self.root).ok()?;
+        let leaves = rest.components().any(|part| part == std::path::Component::ParentDir);
+        (!leaves).then(|| self.point.join(rest))
+    }
+
+    /// The hierarchy's name for a directory below this mount, as `/proc/PID/cgroup` writes it.
+    pub fn path_of(&self, directory: &Path) -> Option<String> {
+        let rest = directory.strip_prefix(&self.point).ok()?;
+        Some(Path::new(&self.root).join(rest).to_string_lossy().into_owned())
+    }
+}
+
+fn own_path() -> Result<String, Unavailable> {
+    let unreadable = |source| Unavailable::Proc { file: "cgroup", source };
+    let text = std::fs::read("/proc/self/cgroup").map_err(unreadable)?;
+    proc::unified_path(&String::from_utf8_lossy(&text)).ok_or(Unavailable::NotMounted)
+}
+
+/// One line of mountinfo (proc_pid_mountinfo(5)), if it is a cgroup2 mount:
+/// `38 31 0:38 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw`
+fn cgroup2_mount(line: &str) -> Option<Mount> {
+    let (mount, file_system) = line.split_once(" - ")?;
+    if !file_system.starts_with("cgroup2 ") {
+        return None;
+    }
+    let mut fields = mount.split(' ').skip(3);
+    let (root, point) = (fields.next()?, fields.next()?);
+    Some(Mount { root: unescape(root), point: PathBuf::from(unescape(point)) })
+}
+
+/// mountinfo writes blanks, tabs, newlines and backslashes in octal.
+fn unescape(field: &str) -> String {
+    [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")]
+        .into_iter()
+        .fold(field.to_string(), |text, (escaped, plain)| text.replace(escaped, plain))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HYBRID: &str = "31 23 0:28 / /sys/fs/cgroup rw - tmpfs tmpfs rw,mode=755\n\
+        35 31 0:32 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n\
+        38 31 0:38 / /sys/fs/cgroup/uni\\040fied rw,relatime shared:4 - cgroup2 cgroup2 rw";
+
+    #[test]
+    fn finds_the_mount_of_a_hybrid_host() {
+        let mounts: Vec<_> = HYBRID.lines().filter_map(cgroup2_mount).collect();
+        assert_eq!(mounts.len(), 1);
+        assert_eq!(mounts[0].point, Path::new("/sys/fs/cgroup/uni fied"));
+        assert_eq!(mounts[0].below("/a/b"), Some("/sys/fs/cgroup/uni fied/a/b".into()));
+    }
+
+    #[test]
+    fn a_partial_mount_shows_only_its_part() {
+        let mount = cgroup2_mount("38 31 0:38 /ci/job /mnt rw - cgroup2 none rw").unwrap();
+        assert_eq!(mount.below("/ci/job/7"), Some("/mnt/7".into()));
+        assert_eq!(mount.below("/ci"), None);
+        assert_eq!(mount.below("/../outside"), None);
+        assert_eq!(mount.path_of(Path::new("/mnt/7/x")), Some("/ci/job/7/x".into()));
+    }
+}
