@@ -1,0 +1,101 @@
+//! cgrun: what a test session starts, ends with it.
+
+mod check;
+mod cli;
+mod config;
+mod containment;
+mod exit_code;
+mod failpoint;
+mod plan;
+mod ports;
+mod program;
+mod reclaim;
+mod report;
+mod service;
+mod session;
+mod sys;
+mod teardown;
+
+use std::path::PathBuf;
+use std::process::exit;
+
+use anyhow::{Context, Result};
+use clap::Parser;
+
+use cli::{Action, Cli, ConfigOptions, Run};
+use config::Config;
+use exit_code::Exit;
+use plan::Volume;
+use report::Reporter;
+
+fn main() -> ! {
+    let cli = Cli::try_parse().unwrap_or_else(|error| {
+        let _ = error.print();
+        exit(if error.use_stderr() { exit_code::FAILED.into() } else { 0 });
+    });
+    // A panic has torn the session down while it unwound; the hook has said where it was.
+    let result = std::panic::catch_unwind(|| dispatch(cli));
+    match result.unwrap_or(Ok(Exit::Code(exit_code::FAILED))) {
+        Ok(Exit::Code(code)) => exit(code.into()),
+        Ok(Exit::Signal(signal)) => sys::signals::die_of(signal),
+        Err(error) => {
+            Reporter::new(Volume::Normal).error(&format!("{error:#}"));
+            exit(code_of(&error).into())
+        }
+    }
+}
+
+fn dispatch(cli: Cli) -> Result<Exit> {
+    match cli.action {
+        None => run(cli.run),
+        Some(Action::Run(args)) => run(args),
+        Some(Action::Check(args)) => {
+            let config = find_config(&args.config)?;
+            check::check(&plan::watched_ports(&args.config, config.as_ref()))
+        }
+        Some(Action::Init) => init(),
+    }
+}
+
+fn run(args: Run) -> Result<Exit> {
+    let config = find_config(&args.options.config)?;
+    let plan = plan::plan(args, config.as_ref(), working_directory()?, state_directory())?;
+    let report = Reporter::new(plan.volume);
+    session::run(plan, &report)
+}
+
+fn init() -> Result<Exit> {
+    use std::io::Write;
+    let mut file = std::fs::File::create_new(config::FILE_NAME)
+        .with_context(|| format!("cannot make {} here", config::FILE_NAME))?;
+    file.write_all(config::template::TEMPLATE.as_bytes()).context("cannot write it")?;
+    Reporter::new(Volume::Normal).say(&format!("wrote {}; now try: cgrun COMMAND", config::FILE_NAME));
+    Ok(Exit::Code(0))
+}
+
+fn find_config(options: &ConfigOptions) -> Result<Option<Config>> {
+    match &options.config {
+        Some(path) => Ok(Some(Config::read(&working_directory()?.join(path))?)),
+        None => Ok(Config::find(&working_directory()?)?),
+    }
+}
+
+fn working_directory() -> Result<PathBuf> {
+    std::env::current_dir().context("the working directory is gone; enter one that exists")
+}
+
+/// Where programs keep what they note for later, by the XDG base directory specification.
+fn state_directory() -> PathBuf {
+    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    set("XDG_STATE_HOME")
+        .or_else(|| set("HOME").map(|home| home.join(".local/state")))
+        .unwrap_or_else(std::env::temp_dir)
+}
+
+fn code_of(error: &anyhow::Error) -> u8 {
+    match error.downcast_ref() {
+        Some(program::ProgramError::NotFound { .. }) => exit_code::NOT_FOUND,
+        Some(program::ProgramError::NotExecutable { .. }) => exit_code::NOT_EXECUTABLE,
+        _ => exit_code::FAILED,
+    }
+}

@@ -1,0 +1,112 @@
+//! What cgrun says, all of it on stderr.
+
+mod human;
+
+use std::cell::Cell;
+use std::fmt::Write;
+use std::path::Path;
+use std::process::ExitStatus;
+use std::time::{Duration, Instant};
+
+use crate::plan::Volume;
+use crate::sys::tty;
+use crate::teardown::{Cause, Verdict};
+
+/// The status line is drawn again this often.
+const REDRAW: Duration = Duration::from_millis(100);
+/// A service that is ready sooner is not worth a status line.
+const WORTH_A_LINE: Duration = Duration::from_millis(200);
+
+/// Says things to the user, as loudly as asked for.
+#[derive(Debug)]
+pub struct Reporter {
+    volume: Volume,
+    on_terminal: bool,
+    drawn: Cell<Option<Instant>>,
+}
+
+impl Reporter {
+    pub fn new(volume: Volume) -> Self {
+        Self { volume, on_terminal: tty::stderr_is_our_terminal(), drawn: Cell::new(None) }
+    }
+
+    /// Something that went wrong: said at any volume.
+    pub fn error(&self, text: &str) {
+        self.clear();
+        let mut lines = String::new();
+        for line in text.lines() {
+            let _ = writeln!(lines, "cgrun: {line}");
+        }
+        tty::to_stderr(&lines);
+    }
+
+    /// Something worth knowing.
+    pub fn say(&self, text: &str) {
+        if self.volume >= Volume::Normal {
+            self.error(text);
+        }
+    }
+
+    /// The end of a service's log.
+    pub fn log(&self, path: &Path, lines: &[String]) {
+        if lines.is_empty() {
+            return self.error(&format!("  its log {} is empty", path.display()));
+        }
+        self.error(&format!("  the end of {}:", path.display()));
+        lines.iter().for_each(|line| self.error(&format!("  | {line}")));
+    }
+
+    /// A service became ready: a line in a CI log; on a terminal the status line has shown it.
+    pub fn ready(&self, service: &str, seconds: f32) {
+        if !self.on_terminal || self.volume == Volume::Verbose {
+            self.say(&format!("{service} is ready after {seconds:.1} s"));
+        }
+    }
+
+    /// Draws who is waited for, and how long already.
+    pub fn waiting<'a>(&self, services: impl Iterator<Item = (&'a str, String, Duration)>) {
+        let due = self.drawn.get().is_none_or(|drawn| drawn.elapsed() >= REDRAW);
+        if !self.on_terminal || self.volume == Volume::Quiet || !due {
+            return;
+        }
+        let waited: Vec<_> = services
+            .filter(|(_, _, since)| *since >= WORTH_A_LINE)
+            .map(|(name, what, since)| format!("{name} ({what}) {:.1} s", since.as_secs_f32()))
+            .collect();
+        if !waited.is_empty() {
+            let line = format!("cgrun: waiting for {}", waited.join(", "));
+            let line: String = line.chars().take(tty::columns().saturating_sub(1)).collect();
+            tty::to_stderr(&format!("\r\x1b[2K{line}"));
+            self.drawn.set(Some(Instant::now()));
+        }
+    }
+
+    /// Takes the status line away.
+    pub fn clear(&self) {
+        if self.drawn.take().is_some() {
+            tty::to_stderr("\r\x1b[2K");
+        }
+    }
+
+    /// What the teardown found; nothing where all is well, unless asked to be verbose.
+    pub fn verdict(&self, verdict: &Verdict, volume: Volume, cause: &Cause, took: Duration) {
+        human::verdict(verdict).iter().for_each(|line| self.error(line));
+        human::notes(verdict).iter().for_each(|line| self.say(line));
+        if volume == Volume::Verbose {
+            self.say(&human::summary(verdict, cause, took));
+        }
+    }
+}
+
+/// `exit status 3`, `killed by SIGKILL`.
+pub fn describe(status: ExitStatus) -> String {
+    use std::os::unix::process::ExitStatusExt;
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("exit status {code}"),
+        (_, Some(signal)) => match nix::sys::signal::Signal::try_from(signal) {
+            Ok(signal) => format!("killed by {signal}"),
+            Err(_) => format!("killed by signal {signal}"),
+        },
+        _ => status.to_string(),
+    }
+}

@@ -1,0 +1,80 @@
+//! The services' output: straight into one file a service a run, so that no pipe can fill up, and
+//! what was written is still there when cgrun is not.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context, Result};
+
+use crate::containment::SessionId;
+
+/// Logs of earlier runs are removed after this time.
+const KEPT: Duration = Duration::from_secs(7 * 86_400);
+/// How much of a log's end is looked at for its tail.
+const TAIL: u64 = 16 * 1024;
+
+/// The log directory of one run.
+#[derive(Debug)]
+pub struct Logs {
+    directory: PathBuf,
+}
+
+/// One service's log.
+#[derive(Debug)]
+pub struct Log {
+    pub path: PathBuf,
+    pub file: File,
+}
+
+impl Logs {
+    /// Makes this run's directory in `root`, and removes those of old runs.
+    pub fn create(root: &Path, id: &SessionId) -> Result<Self> {
+        let directory = root.join(id.directory());
+        std::fs::create_dir_all(&directory).with_context(|| {
+            format!("cannot make the log directory {}; choose another with --logs", directory.display())
+        })?;
+        remove_old(root);
+        Ok(Self { directory })
+    }
+
+    pub fn open(&self, service: &str) -> Result<Log> {
+        let path = self.directory.join(format!("{service}.log"));
+        let file = OpenOptions::new().create(true).append(true).open(&path);
+        let file = file.with_context(|| {
+            format!("cannot write the log {}; choose another place with --logs", path.display())
+        })?;
+        Ok(Log { path, file })
+    }
+}
+
+impl Log {
+    /// The last `lines` lines, as far as they can be read.
+    pub fn tail(&self, lines: usize) -> Vec<String> {
+        let text = self.end().unwrap_or_default();
+        let all: Vec<_> = text.lines().map(crate::sys::proc::readable).collect();
+        all[all.len().saturating_sub(lines)..].to_vec()
+    }
+
+    fn end(&self) -> io::Result<String> {
+        let mut file = File::open(&self.path)?;
+        let length = file.metadata()?.len();
+        file.seek(SeekFrom::Start(length.saturating_sub(TAIL)))?;
+        let mut bytes = Vec::new();
+        file.take(TAIL).read_to_end(&mut bytes)?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+}
+
+/// Only directories named as ours are, and only old ones; a failure here harms nobody.
+fn remove_old(root: &Path) {
+    for entry in std::fs::read_dir(root).into_iter().flatten().filter_map(Result::ok) {
+        let ours = entry.file_name().to_str().is_some_and(|name| SessionId::of_directory(name).is_some());
+        let modified = entry.metadata().and_then(|metadata| metadata.modified());
+        let age = modified.ok().and_then(|time| SystemTime::now().duration_since(time).ok());
+        if ours && age.is_some_and(|age| age > KEPT) {
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! Is a service ready? Its probe passes, and whatever listens on its port is the session's own, so
+//! that a stale server never passes for it.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
+use std::process::ExitStatus;
+use std::time::{Duration, Instant};
+
+use regex::bytes::Regex;
+use rustix::process::Pid;
+
+use super::http::{Answer, Request, Url};
+use crate::plan::{Probe, ServicePlan};
+use crate::ports::made_in;
+use crate::sys::sock_diag::Listener;
+
+/// No event tells that a socket began to listen, so we look this often. One look costs 50 µs.
+pub const TICK: Duration = Duration::from_millis(10);
+/// Pause after a request or a probing command that failed: first, and at most.
+const PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+/// A line longer than this is matched by its end.
+const LONGEST_LINE: usize = 64 * 1024;
+
+/// What a look at a service found.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Look {
+    Ready,
+    NotYet,
+    /// Start the probing command and say its pid with [`Waiting::asking`].
+    Ask,
+}
+
+/// What a look needs to know of the host.
+pub struct Surroundings<'a> {
+    /// Everything that listens on the services' ports, or why that is not known.
+    pub listeners: &'a io::Result<Vec<Listener>>,
+    /// The session's cgroups, as sockets name them.
+    pub cgroups: &'a [u64],
+}
+
+/// The wait for one service.
+#[derive(Debug)]
+pub struct Waiting {
+    pub since: Instant,
+    pub deadline: Instant,
+    attempt: Attempt,
+    not_before: Instant,
+    pause: Duration,
+    /// Why it is not ready, for the message when time runs out.
+    pub why: String,
+}
+
+#[derive(Debug)]
+enum Attempt {
+    None,
+    Http(Request),
+    Command(Pid),
+    Log(Follower),
+    Passed,
+}
+
+impl Waiting {
+    pub fn begin(plan: &ServicePlan, log: &Path) -> io::Result<Self> {
+        let now = Instant::now();
+        let attempt = match &plan.probe {
+            Probe::Log(_) => Attempt::Log(Follower::open(log)?),
+            _ => Attempt::None,
+        };
+        Ok(Self {
+            since: now,
+            deadline: now + plan.ready_timeout,
+            attempt,
+            not_before: now,
+            pause: PAUSE,
+            why: "it has not answered yet".into(),
+        })
+    }
+
+    pub fn look(&mut self, plan: &ServicePlan, around: &Surroundings<'_>) -> io::Result<Look> {
+        let listener = match plan.own_port().map(|port| own_listener(port, around)).transpose() {
+            Ok(listener) => listener,
+            Err(why) => {
+                self.why = why;
+                return Ok(Look::NotYet);
+            }
+        };
+        Ok(match (&plan.probe, &mut self.attempt) {
+            (_, Attempt::Passed) | (Probe::Started | Probe::Listening(_), _) => Look::Ready,
+            (Probe::Log(regex), Attempt::Log(follower)) => {
+                self.why = format!("no line of its log matches /{regex}/");
+                if follower.finds(regex)? { Look::Ready } else { Look::NotYet }
+            }
+            (Probe::Http(_), Attempt::Http(request)) => match request.poll() {
+                None => Look::NotYet,
+                Some(Answer::Status(200..400)) => Look::Ready,
+                Some(Answer::Status(code)) => self.failed(format!("it answers with HTTP {code}")),
+                Some(Answer::Failed(why)) => self.failed(why),
+            },
+            _ if Instant::now() < self.not_before => Look::NotYet,
+            (Probe::Http(url), _) => match Request::send(url, address(url, listener)) {
+                Ok(request) => {
+                    self.attempt = Attempt::Http(request);
+                    Look::NotYet
+                }
+                Err(error) => {
+                    self.failed(format!("cannot connect to it: {}", crate::sys::tty::plain(&error)))
+                }
+            },
+            (Probe::Command(_), Attempt::None) => Look::Ask,
+            (Probe::Command(_) | Probe::Log(_), _) => Look::NotYet,
+        })
+    }
+
+    /// A probing command was started.
+    pub fn asking(&mut self, pid: Pid) {
+        self.attempt = Attempt::Command(pid);
+    }
+
+    /// A child of ours ended; was it the probing command?
+    pub fn note_exit(&mut self, pid: Pid, status: ExitStatus) {
+        if matches!(self.attempt, Attempt::Command(asked) if asked == pid) {
+            if status.success() {
+                self.attempt = Attempt::Passed;
+            } else {
+                self.failed(format!("its readiness command ends with {status}"));
+            }
+        }
+    }
+
+    fn failed(&mut self, why: String) -> Look {
+        self.why = why;
+        self.attempt = Attempt::None;
+        self.not_before = Instant::now() + self.pause;
+        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+        Look::NotYet
+    }
+
+    /// Readable when the answer to a request is there.
+    pub fn wakes_on(&self) -> Option<BorrowedFd<'_>> {
+        match &self.attempt {
+            Attempt::Http(request) => Some(request.as_fd()),
+            _ => None,
+        }
+    }
+}
+
+/// A listener of the session on `port`, where every listener there is the session's.
+fn own_listener<'a>(port: u16, around: &'a Surroundings<'_>) -> Result<&'a Listener, String> {
+    let listeners = around
+        .listeners
+        .as_ref()
+        .map_err(|error| format!("cannot tell who listens on port {port}: {error}"))?;
+    let mut on_port = listeners.iter().filter(|listener| listener.port == port).peekable();
+    let first = *on_port.peek().ok_or_else(|| format!("nothing listens on port {port}"))?;
+    match on_port.find(|listener| !made_in(listener, around.cgroups)) {
+        None => Ok(first),
+        Some(stranger) => Err(format!(
+            "port {port} is held by a process outside this session (a socket at {} of uid {})",
+            stranger.address, stranger.uid
+        )),
+    }
+}
+
+/// Where to connect: the URL's address, or for `localhost` the one that is listened on.
+fn address(url: &Url, listener: Option<&Listener>) -> IpAddr {
+    url.address.unwrap_or(match listener.map(|it| it.address) {
+        Some(IpAddr::V6(address)) if address.is_loopback() => Ipv6Addr::LOCALHOST.into(),
+        _ => Ipv4Addr::LOCALHOST.into(),
+    })
+}
+
+/// Reads what is appended to a log, line by line.
+#[derive(Debug)]
+struct Follower {
+    file: File,
+    line: Vec<u8>,
+}
+
+impl Follower {
+    fn open(path: &Path) -> io::Result<Self> {
+        Ok(Self { file: File::open(path)?, line: Vec::new() })
+    }
+
+    /// Whether a new line, also one that is still being written, matches.
+    fn finds(&mut self, regex: &Regex) -> io::Result<bool> {
+        let mut chunk = [0u8; 8192];
+        loop {
+            let length = self.file.read(&mut chunk)?;
+            if length == 0 {
+                return Ok(regex.is_match(&self.line));
+            }
+            for piece in chunk[..length].split_inclusive(|&byte| byte == b'\n') {
+                self.line.extend_from_slice(piece);
+                if piece.ends_with(b"\n") {
+                    self.line.pop();
+                    if regex.is_match(&self.line) {
+                        return Ok(true);
+                    }
+                    self.line.clear();
+                }
+            }
+            let excess = self.line.len().saturating_sub(LONGEST_LINE);
+            self.line.drain(..excess);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    fn listener(cgroup: u64, address: &str) -> Listener {
+        Listener { address: address.parse().unwrap(), port: 8000, inode: 1, uid: 0, cgroup: Some(cgroup) }
+    }
+
+    #[test]
+    fn one_stranger_on_the_port_spoils_it() {
+        let cgroups = [7, 8];
+        let check = |listeners: Vec<Listener>| {
+            let around = Surroundings { listeners: &Ok(listeners), cgroups: &cgroups };
+            own_listener(8000, &around).map(|_| ())
+        };
+        assert!(check(vec![]).unwrap_err().contains("nothing listens"));
+        assert_eq!(check(vec![listener(8, "::")]), Ok(()));
+        assert!(
+            check(vec![listener(7, "0.0.0.0"), listener(9, "127.0.0.1")]).unwrap_err().contains("outside")
+        );
+        let unknown = Surroundings { listeners: &Err(io::Error::other("no")), cgroups: &cgroups };
+        assert!(own_listener(8000, &unknown).is_err());
+    }
+
+    #[test]
+    fn a_log_line_counts_once_it_is_there() {
+        let path = std::env::temp_dir().join(format!("cgrun-follower-{}", std::process::id()));
+        let mut writer = File::create(&path).unwrap();
+        let mut follower = Follower::open(&path).unwrap();
+        let regex = Regex::new("^ready on \\d+$").unwrap();
+        assert!(!follower.finds(&regex).unwrap());
+        write!(writer, "starting\nready o").unwrap();
+        assert!(!follower.finds(&regex).unwrap());
+        writeln!(writer, "n 8000").unwrap();
+        assert!(follower.finds(&regex).unwrap());
+        std::fs::remove_file(path).unwrap();
+    }
+}

@@ -1,0 +1,88 @@
+//! Everything the supervisor waits for comes through here: one thread, one ppoll(2).
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::process::ExitStatus;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::Pid;
+
+use crate::sys::children;
+use crate::sys::signals::{Caught, Signals};
+
+/// What happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    Signal(Caught),
+    /// A child of ours ended, one we started or one re-parented to us. It is reaped already.
+    Exited(Pid, ExitStatus),
+}
+
+/// A descriptor to wake up for besides signals.
+pub struct Wake<'a> {
+    fd: BorrowedFd<'a>,
+    flags: PollFlags,
+}
+
+impl<'a> Wake<'a> {
+    pub fn readable(fd: BorrowedFd<'a>) -> Self {
+        Self { fd, flags: PollFlags::IN }
+    }
+
+    /// For `cgroup.events`.
+    pub fn changed(fd: BorrowedFd<'a>) -> Self {
+        Self { fd, flags: PollFlags::PRI }
+    }
+
+    /// Waits for this alone; signals stay pending.
+    pub fn wait(&self, deadline: Instant) {
+        let timeout = timespec(deadline.saturating_duration_since(Instant::now()));
+        let _ = poll(&mut [PollFd::from_borrowed_fd(self.fd, self.flags)], Some(&timeout));
+    }
+}
+
+#[derive(Debug)]
+pub struct Events {
+    signals: Signals,
+}
+
+impl Events {
+    pub fn new() -> io::Result<Self> {
+        Ok(Self { signals: Signals::block()? })
+    }
+
+    /// Waits until something happened, one of `wakes` has news, or `deadline` has passed, and
+    /// returns what happened. Empty for the latter two.
+    pub fn wait(&self, wakes: &[Wake<'_>], deadline: Option<Instant>) -> io::Result<Vec<Event>> {
+        let mut fds = vec![PollFd::from_borrowed_fd(self.signals.as_fd(), PollFlags::IN)];
+        fds.extend(wakes.iter().map(|wake| PollFd::from_borrowed_fd(wake.fd, wake.flags)));
+        let timeout = deadline.map(|deadline| timespec(deadline.saturating_duration_since(Instant::now())));
+        match poll(&mut fds, timeout.as_ref()) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => self.pending(),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    /// What has happened already, without waiting.
+    pub fn pending(&self) -> io::Result<Vec<Event>> {
+        let mut events = Vec::new();
+        let mut child_ended = false;
+        while let Some(caught) = self.signals.next()? {
+            match caught.signal {
+                Signal::SIGCHLD => child_ended = true,
+                _ => events.push(Event::Signal(caught)),
+            }
+        }
+        // One SIGCHLD may stand for many children.
+        while child_ended && let Some((pid, status)) = children::reap()? {
+            events.push(Event::Exited(pid, status));
+        }
+        Ok(events)
+    }
+}
+
+fn timespec(duration: Duration) -> Timespec {
+    Timespec { tv_sec: duration.as_secs() as i64, tv_nsec: i64::from(duration.subsec_nanos()) }
+}

@@ -1,0 +1,304 @@
+//! The life of one session, top to bottom: look before starting, contain, start the services, run
+//! the command, tear down, report.
+
+pub mod events;
+mod machine;
+mod preflight;
+mod start;
+
+use std::os::unix::ffi::OsStrExt;
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+
+use crate::containment::SessionCgroup;
+use crate::exit_code::{Exit, Outcome, exit};
+use crate::failpoint;
+use crate::plan::SessionPlan;
+use crate::ports;
+use crate::program::Environment;
+use crate::report::Reporter;
+use crate::service::logs::{Log, Logs};
+use crate::service::ready::{Look, Surroundings, TICK, Waiting};
+use crate::sys::children;
+use crate::teardown::{Cause, Remains, Verdict, tear_down};
+use events::{Events, Wake};
+use machine::{Action, Event, Machine, Node};
+
+/// The variable that marks every process of a session: its id.
+pub const MARKER: &str = "CGRUN_SESSION";
+
+/// How much of a failed service's log is shown.
+const LOG_TAIL: usize = 20;
+
+/// Runs the session and says how cgrun is to end. An error means that nothing was started.
+pub fn run(plan: SessionPlan, report: &Reporter) -> Result<Exit> {
+    let env = Environment::ours();
+    preflight::programs(&plan, &env)?;
+    let events = Events::new().context("cannot take over signal handling")?;
+    let held_before = preflight::ports(&plan, report)?;
+    children::become_subreaper().context("cannot become a subreaper (prctl)")?;
+
+    let command = plan.command.join(std::ffi::OsStr::new(" "));
+    let cgroup = SessionCgroup::create(command.as_bytes(), &plan.watched)?;
+    let mut session = Session::new(plan, cgroup, held_before, env, events, report);
+    let cause = session.live().unwrap_or_else(|error| Cause::Broken(format!("{error:#}")));
+    Ok(session.end(&cause))
+}
+
+struct Session<'a> {
+    plan: SessionPlan,
+    remains: Remains,
+    env: Environment,
+    events: Events,
+    report: &'a Reporter,
+    machine: Machine,
+    logs: Option<Logs>,
+    /// One for each service of the plan.
+    services: Vec<ServiceState>,
+    begin: Instant,
+    torn_down: bool,
+}
+
+/// A service between its start and its end.
+#[derive(Default)]
+struct ServiceState {
+    /// Its place among the parts, once started.
+    part: Option<usize>,
+    waiting: Option<Waiting>,
+    log: Option<Log>,
+    gone: bool,
+}
+
+impl<'a> Session<'a> {
+    fn new(
+        plan: SessionPlan,
+        cgroup: SessionCgroup,
+        held_before: Vec<crate::sys::sock_diag::Listener>,
+        env: Environment,
+        events: Events,
+        report: &'a Reporter,
+    ) -> Self {
+        let nodes =
+            plan.services.iter().map(|it| Node { depends_on: it.depends_on.clone(), critical: it.critical });
+        Self {
+            machine: Machine::new(nodes.collect(), plan.grace),
+            services: plan.services.iter().map(|_| ServiceState::default()).collect(),
+            env: env.with(MARKER, cgroup.id.to_string()),
+            remains: Remains {
+                cgroup,
+                parts: Vec::new(),
+                watched: plan.watched.clone(),
+                held_before,
+                grace: plan.grace,
+                kill_wait: plan.kill_wait,
+                settle: plan.settle,
+                reclaim_ports: plan.reclaim_ports,
+            },
+            logs: None,
+            begin: Instant::now(),
+            torn_down: false,
+            plan,
+            events,
+            report,
+        }
+    }
+
+    /// From the first start to the moment at which the session is to end, and why.
+    fn live(&mut self) -> Result<Cause> {
+        let mut actions = self.machine.begin();
+        loop {
+            for action in std::mem::take(&mut actions) {
+                match action {
+                    Action::StartService(service) => {
+                        if let Err(error) = self.start_service(service) {
+                            actions.extend(self.step(Event::NotReady(service, format!("{error:#}"))));
+                        }
+                    }
+                    Action::StartCommand => self.start_command()?,
+                    Action::PassOn(signal) => {
+                        if let Some(command) = self.remains.command() {
+                            command
+                                .leader
+                                .signal(signal)
+                                .context("cannot pass a signal on to the command")?;
+                        }
+                    }
+                    Action::Mention(service, how) => {
+                        let name = &self.plan.services[service].name;
+                        self.report.say(&format!(
+                            "service {name} {how}; it is not critical, so the session goes on"
+                        ));
+                    }
+                    Action::TearDown(cause) => return Ok(cause),
+                }
+            }
+            if actions.is_empty() {
+                for event in self.observe()? {
+                    actions.extend(self.step(event));
+                }
+            }
+        }
+    }
+
+    fn step(&mut self, event: Event) -> Vec<Action> {
+        self.machine.step(event, Instant::now())
+    }
+
+    /// Waits for something to happen, and says what it means for the session.
+    fn observe(&mut self) -> Result<Vec<Event>> {
+        let happened =
+            self.events.wait(&self.wakes(), self.deadline()).context("cannot wait for events (ppoll)")?;
+        let mut events = Vec::new();
+        for event in happened {
+            match event {
+                events::Event::Signal(caught) => events.push(Event::Signal(caught)),
+                events::Event::Exited(pid, status) => {
+                    self.remains.note_exit(pid, status);
+                    for waiting in self.services.iter_mut().filter_map(|service| service.waiting.as_mut()) {
+                        waiting.note_exit(pid, status);
+                    }
+                }
+            }
+        }
+        if self.remains.command().is_some_and(|command| command.status.is_some()) {
+            events.push(Event::CommandEnded);
+        } else if self.plan.timeout.is_some_and(|timeout| self.begin.elapsed() >= timeout) {
+            events.push(Event::TimedOut);
+        }
+        self.look_at_services(&mut events)?;
+        Ok(events)
+    }
+
+    fn wakes(&self) -> Vec<Wake<'_>> {
+        let alive = self.services.iter().filter(|service| !service.gone).filter_map(|service| service.part);
+        let asked = self.services.iter().filter_map(|service| service.waiting.as_ref()?.wakes_on());
+        alive
+            .map(|part| Wake::changed(self.remains.parts[part].leaf.events()))
+            .chain(asked.map(Wake::readable))
+            .collect()
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        let timeout = self.plan.timeout.map(|timeout| self.begin + timeout);
+        let look =
+            self.services.iter().any(|service| service.waiting.is_some()).then(|| Instant::now() + TICK);
+        timeout.into_iter().chain(look).min()
+    }
+
+    /// Which services became ready, failed to, or ended.
+    fn look_at_services(&mut self, events: &mut Vec<Event>) -> Result<()> {
+        for index in 0..self.services.len() {
+            let service = &self.services[index];
+            let Some(part) = service.part.filter(|_| !service.gone).map(|part| &self.remains.parts[part])
+            else {
+                continue;
+            };
+            // A leaf that is empty while the leader's status is still to come is looked at again then.
+            if part.status.is_some() && !part.leaf.is_populated()? {
+                events.push(Event::ServiceEnded(index, self.how_it_ended(index)));
+                self.services[index].gone = true;
+                self.services[index].waiting = None;
+            }
+        }
+        self.look_for_readiness(events)
+    }
+
+    /// Which of the services that are waited for are ready now, or late.
+    fn look_for_readiness(&mut self, events: &mut Vec<Event>) -> Result<()> {
+        if self.services.iter().all(|service| service.waiting.is_none()) {
+            return Ok(());
+        }
+        let listeners = ports::listening_on(&self.plan.watched);
+        let cgroups = self.remains.cgroup.numbers()?;
+        let around = Surroundings { listeners: &listeners, cgroups: &cgroups };
+        let mut to_ask = Vec::new();
+        for (index, plan) in self.plan.services.iter().enumerate() {
+            let Some(waiting) = &mut self.services[index].waiting else { continue };
+            match waiting.look(plan, &around)? {
+                Look::Ready => {
+                    let seconds = waiting.since.elapsed().as_secs_f32();
+                    self.report.ready(&plan.name, seconds);
+                    self.services[index].waiting = None;
+                    events.push(Event::Ready(index));
+                }
+                Look::NotYet | Look::Ask if Instant::now() >= waiting.deadline => {
+                    let limit = plan.ready_timeout.as_secs_f32();
+                    events.push(Event::NotReady(
+                        index,
+                        format!("was not ready within {limit} s: {}", waiting.why),
+                    ));
+                }
+                Look::NotYet => {}
+                Look::Ask => to_ask.push(index),
+            }
+        }
+        for index in to_ask {
+            self.ask(index)?;
+        }
+        let waiting = self.plan.services.iter().zip(&self.services).filter_map(|(plan, service)| {
+            Some((plan.name.as_str(), plan.awaited(), service.waiting.as_ref()?.since.elapsed()))
+        });
+        self.report.waiting(waiting);
+        Ok(())
+    }
+
+    /// The end, whatever the cause.
+    fn end(&mut self, cause: &Cause) -> Exit {
+        self.report.clear();
+        self.explain(cause);
+        failpoint::reached("teardown");
+        let verdict = self.tear_down(cause);
+        self.report.verdict(&verdict, self.plan.volume, cause, self.begin.elapsed());
+        exit(&Outcome {
+            cause,
+            command: self.remains.command().and_then(|command| command.status),
+            interrupted: self.machine.was_interrupted(),
+            verdict: &verdict,
+            on_leak: self.plan.on_leak,
+        })
+    }
+
+    fn tear_down(&mut self, cause: &Cause) -> Verdict {
+        let verdict = tear_down(&mut self.remains, cause, &self.events);
+        self.torn_down = true;
+        verdict
+    }
+
+    /// Says why the session ends, where that is not the command's own doing.
+    fn explain(&self, cause: &Cause) {
+        match cause {
+            Cause::StartupFailed { service, why } => self.explain_service(*service, why),
+            Cause::ServiceEnded { service, how } => {
+                self.explain_service(*service, &format!("{how} while the command ran; the session ends"));
+            }
+            Cause::TimedOut => {
+                let limit = self.plan.timeout.unwrap_or_default();
+                self.report.error(&format!(
+                    "the session took longer than {}; it ends",
+                    humantime::format_duration(limit)
+                ));
+            }
+            Cause::Broken(why) => self.report.error(why),
+            Cause::CommandEnded | Cause::Signal { .. } => {}
+        }
+    }
+
+    fn explain_service(&self, service: usize, what: &str) {
+        self.report.error(&format!("service {} {what}", self.plan.services[service].name));
+        if let Some(log) = &self.services[service].log {
+            self.report.log(&log.path, &log.tail(LOG_TAIL));
+        }
+    }
+}
+
+/// Layer 5: a panic unwinds through here.
+impl Drop for Session<'_> {
+    fn drop(&mut self) {
+        if !self.torn_down {
+            let cause = Cause::Broken("cgrun itself failed".into());
+            let verdict = self.tear_down(&cause);
+            self.report.verdict(&verdict, self.plan.volume, &cause, self.begin.elapsed());
+        }
+    }
+}

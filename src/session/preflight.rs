@@ -1,0 +1,57 @@
+//! Before anything is started: are the ports free, and can every program be executed?
+
+use anyhow::{Context, Result, bail};
+
+use crate::plan::{Probe, SessionPlan};
+use crate::ports::{self, Holding};
+use crate::program::{self, Environment, ProgramError};
+use crate::reclaim;
+use crate::report::Reporter;
+use crate::sys::sock_diag::Listener;
+
+/// Who holds watched ports already. A port that a service needs must be free: its holder is named
+/// in the error, or ended where the user asked for that.
+pub fn ports(plan: &SessionPlan, report: &Reporter) -> Result<Vec<Listener>> {
+    let look = || {
+        ports::listening_on(&plan.watched).context("cannot tell who listens on the watched ports (sock_diag)")
+    };
+    let mut held = look()?;
+    if plan.reclaim_ports && !held.is_empty() {
+        for holding in Holding::of(&held) {
+            report.say(&format!("{holding}; ending it (--reclaim-ports)"));
+        }
+        let problems = reclaim::end_holders(&held, plan.grace, plan.kill_wait);
+        if !problems.is_empty() {
+            bail!("{}", problems.join("\n"));
+        }
+        held = look()?;
+    }
+    let needed: Vec<_> = plan.services.iter().filter_map(|service| service.own_port()).collect();
+    let (taken, watched): (Vec<_>, Vec<_>) =
+        held.iter().cloned().partition(|listener| needed.contains(&listener.port));
+    if let Some(holding) = Holding::of(&taken).first() {
+        let name =
+            plan.services.iter().find(|it| it.own_port() == Some(holding.port)).map_or("", |it| &it.name);
+        bail!("{holding}; service {name} needs it: stop it, or pass --reclaim-ports");
+    }
+    for holding in Holding::of(&watched) {
+        report.say(&format!("{holding}; it is not of this session and is left alone"));
+    }
+    Ok(held)
+}
+
+/// Finds every program that will be needed, so that a wrong name is told before anything runs.
+pub fn programs(plan: &SessionPlan, env: &Environment) -> Result<()> {
+    for service in &plan.services {
+        let env = service.env.iter().fold(env.clone(), |env, (name, value)| env.with(name, value));
+        let named = |error: ProgramError| anyhow::anyhow!("service {}: {error}", service.name);
+        program::prepare(&service.command, &env, &service.cwd).map_err(named)?;
+        if let Probe::Command(command) = &service.probe {
+            program::prepare(command, &env, &service.cwd).map_err(|error| {
+                anyhow::anyhow!("service {}, its readiness command: {error}", service.name)
+            })?;
+        }
+    }
+    program::prepare(&plan.command, env, &plan.cwd)?;
+    Ok(())
+}

@@ -1,0 +1,162 @@
+//! Starting the session's processes, each straight in its leaf.
+
+use std::fs::File;
+use std::os::fd::AsFd;
+
+use anyhow::{Context, Result};
+use nix::sys::signal::Signal;
+
+use super::Session;
+use crate::containment::Leaf;
+use crate::failpoint;
+use crate::plan::Probe;
+use crate::program::{self, Environment};
+use crate::report::describe;
+use crate::service::logs::Logs;
+use crate::service::ready::Waiting;
+use crate::sys::pidfd::Process;
+use crate::sys::spawn::{Group, Program, SpawnError, Step, Streams, spawn};
+use crate::sys::tty;
+use crate::teardown::{Part, Role};
+
+const COMMAND_LEAF: &str = "command";
+const PROBE_LEAF: &str = "probe";
+
+impl Session<'_> {
+    pub(super) fn start_service(&mut self, index: usize) -> Result<()> {
+        let plan = &self.plan.services[index];
+        if self.logs.is_none() {
+            self.logs = Some(Logs::create(&self.plan.logs, &self.remains.cgroup.id)?);
+        }
+        let logs = self.logs.as_ref().context("no log directory")?;
+        let log = logs.open(&plan.name)?;
+        let program = program::prepare(&plan.command, &self.service_env(index), &plan.cwd)?;
+        let leaf = self.remains.cgroup.leaf(&format!("service.{}", plan.name))?;
+        let null = open_null()?;
+        let streams = Streams { input: Some(null.as_fd()), output: Some(log.file.as_fd()) };
+        let leader = start(&program, Group::Session, streams, &leaf).context("could not be started")?;
+        let waiting =
+            Waiting::begin(plan, &log.path).with_context(|| format!("cannot read {}", log.path.display()))?;
+
+        let service = &mut self.services[index];
+        service.part = Some(self.remains.parts.len());
+        service.waiting = Some(waiting);
+        service.log = Some(log);
+        self.remains.parts.push(Part {
+            role: Role::Service,
+            name: plan.name.clone(),
+            leaf,
+            leader,
+            status: None,
+            stop_signal: plan.stop_signal,
+            grace: plan.grace,
+            depends_on: plan.depends_on.iter().map(|&it| self.plan.services[it].name.clone()).collect(),
+        });
+        failpoint::reached("service started");
+        Ok(())
+    }
+
+    /// Starts the command. With a terminal it shares our process group, so that the terminal and
+    /// the shell see one job: Ctrl-C and Ctrl-Z reach both, `fg` resumes both, and a debugger may
+    /// read the keyboard. Without one it gets a group of its own, so that whoever signals our group
+    /// (timeout(1), CI runners) reaches it once, through us.
+    pub(super) fn start_command(&mut self) -> Result<()> {
+        self.report.clear();
+        let program = program::prepare(&self.plan.command, &self.env, &self.plan.cwd)?;
+        let leaf = self.remains.cgroup.leaf(COMMAND_LEAF)?;
+        let group = if tty::has_terminal() { Group::Shared } else { Group::Own };
+        let name = self.plan.command[0].to_string_lossy().into_owned();
+        let leader = start(&program, group, Streams::default(), &leaf)
+            .with_context(|| format!("{name} could not be executed"))?;
+        self.remains.parts.push(Part {
+            role: Role::Command,
+            name,
+            leaf,
+            leader,
+            status: None,
+            stop_signal: Signal::SIGTERM,
+            grace: self.plan.grace,
+            depends_on: Vec::new(),
+        });
+        failpoint::reached("command started");
+        Ok(())
+    }
+
+    /// Starts the readiness command of a service.
+    pub(super) fn ask(&mut self, index: usize) -> Result<()> {
+        let plan = &self.plan.services[index];
+        let Probe::Command(command) = &plan.probe else { return Ok(()) };
+        let program = program::prepare(command, &self.service_env(index), &plan.cwd)?;
+        let name = format!("{PROBE_LEAF}.{}", plan.name);
+        let asked_before =
+            self.remains.parts.iter().position(|part| part.role == Role::Probe && part.name == name);
+        let log = self.services[index].log.as_ref().context("a service without a log is asked")?;
+        let null = open_null()?;
+        let streams = Streams { input: Some(null.as_fd()), output: Some(log.file.as_fd()) };
+        let pid = match asked_before {
+            Some(part) => {
+                let part = &mut self.remains.parts[part];
+                part.leader = start(&program, Group::Session, streams, &part.leaf)?;
+                part.status = None;
+                part.leader.pid
+            }
+            None => {
+                let leaf = self.remains.cgroup.leaf(&name)?;
+                let leader = start(&program, Group::Session, streams, &leaf)?;
+                let pid = leader.pid;
+                self.remains.parts.push(Part {
+                    role: Role::Probe,
+                    name,
+                    leaf,
+                    leader,
+                    status: None,
+                    stop_signal: Signal::SIGTERM,
+                    grace: self.plan.grace,
+                    depends_on: vec![plan.name.clone()],
+                });
+                pid
+            }
+        };
+        if let Some(waiting) = &mut self.services[index].waiting {
+            waiting.asking(pid);
+        }
+        Ok(())
+    }
+
+    /// How a service ended, for people.
+    pub(super) fn how_it_ended(&self, index: usize) -> String {
+        let part = self.services[index].part.map(|part| &self.remains.parts[part]);
+        let status = part.and_then(|part| part.status);
+        let after =
+            if self.services[index].waiting.is_some() { " before it was ready" } else { Default::default() };
+        match status {
+            Some(status) => format!("ended{after}: {}", describe(status)),
+            None => format!("ended{after}"),
+        }
+    }
+
+    fn service_env(&self, index: usize) -> Environment {
+        let plan = &self.plan.services[index];
+        plan.env.iter().fold(self.env.clone(), |env, (name, value)| env.with(name, value))
+    }
+}
+
+fn start(program: &Program, group: Group, streams: Streams<'_>, leaf: &Leaf) -> Result<Process> {
+    // A command under nohup(1) is to live on like us; services never see a terminal's SIGHUP.
+    let keep_nohup = group != Group::Session;
+    leaf.host(|into| spawn(program, group, streams, keep_nohup, into)).map_err(|error: SpawnError| {
+        let why = tty::plain(&error.source);
+        match error.step {
+            Step::Fork => anyhow::anyhow!("cannot make a process: {why}"),
+            Step::Join => anyhow::anyhow!("cannot join the session's cgroup: {why}"),
+            Step::Prepare => anyhow::anyhow!("cannot set up its streams and process group: {why}"),
+            Step::Chdir => anyhow::anyhow!("cannot enter its working directory: {why}"),
+            Step::Exec => anyhow::anyhow!("{why}"),
+            Step::Birth => anyhow::anyhow!("{why}"),
+        }
+    })
+}
+
+fn open_null() -> Result<File> {
+    File::open("/dev/null").context("cannot open /dev/null")
+}

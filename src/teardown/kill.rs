@@ -1,0 +1,54 @@
+//! `cgroup.kill`, and again, until the kernel says that nobody is left.
+
+use std::time::{Duration, Instant};
+
+use super::Remains;
+use super::verdict::Verdict;
+use crate::containment::{CgroupError, SessionCgroup};
+use crate::session::events::Wake;
+use crate::sys::proc::ProcessInfo;
+
+/// A racing fork can survive one kill (before Linux commit b69bb476), so it is repeated.
+const AGAIN: Duration = Duration::from_millis(100);
+/// The kernel holds its notice of an empty cgroup back for 10 to 15 ms; looking costs 2 µs.
+const LOOK: Duration = Duration::from_micros(500);
+/// After this time a notice that is 15 ms late does not matter any more.
+const LOOKING: Duration = Duration::from_millis(300);
+
+/// Kills whatever is left in the session's cgroup.
+pub fn the_rest(remains: &Remains, verdict: &mut Verdict) {
+    let cgroup = &remains.cgroup;
+    match until_empty(cgroup, remains.kill_wait) {
+        Ok(true) => {}
+        Ok(false) => {
+            let members = verdict.expect(cgroup.members()).unwrap_or_default();
+            let wait = remains.kill_wait.as_secs_f32();
+            verdict.survivors.extend(
+                members
+                    .into_iter()
+                    .filter_map(ProcessInfo::read)
+                    .map(|process| format!("{process} was killed but has not ended within {wait} s")),
+            );
+            verdict.unknown(format!("{} still holds processes", cgroup.path().display()));
+        }
+        Err(error) => verdict.unknown(error),
+    }
+}
+
+/// `false` where it is not empty after `limit`.
+fn until_empty(cgroup: &SessionCgroup, limit: Duration) -> Result<bool, CgroupError> {
+    let begin = Instant::now();
+    let deadline = begin + limit;
+    while cgroup.is_populated()? {
+        if Instant::now() >= deadline {
+            return Ok(false);
+        }
+        cgroup.kill()?;
+        let again = (Instant::now() + AGAIN).min(deadline);
+        while cgroup.is_populated()? && Instant::now() < again {
+            let look = if begin.elapsed() < LOOKING { Instant::now() + LOOK } else { again };
+            Wake::changed(cgroup.events()).wait(look.min(again));
+        }
+    }
+    Ok(true)
+}

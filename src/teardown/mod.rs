@@ -1,0 +1,85 @@
+//! Ending a session: one function, whatever the cause.
+//!
+//! The order: ask the command to end, if it still runs → see what it leaves behind → ask that and
+//! the services to end, in reverse order of dependency → kill what is left, with one write to
+//! `cgroup.kill` → end what escaped the cgroup → look at the watched ports → remove the cgroups →
+//! verify. No step's failure keeps the next from being taken; each is remembered, and what is not
+//! known to be clean is not called clean.
+
+mod cause;
+mod holders;
+mod kill;
+mod orphans;
+mod part;
+mod snapshot;
+mod stop;
+mod verdict;
+
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use rustix::process::Pid;
+
+pub use cause::Cause;
+pub use part::{Part, Role};
+pub use snapshot::{How, Leak};
+pub use verdict::Verdict;
+
+use crate::containment::SessionCgroup;
+use crate::session::events::Events;
+use crate::sys::sock_diag::Listener;
+
+/// All that is needed to end a session, whoever does it.
+#[derive(Debug)]
+pub struct Remains {
+    pub cgroup: SessionCgroup,
+    /// The services in the order of their start, then the command.
+    pub parts: Vec<Part>,
+    pub watched: Vec<u16>,
+    /// Who held watched ports before the session began: not ours to judge.
+    pub held_before: Vec<Listener>,
+    pub grace: Duration,
+    pub kill_wait: Duration,
+    pub settle: Duration,
+    pub reclaim_ports: bool,
+}
+
+impl Remains {
+    /// A child of ours ended; whose leader was it?
+    pub fn note_exit(&mut self, pid: Pid, status: ExitStatus) {
+        self.parts.iter_mut().for_each(|part| part.note_exit(pid, status));
+    }
+
+    pub fn command(&self) -> Option<&Part> {
+        self.parts.iter().find(|part| part.role == Role::Command)
+    }
+}
+
+/// Ends everything the session has started and says what was found. Safe to call again.
+pub fn tear_down(remains: &mut Remains, cause: &Cause, events: &Events) -> Verdict {
+    let mut verdict = Verdict::default();
+    // The names of its cgroups, for sockets that outlive it; they are gone with the cgroups.
+    let cgroups = verdict.expect(remains.cgroup.numbers()).unwrap_or_default();
+
+    let in_a_hurry = match remains.cgroup.is_populated() {
+        Ok(false) => false,
+        Ok(true) => stop::gracefully(remains, cause, events, &mut verdict),
+        Err(error) => {
+            verdict.unknown(error);
+            true
+        }
+    };
+    kill::the_rest(remains, &mut verdict);
+    orphans::end(remains, events, in_a_hurry, &mut verdict);
+    holders::look(remains, &cgroups, &mut verdict);
+    remove(remains, &mut verdict);
+    verdict
+}
+
+/// The kernel refuses to remove a cgroup with a process in it: this is the proof that it is empty.
+fn remove(remains: &mut Remains, verdict: &mut Verdict) {
+    for part in &remains.parts {
+        part.leaf.remove_if_empty();
+    }
+    verdict.expect(remains.cgroup.remove());
+}

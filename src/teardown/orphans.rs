@@ -1,0 +1,84 @@
+//! Layer 6: descendants that left the cgroup. Their parents are dead by now, so the kernel has made
+//! them our children, and ECHILD proves that there are none.
+
+use std::time::Instant;
+
+use nix::sys::signal::Signal;
+use rustix::process::Pid;
+
+use super::Remains;
+use super::snapshot::{How, Leak};
+use super::verdict::Verdict;
+use crate::session::events::{Event, Events};
+use crate::sys::children;
+use crate::sys::pidfd::Process;
+use crate::sys::proc::ProcessInfo;
+
+/// Ends every child that is left: asked first, unless the user is in a hurry, then killed. What a
+/// dying child leaves behind becomes our child in turn, until there is none.
+pub fn end(remains: &mut Remains, events: &Events, in_a_hurry: bool, verdict: &mut Verdict) {
+    let begin = Instant::now();
+    let mut asked: Vec<Pid> = Vec::new();
+    let mut kill_from = if in_a_hurry { begin } else { begin + remains.grace };
+    loop {
+        match reap(remains).and_then(|()| children::any_left()) {
+            Ok(true) => {}
+            Ok(false) => return,
+            Err(error) => return verdict.unknown(format!("cannot tell whether children are left: {error}")),
+        }
+        let now = Instant::now();
+        let left: Vec<_> = match children::list() {
+            Ok(left) => left.into_iter().filter_map(ProcessInfo::read).filter(|it| !it.is_zombie).collect(),
+            Err(error) => return verdict.unknown(format!("cannot list our children: {error}")),
+        };
+        if now >= kill_from + remains.kill_wait {
+            verdict.survivors.extend(
+                left.iter()
+                    .map(|process| format!("{process} had left the session's cgroup and does not end")),
+            );
+            if left.is_empty() {
+                verdict.unknown("a child of ours neither shows nor ends");
+            }
+            return;
+        }
+        for process in left {
+            let (pid, killing) = (process.pid, now >= kill_from);
+            let first = !asked.contains(&pid);
+            if !first && !killing {
+                continue;
+            }
+            // Our own unreaped child: the number cannot have changed hands.
+            let signals: &[Signal] =
+                if killing { &[Signal::SIGKILL] } else { &[Signal::SIGTERM, Signal::SIGCONT] };
+            match Process::open(pid) {
+                Ok(Some(process)) => signals.iter().for_each(|&signal| {
+                    verdict.expect(process.signal(signal));
+                }),
+                Ok(None) => {}
+                Err(error) => verdict.unknown(format!("cannot open {process}: {error}")),
+            }
+            if first {
+                asked.push(pid);
+                verdict.leaks.push(Leak::new(How::Escaped, process));
+            }
+        }
+        // Re-parenting announces itself by nothing, but for the parent's own end.
+        let next = Instant::now() + std::time::Duration::from_millis(20);
+        for event in events.wait(&[], Some(next)).unwrap_or_default() {
+            match event {
+                Event::Exited(pid, status) => remains.note_exit(pid, status),
+                Event::Signal(caught) if caught.is_about_ending() => {
+                    kill_from = kill_from.min(Instant::now())
+                }
+                Event::Signal(_) => {}
+            }
+        }
+    }
+}
+
+fn reap(remains: &mut Remains) -> std::io::Result<()> {
+    while let Some((pid, status)) = children::reap()? {
+        remains.note_exit(pid, status);
+    }
+    Ok(())
+}

@@ -1,0 +1,47 @@
+//! One part of a session: a service, or the command, with the leaf it lives in.
+
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use rustix::process::Pid;
+
+use crate::containment::Leaf;
+use crate::sys::pidfd::Process;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    Service,
+    Command,
+    /// Commands that ask whether a service is ready.
+    Probe,
+}
+
+#[derive(Debug)]
+pub struct Part {
+    pub role: Role,
+    pub name: String,
+    pub leaf: Leaf,
+    /// Its first process. A service may live on without it.
+    pub leader: Process,
+    /// How the leader ended, once it has.
+    pub status: Option<ExitStatus>,
+    pub stop_signal: Signal,
+    pub grace: Duration,
+    /// The services that this one needs; they are stopped after it.
+    pub depends_on: Vec<String>,
+}
+
+impl Part {
+    /// Remembers how the leader ended, if this was it.
+    pub fn note_exit(&mut self, pid: Pid, status: ExitStatus) {
+        if pid == self.leader.pid && self.status.is_none() {
+            self.status = Some(status);
+        }
+    }
+
+    /// The command, and it has not ended.
+    pub fn is_running_command(&self) -> bool {
+        self.role == Role::Command && self.status.is_none()
+    }
+}

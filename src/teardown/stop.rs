@@ -1,0 +1,208 @@
+//! The graceful part: everyone is asked, and has until the end of the grace.
+//!
+//! First the command, if it still runs. Then what it left behind, and at the same time the services
+//! in reverse order of dependency. What is waited for is the tree, not its first process. Asked are
+//! the *roots* of a tree, those whose parent is not in it: a database's first process knows how to
+//! end its workers, and would not forgive us for doing it. Where a root ends and leaves children
+//! behind (npm and its shell do), these are roots in turn.
+
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use rustix::process::Pid;
+
+use super::Remains;
+use super::cause::Cause;
+use super::part::{Part, Role};
+use super::snapshot::{self, How};
+use super::verdict::Verdict;
+use crate::containment::Leaf;
+use crate::session::events::{Event, Events, Wake};
+use crate::sys::pidfd::Process;
+use crate::sys::proc;
+use crate::sys::signals::Caught;
+
+/// The kernel may hold the notice of an empty leaf back for 15 ms, and sends none of a new root.
+const LOOK: Duration = Duration::from_millis(10);
+/// New roots are looked for this often at least, or ten times the time that takes.
+const ROOTS: Duration = Duration::from_millis(50);
+/// timeout(1) and some CI runners signal us and then our whole group: that is one request.
+const SAME_REQUEST: Duration = Duration::from_millis(100);
+
+/// Asks all parts to end and waits. `true` where the user would not wait to the end of the grace.
+pub fn gracefully(remains: &mut Remains, cause: &Cause, events: &Events, verdict: &mut Verdict) -> bool {
+    let begin = Instant::now();
+    let mut stopping: Vec<_> = remains.parts.iter().map(|_| Stopping::default()).collect();
+    let mut hurry = matches!(cause, Cause::Signal { again: true, .. });
+    while !hurry {
+        for (index, state) in stopping.iter_mut().enumerate() {
+            if state.stage != Stage::Done && !is_populated(&remains.parts[index].leaf, verdict) {
+                state.stage = Stage::Done;
+            }
+        }
+        for (index, part) in remains.parts.iter().enumerate() {
+            let stage = stopping[index].stage;
+            if stage != Stage::Done
+                && (stage != Stage::Waiting || is_its_turn(part, &remains.parts, &stopping))
+            {
+                stopping[index].stage = advance(part, &mut stopping[index], remains, cause, verdict);
+            }
+        }
+        // What was killed is waited for later, all at once.
+        if stopping.iter().all(|state| matches!(state.stage, Stage::Killed | Stage::Done)) {
+            break;
+        }
+        let populated = remains.parts.iter().zip(&stopping).filter(|(_, state)| state.stage != Stage::Done);
+        let wakes: Vec<_> = populated.map(|(part, _)| Wake::changed(part.leaf.events())).collect();
+        for event in verdict.expect(events.wait(&wakes, Some(Instant::now() + LOOK))).unwrap_or_default() {
+            match event {
+                Event::Exited(pid, status) => {
+                    remains.note_exit(pid, status);
+                    stopping.iter_mut().for_each(|state| state.roots_due = Instant::now());
+                }
+                Event::Signal(caught) => hurry |= caught.is_about_ending() && !is_echo(caught, cause, begin),
+            }
+        }
+    }
+    if hurry {
+        note_leftovers(remains, &stopping, verdict);
+    }
+    hurry
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Stage {
+    /// Until those that need it are done.
+    #[default]
+    Waiting,
+    /// The command itself was asked, and may take until then.
+    Ending(Instant),
+    /// The command has ended; what it left may leave by itself until then.
+    Settling(Instant),
+    /// All of it was asked, and may take until then.
+    Asked(Instant),
+    Killed,
+    Done,
+}
+
+#[derive(Debug)]
+struct Stopping {
+    stage: Stage,
+    asked: HashSet<Pid>,
+    roots_due: Instant,
+}
+
+impl Default for Stopping {
+    fn default() -> Self {
+        Self { stage: Stage::Waiting, asked: HashSet::new(), roots_due: Instant::now() }
+    }
+}
+
+/// The stage that `part` is in next.
+fn advance(
+    part: &Part,
+    state: &mut Stopping,
+    remains: &Remains,
+    cause: &Cause,
+    verdict: &mut Verdict,
+) -> Stage {
+    let now = Instant::now();
+    let stage = match state.stage {
+        Stage::Waiting if part.is_running_command() => Stage::Ending(now + part.grace),
+        Stage::Waiting if part.role == Role::Command => Stage::Settling(now + remains.settle),
+        Stage::Waiting => Stage::Asked(now + part.grace),
+        Stage::Ending(_) if part.status.is_some() => Stage::Settling(now + remains.settle),
+        Stage::Settling(until) if now >= until => {
+            note(part, How::OutlivedCommand, verdict);
+            state.asked.clear();
+            Stage::Asked(now + part.grace)
+        }
+        same => same,
+    };
+    match stage {
+        Stage::Ending(until) | Stage::Asked(until) if now >= until => {
+            verdict.command_killed |= part.is_running_command();
+            if part.role == Role::Service {
+                note(part, How::OutlivedService(part.name.clone()), verdict);
+            }
+            verdict.expect(part.leaf.kill());
+            Stage::Killed
+        }
+        Stage::Ending(_) => {
+            if let Some(signal) = cause.stop_signal() {
+                ask(part, signal, state, verdict);
+            }
+            stage
+        }
+        Stage::Asked(_) => {
+            ask(part, part.stop_signal, state, verdict);
+            stage
+        }
+        _ => stage,
+    }
+}
+
+/// The command comes first, and a service once nobody is left who needs it. What a command that has
+/// ended left behind holds no service back.
+fn is_its_turn(part: &Part, parts: &[Part], stopping: &[Stopping]) -> bool {
+    part.role != Role::Service
+        || parts.iter().zip(stopping).all(|(other, state)| {
+            let needs_it = other.is_running_command() || other.depends_on.contains(&part.name);
+            !needs_it || matches!(state.stage, Stage::Killed | Stage::Done)
+        })
+}
+
+/// Sends `signal` to the roots that have not had it, and wakes up whoever is stopped.
+fn ask(part: &Part, signal: Signal, state: &mut Stopping, verdict: &mut Verdict) {
+    let begin = Instant::now();
+    if begin < state.roots_due {
+        return;
+    }
+    let members = verdict.expect(part.leaf.members()).unwrap_or_default();
+    let all: HashSet<Pid> = members.iter().copied().collect();
+    let first = state.asked.is_empty();
+    for pid in members {
+        let is_root = proc::parent(pid).is_none_or(|parent| !all.contains(&parent));
+        let is_new_root = is_root && state.asked.insert(pid);
+        if !is_new_root && !first {
+            continue;
+        }
+        // Its place is looked at after opening: only then is it surely the process meant.
+        if let Some(Some(process)) = verdict.expect(Process::open(pid))
+            && verdict.expect(part.leaf.contains(pid)) == Some(true)
+        {
+            if is_new_root {
+                verdict.expect(process.signal(signal));
+            }
+            verdict.expect(process.signal(Signal::SIGCONT));
+        }
+    }
+    state.roots_due = begin + ROOTS.max(begin.elapsed() * 10);
+}
+
+/// Remembers who is in the leaf as leaked.
+fn note(part: &Part, how: How, verdict: &mut Verdict) {
+    let crowd = verdict.expect(snapshot::take(&part.leaf)).unwrap_or_default();
+    verdict.add_leaks(how, crowd);
+}
+
+/// Where the user would not wait, what the command left is still said.
+fn note_leftovers(remains: &Remains, stopping: &[Stopping], verdict: &mut Verdict) {
+    for (part, state) in remains.parts.iter().zip(stopping) {
+        let not_noted = matches!(state.stage, Stage::Waiting | Stage::Ending(_) | Stage::Settling(_));
+        if part.role == Role::Command && part.status.is_some() && not_noted {
+            note(part, How::OutlivedCommand, verdict);
+        }
+        verdict.command_killed |= part.is_running_command();
+    }
+}
+
+/// A leaf that cannot be read may hold anybody.
+fn is_populated(leaf: &Leaf, verdict: &mut Verdict) -> bool {
+    verdict.expect(leaf.is_populated()).unwrap_or(true)
+}
+
+fn is_echo(caught: Caught, cause: &Cause, begin: Instant) -> bool {
+    cause.signal() == Some(caught.signal) && begin.elapsed() < SAME_REQUEST
+}
