@@ -1,0 +1,96 @@
+//! The command's exit is passed on: every code, and every way to end.
+
+use std::os::unix::ffi::OsStringExt;
+use std::time::Duration;
+
+use crate::harness::Session;
+
+#[test]
+fn normal_end() {
+    let run = Session::new().sh("echo out; echo err >&2").run();
+    run.assert_code(0).assert_nothing_left();
+    assert_eq!((run.stdout().as_str(), run.stderr().as_str()), ("out\n", "err\n"));
+}
+
+#[test]
+fn failing_tests() {
+    Session::new().sh("exit 1").run().assert_code(1).assert_silent().assert_nothing_left();
+}
+
+#[test]
+fn crashing_command() {
+    Session::new().sh("kill -SEGV $$").run().assert_code(139).assert_silent().assert_nothing_left();
+}
+
+#[test]
+fn command_killed_by_a_signal() {
+    Session::new().sh("kill -KILL $$").run().assert_code(137).assert_silent().assert_nothing_left();
+}
+
+#[test]
+fn command_killed_by_a_signal_without_a_name() {
+    Session::new().sh("kill -40 $$").run().assert_code(168).assert_silent().assert_nothing_left();
+}
+
+#[test]
+fn all_256_exit_codes() {
+    let script = "i=0; while [ $i -lt 256 ]; do $CGRUN sh -c \"exit $i\"; [ $? -eq $i ] || echo \"$i became $?\"; i=$((i+1)); done";
+    let run = Session::new().start_through(&["sh", "-c", script]).finish();
+    run.assert_code(0).assert_silent().assert_nothing_left();
+    assert_eq!(run.stdout(), "");
+}
+
+#[test]
+fn arguments_pass_byte_for_byte() {
+    let hostile = std::ffi::OsString::from_vec(b"\xff\xfe -- $(x) '\"\n".to_vec());
+    let run = Session::new()
+        .command([
+            "printf".into(),
+            "[%s]".into(),
+            "--grace".into(),
+            "".into(),
+            "-p".into(),
+            "--".into(),
+            hostile,
+        ])
+        .run();
+    run.assert_code(0).assert_silent();
+    assert_eq!(
+        std::fs::read(run.path().join("stdout")).unwrap(),
+        b"[--grace][][-p][--][\xff\xfe -- $(x) '\"\n]"
+    );
+}
+
+#[test]
+fn the_environment_passes_and_names_the_session() {
+    let value = std::ffi::OsString::from_vec(b"\xff=x".to_vec());
+    let run =
+        Session::new().env("HOSTILE", value).sh("printf %s \"$HOSTILE\"; printf %s $CGRUN_SESSION >id").run();
+    run.assert_code(0).assert_silent();
+    assert_eq!(std::fs::read(run.path().join("stdout")).unwrap(), b"\xff=x");
+    assert_eq!(run.read("id").len(), 8);
+}
+
+#[test]
+fn a_program_called_like_a_subcommand() {
+    let run =
+        Session::new().file("check", "#!/bin/sh\nexit 9\n").env("PATH", "/usr/bin:/bin:.").options(["--"]);
+    std::fs::set_permissions(run.path().join("check"), std::os::unix::fs::PermissionsExt::from_mode(0o755))
+        .unwrap();
+    run.command(["check"]).run().assert_code(9).assert_nothing_left();
+}
+
+#[test]
+fn a_script_without_an_interpreter_line_runs_in_a_shell() {
+    let run = Session::new().file("script", "exit $1\n");
+    std::fs::set_permissions(run.path().join("script"), std::os::unix::fs::PermissionsExt::from_mode(0o755))
+        .unwrap();
+    run.command(["./script", "5"]).run().assert_code(5).assert_nothing_left();
+}
+
+#[test]
+fn timeout_ends_the_session() {
+    let run = Session::new().options(["--timeout", "200ms"]).sh("sleep 1000").run();
+    run.assert_code(124).assert_said("longer than 200ms").assert_nothing_left();
+    run.assert_faster_than(Duration::from_secs(4));
+}

@@ -1,0 +1,158 @@
+//! Runs cgrun as a user would, in a cgroup and a network namespace of the test's own, and looks
+//! afterwards, without cgrun's help, whether anything is left.
+//!
+//! The test process is a subreaper: whatever survives cgrun, by whatever escape, becomes its child.
+
+mod running;
+mod witness;
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+pub use running::{Finished, Running};
+use witness::TestCgroup;
+
+/// One run of cgrun, described.
+pub struct Session {
+    directory: tempfile::TempDir,
+    cgroup: TestCgroup,
+    options: Vec<OsString>,
+    command: Vec<OsString>,
+    env: Vec<(OsString, OsString)>,
+}
+
+impl Session {
+    /// A session in a new temporary directory, alone on its network.
+    pub fn new() -> Self {
+        assert!(
+            std::env::var_os("NEXTEST").is_some(),
+            "each of these tests needs a process of its own; run scripts/test, or cargo nextest run"
+        );
+        assert!(
+            nix::unistd::geteuid().is_root(),
+            "these tests make cgroups and network namespaces; run them as root"
+        );
+        witness::become_subreaper();
+        private_network();
+        let directory = tempfile::tempdir().unwrap();
+        Self {
+            directory,
+            cgroup: TestCgroup::create(),
+            options: Vec::new(),
+            command: Vec::new(),
+            env: Vec::new(),
+        }
+    }
+
+    /// Where it runs.
+    pub fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Writes a file there; parent directories are made.
+    pub fn file(self, name: &str, text: impl AsRef<[u8]>) -> Self {
+        let path = self.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+        self
+    }
+
+    /// Writes its `cgrun.toml`. `{helpers}` is the directory of the helper programs.
+    pub fn config(self, toml: &str) -> Self {
+        self.file("cgrun.toml", toml.replace("{helpers}", &helpers().to_string_lossy()))
+    }
+
+    /// Adds options of cgrun.
+    pub fn options<S: AsRef<OsStr>>(mut self, options: impl IntoIterator<Item = S>) -> Self {
+        self.options.extend(options.into_iter().map(|it| it.as_ref().to_os_string()));
+        self
+    }
+
+    pub fn env(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
+        self.env.push((name.into(), value.into()));
+        self
+    }
+
+    /// The command to run.
+    pub fn command<S: AsRef<OsStr>>(mut self, command: impl IntoIterator<Item = S>) -> Self {
+        self.command = command.into_iter().map(|it| it.as_ref().to_os_string()).collect();
+        self
+    }
+
+    /// A shell script as the command.
+    pub fn sh(self, script: &str) -> Self {
+        self.command(["sh", "-c", script])
+    }
+
+    /// A helper program (`tests/helpers/NAME`) as the command.
+    pub fn helper(self, name: &str, arguments: &[&str]) -> Self {
+        let program = helpers().join(name);
+        let arguments = arguments.iter().map(|it| OsString::from(*it));
+        let command: Vec<OsString> =
+            ["python3".into(), program.into()].into_iter().chain(arguments).collect();
+        self.command(command)
+    }
+
+    /// Starts it, and does not wait.
+    pub fn start(self) -> Running {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cgrun"));
+        command.args(&self.options).args(&self.command);
+        self.launch(command)
+    }
+
+    /// Starts another program in its place, which is to run cgrun: `CGRUN` names it.
+    pub fn start_through(mut self, launcher: &[&str]) -> Running {
+        let mut command = Command::new(launcher[0]);
+        command.args(&launcher[1..]).args(std::mem::take(&mut self.options)).args(&self.command);
+        self.launch(command)
+    }
+
+    /// Runs it to its end.
+    pub fn run(self) -> Finished {
+        self.start().finish()
+    }
+
+    fn launch(self, mut command: Command) -> Running {
+        let (stdout, stderr) = (self.path().join("stdout"), self.path().join("stderr"));
+        // Files, so that a process that holds them keeps nobody waiting.
+        command
+            .current_dir(self.path())
+            .stdin(File::open("/dev/null").unwrap())
+            .stdout(File::create(&stdout).unwrap())
+            .stderr(File::create(&stderr).unwrap())
+            .env("CGRUN", env!("CARGO_BIN_EXE_cgrun"))
+            .env("HELPERS", helpers())
+            .env("XDG_STATE_HOME", self.path().join("state"))
+            .env_remove("CGRUN_SESSION")
+            .envs(self.env.iter().map(|(name, value)| (name, value)));
+        self.cgroup.enter_on_exec(&mut command);
+        // SAFETY: setsid is async-signal-safe. No terminal, whoever runs the tests.
+        unsafe {
+            command.pre_exec(|| {
+                nix::unistd::setsid()?;
+                Ok(())
+            });
+        }
+        Running::new(command.spawn().unwrap(), self.directory, self.cgroup)
+    }
+}
+
+/// The directory of the helper programs.
+pub fn helpers() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/helpers")
+}
+
+/// Whether some process listens on `port` in this test's network.
+pub fn is_listening(port: u16) -> bool {
+    witness::listening_ports().contains(&port)
+}
+
+/// Enters a network of this test's own, with a loopback interface that is up.
+fn private_network() {
+    nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).expect("unshare -n");
+    let status = Command::new("ip").args(["link", "set", "lo", "up"]).status().expect("ip (iproute2)");
+    assert!(status.success(), "ip link set lo up");
+}

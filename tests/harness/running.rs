@@ -1,0 +1,178 @@
+//! A cgrun under way, and one that has ended.
+
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::{Child, ExitStatus};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use super::witness::{self, TestCgroup};
+
+/// No test may take longer, on the slowest machine.
+const LIMIT: Duration = Duration::from_secs(90);
+
+pub struct Running {
+    child: Child,
+    directory: tempfile::TempDir,
+    cgroup: TestCgroup,
+    begin: Instant,
+}
+
+impl Running {
+    pub fn new(child: Child, directory: tempfile::TempDir, cgroup: TestCgroup) -> Self {
+        Self { child, directory, cgroup, begin: Instant::now() }
+    }
+
+    pub fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// The supervisor.
+    pub fn pid(&self) -> Pid {
+        Pid::from_raw(self.child.id() as i32)
+    }
+
+    pub fn signal(&self, signal: Signal) -> &Self {
+        kill(self.pid(), signal).unwrap();
+        self
+    }
+
+    /// Waits until `condition` holds.
+    pub fn until(&self, what: &str, condition: impl Fn() -> bool) -> &Self {
+        while !condition() {
+            assert!(self.begin.elapsed() < LIMIT, "never: {what}\n{}", self.stderr());
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        self
+    }
+
+    /// Waits until a file of this name is there. Helpers write one to say how far they are.
+    pub fn until_file(&self, name: &str) -> &Self {
+        let path = self.path().join(name);
+        self.until(name, || path.exists())
+    }
+
+    /// Waits until cgrun has said this.
+    pub fn until_said(&self, text: &str) -> &Self {
+        self.until(text, || self.stderr().contains(text))
+    }
+
+    pub fn stderr(&self) -> String {
+        read(self.path(), "stderr")
+    }
+
+    /// Pids of the processes in the test's cgroup, cgrun's own included.
+    pub fn members(&self) -> Vec<i32> {
+        self.cgroup.members()
+    }
+
+    /// Waits for its end.
+    pub fn finish(mut self) -> Finished {
+        let status = loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                break status;
+            }
+            if self.begin.elapsed() > LIMIT {
+                let stderr = self.stderr();
+                self.cgroup.kill();
+                panic!("cgrun did not end within {LIMIT:?}\n{stderr}");
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        };
+        Finished { status, took: self.begin.elapsed(), directory: self.directory, cgroup: self.cgroup }
+    }
+}
+
+pub struct Finished {
+    pub status: ExitStatus,
+    pub took: Duration,
+    directory: tempfile::TempDir,
+    cgroup: TestCgroup,
+}
+
+impl Finished {
+    pub fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    pub fn stdout(&self) -> String {
+        read(self.path(), "stdout")
+    }
+
+    pub fn stderr(&self) -> String {
+        read(self.path(), "stderr")
+    }
+
+    pub fn read(&self, name: &str) -> String {
+        read(self.path(), name)
+    }
+
+    /// The log of one service of this run.
+    pub fn log(&self, service: &str) -> String {
+        let logs = self.path().join("state/cgrun/logs");
+        let runs: Vec<_> =
+            std::fs::read_dir(&logs).expect("a log directory").map(|it| it.unwrap().path()).collect();
+        assert_eq!(runs.len(), 1, "{runs:?}");
+        read(&runs[0], &format!("{service}.log"))
+    }
+
+    #[track_caller]
+    pub fn assert_code(&self, code: i32) -> &Self {
+        assert_eq!(self.status.code(), Some(code), "{}\n{}", self.status, self.stderr());
+        self
+    }
+
+    /// cgrun died of this signal itself.
+    #[track_caller]
+    pub fn assert_signal(&self, signal: Signal) -> &Self {
+        assert_eq!(self.status.signal(), Some(signal as i32), "{}\n{}", self.status, self.stderr());
+        self
+    }
+
+    #[track_caller]
+    pub fn assert_said(&self, text: &str) -> &Self {
+        assert!(self.stderr().contains(text), "not said: {text}\n{}", self.stderr());
+        self
+    }
+
+    #[track_caller]
+    pub fn assert_silent(&self) -> &Self {
+        assert_eq!(self.stderr(), "");
+        self
+    }
+
+    #[track_caller]
+    pub fn assert_faster_than(&self, limit: Duration) -> &Self {
+        assert!(self.took < limit, "took {:?}\n{}", self.took, self.stderr());
+        self
+    }
+
+    #[track_caller]
+    pub fn assert_slower_than(&self, limit: Duration) -> &Self {
+        assert!(self.took >= limit, "took only {:?}\n{}", self.took, self.stderr());
+        self
+    }
+
+    /// No process, no cgroup and no listening port of the session is left.
+    #[track_caller]
+    pub fn assert_nothing_left(&self) -> &Self {
+        let survivors = witness::survivors();
+        let members = self.cgroup.members();
+        let sessions = self.cgroup.children();
+        let ports = witness::listening_ports();
+        let said = self.stderr();
+        assert!(survivors.is_empty(), "alive: {survivors:#?}\n{said}");
+        assert!(members.is_empty(), "in the test's cgroup: {members:?}\n{said}");
+        assert!(sessions.is_empty(), "cgroups left: {sessions:?}\n{said}");
+        assert!(ports.is_empty(), "ports still held: {ports:?}\n{said}");
+        self
+    }
+}
+
+fn read(directory: &Path, name: &str) -> String {
+    let path = directory.join(name);
+    let bytes = std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    String::from_utf8_lossy(&bytes).into_owned()
+}

@@ -1,0 +1,6 @@
+//! The promises, one file each, all in one program. Each test needs a process of its own (it becomes
+//! a subreaper and enters a network namespace), so they run under nextest: see `scripts/test`.
+
+mod harness;
+
+mod exit_codes;
