@@ -4,3 +4,4 @@
 mod harness;
 
 mod exit_codes;
+mod signals;

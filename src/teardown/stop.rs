@@ -28,7 +28,7 @@ const LOOK: Duration = Duration::from_millis(10);
 /// New roots are looked for this often at least, or ten times the time that takes.
 const ROOTS: Duration = Duration::from_millis(50);
 /// timeout(1) and some CI runners signal us and then our whole group: that is one request.
-const SAME_REQUEST: Duration = Duration::from_millis(100);
+const SAME_REQUEST: Duration = Duration::from_millis(20);
 
 /// Asks all parts to end and waits. `true` where the user would not wait to the end of the grace.
 pub fn gracefully(remains: &mut Remains, cause: &Cause, events: &Events, verdict: &mut Verdict) -> bool {

@@ -37,6 +37,11 @@ impl Session {
         );
         witness::become_subreaper();
         private_network();
+        Self::again()
+    }
+
+    /// One more session of the same test, in the same network.
+    pub fn again() -> Self {
         let directory = tempfile::tempdir().unwrap();
         Self {
             directory,

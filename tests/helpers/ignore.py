@@ -1,0 +1,16 @@
+"""Ignores the signals named, noting each that comes in a file got-SIGNAME, and lives on."""
+
+import pathlib
+import signal
+import sys
+
+
+def note(number, _frame):
+    pathlib.Path("got-" + signal.Signals(number).name).touch()
+
+
+for name in sys.argv[1:]:
+    signal.signal(getattr(signal, "SIG" + name), note)
+pathlib.Path("ignoring").touch()
+while True:
+    signal.pause()

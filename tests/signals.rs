@@ -1,0 +1,187 @@
+//! SIGINT, SIGTERM and SIGHUP at every stage; and a panic of cgrun itself.
+
+use std::time::Duration;
+
+use nix::sys::signal::Signal::{self, SIGHUP, SIGINT, SIGTERM, SIGUSR1};
+
+use crate::harness::{Running, Session};
+
+const ENDING: [Signal; 3] = [SIGINT, SIGTERM, SIGHUP];
+
+/// A service that is never ready, and says that it runs.
+const NEVER_READY: &str = r#"
+[services.slow]
+command = ["sh", "-c", "touch started; exec sleep 1000"]
+ready = { log = "never said" }
+"#;
+
+/// A service that will not end by itself.
+const STUBBORN: &str = r#"
+[session]
+grace = "60s"
+[services.stubborn]
+command = ["sh", "-c", "trap 'touch asked' TERM; echo ready; while :; do sleep 1000 & wait; done"]
+ready = { log = "ready" }
+"#;
+
+fn at_startup(signal: Signal) {
+    let run = Session::new().config(NEVER_READY).sh("touch ran").start();
+    run.until_file("started").signal(signal);
+    let run = run.finish();
+    run.assert_signal(signal).assert_nothing_left().assert_faster_than(Duration::from_secs(4));
+    assert!(!run.path().join("ran").exists());
+}
+
+fn during_the_tests(signal: Signal) {
+    let run = Session::new().sh("sleep 1000 & touch running; exec sleep 1000").start();
+    run.until_file("running").signal(signal);
+    run.finish().assert_signal(signal).assert_nothing_left().assert_faster_than(Duration::from_secs(4));
+}
+
+fn during_cleanup(signal: Signal) {
+    let run = Session::new().config(STUBBORN).sh("exit 3").start();
+    run.until_file("asked").signal(signal);
+    let run = run.finish();
+    // The command has ended: its exit code stays. The signal only cuts the grace short.
+    run.assert_code(3).assert_nothing_left().assert_faster_than(Duration::from_secs(20));
+}
+
+#[test]
+fn sigint_at_startup() {
+    at_startup(SIGINT);
+}
+
+#[test]
+fn sigterm_at_startup() {
+    at_startup(SIGTERM);
+}
+
+#[test]
+fn sighup_at_startup() {
+    at_startup(SIGHUP);
+}
+
+#[test]
+fn sigint_during_the_tests() {
+    during_the_tests(SIGINT);
+}
+
+#[test]
+fn sigterm_during_the_tests() {
+    during_the_tests(SIGTERM);
+}
+
+#[test]
+fn sighup_during_the_tests() {
+    during_the_tests(SIGHUP);
+}
+
+#[test]
+fn sigint_during_cleanup() {
+    during_cleanup(SIGINT);
+}
+
+#[test]
+fn sigterm_during_cleanup() {
+    during_cleanup(SIGTERM);
+}
+
+#[test]
+fn sighup_during_cleanup() {
+    during_cleanup(SIGHUP);
+}
+
+#[test]
+fn a_signal_that_the_command_handles_leaves_it_its_exit_code() {
+    Session::new();
+    for signal in ENDING {
+        let name = &signal.as_str()[3..];
+        let script = format!("trap 'exit 42' {name}; touch running; while :; do sleep 1000 & wait $!; done");
+        let run = Session::again().sh(&script).start();
+        run.until_file("running").signal(signal);
+        run.finish().assert_code(42).assert_nothing_left();
+    }
+}
+
+/// Nobody presses twice within 20 ms; what comes twice so fast was sent once, to a group.
+fn press_again(run: &Running, signal: Signal) {
+    std::thread::sleep(Duration::from_millis(50));
+    run.signal(signal);
+}
+
+#[test]
+fn second_sigint_skips_the_grace() {
+    let run = Session::new().config(STUBBORN).sh("touch running; exec sleep 1000").start();
+    run.until_file("running").signal(SIGINT);
+    run.until_file("asked");
+    press_again(&run, SIGINT);
+    let run = run.finish();
+    run.assert_signal(SIGINT).assert_nothing_left().assert_faster_than(Duration::from_secs(20));
+}
+
+#[test]
+fn second_signal_ends_a_command_that_ignores_the_first() {
+    let run = Session::new().options(["--grace", "60s"]).helper("ignore.py", &["INT", "TERM"]).start();
+    run.until_file("ignoring").signal(SIGINT);
+    run.until_file("got-SIGINT");
+    press_again(&run, SIGTERM);
+    let run = run.finish();
+    run.assert_signal(SIGINT).assert_nothing_left().assert_faster_than(Duration::from_secs(20));
+}
+
+#[test]
+fn a_command_that_ignores_the_signal_is_killed_after_the_grace() {
+    let run = Session::new().options(["--grace", "300ms"]).helper("ignore.py", &["TERM"]).start();
+    run.until_file("ignoring").signal(SIGTERM);
+    let run = run.finish();
+    run.assert_signal(SIGTERM).assert_said("did not end when asked").assert_nothing_left();
+}
+
+#[test]
+fn one_request_sent_to_the_whole_group_is_one_request() {
+    // As timeout(1) does: the process first, then its group.
+    let config = "[session]\ngrace = '20s'\n[services.saver]\nready = { log = 'ready' }\n\
+        command = ['sh', '-c', 'trap \"sleep 1; touch saved; exit\" TERM; echo ready; while :; do sleep 1000 & wait; done']";
+    let run = Session::new().config(config).sh("touch running; exec sleep 1000").start();
+    run.until_file("running").signal(SIGTERM);
+    nix::sys::signal::killpg(run.pid(), SIGTERM).unwrap();
+    let run = run.finish();
+    run.assert_signal(SIGTERM).assert_nothing_left();
+    assert!(run.path().join("saved").exists(), "the service was not given its grace");
+}
+
+#[test]
+fn sigusr1_is_passed_on() {
+    let run = Session::new()
+        .sh("trap 'exit 7' USR1; touch running; while :; do sleep 1000 & wait $!; done")
+        .start();
+    run.until_file("running").signal(SIGUSR1);
+    run.finish().assert_code(7).assert_nothing_left();
+}
+
+#[test]
+fn an_ignored_sigint_is_not_inherited() {
+    // A background job of a script has SIGINT ignored; tests that use it would hang.
+    let script = "trap '' INT QUIT; exec \"$CGRUN\" sh -c 'kill -INT $$; exit 1'";
+    Session::new().start_through(&["sh", "-c", script]).finish().assert_code(130).assert_nothing_left();
+}
+
+#[test]
+fn under_nohup_a_sighup_changes_nothing() {
+    let script =
+        "trap '' HUP; exec \"$CGRUN\" sh -c 'touch running; until [ -e go ]; do sleep 0.01; done; exit 4'";
+    let run = Session::new().start_through(&["sh", "-c", script]);
+    run.until_file("running").signal(SIGHUP);
+    std::fs::write(run.path().join("go"), "").unwrap();
+    run.finish().assert_code(4).assert_nothing_left();
+}
+
+#[test]
+fn a_panic_tears_the_session_down() {
+    Session::new();
+    for place in ["service started", "command started", "teardown"] {
+        let config = "[services.one]\ncommand = ['sleep', '1000']\n";
+        let run = Session::again().config(config).env("CGRUN_FAILPOINT", place).sh("sleep 1000 &").run();
+        run.assert_code(125).assert_said("panicked").assert_nothing_left();
+    }
+}
