@@ -36,15 +36,13 @@ pub struct Outcome<'a> {
     pub cause: &'a Cause,
     /// `None` where the command never ran.
     pub command: Option<ExitStatus>,
-    /// A Ctrl-C that the command was left to handle.
-    pub interrupted: bool,
     pub verdict: &'a Verdict,
     pub on_leak: OnLeak,
 }
 
 /// The first row that fits.
 pub fn exit(outcome: &Outcome<'_>) -> Exit {
-    let received = outcome.cause.signal().or(outcome.interrupted.then_some(Signal::SIGINT));
+    let received = outcome.cause.signal();
     let died_of = outcome.command.and_then(|status| status.signal());
     let leaked = !outcome.verdict.leaks.is_empty() && outcome.on_leak == OnLeak::Fail;
     match (outcome.cause, received, outcome.command) {
@@ -85,13 +83,13 @@ mod tests {
     }
 
     fn of(cause: &Cause, command: Option<ExitStatus>, verdict: &Verdict) -> Exit {
-        exit(&Outcome { cause, command, interrupted: false, verdict, on_leak: OnLeak::Report })
+        exit(&Outcome { cause, command, verdict, on_leak: OnLeak::Report })
     }
 
     #[test]
     fn the_table() {
         let clean = Verdict::default();
-        let ended = Cause::CommandEnded;
+        let ended = Cause::CommandEnded { interrupted: false };
         assert_eq!(of(&ended, exited(7), &clean), Exit::Code(7));
         assert_eq!(of(&ended, killed(Signal::SIGSEGV), &clean), Exit::Code(139));
         assert_eq!(
@@ -118,7 +116,8 @@ mod tests {
         let unknown = Verdict { unknown: vec!["x".into()], ..Verdict::default() };
         let survivor = Verdict { survivors: vec!["x".into()], ..Verdict::default() };
         for verdict in [unknown, survivor] {
-            for cause in [Cause::CommandEnded, Cause::TimedOut, caught(Signal::SIGINT)] {
+            for cause in [Cause::CommandEnded { interrupted: false }, Cause::TimedOut, caught(Signal::SIGINT)]
+            {
                 assert_eq!(of(&cause, exited(0), &verdict), Exit::Code(122));
             }
         }
@@ -128,9 +127,8 @@ mod tests {
     fn a_ctrl_c_that_killed_the_command_kills_us() {
         let verdict = Verdict::default();
         let outcome = |command| Outcome {
-            cause: &Cause::CommandEnded,
+            cause: &Cause::CommandEnded { interrupted: true },
             command,
-            interrupted: true,
             verdict: &verdict,
             on_leak: OnLeak::Fail,
         };

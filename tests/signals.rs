@@ -40,9 +40,10 @@ fn during_the_tests(signal: Signal) {
 
 fn during_cleanup(signal: Signal) {
     let run = Session::new().config(STUBBORN).sh("exit 3").start();
-    run.until_file("asked").signal(signal);
+    run.until_file("asked").signal(signal).until_said("while cleaning up");
+    press_again(&run, signal);
     let run = run.finish();
-    // The command has ended: its exit code stays. The signal only cuts the grace short.
+    // The command has ended: its exit code stays. The second signal cuts the grace short.
     run.assert_code(3).assert_nothing_left().assert_faster_than(Duration::from_secs(20));
 }
 

@@ -77,11 +77,6 @@ impl Machine {
         self.start_what_can()
     }
 
-    /// Whether the user pressed Ctrl-C while the command ran.
-    pub fn was_interrupted(&self) -> bool {
-        self.interrupted.is_some()
-    }
-
     pub fn step(&mut self, event: Event, now: Instant) -> Vec<Action> {
         if self.phase == Phase::Ended {
             return Vec::new();
@@ -95,7 +90,7 @@ impl Machine {
             }
             Event::NotReady(service, why) => self.end(Cause::StartupFailed { service, why }),
             Event::ServiceEnded(service, how) => self.service_ended(service, how),
-            Event::CommandEnded => self.end(Cause::CommandEnded),
+            Event::CommandEnded => self.end(Cause::CommandEnded { interrupted: self.interrupted.is_some() }),
             Event::TimedOut => self.end(Cause::TimedOut),
             Event::Signal(caught) => self.signal(caught, now),
         }

@@ -253,14 +253,13 @@ impl<'a> Session<'a> {
         exit(&Outcome {
             cause,
             command: self.remains.command().and_then(|command| command.status),
-            interrupted: self.machine.was_interrupted(),
             verdict: &verdict,
             on_leak: self.plan.on_leak,
         })
     }
 
     fn tear_down(&mut self, cause: &Cause) -> Verdict {
-        let verdict = tear_down(&mut self.remains, cause, &self.events);
+        let verdict = tear_down(&mut self.remains, cause, &self.events, self.report);
         self.torn_down = true;
         verdict
     }
@@ -280,7 +279,7 @@ impl<'a> Session<'a> {
                 ));
             }
             Cause::Broken(why) => self.report.error(why),
-            Cause::CommandEnded | Cause::Signal { .. } => {}
+            Cause::CommandEnded { .. } | Cause::Signal { .. } => {}
         }
     }
 

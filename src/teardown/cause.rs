@@ -16,7 +16,10 @@ use crate::sys::signals::Caught;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Cause {
-    CommandEnded,
+    /// `interrupted` where it was left to handle a Ctrl-C.
+    CommandEnded {
+        interrupted: bool,
+    },
     StartupFailed {
         service: usize,
         why: String,
@@ -39,7 +42,7 @@ impl Cause {
     /// Which of the layers this is.
     pub fn layer(&self) -> u8 {
         match self {
-            Self::CommandEnded => 1,
+            Self::CommandEnded { .. } => 1,
             Self::StartupFailed { .. } => 2,
             Self::Signal { caught: Caught { signal: Signal::SIGINT, .. }, .. } => 3,
             Self::Signal { .. } | Self::TimedOut | Self::ServiceEnded { .. } => 4,
@@ -47,10 +50,11 @@ impl Cause {
         }
     }
 
-    /// The signal that came to us, if that is the cause.
+    /// The signal that asked for the end, if one did.
     pub fn signal(&self) -> Option<Signal> {
         match self {
             Self::Signal { caught, .. } => Some(caught.signal),
+            Self::CommandEnded { interrupted: true } => Some(Signal::SIGINT),
             _ => None,
         }
     }

@@ -11,22 +11,26 @@ mod holders;
 mod kill;
 mod orphans;
 mod part;
+mod patience;
 mod snapshot;
 mod stop;
 mod verdict;
 
+use std::io;
 use std::process::ExitStatus;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::Pid;
 
 pub use cause::Cause;
 pub use part::{Part, Role};
+use patience::Patience;
 pub use snapshot::{How, Leak};
 pub use verdict::Verdict;
 
 use crate::containment::SessionCgroup;
-use crate::session::events::Events;
+use crate::report::Reporter;
+use crate::session::events::{Event, Events, Wake};
 use crate::sys::sock_diag::Listener;
 
 /// All that is needed to end a session, whoever does it.
@@ -56,24 +60,53 @@ impl Remains {
 }
 
 /// Ends everything the session has started and says what was found. Safe to call again.
-pub fn tear_down(remains: &mut Remains, cause: &Cause, events: &Events) -> Verdict {
+pub fn tear_down(remains: &mut Remains, cause: &Cause, events: &Events, report: &Reporter) -> Verdict {
     let mut verdict = Verdict::default();
+    let mut wait = Wait { events, report, patience: Patience::new(cause) };
     // The names of its cgroups, for sockets that outlive it; they are gone with the cgroups.
     let cgroups = verdict.expect(remains.cgroup.numbers()).unwrap_or_default();
 
-    let in_a_hurry = match remains.cgroup.is_populated() {
-        Ok(false) => false,
-        Ok(true) => stop::gracefully(remains, cause, events, &mut verdict),
-        Err(error) => {
-            verdict.unknown(error);
-            true
-        }
-    };
+    match remains.cgroup.is_populated() {
+        Ok(false) => {}
+        Ok(true) => stop::gracefully(remains, cause, &mut wait, &mut verdict),
+        Err(error) => verdict.unknown(error),
+    }
     kill::the_rest(remains, &mut verdict);
-    orphans::end(remains, events, in_a_hurry, &mut verdict);
+    orphans::end(remains, &mut wait, &mut verdict);
     holders::look(remains, &cgroups, &mut verdict);
     remove(remains, &mut verdict);
     verdict
+}
+
+/// Waiting while the session ends: for its processes, and for a user who asks again.
+struct Wait<'a> {
+    events: &'a Events,
+    report: &'a Reporter,
+    patience: Patience,
+}
+
+impl Wait<'_> {
+    /// Waits until one of `wakes` has news, a signal came, or `until`.
+    fn on(
+        &mut self,
+        wakes: &[Wake<'_>],
+        until: Instant,
+        mut ended: impl FnMut(Pid, ExitStatus),
+    ) -> io::Result<()> {
+        for event in self.events.wait(wakes, Some(until))? {
+            match event {
+                Event::Exited(pid, status) => ended(pid, status),
+                Event::Signal(caught) if self.patience.note(caught) => {
+                    self.report.say(&format!(
+                        "{} while cleaning up; once more to kill what is left at once",
+                        caught.signal
+                    ));
+                }
+                Event::Signal(_) => {}
+            }
+        }
+        Ok(())
+    }
 }
 
 /// The kernel refuses to remove a cgroup with a process in it: this is the proof that it is empty.

@@ -1,25 +1,25 @@
 //! Layer 6: descendants that left the cgroup. Their parents are dead by now, so the kernel has made
 //! them our children, and ECHILD proves that there are none.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use rustix::process::Pid;
 
-use super::Remains;
 use super::snapshot::{How, Leak};
 use super::verdict::Verdict;
-use crate::session::events::{Event, Events};
+use super::{Remains, Wait};
 use crate::sys::children;
 use crate::sys::pidfd::Process;
 use crate::sys::proc::ProcessInfo;
 
+const LOOK: Duration = Duration::from_millis(20);
+
 /// Ends every child that is left: asked first, unless the user is in a hurry, then killed. What a
 /// dying child leaves behind becomes our child in turn, until there is none.
-pub fn end(remains: &mut Remains, events: &Events, in_a_hurry: bool, verdict: &mut Verdict) {
-    let begin = Instant::now();
+pub fn end(remains: &mut Remains, wait: &mut Wait<'_>, verdict: &mut Verdict) {
     let mut asked: Vec<Pid> = Vec::new();
-    let mut kill_from = if in_a_hurry { begin } else { begin + remains.grace };
+    let mut kill_from = Instant::now() + remains.grace;
     loop {
         match reap(remains).and_then(|()| children::any_left()) {
             Ok(true) => {}
@@ -27,6 +27,9 @@ pub fn end(remains: &mut Remains, events: &Events, in_a_hurry: bool, verdict: &m
             Err(error) => return verdict.unknown(format!("cannot tell whether children are left: {error}")),
         }
         let now = Instant::now();
+        if wait.patience.is_over() {
+            kill_from = kill_from.min(now);
+        }
         let left: Vec<_> = match children::list() {
             Ok(left) => left.into_iter().filter_map(ProcessInfo::read).filter(|it| !it.is_zombie).collect(),
             Err(error) => return verdict.unknown(format!("cannot list our children: {error}")),
@@ -63,16 +66,8 @@ pub fn end(remains: &mut Remains, events: &Events, in_a_hurry: bool, verdict: &m
             }
         }
         // Re-parenting announces itself by nothing, but for the parent's own end.
-        let next = Instant::now() + std::time::Duration::from_millis(20);
-        for event in events.wait(&[], Some(next)).unwrap_or_default() {
-            match event {
-                Event::Exited(pid, status) => remains.note_exit(pid, status),
-                Event::Signal(caught) if caught.is_about_ending() => {
-                    kill_from = kill_from.min(Instant::now())
-                }
-                Event::Signal(_) => {}
-            }
-        }
+        let reaped = wait.on(&[], Instant::now() + LOOK, |pid, status| remains.note_exit(pid, status));
+        verdict.expect(reaped);
     }
 }
 

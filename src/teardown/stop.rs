@@ -12,30 +12,25 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use rustix::process::Pid;
 
-use super::Remains;
 use super::cause::Cause;
 use super::part::{Part, Role};
 use super::snapshot::{self, How};
 use super::verdict::Verdict;
+use super::{Remains, Wait};
 use crate::containment::Leaf;
-use crate::session::events::{Event, Events, Wake};
+use crate::session::events::Wake;
 use crate::sys::pidfd::Process;
 use crate::sys::proc;
-use crate::sys::signals::Caught;
 
 /// The kernel may hold the notice of an empty leaf back for 15 ms, and sends none of a new root.
 const LOOK: Duration = Duration::from_millis(10);
 /// New roots are looked for this often at least, or ten times the time that takes.
 const ROOTS: Duration = Duration::from_millis(50);
-/// timeout(1) and some CI runners signal us and then our whole group: that is one request.
-const SAME_REQUEST: Duration = Duration::from_millis(20);
 
-/// Asks all parts to end and waits. `true` where the user would not wait to the end of the grace.
-pub fn gracefully(remains: &mut Remains, cause: &Cause, events: &Events, verdict: &mut Verdict) -> bool {
-    let begin = Instant::now();
+/// Asks all parts to end and waits, as long as their grace lasts, and the user's patience.
+pub fn gracefully(remains: &mut Remains, cause: &Cause, wait: &mut Wait<'_>, verdict: &mut Verdict) {
     let mut stopping: Vec<_> = remains.parts.iter().map(|_| Stopping::default()).collect();
-    let mut hurry = matches!(cause, Cause::Signal { again: true, .. });
-    while !hurry {
+    while !wait.patience.is_over() {
         for (index, state) in stopping.iter_mut().enumerate() {
             if state.stage != Stage::Done && !is_populated(&remains.parts[index].leaf, verdict) {
                 state.stage = Stage::Done;
@@ -51,24 +46,18 @@ pub fn gracefully(remains: &mut Remains, cause: &Cause, events: &Events, verdict
         }
         // What was killed is waited for later, all at once.
         if stopping.iter().all(|state| matches!(state.stage, Stage::Killed | Stage::Done)) {
-            break;
+            return;
         }
         let populated = remains.parts.iter().zip(&stopping).filter(|(_, state)| state.stage != Stage::Done);
         let wakes: Vec<_> = populated.map(|(part, _)| Wake::changed(part.leaf.events())).collect();
-        for event in verdict.expect(events.wait(&wakes, Some(Instant::now() + LOOK))).unwrap_or_default() {
-            match event {
-                Event::Exited(pid, status) => {
-                    remains.note_exit(pid, status);
-                    stopping.iter_mut().for_each(|state| state.roots_due = Instant::now());
-                }
-                Event::Signal(caught) => hurry |= caught.is_about_ending() && !is_echo(caught, cause, begin),
-            }
+        let mut ended = Vec::new();
+        verdict.expect(wait.on(&wakes, Instant::now() + LOOK, |pid, status| ended.push((pid, status))));
+        for (pid, status) in ended {
+            remains.note_exit(pid, status);
+            stopping.iter_mut().for_each(|state| state.roots_due = Instant::now());
         }
     }
-    if hurry {
-        note_leftovers(remains, &stopping, verdict);
-    }
-    hurry
+    note_leftovers(remains, &stopping, verdict);
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -201,8 +190,4 @@ fn note_leftovers(remains: &Remains, stopping: &[Stopping], verdict: &mut Verdic
 /// A leaf that cannot be read may hold anybody.
 fn is_populated(leaf: &Leaf, verdict: &mut Verdict) -> bool {
     verdict.expect(leaf.is_populated()).unwrap_or(true)
-}
-
-fn is_echo(caught: Caught, cause: &Cause, begin: Instant) -> bool {
-    cause.signal() == Some(caught.signal) && begin.elapsed() < SAME_REQUEST
 }
