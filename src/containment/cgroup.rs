@@ -148,13 +148,9 @@ impl Leaf {
         let _ = std::fs::remove_dir(&self.path);
     }
 
-    /// Stops its processes where they stand, or lets them go on. Neither takes effect at once.
+    /// Stops its processes where they stand, or lets them go on. Takes effect a little later.
     pub fn freeze(&self, frozen: bool) -> Result<(), CgroupError> {
         write(&self.path.join("cgroup.freeze"), if frozen { b"1" } else { b"0" })
-    }
-
-    pub fn is_frozen(&self) -> Result<bool, CgroupError> {
-        self.events.says("frozen 1")
     }
 }
 

@@ -90,10 +90,10 @@ impl Wait<'_> {
     fn on(
         &mut self,
         wakes: &[Wake<'_>],
-        until: Instant,
+        until: Option<Instant>,
         mut ended: impl FnMut(Pid, ExitStatus),
     ) -> io::Result<()> {
-        for event in self.events.wait(wakes, Some(until))? {
+        for event in self.events.wait(wakes, until)? {
             match event {
                 Event::Exited(pid, status) => ended(pid, status),
                 Event::Signal(caught) if self.patience.note(caught) => {

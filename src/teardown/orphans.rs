@@ -66,7 +66,7 @@ pub fn end(remains: &mut Remains, wait: &mut Wait<'_>, verdict: &mut Verdict) {
             }
         }
         // Re-parenting announces itself by nothing, but for the parent's own end.
-        let reaped = wait.on(&[], Instant::now() + LOOK, |pid, status| remains.note_exit(pid, status));
+        let reaped = wait.on(&[], Some(Instant::now() + LOOK), |pid, status| remains.note_exit(pid, status));
         verdict.expect(reaped);
     }
 }

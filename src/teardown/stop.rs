@@ -37,11 +37,8 @@ pub fn gracefully(remains: &mut Remains, cause: &Cause, wait: &mut Wait<'_>, ver
             }
         }
         for (index, part) in remains.parts.iter().enumerate() {
-            let stage = stopping[index].stage;
-            if stage != Stage::Done
-                && (stage != Stage::Waiting || is_its_turn(part, &remains.parts, &stopping))
-            {
-                stopping[index].stage = advance(part, &mut stopping[index], remains, cause, verdict);
+            if stopping[index].stage != Stage::Waiting || is_its_turn(part, &remains.parts, &stopping) {
+                advance(part, &mut stopping[index], remains, cause, verdict);
             }
         }
         // What was killed is waited for later, all at once.
@@ -51,7 +48,8 @@ pub fn gracefully(remains: &mut Remains, cause: &Cause, wait: &mut Wait<'_>, ver
         let populated = remains.parts.iter().zip(&stopping).filter(|(_, state)| state.stage != Stage::Done);
         let wakes: Vec<_> = populated.map(|(part, _)| Wake::changed(part.leaf.events())).collect();
         let mut ended = Vec::new();
-        verdict.expect(wait.on(&wakes, Instant::now() + LOOK, |pid, status| ended.push((pid, status))));
+        let until = stopping.iter().filter_map(Stopping::until).chain([Instant::now() + LOOK]).min();
+        verdict.expect(wait.on(&wakes, until, |pid, status| ended.push((pid, status))));
         for (pid, status) in ended {
             remains.note_exit(pid, status);
             stopping.iter_mut().for_each(|state| state.roots_due = Instant::now());
@@ -88,14 +86,27 @@ impl Default for Stopping {
     }
 }
 
-/// The stage that `part` is in next.
-fn advance(
-    part: &Part,
-    state: &mut Stopping,
-    remains: &Remains,
-    cause: &Cause,
-    verdict: &mut Verdict,
-) -> Stage {
+impl Stopping {
+    /// When its present stage is over, whatever happens.
+    fn until(&self) -> Option<Instant> {
+        match self.stage {
+            Stage::Ending(until) | Stage::Settling(until) | Stage::Asked(until) => Some(until),
+            Stage::Waiting | Stage::Killed | Stage::Done => None,
+        }
+    }
+}
+
+/// Moves a part on through all stages whose time has come.
+fn advance(part: &Part, state: &mut Stopping, remains: &Remains, cause: &Cause, verdict: &mut Verdict) {
+    loop {
+        let next = next(part, state, remains, cause, verdict);
+        if next == std::mem::replace(&mut state.stage, next) {
+            return;
+        }
+    }
+}
+
+fn next(part: &Part, state: &mut Stopping, remains: &Remains, cause: &Cause, verdict: &mut Verdict) -> Stage {
     let now = Instant::now();
     let stage = match state.stage {
         Stage::Waiting if part.is_running_command() => Stage::Ending(now + part.grace),
