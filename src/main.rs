@@ -4,6 +4,7 @@ mod check;
 mod cli;
 mod config;
 mod containment;
+mod events;
 mod exit_code;
 mod failpoint;
 mod plan;

@@ -9,6 +9,9 @@ const LENGTH: usize = 8;
 /// How a session's cgroup is called, before its id.
 pub const PREFIX: &str = "cgrun-";
 
+/// The variable that marks every process of a session: its id.
+pub const MARKER: &str = "CGRUN_SESSION";
+
 /// Eight random letters and digits. Making the cgroup fails where the name is taken already, so two
 /// sessions never share one.
 #[derive(Clone, Debug, PartialEq, Eq)]

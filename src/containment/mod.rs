@@ -9,5 +9,5 @@ mod source;
 
 pub use cgroup::{Leaf, SessionCgroup, stale_sessions};
 pub use error::CgroupError;
-pub use id::SessionId;
+pub use id::{MARKER, SessionId};
 pub use source::Mount;

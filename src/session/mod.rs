@@ -1,7 +1,6 @@
 //! The life of one session, top to bottom: look before starting, contain, start the services, run
 //! the command, tear down, report.
 
-pub mod events;
 mod machine;
 mod preflight;
 mod start;
@@ -11,7 +10,8 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 
-use crate::containment::SessionCgroup;
+use crate::containment::{MARKER, SessionCgroup};
+use crate::events::{self, Events, Wake};
 use crate::exit_code::{Exit, Outcome, exit};
 use crate::failpoint;
 use crate::plan::SessionPlan;
@@ -22,11 +22,7 @@ use crate::service::logs::{Log, Logs};
 use crate::service::ready::{Look, Surroundings, TICK, Waiting};
 use crate::sys::children;
 use crate::teardown::{Cause, Remains, Verdict, tear_down};
-use events::{Events, Wake};
 use machine::{Action, Event, Machine, Node};
-
-/// The variable that marks every process of a session: its id.
-pub const MARKER: &str = "CGRUN_SESSION";
 
 /// How much of a failed service's log is shown.
 const LOG_TAIL: usize = 20;
@@ -259,7 +255,7 @@ impl<'a> Session<'a> {
     }
 
     fn tear_down(&mut self, cause: &Cause) -> Verdict {
-        let verdict = tear_down(&mut self.remains, cause, &self.events, self.report);
+        let verdict = tear_down(&mut self.remains, cause, &self.events, &|text| self.report.say(text));
         self.torn_down = true;
         verdict
     }

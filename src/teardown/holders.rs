@@ -47,7 +47,7 @@ fn end_marked(remains: &Remains, held: &[Listener], verdict: &mut Verdict) {
     for holder in Holding::of(held).into_iter().flat_map(|holding| holding.holders) {
         // The marker is read after opening: only then is it surely this process's.
         if let Ok(Some(process)) = Process::open(holder.pid)
-            && proc::variable(holder.pid, crate::session::MARKER)
+            && proc::variable(holder.pid, crate::containment::MARKER)
                 .is_some_and(|value| value == marker.as_str())
         {
             verdict.expect(process.signal(Signal::SIGKILL));

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::Remains;
 use super::verdict::Verdict;
 use crate::containment::{CgroupError, SessionCgroup};
-use crate::session::events::Wake;
+use crate::events::Wake;
 use crate::sys::proc::ProcessInfo;
 
 /// A racing fork can survive one kill (before Linux commit b69bb476), so it is repeated.

@@ -29,8 +29,7 @@ pub use snapshot::{How, Leak};
 pub use verdict::Verdict;
 
 use crate::containment::SessionCgroup;
-use crate::report::Reporter;
-use crate::session::events::{Event, Events, Wake};
+use crate::events::{Event, Events, Wake};
 use crate::sys::sock_diag::Listener;
 
 /// All that is needed to end a session, whoever does it.
@@ -60,9 +59,9 @@ impl Remains {
 }
 
 /// Ends everything the session has started and says what was found. Safe to call again.
-pub fn tear_down(remains: &mut Remains, cause: &Cause, events: &Events, report: &Reporter) -> Verdict {
+pub fn tear_down(remains: &mut Remains, cause: &Cause, events: &Events, say: &dyn Fn(&str)) -> Verdict {
     let mut verdict = Verdict::default();
-    let mut wait = Wait { events, report, patience: Patience::new(cause) };
+    let mut wait = Wait { events, say, patience: Patience::new(cause) };
     // The names of its cgroups, for sockets that outlive it; they are gone with the cgroups.
     let cgroups = verdict.expect(remains.cgroup.numbers()).unwrap_or_default();
 
@@ -81,7 +80,7 @@ pub fn tear_down(remains: &mut Remains, cause: &Cause, events: &Events, report: 
 /// Waiting while the session ends: for its processes, and for a user who asks again.
 struct Wait<'a> {
     events: &'a Events,
-    report: &'a Reporter,
+    say: &'a dyn Fn(&str),
     patience: Patience,
 }
 
@@ -97,7 +96,7 @@ impl Wait<'_> {
             match event {
                 Event::Exited(pid, status) => ended(pid, status),
                 Event::Signal(caught) if self.patience.note(caught) => {
-                    self.report.say(&format!(
+                    (self.say)(&format!(
                         "{} while cleaning up; once more to kill what is left at once",
                         caught.signal
                     ));

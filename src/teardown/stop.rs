@@ -18,7 +18,7 @@ use super::snapshot::{self, How};
 use super::verdict::Verdict;
 use super::{Remains, Wait};
 use crate::containment::Leaf;
-use crate::session::events::Wake;
+use crate::events::Wake;
 use crate::sys::pidfd::Process;
 use crate::sys::proc;
 
