@@ -1,0 +1,111 @@
+# What scripts/demo, scripts/test and .ci/run install, and how. Sourced by them with `root` set
+# and the working directory there. Where everything is in place, nothing here touches the network.
+
+demo=$root/tests/demo
+venv=$root/target/demo/venv
+
+say() { printf '\n==> %s\n' "$*"; }
+note() { printf '    %s\n' "$@"; }
+die() { printf "${0##*/}: %s\n" "$@" >&2; exit 1; }
+
+# --- the system's packages -----------------------------------------------------------
+
+# A package and how to see that what we need of it is there, whoever installed it.
+packages=(
+    "gcc             command -v cc"
+    "libc6-dev       test -e /usr/include/stdio.h"
+    "iproute2        command -v ip"
+    "util-linux      command -v setpriv"
+    "python3         command -v python3"
+    "python3-venv    python3 -c 'import ensurepip, venv'"
+    "nodejs          command -v node"
+    "npm             command -v npm"
+    "redis-server    command -v redis-server"
+    "redis-tools     command -v redis-cli"
+    "nginx           command -v nginx"
+    "postgresql      compgen -G '/usr/lib/postgresql/*/bin/pg_ctl'"
+)
+
+missing_packages() {
+    local package check
+    while read -r package check; do
+        eval "$check" &>/dev/null || echo "$package"
+    done < <(printf '%s\n' "${packages[@]}")
+}
+
+# Debian starts a server when it installs one, and again at every boot. The tests need the
+# programs only: no server that was not here before runs here afterwards.
+install_packages() (
+    mapfile -t missing < <(missing_packages)
+    ((${#missing[@]})) || return 0
+    policy=/usr/sbin/policy-rc.d
+    command -v apt-get >/dev/null || die "please install what Debian calls: ${missing[*]}"
+    ((EUID == 0)) || die "only root can do this: apt-get install --no-install-recommends ${missing[*]}"
+    if [[ ! -e $policy ]]; then
+        trap 'rm -f "$policy"' EXIT
+        printf '#!/bin/sh\nexit 101\n' >"$policy"
+        chmod +x "$policy"
+    elif "$policy" nginx start; [[ $? != 101 ]]; then
+        die "$policy lets servers start; please apt-get install: ${missing[*]}"
+    fi
+    say "Installing ${missing[*]}"
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get update -qq
+    apt-get install -qq --no-install-recommends "${missing[@]}" </dev/null >/dev/null
+    for server in redis-server nginx postgresql; do
+        # `systemctl disable` edits links, and needs no systemd that runs.
+        if [[ " ${missing[*]} " == *" $server "* ]] && command -v systemctl >/dev/null; then
+            systemctl disable --quiet "$server"
+        fi
+    done
+    mapfile -t missing < <(missing_packages)
+    ((${#missing[@]} == 0)) || die "still missing after apt-get install: ${missing[*]}"
+)
+
+require_tools() {
+    local tool missing=()
+    for tool in cargo python3 node npm; do
+        command -v "$tool" >/dev/null || missing+=("$tool")
+    done
+    ((${#missing[@]} == 0)) || die "please install: ${missing[*]}"
+    python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))' || die "python3 must be 3.10 or newer"
+}
+
+# --- below this directory ------------------------------------------------------------
+
+# What an installation depends on. The path and the machine count too: neither a venv
+# nor node_modules can be moved to another place or shared with another architecture.
+stamp_of() { { cat "$@"; pwd; uname -sm; python3 --version; node --version; } | sha256sum; }
+
+up_to_date() { [[ -f $1 && $(<"$1") == "$2" ]]; }
+
+install_backend() {
+    local wanted
+    wanted=$(stamp_of "$demo/requirements.txt")
+    up_to_date "$venv/stamp" "$wanted" && return
+    # Debian ships python3 without it.
+    python3 -c 'import ensurepip, venv' 2>/dev/null ||
+        die "python3 cannot make virtual environments; on Debian and Ubuntu: apt install python3-venv"
+    say "Installing the backend and pytest into ${venv#"$root"/}"
+    python3 -m venv --clear "$venv"
+    "$venv/bin/pip" install --quiet --disable-pip-version-check --requirement "$demo/requirements.txt"
+    echo "$wanted" >"$venv/stamp"
+}
+
+install_frontend() {
+    local wanted modules=$demo/frontend/node_modules
+    wanted=$(stamp_of "$demo/frontend/"{package.json,package-lock.json})
+    up_to_date "$modules/.demo-stamp" "$wanted" && return
+    say "Installing the frontend into ${modules#"$root"/}"
+    (cd "$demo/frontend" && npm ci --loglevel=error)
+    echo "$wanted" >"$modules/.demo-stamp"
+}
+
+# --- cargo's own ---------------------------------------------------------------------
+
+install_nextest() {
+    cargo nextest --version &>/dev/null && return
+    say "Installing cargo-nextest; this takes some minutes, once"
+    # In a directory of its own: our lints and settings are not its.
+    (cd / && cargo install --quiet --locked cargo-nextest)
+}
