@@ -6,4 +6,5 @@
 mod harness;
 
 mod exit_codes;
+mod real_applications;
 mod signals;

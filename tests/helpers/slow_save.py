@@ -1,0 +1,12 @@
+"""slow_save.py SECONDS: a service whose state takes that long to save, once it is asked to end."""
+
+import pathlib
+import signal
+import sys
+import time
+
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+print("ready", flush=True)
+signal.sigwait([signal.SIGTERM])
+time.sleep(float(sys.argv[1]))
+pathlib.Path("saved").touch()
