@@ -176,6 +176,14 @@ fn a_service_that_ends_during_the_tests_ends_the_session_at_once() {
 }
 
 #[test]
+fn a_daemon_that_was_killed_is_not_said_to_have_ended_well() {
+    let pid = r"redis-cli info server | sed -n 's/^process_id:\([0-9]*\).*/\1/p'";
+    let run = redis("yes", "").sh(&format!("touch ended; kill -KILL $({pid}); exec sleep 1000")).run();
+    run.assert_code(125).assert_said("service cache ended while the command ran");
+    assert_graceful(&run);
+}
+
+#[test]
 fn one_that_is_not_critical_may_end() {
     let wait = "until grep -q 'not critical' stderr; do sleep 0.01; done";
     let run =

@@ -63,6 +63,8 @@ struct ServiceState {
     part: Option<usize>,
     waiting: Option<Waiting>,
     log: Option<Log>,
+    /// Its first process ended well and left others to serve.
+    is_daemon: bool,
     gone: bool,
 }
 
@@ -191,7 +193,10 @@ impl<'a> Session<'a> {
                 continue;
             };
             // A leaf that is empty while the leader's status is still to come is looked at again then.
-            if part.status.is_some() && !part.leaf.is_populated()? {
+            let Some(status) = part.status else { continue };
+            if part.leaf.is_populated()? {
+                self.services[index].is_daemon = status.success();
+            } else {
                 events.push(Event::ServiceEnded(index, self.how_it_ended(index)));
                 self.services[index].gone = true;
                 self.services[index].waiting = None;

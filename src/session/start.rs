@@ -126,7 +126,8 @@ impl Session<'_> {
     /// How a service ended, for people.
     pub(super) fn how_it_ended(&self, index: usize) -> String {
         let part = self.services[index].part.map(|part| &self.remains.parts[part]);
-        let status = part.and_then(|part| part.status);
+        // The status of what started a daemon says nothing about the daemon's end.
+        let status = part.and_then(|part| part.status).filter(|_| !self.services[index].is_daemon);
         let after =
             if self.services[index].waiting.is_some() { " before it was ready" } else { Default::default() };
         match status {
