@@ -339,6 +339,15 @@ fn postgres_is_shut_down_cleanly_under_a_leaked_connection() {
     assert_shut_down_cleanly(&run);
 }
 
+/// And is not killed for the sake of one that ignores it.
+#[test]
+fn postgres_is_shut_down_cleanly_under_a_leaked_connection_that_stays() {
+    let client = format!("trap '' TERM; {}", leaked_client(""));
+    let run = postgres("").options(["--grace", "4s"]).sh(&client).run();
+    run.assert_code(0).assert_said("leaked 1 process").assert_said("(psql -q)");
+    assert_shut_down_cleanly(&run);
+}
+
 /// On SIGINT it waits for nobody, not for a query either.
 #[test]
 fn postgres_is_shut_down_cleanly_under_a_leaked_query() {

@@ -1,4 +1,4 @@
-//! The graceful part: everyone is asked, and has until the end of the grace.
+//! The graceful part: everyone is asked, and has until the end of the grace (leaks: half of it).
 //!
 //! First the command, if it still runs. Then what it left behind, and at the same time the services
 //! in reverse order of dependency. What is waited for is the tree, not its first process. Asked are
@@ -116,7 +116,9 @@ fn next(part: &Part, state: &mut Stopping, remains: &Remains, cause: &Cause, ver
         Stage::Settling(until) if now >= until => {
             note(part, How::OutlivedCommand, verdict);
             state.asked.clear();
-            Stage::Asked(now + part.grace)
+            // A service may wait for these, as a database does for its clients: the rest of its
+            // grace is to be enough to end without them.
+            Stage::Asked(now + part.grace / 2)
         }
         same => same,
     };
