@@ -1,11 +1,15 @@
 //! Writing to stderr without ever being held up by it.
 
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-/// How long one write may wait for a reader who does not read.
+/// How long a write may wait for a reader who does not read.
 const PATIENCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
+const NO_PATIENCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
+/// A reader kept us waiting in vain once: that is enough, for there may be many lines to say.
+static GIVEN_UP: AtomicBool = AtomicBool::new(false);
 
 /// What poll(2) promises a pipe takes at once (`PIPE_BUF`, pipe(7)).
 const CHUNK: usize = 4096;
@@ -18,7 +22,9 @@ pub fn to_stderr(text: &str) {
         let mut rest = chunk;
         while !rest.is_empty() {
             let mut fds = [PollFd::new(&stderr, PollFlags::OUT)];
-            if !matches!(poll(&mut fds, Some(&PATIENCE)), Ok(1)) {
+            let patience = if GIVEN_UP.load(Ordering::Relaxed) { &NO_PATIENCE } else { &PATIENCE };
+            if !matches!(poll(&mut fds, Some(patience)), Ok(1)) {
+                GIVEN_UP.store(true, Ordering::Relaxed);
                 return;
             }
             match rustix::io::write(stderr, rest) {
