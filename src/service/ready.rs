@@ -22,6 +22,8 @@ pub const TICK: Duration = Duration::from_millis(10);
 /// Pause after a request or a probing command that failed: first, and at most.
 const PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+/// A log that grows faster than it can be searched must not keep us from everything else.
+const SEARCH: Duration = Duration::from_millis(20);
 /// A line longer than this is matched by its end.
 const LONGEST_LINE: usize = 64 * 1024;
 
@@ -185,8 +187,9 @@ impl Follower {
         Ok(Self { file: File::open(path)?, line: Vec::new() })
     }
 
-    /// Whether a new line, also one that is still being written, matches.
+    /// Whether a new line, also one that is still being written, matches; as far as one look gets.
     fn finds(&mut self, regex: &Regex) -> io::Result<bool> {
+        let begin = Instant::now();
         let mut chunk = [0u8; 8192];
         loop {
             let length = self.file.read(&mut chunk)?;
@@ -205,6 +208,9 @@ impl Follower {
             }
             let excess = self.line.len().saturating_sub(LONGEST_LINE);
             self.line.drain(..excess);
+            if begin.elapsed() >= SEARCH {
+                return Ok(false);
+            }
         }
     }
 }
