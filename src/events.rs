@@ -1,5 +1,6 @@
 //! Everything the supervisor waits for comes through here: one thread, one ppoll(2).
 
+use std::cell::Cell;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::process::ExitStatus;
@@ -11,6 +12,9 @@ use rustix::process::Pid;
 
 use crate::sys::children;
 use crate::sys::signals::{Caught, Signals};
+
+/// So long at most are children reaped before anything else is looked at.
+const REAPING: Duration = Duration::from_millis(10);
 
 /// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,11 +50,13 @@ impl<'a> Wake<'a> {
 #[derive(Debug)]
 pub struct Events {
     signals: Signals,
+    /// More children may have ended than were reaped.
+    unreaped: Cell<bool>,
 }
 
 impl Events {
     pub fn new() -> io::Result<Self> {
-        Ok(Self { signals: Signals::block()? })
+        Ok(Self { signals: Signals::block()?, unreaped: Cell::new(false) })
     }
 
     /// Waits until something happened, one of `wakes` has news, or `deadline` has passed, and
@@ -58,6 +64,7 @@ impl Events {
     pub fn wait(&self, wakes: &[Wake<'_>], deadline: Option<Instant>) -> io::Result<Vec<Event>> {
         let mut fds = vec![PollFd::from_borrowed_fd(self.signals.as_fd(), PollFlags::IN)];
         fds.extend(wakes.iter().map(|wake| PollFd::from_borrowed_fd(wake.fd, wake.flags)));
+        let deadline = if self.unreaped.get() { Some(Instant::now()) } else { deadline };
         let timeout = deadline.map(|deadline| timespec(deadline.saturating_duration_since(Instant::now())));
         match poll(&mut fds, timeout.as_ref()) {
             Ok(_) | Err(rustix::io::Errno::INTR) => self.pending(),
@@ -68,7 +75,7 @@ impl Events {
     /// What has happened already, without waiting.
     pub fn pending(&self) -> io::Result<Vec<Event>> {
         let mut events = Vec::new();
-        let mut child_ended = false;
+        let mut child_ended = self.unreaped.get();
         while let Some(caught) = self.signals.next()? {
             match caught.signal {
                 Signal::SIGCHLD => child_ended = true,
@@ -76,8 +83,10 @@ impl Events {
             }
         }
         // One SIGCHLD may stand for many children.
-        while child_ended && let Some((pid, status)) = children::reap()? {
-            events.push(Event::Exited(pid, status));
+        if child_ended {
+            let (ended, more) = children::reap(REAPING)?;
+            events.extend(ended.into_iter().map(|(pid, status)| Event::Exited(pid, status)));
+            self.unreaped.set(more);
         }
         Ok(events)
     }

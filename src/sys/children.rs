@@ -3,6 +3,7 @@
 use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, WaitIdOptions, WaitOptions};
 
@@ -12,8 +13,21 @@ pub fn become_subreaper() -> io::Result<()> {
     Ok(nix::sys::prctl::set_child_subreaper(true)?)
 }
 
-/// Reaps one ended child, without waiting.
-pub fn reap() -> io::Result<Option<(Pid, ExitStatus)>> {
+/// Reaps ended children, without waiting, for about as long as `limit`: in a fork storm they may end
+/// faster than they can be reaped. `true` where some may be left.
+pub fn reap(limit: Duration) -> io::Result<(Vec<(Pid, ExitStatus)>, bool)> {
+    let deadline = Instant::now() + limit;
+    let mut ended = Vec::new();
+    while let Some(child) = reap_one()? {
+        ended.push(child);
+        if Instant::now() >= deadline {
+            return Ok((ended, true));
+        }
+    }
+    Ok((ended, false))
+}
+
+fn reap_one() -> io::Result<Option<(Pid, ExitStatus)>> {
     match rustix::process::wait(WaitOptions::NOHANG) {
         Ok(Some((pid, status))) => Ok(Some((pid, ExitStatus::from_raw(status.as_raw())))),
         Ok(None) | Err(rustix::io::Errno::CHILD) => Ok(None),

@@ -14,6 +14,8 @@ use crate::sys::pidfd::Process;
 use crate::sys::proc::ProcessInfo;
 
 const LOOK: Duration = Duration::from_millis(20);
+/// So long at most are children reaped before the living are looked at.
+const REAPING: Duration = Duration::from_millis(200);
 
 /// Ends every child that is left: asked first, unless the user is in a hurry, then killed. What a
 /// dying child leaves behind becomes our child in turn, until there is none.
@@ -72,8 +74,7 @@ pub fn end(remains: &mut Remains, wait: &mut Wait<'_>, verdict: &mut Verdict) {
 }
 
 fn reap(remains: &mut Remains) -> std::io::Result<()> {
-    while let Some((pid, status)) = children::reap()? {
-        remains.note_exit(pid, status);
-    }
+    let (ended, _) = children::reap(REAPING)?;
+    ended.into_iter().for_each(|(pid, status)| remains.note_exit(pid, status));
     Ok(())
 }
