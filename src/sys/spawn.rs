@@ -8,10 +8,14 @@
 //! exec, so the child sends one byte when it is about to execute.
 
 use std::ffi::{CString, c_char, c_int};
+use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
+use nix::sys::signal::Signal;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::pipe::PipeFlags;
 use rustix::process::Pid;
 
@@ -22,6 +26,8 @@ use super::signals::is_ignored;
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 const ABOUT_TO_EXEC: u8 = b'x';
 const LAST_SIGNAL: c_int = 64;
+/// A process whose cgroup is frozen by another one never gets to execute anything.
+const BEGINNING: Duration = Duration::from_secs(10);
 
 /// Everything `execve` needs, laid out before the fork, since the child must not allocate.
 pub struct Program {
@@ -165,11 +171,18 @@ impl<'a> Child<'a> {
             Some(process) => process,
         };
         drop(writer);
-        let mut said = Vec::new();
-        std::fs::File::from(reader).read_to_end(&mut said).map_err(fork_failed)?;
-        match outcome(&said) {
+        let said = match report(File::from(reader)) {
+            Ok(Some(said)) => outcome(&said),
+            Ok(None) => Err(SpawnError {
+                step: Step::Exec,
+                source: io::Error::other("it did not begin within 10 s; is its cgroup frozen?"),
+            }),
+            Err(error) => Err(fork_failed(error)),
+        };
+        match said {
             Ok(()) => Ok(process),
             Err(error) => {
+                let _ = process.signal(Signal::SIGKILL);
                 let _ = rustix::process::waitpid(Some(process.pid), rustix::process::WaitOptions::empty());
                 Err(error)
             }
@@ -225,6 +238,27 @@ impl<'a> Child<'a> {
             }
         }
         fail(Step::Exec)
+    }
+}
+
+/// Reads to the end of the child's report; `None` where that does not come in time.
+fn report(mut reader: File) -> io::Result<Option<Vec<u8>>> {
+    let deadline = Instant::now() + BEGINNING;
+    let mut said = Vec::new();
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let timeout = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() };
+        match poll(&mut [PollFd::new(&reader, PollFlags::IN)], Some(&timeout)) {
+            Ok(0) => return Ok(None),
+            Ok(_) => {}
+            Err(rustix::io::Errno::INTR) => continue,
+            Err(errno) => return Err(errno.into()),
+        }
+        let mut chunk = [0; 16];
+        match reader.read(&mut chunk)? {
+            0 => return Ok(Some(said)),
+            length => said.extend_from_slice(&chunk[..length]),
+        }
     }
 }
 
