@@ -79,6 +79,12 @@ impl SessionCgroup {
         members(&self.path)
     }
 
+    /// The processes in it that have left `leaves`, for the cgroup itself or others made in it.
+    pub fn strays<'a>(&self, leaves: impl Iterator<Item = &'a Leaf>) -> Result<Vec<Pid>, CgroupError> {
+        let leaves: Vec<_> = leaves.map(|leaf| leaf.path.as_path()).collect();
+        members_where(&self.path, |directory| !leaves.iter().any(|leaf| directory.starts_with(leaf)))
+    }
+
     /// The numbers by which sockets name the cgroups in it: its own, and all below.
     pub fn numbers(&self) -> Result<Vec<u64>, CgroupError> {
         numbers(&self.path)
@@ -255,10 +261,17 @@ fn is_below(pid: Pid, name: &str) -> io::Result<bool> {
     Ok(at.is_some_and(|at| Path::new(&at).starts_with(name)))
 }
 
-/// Processes outside our PID namespace show as 0, which is no pid and is left out.
 fn members(path: &Path) -> Result<Vec<Pid>, CgroupError> {
+    members_where(path, |_| true)
+}
+
+/// Processes outside our PID namespace show as 0, which is no pid and is left out.
+fn members_where(path: &Path, wanted: impl Fn(&Path) -> bool) -> Result<Vec<Pid>, CgroupError> {
     let mut found = Vec::new();
     walk(path, &mut |directory| {
+        if !wanted(directory) {
+            return Ok(());
+        }
         let file = directory.join("cgroup.procs");
         match std::fs::read_to_string(&file) {
             Ok(text) => {

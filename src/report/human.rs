@@ -56,6 +56,7 @@ fn leak(leak: &Leak) -> String {
     let how = match &leak.how {
         How::OutlivedCommand => String::new(),
         How::OutlivedService(name) => format!("; service {name} did not end it within its grace"),
+        How::Strayed => "; it had left its part of the session".to_string(),
         How::Escaped => "; it had left the session's cgroup".to_string(),
     };
     let test =

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::Remains;
+use super::snapshot::{How, Leak};
 use super::verdict::Verdict;
 use crate::containment::{CgroupError, SessionCgroup};
 use crate::events::Wake;
@@ -18,6 +19,7 @@ const LOOKING: Duration = Duration::from_millis(300);
 /// Kills whatever is left in the session's cgroup.
 pub fn the_rest(remains: &Remains, verdict: &mut Verdict) {
     let cgroup = &remains.cgroup;
+    note_strays(remains, verdict);
     match until_empty(cgroup, remains.kill_wait) {
         Ok(true) => {}
         Ok(false) => {
@@ -33,6 +35,18 @@ pub fn the_rest(remains: &Remains, verdict: &mut Verdict) {
         }
         Err(error) => verdict.unknown(error),
     }
+}
+
+/// Those that belong to no part were not seen when the parts were asked to end.
+fn note_strays(remains: &Remains, verdict: &mut Verdict) {
+    if verdict.expect(remains.cgroup.is_populated()) == Some(false) {
+        return;
+    }
+    let strays = verdict.expect(remains.cgroup.strays(remains.parts.iter().map(|part| &part.leaf)));
+    let strays = strays.into_iter().flatten().filter_map(ProcessInfo::read);
+    verdict
+        .leaks
+        .extend(strays.filter(|process| !process.is_zombie).map(|process| Leak::new(How::Strayed, process)));
 }
 
 /// `false` where it is not empty after `limit`.

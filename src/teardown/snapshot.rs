@@ -26,6 +26,8 @@ pub enum How {
     OutlivedCommand,
     /// Of a service, and still there when its grace was over.
     OutlivedService(String),
+    /// Had left its own cgroup for another one in the session.
+    Strayed,
     /// Had left the session's cgroup.
     Escaped,
 }
