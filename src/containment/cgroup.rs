@@ -158,6 +158,10 @@ impl Leaf {
     pub fn freeze(&self, frozen: bool) -> Result<(), CgroupError> {
         write(&self.path.join("cgroup.freeze"), if frozen { b"1" } else { b"0" })
     }
+
+    pub fn is_frozen(&self) -> Result<bool, CgroupError> {
+        self.events.says("frozen 1")
+    }
 }
 
 /// An open `cgroup.events` file.

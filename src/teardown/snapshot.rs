@@ -5,8 +5,12 @@ use std::time::{Duration, Instant};
 use rustix::process::Pid;
 
 use crate::containment::{CgroupError, Leaf};
+use crate::events::Wake;
 use crate::sys::proc::{self, ProcessInfo};
 
+/// A forking crowd may not come to a stand in time.
+const FREEZE: Duration = Duration::from_millis(50);
+const LOOK: Duration = Duration::from_micros(200);
 /// Bounds of one snapshot: after these, the rest is only counted.
 const READ: Duration = Duration::from_millis(500);
 const DESCRIBED: usize = 200;
@@ -35,24 +39,44 @@ pub enum How {
 /// The living of one leaf.
 #[derive(Debug, Default)]
 pub struct Crowd {
-    pub described: Vec<ProcessInfo>,
+    pub described: Vec<Leak>,
     /// All of them, those described included.
     pub count: usize,
 }
 
-/// Reads who is in `leaf` while nobody new is born there, and lets it go on.
-///
-/// It is not waited for that all stand still: that takes milliseconds, and who is there is known
-/// without it. What is born before the freeze takes hold is killed like the rest.
-pub fn take(leaf: &Leaf) -> Result<Crowd, CgroupError> {
-    // Only for a truer picture: where it cannot be done, they are read as they move.
-    let _ = leaf.freeze(true);
-    let crowd = leaf.members().map(describe);
-    let _ = leaf.freeze(false);
-    crowd
+/// A leaf whose processes stand still, until this is dropped. Nobody in it comes or goes meanwhile,
+/// and a crowd cannot keep us from the processor.
+pub struct Still<'a>(&'a Leaf);
+
+impl<'a> Still<'a> {
+    /// Only for a truer picture: where it cannot be had in time, they are met as they move.
+    pub fn hold(leaf: &'a Leaf) -> Self {
+        let still = Self(leaf);
+        let patience = Instant::now() + FREEZE;
+        if leaf.freeze(true).is_ok() {
+            while leaf.is_frozen().is_ok_and(|frozen| !frozen) && Instant::now() < patience {
+                // The kernel's notice may be 15 ms late.
+                Wake::changed(leaf.events()).wait(Instant::now() + LOOK);
+            }
+        }
+        still
+    }
 }
 
-fn describe(members: Vec<Pid>) -> Crowd {
+impl Drop for Still<'_> {
+    /// What cannot be let go on can still be killed.
+    fn drop(&mut self) {
+        let _ = self.0.freeze(false);
+    }
+}
+
+/// Reads who is in `leaf` while it stands still.
+pub fn take(leaf: &Leaf, how: &How) -> Result<Crowd, CgroupError> {
+    let _still = Still::hold(leaf);
+    leaf.members().map(|members| describe(members, how))
+}
+
+fn describe(members: Vec<Pid>, how: &How) -> Crowd {
     let deadline = Instant::now() + READ;
     let described: Vec<_> = members
         .iter()
@@ -60,6 +84,7 @@ fn describe(members: Vec<Pid>) -> Crowd {
         .filter_map(|&pid| ProcessInfo::read(pid))
         .filter(|process| !process.is_zombie)
         .take(DESCRIBED)
+        .map(|process| Leak::new(how.clone(), process))
         .collect();
     Crowd { described, count: members.len() }
 }

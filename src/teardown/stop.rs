@@ -14,7 +14,7 @@ use rustix::process::Pid;
 
 use super::cause::Cause;
 use super::part::{Part, Role};
-use super::snapshot::{self, How};
+use super::snapshot::{self, How, Still};
 use super::verdict::Verdict;
 use super::{Remains, Wait};
 use crate::containment::Leaf;
@@ -24,8 +24,8 @@ use crate::sys::proc;
 
 /// The kernel may hold the notice of an empty leaf back for 15 ms, and sends none of a new root.
 const LOOK: Duration = Duration::from_millis(10);
-/// New roots are looked for this often at least, or ten times the time that takes.
-const ROOTS: Duration = Duration::from_millis(50);
+/// New roots are looked for this often, or in ten times the time that takes.
+const ROOTS: Duration = LOOK;
 
 /// Asks all parts to end and waits, as long as their grace lasts, and the user's patience.
 pub fn gracefully(remains: &mut Remains, cause: &Cause, wait: &mut Wait<'_>, verdict: &mut Verdict) {
@@ -50,10 +50,7 @@ pub fn gracefully(remains: &mut Remains, cause: &Cause, wait: &mut Wait<'_>, ver
         let mut ended = Vec::new();
         let until = stopping.iter().filter_map(Stopping::until).chain([Instant::now() + LOOK]).min();
         verdict.expect(wait.on(&wakes, until, |pid, status| ended.push((pid, status))));
-        for (pid, status) in ended {
-            remains.note_exit(pid, status);
-            stopping.iter_mut().for_each(|state| state.roots_due = Instant::now());
-        }
+        ended.into_iter().for_each(|(pid, status)| remains.note_exit(pid, status));
     }
     note_leftovers(remains, &stopping, verdict);
 }
@@ -131,14 +128,17 @@ fn next(part: &Part, state: &mut Stopping, remains: &Remains, cause: &Cause, ver
             verdict.expect(part.leaf.kill());
             Stage::Killed
         }
-        Stage::Ending(_) => {
+        Stage::Ending(until) => {
             if let Some(signal) = cause.stop_signal() {
-                ask(part, signal, state, verdict);
+                ask(part, signal, until, state, verdict);
             }
             stage
         }
-        Stage::Asked(_) => {
-            ask(part, part.stop_signal, state, verdict);
+        Stage::Asked(until) => {
+            // What forks all the time is never met as it moves. A service is not stopped so roughly.
+            let leftovers = part.role == Role::Command && now >= state.roots_due;
+            let _still = leftovers.then(|| Still::hold(&part.leaf));
+            ask(part, part.stop_signal, until, state, verdict);
             stage
         }
         _ => stage,
@@ -156,7 +156,7 @@ fn is_its_turn(part: &Part, parts: &[Part], stopping: &[Stopping]) -> bool {
 }
 
 /// Sends `signal` to the roots that have not had it, and wakes up whoever is stopped.
-fn ask(part: &Part, signal: Signal, state: &mut Stopping, verdict: &mut Verdict) {
+fn ask(part: &Part, signal: Signal, until: Instant, state: &mut Stopping, verdict: &mut Verdict) {
     let begin = Instant::now();
     if begin < state.roots_due {
         return;
@@ -164,7 +164,7 @@ fn ask(part: &Part, signal: Signal, state: &mut Stopping, verdict: &mut Verdict)
     let members = verdict.expect(part.leaf.members()).unwrap_or_default();
     let all: HashSet<Pid> = members.iter().copied().collect();
     let first = state.asked.is_empty();
-    for pid in members {
+    for pid in members.into_iter().take_while(|_| Instant::now() < until) {
         let is_root = proc::parent(pid).is_none_or(|parent| !all.contains(&parent));
         let is_new_root = is_root && state.asked.insert(pid);
         if !is_new_root && !first {
@@ -185,8 +185,8 @@ fn ask(part: &Part, signal: Signal, state: &mut Stopping, verdict: &mut Verdict)
 
 /// Remembers who is in the leaf as leaked.
 fn note(part: &Part, how: How, verdict: &mut Verdict) {
-    let crowd = verdict.expect(snapshot::take(&part.leaf)).unwrap_or_default();
-    verdict.add_leaks(how, crowd);
+    let crowd = verdict.expect(snapshot::take(&part.leaf, &how)).unwrap_or_default();
+    verdict.add_leaks(crowd);
 }
 
 /// Where the user would not wait, what the command left is still said.

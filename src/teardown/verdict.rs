@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::snapshot::{Crowd, How, Leak};
+use super::snapshot::{Crowd, Leak};
 use crate::ports::Holding;
 
 #[derive(Debug, Default)]
@@ -27,9 +27,9 @@ impl Verdict {
     }
 
     /// Remembers those of a crowd that are described, and how many there were.
-    pub fn add_leaks(&mut self, how: How, crowd: Crowd) {
+    pub fn add_leaks(&mut self, crowd: Crowd) {
         self.undescribed += crowd.count.saturating_sub(crowd.described.len());
-        self.leaks.extend(crowd.described.into_iter().map(|process| Leak::new(how.clone(), process)));
+        self.leaks.extend(crowd.described);
     }
 
     /// Remembers an error as something that is not known.
