@@ -32,6 +32,9 @@ use crate::containment::SessionCgroup;
 use crate::events::{Event, Events, Wake};
 use crate::sys::sock_diag::Listener;
 
+/// The niceness of a teardown (setpriority(2)).
+const URGENT: i32 = -15;
+
 /// All that is needed to end a session, whoever does it.
 #[derive(Debug)]
 pub struct Remains {
@@ -62,6 +65,9 @@ impl Remains {
 pub fn tear_down(remains: &mut Remains, cause: &Cause, events: &Events, say: &dyn Fn(&str)) -> Verdict {
     let mut verdict = Verdict::default();
     let mut wait = Wait { events, say, patience: Patience::new(cause) };
+    // A fork storm would leave us little of the processor. Nothing is started any more that could
+    // inherit this; where we may not, all takes longer.
+    let _ = rustix::process::setpriority_process(None, URGENT);
     // The names of its cgroups, for sockets that outlive it; they are gone with the cgroups.
     let cgroups = verdict.expect(remains.cgroup.numbers()).unwrap_or_default();
 
