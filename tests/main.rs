@@ -5,6 +5,8 @@
 
 mod harness;
 
+mod escapes;
 mod exit_codes;
+mod never_hangs;
 mod real_applications;
 mod signals;

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 pub use running::{Finished, Running};
-use witness::TestCgroup;
+pub use witness::TestCgroup;
 
 /// One run of cgrun, described.
 pub struct Session {
@@ -45,7 +45,7 @@ impl Session {
         let directory = tempfile::tempdir().unwrap();
         Self {
             directory,
-            cgroup: TestCgroup::create(),
+            cgroup: TestCgroup::create("home"),
             options: Vec::new(),
             command: Vec::new(),
             env: Vec::new(),

@@ -1,7 +1,7 @@
 //! A cgrun under way, and one that has ended.
 
 use std::os::unix::process::ExitStatusExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus};
 use std::time::{Duration, Instant};
 
@@ -63,6 +63,11 @@ impl Running {
         read(self.path(), "stderr")
     }
 
+    /// Where the log of one service of this run is.
+    pub fn log_path(&self, service: &str) -> PathBuf {
+        log_path(self.path(), service)
+    }
+
     /// Pids of the processes in the test's cgroup, cgrun's own included.
     pub fn members(&self) -> Vec<i32> {
         self.cgroup.members()
@@ -111,11 +116,8 @@ impl Finished {
 
     /// The log of one service of this run.
     pub fn log(&self, service: &str) -> String {
-        let logs = self.path().join("state/cgrun/logs");
-        let runs: Vec<_> =
-            std::fs::read_dir(&logs).expect("a log directory").map(|it| it.unwrap().path()).collect();
-        assert_eq!(runs.len(), 1, "{runs:?}");
-        read(&runs[0], &format!("{service}.log"))
+        // A joined absolute path is that path.
+        read(self.path(), &log_path(self.path(), service).to_string_lossy())
     }
 
     #[track_caller]
@@ -169,6 +171,14 @@ impl Finished {
         assert!(ports.is_empty(), "ports still held: {ports:?}\n{said}");
         self
     }
+}
+
+fn log_path(directory: &Path, service: &str) -> PathBuf {
+    let logs = directory.join("state/cgrun/logs");
+    let runs: Vec<_> =
+        std::fs::read_dir(&logs).expect("a log directory").map(|it| it.unwrap().path()).collect();
+    assert_eq!(runs.len(), 1, "{runs:?}");
+    runs[0].join(format!("{service}.log"))
 }
 
 fn read(directory: &Path, name: &str) -> String {

@@ -63,16 +63,22 @@ pub fn listening_ports() -> Vec<u16> {
     ports
 }
 
-/// A cgroup of the test's own, in which cgrun runs and below which it makes its session.
+/// A cgroup of the test's own, in which cgrun runs and below which it makes its session; or another
+/// one, outside of that.
 pub struct TestCgroup(PathBuf);
 
 impl TestCgroup {
-    pub fn create() -> Self {
+    /// Makes one right below the mount.
+    pub fn create(name: &str) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let path = mount().join(format!("cgtest-{}-{number}", std::process::id()));
+        let path = mount().join(format!("cgtest-{name}-{}-{number}", std::process::id()));
         std::fs::create_dir(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         Self(path)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
     }
 
     pub fn enter_on_exec(&self, command: &mut Command) {

@@ -1,0 +1,76 @@
+#!/usr/bin/env python3
+"""launch.py HOW [ARG]...: runs cgrun with ARG under circumstances, and ends as it does."""
+
+import ctypes
+import errno
+import os
+import subprocess
+import struct
+import sys
+
+CGRUN = os.environ["CGRUN"]
+
+
+def full_stderr(*arguments):
+    """stderr is a full pipe that is held open and never read."""
+    _reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    try:
+        while True:
+            os.write(writer, b"x" * 4096)
+    except BlockingIOError:
+        os.set_blocking(writer, True)
+    return subprocess.run([CGRUN, *arguments], stderr=writer).returncode
+
+
+def no_stderr_reader(*arguments):
+    """stderr is a pipe whose reader is gone."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    return subprocess.run([CGRUN, *arguments], stderr=writer).returncode
+
+
+def no_stderr(*arguments):
+    """There is no stderr."""
+    os.close(2)
+    os.execv(CGRUN, [CGRUN, *arguments])
+
+
+def without_clone3(answer, *arguments):
+    """A seccomp filter answers clone3 as those of containers do."""
+    number = getattr(errno, answer)
+    clone3 = 435  # On every architecture.
+    load, equal, reply = 0x20, 0x15, 0x06
+    allow, refuse = 0x7FFF0000, 0x00050000 | number
+    # struct sock_filter: what, jump if true, jump if false, value. The syscall's number comes first.
+    code = [(load, 0, 0, 0), (equal, 0, 1, clone3), (reply, 0, 0, refuse), (reply, 0, 0, allow)]
+    code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *line) for line in code))
+    program = ctypes.create_string_buffer(struct.pack("HxxxxxxP", 4, ctypes.addressof(code)))
+    libc = ctypes.CDLL(None, use_errno=True)
+    no_new_privileges, seccomp, by_filter = 38, 22, 2
+    for call in ((no_new_privileges, 1, 0, 0, 0), (seccomp, by_filter, program, 0, 0)):
+        if libc.prctl(*call) != 0:
+            raise OSError(ctypes.get_errno(), "prctl")
+    assert libc.syscall(clone3, None, 0) == -1 and ctypes.get_errno() == number
+    os.execv(CGRUN, [CGRUN, *arguments])
+
+
+def in_killed_cgroup(*arguments):
+    """From a cgroup that was killed once, when nobody was in it."""
+    sys.dont_write_bytecode = True
+    from leak import own_cgroup, set_cgroup
+
+    own = own_cgroup()
+    killed = os.path.join(own, "killed-once")
+    os.mkdir(killed)
+    set_cgroup(killed, "kill", "1")
+    set_cgroup(killed, "procs", "0")
+    code = subprocess.run([CGRUN, *arguments]).returncode
+    set_cgroup(own, "procs", "0")
+    os.rmdir(killed)
+    return code
+
+
+if __name__ == "__main__":
+    how = sys.argv[1].replace("-", "_")
+    sys.exit(globals()[how](*sys.argv[2:]))

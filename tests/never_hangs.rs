@@ -1,0 +1,204 @@
+//! cgrun ends, and in time, whatever its processes and whoever reads its output do.
+
+use std::io::Write;
+use std::path::Path;
+use std::time::Duration;
+
+use crate::harness::{Finished, Session, helpers};
+
+/// Far below every grace and timeout that a test has not shortened.
+const SOON: Duration = Duration::from_secs(4);
+
+fn with_service(arguments: &str) -> Session {
+    let config = format!(
+        "[services.bad]\ncommand = ['python3', '{{helpers}}/leak.py', 'service', {arguments}]\n\
+         ready = {{ log = 'ready$' }}\n"
+    );
+    Session::new().config(&config)
+}
+
+fn launched(how: &[&str], options: &[&str], mode: &[&str]) -> Finished {
+    let launcher = helpers().join("launch.py");
+    let launcher = [&["python3", launcher.to_str().unwrap()], how].concat();
+    Session::new().options(options).helper("leak.py", mode).start_through(&launcher).finish()
+}
+
+#[test]
+fn a_service_that_ignores_everything() {
+    let run = with_service("'deaf'").options(["--grace", "300ms"]).command(["true"]).run();
+    run.assert_code(0).assert_said("service bad did not end it within its grace").assert_nothing_left();
+    run.assert_faster_than(SOON).assert_slower_than(Duration::from_millis(300));
+}
+
+#[test]
+fn a_stopped_service() {
+    let run = with_service("'stopped'").command(["true"]).run();
+    run.assert_code(0).assert_nothing_left().assert_faster_than(SOON);
+}
+
+#[test]
+fn a_service_that_freezes_itself() {
+    let run = with_service("'frozen'").options(["--grace", "300ms"]).command(["true"]).run();
+    run.assert_code(0).assert_nothing_left().assert_faster_than(SOON);
+}
+
+#[test]
+fn a_session_frozen_from_within() {
+    let run = with_service("'freezes-session'").command(["true"]).start();
+    let session = run.until_file("freezing").path().join("freezing");
+    let events = Path::new(&std::fs::read_to_string(session).unwrap()).join("cgroup.events");
+    run.until("frozen", || std::fs::read_to_string(&events).unwrap().contains("frozen 1"));
+    // It cannot say so itself any more.
+    std::fs::OpenOptions::new()
+        .append(true)
+        .open(run.log_path("bad"))
+        .unwrap()
+        .write_all(b"ready\n")
+        .unwrap();
+    let run = run.finish();
+    run.assert_code(125).assert_said("did not begin within 10 s").assert_nothing_left();
+    run.assert_faster_than(Duration::from_secs(20));
+}
+
+#[test]
+fn a_leak_that_freezes_its_own_leaf() {
+    let run = Session::new().options(["--grace", "300ms"]).helper("leak.py", &["frozen", "leak"]).run();
+    run.assert_code(0).assert_said(&format!("pid {} (", run.read("leak"))).assert_nothing_left();
+    assert!(run.path().join("freezing").exists());
+    run.assert_faster_than(SOON);
+}
+
+#[test]
+fn a_command_that_is_frozen() {
+    let run = Session::new().options(["--grace", "300ms", "--timeout", "1s"]);
+    let run = run.helper("leak.py", &["frozen", "command"]).run();
+    run.assert_code(124).assert_nothing_left().assert_faster_than(SOON);
+    assert!(run.path().join("freezing").exists());
+}
+
+#[test]
+fn a_full_pipe_on_stderr() {
+    let run = launched(&["full-stderr"], &[], &["background"]);
+    run.assert_code(0).assert_nothing_left().assert_faster_than(SOON);
+}
+
+#[test]
+fn a_full_pipe_on_stderr_and_much_to_say() {
+    let run = launched(&["full-stderr"], &[], &["sleepers", "100"]);
+    run.assert_code(0).assert_nothing_left().assert_faster_than(Duration::from_secs(2));
+}
+
+#[test]
+fn nobody_reads_stderr_any_more() {
+    launched(&["no-stderr-reader"], &[], &["background"]).assert_code(0).assert_nothing_left();
+}
+
+#[test]
+fn no_stderr_at_all() {
+    launched(&["no-stderr"], &[], &["background"]).assert_code(0).assert_nothing_left();
+}
+
+#[test]
+fn a_service_that_writes_50_mb_of_log() {
+    let run = with_service("'flood', '50'").sh("until [ -e flooded ]; do sleep 0.01; done").run();
+    run.assert_code(0).assert_nothing_left().assert_faster_than(SOON);
+    assert!(run.log("bad").len() > 50_000_000);
+}
+
+/// The log grows faster than it can be searched, and never says what is waited for.
+#[test]
+fn a_service_that_never_stops_writing_is_not_ready_in_time() {
+    let config = "[services.bad]\ncommand = ['python3', '{helpers}/leak.py', 'service', 'chatter']\n\
+                  ready = { log = 'never', timeout = '500ms' }\n";
+    let run = Session::new().config(config).command(["true"]).run();
+    run.assert_code(125).assert_said("was not ready within 0.5 s").assert_nothing_left();
+    run.assert_faster_than(SOON);
+}
+
+#[test]
+fn a_service_that_forks_while_the_session_ends() {
+    let run = with_service("'forks', '300'").options(["--grace", "300ms"]).command(["true"]).run();
+    run.assert_code(0).assert_nothing_left().assert_faster_than(2 * SOON);
+}
+
+#[test]
+fn a_leak_with_a_hundred_dead_children() {
+    let run = Session::new().helper("leak.py", &["zombies"]).run();
+    run.assert_code(0).assert_said("leaked 1 process, found").assert_nothing_left();
+    run.assert_said(&format!("pid {} (", run.read("leak"))).assert_faster_than(SOON);
+}
+
+#[test]
+fn a_command_that_closes_its_stdio_and_daemonizes_at_once() {
+    let script = "exec >&- 2>&- <&-; setsid sleep 900 & exit 0";
+    let run = Session::new().sh(script).run();
+    run.assert_code(0).assert_said("leaked 1 process, found").assert_nothing_left();
+    run.assert_faster_than(SOON);
+}
+
+/// Its name looks like the fields that follow a name in /proc/PID/stat.
+#[test]
+fn a_name_made_to_mislead_who_reads_stat() {
+    let run = named(b"a) R 1 (b", &[b"a) Z 1 (b"]);
+    run.assert_said("(a) Z 1 (b)");
+}
+
+#[test]
+fn a_command_line_made_to_draw_on_the_terminal() {
+    let run = named(b"cat", &[b"\x1b[2J\x07\r\n\xff\xc2\x9b31m", b"-", b"\x1b]0;title\x07"]);
+    run.assert_said(r"\u{1b}[2J\u{7}\r\n").assert_said(r"\u{1b}]0;title\u{7}").assert_said(r"\u{9b}31m");
+}
+
+#[test]
+fn a_name_made_to_draw_on_the_terminal_and_no_command_line() {
+    let run = named(b"\xff\x1b[2J) Z 1 (", &[b""]);
+    run.assert_said(r"\u{1b}[2J) Z 1 (]");
+}
+
+/// A leak of this name (as the kernel keeps it) and command line.
+fn named(name: &[u8], words: &[&[u8]]) -> Finished {
+    let hex = |bytes: &[u8]| bytes.iter().map(|it| format!("{it:02x}")).collect::<String>();
+    let words: Vec<_> = [name].iter().chain(words).map(|it| hex(it)).collect();
+    let arguments: Vec<_> = ["names"].into_iter().chain(words.iter().map(String::as_str)).collect();
+    let run = Session::new().helper("leak.py", &arguments).run();
+    run.assert_code(0).assert_said("leaked 1 process, found").assert_nothing_left();
+    run.assert_said(&format!("pid {} (", run.read("leak"))).assert_faster_than(SOON);
+    let stderr = std::fs::read(run.path().join("stderr")).unwrap();
+    assert!(stderr.iter().all(|&it| it == b'\n' || !it.is_ascii_control()), "{:?}", run.stderr());
+    run
+}
+
+#[test]
+fn clone3_is_not_known_here() {
+    let run = launched(&["without-clone3", "ENOSYS"], &[], &["background"]);
+    assert_worked(&run);
+}
+
+#[test]
+fn clone3_is_not_permitted_here() {
+    let run = launched(&["without-clone3", "EPERM"], &[], &["background"]);
+    assert_worked(&run);
+}
+
+#[test]
+fn a_cgroup_that_was_killed_once_is_no_trap() {
+    let run = launched(&["in-killed-cgroup"], &[], &["background"]);
+    assert_worked(&run);
+}
+
+#[test]
+fn nor_is_it_for_a_session_within_a_session() {
+    let inner = ["sh", "-c", "$CGRUN sh -c 'sleep 901 & exit 3'; echo $? >code; sleep 902 & exit 4"];
+    let launcher = helpers().join("launch.py");
+    let launcher = ["python3", launcher.to_str().unwrap(), "in-killed-cgroup"];
+    let run = Session::new().command(inner).start_through(&launcher).finish();
+    run.assert_code(4).assert_said("(sleep 901)").assert_said("(sleep 902)").assert_nothing_left();
+    assert_eq!(run.read("code"), "3\n");
+    run.assert_faster_than(SOON);
+}
+
+#[track_caller]
+fn assert_worked(run: &Finished) {
+    run.assert_code(0).assert_said("leaked 1 process, found and ended:").assert_nothing_left();
+    run.assert_said(&format!("pid {} (", run.read("leak"))).assert_faster_than(SOON);
+}
