@@ -35,7 +35,7 @@ pub struct Run {
     #[command(flatten)]
     pub options: RunOptions,
     /// The test command and its arguments, passed on byte for byte
-    #[arg(value_name = "COMMAND", trailing_var_arg = true, allow_hyphen_values = true)]
+    #[arg(value_name = "COMMAND", trailing_var_arg = true)]
     pub command: Vec<OsString>,
 }
 
@@ -44,16 +44,16 @@ pub struct RunOptions {
     #[command(flatten)]
     pub config: ConfigOptions,
     /// How long a process may take to end after it was asked to [default: 5s]
-    #[arg(long, value_name = "DUR")]
+    #[arg(long, value_name = "DUR", allow_hyphen_values = true)]
     pub grace: Option<Time>,
     /// How long the kernel may take to end a killed process [default: 2s]
-    #[arg(long, value_name = "DUR")]
+    #[arg(long, value_name = "DUR", allow_hyphen_values = true)]
     pub kill_wait: Option<Time>,
     /// How long what the command leaves behind may take to end by itself [default: 100ms]
-    #[arg(long, value_name = "DUR")]
+    #[arg(long, value_name = "DUR", allow_hyphen_values = true)]
     pub settle: Option<Time>,
     /// End the session after this time, with exit code 124
-    #[arg(long, value_name = "DUR")]
+    #[arg(long, value_name = "DUR", allow_hyphen_values = true)]
     pub timeout: Option<Time>,
     /// Exit 121 where the command passed and something leaked, or only say it [default: report]
     #[arg(long, value_name = "WHAT")]
@@ -78,7 +78,7 @@ pub struct ConfigOptions {
     #[arg(short, long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// A port to watch; may be given more than once [default: 3000 and 8000]
-    #[arg(short, long = "port", value_name = "N", action = ArgAction::Append)]
+    #[arg(short, long = "port", value_name = "N", action = ArgAction::Append, allow_hyphen_values = true)]
     pub ports: Vec<Port>,
 }
 
