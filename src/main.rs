@@ -20,7 +20,7 @@ mod teardown;
 use std::path::PathBuf;
 use std::process::exit;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Error, Result, anyhow};
 use clap::Parser;
 
 use cli::{Action, Cli, ConfigOptions, Run};
@@ -40,7 +40,7 @@ fn main() -> ! {
         Ok(Exit::Code(code)) => exit(code.into()),
         Ok(Exit::Signal(signal)) => sys::signals::die_of(signal),
         Err(error) => {
-            Reporter::new(Volume::Normal).error(&format!("{error:#}"));
+            Reporter::new(Volume::Normal).error(&report::in_words(&error));
             exit(code_of(&error).into())
         }
     }
@@ -66,11 +66,14 @@ fn run(args: Run) -> Result<Exit> {
 }
 
 fn init() -> Result<Exit> {
-    use std::io::Write;
-    let mut file = std::fs::File::create_new(config::FILE_NAME)
-        .with_context(|| format!("cannot make {} here", config::FILE_NAME))?;
-    file.write_all(config::template::TEMPLATE.as_bytes()).context("cannot write it")?;
-    Reporter::new(Volume::Normal).say(&format!("wrote {}; now try: cgrun COMMAND", config::FILE_NAME));
+    use std::io::{ErrorKind, Write};
+    let name = config::FILE_NAME;
+    let mut file = std::fs::File::create_new(name).map_err(|error| match error.kind() {
+        ErrorKind::AlreadyExists => anyhow!("{name} is here already; edit that, or remove it first"),
+        _ => Error::new(error).context(format!("cannot make {name} here")),
+    })?;
+    file.write_all(config::template::TEMPLATE.as_bytes()).with_context(|| format!("cannot write {name}"))?;
+    Reporter::new(Volume::Normal).say(&format!("wrote {name}; now try: cgrun COMMAND"));
     Ok(Exit::Code(0))
 }
 

@@ -4,11 +4,13 @@ mod human;
 
 use std::cell::Cell;
 use std::fmt::Write;
+use std::io;
 use std::path::Path;
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use crate::plan::Volume;
+use crate::sys::proc::readable;
 use crate::sys::tty;
 use crate::teardown::{Cause, Verdict};
 
@@ -35,7 +37,7 @@ impl Reporter {
         self.clear();
         let mut lines = String::new();
         for line in text.lines() {
-            let _ = writeln!(lines, "cgrun: {line}");
+            let _ = writeln!(lines, "cgrun: {}", readable(line));
         }
         tty::to_stderr(&lines);
     }
@@ -96,6 +98,19 @@ impl Reporter {
             self.say(&human::summary(verdict, cause, took));
         }
     }
+}
+
+/// An error and what led to it, each said once: many of our errors end with their source already,
+/// and give advice after it.
+pub fn in_words(error: &anyhow::Error) -> String {
+    error.chain().fold(String::new(), |text, link| {
+        let link = link.downcast_ref::<io::Error>().map_or_else(|| link.to_string(), tty::plain);
+        match (text.is_empty(), text.contains(&link)) {
+            (true, _) => link,
+            (_, true) => text,
+            (_, false) => format!("{text}: {link}"),
+        }
+    })
 }
 
 /// `exit status 3`, `killed by SIGKILL`.

@@ -17,7 +17,7 @@ use crate::failpoint;
 use crate::plan::SessionPlan;
 use crate::ports;
 use crate::program::Environment;
-use crate::report::Reporter;
+use crate::report::{Reporter, in_words};
 use crate::service::logs::{Log, Logs};
 use crate::service::ready::{Look, Surroundings, TICK, Waiting};
 use crate::sys::children;
@@ -38,7 +38,7 @@ pub fn run(plan: SessionPlan, report: &Reporter) -> Result<Exit> {
     let command = plan.command.join(std::ffi::OsStr::new(" "));
     let cgroup = SessionCgroup::create(command.as_bytes(), &plan.watched)?;
     let mut session = Session::new(plan, cgroup, held_before, env, events, report);
-    let cause = session.live().unwrap_or_else(|error| Cause::Broken(format!("{error:#}")));
+    let cause = session.live().unwrap_or_else(|error| Cause::Broken(in_words(&error)));
     Ok(session.end(&cause))
 }
 
@@ -110,7 +110,7 @@ impl<'a> Session<'a> {
                 match action {
                     Action::StartService(service) => {
                         if let Err(error) = self.start_service(service) {
-                            actions.extend(self.step(Event::NotReady(service, format!("{error:#}"))));
+                            actions.extend(self.step(Event::NotReady(service, in_words(&error))));
                         }
                     }
                     Action::StartCommand => self.start_command()?,
