@@ -1,9 +1,9 @@
 //! Arguments, config and environment become one `SessionPlan`, or a clear error. Pure: nothing on
 //! the host is looked at or changed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
@@ -11,7 +11,7 @@ use nix::sys::signal::Signal;
 use regex::bytes::Regex;
 
 use crate::cli::{ConfigOptions, Run};
-use crate::config::{Config, OnLeak, Ready, Service};
+use crate::config::{Config, OnLeak, Ready, Service, ServiceName, Words};
 use crate::service::http::Url;
 
 const PORTS: [u16; 2] = [3000, 8000];
@@ -145,7 +145,7 @@ pub fn plan(run: Run, config: Option<&Config>, cwd: PathBuf, state: PathBuf) -> 
     let grace = time(options.grace, session.and_then(|it| it.grace), GRACE);
     let logs = options.logs.or_else(|| {
         let config = config?;
-        Some(config.directory().join(config.file.session.logs.as_ref()?))
+        Some(config.directory().join(&config.file.session.logs.as_ref()?.0))
     });
     Ok(SessionPlan {
         command: run.command,
@@ -180,17 +180,18 @@ fn services(config: &Config, grace: Duration) -> Result<Vec<ServicePlan>> {
                 format!("services {other:?} and {name:?} have the same port; one port is one service's");
             return Err(config.error(port.span(), message).into());
         }
-        let cwd = service.cwd.as_ref().map_or(Path::new(""), |cwd| cwd.get_ref());
+        let cwd = service.cwd.as_ref().map_or("", |cwd| &cwd.0);
+        let env = service.env.iter().map(|(name, value)| (name.0.clone(), value.0.clone()));
         let depends_on = |depended: &str| plans.iter().position(|plan| plan.name == depended);
         plans.push(ServicePlan {
             name: name.clone(),
-            command: command(config, service)?,
+            command: os_strings(&service.command),
             cwd: config.directory().join(cwd),
-            env: service.env.clone(),
+            env: env.collect(),
             port: service.port.as_ref().map(|port| port.get_ref().0),
             probe: probe(config, service)?,
             ready_timeout: ready_timeout(service),
-            depends_on: service.depends_on.iter().filter_map(|it| depends_on(it.get_ref())).collect(),
+            depends_on: service.depends_on.iter().filter_map(|it| depends_on(&it.get_ref().0)).collect(),
             stop_signal: service.stop_signal.0,
             grace: service.grace.map_or(grace, |time| time.0),
             critical: service.critical,
@@ -199,14 +200,8 @@ fn services(config: &Config, grace: Duration) -> Result<Vec<ServicePlan>> {
     Ok(plans)
 }
 
-fn command(config: &Config, service: &Service) -> Result<Vec<OsString>> {
-    let words = service.command.get_ref();
-    if words.first().is_none_or(String::is_empty) || words.iter().any(|word| word.contains('\0')) {
-        let message =
-            "a service's command is a list of words, such as [\"npm\", \"run\", \"dev\"]".to_string();
-        return Err(config.error(service.command.span(), message).into());
-    }
-    Ok(words.iter().map(OsString::from).collect())
+fn os_strings(words: &Words) -> Vec<OsString> {
+    words.0.iter().map(|word| OsString::from(&word.0)).collect()
 }
 
 fn ready_timeout(service: &Service) -> Duration {
@@ -226,12 +221,10 @@ fn probe(config: &Config, service: &Service) -> Result<Probe> {
             Probe::Listening(port.get_ref().0)
         }
         Ready { http: None, tcp: None, log: Some(regex), command: None, .. } => {
-            Probe::Log(Regex::new(regex).map_err(|error| wrong(error.to_string()))?)
+            Probe::Log(Regex::new(regex).map_err(|error| wrong(not_a_regex(&error)))?)
         }
-        Ready { http: None, tcp: None, log: None, command: Some(words), .. }
-            if words.first().is_some_and(|word| !word.is_empty()) =>
-        {
-            Probe::Command(words.iter().map(OsString::from).collect())
+        Ready { http: None, tcp: None, log: None, command: Some(words), .. } => {
+            Probe::Command(os_strings(words))
         }
         Ready { http: None, tcp: None, log: None, command: None, .. } if service.port.is_some() => {
             service.port.as_ref().map_or(Probe::Started, |port| Probe::Listening(port.get_ref().0))
@@ -241,50 +234,55 @@ fn probe(config: &Config, service: &Service) -> Result<Probe> {
     Ok(probe)
 }
 
-/// Depth first, so that each service comes after those it depends on.
-fn start_order(config: &Config) -> Result<Vec<&crate::config::ServiceName>> {
-    let mut order = Vec::new();
-    let mut path = Vec::new();
-    for name in config.file.services.keys() {
-        visit(config, name, &mut path, &mut order)?;
-    }
-    Ok(order)
+/// The reason alone: the crate's own message draws the pattern, and we draw the line.
+fn not_a_regex(error: &regex::Error) -> String {
+    let text = error.to_string();
+    let reason = text.lines().last().unwrap_or_default();
+    format!("log is no regular expression: {}", reason.trim_start_matches("error: "))
 }
 
-fn visit<'a>(
-    config: &'a Config,
-    name: &'a crate::config::ServiceName,
-    path: &mut Vec<&'a str>,
-    order: &mut Vec<&'a crate::config::ServiceName>,
-) -> Result<()> {
-    if order.contains(&name) {
-        return Ok(());
-    }
-    path.push(&name.0);
-    for depended in &config.file.services[name].get_ref().depends_on {
-        let wrong = |message| config.error(depended.span(), message);
-        let Some((next, _)) = config.file.services.iter().find(|(it, _)| it.0 == *depended.get_ref()) else {
-            let known: Vec<_> = config.file.services.keys().map(|it| it.0.as_str()).collect();
-            let message = format!("no service {:?}; there are: {}", depended.get_ref(), known.join(", "));
-            return Err(wrong(message).into());
-        };
-        if let Some(start) = path.iter().position(|it| *it == next.0) {
-            let circle = [&path[start..], &[next.0.as_str()]].concat().join(" -> ");
-            return Err(
-                wrong(format!("these services wait for each other: {circle}; remove one link")).into()
-            );
+/// Depth first, so that each service comes after those it depends on. Without recursion, which a
+/// long chain would drive out of its stack.
+fn start_order(config: &Config) -> Result<Vec<&ServiceName>> {
+    let services = &config.file.services;
+    let mut order = Vec::new();
+    let mut placed = BTreeSet::new();
+    for first in services.keys() {
+        // The chain that leads to where we are, each with how many of its dependencies were seen.
+        let mut path = vec![(first, 0)];
+        while let Some((name, seen)) = path.last_mut() {
+            let name = *name;
+            let depended = services[name].get_ref().depends_on.get(*seen);
+            *seen += 1;
+            let Some(depended) = depended.filter(|_| !placed.contains(name)) else {
+                path.pop();
+                if placed.insert(name) {
+                    order.push(name);
+                }
+                continue;
+            };
+            let wrong = |message| Err(config.error(depended.span(), message).into());
+            let wanted = depended.get_ref();
+            if !services.contains_key(wanted) {
+                let known: Vec<_> = services.keys().map(|it| it.0.as_str()).collect();
+                return wrong(format!("no service {:?}; there are: {}", wanted.0, known.join(", ")));
+            }
+            if let Some(start) = path.iter().position(|(name, _)| *name == wanted) {
+                let circle: Vec<_> = path[start..].iter().map(|(name, _)| name.0.as_str()).collect();
+                let circle = format!("{} -> {}", circle.join(" -> "), wanted.0);
+                return wrong(format!("these services wait for each other: {circle}; remove one link"));
+            }
+            path.push((wanted, 0));
         }
-        visit(config, next, path, order)?;
     }
-    path.pop();
-    order.push(name);
-    Ok(())
+    Ok(order)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use clap::Parser;
+    use std::path::Path;
 
     fn planned(toml: &str, args: &[&str]) -> Result<SessionPlan, String> {
         let path = Path::new("/project/cgrun.toml");
@@ -330,11 +328,11 @@ mod tests {
             ),
             ("[services.a]\ncommand=['x']\ndepends_on=['a']", "a -> a"),
             ("[services.a]\ncommand=['x']\ndepends_on=['z']", "no service \"z\""),
-            ("[services.a]\ncommand=[]", "list of words"),
+            ("[services.a]\ncommand=[]", "a list of words"),
             ("[services.a]\ncommand=['x']\nport=1\n[services.b]\ncommand=['x']\nport=1", "the same port"),
             ("[services.a]\ncommand=['x']\nready={}", "one of http"),
             ("[services.a]\ncommand=['x']\nready={log='(',tcp=1}", "one of http"),
-            ("[services.a]\ncommand=['x']\nready={log='('}", "regex"),
+            ("[services.a]\ncommand=['x']\nready={log='('}", "no regular expression"),
             ("[services.a]\ncommand=['x']\nready={http='https://x'}", "http://"),
         ];
         for (toml, reason) in cases {

@@ -6,12 +6,19 @@ use std::path::{Path, PathBuf};
 
 use crate::sys::tty::plain;
 
+/// How many characters of the line are shown.
+const SHOWN: usize = 120;
+/// And of the message, which may quote the file.
+const LONGEST: usize = 500;
+
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    #[error("cannot read the config {}: {}", path.display(), plain(source))]
+    #[error("cannot read the config {}: {}; name a readable file with -c FILE", path.display(), plain(source))]
     Unreadable { path: PathBuf, source: io::Error },
     #[error("the config {} is not UTF-8 text (byte {at}); save it as UTF-8", path.display())]
     NotText { path: PathBuf, at: usize },
+    #[error("{} has no table [tool.cgrun]; add it, or name another file with -c", path.display())]
+    NoTable { path: PathBuf },
     #[error("{0}")]
     Wrong(String),
 }
@@ -25,14 +32,18 @@ impl ConfigError {
         let number = text[..line_start].matches('\n').count() + 1;
         let column = text[line_start..start].chars().count();
         let end = floor(text, span.end).clamp(start, line_start + line.len());
-        let carets = "^".repeat(text[start..end].chars().count().max(1));
+        let hidden = column.saturating_sub(SHOWN / 2);
+        let shown: String = line.chars().skip(hidden).take(SHOWN).collect();
+        let indent = column - hidden;
+        let carets = "^".repeat(text[start..end].chars().count().clamp(1, SHOWN - indent));
         let margin = " ".repeat(number.to_string().len());
+        let message: String = message.chars().take(LONGEST).collect();
         Self::Wrong(format!(
             "{path}:{number}:{at}: {message}\n{margin} |\n{number} | {line}\n{margin} | {indent}{carets}",
             path = path.display(),
             at = column + 1,
-            line = line.replace('\t', " "),
-            indent = " ".repeat(column),
+            line = shown.replace('\t', " "),
+            indent = " ".repeat(indent),
         ))
     }
 }

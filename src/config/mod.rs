@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 pub use diagnostic::ConfigError;
-pub use schema::{File, OnLeak, Port, Ready, Service, ServiceName, Time};
+pub use schema::{File, OnLeak, Port, Ready, Service, ServiceName, Time, Words};
 
 pub const FILE_NAME: &str = "cgrun.toml";
 const PYPROJECT: &str = "pyproject.toml";
@@ -26,7 +26,8 @@ pub struct Config {
 impl Config {
     /// Reads this file and no other.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
-        Self::parse(path, read(path)?)
+        let config = Self::parse(path, read(path)?)?;
+        config.ok_or_else(|| ConfigError::NoTable { path: path.to_path_buf() })
     }
 
     /// The nearest config from `start` upwards. A `pyproject.toml` without `[tool.cgrun]` is none.
@@ -41,31 +42,29 @@ impl Config {
                     Err(ConfigError::NotText { .. }) if name == PYPROJECT => continue,
                     Err(error) => return Err(error),
                 };
-                if name == FILE_NAME || text.contains("tool.cgrun") || text.contains("cgrun]") {
-                    let config = Self::parse(&path, text)?;
-                    if name == FILE_NAME
-                        || config.file != File::default()
-                        || config.text.contains("[tool.cgrun]")
-                    {
-                        return Ok(Some(config));
-                    }
+                if let Some(config) = Self::parse(&path, text)? {
+                    return Ok(Some(config));
                 }
             }
         }
         Ok(None)
     }
 
-    fn parse(path: &Path, text: String) -> Result<Self, ConfigError> {
-        let parsed = if path.file_name().is_some_and(|name| name == PYPROJECT) {
+    /// `None` for a `pyproject.toml` without `[tool.cgrun]`, however that may be spelled. One that
+    /// does not even mention us may be broken in any way.
+    fn parse(path: &Path, text: String) -> Result<Option<Self>, ConfigError> {
+        let parsed = if !path.ends_with(PYPROJECT) {
+            toml::from_str(&text).map(Some)
+        } else if text.contains("cgrun") {
             toml::from_str::<PyProject>(&text).map(|project| project.tool.cgrun)
         } else {
-            toml::from_str(&text)
+            Ok(None)
         };
         match parsed {
-            Ok(file) => Ok(Self { path: path.to_path_buf(), text, file }),
+            Ok(file) => Ok(file.map(|file| Self { path: path.to_path_buf(), text, file })),
             Err(error) => {
                 let span = error.span().unwrap_or(0..0);
-                Err(ConfigError::at(path, &text, span, error.message().to_string()))
+                Err(ConfigError::at(path, &text, span, in_words_of_toml(error.message())))
             }
         }
     }
@@ -90,7 +89,19 @@ struct PyProject {
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Tool {
-    cgrun: File,
+    cgrun: Option<File>,
+}
+
+/// serde speaks of Rust's types; the user wrote TOML.
+fn in_words_of_toml(message: &str) -> String {
+    let words = [
+        ("unknown field ", "unknown key "),
+        ("missing field ", "missing key "),
+        ("unknown variant ", "unknown value "),
+        (", expected a sequence", ", expected a list"),
+        (", expected a map", ", expected a table"),
+    ];
+    words.into_iter().fold(message.to_string(), |text, (rust, toml)| text.replacen(rust, toml, 1))
 }
 
 fn read(path: &Path) -> Result<String, ConfigError> {

@@ -1,24 +1,23 @@
 //! The config file's keys and what their values may be. Unknown keys are errors.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use serde::Deserialize;
-use serde::de::{self, Deserializer, Unexpected, Visitor};
+use serde::de::{self, Deserializer, Error, SeqAccess, Unexpected, Visitor};
 use toml::Spanned;
 
 #[derive(Debug, Default, Deserialize, PartialEq)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, deny_unknown_fields, expecting = "the tables session and services")]
 pub struct File {
     pub session: Session,
     pub services: BTreeMap<ServiceName, Spanned<Service>>,
 }
 
 #[derive(Debug, Default, Deserialize, PartialEq)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, deny_unknown_fields, expecting = "a table, such as { ports = [3000] }")]
 pub struct Session {
     /// Watched besides the services' own ports.
     pub ports: Option<Vec<Port>>,
@@ -30,20 +29,20 @@ pub struct Session {
     pub on_leak: Option<OnLeak>,
     pub reclaim_ports: Option<bool>,
     /// Where the services' logs go, from the config's directory.
-    pub logs: Option<PathBuf>,
+    pub logs: Option<Word>,
 }
 
 #[derive(Debug, Deserialize, PartialEq)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table, such as { command = [\"npm\", \"start\"] }")]
 pub struct Service {
-    pub command: Spanned<Vec<String>>,
-    pub cwd: Option<Spanned<PathBuf>>,
+    pub command: Words,
+    pub cwd: Option<Word>,
     #[serde(default)]
-    pub env: BTreeMap<String, String>,
+    pub env: BTreeMap<Variable, Word>,
     pub port: Option<Spanned<Port>>,
     pub ready: Option<Spanned<Ready>>,
     #[serde(default)]
-    pub depends_on: Vec<Spanned<String>>,
+    pub depends_on: Vec<Spanned<ServiceName>>,
     #[serde(default)]
     pub stop_signal: StopSignal,
     pub grace: Option<Time>,
@@ -56,12 +55,12 @@ fn yes() -> bool {
 }
 
 #[derive(Debug, Deserialize, PartialEq)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table, such as { tcp = 8000 }")]
 pub struct Ready {
     pub http: Option<String>,
     pub tcp: Option<Spanned<Port>>,
     pub log: Option<String>,
-    pub command: Option<Vec<String>>,
+    pub command: Option<Words>,
     pub timeout: Option<Time>,
 }
 
@@ -91,10 +90,22 @@ impl FromStr for Port {
 
 impl<'de> Deserialize<'de> for Port {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let number = i64::deserialize(deserializer)?;
-        number.to_string().parse().map_err(|expected: String| {
-            de::Error::invalid_value(Unexpected::Signed(number), &expected.as_str())
-        })
+        deserializer.deserialize_i64(PortVisitor)
+    }
+}
+
+struct PortVisitor;
+
+impl Visitor<'_> for PortVisitor {
+    type Value = Port;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a port, a number from 1 to 65535")
+    }
+
+    fn visit_i64<E: de::Error>(self, number: i64) -> Result<Port, E> {
+        let wrong = |_| E::invalid_value(Unexpected::Signed(number), &self);
+        number.to_string().parse().map_err(wrong)
     }
 }
 
@@ -173,6 +184,80 @@ impl FromStr for ServiceName {
 impl<'de> Deserialize<'de> for ServiceName {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_str(Parsed::new("a service's name"))
+    }
+}
+
+/// Text that a program can be given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Word(pub String);
+
+impl FromStr for Word {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.contains('\0') {
+            return Err("no program can be given a NUL character; leave it out".into());
+        }
+        Ok(Self(text.to_string()))
+    }
+}
+
+impl<'de> Deserialize<'de> for Word {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(Parsed::new("a string in quotes"))
+    }
+}
+
+/// A program and its arguments.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Words(pub Vec<Word>);
+
+impl<'de> Deserialize<'de> for Words {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(WordsVisitor)
+    }
+}
+
+struct WordsVisitor;
+
+impl<'de> Visitor<'de> for WordsVisitor {
+    type Value = Words;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a list of words, such as [\"npm\", \"run\", \"dev\"]")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Words, A::Error> {
+        let mut words: Vec<Word> = Vec::new();
+        while let Some(word) = list.next_element()? {
+            words.push(word);
+        }
+        match words.first() {
+            Some(program) if !program.0.is_empty() => Ok(Words(words)),
+            Some(_) => Err(A::Error::custom("the program's name is empty; say what to run")),
+            None => Err(A::Error::invalid_length(0, &self)),
+        }
+    }
+}
+
+/// The name of an environment variable.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Variable(pub String);
+
+impl FromStr for Variable {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.is_empty() || text.contains(['=', '\0']) {
+            return Err(format!("{text:?} cannot name a variable; a name is not empty and has no = in it"));
+        }
+        Ok(Self(text.to_string()))
+    }
+}
+
+impl<'de> Deserialize<'de> for Variable {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(Parsed::new("a variable's name"))
     }
 }
 
