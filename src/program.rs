@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{CString, OsStr, OsString};
+use std::io::Read;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
@@ -12,12 +13,15 @@ use crate::sys::spawn::Program;
 /// Where programs are looked for when `PATH` is not set, as execvp(3) does.
 const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
+/// The kernel reads no more of a `#!` line (`BINPRM_BUF_SIZE`, linux/binfmts.h).
+const INTERPRETER_LINE: u64 = 256;
+
 #[derive(Debug, thiserror::Error)]
 pub enum ProgramError {
     #[error("{program}: command not found{hint}")]
     NotFound { program: String, hint: &'static str },
     #[error("{}: cannot be executed: {reason}", path.display())]
-    NotExecutable { path: PathBuf, reason: &'static str },
+    NotExecutable { path: PathBuf, reason: String },
     #[error("the working directory {} {reason}", path.display())]
     WorkingDirectory { path: PathBuf, reason: &'static str },
     #[error("an argument or variable has a NUL byte, which no program can be given")]
@@ -76,7 +80,7 @@ fn find(name: &OsStr, env: &Environment, cwd: &Path) -> Result<PathBuf, ProgramE
         let path = cwd.join(name);
         return match executable(&path) {
             Ok(()) => Ok(path),
-            Err(None) => Err(ProgramError::NotFound { program: program(), hint: "" }),
+            Err(None) => Err(ProgramError::NotFound { program: program(), hint: "; there is no such file" }),
             Err(Some(reason)) => Err(ProgramError::NotExecutable { path, reason }),
         };
     }
@@ -98,16 +102,33 @@ fn find(name: &OsStr, env: &Environment, cwd: &Path) -> Result<PathBuf, ProgramE
 }
 
 /// `Err(None)` where there is no such file.
-fn executable(path: &Path) -> Result<(), Option<&'static str>> {
+fn executable(path: &Path) -> Result<(), Option<String>> {
     let metadata = std::fs::metadata(path).map_err(|error| match error.kind() {
-        std::io::ErrorKind::PermissionDenied => Some("permission denied"),
+        std::io::ErrorKind::PermissionDenied => Some("permission denied".to_string()),
         _ => None,
     })?;
     if metadata.is_dir() {
-        return Err(Some("it is a directory"));
+        return Err(Some("it is a directory".into()));
     }
     rustix::fs::accessat(CWD, path, Access::EXEC_OK, AtFlags::EACCESS)
-        .map_err(|_| Some("it is not marked as executable; chmod +x it"))
+        .map_err(|_| Some("it is not marked as executable; chmod +x it".to_string()))?;
+    // execve(2) would answer ENOENT, as if the script itself were missing.
+    match interpreter(path) {
+        Some(interpreter) if !interpreter.exists() => {
+            let interpreter = interpreter.display();
+            Err(Some(format!("its interpreter {interpreter} does not exist; install it, or change line 1")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The absolute path after `#!`, if that is how the file begins.
+fn interpreter(path: &Path) -> Option<PathBuf> {
+    let mut begin = Vec::new();
+    std::fs::File::open(path).ok()?.take(INTERPRETER_LINE).read_to_end(&mut begin).ok()?;
+    let line = begin.strip_prefix(b"#!")?.split(|&byte| byte == b'\n').next()?;
+    let word = line.split(|byte| byte.is_ascii_whitespace()).find(|word| !word.is_empty())?;
+    Some(PathBuf::from(OsStr::from_bytes(word))).filter(|path| path.is_absolute())
 }
 
 fn c_string(bytes: &[u8]) -> Result<CString, ProgramError> {
