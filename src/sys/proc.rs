@@ -130,9 +130,11 @@ pub fn unified_path(text: &str) -> Option<String> {
     text.lines().find_map(|line| line.strip_prefix("0::")).map(str::to_string)
 }
 
-/// Start time of `pid` in clock ticks after boot; `None` when there is no such process.
+/// Start time of `pid` in clock ticks after boot; `None` when there is no such process, or it is dead
+/// and only waits for its parent to take note.
 pub fn start_time(pid: Pid) -> Option<u64> {
-    procfs::process::Process::new(pid.as_raw_nonzero().get()).ok()?.stat().ok().map(|stat| stat.starttime)
+    let stat = procfs::process::Process::new(pid.as_raw_nonzero().get()).ok()?.stat().ok()?;
+    (!matches!(stat.state, 'Z' | 'X')).then_some(stat.starttime)
 }
 
 /// The parent of `pid`; `None` when there is no such process, or the parent is out of sight.
