@@ -52,7 +52,7 @@ fn dispatch(cli: Cli) -> Result<Exit> {
         Some(Action::Run(args)) => run(args),
         Some(Action::Check(args)) => {
             let config = find_config(&args.config)?;
-            check::check(&plan::watched_ports(&args.config, config.as_ref()))
+            check::check(&plan::watched_ports(&args.config, config.as_ref())?)
         }
         Some(Action::Init) => init(),
     }

@@ -81,13 +81,15 @@ pub enum Probe {
 }
 
 impl ServicePlan {
-    /// The port whose listening sockets must be the session's own before the service is ready.
-    pub fn own_port(&self) -> Option<u16> {
-        match &self.probe {
+    /// The ports that must be free before it starts, and whose listening sockets must be the
+    /// session's own before it is ready: its port, and the one at which it is asked.
+    pub fn own_ports(&self) -> impl Iterator<Item = u16> {
+        let asked = match &self.probe {
             Probe::Listening(port) => Some(*port),
             Probe::Http(url) => Some(url.port),
-            _ => self.port,
-        }
+            _ => None,
+        };
+        self.port.into_iter().chain(asked.filter(|_| asked != self.port))
     }
 
     /// What is being waited for, in a word or two.
@@ -103,28 +105,30 @@ impl ServicePlan {
 }
 
 /// The ports to watch: the command line's, else the config's, else 3000 and 8000; and the services'.
-pub fn watched_ports(options: &ConfigOptions, config: Option<&Config>) -> Vec<u16> {
-    let file = config.map(|config| &config.file);
-    let mut ports: Vec<u16> = if !options.ports.is_empty() {
+pub fn watched_ports(options: &ConfigOptions, config: Option<&Config>) -> Result<Vec<u16>> {
+    Ok(watched(options, config, &planned_services(config, GRACE)?))
+}
+
+fn watched(options: &ConfigOptions, config: Option<&Config>, services: &[ServicePlan]) -> Vec<u16> {
+    let session = config.map(|config| &config.file.session);
+    let asked_for: Vec<u16> = if !options.ports.is_empty() {
         options.ports.iter().map(|port| port.0).collect()
-    } else if let Some(ports) = file.and_then(|file| file.session.ports.as_ref()) {
+    } else if let Some(ports) = session.and_then(|session| session.ports.as_ref()) {
         ports.iter().map(|port| port.0).collect()
     } else {
         PORTS.to_vec()
     };
-    ports.extend(
-        file.into_iter()
-            .flat_map(|file| file.services.values())
-            .filter_map(|service| service.get_ref().port.as_ref().map(|port| port.get_ref().0)),
-    );
-    let mut seen = Vec::new();
-    ports.retain(|port| {
-        !seen.contains(port) && {
-            seen.push(*port);
-            true
+    let mut ports = Vec::new();
+    for port in asked_for.into_iter().chain(services.iter().flat_map(ServicePlan::own_ports)) {
+        if !ports.contains(&port) {
+            ports.push(port);
         }
-    });
+    }
     ports
+}
+
+fn planned_services(config: Option<&Config>, grace: Duration) -> Result<Vec<ServicePlan>> {
+    config.map_or(Ok(Vec::new()), |config| services(config, grace))
 }
 
 /// Decides everything that can be decided before looking at the host.
@@ -137,21 +141,21 @@ pub fn plan(run: Run, config: Option<&Config>, cwd: PathBuf, state: PathBuf) -> 
         Some(_) => {}
     }
     let options = run.options;
-    let watched = watched_ports(&options.config, config);
     let session = config.map(|config| &config.file.session);
     let time = |option: Option<crate::config::Time>, key: Option<crate::config::Time>, default| {
         option.or(key).map_or(default, |time| time.0)
     };
     let grace = time(options.grace, session.and_then(|it| it.grace), GRACE);
+    let services = planned_services(config, grace)?;
     let logs = options.logs.or_else(|| {
         let config = config?;
         Some(config.directory().join(&config.file.session.logs.as_ref()?.0))
     });
     Ok(SessionPlan {
         command: run.command,
-        services: config.map_or(Ok(Vec::new()), |config| services(config, grace))?,
+        watched: watched(&options.config, config, &services),
+        services,
         cwd,
-        watched,
         grace,
         kill_wait: time(options.kill_wait, session.and_then(|it| it.kill_wait), KILL_WAIT),
         settle: time(options.settle, session.and_then(|it| it.settle), SETTLE),

@@ -77,8 +77,14 @@ pub enum Answer {
 }
 
 impl Request {
-    pub fn send(url: &Url, address: IpAddr) -> io::Result<Self> {
-        let mut stream = TcpStream::connect_timeout(&SocketAddr::new(address, url.port), CONNECT)?;
+    /// Asks at the first of `addresses` that can be connected to.
+    pub fn send(url: &Url, addresses: &[IpAddr]) -> io::Result<Self> {
+        let mut stream = Err(io::Error::other("no address"));
+        for &address in addresses {
+            stream =
+                stream.or_else(|_| TcpStream::connect_timeout(&SocketAddr::new(address, url.port), CONNECT));
+        }
+        let mut stream = stream?;
         stream.set_nonblocking(true)?;
         let (target, authority) = (&url.target, &url.authority);
         // Small enough for any socket buffer, so that a short write is a failure like any other.

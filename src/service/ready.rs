@@ -1,6 +1,7 @@
 //! Is a service ready? Its probe passes, and whatever listens on its port is the session's own, so
 //! that a stale server never passes for it.
 
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -14,7 +15,8 @@ use rustix::process::Pid;
 
 use super::http::{Answer, Request, Url};
 use crate::plan::{Probe, ServicePlan};
-use crate::ports::made_in;
+use crate::ports::{Holding, made_in};
+use crate::report::describe;
 use crate::sys::sock_diag::Listener;
 
 /// No event tells that a socket began to listen, so we look this often. One look costs 50 µs.
@@ -52,8 +54,8 @@ pub struct Waiting {
     attempt: Attempt,
     not_before: Instant,
     pause: Duration,
-    /// Why it is not ready, for the message when time runs out.
-    pub why: String,
+    /// Why its probe does not pass.
+    why: String,
 }
 
 #[derive(Debug)]
@@ -78,18 +80,15 @@ impl Waiting {
             attempt,
             not_before: now,
             pause: PAUSE,
-            why: "it has not answered yet".into(),
+            why: match &plan.probe {
+                Probe::Command(_) => "its readiness command has not ended".into(),
+                _ => "it has not answered".into(),
+            },
         })
     }
 
     pub fn look(&mut self, plan: &ServicePlan, around: &Surroundings<'_>) -> io::Result<Look> {
-        let listener = match plan.own_port().map(|port| own_listener(port, around)).transpose() {
-            Ok(listener) => listener,
-            Err(why) => {
-                self.why = why;
-                return Ok(Look::NotYet);
-            }
-        };
+        let Ok(listener) = own_listener(plan, around) else { return Ok(Look::NotYet) };
         Ok(match (&plan.probe, &mut self.attempt) {
             (_, Attempt::Passed) | (Probe::Started | Probe::Listening(_), _) => Look::Ready,
             (Probe::Log(regex), Attempt::Log(follower)) => {
@@ -103,7 +102,7 @@ impl Waiting {
                 Some(Answer::Failed(why)) => self.failed(why),
             },
             _ if Instant::now() < self.not_before => Look::NotYet,
-            (Probe::Http(url), _) => match Request::send(url, address(url, listener)) {
+            (Probe::Http(url), _) => match Request::send(url, &addresses(url, listener)) {
                 Ok(request) => {
                     self.attempt = Attempt::Http(request);
                     Look::NotYet
@@ -117,6 +116,11 @@ impl Waiting {
         })
     }
 
+    /// Why it is not ready, for the message when time runs out.
+    pub fn why(&self, plan: &ServicePlan, around: &Surroundings<'_>) -> String {
+        own_listener(plan, around).map_or_else(|not_ours| not_ours.to_string(), |_| self.why.clone())
+    }
+
     /// A probing command was started.
     pub fn asking(&mut self, pid: Pid) {
         self.attempt = Attempt::Command(pid);
@@ -128,7 +132,7 @@ impl Waiting {
             if status.success() {
                 self.attempt = Attempt::Passed;
             } else {
-                self.failed(format!("its readiness command ends with {status}"));
+                self.failed(format!("its readiness command ends: {}", describe(status)));
             }
         }
     }
@@ -150,29 +154,60 @@ impl Waiting {
     }
 }
 
-/// A listener of the session on `port`, where every listener there is the session's.
-fn own_listener<'a>(port: u16, around: &'a Surroundings<'_>) -> Result<&'a Listener, String> {
-    let listeners = around
-        .listeners
-        .as_ref()
-        .map_err(|error| format!("cannot tell who listens on port {port}: {error}"))?;
-    let mut on_port = listeners.iter().filter(|listener| listener.port == port).peekable();
-    let first = *on_port.peek().ok_or_else(|| format!("nothing listens on port {port}"))?;
-    match on_port.find(|listener| !made_in(listener, around.cgroups)) {
-        None => Ok(first),
-        Some(stranger) => Err(format!(
-            "port {port} is held by a process outside this session (a socket at {} of uid {})",
-            stranger.address, stranger.uid
-        )),
+/// Why a service's ports are not the session's own.
+#[derive(Debug)]
+enum NotOurs {
+    Unknown(u16, String),
+    Nobody(u16),
+    Strangers(Vec<Listener>),
+}
+
+/// Looks the strangers' names up, which is slow.
+impl fmt::Display for NotOurs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unknown(port, error) => write!(f, "cannot tell who listens on port {port}: {error}"),
+            Self::Nobody(port) => write!(f, "nothing listens on port {port}"),
+            Self::Strangers(listeners) => {
+                let held: Vec<_> = Holding::of(listeners).iter().map(Holding::to_string).collect();
+                write!(f, "{}, which is outside this session", held.join(", "))
+            }
+        }
     }
 }
 
-/// Where to connect: the URL's address, or for `localhost` the one that is listened on.
-fn address(url: &Url, listener: Option<&Listener>) -> IpAddr {
-    url.address.unwrap_or(match listener.map(|it| it.address) {
-        Some(IpAddr::V6(address)) if address.is_loopback() => Ipv6Addr::LOCALHOST.into(),
-        _ => Ipv4Addr::LOCALHOST.into(),
-    })
+/// A listener of the session on the last of the service's ports, where every listener on each of
+/// them is the session's. `None` for a service without a port.
+fn own_listener<'a>(
+    plan: &ServicePlan,
+    around: &'a Surroundings<'_>,
+) -> Result<Option<&'a Listener>, NotOurs> {
+    let mut found = None;
+    for port in plan.own_ports() {
+        let listeners =
+            around.listeners.as_ref().map_err(|error| NotOurs::Unknown(port, error.to_string()))?;
+        let (ours, strangers): (Vec<_>, Vec<_>) = listeners
+            .iter()
+            .filter(|listener| listener.port == port)
+            .partition(|listener| made_in(listener, around.cgroups));
+        if !strangers.is_empty() {
+            return Err(NotOurs::Strangers(strangers.into_iter().cloned().collect()));
+        }
+        found = Some(*ours.first().ok_or(NotOurs::Nobody(port))?);
+    }
+    Ok(found)
+}
+
+/// Where to connect: the URL's address, or for `localhost` the one that is listened on. Whether a
+/// socket at `::` takes IPv4 as well is its own choice, and whether there is `::1` the host's.
+fn addresses(url: &Url, listener: Option<&Listener>) -> Vec<IpAddr> {
+    let (v4, v6) = (Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into());
+    match (url.address, listener.map(|it| it.address)) {
+        (Some(address), _) => vec![address],
+        (None, Some(address)) if !address.is_unspecified() => vec![address],
+        (None, Some(IpAddr::V6(_))) => vec![v4, v6],
+        (None, _) => vec![v4],
+    }
 }
 
 /// Reads what is appended to a log, line by line.
@@ -226,18 +261,40 @@ mod tests {
 
     #[test]
     fn one_stranger_on_the_port_spoils_it() {
-        let cgroups = [7, 8];
-        let check = |listeners: Vec<Listener>| {
-            let around = Surroundings { listeners: &Ok(listeners), cgroups: &cgroups };
-            own_listener(8000, &around).map(|_| ())
+        let plan = ServicePlan {
+            name: "web".into(),
+            command: Vec::new(),
+            cwd: "/".into(),
+            env: Default::default(),
+            port: Some(8000),
+            probe: Probe::Started,
+            ready_timeout: Duration::ZERO,
+            depends_on: Vec::new(),
+            stop_signal: nix::sys::signal::Signal::SIGTERM,
+            grace: Duration::ZERO,
+            critical: true,
         };
-        assert!(check(vec![]).unwrap_err().contains("nothing listens"));
-        assert_eq!(check(vec![listener(8, "::")]), Ok(()));
-        assert!(
-            check(vec![listener(7, "0.0.0.0"), listener(9, "127.0.0.1")]).unwrap_err().contains("outside")
-        );
-        let unknown = Surroundings { listeners: &Err(io::Error::other("no")), cgroups: &cgroups };
-        assert!(own_listener(8000, &unknown).is_err());
+        let check = |listeners: io::Result<Vec<Listener>>| {
+            let around = Surroundings { listeners: &listeners, cgroups: &[7, 8] };
+            own_listener(&plan, &around).map(|_| ()).map_err(|not_ours| not_ours.to_string())
+        };
+        assert!(check(Ok(vec![])).unwrap_err().contains("nothing listens"));
+        assert_eq!(check(Ok(vec![listener(8, "::")])), Ok(()));
+        let both = vec![listener(7, "0.0.0.0"), listener(9, "127.0.0.1")];
+        assert!(check(Ok(both)).unwrap_err().contains("outside"));
+        assert!(check(Err(io::Error::other("no"))).is_err());
+    }
+
+    #[test]
+    fn localhost_is_wherever_the_service_listens() {
+        let localhost = "http://localhost:8000".parse().unwrap();
+        let asked = |at: &str| addresses(&localhost, Some(&listener(7, at)));
+        let expect = |list: &[&str]| list.iter().map(|it| it.parse().unwrap()).collect::<Vec<IpAddr>>();
+        assert_eq!(asked("::1"), expect(&["::1"]));
+        assert_eq!(asked("127.0.0.2"), expect(&["127.0.0.2"]));
+        assert_eq!(asked("0.0.0.0"), expect(&["127.0.0.1"]));
+        assert_eq!(asked("::"), expect(&["127.0.0.1", "::1"]));
+        assert_eq!(addresses(&"http://[::1]:8000".parse().unwrap(), None), expect(&["::1"]));
     }
 
     #[test]

@@ -224,11 +224,10 @@ impl<'a> Session<'a> {
                     events.push(Event::Ready(index));
                 }
                 Look::NotYet | Look::Ask if Instant::now() >= waiting.deadline => {
-                    let limit = plan.ready_timeout.as_secs_f32();
-                    events.push(Event::NotReady(
-                        index,
-                        format!("was not ready within {limit} s: {}", waiting.why),
-                    ));
+                    let (limit, awaited) = (plan.ready_timeout.as_secs_f32(), plan.awaited());
+                    let why = waiting.why(plan, &around);
+                    let message = format!("was not ready ({awaited}) within {limit} s: {why}");
+                    events.push(Event::NotReady(index, message));
                 }
                 Look::NotYet => {}
                 Look::Ask => to_ask.push(index),

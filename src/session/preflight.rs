@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, bail};
 
-use crate::plan::{Probe, SessionPlan};
+use crate::plan::{Probe, ServicePlan, SessionPlan};
 use crate::ports::{self, Holding};
 use crate::program::{self, Environment, ProgramError};
 use crate::reclaim;
@@ -26,12 +26,15 @@ pub fn ports(plan: &SessionPlan, report: &Reporter) -> Result<Vec<Listener>> {
         }
         held = look()?;
     }
-    let needed: Vec<_> = plan.services.iter().filter_map(|service| service.own_port()).collect();
+    let needed: Vec<_> = plan.services.iter().flat_map(ServicePlan::own_ports).collect();
     let (taken, watched): (Vec<_>, Vec<_>) =
         held.iter().cloned().partition(|listener| needed.contains(&listener.port));
     if let Some(holding) = Holding::of(&taken).first() {
-        let name =
-            plan.services.iter().find(|it| it.own_port() == Some(holding.port)).map_or("", |it| &it.name);
+        let name = plan
+            .services
+            .iter()
+            .find(|it| it.own_ports().any(|port| port == holding.port))
+            .map_or("", |it| &it.name);
         bail!("{holding}; service {name} needs it: stop it, or pass --reclaim-ports");
     }
     for holding in Holding::of(&watched) {
