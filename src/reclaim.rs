@@ -16,6 +16,12 @@ pub fn end_holders(listeners: &[Listener], grace: Duration, kill_wait: Duration)
     let mut holders = Vec::new();
     for pid in proc::holders(&sockets) {
         let Some(info) = ProcessInfo::read(pid) else { continue };
+        // Whoever started us may have left its socket open in us.
+        if pid == rustix::process::getpid() {
+            problems
+                .push(format!("cgrun itself was started with an open socket of a port to reclaim ({info})"));
+            continue;
+        }
         match Process::open(pid) {
             // Asked again after opening: only then is it surely this process's socket.
             Ok(Some(process)) if proc::holds(pid, &sockets) => holders.push((process, info)),

@@ -15,20 +15,21 @@ pub fn ports(plan: &SessionPlan, report: &Reporter) -> Result<Vec<Listener>> {
     let look = || {
         ports::listening_on(&plan.watched).context("cannot tell who listens on the watched ports (sock_diag)")
     };
+    let needed: Vec<_> = plan.services.iter().flat_map(ServicePlan::own_ports).collect();
+    let is_needed = |listener: &Listener| needed.contains(&listener.port);
     let mut held = look()?;
-    if plan.reclaim_ports && !held.is_empty() {
-        for holding in Holding::of(&held) {
+    let taken: Vec<_> = held.iter().filter(|listener| is_needed(listener)).cloned().collect();
+    if plan.reclaim_ports && !taken.is_empty() {
+        for holding in Holding::of(&taken) {
             report.say(&format!("{holding}; ending it (--reclaim-ports)"));
         }
-        let problems = reclaim::end_holders(&held, plan.grace, plan.kill_wait);
+        let problems = reclaim::end_holders(&taken, plan.grace, plan.kill_wait);
         if !problems.is_empty() {
             bail!("{}", problems.join("\n"));
         }
         held = look()?;
     }
-    let needed: Vec<_> = plan.services.iter().flat_map(ServicePlan::own_ports).collect();
-    let (taken, watched): (Vec<_>, Vec<_>) =
-        held.iter().cloned().partition(|listener| needed.contains(&listener.port));
+    let (taken, watched): (Vec<_>, Vec<_>) = held.iter().cloned().partition(is_needed);
     if let Some(holding) = Holding::of(&taken).first() {
         let name = plan
             .services
