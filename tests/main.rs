@@ -5,8 +5,11 @@
 
 mod harness;
 
+mod bad_input;
 mod escapes;
 mod exit_codes;
 mod never_hangs;
+mod ports;
 mod real_applications;
+mod services;
 mod signals;

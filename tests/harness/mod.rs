@@ -4,6 +4,7 @@
 //! The test process is a subreaper: whatever survives cgrun, by whatever escape, becomes its child.
 
 mod running;
+mod stranger;
 mod witness;
 
 use std::ffi::{OsStr, OsString};
@@ -11,8 +12,10 @@ use std::fs::File;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 pub use running::{Finished, Running};
+pub use stranger::Stranger;
 pub use witness::TestCgroup;
 
 /// One run of cgrun, described.
@@ -148,6 +151,15 @@ impl Session {
 /// The directory of the helper programs.
 pub fn helpers() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/helpers")
+}
+
+/// Waits until `condition` holds.
+pub fn until(what: &str, condition: impl Fn() -> bool) {
+    let begin = Instant::now();
+    while !condition() {
+        assert!(begin.elapsed() < running::LIMIT, "never: {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
 }
 
 /// Whether some process listens on `port` in this test's network.

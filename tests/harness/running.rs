@@ -11,7 +11,7 @@ use nix::unistd::Pid;
 use super::witness::{self, TestCgroup};
 
 /// No test may take longer, on the slowest machine.
-const LIMIT: Duration = Duration::from_secs(90);
+pub const LIMIT: Duration = Duration::from_secs(90);
 
 pub struct Running {
     child: Child,
@@ -71,6 +71,11 @@ impl Running {
     /// Pids of the processes in the test's cgroup, cgrun's own included.
     pub fn members(&self) -> Vec<i32> {
         self.cgroup.members()
+    }
+
+    /// Ends everything at once, cgrun with all its processes and the session.
+    pub fn kill_everything(&self) {
+        self.cgroup.kill();
     }
 
     /// Waits for its end.

@@ -1,0 +1,540 @@
+//! Whatever is wrong in what the user wrote: one clear error that says what to do, and nothing starts.
+
+use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use crate::harness::{Finished, Session};
+
+/// A service that would leave a trace.
+const SERVICE: &str = "[services.web]\ncommand = ['touch', 'service-ran']\n";
+
+/// A session whose command would leave a trace.
+fn session() -> Session {
+    Session::new().command(["touch", "ran"])
+}
+
+/// cgrun ended with one error, and nothing was started.
+#[track_caller]
+fn assert_refused(run: &Finished, code: i32) {
+    run.assert_code(code).assert_nothing_left();
+    let said = run.stderr();
+    assert!(said.starts_with("cgrun: ") || said.starts_with("error: "), "{said}");
+    let errors = said.lines().filter(|line| line.contains(".toml:") || line.contains("error: ")).count();
+    assert!(errors <= 1, "more than one error:\n{said}");
+    assert!(!said.contains("panicked") && !said.contains("os error"), "{said}");
+    assert_eq!(run.stdout(), "");
+    for trace in ["ran", "service-ran", "state"] {
+        assert!(!run.path().join(trace).exists(), "there is a file {trace}\n{said}");
+    }
+}
+
+/// Each config is refused with all these words.
+#[track_caller]
+fn assert_configs_refused(cases: &[(&str, &[&str])]) {
+    for (config, words) in cases {
+        let run = session().config(config).run();
+        assert_refused(&run, 125);
+        words.iter().for_each(|word| {
+            run.assert_said(word);
+        });
+    }
+}
+
+/// Each list of arguments is refused with all these words.
+#[track_caller]
+fn assert_options_refused(cases: &[(&[&str], &[&str])]) {
+    for (options, words) in cases {
+        let run = session().options(*options).run();
+        assert_refused(&run, 125);
+        words.iter().for_each(|word| {
+            run.assert_said(word);
+        });
+    }
+}
+
+fn make_executable(path: &Path) {
+    std::fs::set_permissions(path, PermissionsExt::from_mode(0o755)).unwrap();
+}
+
+#[test]
+fn unknown_keys_are_shown_with_line_and_caret() {
+    assert_configs_refused(&[
+        ("porrts = 1\n", &["cgrun.toml:1:1: unknown key `porrts`", "1 | porrts = 1", "  | ^^^^^^"]),
+        ("[sesion]\n", &["cgrun.toml:1:2: unknown key `sesion`, expected `session` or `services`"]),
+        (
+            "\n[session]\n  porrts = [1]\n",
+            &["cgrun.toml:3:3: unknown key `porrts`, expected one of `ports`", "  |   ^^^^^^\n"],
+        ),
+        (&format!("{SERVICE}prot = 1\n"), &["cgrun.toml:3:1: unknown key `prot`", "`port`", "3 | prot = 1"]),
+        (
+            &format!("{SERVICE}ready = {{ htp = 'x' }}\n"),
+            &["cgrun.toml:3:11: unknown key `htp`, expected one of `http`", "  |           ^^^"],
+        ),
+    ]);
+}
+
+#[test]
+fn wrong_types_are_told_what_is_expected() {
+    assert_configs_refused(&[
+        ("session = 1\n", &["cgrun.toml:1:11", "expected a table, such as { ports"]),
+        ("services = 1\n", &["expected a table"]),
+        ("[services]\nweb = 'x'\n", &["cgrun.toml:2:7", "expected a table, such as { command"]),
+        (
+            "[services.web]\ncommand = 'touch x'\n",
+            &["cgrun.toml:2:11", "expected a list of words, such as [\"npm\""],
+        ),
+        ("[services.web]\ncommand = ['touch', 1]\n", &["cgrun.toml:2:21", "expected a string in quotes"]),
+        ("[services.web]\nport = 1\n", &["missing key `command`"]),
+        (&format!("{SERVICE}env = {{ A = 1 }}\n"), &["cgrun.toml:3:13", "expected a string in quotes"]),
+        (&format!("{SERVICE}env = {{ 'A=B' = '1' }}\n"), &["cgrun.toml:3:9", "cannot name a variable"]),
+        (&format!("{SERVICE}ready = 'http://localhost'\n"), &["expected a table, such as { tcp"]),
+        ("[session]\nports = 3000\n", &["cgrun.toml:2:9", "expected a list"]),
+        ("[session]\non_leak = 'nonsense'\n", &["unknown value `nonsense`, expected `report` or `fail`"]),
+        (&format!("{SERVICE}stop_signal = 'SIGFOO'\n"), &["cgrun.toml:3:15", "such as \"SIGTERM\""]),
+    ]);
+}
+
+#[test]
+fn readiness_that_cannot_be_meant() {
+    assert_configs_refused(&[
+        (&format!("{SERVICE}ready = {{}}\n"), &["ready takes one of http, tcp, log or command"]),
+        (&format!("{SERVICE}ready = {{ tcp = 1, log = 'x' }}\n"), &["ready takes one of"]),
+        (&format!("{SERVICE}ready = {{ command = [] }}\n"), &["expected a list of words"]),
+        (&format!("{SERVICE}ready = {{ log = '(' }}\n"), &["log is no regular expression: unclosed group"]),
+        (
+            &format!("{SERVICE}ready = {{ http = 'http://example.org/' }}\n"),
+            &["is not this host", "localhost"],
+        ),
+        (&format!("{SERVICE}ready = {{ http = 'https://localhost/' }}\n"), &["it is like http://127.0.0.1"]),
+        (
+            &format!("{SERVICE}ready = {{ command = ['no-such-program'] }}\n"),
+            &["service web, its readiness command: no-such-program: command not found"],
+        ),
+    ]);
+}
+
+#[test]
+fn ports_that_are_none_in_the_file() {
+    for port in ["0", "70000", "-1", "'x'", "99999999999999999999", "1.5"] {
+        for config in [format!("[session]\nports = [{port}]\n"), format!("{SERVICE}port = {port}\n")] {
+            let run = session().config(&config).run();
+            assert_refused(&run, 125);
+            run.assert_said("cgrun.toml:").assert_said("^");
+            if !port.starts_with('9') {
+                run.assert_said("expected a port, a number from 1 to 65535");
+            }
+        }
+    }
+}
+
+#[test]
+fn ports_that_are_none_on_the_command_line() {
+    for port in ["0", "70000", "-1", "x", ""] {
+        let run = session().options(["--port", port]).run();
+        assert_refused(&run, 125);
+        run.assert_said("'--port <N>'").assert_said("a port is a number from 1 to 65535");
+    }
+}
+
+#[test]
+fn one_port_for_two_services() {
+    let two = format!("{SERVICE}port = 80\n[services.api]\ncommand = ['touch', 'service-ran']\nport = 80\n");
+    assert_configs_refused(&[(
+        &two,
+        &["cgrun.toml:3:8", "services \"api\" and \"web\" have the same port", "one port is one service's"],
+    )]);
+}
+
+#[test]
+fn services_that_wait_for_each_other() {
+    let two = format!(
+        "{SERVICE}depends_on = ['api']\n[services.api]\ncommand = ['touch', 'service-ran']\ndepends_on = ['web']\n"
+    );
+    assert_configs_refused(&[
+        (&two, &["wait for each other: api -> web -> api; remove one link", "^"]),
+        (&format!("{SERVICE}depends_on = ['web']\n"), &["cgrun.toml:3:15", "web -> web; remove one link"]),
+    ]);
+}
+
+#[test]
+fn a_dependency_on_no_service() {
+    assert_configs_refused(&[(
+        &format!("{SERVICE}depends_on = ['db']\n"),
+        &["cgrun.toml:3:15: no service \"db\"; there are: web"],
+    )]);
+}
+
+#[test]
+fn service_names_that_would_leave_their_directory() {
+    for name in ["a/b", "..", ".", "", "-x", "a b", "../../etc/x", "é"] {
+        let run =
+            session().config(&format!("[services.'{name}']\ncommand = ['touch', 'service-ran']\n")).run();
+        assert_refused(&run, 125);
+        run.assert_said("cgrun.toml:1:11").assert_said("cannot name a service; use up to 64 letters");
+    }
+}
+
+#[test]
+fn an_empty_command() {
+    for command in [&[][..], &[""], &["", "x"]] {
+        let run = Session::new().config(SERVICE).command(command).run();
+        assert_refused(&run, 125);
+        run.assert_said("say what to run, such as: cgrun pytest");
+    }
+    assert_configs_refused(&[
+        ("[services.web]\ncommand = []\n", &["cgrun.toml:2:11", "expected a list of words, such as"]),
+        ("[services.web]\ncommand = ['']\n", &["cgrun.toml:2:11", "name is empty; say what to run"]),
+    ]);
+}
+
+#[test]
+fn a_missing_working_directory_of_a_service() {
+    assert_configs_refused(&[
+        (
+            &format!("{SERVICE}cwd = 'absent'\n"),
+            &["service web: the working directory", "/absent does not exist"],
+        ),
+        (&format!("{SERVICE}cwd = 'cgrun.toml'\n"), &["service web: ", "/cgrun.toml is not a directory"]),
+        (&format!("{SERVICE}cwd = 'cgrun.toml/x'\n"), &["service web: the working directory"]),
+    ]);
+}
+
+#[test]
+fn a_working_directory_that_is_gone() {
+    let script = "mkdir gone && cd gone && rmdir ../gone && exec \"$CGRUN\" \"$@\"";
+    let run = session().start_through(&["sh", "-c", script, "sh"]).finish();
+    assert_refused(&run, 125);
+    run.assert_said("the working directory is gone; enter one that exists");
+}
+
+#[test]
+fn a_command_that_is_not_found() {
+    for (program, advice) in [
+        ("no-such-program", "no-such-program: command not found in PATH; install it"),
+        ("./no-such-program", "./no-such-program: command not found; there is no such file"),
+    ] {
+        let run = Session::new().config(SERVICE).command([program]).run();
+        assert_refused(&run, 127);
+        run.assert_said(advice);
+    }
+}
+
+#[test]
+fn a_command_that_cannot_be_executed() {
+    let run = Session::new().config(SERVICE).file("plain", "").command(["./plain"]).run();
+    assert_refused(&run, 126);
+    run.assert_said("/plain: cannot be executed: it is not marked as executable; chmod +x it");
+    drop(run);
+    let run = Session::new().config(SERVICE).command(["/usr"]).run();
+    assert_refused(&run, 126);
+    run.assert_said("/usr: cannot be executed: it is a directory");
+}
+
+#[test]
+fn a_command_whose_interpreter_is_missing() {
+    let run = Session::new().file("script", "#!/no/such/interpreter\n");
+    make_executable(&run.path().join("script"));
+    let run = run.command(["./script"]).run();
+    assert_refused(&run, 126);
+    run.assert_said(
+        "script: cannot be executed: its interpreter /no/such/interpreter does not exist; install",
+    );
+}
+
+#[test]
+fn a_services_command_that_is_not_found() {
+    assert_configs_refused(&[
+        (
+            "[services.web]\ncommand = ['no-such-program']\n",
+            &["service web: no-such-program: command not found in PATH; install it"],
+        ),
+        ("[services.web]\ncommand = ['./cgrun.toml']\n", &["service web: ", "chmod +x it"]),
+    ]);
+}
+
+#[test]
+fn bad_durations() {
+    for time in ["", "5", "-1s", "5 parsecs", "s", "nan"] {
+        let run = session().options(["--grace", time]).run();
+        assert_refused(&run, 125);
+        run.assert_said("'--grace <DUR>'").assert_said("a number with its unit, such as 5s");
+        drop(run);
+        let run = session().config(&format!("[session]\ngrace = '{time}'\n")).run();
+        assert_refused(&run, 125);
+        run.assert_said("cgrun.toml:2:9: a duration is a number with its unit, such as 5s").assert_said("^");
+    }
+    assert_configs_refused(&[
+        ("[session]\ntimeout = 5\n", &["expected a duration in quotes, such as \"5s\""]),
+        ("[session]\ntimeout = '99y'\n", &["a duration is at most a year"]),
+    ]);
+    assert_options_refused(&[(&["--timeout", "99y"], &["a duration is at most a year"])]);
+}
+
+#[test]
+fn options_that_are_none() {
+    assert_options_refused(&[
+        (&["--nonsense"], &["unexpected argument '--nonsense'", "--help"]),
+        (&["-Z"], &["unexpected argument '-Z'", "--help"]),
+        (&["--on-leak", "nonsense"], &["'nonsense' for '--on-leak <WHAT>'", "possible values: report, fail"]),
+        (&["-q", "-v"], &["cannot be used with"]),
+    ]);
+    let run = Session::new().options(["--config"]).run();
+    assert_refused(&run, 125);
+    run.assert_said("a value is required for '--config <FILE>'");
+}
+
+#[test]
+fn a_config_that_is_a_directory() {
+    let run = session().file("cgrun.toml/x", "").run();
+    assert_refused(&run, 125);
+    run.assert_said("cannot read the config").assert_said("cgrun.toml: Is a directory; name a readable file");
+}
+
+#[test]
+fn a_config_that_is_missing() {
+    let run = session().config(SERVICE).options(["-c", "absent.toml"]).run();
+    assert_refused(&run, 125);
+    run.assert_said("cannot read the config").assert_said("absent.toml: No such file or directory; name");
+}
+
+#[test]
+fn a_config_that_is_not_text() {
+    let run = session().file("cgrun.toml", b"[session]\n# \xff\n").run();
+    assert_refused(&run, 125);
+    run.assert_said("is not UTF-8 text (byte 12); save it as UTF-8");
+}
+
+#[test]
+fn a_nul_in_a_value() {
+    for (key, value) in [
+        ("cwd", "\"a\\u0000b\""),
+        ("env", "{ A = \"a\\u0000b\" }"),
+        ("ready", "{ command = [\"a\\u0000b\"] }"),
+        ("stop_signal", "\"SIGTERM\\u0000\""),
+        ("depends_on", "[\"we\\u0000b\"]"),
+    ] {
+        let run = session().config(&format!("{SERVICE}{key} = {value}\n")).run();
+        assert_refused(&run, 125);
+        run.assert_said("cgrun.toml:3:").assert_said("^");
+    }
+    assert_configs_refused(&[
+        ("[services.web]\ncommand = [\"touch\\u0000\"]\n", &["cgrun.toml:2:12", "NUL"]),
+        ("[session]\nlogs = \"\\u0000\"\n", &["cgrun.toml:2:8", "NUL"]),
+        ("[session]\ngrace = '1\0s'\n", &["cgrun.toml:2:11"]),
+    ]);
+}
+
+#[test]
+fn a_truncated_config() {
+    let whole = "[session]\nports = [3000]\n[services.web]\ncommand = ['touch', 'service-ran']\n";
+    assert_configs_refused(&[
+        (&whole[..5], &["cgrun.toml:1:6: unclosed table"]),
+        (&whole[..21], &["cgrun.toml:2:12: unclosed array"]),
+        (&whole[..whole.len() - 5], &["cgrun.toml:4:"]),
+    ]);
+}
+
+#[test]
+fn a_huge_config_is_read_like_any_other() {
+    let comment = "# nothing\n".repeat(100_000);
+    let run = session().config(&format!("{comment}[session]\nporrts = 1\n")).run();
+    assert_refused(&run, 125);
+    run.assert_said("cgrun.toml:100002:1: unknown key `porrts`");
+    drop(run);
+    let long = "x".repeat(1 << 20);
+    let run = session().config(&format!("{long} = 1\n")).run();
+    assert_refused(&run, 125);
+    assert!(run.stderr().len() < 4096, "{} bytes are said", run.stderr().len());
+}
+
+#[test]
+fn a_config_with_ten_thousand_services_in_a_row() {
+    let service = |n: i32| format!("[services.s{n}]\ncommand = ['true']\ndepends_on = ['s{}']\n", n + 1);
+    let chain: String = (0..10_000).map(service).collect();
+    let run = session().config(&chain).run();
+    assert_refused(&run, 125);
+    run.assert_said("no service \"s10000\"");
+    assert!(run.stderr().len() < 4096, "{} bytes are said", run.stderr().len());
+}
+
+#[test]
+fn hostile_bytes_in_an_error_do_not_reach_the_terminal() {
+    let hostile = std::ffi::OsString::from_vec(b"no\xff\x1b[2Jprogram".to_vec());
+    let run = Session::new().command([hostile]).run();
+    assert_refused(&run, 127);
+    drop(run);
+    let run = session().config("[session]\n\"\\u001b[2J\" = 1\n").run();
+    assert_refused(&run, 125);
+    assert!(!run.stderr().contains('\x1b'), "{:?}", run.stderr());
+}
+
+/// Runs `before`, then cgrun, in a mount namespace of their own. `$mounts` are those of cgroup2.
+fn in_a_private_mount_namespace(session: Session, before: &str, with: &str) -> Finished {
+    let script = format!(
+        "while read -r _ point type _; do [ $type = cgroup2 ] && mounts=\"$point $mounts\"; done </proc/mounts; \
+         {before} || exit 99; exec {with} \"$CGRUN\" \"$@\""
+    );
+    session.start_through(&["unshare", "-m", "sh", "-c", &script, "sh"]).finish()
+}
+
+#[test]
+fn no_cgroup2_mount() {
+    let run = in_a_private_mount_namespace(session().config(SERVICE), "umount -l $mounts", "");
+    assert_refused(&run, 125);
+    run.assert_said("no cgroup2 file system is mounted here")
+        .assert_said("mount one as root: mount -t cgroup2");
+}
+
+#[test]
+fn a_cgroup2_mount_hidden_below_another() {
+    let hide = "for m in $mounts; do mount -t tmpfs none $m || exit 98; done";
+    let run = in_a_private_mount_namespace(session().config(SERVICE), hide, "");
+    assert_refused(&run, 125);
+    run.assert_said("cgroup");
+}
+
+#[test]
+fn a_cgroup2_mount_that_is_read_only() {
+    let remount = "for m in $mounts; do mount -o remount,bind,ro $m || exit 98; done";
+    let run = in_a_private_mount_namespace(session().config(SERVICE), remount, "");
+    assert_refused(&run, 125);
+    run.assert_said("may not make a cgroup in").assert_said("Read-only file system").assert_said("delegated");
+}
+
+#[test]
+fn a_user_without_a_cgroup_of_their_own() {
+    let session = session().config(SERVICE);
+    make_executable(session.path());
+    std::fs::copy(env!("CARGO_BIN_EXE_cgrun"), session.path().join("cgrun")).unwrap();
+    make_executable(&session.path().join("cgrun"));
+    let unprivileged = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "./cgrun"];
+    let run = session.start_through(&unprivileged).finish();
+    assert_refused(&run, 125);
+    run.assert_said("may not make a cgroup in").assert_said("Permission denied; run as root, or have");
+}
+
+mod config_lookup {
+    use super::*;
+
+    /// A config with this wrong key at its line 2, so that an error tells which one was read.
+    fn marked(key: &str) -> String {
+        format!("[session]\n{key} = 1\n")
+    }
+
+    fn run_in(session: Session, directory: &str) -> Finished {
+        std::fs::create_dir_all(session.path().join(directory)).unwrap();
+        let script = format!("cd {directory} && exec \"$CGRUN\" \"$@\"");
+        session.start_through(&["sh", "-c", &script, "sh"]).finish()
+    }
+
+    #[test]
+    fn goes_upwards() {
+        let run = run_in(session().config(&marked("above")), "a/b/c");
+        assert_refused(&run, 125);
+        run.assert_said("/cgrun.toml:2:1: unknown key `above`");
+    }
+
+    #[test]
+    fn takes_the_nearest() {
+        let session = session().config(&marked("above")).file("a/pyproject.toml", "[tool.cgrun]\nnear = 1\n");
+        let run = run_in(session, "a/b");
+        assert_refused(&run, 125);
+        run.assert_said("/a/pyproject.toml:2:1: unknown key `near`");
+    }
+
+    #[test]
+    fn cgrun_toml_wins_in_one_directory() {
+        let session = session().config(&marked("ours"));
+        let run = session.file("pyproject.toml", "[tool.cgrun]\ntheirs = 1\n").run();
+        assert_refused(&run, 125);
+        run.assert_said("/cgrun.toml:2:1: unknown key `ours`");
+    }
+
+    #[test]
+    fn pyproject_has_our_table_however_it_is_spelled() {
+        for text in [
+            "[tool.cgrun]\nsession = { grace = 1 }\n",
+            "[tool.cgrun.session]\ngrace = 1\n",
+            "[tool]\ncgrun = { session = { grace = 1 } }\n",
+            "[tool]\ncgrun.session.grace = 1\n",
+            "tool.cgrun.session.grace = 1\n",
+            "[tool.cgrun.services.x]\ncommand = ['true']\ngrace = 1\n",
+            "['tool'.\"cgrun\"]\nsession.grace = 1\n",
+        ] {
+            let run = session().file("pyproject.toml", text).run();
+            assert_refused(&run, 125);
+            let line = text.lines().position(|line| line.contains("grace")).unwrap() + 1;
+            run.assert_said(&format!("/pyproject.toml:{line}:")).assert_said("expected a duration in quotes");
+        }
+    }
+
+    #[test]
+    fn pyproject_without_our_table_is_passed_over() {
+        for (theirs, _what) in [
+            (&b"[project]\nname = 'x'\n"[..], "a plain one"),
+            (b"[project]\ndependencies = ['cgrun', 'tool.cgrun']\n", "one that only mentions us"),
+            (b"[tool.other]\ncgrun = 1\n", "somebody else's key"),
+            (b"[tool.\nbroken", "invalid TOML"),
+            (b"\xff\xfe", "not text"),
+        ] {
+            let session = session().config(&marked("above")).file("a/pyproject.toml", theirs);
+            let run = run_in(session, "a");
+            assert_refused(&run, 125);
+            run.assert_said("/cgrun.toml:2:1: unknown key `above`");
+        }
+    }
+
+    #[test]
+    fn an_empty_table_of_ours_is_a_config() {
+        let session = session().config(&marked("above")).file("a/pyproject.toml", "[tool.cgrun]\n");
+        run_in(session, "a").assert_code(0).assert_silent();
+    }
+
+    #[test]
+    fn a_broken_pyproject_that_mentions_us_is_an_error() {
+        let run = session().file("pyproject.toml", "[tool.cgrun]\nsession = \n").run();
+        assert_refused(&run, 125);
+        run.assert_said("/pyproject.toml:2:");
+    }
+
+    #[test]
+    fn a_named_config_is_the_only_one() {
+        let session = session().config(&marked("here")).file("other/named.toml", "[session]\ngrace = 1\n");
+        let run = session.options(["-c", "other/named.toml"]).run();
+        assert_refused(&run, 125);
+        run.assert_said("/other/named.toml:2:9");
+    }
+
+    #[test]
+    fn a_named_pyproject_without_our_table_is_an_error() {
+        let run = session().file("pyproject.toml", "[project]\n").options(["-c", "pyproject.toml"]).run();
+        assert_refused(&run, 125);
+        run.assert_said("pyproject.toml has no table [tool.cgrun]; add it, or name another file with -c");
+    }
+
+    #[test]
+    fn no_config_is_fine() {
+        session().run().assert_code(0).assert_silent().assert_nothing_left();
+    }
+}
+
+mod init {
+    use super::*;
+
+    #[test]
+    fn writes_a_config_that_is_valid() {
+        let session = Session::new().sh("\"$CGRUN\" init && exec \"$CGRUN\" -v true");
+        let run = session.run();
+        run.assert_code(0).assert_said("wrote cgrun.toml; now try: cgrun COMMAND").assert_nothing_left();
+        assert!(run.read("cgrun.toml").contains("[services.backend]"));
+    }
+
+    #[test]
+    fn refuses_to_overwrite() {
+        let run = Session::new().config("# mine\n").options(["init"]).run();
+        assert_refused(&run, 125);
+        run.assert_said("cgrun.toml is here already; edit that, or remove it first");
+        assert_eq!(run.read("cgrun.toml"), "# mine\n");
+    }
+}

@@ -1,0 +1,46 @@
+//! A process outside every session, in the test's network.
+
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use super::helpers;
+
+/// Ended with the test.
+pub struct Stranger(Child);
+
+impl Stranger {
+    /// A helper program (`tests/helpers/NAME`), which writes its files into `directory`.
+    pub fn start(directory: &Path, helper: &str, arguments: &[&str]) -> Self {
+        let child = Command::new("python3")
+            .arg(helpers().join(helper))
+            .args(arguments)
+            .current_dir(directory)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        Self(child)
+    }
+
+    /// The server among the helpers, once it listens.
+    pub fn serve(directory: &Path, port: u16, arguments: &[&str]) -> Self {
+        let stranger = Self::start(directory, "server.py", &[&[&*port.to_string()], arguments].concat());
+        super::until("the stranger listens", || super::is_listening(port));
+        stranger
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.0.id()
+    }
+
+    pub fn is_alive(&mut self) -> bool {
+        self.0.try_wait().unwrap().is_none()
+    }
+}
+
+impl Drop for Stranger {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}

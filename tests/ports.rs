@@ -1,0 +1,268 @@
+//! Ports: whoever holds one is named, and left alone unless the user asked for the opposite.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use crate::harness::{Running, Session, Stranger, is_listening};
+
+fn web(port: u16) -> String {
+    format!("[services.web]\ncommand = ['python3', '{{helpers}}/server.py', '{port}']\nport = {port}\n")
+}
+
+/// Runs `cgrun check` with these arguments, beside a session.
+fn check(directory: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cgrun"));
+    command.arg("check").args(arguments).current_dir(directory).output().unwrap()
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+mod watched {
+    use super::*;
+
+    #[test]
+    fn a_holder_from_before_is_reported_and_left_alone() {
+        let session = Session::new().sh("exit 7");
+        let mut stranger = Stranger::serve(session.path(), 3000, &[]);
+        let run = session.run();
+        run.assert_code(7);
+        run.assert_said(&format!("port 3000 is taken by pid {} (", stranger.pid()));
+        run.assert_said("ago by root); it is not of this session and is left alone");
+        assert_eq!(run.stderr().lines().count(), 1, "{}", run.stderr());
+        assert!(stranger.is_alive() && is_listening(3000));
+        drop(stranger);
+        run.assert_nothing_left();
+    }
+
+    #[test]
+    fn a_holder_that_came_meanwhile_is_reported_and_left_alone() {
+        let session = Session::new().sh("touch running; until [ -e go ]; do sleep 0.01; done; exit 7");
+        let running = session.start();
+        running.until_file("running");
+        let mut stranger = Stranger::serve(running.path(), 8000, &[]);
+        std::fs::write(running.path().join("go"), "").unwrap();
+        let run = running.finish();
+        run.assert_code(7);
+        run.assert_said(&format!("port 8000 is taken by pid {}", stranger.pid()));
+        run.assert_said("it is not of this session and was left alone");
+        assert!(stranger.is_alive() && is_listening(8000));
+        drop(stranger);
+        run.assert_nothing_left();
+    }
+
+    #[test]
+    fn a_server_that_the_command_leaves_behind_is_ended() {
+        let script = "python3 \"$HELPERS\"/server.py 8000 --journal journal & until grep -q listens journal; do sleep 0.01; done 2>/dev/null";
+        let run = Session::new().sh(script).run();
+        run.assert_code(0)
+            .assert_said("leaked 1 process")
+            .assert_said("server.py 8000")
+            .assert_nothing_left();
+    }
+
+    #[test]
+    fn other_ports_are_nobodys_business() {
+        let session = Session::new().options(["-p", "4000"]).sh("exit 7");
+        let stranger = Stranger::serve(session.path(), 3000, &[]);
+        let run = session.run();
+        run.assert_code(7).assert_silent();
+        drop(stranger);
+        run.assert_nothing_left();
+    }
+
+    #[test]
+    fn the_configs_ports_and_the_command_lines() {
+        for (options, code_word) in [(&[][..], "port 4000"), (&["-p", "4001"], "port 4001")] {
+            let session = Session::new().config("[session]\nports = [4000]\n").options(options).sh("exit 7");
+            let strangers = [4000, 4001].map(|port| Stranger::serve(session.path(), port, &[]));
+            let run = session.run();
+            run.assert_code(7).assert_said(code_word);
+            assert_eq!(run.stderr().lines().count(), 1, "{}", run.stderr());
+            drop(strangers);
+            run.assert_nothing_left();
+        }
+    }
+}
+
+mod taken {
+    use super::*;
+
+    #[test]
+    fn the_holder_is_named_with_user_and_age() {
+        let session = Session::new().config(&web(8001)).command(["touch", "ran"]);
+        let mut stranger = Stranger::serve(session.path(), 8001, &["--name", "a b\x1b"]);
+        let run = session.run();
+        run.assert_code(125);
+        let said = run.stderr();
+        assert_eq!(said.lines().count(), 1, "{said}");
+        assert!(said.contains(&format!("cgrun: port 8001 is taken by pid {} (", stranger.pid())), "{said}");
+        assert!(said.contains("server.py 8001 "), "{said}");
+        assert!(
+            said.contains("s ago by root); service web needs it: stop it, or pass --reclaim-ports"),
+            "{said}"
+        );
+        assert!(!run.path().join("ran").exists());
+        assert!(stranger.is_alive());
+        drop(stranger);
+        run.assert_nothing_left();
+    }
+}
+
+mod reclaim {
+    use super::*;
+
+    fn session(port: u16) -> Session {
+        Session::new()
+            .config(&web(port))
+            .options(["--reclaim-ports", "--grace", "1s"])
+            .command(["touch", "ran"])
+    }
+
+    #[test]
+    fn asks_the_holder_first() {
+        let session = session(8001);
+        let mut stranger = Stranger::serve(session.path(), 8001, &["--journal", "journal"]);
+        let run = session.run();
+        assert!(!stranger.is_alive());
+        run.assert_code(0).assert_nothing_left();
+        run.assert_said("port 8001 is taken by pid").assert_said("ending it (--reclaim-ports)");
+        assert!(run.read("journal").contains("server SIGTERM"));
+        assert!(run.path().join("ran").exists());
+    }
+
+    #[test]
+    fn kills_a_stubborn_holder() {
+        let session = session(8001);
+        let mut stranger = Stranger::serve(session.path(), 8001, &["--ignore", "SIGTERM"]);
+        let run = session.run();
+        assert!(!stranger.is_alive());
+        run.assert_code(0).assert_nothing_left();
+        assert!(run.path().join("ran").exists());
+    }
+
+    #[test]
+    fn spares_the_holders_clients() {
+        let session = session(8001);
+        let directory = session.path().to_path_buf();
+        let mut server = Stranger::serve(&directory, 8001, &["--answers", "none"]);
+        let mut client = Stranger::start(&directory, "client.py", &["8001", "connected"]);
+        crate::harness::until("the client is connected", || directory.join("connected").exists());
+        let run = session.run();
+        run.assert_code(0);
+        assert!(!server.is_alive());
+        assert!(client.is_alive());
+        drop(client);
+        run.assert_nothing_left();
+    }
+
+    #[test]
+    fn spares_who_holds_a_port_that_no_service_needs() {
+        let session = session(8001);
+        let mut stranger = Stranger::serve(session.path(), 3000, &[]);
+        let run = session.run();
+        run.assert_code(0).assert_said("port 3000 is taken by").assert_said("is left alone");
+        assert!(stranger.is_alive());
+        drop(stranger);
+        run.assert_nothing_left();
+    }
+
+    #[test]
+    fn spares_itself_where_its_starter_handed_it_the_socket() {
+        let listen = "import os, socket, sys; s = socket.create_server(('127.0.0.1', 8001)); s.set_inheritable(True); \
+                      os.execv(os.environ['CGRUN'], ['cgrun', *sys.argv[1:]])";
+        let run = session(8001).start_through(&["python3", "-c", listen]).finish();
+        run.assert_code(125).assert_said("port 8001").assert_said("cgrun itself").assert_nothing_left();
+        assert!(!run.path().join("ran").exists());
+    }
+}
+
+mod check_command {
+    use super::*;
+
+    /// Alone in a cgroup namespace with a cgroup2 mount of its own, so that no other session of this
+    /// host is in sight.
+    const ALONE: &[&str] = &[
+        "unshare",
+        "-C",
+        "-m",
+        "sh",
+        "-c",
+        "mkdir cg && mount -t cgroup2 none cg && exec \"$CGRUN\" \"$@\"",
+        "sh",
+    ];
+
+    #[test]
+    fn passes_where_all_is_clean() {
+        let run = Session::new().options(["check"]).start_through(ALONE).finish();
+        run.assert_code(0).assert_silent().assert_nothing_left();
+    }
+
+    #[test]
+    fn names_who_holds_a_port() {
+        let session = Session::new().options(["check"]);
+        let stranger = Stranger::serve(session.path(), 3000, &[]);
+        let run = session.start_through(ALONE).finish();
+        run.assert_code(1).assert_said(&format!("port 3000 is taken by pid {} (", stranger.pid()));
+        drop(stranger);
+        run.assert_nothing_left();
+    }
+
+    #[test]
+    fn looks_at_the_ports_it_is_told() {
+        for (options, code) in [(&["check", "-p", "4000"][..], 1), (&["check", "--port", "4001"], 0)] {
+            let session = Session::new().options(options);
+            let stranger = Stranger::serve(session.path(), 4000, &[]);
+            let run = session.start_through(ALONE).finish();
+            run.assert_code(code);
+            drop(stranger);
+            run.assert_nothing_left();
+        }
+    }
+
+    #[test]
+    fn looks_at_the_ports_of_the_configs_services() {
+        for keys in ["port = 4000", "ready = { tcp = 4000 }", "ready = { http = 'http://127.0.0.1:4000' }"] {
+            let config = format!("[services.web]\ncommand = ['true']\n{keys}\n");
+            let session = Session::new().config(&config).options(["check"]);
+            let stranger = Stranger::serve(session.path(), 4000, &[]);
+            let run = session.start_through(ALONE).finish();
+            run.assert_code(1).assert_said("port 4000 is taken by");
+            drop(stranger);
+            run.assert_nothing_left();
+        }
+    }
+
+    #[test]
+    fn says_what_is_wrong_with_its_arguments() {
+        let run = Session::new().options(["check", "-p", "0"]).run();
+        run.assert_code(125).assert_said("a port is a number from 1 to 65535");
+        drop(run);
+        let run = Session::new().config("porrts = 1\n").options(["check"]).run();
+        run.assert_code(125).assert_said("unknown key `porrts`").assert_nothing_left();
+    }
+
+    /// The session's cgroup, as cgrun calls it.
+    fn session_cgroup(running: &Running) -> String {
+        let id = std::fs::read_to_string(running.path().join("id")).unwrap();
+        format!("cgrun-{}", id.trim())
+    }
+
+    #[test]
+    fn names_a_session_whose_cgrun_is_dead() {
+        let running = Session::new().sh("echo $CGRUN_SESSION >id.new; mv id.new id; sleep 1000").start();
+        running.until_file("id");
+        let name = session_cgroup(&running);
+        let live = check(running.path(), &[]);
+        assert!(!said(&live).contains(&name), "a live session is not stale:\n{}", said(&live));
+        // All at once, so that nobody is left who could finish its work.
+        running.kill_everything();
+        let directory = running.path().to_path_buf();
+        running.until("everything is dead", || running.members().is_empty());
+        let dead = check(&directory, &[]);
+        assert_eq!(dead.status.code(), Some(1));
+        assert!(said(&dead).contains(&format!("{name} is left over: its cgrun is dead")), "{}", said(&dead));
+        running.finish();
+    }
+}

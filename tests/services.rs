@@ -1,0 +1,584 @@
+//! Services: ready means ready and ours, in order, with what they need, and ended with the session.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use crate::harness::{Finished, Session, Stranger, is_listening};
+
+/// A session whose command leaves a trace.
+fn session() -> Session {
+    Session::new().command(["touch", "ran"])
+}
+
+/// A server among the services; `arguments` are blank-separated, `keys` are more lines of TOML.
+fn server(name: &str, arguments: &str, keys: &str) -> String {
+    let mut words = vec!["python3", "{helpers}/server.py"];
+    words.extend(arguments.split_whitespace());
+    words.extend(["--name", name, "--journal", "../journal"]);
+    format!("[services.{name}]\ncommand = {words:?}\ncwd = 'work'\n{keys}\n")
+}
+
+/// Writes the config, and makes the servers' working directory.
+fn with(session: Session, config: &str) -> Session {
+    session.config(config).file("work/here", "")
+}
+
+#[track_caller]
+fn assert_ran(run: &Finished) {
+    run.assert_code(0).assert_nothing_left();
+    assert!(run.path().join("ran").exists());
+}
+
+#[track_caller]
+fn assert_not_ran(run: &Finished) {
+    run.assert_code(125).assert_nothing_left();
+    assert!(!run.path().join("ran").exists(), "the command ran\n{}", run.stderr());
+}
+
+fn lines(run: &Finished) -> Vec<String> {
+    run.read("journal").lines().map(str::to_string).collect()
+}
+
+/// Where `line` is in the journal.
+#[track_caller]
+fn at(journal: &[String], line: &str) -> usize {
+    journal.iter().position(|it| it == line).unwrap_or_else(|| panic!("no {line} in {journal:?}"))
+}
+
+fn log_directories(root: &Path) -> Vec<PathBuf> {
+    std::fs::read_dir(root).unwrap().map(|entry| entry.unwrap().path()).collect()
+}
+
+mod startup_failure {
+    use super::*;
+
+    #[test]
+    fn of_the_second_service_stops_the_first_gracefully() {
+        let failing = "[services.second]\ncommand = ['sh', '-c', 'seq 30; echo no database >&2; exit 3']\n\
+                       depends_on = ['first']\nready = { log = 'never' }\n";
+        let run = with(session(), &(server("first", "8001", "port = 8001") + failing)).run();
+        assert_not_ran(&run);
+        run.assert_said("service second ended before it was ready: exit status 3");
+        run.assert_said("second.log:").assert_said("  | no database\n").assert_said("  | 12\n");
+        assert!(!run.stderr().contains("  | 11\n"), "more than the tail:\n{}", run.stderr());
+        assert_eq!(lines(&run).last().unwrap(), "first SIGTERM");
+        run.assert_faster_than(Duration::from_secs(10));
+    }
+
+    #[test]
+    fn a_service_that_ends_well_before_it_is_ready_has_failed_too() {
+        let run = session().config("[services.web]\ncommand = ['true']\nport = 8001\n").run();
+        assert_not_ran(&run);
+        run.assert_said("service web ended before it was ready: exit status 0").assert_said("is empty");
+    }
+
+    #[test]
+    fn a_service_that_is_killed_while_it_starts() {
+        let config = "[services.web]\ncommand = ['sh', '-c', 'kill -KILL $$']\nport = 8001\n";
+        let run = session().config(config).run();
+        assert_not_ran(&run);
+        run.assert_said("service web ended before it was ready: killed by SIGKILL");
+    }
+
+    #[test]
+    fn a_port_that_is_never_listened_on() {
+        let config = server("web", "8001 --when never", "port = 8001\nready = { timeout = '2s' }");
+        let run = with(session(), &config).run();
+        assert_not_ran(&run);
+        run.assert_said("service web was not ready (port 8001) within 2 s: nothing listens on port 8001");
+        run.assert_said("  | web starts");
+    }
+
+    #[test]
+    fn a_log_line_that_never_comes() {
+        let config = server("web", "8001 --say almost", "ready = { log = '^ready', timeout = '1s' }");
+        let run = with(session(), &config).run();
+        assert_not_ran(&run);
+        run.assert_said("was not ready (log line /^ready/) within 1 s: no line of its log matches");
+    }
+
+    #[test]
+    fn a_log_directory_that_cannot_be_made() {
+        let run =
+            session().config("[services.web]\ncommand = ['sleep', '1000']\n").options(["--logs", "/proc/x"]);
+        let run = run.run();
+        assert_not_ran(&run);
+        run.assert_said("/proc/x").assert_said("choose another with --logs");
+    }
+}
+
+mod a_stale_server_cannot_pass_for_ours {
+    use super::*;
+
+    #[test]
+    fn taken_before() {
+        let session = with(session(), &server("web", "8001", "port = 8001"));
+        let stranger = Stranger::serve(session.path(), 8001, &[]);
+        let run = session.run();
+        run.assert_code(125);
+        run.assert_said(&format!("port 8001 is taken by pid {} (", stranger.pid()));
+        run.assert_said("server.py 8001, started ").assert_said(" ago by root); service web needs it");
+        run.assert_said("stop it, or pass --reclaim-ports");
+        drop(stranger);
+        assert_not_ran(&run);
+        assert!(!run.path().join("journal").exists(), "the service was started");
+    }
+
+    #[test]
+    fn taken_before_at_the_port_of_the_readiness_url() {
+        let keys = "ready = { http = 'http://127.0.0.1:8001/' }";
+        let session = with(session(), &server("web", "8001", keys));
+        let stranger = Stranger::serve(session.path(), 8001, &[]);
+        let run = session.run();
+        run.assert_code(125).assert_said("port 8001 is taken by pid").assert_said("service web needs it");
+        drop(stranger);
+        assert_not_ran(&run);
+    }
+
+    #[test]
+    fn taken_after_preflight_while_ours_does_not_listen() {
+        let config =
+            server("web", "8001 --when never", "ready = { http = 'http://127.0.0.1:8001', timeout = '3s' }");
+        let running = with(session(), &config).start();
+        running.until_file("journal");
+        let stranger = Stranger::serve(running.path(), 8001, &[]);
+        let run = running.finish();
+        run.assert_code(125);
+        run.assert_said("within 3 s: port 8001 is taken by pid").assert_said("outside this session");
+        run.assert_said(&stranger.pid().to_string());
+        drop(stranger);
+        assert_not_ran(&run);
+    }
+
+    #[test]
+    fn at_another_address_of_the_same_port() {
+        let config = server("web", "8001 --when go", "port = 8001\nready = { timeout = '3s' }");
+        let running = with(session(), &config).start();
+        running.until_file("journal");
+        let stranger = Stranger::serve(running.path(), 8001, &["--address", "127.0.0.2"]);
+        std::fs::write(running.path().join("work/go"), "").unwrap();
+        running.until("ours listens", || {
+            std::fs::read_to_string(running.path().join("journal")).unwrap().contains("web listens")
+        });
+        let run = running.finish();
+        run.assert_code(125).assert_said("outside this session");
+        drop(stranger);
+        assert_not_ran(&run);
+    }
+}
+
+mod readiness {
+    use super::*;
+
+    #[test]
+    fn by_http() {
+        for answers in ["200", "302", "500,404,200"] {
+            let config = server(
+                "web",
+                &format!("8001 --answers {answers}"),
+                "port = 8001\nready = { http = 'http://127.0.0.1:8001/health?x=1' }",
+            );
+            let run = with(session(), &config).run();
+            assert_ran(&run);
+            let asked = lines(&run).iter().filter(|line| *line == "web asked").count();
+            assert_eq!(asked, answers.split(',').count());
+        }
+    }
+
+    #[test]
+    fn by_http_at_a_port_that_is_named_nowhere_else() {
+        let keys = "ready = { http = 'http://127.0.0.1:8001', timeout = '20s' }";
+        assert_ran(&with(session(), &server("web", "8001", keys)).run());
+    }
+
+    #[test]
+    fn by_http_at_localhost_wherever_that_is() {
+        for address in ["127.0.0.1", "::1", "0.0.0.0", "::", ":: --v6-only", "127.0.0.2"] {
+            let keys = "ready = { http = 'http://localhost:8001', timeout = '20s' }";
+            assert_ran(&with(session(), &server("web", &format!("8001 --address {address}"), keys)).run());
+        }
+    }
+
+    #[test]
+    fn by_http_with_another_status_for_ever() {
+        let config = server(
+            "web",
+            "8001 --answers 503",
+            "ready = { http = 'http://127.0.0.1:8001/x', timeout = '2s' }",
+        );
+        let run = with(session(), &config).run();
+        assert_not_ran(&run);
+        run.assert_said(
+            "service web was not ready (http://127.0.0.1:8001/x) within 2 s: it answers with HTTP 503",
+        );
+    }
+
+    #[test]
+    fn by_http_that_is_accepted_and_never_answered() {
+        let config = server(
+            "web",
+            "8001 --answers none",
+            "ready = { http = 'http://127.0.0.1:8001', timeout = '2s' }",
+        );
+        let run = with(session(), &config).run();
+        assert_not_ran(&run);
+        run.assert_said("was not ready (http://127.0.0.1:8001/) within 2 s: it has not answered");
+        run.assert_faster_than(Duration::from_secs(15));
+    }
+
+    #[test]
+    fn by_http_that_is_garbage() {
+        let config = server(
+            "web",
+            "8001 --answers garbage",
+            "ready = { http = 'http://127.0.0.1:8001', timeout = '2s' }",
+        );
+        let run = with(session(), &config).run();
+        assert_not_ran(&run);
+        run.assert_said("within 2 s: its answer is not HTTP");
+    }
+
+    #[test]
+    fn by_tcp() {
+        assert_ran(&with(session(), &server("web", "8001", "ready = { tcp = 8001, timeout = '20s' }")).run());
+        assert_ran(&with(session(), &server("web", "8001", "port = 8001")).run());
+    }
+
+    #[test]
+    fn by_a_log_line() {
+        for pieces in ["ready:8001\\n", "rea dy: 80 01\\n", "x\\nready:8 001\\ny\\n", "ready:8001"] {
+            let config = server(
+                "web",
+                &format!("8001 --say {pieces}"),
+                "ready = { log = '^ready:\\d+$', timeout = '20s' }",
+            );
+            assert_ran(&with(session(), &config).run());
+        }
+    }
+
+    #[test]
+    fn by_a_command_that_fails_twice_and_passes() {
+        let ask = "echo asked >>asked; [ $(wc -l <asked) -ge 3 ]";
+        let keys = format!("ready = {{ command = ['sh', '-c', '{ask}'], timeout = '20s' }}");
+        let run = with(session(), &server("web", "8001", &keys)).run();
+        assert_ran(&run);
+        assert_eq!(run.read("work/asked").lines().count(), 3);
+    }
+
+    #[test]
+    fn by_a_command_that_hangs() {
+        let keys = "ready = { command = ['sleep', '1000'], timeout = '300ms' }";
+        let run = with(session(), &server("web", "8001", keys)).run();
+        assert_not_ran(&run);
+        run.assert_said(
+            "service web was not ready (sleep 1000) within 0.3 s: its readiness command has not ended",
+        );
+        run.assert_faster_than(Duration::from_secs(15));
+    }
+
+    #[test]
+    fn by_a_command_that_always_fails() {
+        let keys = "ready = { command = ['sh', '-c', 'exit 7'], timeout = '1s' }";
+        let run = with(session(), &server("web", "8001", keys)).run();
+        assert_not_ran(&run);
+        run.assert_said("within 1 s: its readiness command ends: exit status 7");
+    }
+
+    #[test]
+    fn the_port_must_be_ours_whatever_the_probe() {
+        let keys = "port = 8002\nready = { tcp = 8001, timeout = '2s' }";
+        let run = with(session(), &server("web", "8001", keys)).run();
+        assert_not_ran(&run);
+        run.assert_said("nothing listens on port 8002");
+    }
+}
+
+mod order {
+    use super::*;
+
+    #[test]
+    fn independent_services_start_side_by_side() {
+        // Each becomes ready only once the other runs.
+        let meet = |us: &str, other: &str| {
+            let script =
+                format!("touch {us}; until [ -e {other} ]; do sleep 0.01; done; echo ready; sleep 1000");
+            format!(
+                "[services.{us}]\ncommand = ['sh', '-c', '{script}']\nready = {{ log = 'ready', timeout = '20s' }}\n"
+            )
+        };
+        assert_ran(&session().config(&(meet("a", "b") + &meet("b", "a"))).run());
+    }
+
+    #[test]
+    fn dependencies_start_first_and_stop_last() {
+        let config = [
+            server("a", "8001", "port = 8001\ndepends_on = ['b']"),
+            server("b", "8002", "port = 8002\ndepends_on = ['c']"),
+            server("c", "8003", "port = 8003"),
+        ];
+        let run = with(session(), &config.concat()).run();
+        assert_ran(&run);
+        assert_eq!(
+            lines(&run),
+            [
+                "c started",
+                "c listens",
+                "b started",
+                "b listens",
+                "a started",
+                "a listens",
+                "a SIGTERM",
+                "b SIGTERM",
+                "c SIGTERM"
+            ]
+        );
+    }
+
+    #[test]
+    fn the_command_comes_before_its_services_end() {
+        let config = server("web", "8001", "port = 8001");
+        let script =
+            "trap 'echo command ends >>journal; exit 0' TERM; touch running; while :; do sleep 0.01; done";
+        let running = with(Session::new().sh(script), &config).start();
+        running.until_file("running").signal(nix::sys::signal::Signal::SIGTERM);
+        let run = running.finish();
+        run.assert_nothing_left();
+        let journal = lines(&run);
+        assert!(at(&journal, "command ends") < at(&journal, "web SIGTERM"), "{journal:?}");
+    }
+}
+
+mod surroundings {
+    use super::*;
+
+    #[test]
+    fn environment_and_working_directory() {
+        let config = "[services.web]\ncommand = ['sh', '-c', 'echo $PWD $A $B $CGRUN_SESSION >out; echo ready; sleep 1000']\n\
+                      cwd = 'sub/dir'\nenv = { A = 'x=1', B = 'é' }\nready = { log = 'ready', timeout = '20s' }\n";
+        let run = Session::new().file("sub/dir/x", "").config(config).env("A", "overridden");
+        let run = run.sh("echo $CGRUN_SESSION $A >ran").run();
+        assert_ran(&run);
+        let (service, command) = (run.read("sub/dir/out"), run.read("ran"));
+        let id = command.split(' ').next().unwrap();
+        assert_eq!(command, format!("{id} overridden\n"));
+        assert_eq!(service, format!("{} x=1 é {id}\n", run.path().join("sub/dir").display()));
+    }
+
+    #[test]
+    fn a_relative_program_is_looked_for_in_the_working_directory() {
+        let config = "[services.web]\ncommand = ['./serve']\ncwd = 'sub'\nready = { log = 'ready', timeout = '20s' }\n";
+        let session = session().file("sub/serve", "#!/bin/sh\necho ready\nexec sleep 1000\n").config(config);
+        let script = session.path().join("sub/serve");
+        std::fs::set_permissions(script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        assert_ran(&session.run());
+    }
+
+    #[test]
+    fn no_terminal_and_no_input() {
+        let script = "readlink /proc/self/fd/0; ps -o sid= -p $$; echo $$; cat; (: </dev/tty) 2>&1 || echo no terminal; echo ready; sleep 1000";
+        let config = format!(
+            "[services.web]\ncommand = ['sh', '-c', '{script}']\nready = {{ log = 'ready', timeout = '20s' }}\n"
+        );
+        let run = session().config(&config).run();
+        assert_ran(&run);
+        let log = run.log("web");
+        let said: Vec<_> = log.lines().map(str::trim).collect();
+        assert_eq!(said[0], "/dev/null", "{log}");
+        assert_eq!(said[1], said[2], "it leads a session of its own: {log}");
+        assert!(said.contains(&"no terminal"), "{log}");
+    }
+}
+
+mod stop {
+    use super::*;
+
+    #[test]
+    fn a_daemon_stays_its_service() {
+        let config = server("web", "8001 --daemon", "port = 8001");
+        let run = with(session(), &config).run();
+        assert_ran(&run);
+        assert_eq!(lines(&run), ["web started", "web listens", "web SIGTERM"]);
+        assert!(!run.stderr().contains("leaked"), "{}", run.stderr());
+    }
+
+    #[test]
+    fn with_the_signal_it_wants() {
+        let run =
+            with(session(), &server("web", "8001 --ignore SIGTERM", "port = 8001\nstop_signal = 'INT'"))
+                .run();
+        assert_ran(&run);
+        assert_eq!(lines(&run).last().unwrap(), "web SIGINT");
+        assert!(!run.stderr().contains("leaked"), "{}", run.stderr());
+    }
+
+    #[test]
+    fn one_that_outlives_its_grace_is_named_and_killed() {
+        let config = server("web", "8001 --ignore SIGTERM", "port = 8001\ngrace = '300ms'");
+        let run = with(session(), &config).options(["--grace", "60s"]).run();
+        assert_ran(&run);
+        run.assert_said("leaked 1 process").assert_said("server.py 8001");
+        run.assert_said("service web did not end it within its grace");
+        run.assert_faster_than(Duration::from_secs(20));
+    }
+
+    #[test]
+    fn a_stubborn_one_counts_as_a_leak_for_the_exit_code() {
+        let config = server("web", "8001 --ignore SIGTERM", "port = 8001\ngrace = '100ms'");
+        let run = with(session(), &config).options(["--on-leak", "fail"]).run();
+        run.assert_code(121).assert_nothing_left();
+    }
+
+    #[test]
+    fn of_a_critical_service_ends_the_session() {
+        let config = "[services.web]\ncommand = ['sh', '-c', 'echo ready; until [ -e go ]; do sleep 0.01; done; exit 4']\n\
+                      ready = { log = 'ready', timeout = '20s' }\n";
+        let run = Session::new().config(config).sh("touch go; sleep 1000").run();
+        run.assert_code(125).assert_nothing_left();
+        run.assert_said("service web ended: exit status 4 while the command ran; the session ends");
+    }
+
+    #[test]
+    fn of_another_service_is_mentioned() {
+        let config = "[services.web]\ncommand = ['sh', '-c', 'echo ready; until [ -e go ]; do sleep 0.01; done; exit 4']\n\
+                      ready = { log = 'ready', timeout = '20s' }\ncritical = false\n";
+        let running = Session::new()
+            .config(config)
+            .sh("touch go; until [ -e end ]; do sleep 0.01; done; touch ran")
+            .start();
+        running.until_said("service web ended: exit status 4; it is not critical");
+        std::fs::write(running.path().join("end"), "").unwrap();
+        assert_ran(&running.finish());
+    }
+}
+
+mod what_is_said {
+    use super::*;
+
+    fn two() -> Session {
+        let config = server("a", "8001", "port = 8001") + &server("b", "8002", "port = 8002");
+        with(session(), &config)
+    }
+
+    #[test]
+    fn one_line_a_service_where_there_is_no_terminal() {
+        let run = two().run();
+        assert_ran(&run);
+        let said = run.stderr();
+        let mut said: Vec<_> = said.lines().collect();
+        said.sort();
+        assert_eq!(said.len(), 2, "{said:?}");
+        assert!(said[0].starts_with("cgrun: a is ready after "), "{said:?}");
+        assert!(said[1].starts_with("cgrun: b is ready after "), "{said:?}");
+        assert!(!run.stderr().contains(['\r', '\x1b']));
+    }
+
+    #[test]
+    fn nothing_when_quiet() {
+        let run = two().options(["-q"]).run();
+        assert_ran(&run);
+        run.assert_silent();
+    }
+
+    #[test]
+    fn errors_also_when_quiet() {
+        let config = "[services.web]\ncommand = ['sh', '-c', 'echo broken; exit 3']\nport = 8001\n";
+        let run = session().config(config).options(["-q"]).run();
+        assert_not_ran(&run);
+        run.assert_said("service web ended before it was ready: exit status 3").assert_said("  | broken");
+    }
+
+    #[test]
+    fn a_summary_when_verbose() {
+        let run = two().options(["-v"]).run();
+        assert_ran(&run);
+        run.assert_said("a is ready after").assert_said("clean: layer 1, session took ");
+    }
+
+    #[test]
+    fn a_services_output_stays_out_of_the_commands() {
+        let run = two().run();
+        assert_ran(&run);
+        assert_eq!(run.stdout(), "");
+        assert_eq!(run.log("a"), "a starts\nending\n");
+    }
+
+    #[test]
+    fn control_characters_of_a_log_are_shown_as_text() {
+        let config = "[services.web]\ncommand = ['printf', '\\033[2Jbroken\\377\\n']\nport = 8001\n";
+        let run = session().config(config).run();
+        assert_not_ran(&run);
+        run.assert_said("  | \\u{1b}[2Jbroken\u{fffd}");
+    }
+}
+
+mod logs {
+    use super::*;
+
+    const SERVICES: &str = "[services.a]\ncommand = ['sh', '-c', 'echo from a; echo ready; sleep 1000']\n\
+        ready = { log = 'ready', timeout = '20s' }\n\
+        [services.b]\ncommand = ['sh', '-c', 'echo from b >&2; echo ready; sleep 1000']\n\
+        ready = { log = 'ready', timeout = '20s' }\n";
+
+    #[test]
+    fn one_file_a_service_a_run() {
+        let run = Session::new().config(SERVICES).sh("\"$CGRUN\" -c nothing.toml true && touch ran");
+        let run = run.file("nothing.toml", SERVICES).run();
+        assert_ran(&run);
+        let runs = log_directories(&run.path().join("state/cgrun/logs"));
+        assert_eq!(runs.len(), 2, "{runs:?}");
+        for directory in runs {
+            let read = |name: &str| std::fs::read_to_string(directory.join(name)).unwrap();
+            assert_eq!((read("a.log"), read("b.log")), ("from a\nready\n".into(), "from b\nready\n".into()));
+            assert_eq!(std::fs::read_dir(&directory).unwrap().count(), 2);
+        }
+    }
+
+    #[test]
+    fn no_services_no_logs() {
+        let run = session().run();
+        assert_ran(&run);
+        assert!(!run.path().join("state").exists());
+    }
+
+    #[test]
+    fn where_the_config_says_and_where_the_option_says() {
+        let config = format!("[session]\nlogs = 'out/logs'\n{SERVICES}");
+        let run = session().file("sub/cgrun.toml", &config).options(["-c", "sub/cgrun.toml"]).run();
+        assert_ran(&run);
+        assert_eq!(log_directories(&run.path().join("sub/out/logs")).len(), 1, "from the config's directory");
+        drop(run);
+        let run = session().config(&config).options(["--logs", "elsewhere"]).run();
+        assert_ran(&run);
+        assert_eq!(log_directories(&run.path().join("elsewhere")).len(), 1);
+        assert!(!run.path().join("out").exists() && !run.path().join("state").exists());
+    }
+
+    #[test]
+    fn only_old_ones_of_ours_are_removed() {
+        let session = session().config(SERVICES).options(["--logs", "logs"]);
+        let logs = session.path().join("logs");
+        let day = Duration::from_secs(86_400);
+        for (name, age) in
+            [("cgrun-bcdfghjk", 8), ("cgrun-bcdfghjm", 6), ("cgrun-notours", 99), ("other", 99)]
+        {
+            std::fs::create_dir_all(logs.join(name)).unwrap();
+            std::fs::write(logs.join(name).join("a.log"), "").unwrap();
+            let directory = std::fs::File::open(logs.join(name)).unwrap();
+            directory.set_modified(SystemTime::now() - age * day).unwrap();
+        }
+        let run = session.run();
+        assert_ran(&run);
+        assert!(!logs.join("cgrun-bcdfghjk").exists(), "an old one of ours");
+        for kept in ["cgrun-bcdfghjm", "cgrun-notours", "other"] {
+            assert!(logs.join(kept).join("a.log").exists(), "{kept}");
+        }
+    }
+}
+
+#[test]
+fn a_port_is_free_afterwards_also_when_the_service_is_killed() {
+    let config = server("web", "8001 --ignore SIGTERM", "port = 8001\ngrace = '0s'");
+    let run = with(session(), &config).run();
+    assert_ran(&run);
+    assert!(!is_listening(8001));
+}
