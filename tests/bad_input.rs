@@ -243,6 +243,19 @@ fn a_command_whose_interpreter_is_missing() {
 }
 
 #[test]
+fn a_command_that_the_kernel_refuses() {
+    let mut program = std::fs::read("/bin/true").unwrap();
+    let loader = program.windows(4).position(|bytes| bytes == b"/ld-").expect("the name of its loader");
+    program[loader + 1] = b'x';
+    let run = Session::new().file("program", program);
+    make_executable(&run.path().join("program"));
+    let run = run.command(["./program"]).run();
+    assert_refused(&run, 126);
+    run.assert_said("./program could not be executed: the kernel does not execute it: No such file");
+    run.assert_said("its loader is missing: is it built for this host?");
+}
+
+#[test]
 fn a_services_command_that_is_not_found() {
     assert_configs_refused(&[
         (
@@ -391,7 +404,7 @@ fn a_cgroup2_mount_hidden_below_another() {
     let hide = "for m in $mounts; do mount -t tmpfs none $m || exit 98; done";
     let run = in_a_private_mount_namespace(session().config(SERVICE), hide, "");
     assert_refused(&run, 125);
-    run.assert_said("cgroup");
+    run.assert_said("no cgroup2 file system is mounted here").assert_said("mount one as root");
 }
 
 #[test]

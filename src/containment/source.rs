@@ -11,7 +11,7 @@ use crate::sys::proc;
 #[derive(Debug, thiserror::Error)]
 pub enum Unavailable {
     #[error(
-        "no cgroup2 file system is mounted here (none in /proc/self/mountinfo); \
+        "no cgroup2 file system is mounted here (none in sight of those in /proc/self/mountinfo); \
          mount one as root: mount -t cgroup2 none /sys/fs/cgroup"
     )]
     NotMounted,
@@ -51,7 +51,8 @@ impl Mount {
         let unreadable = |source| Unavailable::Proc { file: "mountinfo", source };
         let text = std::fs::read("/proc/self/mountinfo").map_err(unreadable)?;
         let own = own_path()?;
-        let mounts: Vec<_> = String::from_utf8_lossy(&text).lines().filter_map(cgroup2_mount).collect();
+        let mut mounts: Vec<_> = String::from_utf8_lossy(&text).lines().filter_map(cgroup2_mount).collect();
+        mounts.retain(Self::is_in_sight);
         // The last mount on a point hides the earlier ones.
         match mounts.iter().rev().find(|mount| mount.below(&own).is_some()) {
             Some(mount) => Ok(mount.clone()),
@@ -59,6 +60,11 @@ impl Mount {
                 Unavailable::OutOfSight { own, mount: mount.point }
             })),
         }
+    }
+
+    /// Another file system may be mounted over it, in which directories can be made as well.
+    fn is_in_sight(&self) -> bool {
+        rustix::fs::statfs(&self.point).is_ok_and(|found| found.f_type == libc::CGROUP2_SUPER_MAGIC)
     }
 
     /// The directory of our own cgroup, below which a session may be made.
