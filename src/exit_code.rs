@@ -48,6 +48,7 @@ pub fn exit(outcome: &Outcome<'_>) -> Exit {
     match (outcome.cause, received, outcome.command) {
         _ if !outcome.verdict.is_proven() => Exit::Code(NOT_PROVEN),
         (Cause::TimedOut, ..) => Exit::Code(TIMED_OUT),
+        (Cause::NotExecuted(_), ..) => Exit::Code(NOT_EXECUTABLE),
         (Cause::StartupFailed { .. } | Cause::ServiceEnded { .. } | Cause::Broken(_), ..) => {
             Exit::Code(FAILED)
         }

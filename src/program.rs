@@ -22,10 +22,21 @@ pub enum ProgramError {
     NotFound { program: String, hint: &'static str },
     #[error("{}: cannot be executed: {reason}", path.display())]
     NotExecutable { path: PathBuf, reason: String },
+    #[error("the kernel does not execute it: {reason}{}", loader_hint(reason))]
+    Refused { reason: String },
     #[error("the working directory {} {reason}", path.display())]
     WorkingDirectory { path: PathBuf, reason: &'static str },
     #[error("an argument or variable has a NUL byte, which no program can be given")]
     Nul,
+}
+
+/// The program is there, so what is not must be its loader.
+fn loader_hint(reason: &str) -> &'static str {
+    if reason == nix::errno::Errno::ENOENT.desc() {
+        "; its loader is missing: is it built for this host?"
+    } else {
+        ""
+    }
 }
 
 /// The environment of a new process: ours, with changes.

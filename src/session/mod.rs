@@ -16,7 +16,7 @@ use crate::exit_code::{Exit, Outcome, exit};
 use crate::failpoint;
 use crate::plan::SessionPlan;
 use crate::ports;
-use crate::program::Environment;
+use crate::program::{Environment, ProgramError};
 use crate::report::{Reporter, in_words};
 use crate::service::logs::{Log, Logs};
 use crate::service::ready::{Look, Surroundings, TICK, Waiting};
@@ -38,7 +38,10 @@ pub fn run(plan: SessionPlan, report: &Reporter) -> Result<Exit> {
     let command = plan.command.join(std::ffi::OsStr::new(" "));
     let cgroup = SessionCgroup::create(command.as_bytes(), &plan.watched)?;
     let mut session = Session::new(plan, cgroup, held_before, env, events, report);
-    let cause = session.live().unwrap_or_else(|error| Cause::Broken(in_words(&error)));
+    let cause = session.live().unwrap_or_else(|error| match error.downcast_ref() {
+        Some(ProgramError::Refused { .. }) => Cause::NotExecuted(in_words(&error)),
+        _ => Cause::Broken(in_words(&error)),
+    });
     Ok(session.end(&cause))
 }
 
@@ -278,7 +281,7 @@ impl<'a> Session<'a> {
                     humantime::format_duration(limit)
                 ));
             }
-            Cause::Broken(why) => self.report.error(why),
+            Cause::NotExecuted(why) | Cause::Broken(why) => self.report.error(why),
             Cause::CommandEnded { .. } | Cause::Signal { .. } => {}
         }
     }

@@ -10,7 +10,7 @@ use super::Session;
 use crate::containment::Leaf;
 use crate::failpoint;
 use crate::plan::Probe;
-use crate::program::{self, Environment};
+use crate::program::{self, Environment, ProgramError};
 use crate::report::describe;
 use crate::service::logs::Logs;
 use crate::service::ready::Waiting;
@@ -152,7 +152,7 @@ fn start(program: &Program, group: Group, streams: Streams<'_>, leaf: &Leaf) -> 
             Step::Join => anyhow::anyhow!("cannot join the session's cgroup: {why}"),
             Step::Prepare => anyhow::anyhow!("cannot set up its streams and process group: {why}"),
             Step::Chdir => anyhow::anyhow!("cannot enter its working directory: {why}"),
-            Step::Exec => anyhow::anyhow!("{why}"),
+            Step::Exec => ProgramError::Refused { reason: why }.into(),
             Step::Birth => anyhow::anyhow!("{why}"),
         }
     })

@@ -4,7 +4,7 @@
 //! | layer | when | entry |
 //! |---|---|---|
 //! | 1 normal | the command ended, pass or fail | session |
-//! | 2 startup failure | a service failed, or never became ready | session |
+//! | 2 startup failure | a service failed or never became ready; the command cannot be executed | session |
 //! | 3 Ctrl-C | SIGINT: at startup, during the tests, during clean-up | session |
 //! | 4 termination | SIGTERM, SIGHUP, SIGQUIT; the timeout; a service that ended | session |
 //! | 5 any other exit | a panic or an error of our own | `Drop` of the session |
@@ -34,6 +34,8 @@ pub enum Cause {
         service: usize,
         how: String,
     },
+    /// The kernel would not execute the command; says why.
+    NotExecuted(String),
     /// We cannot go on: a panic, or an error where none should be.
     Broken(String),
 }
@@ -43,7 +45,7 @@ impl Cause {
     pub fn layer(&self) -> u8 {
         match self {
             Self::CommandEnded { .. } => 1,
-            Self::StartupFailed { .. } => 2,
+            Self::StartupFailed { .. } | Self::NotExecuted(_) => 2,
             Self::Signal { caught: Caught { signal: Signal::SIGINT, .. }, .. } => 3,
             Self::Signal { .. } | Self::TimedOut | Self::ServiceEnded { .. } => 4,
             Self::Broken(_) => 5,
