@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use crate::harness::{Finished, Session, Stranger, is_listening};
+use crate::harness::{Finished, Session, Stranger, is_listening, until};
 
 /// A session whose command leaves a trace.
 fn session() -> Session {
@@ -82,10 +82,10 @@ mod startup_failure {
 
     #[test]
     fn a_port_that_is_never_listened_on() {
-        let config = server("web", "8001 --when never", "port = 8001\nready = { timeout = '2s' }");
+        let config = server("web", "8001 --when never", "port = 8001\nready = { timeout = '4s' }");
         let run = with(session(), &config).run();
         assert_not_ran(&run);
-        run.assert_said("service web was not ready (port 8001) within 2 s: nothing listens on port 8001");
+        run.assert_said("service web was not ready (port 8001) within 4 s: nothing listens on port 8001");
         run.assert_said("  | web starts");
     }
 
@@ -135,13 +135,23 @@ mod a_stale_server_cannot_pass_for_ours {
         assert_not_ran(&run);
     }
 
+    /// A server outside, which listens once the test says so.
+    fn stranger(directory: &Path, address: &str) -> Stranger {
+        let arguments = ["8001", "--address", address, "--when", "go", "--journal", "stranger"];
+        let stranger = Stranger::start(directory, "server.py", &arguments);
+        until("the stranger waits", || directory.join("stranger").exists());
+        stranger
+    }
+
     #[test]
     fn taken_after_preflight_while_ours_does_not_listen() {
-        let config =
-            server("web", "8001 --when never", "ready = { http = 'http://127.0.0.1:8001', timeout = '3s' }");
-        let running = with(session(), &config).start();
-        running.until_file("journal");
-        let stranger = Stranger::serve(running.path(), 8001, &[]);
+        let config = "[services.web]\ncommand = ['sh', '-c', 'touch started; exec sleep 1000']\n\
+                      ready = { http = 'http://127.0.0.1:8001', timeout = '3s' }\n";
+        let session = session().config(config);
+        let stranger = stranger(session.path(), "127.0.0.1");
+        let running = session.start();
+        running.until_file("started");
+        std::fs::write(running.path().join("go"), "").unwrap();
         let run = running.finish();
         run.assert_code(125);
         run.assert_said("within 3 s: port 8001 is taken by pid").assert_said("outside this session");
@@ -152,16 +162,19 @@ mod a_stale_server_cannot_pass_for_ours {
 
     #[test]
     fn at_another_address_of_the_same_port() {
-        let config = server("web", "8001 --when go", "port = 8001\nready = { timeout = '3s' }");
-        let running = with(session(), &config).start();
+        // Ours listens only once the stranger does.
+        let config =
+            server("web", "8001 --when ../stranger-listens", "port = 8001\nready = { timeout = '6s' }");
+        let session = with(session(), &config);
+        let stranger = stranger(session.path(), "127.0.0.2");
+        let running = session.start();
         running.until_file("journal");
-        let stranger = Stranger::serve(running.path(), 8001, &["--address", "127.0.0.2"]);
-        std::fs::write(running.path().join("work/go"), "").unwrap();
-        running.until("ours listens", || {
-            std::fs::read_to_string(running.path().join("journal")).unwrap().contains("web listens")
-        });
+        std::fs::write(running.path().join("go"), "").unwrap();
+        running.until("the stranger listens", || is_listening(8001));
+        std::fs::write(running.path().join("stranger-listens"), "").unwrap();
         let run = running.finish();
         run.assert_code(125).assert_said("outside this session");
+        assert!(lines(&run).contains(&"web listens".to_string()), "ours never listened");
         drop(stranger);
         assert_not_ran(&run);
     }
@@ -204,12 +217,12 @@ mod readiness {
         let config = server(
             "web",
             "8001 --answers 503",
-            "ready = { http = 'http://127.0.0.1:8001/x', timeout = '2s' }",
+            "ready = { http = 'http://127.0.0.1:8001/x', timeout = '4s' }",
         );
         let run = with(session(), &config).run();
         assert_not_ran(&run);
         run.assert_said(
-            "service web was not ready (http://127.0.0.1:8001/x) within 2 s: it answers with HTTP 503",
+            "service web was not ready (http://127.0.0.1:8001/x) within 4 s: it answers with HTTP 503",
         );
     }
 
@@ -218,11 +231,11 @@ mod readiness {
         let config = server(
             "web",
             "8001 --answers none",
-            "ready = { http = 'http://127.0.0.1:8001', timeout = '2s' }",
+            "ready = { http = 'http://127.0.0.1:8001', timeout = '4s' }",
         );
         let run = with(session(), &config).run();
         assert_not_ran(&run);
-        run.assert_said("was not ready (http://127.0.0.1:8001/) within 2 s: it has not answered");
+        run.assert_said("was not ready (http://127.0.0.1:8001/) within 4 s: it has not answered");
         run.assert_faster_than(Duration::from_secs(15));
     }
 
@@ -231,11 +244,11 @@ mod readiness {
         let config = server(
             "web",
             "8001 --answers garbage",
-            "ready = { http = 'http://127.0.0.1:8001', timeout = '2s' }",
+            "ready = { http = 'http://127.0.0.1:8001', timeout = '4s' }",
         );
         let run = with(session(), &config).run();
         assert_not_ran(&run);
-        run.assert_said("within 2 s: its answer is not HTTP");
+        run.assert_said("within 4 s: its answer is not HTTP");
     }
 
     #[test]
@@ -286,7 +299,7 @@ mod readiness {
 
     #[test]
     fn the_port_must_be_ours_whatever_the_probe() {
-        let keys = "port = 8002\nready = { tcp = 8001, timeout = '2s' }";
+        let keys = "port = 8002\nready = { tcp = 8001, timeout = '4s' }";
         let run = with(session(), &server("web", "8001", keys)).run();
         assert_not_ran(&run);
         run.assert_said("nothing listens on port 8002");
