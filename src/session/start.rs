@@ -153,7 +153,7 @@ fn start(program: &Program, group: Group, streams: Streams<'_>, leaf: &Leaf) -> 
             Step::Prepare => anyhow::anyhow!("cannot set up its streams and process group: {why}"),
             Step::Chdir => anyhow::anyhow!("cannot enter its working directory: {why}"),
             Step::Exec => ProgramError::Refused { reason: why }.into(),
-            Step::Birth => anyhow::anyhow!("{why}"),
+            Step::Birth | Step::Begin => anyhow::anyhow!("{why}"),
         }
     })
 }

@@ -70,7 +70,7 @@ impl ProcessInfo {
 /// `pid 4711 (uvicorn app:app, started 3 h ago by ci)`
 impl fmt::Display for ProcessInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (pid, command) = (self.pid, self.command_for_people(80));
+        let (pid, command) = (self.pid, self.command_for_people(120));
         write!(f, "pid {pid} ({command}, started {} ago by {})", age(self.age), self.user())
     }
 }

@@ -86,10 +86,13 @@ pub enum Step {
     Exec,
     /// It was killed before it could execute anything.
     Birth,
+    /// It was made, and then did nothing.
+    Begin,
 }
 
 impl Step {
-    const ALL: [Self; 6] = [Self::Fork, Self::Join, Self::Prepare, Self::Chdir, Self::Exec, Self::Birth];
+    const ALL: [Self; 7] =
+        [Self::Fork, Self::Join, Self::Prepare, Self::Chdir, Self::Exec, Self::Birth, Self::Begin];
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -174,7 +177,7 @@ impl<'a> Child<'a> {
         let said = match report(File::from(reader)) {
             Ok(Some(said)) => outcome(&said),
             Ok(None) => Err(SpawnError {
-                step: Step::Exec,
+                step: Step::Begin,
                 source: io::Error::other("it did not begin within 10 s; is its cgroup frozen?"),
             }),
             Err(error) => Err(fork_failed(error)),

@@ -162,13 +162,13 @@ def escaped_listener(elsewhere):
 
 
 def fork_storm(links, deafness):
-    """60 chains in which each process forks the next and ends: about 120 live at any time."""
+    """20 chains in which each process forks the next and ends: about 40 live at any time."""
 
     def body(ready):
         if deafness == "deaf":
             deafen()
         write("leak", os.getpid())
-        for _ in range(60):
+        for _ in range(20):
             if os.fork() == 0:
                 for link in range(int(links)):
                     if os.fork() > 0:
