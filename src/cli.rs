@@ -12,7 +12,9 @@ use crate::config::{OnLeak, Port, Time};
 /// Everything from COMMAND on belongs to COMMAND. `cgrun -- check` runs a program called check.
 #[derive(Debug, Parser)]
 #[command(version, args_conflicts_with_subcommands = true, subcommand_precedence_over_arg = false)]
-#[command(override_usage = "cgrun [OPTIONS] COMMAND [ARG]...\n       cgrun check|init")]
+#[command(
+    override_usage = "cgrun [OPTIONS] COMMAND [ARG]...\n       cgrun run|check|sessions|stop|sweep|init"
+)]
 pub struct Cli {
     #[command(subcommand)]
     pub action: Option<Action>,
@@ -26,6 +28,26 @@ pub enum Action {
     Run(Run),
     /// Post-run check: watched ports free, no stale session; exit 0 or 1
     Check(Check),
+    /// Live and stale sessions on this host
+    Sessions {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// End a live session: asked first, then by force; waits for the end
+    Stop {
+        /// As `cgrun sessions` shows it, or as CGRUN_SESSION
+        id: String,
+        /// How long it may take after each request [default: 15s]
+        #[arg(long, value_name = "DUR", default_value = "15s", hide_default_value = true)]
+        grace: Time,
+    },
+    /// Remove what dead runs left behind
+    Sweep {
+        /// Only say what would be ended
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// Write a commented cgrun.toml into the working directory
     Init,
 }

@@ -10,6 +10,7 @@ use nix::sys::signal::Signal;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::Pid;
 
+use crate::clock;
 use crate::sys::children;
 use crate::sys::signals::{Caught, Signals};
 
@@ -42,7 +43,7 @@ impl<'a> Wake<'a> {
 
     /// Waits for this alone; signals stay pending.
     pub fn wait(&self, deadline: Instant) {
-        let timeout = timespec(deadline.saturating_duration_since(Instant::now()));
+        let timeout = timespec(deadline.saturating_duration_since(clock::now()));
         let _ = poll(&mut [PollFd::from_borrowed_fd(self.fd, self.flags)], Some(&timeout));
     }
 }
@@ -64,8 +65,8 @@ impl Events {
     pub fn wait(&self, wakes: &[Wake<'_>], deadline: Option<Instant>) -> io::Result<Vec<Event>> {
         let mut fds = vec![PollFd::from_borrowed_fd(self.signals.as_fd(), PollFlags::IN)];
         fds.extend(wakes.iter().map(|wake| PollFd::from_borrowed_fd(wake.fd, wake.flags)));
-        let deadline = if self.unreaped.get() { Some(Instant::now()) } else { deadline };
-        let timeout = deadline.map(|deadline| timespec(deadline.saturating_duration_since(Instant::now())));
+        let deadline = if self.unreaped.get() { Some(clock::now()) } else { deadline };
+        let timeout = deadline.map(|deadline| timespec(deadline.saturating_duration_since(clock::now())));
         match poll(&mut fds, timeout.as_ref()) {
             Ok(_) | Err(rustix::io::Errno::INTR) => self.pending(),
             Err(errno) => Err(errno.into()),

@@ -49,9 +49,8 @@ pub fn exit(outcome: &Outcome<'_>) -> Exit {
         _ if !outcome.verdict.is_proven() => Exit::Code(NOT_PROVEN),
         (Cause::TimedOut, ..) => Exit::Code(TIMED_OUT),
         (Cause::NotExecuted(_), ..) => Exit::Code(NOT_EXECUTABLE),
-        (Cause::StartupFailed { .. } | Cause::ServiceEnded { .. } | Cause::Broken(_), ..) => {
-            Exit::Code(FAILED)
-        }
+        (Cause::StartupFailed { .. } | Cause::ServiceEnded { .. }, ..) => Exit::Code(FAILED),
+        (Cause::Broken(_) | Cause::SupervisorDied, ..) => Exit::Code(FAILED),
         // It had not started, it died of the same signal, or we had to kill it on behalf of that.
         (_, Some(signal), None) => Exit::Signal(signal),
         (_, Some(signal), Some(_)) if died_of == Some(signal as i32) || outcome.verdict.command_killed => {

@@ -1,13 +1,36 @@
-//! Places where a test may make cgrun itself fail. In release builds they are not there.
+//! Places where a test may make the supervisor fail. In release builds they are not there.
 
-/// Panics where `CGRUN_FAILPOINT` names this place.
+#[cfg(debug_assertions)]
+static DISABLED: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
+
+/// Fails where `CGRUN_FAILPOINT` names this place, as in `panic:teardown`, `kill:teardown` (SIGKILL)
+/// or `crash:teardown` (SIGSEGV).
 #[cfg(debug_assertions)]
 pub fn reached(place: &str) {
-    if std::env::var_os("CGRUN_FAILPOINT").is_some_and(|wanted| wanted == place) {
-        panic!("failpoint {place}");
+    if DISABLED.load(std::sync::atomic::Ordering::Relaxed) {
+        return;
     }
+    let wanted = std::env::var("CGRUN_FAILPOINT").unwrap_or_default();
+    match wanted.split_once(':') {
+        Some(("panic", wanted)) if wanted == place => panic!("failpoint {place}"),
+        Some(("kill", wanted)) if wanted == place => {
+            crate::sys::signals::die_of(nix::sys::signal::Signal::SIGKILL)
+        }
+        Some(("crash", wanted)) if wanted == place => crate::sys::signals::crash(),
+        _ => {}
+    }
+}
+
+/// From now on no place fails in this process: it is not the supervisor.
+#[cfg(debug_assertions)]
+pub fn disable() {
+    DISABLED.store(true, std::sync::atomic::Ordering::Relaxed);
 }
 
 #[cfg(not(debug_assertions))]
 #[inline(always)]
 pub fn reached(_place: &str) {}
+
+#[cfg(not(debug_assertions))]
+#[inline(always)]
+pub fn disable() {}

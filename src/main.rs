@@ -1,12 +1,14 @@
 //! cgrun: what a test session starts, ends with it.
 
-mod check;
 mod cli;
+mod clock;
 mod config;
 mod containment;
 mod events;
 mod exit_code;
 mod failpoint;
+mod guardian;
+mod host;
 mod plan;
 mod ports;
 mod program;
@@ -47,13 +49,18 @@ fn main() -> ! {
 }
 
 fn dispatch(cli: Cli) -> Result<Exit> {
+    let report = Reporter::new(Volume::Normal);
+    let records = plan::records(&state_directory());
     match cli.action {
         None => run(cli.run),
         Some(Action::Run(args)) => run(args),
         Some(Action::Check(args)) => {
             let config = find_config(&args.config)?;
-            check::check(&plan::watched_ports(&args.config, config.as_ref())?)
+            host::check::check(&plan::watched_ports(&args.config, config.as_ref())?, &report)
         }
+        Some(Action::Sessions { json }) => host::list::list(&records, json),
+        Some(Action::Stop { id, grace }) => host::stop::stop(&id, grace.0, &records, &report),
+        Some(Action::Sweep { dry_run }) => host::sweep::sweep(&records, dry_run, &report),
         Some(Action::Init) => init(),
     }
 }
@@ -94,6 +101,7 @@ fn state_directory() -> PathBuf {
     set("XDG_STATE_HOME")
         .or_else(|| set("HOME").map(|home| home.join(".local/state")))
         .unwrap_or_else(std::env::temp_dir)
+        .join("cgrun")
 }
 
 fn code_of(error: &anyhow::Error) -> u8 {

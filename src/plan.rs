@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Result, bail};
@@ -15,8 +15,8 @@ use crate::config::{Config, OnLeak, Ready, Service, ServiceName, Words};
 use crate::service::http::Url;
 
 const PORTS: [u16; 2] = [3000, 8000];
-const GRACE: Duration = Duration::from_secs(5);
-const KILL_WAIT: Duration = Duration::from_secs(2);
+pub const GRACE: Duration = Duration::from_secs(5);
+pub const KILL_WAIT: Duration = Duration::from_secs(2);
 const SETTLE: Duration = Duration::from_millis(100);
 const READY_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -37,6 +37,8 @@ pub struct SessionPlan {
     pub reclaim_ports: bool,
     /// The directory for the logs of all runs.
     pub logs: PathBuf,
+    /// Where it is noted what a guardian did.
+    pub records: PathBuf,
     pub volume: Volume,
 }
 
@@ -78,6 +80,18 @@ pub enum Probe {
     Log(Regex),
     /// A command that exits 0.
     Command(Vec<OsString>),
+}
+
+impl SessionPlan {
+    /// The command as one line, for people.
+    pub fn command_line(&self) -> String {
+        self.command.join(OsStr::new(" ")).to_string_lossy().into_owned()
+    }
+}
+
+/// Where it is noted what was done about sessions whose supervisor died.
+pub fn records(state: &Path) -> PathBuf {
+    state.join("ended")
 }
 
 impl ServicePlan {
@@ -162,7 +176,8 @@ pub fn plan(run: Run, config: Option<&Config>, cwd: PathBuf, state: PathBuf) -> 
         timeout: options.timeout.or(session.and_then(|it| it.timeout)).map(|time| time.0),
         on_leak: options.on_leak.or(session.and_then(|it| it.on_leak)).unwrap_or(OnLeak::Report),
         reclaim_ports: options.reclaim_ports || session.and_then(|it| it.reclaim_ports).unwrap_or(false),
-        logs: logs.unwrap_or_else(|| state.join("cgrun/logs")),
+        logs: logs.unwrap_or_else(|| state.join("logs")),
+        records: records(&state),
         volume: match (options.quiet, options.verbose) {
             (true, _) => Volume::Quiet,
             (_, true) => Volume::Verbose,

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
+use crate::clock;
 use crate::sys::pidfd::Process;
 use crate::sys::proc::{self, ProcessInfo};
 use crate::sys::sock_diag::Listener;
@@ -30,7 +31,7 @@ pub fn end_holders(listeners: &[Listener], grace: Duration, kill_wait: Duration)
         }
     }
     for (signal, patience) in [(Signal::SIGTERM, grace), (Signal::SIGKILL, kill_wait)] {
-        let deadline = std::time::Instant::now() + patience;
+        let deadline = clock::now() + patience;
         holders.retain(|(process, info)| match process.signal(signal) {
             Ok(alive) => alive,
             Err(error) => {
@@ -39,7 +40,7 @@ pub fn end_holders(listeners: &[Listener], grace: Duration, kill_wait: Duration)
             }
         });
         holders.retain(|(process, _)| {
-            let left = deadline.saturating_duration_since(std::time::Instant::now());
+            let left = deadline.saturating_duration_since(clock::now());
             !process.wait(left).unwrap_or(false)
         });
     }

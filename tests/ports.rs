@@ -262,7 +262,7 @@ mod check_command {
         running.until("everything is dead", || running.members().is_empty());
         let dead = check(&directory, &[]);
         assert_eq!(dead.status.code(), Some(1));
-        assert!(said(&dead).contains(&format!("{name} is left over: its cgrun is dead")), "{}", said(&dead));
+        assert!(said(&dead).contains(&format!("{name}; end it with: cgrun sweep")), "{}", said(&dead));
         running.finish();
     }
 }

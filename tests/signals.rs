@@ -182,7 +182,11 @@ fn a_panic_tears_the_session_down() {
     Session::new();
     for place in ["service started", "command started", "teardown"] {
         let config = "[services.one]\ncommand = ['sleep', '1000']\n";
-        let run = Session::again().config(config).env("CGRUN_FAILPOINT", place).sh("sleep 1000 &").run();
+        let run = Session::again()
+            .config(config)
+            .env("CGRUN_FAILPOINT", format!("panic:{place}"))
+            .sh("sleep 1000 &")
+            .run();
         run.assert_code(125).assert_said("panicked").assert_nothing_left();
     }
 }

@@ -51,6 +51,18 @@ impl SessionCgroup {
         }
     }
 
+    /// Takes over one that is there already, to end it.
+    pub fn adopt(id: SessionId, path: PathBuf) -> Result<Self, Unavailable> {
+        let name = Mount::find()?.path_of(&path).unwrap_or_default();
+        let events = Events::open(&path)?;
+        Ok(Self { id, path, name, events })
+    }
+
+    /// Stops everything in it where it stands, or lets it go on. Takes effect a little later.
+    pub fn freeze(&self, frozen: bool) -> Result<(), CgroupError> {
+        freeze(&self.path, frozen)
+    }
+
     /// Makes a leaf in it.
     pub fn leaf(&self, name: &str) -> Result<Leaf, CgroupError> {
         let path = self.path.join(name);
@@ -156,7 +168,7 @@ impl Leaf {
 
     /// Stops its processes where they stand, or lets them go on. Takes effect a little later.
     pub fn freeze(&self, frozen: bool) -> Result<(), CgroupError> {
-        write(&self.path.join("cgroup.freeze"), if frozen { b"1" } else { b"0" })
+        freeze(&self.path, frozen)
     }
 
     pub fn is_frozen(&self) -> Result<bool, CgroupError> {
@@ -194,14 +206,12 @@ impl Events {
     }
 }
 
-/// The cgroups of sessions whose supervisor is dead, anywhere below the mount. What we may not read
-/// is an error, not an absence.
-pub fn stale_sessions(mount: &Mount) -> Result<Vec<PathBuf>, CgroupError> {
+/// The cgroups of all sessions, anywhere below the mount.
+pub fn session_directories(mount: &Path) -> Result<Vec<PathBuf>, CgroupError> {
     let mut found = Vec::new();
-    walk(&mount.point, &mut |directory| {
+    walk(mount, &mut |directory| {
         let name = directory.file_name().and_then(|name| name.to_str());
-        let is_session = name.is_some_and(|name| SessionId::of_directory(name).is_some());
-        if is_session && metadata::owner(directory).is_some_and(|owner| !owner.is_alive()) {
+        if name.is_some_and(|name| SessionId::of_directory(name).is_some()) {
             found.push(directory.to_path_buf());
         }
         Ok(())
@@ -236,6 +246,10 @@ fn write(path: &Path, value: &[u8]) -> Result<(), CgroupError> {
     open_for_writing(path)
         .and_then(|mut file| file.write_all(value))
         .map_err(CgroupError::on("write to", path))
+}
+
+fn freeze(path: &Path, frozen: bool) -> Result<(), CgroupError> {
+    write(&path.join("cgroup.freeze"), if frozen { b"1" } else { b"0" })
 }
 
 fn kill(path: &Path, name: &str) -> Result<(), CgroupError> {

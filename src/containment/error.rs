@@ -18,4 +18,9 @@ impl CgroupError {
     pub fn on<E: Into<io::Error>>(operation: &'static str, path: &Path) -> impl FnOnce(E) -> Self {
         move |source| Self { operation, path: path.to_path_buf(), source: source.into() }
     }
+
+    /// A process or a cgroup is in the way.
+    pub fn is_busy(&self) -> bool {
+        self.source.raw_os_error() == Some(libc::EBUSY)
+    }
 }

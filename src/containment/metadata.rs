@@ -2,6 +2,7 @@
 //! so no state file can outlive it or be missing.
 
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use rustix::fs::XattrFlags;
@@ -11,13 +12,34 @@ use crate::sys::proc;
 
 /// kernfs takes 64 KiB a value at most (fs/kernfs/inode.c); a command line this long says enough.
 const LONGEST: usize = 1024;
+const OWNER: &str = "user.cgrun.owner";
+const COMMAND: &str = "user.cgrun.command";
+const PORTS: &str = "user.cgrun.ports";
 
 /// The supervisor of a session: its pid alone could be somebody else's by now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Owner {
     pub pid: Pid,
     /// Clock ticks after boot.
-    pub start_time: u64,
+    start_time: u64,
+}
+
+/// What is known of a session's owner from here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ownership {
+    Known(Owner),
+    /// It lives in another PID namespace, where pids mean something else.
+    Foreign,
+    /// It has not signed, or we cannot read that.
+    Unsigned,
+}
+
+/// What is written on a session's cgroup.
+#[derive(Debug)]
+pub struct Metadata {
+    pub ownership: Ownership,
+    pub command: String,
+    pub ports: Vec<u16>,
 }
 
 impl Owner {
@@ -35,29 +57,46 @@ impl Owner {
     }
 }
 
-/// Writes who owns the session and what it runs onto its cgroup.
+/// Signs the session as ours and says what it runs.
 pub fn write(directory: &Path, owner: Owner, command: &[u8], ports: &[u16]) -> io::Result<()> {
     let ports = ports.iter().map(u16::to_string).collect::<Vec<_>>().join(" ");
-    let owner = format!("{} {}", owner.pid, owner.start_time);
+    let owner = format!("{} {} {}", owner.pid, owner.start_time, pid_namespace()?);
     let command = &command[..command.len().min(LONGEST)];
-    for (name, value) in [
-        ("user.cgrun.owner", owner.as_bytes()),
-        ("user.cgrun.command", command),
-        ("user.cgrun.ports", ports.as_bytes()),
-    ] {
+    // The signature last: whoever finds it finds the rest.
+    for (name, value) in [(COMMAND, command), (PORTS, ports.as_bytes()), (OWNER, owner.as_bytes())] {
         rustix::fs::setxattr(directory, name, value, XattrFlags::empty())?;
     }
     Ok(())
 }
 
-/// The owner as written; `None` where the cgroup carries none, or none that can be read.
-pub fn owner(directory: &Path) -> Option<Owner> {
-    let mut value = [0u8; 64];
-    let length = rustix::fs::getxattr(directory, "user.cgrun.owner", &mut value[..]).ok()?;
-    let text = std::str::from_utf8(value.get(..length)?).ok()?;
-    let (pid, start_time) = text.split_once(' ')?;
-    Some(Owner {
-        pid: Pid::from_raw(pid.parse().ok().filter(|&pid: &i32| pid > 0)?)?,
-        start_time: start_time.parse().ok()?,
-    })
+/// Reads what is written on a session's cgroup.
+pub fn read(directory: &Path) -> Metadata {
+    Metadata {
+        ownership: ownership(directory).unwrap_or(Ownership::Unsigned),
+        command: attribute(directory, COMMAND).unwrap_or_default(),
+        ports: attribute(directory, PORTS)
+            .map(|text| text.split(' ').filter_map(|port| port.parse().ok()).collect())
+            .unwrap_or_default(),
+    }
+}
+
+fn ownership(directory: &Path) -> Option<Ownership> {
+    let text = attribute(directory, OWNER)?;
+    let mut fields = text.split(' ');
+    let (pid, start_time, namespace) = (fields.next()?, fields.next()?, fields.next()?);
+    if namespace.parse().ok() != pid_namespace().ok() {
+        return Some(Ownership::Foreign);
+    }
+    let pid = Pid::from_raw(pid.parse().ok().filter(|&pid: &i32| pid > 0)?)?;
+    Some(Ownership::Known(Owner { pid, start_time: start_time.parse().ok()? }))
+}
+
+fn pid_namespace() -> io::Result<u64> {
+    Ok(std::fs::metadata("/proc/self/ns/pid")?.ino())
+}
+
+fn attribute(directory: &Path, name: &str) -> Option<String> {
+    let mut value = [0u8; LONGEST];
+    let length = rustix::fs::getxattr(directory, name, &mut value[..]).ok()?;
+    Some(String::from_utf8_lossy(value.get(..length)?).into_owned())
 }

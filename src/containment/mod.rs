@@ -7,7 +7,8 @@ mod id;
 mod metadata;
 mod source;
 
-pub use cgroup::{Leaf, SessionCgroup, stale_sessions};
+pub use cgroup::{Leaf, SessionCgroup, session_directories};
 pub use error::CgroupError;
 pub use id::{MARKER, SessionId};
+pub use metadata::{Owner, Ownership, read as read_metadata};
 pub use source::Mount;

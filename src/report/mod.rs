@@ -9,6 +9,7 @@ use std::path::Path;
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
+use crate::clock;
 use crate::plan::Volume;
 use crate::sys::proc::readable;
 use crate::sys::tty;
@@ -67,7 +68,7 @@ impl Reporter {
 
     /// Draws who is waited for, and how long already.
     pub fn waiting<'a>(&self, services: impl Iterator<Item = (&'a str, String, Duration)>) {
-        let due = self.drawn.get().is_none_or(|drawn| drawn.elapsed() >= REDRAW);
+        let due = self.drawn.get().is_none_or(|drawn| clock::since(drawn) >= REDRAW);
         if !self.on_terminal || self.volume == Volume::Quiet || !due {
             return;
         }
@@ -79,7 +80,7 @@ impl Reporter {
             let line = format!("cgrun: waiting for {}", waited.join(", "));
             let line: String = line.chars().take(tty::columns().saturating_sub(1)).collect();
             tty::to_stderr(&format!("\r\x1b[2K{line}"));
-            self.drawn.set(Some(Instant::now()));
+            self.drawn.set(Some(clock::now()));
         }
     }
 

@@ -7,6 +7,8 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
+use crate::clock;
+
 /// A status line is shorter than this, whatever headers follow it.
 const LONGEST: usize = 8 * 1024;
 /// The listener is known to be on this host, so that connecting takes microseconds unless its
@@ -92,7 +94,7 @@ impl Request {
             format!("GET {target} HTTP/1.1\r\nHost: {authority}\r\nUser-Agent: cgrun\r\nAccept: */*\r\nConnection: close\r\n\r\n")
                 .as_bytes(),
         )?;
-        Ok(Self { stream, answer: Vec::new(), deadline: Instant::now() + ANSWER })
+        Ok(Self { stream, answer: Vec::new(), deadline: clock::now() + ANSWER })
     }
 
     /// What has come of it; `None` while it is under way.
@@ -123,7 +125,7 @@ impl Request {
                 Err(error) => return Some(Answer::Failed(crate::sys::tty::plain(&error))),
             }
         }
-        (Instant::now() >= self.deadline)
+        (clock::now() >= self.deadline)
             .then(|| Answer::Failed(format!("no answer within {} s", ANSWER.as_secs())))
     }
 }

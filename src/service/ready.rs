@@ -14,6 +14,7 @@ use regex::bytes::Regex;
 use rustix::process::Pid;
 
 use super::http::{Answer, Request, Url};
+use crate::clock;
 use crate::plan::{Probe, ServicePlan};
 use crate::ports::{Holding, made_in};
 use crate::report::describe;
@@ -69,7 +70,7 @@ enum Attempt {
 
 impl Waiting {
     pub fn begin(plan: &ServicePlan, log: &Path) -> io::Result<Self> {
-        let now = Instant::now();
+        let now = clock::now();
         let attempt = match &plan.probe {
             Probe::Log(_) => Attempt::Log(Follower::open(log)?),
             _ => Attempt::None,
@@ -101,7 +102,7 @@ impl Waiting {
                 Some(Answer::Status(code)) => self.failed(format!("it answers with HTTP {code}")),
                 Some(Answer::Failed(why)) => self.failed(why),
             },
-            _ if Instant::now() < self.not_before => Look::NotYet,
+            _ if clock::now() < self.not_before => Look::NotYet,
             (Probe::Http(url), _) => match Request::send(url, &addresses(url, listener)) {
                 Ok(request) => {
                     self.attempt = Attempt::Http(request);
@@ -140,7 +141,7 @@ impl Waiting {
     fn failed(&mut self, why: String) -> Look {
         self.why = why;
         self.attempt = Attempt::None;
-        self.not_before = Instant::now() + self.pause;
+        self.not_before = clock::now() + self.pause;
         self.pause = (self.pause * 2).min(LONGEST_PAUSE);
         Look::NotYet
     }
@@ -224,7 +225,7 @@ impl Follower {
 
     /// Whether a new line, also one that is still being written, matches; as far as one look gets.
     fn finds(&mut self, regex: &Regex) -> io::Result<bool> {
-        let begin = Instant::now();
+        let begin = clock::now();
         let mut chunk = [0u8; 8192];
         loop {
             let length = self.file.read(&mut chunk)?;
@@ -243,7 +244,7 @@ impl Follower {
             }
             let excess = self.line.len().saturating_sub(LONGEST_LINE);
             self.line.drain(..excess);
-            if begin.elapsed() >= SEARCH {
+            if clock::since(begin) >= SEARCH {
                 return Ok(false);
             }
         }

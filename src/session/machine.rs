@@ -27,6 +27,8 @@ pub enum Action {
     StartCommand,
     /// Hand a signal that is not about ending to the command.
     PassOn(Signal),
+    /// Stop until somebody continues us.
+    Suspend(Caught),
     /// Tell the user that a service that is not critical has ended.
     Mention(usize, String),
     /// Nothing follows this.
@@ -108,8 +110,10 @@ impl Machine {
     fn signal(&mut self, caught: Caught, now: Instant) -> Vec<Action> {
         let Caught { signal, from_terminal } = caught;
         match signal {
-            Signal::SIGUSR1 | Signal::SIGUSR2 if self.phase == Phase::Running => vec![Action::PassOn(signal)],
-            Signal::SIGUSR1 | Signal::SIGUSR2 => Vec::new(),
+            _ if caught.is_about_stopping() => vec![Action::Suspend(caught)],
+            // What the terminal sends (a new window size), it has sent the command as well.
+            _ if !caught.is_about_ending() && (from_terminal || self.phase != Phase::Running) => Vec::new(),
+            _ if !caught.is_about_ending() => vec![Action::PassOn(signal)],
             // Ctrl-C reached the command as well, and a debugger or a prompt lives on after it: the
             // command decides, unless the user presses again while it should be ending.
             Signal::SIGINT if from_terminal && self.phase == Phase::Running => {

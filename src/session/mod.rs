@@ -4,16 +4,19 @@
 mod machine;
 mod preflight;
 mod start;
+mod suspend;
 
-use std::os::unix::ffi::OsStrExt;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
 
+use crate::clock;
 use crate::containment::{MARKER, SessionCgroup};
 use crate::events::{self, Events, Wake};
 use crate::exit_code::{Exit, Outcome, exit};
 use crate::failpoint;
+use crate::guardian::Guardian;
+use crate::host::{self, record::Record};
 use crate::plan::SessionPlan;
 use crate::ports;
 use crate::program::{Environment, ProgramError};
@@ -32,11 +35,12 @@ pub fn run(plan: SessionPlan, report: &Reporter) -> Result<Exit> {
     let env = Environment::ours();
     preflight::programs(&plan, &env)?;
     let events = Events::new().context("cannot take over signal handling")?;
+    host::sweep::end_stale(host::neighbours()?, &plan.records, &events, report);
     let held_before = preflight::ports(&plan, report)?;
     children::become_subreaper().context("cannot become a subreaper (prctl)")?;
 
-    let command = plan.command.join(std::ffi::OsStr::new(" "));
-    let cgroup = SessionCgroup::create(command.as_bytes(), &plan.watched)?;
+    let cgroup = SessionCgroup::create(plan.command_line().as_bytes(), &plan.watched)?;
+    failpoint::reached("cgroup made");
     let mut session = Session::new(plan, cgroup, held_before, env, events, report);
     let cause = session.live().unwrap_or_else(|error| match error.downcast_ref() {
         Some(ProgramError::Refused { .. }) => Cause::NotExecuted(in_words(&error)),
@@ -56,6 +60,9 @@ struct Session<'a> {
     /// One for each service of the plan.
     services: Vec<ServiceState>,
     begin: Instant,
+    /// Ends the session if we cannot.
+    guardian: Option<Guardian>,
+    record: Record,
     torn_down: bool,
 }
 
@@ -80,6 +87,8 @@ impl<'a> Session<'a> {
         events: Events,
         report: &'a Reporter,
     ) -> Self {
+        let record =
+            Record::new(&plan.records, &cgroup.id, std::process::id(), &plan.command_line(), "guardian");
         let nodes =
             plan.services.iter().map(|it| Node { depends_on: it.depends_on.clone(), critical: it.critical });
         Self {
@@ -97,7 +106,9 @@ impl<'a> Session<'a> {
                 reclaim_ports: plan.reclaim_ports,
             },
             logs: None,
-            begin: Instant::now(),
+            begin: clock::now(),
+            guardian: None,
+            record,
             torn_down: false,
             plan,
             events,
@@ -107,6 +118,7 @@ impl<'a> Session<'a> {
 
     /// From the first start to the moment at which the session is to end, and why.
     fn live(&mut self) -> Result<Cause> {
+        self.arm_guardian()?;
         let mut actions = self.machine.begin();
         loop {
             for action in std::mem::take(&mut actions) {
@@ -125,6 +137,7 @@ impl<'a> Session<'a> {
                                 .context("cannot pass a signal on to the command")?;
                         }
                     }
+                    Action::Suspend(caught) => self.suspend(caught)?,
                     Action::Mention(service, how) => {
                         let name = &self.plan.services[service].name;
                         self.report.say(&format!(
@@ -142,14 +155,24 @@ impl<'a> Session<'a> {
         }
     }
 
+    fn arm_guardian(&mut self) -> Result<()> {
+        self.guardian = Some(Guardian::arm(&mut self.remains, &self.record)?);
+        failpoint::reached("guardian armed");
+        Ok(())
+    }
+
     fn step(&mut self, event: Event) -> Vec<Action> {
-        self.machine.step(event, Instant::now())
+        self.machine.step(event, clock::now())
     }
 
     /// Waits for something to happen, and says what it means for the session.
     fn observe(&mut self) -> Result<Vec<Event>> {
         let happened =
             self.events.wait(&self.wakes(), self.deadline()).context("cannot wait for events (ppoll)")?;
+        if self.guardian.as_ref().is_some_and(Guardian::is_dead) {
+            self.report.say("the guardian was killed; another one takes its place");
+            self.arm_guardian()?;
+        }
         let mut events = Vec::new();
         for event in happened {
             match event {
@@ -164,7 +187,7 @@ impl<'a> Session<'a> {
         }
         if self.remains.command().is_some_and(|command| command.status.is_some()) {
             events.push(Event::CommandEnded);
-        } else if self.plan.timeout.is_some_and(|timeout| self.begin.elapsed() >= timeout) {
+        } else if self.plan.timeout.is_some_and(|timeout| clock::since(self.begin) >= timeout) {
             events.push(Event::TimedOut);
         }
         self.look_at_services(&mut events)?;
@@ -177,13 +200,13 @@ impl<'a> Session<'a> {
         alive
             .map(|part| Wake::changed(self.remains.parts[part].leaf.events()))
             .chain(asked.map(Wake::readable))
+            .chain(self.guardian.as_ref().map(|guardian| Wake::readable(guardian.line())))
             .collect()
     }
 
     fn deadline(&self) -> Option<Instant> {
         let timeout = self.plan.timeout.map(|timeout| self.begin + timeout);
-        let look =
-            self.services.iter().any(|service| service.waiting.is_some()).then(|| Instant::now() + TICK);
+        let look = self.services.iter().any(|service| service.waiting.is_some()).then(|| clock::now() + TICK);
         timeout.into_iter().chain(look).min()
     }
 
@@ -221,12 +244,12 @@ impl<'a> Session<'a> {
             let Some(waiting) = &mut self.services[index].waiting else { continue };
             match waiting.look(plan, &around)? {
                 Look::Ready => {
-                    let seconds = waiting.since.elapsed().as_secs_f32();
+                    let seconds = clock::since(waiting.since).as_secs_f32();
                     self.report.ready(&plan.name, seconds);
                     self.services[index].waiting = None;
                     events.push(Event::Ready(index));
                 }
-                Look::NotYet | Look::Ask if Instant::now() >= waiting.deadline => {
+                Look::NotYet | Look::Ask if clock::now() >= waiting.deadline => {
                     let (limit, awaited) = (plan.ready_timeout.as_secs_f32(), plan.awaited());
                     let why = waiting.why(plan, &around);
                     let message = format!("was not ready ({awaited}) within {limit} s: {why}");
@@ -240,7 +263,7 @@ impl<'a> Session<'a> {
             self.ask(index)?;
         }
         let waiting = self.plan.services.iter().zip(&self.services).filter_map(|(plan, service)| {
-            Some((plan.name.as_str(), plan.awaited(), service.waiting.as_ref()?.since.elapsed()))
+            Some((plan.name.as_str(), plan.awaited(), clock::since(service.waiting.as_ref()?.since)))
         });
         self.report.waiting(waiting);
         Ok(())
@@ -252,7 +275,7 @@ impl<'a> Session<'a> {
         self.explain(cause);
         failpoint::reached("teardown");
         let verdict = self.tear_down(cause);
-        self.report.verdict(&verdict, self.plan.volume, cause, self.begin.elapsed());
+        self.report.verdict(&verdict, self.plan.volume, cause, clock::since(self.begin));
         exit(&Outcome {
             cause,
             command: self.remains.command().and_then(|command| command.status),
@@ -264,6 +287,11 @@ impl<'a> Session<'a> {
     fn tear_down(&mut self, cause: &Cause) -> Verdict {
         let verdict = tear_down(&mut self.remains, cause, &self.events, &|text| self.report.say(text));
         self.torn_down = true;
+        // What we could not end, the guardian may: it is told nothing, and we die before its eyes.
+        match self.guardian.take() {
+            Some(guardian) if verdict.is_proven() => guardian.dismiss(),
+            _ => {}
+        }
         verdict
     }
 
@@ -282,7 +310,7 @@ impl<'a> Session<'a> {
                 ));
             }
             Cause::NotExecuted(why) | Cause::Broken(why) => self.report.error(why),
-            Cause::CommandEnded { .. } | Cause::Signal { .. } => {}
+            Cause::CommandEnded { .. } | Cause::Signal { .. } | Cause::SupervisorDied => {}
         }
     }
 
@@ -300,7 +328,7 @@ impl Drop for Session<'_> {
         if !self.torn_down {
             let cause = Cause::Broken("cgrun itself failed".into());
             let verdict = self.tear_down(&cause);
-            self.report.verdict(&verdict, self.plan.volume, &cause, self.begin.elapsed());
+            self.report.verdict(&verdict, self.plan.volume, &cause, clock::since(self.begin));
         }
     }
 }

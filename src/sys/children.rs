@@ -45,6 +45,17 @@ pub fn any_left() -> io::Result<bool> {
     }
 }
 
+/// Whether this child of ours neither is stopped nor has ended.
+pub fn is_running(pid: Pid) -> io::Result<bool> {
+    let options =
+        WaitIdOptions::EXITED | WaitIdOptions::STOPPED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    match rustix::process::waitid(rustix::process::WaitId::Pid(pid), options) {
+        Ok(status) => Ok(status.is_none()),
+        Err(rustix::io::Errno::CHILD) => Ok(false),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
 /// The pids of our children. They cannot be used again before we reap them.
 pub fn list() -> io::Result<Vec<Pid>> {
     let tid = rustix::thread::gettid();

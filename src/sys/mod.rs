@@ -1,6 +1,7 @@
 //! What the kernel offers, wrapped thinly. The only module with `unsafe` code.
 
 pub mod children;
+pub mod detach;
 
 pub mod pidfd;
 pub mod proc;

@@ -49,11 +49,7 @@ impl ProcessInfo {
 
     /// The user's name, or number where it has none.
     pub fn user(&self) -> String {
-        let Some(uid) = self.uid else { return "unknown user".into() };
-        match nix::unistd::User::from_uid(uid.into()) {
-            Ok(Some(user)) => user.name,
-            _ => format!("uid {uid}"),
-        }
+        self.uid.map_or("unknown user".into(), user)
     }
 
     /// The command line as a person would type it, control characters escaped, at most `width` wide.
@@ -64,6 +60,14 @@ impl ProcessInfo {
             Some((cut, _)) => format!("{}…", &line[..cut]),
             None => line,
         }
+    }
+}
+
+/// The user's name, or number where it has none.
+pub fn user(uid: u32) -> String {
+    match nix::unistd::User::from_uid(uid.into()) {
+        Ok(Some(user)) => user.name,
+        _ => format!("uid {uid}"),
     }
 }
 
@@ -143,14 +147,16 @@ pub fn parent(pid: Pid) -> Option<Pid> {
     Pid::from_raw(stat.ppid)
 }
 
+/// All processes that we can see.
+pub fn all() -> io::Result<Vec<Pid>> {
+    let processes = procfs::process::all_processes().map_err(io::Error::other)?;
+    Ok(processes.filter_map(|process| Pid::from_raw(process.ok()?.pid)).collect())
+}
+
 /// Every process that has one of these sockets open, by a walk over all descriptors of the host:
 /// for use only once something is wrong. Processes that we may not look into are left out.
 pub fn holders(inodes: &[u32]) -> Vec<Pid> {
-    let Ok(processes) = procfs::process::all_processes() else { return Vec::new() };
-    processes
-        .filter_map(|process| Pid::from_raw(process.ok()?.pid))
-        .filter(|&pid| holds(pid, inodes))
-        .collect()
+    all().unwrap_or_default().into_iter().filter(|&pid| holds(pid, inodes)).collect()
 }
 
 /// Whether `pid` has one of these sockets open, as far as we may see.

@@ -7,15 +7,19 @@ use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
-/// What the supervisor acts on. SIGTTOU is blocked besides, so that a report written from the
-/// background is not stopped by the terminal (termios(3), `TOSTOP`).
-const HANDLED: [Signal; 7] = [
+/// What the supervisor acts on. Blocking SIGTTOU also means that a report written from the background
+/// is not stopped by the terminal (termios(3), `TOSTOP`).
+const HANDLED: [Signal; 11] = [
     Signal::SIGINT,
     Signal::SIGTERM,
     Signal::SIGHUP,
     Signal::SIGQUIT,
     Signal::SIGUSR1,
     Signal::SIGUSR2,
+    Signal::SIGWINCH,
+    Signal::SIGTSTP,
+    Signal::SIGTTIN,
+    Signal::SIGTTOU,
     Signal::SIGCHLD,
 ];
 
@@ -28,9 +32,14 @@ pub struct Caught {
 }
 
 impl Caught {
-    /// Whether it asks us to end, as all do but SIGUSR1 and SIGUSR2.
+    /// Whether it asks us to end.
     pub fn is_about_ending(self) -> bool {
-        !matches!(self.signal, Signal::SIGUSR1 | Signal::SIGUSR2 | Signal::SIGCHLD)
+        matches!(self.signal, Signal::SIGINT | Signal::SIGTERM | Signal::SIGHUP | Signal::SIGQUIT)
+    }
+
+    /// Whether it asks us to stop for a while: Ctrl-Z, or the use of the terminal from the background.
+    pub fn is_about_stopping(self) -> bool {
+        matches!(self.signal, Signal::SIGTSTP | Signal::SIGTTIN | Signal::SIGTTOU)
     }
 }
 
@@ -48,9 +57,7 @@ impl Signals {
                 caught.add(signal);
             }
         }
-        let mut blocked = caught;
-        blocked.add(Signal::SIGTTOU);
-        blocked.thread_block()?;
+        caught.thread_block()?;
         Ok(Self(SignalFd::with_flags(&caught, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?))
     }
 
@@ -79,6 +86,14 @@ pub fn is_ignored(signal: i32) -> bool {
     let rc = unsafe { libc::sigaction(signal, std::ptr::null(), current.as_mut_ptr()) };
     // SAFETY: on success the kernel has filled `current`.
     rc == 0 && unsafe { current.assume_init() }.sa_sigaction == libc::SIG_IGN
+}
+
+/// Ends this process by a real SIGSEGV, for tests.
+#[cfg(debug_assertions)]
+pub fn crash() -> ! {
+    // SAFETY: none; that is the purpose. The page at 8 is never mapped, so the kernel sends SIGSEGV.
+    unsafe { std::ptr::without_provenance_mut::<u64>(8).write_volatile(0) };
+    std::process::abort()
 }
 
 /// Ends this process by `signal`, so that whoever waits for us sees that signal; without a core.

@@ -8,6 +8,7 @@
 //! | 3 Ctrl-C | SIGINT: at startup, during the tests, during clean-up | session |
 //! | 4 termination | SIGTERM, SIGHUP, SIGQUIT; the timeout; a service that ended | session |
 //! | 5 any other exit | a panic or an error of our own | `Drop` of the session |
+//! | | a crash, SIGKILL or out-of-memory kill of the supervisor | guardian, `cgrun sweep` |
 //! | 6 orphans | what escaped, after each of the above | `tear_down` itself |
 
 use nix::sys::signal::Signal;
@@ -38,6 +39,8 @@ pub enum Cause {
     NotExecuted(String),
     /// We cannot go on: a panic, or an error where none should be.
     Broken(String),
+    /// The supervisor is dead; whoever ends the session now is not it.
+    SupervisorDied,
 }
 
 impl Cause {
@@ -48,7 +51,7 @@ impl Cause {
             Self::StartupFailed { .. } | Self::NotExecuted(_) => 2,
             Self::Signal { caught: Caught { signal: Signal::SIGINT, .. }, .. } => 3,
             Self::Signal { .. } | Self::TimedOut | Self::ServiceEnded { .. } => 4,
-            Self::Broken(_) => 5,
+            Self::Broken(_) | Self::SupervisorDied => 5,
         }
     }
 

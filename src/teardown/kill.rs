@@ -1,10 +1,11 @@
 //! `cgroup.kill`, and again, until the kernel says that nobody is left.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::Remains;
 use super::snapshot::{How, Leak};
 use super::verdict::Verdict;
+use crate::clock;
 use crate::containment::{CgroupError, SessionCgroup};
 use crate::events::Wake;
 use crate::sys::proc::ProcessInfo;
@@ -19,7 +20,6 @@ const LOOKING: Duration = Duration::from_millis(300);
 /// Kills whatever is left in the session's cgroup.
 pub fn the_rest(remains: &Remains, verdict: &mut Verdict) {
     let cgroup = &remains.cgroup;
-    note_strays(remains, verdict);
     match until_empty(cgroup, remains.kill_wait) {
         Ok(true) => {}
         Ok(false) => {
@@ -38,7 +38,7 @@ pub fn the_rest(remains: &Remains, verdict: &mut Verdict) {
 }
 
 /// Those that belong to no part were not seen when the parts were asked to end.
-fn note_strays(remains: &Remains, verdict: &mut Verdict) {
+pub fn note_strays(remains: &Remains, verdict: &mut Verdict) {
     if verdict.expect(remains.cgroup.is_populated()) == Some(false) {
         return;
     }
@@ -51,16 +51,16 @@ fn note_strays(remains: &Remains, verdict: &mut Verdict) {
 
 /// `false` where it is not empty after `limit`.
 fn until_empty(cgroup: &SessionCgroup, limit: Duration) -> Result<bool, CgroupError> {
-    let begin = Instant::now();
+    let begin = clock::now();
     let deadline = begin + limit;
     while cgroup.is_populated()? {
-        if Instant::now() >= deadline {
+        if clock::now() >= deadline {
             return Ok(false);
         }
         cgroup.kill()?;
-        let again = (Instant::now() + AGAIN).min(deadline);
-        while cgroup.is_populated()? && Instant::now() < again {
-            let look = if begin.elapsed() < LOOKING { Instant::now() + LOOK } else { again };
+        let again = (clock::now() + AGAIN).min(deadline);
+        while cgroup.is_populated()? && clock::now() < again {
+            let look = if clock::since(begin) < LOOKING { clock::now() + LOOK } else { again };
             Wake::changed(cgroup.events()).wait(look.min(again));
         }
     }

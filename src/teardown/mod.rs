@@ -9,6 +9,7 @@
 mod cause;
 mod holders;
 mod kill;
+mod marked;
 mod orphans;
 mod part;
 mod patience;
@@ -28,6 +29,7 @@ use patience::Patience;
 pub use snapshot::{How, Leak};
 pub use verdict::Verdict;
 
+use crate::clock;
 use crate::containment::SessionCgroup;
 use crate::events::{Event, Events, Wake};
 use crate::sys::sock_diag::Listener;
@@ -73,11 +75,19 @@ pub fn tear_down(remains: &mut Remains, cause: &Cause, events: &Events, say: &dy
 
     match remains.cgroup.is_populated() {
         Ok(false) => {}
-        Ok(true) => stop::gracefully(remains, cause, &mut wait, &mut verdict),
+        // There is nobody to answer to: the sooner, the less can happen.
+        Ok(true) if *cause == Cause::SupervisorDied => drop(verdict.expect(remains.cgroup.kill())),
+        Ok(true) => {
+            stop::gracefully(remains, cause, &mut wait, &mut verdict);
+            kill::note_strays(remains, &mut verdict);
+        }
         Err(error) => verdict.unknown(error),
     }
     kill::the_rest(remains, &mut verdict);
     orphans::end(remains, &mut wait, &mut verdict);
+    if *cause == Cause::SupervisorDied {
+        marked::end(remains, &mut verdict);
+    }
     holders::look(remains, &cgroups, &mut verdict);
     remove(remains, &mut verdict);
     verdict
@@ -116,8 +126,14 @@ impl Wait<'_> {
 
 /// The kernel refuses to remove a cgroup with a process in it: this is the proof that it is empty.
 fn remove(remains: &mut Remains, verdict: &mut Verdict) {
-    for part in &remains.parts {
-        part.leaf.remove_if_empty();
+    let deadline = clock::now() + remains.kill_wait;
+    loop {
+        remains.parts.iter().for_each(|part| part.leaf.remove_if_empty());
+        match remains.cgroup.remove() {
+            Ok(()) => return,
+            // A process that a dead supervisor had just made was still on its way in.
+            Err(error) if error.is_busy() && clock::now() < deadline => kill::the_rest(remains, verdict),
+            Err(error) => return verdict.unknown(error),
+        }
     }
-    verdict.expect(remains.cgroup.remove());
 }

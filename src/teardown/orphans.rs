@@ -1,7 +1,7 @@
 //! Layer 6: descendants that left the cgroup. Their parents are dead by now, so the kernel has made
 //! them our children, and ECHILD proves that there are none.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use rustix::process::Pid;
@@ -9,6 +9,7 @@ use rustix::process::Pid;
 use super::snapshot::{How, Leak};
 use super::verdict::Verdict;
 use super::{Remains, Wait};
+use crate::clock;
 use crate::sys::children;
 use crate::sys::pidfd::Process;
 use crate::sys::proc::ProcessInfo;
@@ -21,14 +22,14 @@ const REAPING: Duration = Duration::from_millis(200);
 /// dying child leaves behind becomes our child in turn, until there is none.
 pub fn end(remains: &mut Remains, wait: &mut Wait<'_>, verdict: &mut Verdict) {
     let mut asked: Vec<Pid> = Vec::new();
-    let mut kill_from = Instant::now() + remains.grace;
+    let mut kill_from = clock::now() + remains.grace;
     loop {
         match reap(remains).and_then(|()| children::any_left()) {
             Ok(true) => {}
             Ok(false) => return,
             Err(error) => return verdict.unknown(format!("cannot tell whether children are left: {error}")),
         }
-        let now = Instant::now();
+        let now = clock::now();
         if wait.patience.is_over() {
             kill_from = kill_from.min(now);
         }
@@ -68,7 +69,7 @@ pub fn end(remains: &mut Remains, wait: &mut Wait<'_>, verdict: &mut Verdict) {
             }
         }
         // Re-parenting announces itself by nothing, but for the parent's own end.
-        let reaped = wait.on(&[], Some(Instant::now() + LOOK), |pid, status| remains.note_exit(pid, status));
+        let reaped = wait.on(&[], Some(clock::now() + LOOK), |pid, status| remains.note_exit(pid, status));
         verdict.expect(reaped);
     }
 }

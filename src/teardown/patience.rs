@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 
 use super::cause::Cause;
+use crate::clock;
 use crate::sys::signals::Caught;
 
 /// timeout(1) and some CI runners signal us and then our whole group: that is one request.
@@ -21,14 +22,16 @@ impl Patience {
         let (requests, last) = match cause {
             Cause::Signal { caught, again } => (1 + u32::from(*again), Some(caught.signal)),
             Cause::CommandEnded { interrupted: true } => (1, None),
+            // There is nobody left who could wait.
+            Cause::SupervisorDied => (2, None),
             _ => (0, None),
         };
-        Self { requests, last: last.map(|signal| (signal, Instant::now())) }
+        Self { requests, last: last.map(|signal| (signal, clock::now())) }
     }
 
     /// A signal came during the teardown. `true` where it is the user's first.
     pub fn note(&mut self, caught: Caught) -> bool {
-        let now = Instant::now();
+        let now = clock::now();
         let is_echo =
             self.last.is_some_and(|(signal, at)| signal == caught.signal && now - at < SAME_REQUEST);
         if !caught.is_about_ending() || is_echo {

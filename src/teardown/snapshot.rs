@@ -1,9 +1,10 @@
 //! Who is still there, and where they came from.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::process::Pid;
 
+use crate::clock;
 use crate::containment::{CgroupError, Leaf};
 use crate::events::Wake;
 use crate::sys::proc::{self, ProcessInfo};
@@ -52,11 +53,11 @@ impl<'a> Still<'a> {
     /// Only for a truer picture: where it cannot be had in time, they are met as they move.
     pub fn hold(leaf: &'a Leaf) -> Self {
         let still = Self(leaf);
-        let patience = Instant::now() + FREEZE;
+        let patience = clock::now() + FREEZE;
         if leaf.freeze(true).is_ok() {
-            while leaf.is_frozen().is_ok_and(|frozen| !frozen) && Instant::now() < patience {
+            while leaf.is_frozen().is_ok_and(|frozen| !frozen) && clock::now() < patience {
                 // The kernel's notice may be 15 ms late.
-                Wake::changed(leaf.events()).wait(Instant::now() + LOOK);
+                Wake::changed(leaf.events()).wait(clock::now() + LOOK);
             }
         }
         still
@@ -77,10 +78,10 @@ pub fn take(leaf: &Leaf, how: &How) -> Result<Crowd, CgroupError> {
 }
 
 fn describe(members: Vec<Pid>, how: &How) -> Crowd {
-    let deadline = Instant::now() + READ;
+    let deadline = clock::now() + READ;
     let described: Vec<_> = members
         .iter()
-        .take_while(|_| Instant::now() < deadline)
+        .take_while(|_| clock::now() < deadline)
         .filter_map(|&pid| ProcessInfo::read(pid))
         .filter(|process| !process.is_zombie)
         .take(DESCRIBED)

@@ -17,6 +17,7 @@ use super::part::{Part, Role};
 use super::snapshot::{self, How, Still};
 use super::verdict::Verdict;
 use super::{Remains, Wait};
+use crate::clock;
 use crate::containment::Leaf;
 use crate::events::Wake;
 use crate::sys::pidfd::Process;
@@ -48,7 +49,7 @@ pub fn gracefully(remains: &mut Remains, cause: &Cause, wait: &mut Wait<'_>, ver
         let populated = remains.parts.iter().zip(&stopping).filter(|(_, state)| state.stage != Stage::Done);
         let wakes: Vec<_> = populated.map(|(part, _)| Wake::changed(part.leaf.events())).collect();
         let mut ended = Vec::new();
-        let until = stopping.iter().filter_map(Stopping::until).chain([Instant::now() + LOOK]).min();
+        let until = stopping.iter().filter_map(Stopping::until).chain([clock::now() + LOOK]).min();
         verdict.expect(wait.on(&wakes, until, |pid, status| ended.push((pid, status))));
         ended.into_iter().for_each(|(pid, status)| remains.note_exit(pid, status));
     }
@@ -79,7 +80,7 @@ struct Stopping {
 
 impl Default for Stopping {
     fn default() -> Self {
-        Self { stage: Stage::Waiting, asked: HashSet::new(), roots_due: Instant::now() }
+        Self { stage: Stage::Waiting, asked: HashSet::new(), roots_due: clock::now() }
     }
 }
 
@@ -104,7 +105,7 @@ fn advance(part: &Part, state: &mut Stopping, remains: &Remains, cause: &Cause, 
 }
 
 fn next(part: &Part, state: &mut Stopping, remains: &Remains, cause: &Cause, verdict: &mut Verdict) -> Stage {
-    let now = Instant::now();
+    let now = clock::now();
     let stage = match state.stage {
         Stage::Waiting if part.is_running_command() => Stage::Ending(now + part.grace),
         Stage::Waiting if part.role == Role::Command => Stage::Settling(now + remains.settle),
@@ -157,14 +158,14 @@ fn is_its_turn(part: &Part, parts: &[Part], stopping: &[Stopping]) -> bool {
 
 /// Sends `signal` to the roots that have not had it, and wakes up whoever is stopped.
 fn ask(part: &Part, signal: Signal, until: Instant, state: &mut Stopping, verdict: &mut Verdict) {
-    let begin = Instant::now();
+    let begin = clock::now();
     if begin < state.roots_due {
         return;
     }
     let members = verdict.expect(part.leaf.members()).unwrap_or_default();
     let all: HashSet<Pid> = members.iter().copied().collect();
     let first = state.asked.is_empty();
-    for pid in members.into_iter().take_while(|_| Instant::now() < until) {
+    for pid in members.into_iter().take_while(|_| clock::now() < until) {
         let is_root = proc::parent(pid).is_none_or(|parent| !all.contains(&parent));
         let is_new_root = is_root && state.asked.insert(pid);
         if !is_new_root && !first {
@@ -180,7 +181,7 @@ fn ask(part: &Part, signal: Signal, until: Instant, state: &mut Stopping, verdic
             verdict.expect(process.signal(Signal::SIGCONT));
         }
     }
-    state.roots_due = begin + ROOTS.max(begin.elapsed() * 10);
+    state.roots_due = begin + ROOTS.max(clock::since(begin) * 10);
 }
 
 /// Remembers who is in the leaf as leaked.

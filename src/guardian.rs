@@ -1,0 +1,119 @@
+//! Layer 5, where the supervisor is the victim: a second process ends the session that the first one
+//! cannot end any more.
+//!
+//! It is forked before anything of the session runs. Whoever kills the supervisor does not hit it:
+//! it is in a session of its own and not a child of ours. It sleeps until the supervisor says that
+//! it has ended the session, or dies without having said so.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socketpair};
+
+use crate::clock;
+use crate::events::{Events, Wake};
+use crate::failpoint;
+use crate::host::record::Record;
+use crate::sys::detach::{fork_detached, keep_only};
+use crate::sys::pidfd::Process;
+use crate::teardown::{Cause, Remains, tear_down};
+
+const ARMED: &[u8] = b"armed";
+const CLEAN: &[u8] = b"clean";
+/// How long the guardian may take to answer, on the slowest machine.
+const ANSWER: Duration = Duration::from_secs(5);
+
+/// The supervisor's hold on it.
+#[derive(Debug)]
+pub struct Guardian {
+    line: OwnedFd,
+}
+
+impl Guardian {
+    /// Forks it and waits until it stands guard over `remains`.
+    pub fn arm(remains: &mut Remains, record: &Record) -> Result<Self> {
+        let (ours, theirs) =
+            socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+                .context("cannot make the guardian's line (socketpair)")?;
+        // Its own handle on us, taken while we surely live.
+        let us = Process::open(rustix::process::getpid()).context("cannot open a pidfd of our own")?;
+        let us = us.context("we are not alive")?;
+        fork_detached(|| {
+            let kept = [theirs.as_fd(), us.as_fd(), remains.cgroup.events()];
+            failpoint::disable();
+            // Their descriptors are closed here; nothing of them is needed.
+            std::mem::forget(std::mem::take(&mut remains.parts));
+            if keep_only(&kept).is_ok() && send(&theirs, ARMED, SendFlags::NOSIGNAL).is_ok() {
+                protect_from_oom();
+                watch(&theirs, &us, remains, record);
+            }
+        })
+        .context("cannot fork the guardian")?;
+        drop(theirs);
+        let guardian = Self { line: ours };
+        if !guardian.hears(ARMED)? {
+            bail!("the guardian ended before it stood guard");
+        }
+        Ok(guardian)
+    }
+
+    /// The session is over and clean: the guardian may go. Waits until it has.
+    pub fn dismiss(self) {
+        if send(&self.line, CLEAN, SendFlags::NOSIGNAL).is_ok() {
+            let _ = self.hears(b"");
+        }
+    }
+
+    /// Readable when it has died.
+    pub fn line(&self) -> BorrowedFd<'_> {
+        self.line.as_fd()
+    }
+
+    pub fn is_dead(&self) -> bool {
+        let mut fds = [PollFd::new(&self.line, PollFlags::IN)];
+        matches!(poll(&mut fds, Some(&rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 })), Ok(1))
+    }
+
+    /// Whether the next thing it says is this; its end says the empty word.
+    fn hears(&self, word: &[u8]) -> io::Result<bool> {
+        Wake::readable(self.line.as_fd()).wait(clock::now() + ANSWER);
+        let mut buffer = [0u8; 16];
+        let (length, _) = recv(&self.line, &mut buffer, RecvFlags::DONTWAIT)?;
+        Ok(&buffer[..length] == word)
+    }
+}
+
+/// The guardian's whole life.
+fn watch(line: &OwnedFd, supervisor: &Process, remains: &mut Remains, record: &Record) {
+    loop {
+        let mut fds = [PollFd::new(supervisor, PollFlags::IN), PollFd::new(line, PollFlags::IN)];
+        match poll(&mut fds, None) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(_) => return,
+        }
+        let died = !fds[0].revents().is_empty();
+        let mut buffer = [0u8; 16];
+        match recv(line, &mut buffer, RecvFlags::DONTWAIT) {
+            Ok((length, _)) if &buffer[..length] == CLEAN => return,
+            // Its end of the line is closed: it is dying.
+            Ok((0, _)) => {
+                let _ = supervisor.wait(ANSWER);
+                break;
+            }
+            _ if died => break,
+            _ => {}
+        }
+    }
+    let Ok(events) = Events::new() else { return };
+    let verdict = tear_down(remains, &Cause::SupervisorDied, &events, &|_| ());
+    record.write(&verdict);
+}
+
+/// The kernel is to choose somebody else when memory is short. Needs privilege; without it, nothing
+/// is lost but that.
+fn protect_from_oom() {
+    let _ = std::fs::write("/proc/self/oom_score_adj", "-1000");
+}

@@ -1,0 +1,69 @@
+//! `cgrun stop ID`: ends a live session through its supervisor, and waits for the end.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use nix::sys::signal::Signal;
+
+use super::{Session, State, sessions, sweep};
+use crate::containment::{Owner, SessionId};
+use crate::events::Events;
+use crate::exit_code::{Exit, NOT_PROVEN};
+use crate::report::Reporter;
+use crate::sys::pidfd::Process;
+
+/// How often it is looked whether the session's cgroup is gone, once its supervisor is.
+const LOOK: Duration = Duration::from_millis(5);
+/// What a guardian may need to end what its supervisor left.
+const GUARDIAN: Duration = Duration::from_secs(5);
+
+/// Asks the supervisor to end, again after `grace`, and kills it after another `grace`: its guardian
+/// or we end the session then.
+pub fn stop(id: &str, grace: Duration, records: &Path, report: &Reporter) -> Result<Exit> {
+    let Ok(wanted) = id.parse::<SessionId>() else { bail!("{id:?} is no session's id; see: cgrun sessions") };
+    let session = find(&wanted)?.with_context(|| format!("there is no session {id}; see: cgrun sessions"))?;
+    match session.state() {
+        State::Live => {}
+        State::Stale => return end(session, records, report),
+        State::Unknown => bail!("session {id} belongs to another PID namespace; stop it from there"),
+    }
+    if let Some(owner) = session.owner() {
+        end_supervisor(owner, grace)?;
+    }
+    let deadline = Instant::now() + GUARDIAN;
+    while session.path.exists() && Instant::now() < deadline {
+        std::thread::sleep(LOOK);
+    }
+    match find(&wanted)? {
+        None => Ok(Exit::Code(0)),
+        Some(left) => end(left, records, report),
+    }
+}
+
+fn end_supervisor(owner: Owner, grace: Duration) -> Result<()> {
+    let Some(supervisor) = Process::open(owner.pid)? else { return Ok(()) };
+    // Asked after opening: only then is it surely the supervisor.
+    if !owner.is_alive() {
+        return Ok(());
+    }
+    for signal in [Signal::SIGTERM, Signal::SIGTERM, Signal::SIGKILL] {
+        supervisor
+            .signal(signal)
+            .with_context(|| format!("cannot signal the supervisor, pid {}", owner.pid))?;
+        if supervisor.wait(grace)? {
+            return Ok(());
+        }
+    }
+    bail!("the supervisor, pid {}, was killed but does not end", owner.pid)
+}
+
+fn find(id: &SessionId) -> Result<Option<Session>> {
+    Ok(sessions()?.into_iter().find(|session| session.id == *id))
+}
+
+fn end(session: Session, records: &Path, report: &Reporter) -> Result<Exit> {
+    let verdict = sweep::end(session, records, &Events::new()?)?;
+    verdict.survivors.iter().chain(&verdict.unknown).for_each(|problem| report.error(problem));
+    Ok(Exit::Code(if verdict.is_proven() { 0 } else { NOT_PROVEN }))
+}

@@ -1,0 +1,44 @@
+//! Ctrl-Z: the whole session stops, and goes on with `fg`.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use nix::sys::signal::{Signal, raise};
+
+use super::Session;
+use crate::clock;
+use crate::sys::children;
+use crate::sys::signals::Caught;
+
+/// A command may have to put the terminal in order before it stops (editors do). After this time it
+/// is stopped as it is.
+const TIDYING: Duration = Duration::from_millis(500);
+const LOOK: Duration = Duration::from_millis(2);
+
+impl Session<'_> {
+    /// Stops the session's processes and ourselves, until somebody sends SIGCONT. Time stands still
+    /// meanwhile: no deadline passes.
+    pub(super) fn suspend(&mut self, caught: Caught) -> Result<()> {
+        self.report.clear();
+        if let Some(command) = self.remains.command() {
+            if !caught.from_terminal {
+                command.leader.signal(caught.signal).context("cannot pass a signal on to the command")?;
+            }
+            let patience = Instant::now() + TIDYING;
+            while children::is_running(command.leader.pid)? && Instant::now() < patience {
+                std::thread::sleep(LOOK);
+            }
+        }
+        self.remains.cgroup.freeze(true)?;
+        let begin = Instant::now();
+        // Returns when we are continued.
+        raise(Signal::SIGSTOP).context("cannot stop ourselves")?;
+        clock::stood_still(begin.elapsed());
+        self.remains.cgroup.freeze(false)?;
+        if let Some(command) = self.remains.command() {
+            // Whoever continued us may not have continued it.
+            command.leader.signal(Signal::SIGCONT).context("cannot continue the command")?;
+        }
+        Ok(())
+    }
+}

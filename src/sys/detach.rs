@@ -1,0 +1,75 @@
+//! A process of our own that nobody's signal to us reaches: in a session of its own, a child of the
+//! host's first process, with no descriptor but those it needs.
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use nix::errno::Errno;
+
+/// Forks such a process, which runs `body` and ends. Returns once it is on its own.
+///
+/// Must be called while this process has a single thread.
+pub fn fork_detached(body: impl FnOnce()) -> io::Result<()> {
+    // With a subreaper for a parent it would come back to us as a child.
+    let subreaper = nix::sys::prctl::get_child_subreaper()?;
+    nix::sys::prctl::set_child_subreaper(false)?;
+    let result = fork_twice(body);
+    nix::sys::prctl::set_child_subreaper(subreaper)?;
+    result
+}
+
+fn fork_twice(body: impl FnOnce()) -> io::Result<()> {
+    // SAFETY: this process has one thread, so the child finds no lock held.
+    match Errno::result(unsafe { libc::fork() })? {
+        0 => {
+            // SAFETY: as above; and ending without unwinding runs nothing of our parent's.
+            unsafe {
+                match libc::fork() {
+                    0 => {
+                        libc::setsid();
+                        let _ = catch_unwind(AssertUnwindSafe(body));
+                        libc::_exit(0)
+                    }
+                    -1 => libc::_exit(Errno::last_raw()),
+                    _ => libc::_exit(0),
+                }
+            }
+        }
+        pid => {
+            let mut status = 0;
+            // SAFETY: waits for the child just made; `status` outlives the call.
+            while unsafe { libc::waitpid(pid, &mut status, 0) } == -1 {
+                match Errno::last() {
+                    Errno::EINTR => {}
+                    errno => return Err(errno.into()),
+                }
+            }
+            match libc::WEXITSTATUS(status) {
+                0 => Ok(()),
+                errno => Err(io::Error::from_raw_os_error(errno)),
+            }
+        }
+    }
+}
+
+/// Closes all descriptors but these; the standard ones lead nowhere afterwards. So nobody who waits
+/// for the end of a pipe, or for a lock, waits for us.
+pub fn keep_only(kept: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let null = rustix::fs::open("/dev/null", rustix::fs::OFlags::RDWR, rustix::fs::Mode::empty())?;
+    rustix::stdio::dup2_stdin(&null)?;
+    rustix::stdio::dup2_stdout(&null)?;
+    rustix::stdio::dup2_stderr(&null)?;
+    let mut kept: Vec<u32> = kept.iter().map(|fd| fd.as_raw_fd() as u32).chain([0, 1, 2]).collect();
+    kept.sort_unstable();
+    let mut first = 0;
+    for end in kept.into_iter().chain([u32::MAX]) {
+        if first < end {
+            // SAFETY: these descriptors are not used by anything that runs in this process from now on.
+            Errno::result(unsafe { libc::syscall(libc::SYS_close_range, first, end - 1, 0) })?;
+        }
+        first = end.saturating_add(1);
+    }
+    std::mem::forget(null);
+    Ok(())
+}

@@ -1,0 +1,55 @@
+//! Layer 6 for who is no parent: where the supervisor is dead, what left the cgroup is nobody's child
+//! here, but its environment still carries the session's marker.
+
+use nix::sys::signal::Signal;
+use rustix::process::Pid;
+
+use super::Remains;
+use super::snapshot::{How, Leak};
+use super::verdict::Verdict;
+use crate::clock;
+use crate::containment::MARKER;
+use crate::sys::pidfd::Process;
+use crate::sys::proc::{self, ProcessInfo};
+
+/// Kills every process with the marker, until a walk over the host finds none.
+pub fn end(remains: &Remains, verdict: &mut Verdict) {
+    let marker = remains.cgroup.id.to_string();
+    let deadline = clock::now() + remains.kill_wait;
+    loop {
+        let found = match proc::all() {
+            Ok(all) => all.into_iter().filter(|&pid| carries(pid, &marker)).collect::<Vec<_>>(),
+            Err(error) => return verdict.unknown(format!("cannot list the host's processes: {error}")),
+        };
+        if found.is_empty() {
+            return;
+        }
+        if clock::now() >= deadline {
+            let left = found.into_iter().filter_map(ProcessInfo::read);
+            verdict.survivors.extend(
+                left.map(|process| format!("{process} carries the session's marker and does not end")),
+            );
+            return;
+        }
+        for pid in found {
+            kill(pid, &marker, remains, verdict);
+        }
+    }
+}
+
+fn kill(pid: Pid, marker: &str, remains: &Remains, verdict: &mut Verdict) {
+    let Some(info) = ProcessInfo::read(pid) else { return };
+    // The marker is read again after opening: only then is it surely this process's.
+    if let Ok(Some(process)) = Process::open(pid)
+        && carries(pid, marker)
+    {
+        verdict.leaks.push(Leak::new(How::Escaped, info));
+        verdict.expect(process.signal(Signal::SIGKILL));
+        verdict.expect(process.wait(remains.kill_wait));
+    }
+}
+
+/// A zombie has no environment any more.
+fn carries(pid: Pid, marker: &str) -> bool {
+    proc::variable(pid, MARKER).is_some_and(|value| value == marker)
+}
