@@ -4,14 +4,17 @@ use std::time::{Duration, Instant};
 
 use crate::harness::{Finished, Session, TestCgroup};
 
-/// Within this, what ends when asked to has ended; the grace of 5 s was not needed.
-const SOON: Duration = Duration::from_secs(4);
+/// Much for a busy machine, and far less than [`LONG`].
+const SOON: Duration = Duration::from_secs(20);
+/// A grace that must not be needed.
+const LONG: [&str; 2] = ["--grace", "60s"];
 
+/// For what ends when asked to.
 fn leave(arguments: &[&str]) -> Finished {
-    Session::new().helper("leak.py", arguments).run()
+    Session::new().options(LONG).helper("leak.py", arguments).run()
 }
 
-/// As [`leave`], for what does not end when asked to.
+/// For what does not.
 fn leave_deaf(arguments: &[&str]) -> Finished {
     Session::new().options(["--grace", "300ms"]).helper("leak.py", arguments).run()
 }
@@ -89,8 +92,7 @@ fn ends_a_fork_storm(session: Session) {
     let took = begin.elapsed();
     run.assert_code(0).assert_said("found and ended:").assert_nothing_left();
 
-    // The storm keeps both its own command and cgrun from the processor.
-    assert!(took < 2 * SOON, "took {took:?}");
+    assert!(took < SOON, "took {took:?}");
 }
 
 #[test]
@@ -149,7 +151,7 @@ fn a_process_in_a_cgroup_beside_the_commands() {
 
 #[test]
 fn two_thousand_sleepers() {
-    let run = Session::new().helper("leak.py", &["sleepers", "2000"]).start();
+    let run = Session::new().options(LONG).helper("leak.py", &["sleepers", "2000"]).start();
     run.until_file("all");
     let begin = Instant::now();
     let run = run.finish();
@@ -161,7 +163,7 @@ fn two_thousand_sleepers() {
 
 #[test]
 fn a_held_stdout_is_let_go_of() {
-    let script = "{ $CGRUN sh -c 'sleep 900 & echo hi'; echo $? >code; } | cat >out";
+    let script = "{ $CGRUN --grace 60s sh -c 'sleep 900 & echo hi'; echo $? >code; } | cat >out";
     let run = Session::new().start_through(&["sh", "-c", script]).finish();
     run.assert_code(0).assert_said("(sleep 900)").assert_nothing_left().assert_faster_than(SOON);
     assert_eq!((run.read("code").as_str(), run.read("out").as_str()), ("0\n", "hi\n"));
@@ -170,7 +172,8 @@ fn a_held_stdout_is_let_go_of() {
 #[test]
 fn a_held_stdout_is_let_go_of_outside_the_cgroup_too() {
     let elsewhere = TestCgroup::create("elsewhere");
-    let script = "{ $CGRUN python3 $HELPERS/leak.py elsewhere \"$0\" polite; echo $? >code; } | cat >out";
+    let script =
+        "{ $CGRUN --grace 60s python3 $HELPERS/leak.py elsewhere \"$0\" polite; echo $? >code; } | cat >out";
     let run =
         Session::new().start_through(&["sh", "-c", script, elsewhere.path().to_str().unwrap()]).finish();
     assert_ended(&run);

@@ -277,7 +277,7 @@ def frozen(who):
         at_work(ready)
         if who == "leak":
             os.read(life, 1)
-        write("freezing")
+        write("freezing", leaf)
         set_cgroup(leaf, "freeze", "1")
         rest()
 
