@@ -13,3 +13,4 @@ mod ports;
 mod real_applications;
 mod services;
 mod signals;
+mod strangers;

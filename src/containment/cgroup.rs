@@ -33,27 +33,29 @@ pub struct SessionCgroup {
 
 impl SessionCgroup {
     /// Makes a new cgroup below our own and writes onto it whose it is.
-    pub fn create(command: &[u8], ports: &[u16]) -> Result<Self, Unavailable> {
-        let mount = Mount::find()?;
-        let parent = mount.own_directory()?;
-        let (id, path) = make_directory(&parent)?;
-        let name = mount.path_of(&path).unwrap_or_default();
-        let result = Owner::us()
-            .and_then(|owner| metadata::write(&path, owner, command, ports))
-            .map_err(CgroupError::on("write the session's attributes to", &path))
-            .and_then(|()| Events::open(&path));
-        match result {
-            Ok(events) => Ok(Self { id, path, name, events }),
-            Err(error) => {
-                let _ = std::fs::remove_dir(&path);
-                Err(error.into())
+    pub fn create(mount: &Mount, command: &[u8], ports: &[u16]) -> Result<Self, Unavailable> {
+        let owner = Owner::us().map_err(|source| Unavailable::Proc { file: "stat", source })?;
+        let mut attempts = 0;
+        loop {
+            let (id, path) = make_directory(&mount.own)?;
+            match metadata::write(&path, owner, command, ports) {
+                Ok(()) => return Self::open(mount, id, path),
+                // A sweep has taken it for one whose maker died before it could sign.
+                Err(error) if proc::is_gone(&error) && attempts < ATTEMPTS => attempts += 1,
+                Err(error) => {
+                    let _ = std::fs::remove_dir(&path);
+                    return Err(CgroupError::on("write the session's attributes to", &path)(error).into());
+                }
             }
         }
     }
 
-    /// Takes over one that is there already, to end it.
-    pub fn adopt(id: SessionId, path: PathBuf) -> Result<Self, Unavailable> {
-        let name = Mount::find()?.path_of(&path).unwrap_or_default();
+    /// Takes one that is there already.
+    pub fn open(mount: &Mount, id: SessionId, path: PathBuf) -> Result<Self, Unavailable> {
+        let name = mount.path_of(&path).ok_or_else(|| Unavailable::OutOfSight {
+            own: path.to_string_lossy().into_owned(),
+            mount: mount.point.clone(),
+        })?;
         let events = Events::open(&path)?;
         Ok(Self { id, path, name, events })
     }
@@ -204,6 +206,11 @@ impl Events {
             Err(error) => Err(CgroupError::on("read", &self.path)(error)),
         }
     }
+}
+
+/// Whether no process lives in the cgroup; where that cannot be read, one may.
+pub fn is_empty(directory: &Path) -> bool {
+    Events::open(directory).is_ok_and(|events| events.is_populated().is_ok_and(|populated| !populated))
 }
 
 /// The cgroups of all sessions, anywhere below the mount.

@@ -30,6 +30,10 @@ impl SessionId {
         name.strip_prefix(PREFIX)?.parse().ok()
     }
 
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
     pub fn directory(&self) -> String {
         format!("{PREFIX}{}", self.0)
     }

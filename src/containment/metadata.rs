@@ -8,6 +8,7 @@ use std::path::Path;
 use rustix::fs::XattrFlags;
 use rustix::process::Pid;
 
+use crate::sys::pidfd::Process;
 use crate::sys::proc;
 
 /// kernfs takes 64 KiB a value at most (fs/kernfs/inode.c); a command line this long says enough.
@@ -52,8 +53,16 @@ impl Owner {
         }
     }
 
-    pub fn is_alive(self) -> bool {
-        proc::start_time(self.pid) == Some(self.start_time)
+    /// Whether it lives; an error where that cannot be known.
+    pub fn is_alive(self) -> io::Result<bool> {
+        let there = Process::open(self.pid)?.is_some();
+        match proc::start_time(self.pid) {
+            Some(start_time) => Ok(start_time == self.start_time),
+            None if there && !proc::is_zombie(self.pid) => {
+                Err(io::Error::other("its /proc entry is hidden from us"))
+            }
+            None => Ok(false),
+        }
     }
 }
 

@@ -7,7 +7,7 @@ mod id;
 mod metadata;
 mod source;
 
-pub use cgroup::{Leaf, SessionCgroup, session_directories};
+pub use cgroup::{Leaf, SessionCgroup, is_empty, session_directories};
 pub use error::CgroupError;
 pub use id::{MARKER, SessionId};
 pub use metadata::{Owner, Ownership, read as read_metadata};

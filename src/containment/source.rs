@@ -37,10 +37,12 @@ pub enum Unavailable {
     Proc { file: &'static str, source: io::Error },
 }
 
-/// The mounted cgroup2 hierarchy.
+/// The mounted cgroup2 hierarchy, and our own place in it.
 #[derive(Clone, Debug)]
 pub struct Mount {
     pub point: PathBuf,
+    /// The directory of our own cgroup, below which a session may be made.
+    pub own: PathBuf,
     /// The part of the hierarchy that is mounted, `/` for all of it.
     root: String,
 }
@@ -48,14 +50,13 @@ pub struct Mount {
 impl Mount {
     /// Finds the mount that shows our own cgroup, through mountinfo.
     pub fn find() -> Result<Self, Unavailable> {
-        let unreadable = |source| Unavailable::Proc { file: "mountinfo", source };
-        let text = std::fs::read("/proc/self/mountinfo").map_err(unreadable)?;
         let own = own_path()?;
-        let mut mounts: Vec<_> = String::from_utf8_lossy(&text).lines().filter_map(cgroup2_mount).collect();
+        let mut mounts: Vec<_> = read("mountinfo")?.lines().filter_map(cgroup2_mount).collect();
         mounts.retain(Self::is_in_sight);
         // The last mount on a point hides the earlier ones.
-        match mounts.iter().rev().find(|mount| mount.below(&own).is_some()) {
-            Some(mount) => Ok(mount.clone()),
+        let found = mounts.iter().rev().find_map(|mount| Some((mount, mount.below(&own)?)));
+        match found {
+            Some((mount, own)) => Ok(Self { own, ..mount.clone() }),
             None => Err(mounts.into_iter().next().map_or(Unavailable::NotMounted, |mount| {
                 Unavailable::OutOfSight { own, mount: mount.point }
             })),
@@ -65,13 +66,6 @@ impl Mount {
     /// Another file system may be mounted over it, in which directories can be made as well.
     fn is_in_sight(&self) -> bool {
         rustix::fs::statfs(&self.point).is_ok_and(|found| found.f_type == libc::CGROUP2_SUPER_MAGIC)
-    }
-
-    /// The directory of our own cgroup, below which a session may be made.
-    pub fn own_directory(&self) -> Result<PathBuf, Unavailable> {
-        let own = own_path()?;
-        let out_of_sight = || Unavailable::OutOfSight { own: own.clone(), mount: self.point.clone() };
-        self.below(&own).ok_or_else(out_of_sight)
     }
 
     /// Where a path of the hierarchy is seen through this mount.
@@ -89,9 +83,12 @@ impl Mount {
 }
 
 fn own_path() -> Result<String, Unavailable> {
-    let unreadable = |source| Unavailable::Proc { file: "cgroup", source };
-    let text = std::fs::read("/proc/self/cgroup").map_err(unreadable)?;
-    proc::unified_path(&String::from_utf8_lossy(&text)).ok_or(Unavailable::NotMounted)
+    proc::unified_path(&read("cgroup")?).ok_or(Unavailable::NotMounted)
+}
+
+fn read(file: &'static str) -> Result<String, Unavailable> {
+    let bytes = std::fs::read(format!("/proc/self/{file}"));
+    Ok(String::from_utf8_lossy(&bytes.map_err(|source| Unavailable::Proc { file, source })?).into_owned())
 }
 
 /// One line of mountinfo (proc_pid_mountinfo(5)), if it is a cgroup2 mount:
@@ -103,7 +100,8 @@ fn cgroup2_mount(line: &str) -> Option<Mount> {
     }
     let mut fields = mount.split(' ').skip(3);
     let (root, point) = (fields.next()?, fields.next()?);
-    Some(Mount { root: unescape(root), point: PathBuf::from(unescape(point)) })
+    let point = PathBuf::from(unescape(point));
+    Some(Mount { root: unescape(root), own: point.clone(), point })
 }
 
 /// mountinfo writes blanks, tabs, newlines and backslashes in octal.

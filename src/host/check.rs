@@ -3,6 +3,7 @@
 use anyhow::{Context, Result};
 
 use super::{State, sessions};
+use crate::containment::Mount;
 use crate::exit_code::{Exit, NOT_CLEAN};
 use crate::ports::{self, Holding};
 use crate::report::Reporter;
@@ -13,8 +14,17 @@ pub fn check(watched: &[u16], report: &Reporter) -> Result<Exit> {
     let held =
         ports::listening_on(watched).context("cannot tell who listens on the watched ports (sock_diag)")?;
     found.extend(Holding::of(&held).iter().map(|holding| holding.to_string()));
-    for session in sessions()?.iter().filter(|session| session.state() == State::Stale) {
+    for session in sessions(&Mount::find()?)? {
         let path = session.path.display();
+        match session.state {
+            State::Live => continue,
+            State::Stale => {}
+            State::Unknown => {
+                found
+                    .push(format!("session {} may be left over, its owner is not known: {path}", session.id));
+                continue;
+            }
+        }
         found.push(format!(
             "session {} is left over, its cgrun is dead: {path}; end it with: cgrun sweep",
             session.id

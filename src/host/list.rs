@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::record::{self, Ended};
 use super::{State, sessions};
+use crate::containment::Mount;
 use crate::exit_code::Exit;
 use crate::sys::proc::{self, age, readable};
 
@@ -33,9 +34,9 @@ struct Row {
 
 /// Prints them to stdout, as a table or as JSON.
 pub fn list(records: &Path, json: bool) -> Result<Exit> {
-    let rows = sessions()?.into_iter().map(|session| Row {
-        state: session.state(),
-        owner: session.owner().map(|owner| owner.pid.as_raw_nonzero().get().unsigned_abs()),
+    let rows = sessions(&Mount::find()?)?.into_iter().map(|session| Row {
+        state: session.state,
+        owner: session.owner_pid(),
         id: session.id.to_string(),
         user: proc::user(session.uid),
         command: session.command,

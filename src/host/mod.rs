@@ -9,7 +9,7 @@ pub mod sweep;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use serde::Serialize;
 
 use crate::containment::{self, Mount, Owner, Ownership, SessionId};
@@ -19,7 +19,8 @@ use crate::containment::{self, Mount, Owner, Ownership, SessionId};
 pub struct Session {
     pub id: SessionId,
     pub path: PathBuf,
-    pub ownership: Ownership,
+    ownership: Ownership,
+    pub state: State,
     pub command: String,
     pub ports: Vec<u16>,
     pub uid: u32,
@@ -32,38 +33,49 @@ pub enum State {
     Live,
     /// Its supervisor is dead, and so should it be.
     Stale,
-    /// Its supervisor lives in another PID namespace, or has not signed yet: not ours to judge.
+    /// Its supervisor lives in another PID namespace, is hidden from us, or has not signed: not ours to
+    /// judge, and not clean.
     Unknown,
 }
 
 impl Session {
-    pub fn state(&self) -> State {
-        match self.ownership {
-            Ownership::Known(owner) if owner.is_alive() => State::Live,
-            Ownership::Known(_) => State::Stale,
-            Ownership::Foreign | Ownership::Unsigned => State::Unknown,
-        }
-    }
-
     pub fn owner(&self) -> Option<Owner> {
         match self.ownership {
             Ownership::Known(owner) => Some(owner),
             _ => None,
         }
     }
+
+    /// Pid of its supervisor.
+    pub fn owner_pid(&self) -> Option<u32> {
+        self.owner().map(|owner| owner.pid.as_raw_nonzero().get().unsigned_abs())
+    }
 }
 
 /// All sessions of the host, wherever in the hierarchy.
-pub fn sessions() -> Result<Vec<Session>> {
-    let directories = containment::session_directories(&Mount::find()?.point)?;
+pub fn sessions(mount: &Mount) -> Result<Vec<Session>> {
+    let directories = containment::session_directories(&mount.point)?;
     Ok(directories.iter().filter_map(|path| look(path)).collect())
 }
 
 /// The sessions right below our own cgroup, where we would make one: quick to find.
-pub fn neighbours() -> Result<Vec<Session>> {
-    let parent = Mount::find()?.own_directory()?;
-    let entries = std::fs::read_dir(&parent)?.filter_map(Result::ok);
-    Ok(entries.filter_map(|entry| look(&entry.path())).collect())
+pub fn neighbours(mount: &Mount) -> Result<Vec<Session>> {
+    let entries =
+        std::fs::read_dir(&mount.own).with_context(|| format!("cannot list {}", mount.own.display()))?;
+    Ok(entries.filter_map(Result::ok).filter_map(|entry| look(&entry.path())).collect())
+}
+
+fn state(ownership: Ownership, directory: &Path) -> State {
+    match ownership {
+        Ownership::Known(owner) => match owner.is_alive() {
+            Ok(true) => State::Live,
+            Ok(false) => State::Stale,
+            Err(_) => State::Unknown,
+        },
+        // Whoever made it died before it could sign, or is about to; then it makes another one.
+        Ownership::Unsigned if containment::is_empty(directory) => State::Stale,
+        Ownership::Unsigned | Ownership::Foreign => State::Unknown,
+    }
 }
 
 /// `None` where it is no session's, or is one no more.
@@ -71,12 +83,7 @@ fn look(path: &Path) -> Option<Session> {
     let id = SessionId::of_directory(path.file_name()?.to_str()?)?;
     let uid = std::fs::metadata(path).ok()?.uid();
     let said = containment::read_metadata(path);
-    Some(Session {
-        id,
-        uid,
-        path: path.into(),
-        ownership: said.ownership,
-        command: said.command,
-        ports: said.ports,
-    })
+    let state = state(said.ownership, path);
+    let (ownership, command, ports) = (said.ownership, said.command, said.ports);
+    Some(Session { id, path: path.into(), ownership, state, command, ports, uid })
 }

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use nix::sys::signal::Signal;
 
 use super::{Session, State, sessions, sweep};
-use crate::containment::{Owner, SessionId};
+use crate::containment::{Mount, Owner, SessionId};
 use crate::events::Events;
 use crate::exit_code::{Exit, NOT_PROVEN};
 use crate::report::Reporter;
@@ -22,10 +22,12 @@ const GUARDIAN: Duration = Duration::from_secs(5);
 /// or we end the session then.
 pub fn stop(id: &str, grace: Duration, records: &Path, report: &Reporter) -> Result<Exit> {
     let Ok(wanted) = id.parse::<SessionId>() else { bail!("{id:?} is no session's id; see: cgrun sessions") };
-    let session = find(&wanted)?.with_context(|| format!("there is no session {id}; see: cgrun sessions"))?;
-    match session.state() {
+    let mount = Mount::find()?;
+    let session =
+        find(&mount, &wanted)?.with_context(|| format!("there is no session {id}; see: cgrun sessions"))?;
+    match session.state {
         State::Live => {}
-        State::Stale => return end(session, records, report),
+        State::Stale => return end(session, &mount, records, report),
         State::Unknown => bail!("session {id} belongs to another PID namespace; stop it from there"),
     }
     if let Some(owner) = session.owner() {
@@ -35,16 +37,16 @@ pub fn stop(id: &str, grace: Duration, records: &Path, report: &Reporter) -> Res
     while session.path.exists() && Instant::now() < deadline {
         std::thread::sleep(LOOK);
     }
-    match find(&wanted)? {
+    match find(&mount, &wanted)? {
         None => Ok(Exit::Code(0)),
-        Some(left) => end(left, records, report),
+        Some(left) => end(left, &mount, records, report),
     }
 }
 
 fn end_supervisor(owner: Owner, grace: Duration) -> Result<()> {
     let Some(supervisor) = Process::open(owner.pid)? else { return Ok(()) };
     // Asked after opening: only then is it surely the supervisor.
-    if !owner.is_alive() {
+    if !owner.is_alive()? {
         return Ok(());
     }
     for signal in [Signal::SIGTERM, Signal::SIGTERM, Signal::SIGKILL] {
@@ -58,12 +60,12 @@ fn end_supervisor(owner: Owner, grace: Duration) -> Result<()> {
     bail!("the supervisor, pid {}, was killed but does not end", owner.pid)
 }
 
-fn find(id: &SessionId) -> Result<Option<Session>> {
-    Ok(sessions()?.into_iter().find(|session| session.id == *id))
+fn find(mount: &Mount, id: &SessionId) -> Result<Option<Session>> {
+    Ok(sessions(mount)?.into_iter().find(|session| session.id == *id))
 }
 
-fn end(session: Session, records: &Path, report: &Reporter) -> Result<Exit> {
-    let verdict = sweep::end(session, records, &Events::new()?)?;
+fn end(session: Session, mount: &Mount, records: &Path, report: &Reporter) -> Result<Exit> {
+    let verdict = sweep::end(session, mount, records, &Events::new()?)?;
     verdict.survivors.iter().chain(&verdict.unknown).for_each(|problem| report.error(problem));
     Ok(Exit::Code(if verdict.is_proven() { 0 } else { NOT_PROVEN }))
 }

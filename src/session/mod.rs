@@ -9,9 +9,10 @@ mod suspend;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
+use rustix::process::Pid;
 
 use crate::clock;
-use crate::containment::{MARKER, SessionCgroup};
+use crate::containment::{MARKER, Mount, SessionCgroup};
 use crate::events::{self, Events, Wake};
 use crate::exit_code::{Exit, Outcome, exit};
 use crate::failpoint;
@@ -24,6 +25,7 @@ use crate::report::{Reporter, in_words};
 use crate::service::logs::{Log, Logs};
 use crate::service::ready::{Look, Surroundings, TICK, Waiting};
 use crate::sys::children;
+use crate::sys::sock_diag::Listener;
 use crate::teardown::{Cause, Remains, Verdict, tear_down};
 use machine::{Action, Event, Machine, Node};
 
@@ -35,13 +37,16 @@ pub fn run(plan: SessionPlan, report: &Reporter) -> Result<Exit> {
     let env = Environment::ours();
     preflight::programs(&plan, &env)?;
     let events = Events::new().context("cannot take over signal handling")?;
-    host::sweep::end_stale(host::neighbours()?, &plan.records, &events, report);
+    let mount = Mount::find()?;
+    host::sweep::end_neighbours(&mount, &plan.records, &events, report)?;
     let held_before = preflight::ports(&plan, report)?;
+    // Whoever becomes our child from now on is of the session.
+    let predating = children::list().context("cannot list our children")?;
     children::become_subreaper().context("cannot become a subreaper (prctl)")?;
 
-    let cgroup = SessionCgroup::create(plan.command_line().as_bytes(), &plan.watched)?;
+    let cgroup = SessionCgroup::create(&mount, plan.command_line().as_bytes(), &plan.watched)?;
     failpoint::reached("cgroup made");
-    let mut session = Session::new(plan, cgroup, held_before, env, events, report);
+    let mut session = Session::new(plan, cgroup, held_before, predating, env, events, report);
     let cause = session.live().unwrap_or_else(|error| match error.downcast_ref() {
         Some(ProgramError::Refused { .. }) => Cause::NotExecuted(in_words(&error)),
         _ => Cause::Broken(in_words(&error)),
@@ -82,7 +87,8 @@ impl<'a> Session<'a> {
     fn new(
         plan: SessionPlan,
         cgroup: SessionCgroup,
-        held_before: Vec<crate::sys::sock_diag::Listener>,
+        held_before: Vec<Listener>,
+        predating: Vec<Pid>,
         env: Environment,
         events: Events,
         report: &'a Reporter,
@@ -103,7 +109,7 @@ impl<'a> Session<'a> {
                 grace: plan.grace,
                 kill_wait: plan.kill_wait,
                 settle: plan.settle,
-                reclaim_ports: plan.reclaim_ports,
+                predating,
             },
             logs: None,
             begin: clock::now(),
@@ -218,9 +224,11 @@ impl<'a> Session<'a> {
             else {
                 continue;
             };
+            // Read in any case: until then its notice of a change stands, and wakes us at once.
+            let populated = part.leaf.is_populated()?;
             // A leaf that is empty while the leader's status is still to come is looked at again then.
             let Some(status) = part.status else { continue };
-            if part.leaf.is_populated()? {
+            if populated {
                 self.services[index].is_daemon = status.success();
             } else {
                 events.push(Event::ServiceEnded(index, self.how_it_ended(index)));

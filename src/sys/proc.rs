@@ -7,7 +7,8 @@ use std::io::{self, Read};
 use std::os::unix::ffi::OsStringExt;
 use std::time::Duration;
 
-use procfs::process::FDTarget;
+use procfs::FromRead;
+use procfs::process::{FDTarget, Stat};
 use rustix::process::Pid;
 
 /// More of a command line than this says nothing more to a person.
@@ -137,14 +138,21 @@ pub fn unified_path(text: &str) -> Option<String> {
 /// Start time of `pid` in clock ticks after boot; `None` when there is no such process, or it is dead
 /// and only waits for its parent to take note.
 pub fn start_time(pid: Pid) -> Option<u64> {
-    let stat = procfs::process::Process::new(pid.as_raw_nonzero().get()).ok()?.stat().ok()?;
-    (!matches!(stat.state, 'Z' | 'X')).then_some(stat.starttime)
+    stat(pid).filter(|stat| !matches!(stat.state, 'Z' | 'X')).map(|stat| stat.starttime)
+}
+
+pub fn is_zombie(pid: Pid) -> bool {
+    stat(pid).is_some_and(|stat| stat.state == 'Z')
 }
 
 /// The parent of `pid`; `None` when there is no such process, or the parent is out of sight.
 pub fn parent(pid: Pid) -> Option<Pid> {
-    let stat = procfs::process::Process::new(pid.as_raw_nonzero().get()).ok()?.stat().ok()?;
-    Pid::from_raw(stat.ppid)
+    Pid::from_raw(stat(pid)?.ppid)
+}
+
+/// Without the handle on the process's directory that `procfs::process::Process` opens first.
+fn stat(pid: Pid) -> Option<Stat> {
+    Stat::from_read(File::open(format!("/proc/{pid}/stat")).ok()?).ok()
 }
 
 /// All processes that we can see.

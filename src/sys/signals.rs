@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::sys::resource::{Resource, setrlimit};
-use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signal::{SigHandler, SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 /// What the supervisor acts on. Blocking SIGTTOU also means that a report written from the background
@@ -58,6 +58,9 @@ impl Signals {
             }
         }
         caught.thread_block()?;
+        // Inherited as ignored, the kernel would reap our children by itself and tell us nothing.
+        // SAFETY: SIG_DFL is no handler of ours, so nothing of ours runs in signal context.
+        unsafe { nix::sys::signal::signal(Signal::SIGCHLD, SigHandler::SigDfl) }?;
         Ok(Self(SignalFd::with_flags(&caught, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?))
     }
 
@@ -102,7 +105,7 @@ pub fn die_of(signal: Signal) -> ! {
     let mut set = SigSet::empty();
     set.add(signal);
     // SAFETY: SIG_DFL is no handler of ours, so nothing of ours runs in signal context.
-    let _ = unsafe { nix::sys::signal::signal(signal, nix::sys::signal::SigHandler::SigDfl) };
+    let _ = unsafe { nix::sys::signal::signal(signal, SigHandler::SigDfl) };
     let _ = nix::sys::signal::raise(signal);
     let _ = set.thread_unblock();
     // Only a signal whose default action is not to end the process comes this far.

@@ -1,30 +1,22 @@
 //! The watched ports after a session: free, ours after all, or a stranger's.
 
-use nix::sys::signal::Signal;
-
-use super::Remains;
 use super::verdict::Verdict;
+use super::{Remains, marked};
 use crate::ports::{self, Holding, made_in};
-use crate::reclaim;
-use crate::sys::pidfd::Process;
-use crate::sys::proc;
 use crate::sys::sock_diag::Listener;
 
 /// Looks who holds a watched port now. A holder with the session's marker in its environment is
 /// killed; a socket made in the session that a stranger holds is a survivor; a stranger's own is
-/// said and left alone, unless the user asked for `--reclaim-ports`.
-pub fn look(remains: &Remains, cgroups: &[u64], verdict: &mut Verdict) {
+/// said and left alone. To be called while the session's cgroups are still there.
+pub fn look(remains: &Remains, verdict: &mut Verdict) {
     let Some(held) = find(remains, verdict) else { return };
     if held.is_empty() {
         return;
     }
     end_marked(remains, &held, verdict);
-    if remains.reclaim_ports {
-        let problems = reclaim::end_holders(&held, remains.grace, remains.kill_wait);
-        verdict.survivors.extend(problems);
-    }
+    let cgroups = verdict.expect(remains.cgroup.numbers()).unwrap_or_default();
     let still = find(remains, verdict).unwrap_or_default();
-    let (ours, strangers): (Vec<_>, Vec<_>) = still.into_iter().partition(|it| made_in(it, cgroups));
+    let (ours, strangers): (Vec<_>, Vec<_>) = still.into_iter().partition(|it| made_in(it, &cgroups));
     verdict.survivors.extend(
         Holding::of(&ours)
             .iter()
@@ -43,16 +35,7 @@ fn find(remains: &Remains, verdict: &mut Verdict) -> Option<Vec<Listener>> {
 }
 
 fn end_marked(remains: &Remains, held: &[Listener], verdict: &mut Verdict) {
-    let marker = remains.cgroup.id.to_string();
     for holder in Holding::of(held).into_iter().flat_map(|holding| holding.holders) {
-        // The marker is read after opening: only then is it surely this process's.
-        if let Ok(Some(process)) = Process::open(holder.pid)
-            && proc::variable(holder.pid, crate::containment::MARKER)
-                .is_some_and(|value| value == marker.as_str())
-        {
-            verdict.expect(process.signal(Signal::SIGKILL));
-            verdict.expect(process.wait(remains.kill_wait));
-            verdict.leaks.push(super::Leak::new(super::How::Escaped, holder));
-        }
+        marked::kill(holder, remains, verdict);
     }
 }

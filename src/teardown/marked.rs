@@ -8,17 +8,16 @@ use super::Remains;
 use super::snapshot::{How, Leak};
 use super::verdict::Verdict;
 use crate::clock;
-use crate::containment::MARKER;
+use crate::containment::{MARKER, SessionId};
 use crate::sys::pidfd::Process;
 use crate::sys::proc::{self, ProcessInfo};
 
 /// Kills every process with the marker, until a walk over the host finds none.
 pub fn end(remains: &Remains, verdict: &mut Verdict) {
-    let marker = remains.cgroup.id.to_string();
     let deadline = clock::now() + remains.kill_wait;
     loop {
         let found = match proc::all() {
-            Ok(all) => all.into_iter().filter(|&pid| carries(pid, &marker)).collect::<Vec<_>>(),
+            Ok(all) => all.into_iter().filter(|&pid| carries(pid, &remains.cgroup.id)).collect::<Vec<_>>(),
             Err(error) => return verdict.unknown(format!("cannot list the host's processes: {error}")),
         };
         if found.is_empty() {
@@ -31,17 +30,17 @@ pub fn end(remains: &Remains, verdict: &mut Verdict) {
             );
             return;
         }
-        for pid in found {
-            kill(pid, &marker, remains, verdict);
+        for info in found.into_iter().filter_map(ProcessInfo::read) {
+            kill(info, remains, verdict);
         }
     }
 }
 
-fn kill(pid: Pid, marker: &str, remains: &Remains, verdict: &mut Verdict) {
-    let Some(info) = ProcessInfo::read(pid) else { return };
-    // The marker is read again after opening: only then is it surely this process's.
-    if let Ok(Some(process)) = Process::open(pid)
-        && carries(pid, marker)
+/// Kills a process if it carries the marker.
+pub fn kill(info: ProcessInfo, remains: &Remains, verdict: &mut Verdict) {
+    // The marker is read after opening: only then is it surely this process's.
+    if let Ok(Some(process)) = Process::open(info.pid)
+        && carries(info.pid, &remains.cgroup.id)
     {
         verdict.leaks.push(Leak::new(How::Escaped, info));
         verdict.expect(process.signal(Signal::SIGKILL));
@@ -49,7 +48,7 @@ fn kill(pid: Pid, marker: &str, remains: &Remains, verdict: &mut Verdict) {
     }
 }
 
-/// A zombie has no environment any more.
-fn carries(pid: Pid, marker: &str) -> bool {
-    proc::variable(pid, MARKER).is_some_and(|value| value == marker)
+/// Whether the process was executed with the marker of this session. A zombie has no environment any more.
+pub fn carries(pid: Pid, session: &SessionId) -> bool {
+    proc::variable(pid, MARKER).is_some_and(|value| value == session.as_str())
 }

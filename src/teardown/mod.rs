@@ -46,16 +46,18 @@ pub struct Remains {
     pub watched: Vec<u16>,
     /// Who held watched ports before the session began: not ours to judge.
     pub held_before: Vec<Listener>,
+    /// Children that we had when we began: not of the session, and not ours to end.
+    pub predating: Vec<Pid>,
     pub grace: Duration,
     pub kill_wait: Duration,
     pub settle: Duration,
-    pub reclaim_ports: bool,
 }
 
 impl Remains {
     /// A child of ours ended; whose leader was it?
     pub fn note_exit(&mut self, pid: Pid, status: ExitStatus) {
         self.parts.iter_mut().for_each(|part| part.note_exit(pid, status));
+        self.predating.retain(|&child| child != pid);
     }
 
     pub fn command(&self) -> Option<&Part> {
@@ -70,8 +72,6 @@ pub fn tear_down(remains: &mut Remains, cause: &Cause, events: &Events, say: &dy
     // A fork storm would leave us little of the processor. Nothing is started any more that could
     // inherit this; where we may not, all takes longer.
     let _ = rustix::process::setpriority_process(None, URGENT);
-    // The names of its cgroups, for sockets that outlive it; they are gone with the cgroups.
-    let cgroups = verdict.expect(remains.cgroup.numbers()).unwrap_or_default();
 
     match remains.cgroup.is_populated() {
         Ok(false) => {}
@@ -88,7 +88,7 @@ pub fn tear_down(remains: &mut Remains, cause: &Cause, events: &Events, say: &dy
     if *cause == Cause::SupervisorDied {
         marked::end(remains, &mut verdict);
     }
-    holders::look(remains, &cgroups, &mut verdict);
+    holders::look(remains, &mut verdict);
     remove(remains, &mut verdict);
     verdict
 }

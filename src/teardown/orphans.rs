@@ -8,7 +8,7 @@ use rustix::process::Pid;
 
 use super::snapshot::{How, Leak};
 use super::verdict::Verdict;
-use super::{Remains, Wait};
+use super::{Remains, Wait, marked};
 use crate::clock;
 use crate::sys::children;
 use crate::sys::pidfd::Process;
@@ -33,10 +33,16 @@ pub fn end(remains: &mut Remains, wait: &mut Wait<'_>, verdict: &mut Verdict) {
         if wait.patience.is_over() {
             kill_from = kill_from.min(now);
         }
-        let left: Vec<_> = match children::list() {
+        let mut left: Vec<_> = match children::list() {
             Ok(left) => left.into_iter().filter_map(ProcessInfo::read).filter(|it| !it.is_zombie).collect(),
             Err(error) => return verdict.unknown(format!("cannot list our children: {error}")),
         };
+        if !remains.predating.is_empty() {
+            spare_strangers(&mut left, remains, verdict);
+            if left.is_empty() {
+                return;
+            }
+        }
         if now >= kill_from + remains.kill_wait {
             verdict.survivors.extend(
                 left.iter()
@@ -72,6 +78,21 @@ pub fn end(remains: &mut Remains, wait: &mut Wait<'_>, verdict: &mut Verdict) {
         let reaped = wait.on(&[], Some(clock::now() + LOOK), |pid, status| remains.note_exit(pid, status));
         verdict.expect(reaped);
     }
+}
+
+/// Children that we had before the session are not of it; what they leave behind becomes our child as
+/// well, and only the marker tells it from what the session has left.
+fn spare_strangers(left: &mut Vec<ProcessInfo>, remains: &Remains, verdict: &mut Verdict) {
+    left.retain(|process| !remains.predating.contains(&process.pid));
+    left.retain(|process| {
+        let ours = marked::carries(process.pid, &remains.cgroup.id);
+        if !ours {
+            verdict.unknown(format!(
+                "{process} became our child: of this session, or of a process before it? Left alone"
+            ));
+        }
+        ours
+    });
 }
 
 fn reap(remains: &mut Remains) -> std::io::Result<()> {

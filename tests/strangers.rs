@@ -1,0 +1,61 @@
+//! What is not of the session is left alone, and what cgrun was born with does not mislead it.
+
+use std::time::Duration;
+
+use crate::harness::{Session, Stranger};
+
+#[test]
+fn an_inherited_ignored_sigchld_hides_no_end() {
+    let launcher = "import os, signal, sys; signal.signal(signal.SIGCHLD, signal.SIG_IGN); \
+                    os.execv(os.environ['CGRUN'], ['cgrun'] + sys.argv[1:])";
+    let run = Session::new().sh("exit 3").start_through(&["python3", "-c", launcher]).finish();
+    run.assert_code(3).assert_silent().assert_nothing_left();
+}
+
+#[test]
+fn a_child_from_before_the_session_is_left_alone() {
+    // As an entrypoint does that ends in `exec cgrun`.
+    let script = "sleep 1000 & echo $! >before; exec \"$CGRUN\" \"$@\"";
+    let run = Session::new().sh("sleep 1000 & exit 3").start_through(&["sh", "-c", script, "sh"]).finish();
+    run.assert_code(3).assert_said("leaked 1 process");
+    let before = run.read("before").trim().parse().unwrap();
+    // It is this test's child now; a killed one would be a zombie.
+    let stat = std::fs::read_to_string(format!("/proc/{before}/stat")).unwrap();
+    assert!(stat.contains(") S "), "{stat}");
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(before), nix::sys::signal::Signal::SIGKILL).unwrap();
+    run.assert_nothing_left();
+}
+
+#[test]
+fn reclaiming_ports_ends_nobody_after_the_start() {
+    let config = "[services.web]\ncommand = ['python3', '{helpers}/server.py', '8000']\nport = 8000\n";
+    let session = Session::new().config(config).options(["--reclaim-ports"]);
+    let path = session.path().to_path_buf();
+    let run = session.sh("touch running; until [ -e go ]; do sleep 0.01; done").start();
+    run.until_file("running");
+    // Somebody starts a server of their own on a watched port while the tests run.
+    let mut stranger = Stranger::serve(&path, 3000, &[]);
+    std::fs::write(path.join("go"), "").unwrap();
+    let run = run.finish();
+    run.assert_code(0).assert_said("was left alone");
+    assert!(stranger.is_alive());
+    drop(stranger);
+    run.assert_nothing_left();
+}
+
+#[test]
+fn a_session_with_a_service_costs_no_processor_time() {
+    let config = "[services.one]\ncommand = ['sleep', '1000']\n";
+    let run = Session::new().config(config).command(["sleep", "2"]).start();
+    let stat = format!("/proc/{}/stat", run.pid());
+    let mut ticks = 0;
+    while let Ok(text) = std::fs::read_to_string(&stat)
+        && let Some(fields) = text.rsplit(") ").next().map(|it| it.split(' ').collect::<Vec<_>>())
+        && fields[0] != "Z"
+    {
+        ticks = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    run.finish().assert_code(0).assert_nothing_left();
+    assert!(ticks <= 10, "{ticks} clock ticks in 2 s");
+}
