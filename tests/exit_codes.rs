@@ -91,6 +91,9 @@ fn a_script_without_an_interpreter_line_runs_in_a_shell() {
 #[test]
 fn timeout_ends_the_session() {
     let run = Session::new().options(["--timeout", "200ms"]).sh("sleep 1000").run();
-    run.assert_code(124).assert_said("longer than 200ms").assert_nothing_left();
+    run.assert_code(124)
+        .assert_said("longer than 200ms")
+        .assert_said("(sleep 1000, started")
+        .assert_nothing_left();
     run.assert_faster_than(Duration::from_secs(4));
 }

@@ -25,10 +25,13 @@ use crate::report::{Reporter, in_words};
 use crate::service::logs::{Log, Logs};
 use crate::service::ready::{Look, Surroundings, TICK, Waiting};
 use crate::sys::children;
+use crate::sys::proc::ProcessInfo;
 use crate::sys::sock_diag::Listener;
-use crate::teardown::{Cause, Remains, Verdict, tear_down};
+use crate::teardown::{Cause, Remains, Role, Verdict, tear_down};
 use machine::{Action, Event, Machine, Node};
 
+/// How many processes are named when the time has run out.
+const RUNNING_SHOWN: usize = 10;
 /// How much of a failed service's log is shown.
 const LOG_TAIL: usize = 20;
 
@@ -311,14 +314,22 @@ impl<'a> Session<'a> {
                 self.explain_service(*service, &format!("{how} while the command ran; the session ends"));
             }
             Cause::TimedOut => {
-                let limit = self.plan.timeout.unwrap_or_default();
-                self.report.error(&format!(
-                    "the session took longer than {}; it ends",
-                    humantime::format_duration(limit)
-                ));
+                let limit = humantime::format_duration(self.plan.timeout.unwrap_or_default());
+                self.report.error(&format!("the session took longer than {limit}; it ends while there run:"));
+                self.say_what_runs();
             }
             Cause::NotExecuted(why) | Cause::Broken(why) => self.report.error(why),
             Cause::CommandEnded { .. } | Cause::Signal { .. } | Cause::SupervisorDied => {}
+        }
+    }
+
+    /// The processes of the command, or of the services where it has not started.
+    fn say_what_runs(&self) {
+        let command = self.remains.command();
+        let parts = self.remains.parts.iter().filter(|part| command.is_none() || part.role == Role::Command);
+        let running = parts.flat_map(|part| part.leaf.members().unwrap_or_default());
+        for process in running.filter_map(ProcessInfo::read).take(RUNNING_SHOWN) {
+            self.report.error(&format!("  {process}"));
         }
     }
 
