@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal::{self, SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 
-use crate::harness::{Running, Session};
+use crate::harness::{Running, Session, TestCgroup, until};
 
 const ENDING: [Signal; 3] = [SIGINT, SIGTERM, SIGHUP];
 
@@ -139,6 +139,24 @@ fn a_command_that_ignores_the_signal_is_killed_after_the_grace() {
 }
 
 #[test]
+/// Nobody is seen to end in no time, but everybody is killed.
+#[test]
+fn with_no_time_to_wait_for_the_kernel_all_is_killed_still() {
+    let elsewhere = TestCgroup::create("elsewhere");
+    let run = Session::new()
+        .options(["--grace", "60s", "--kill-wait", "0s"])
+        .config(STUBBORN)
+        .helper("leak.py", &["elsewhere", elsewhere.path().to_str().unwrap(), "deaf"]);
+    let run = run.start();
+    run.until_file("asked").signal(SIGTERM).until_said("while cleaning up");
+    press_again(&run, SIGTERM);
+    let run = run.finish();
+    assert!(matches!(run.status.code(), Some(0 | 122)), "{}\n{}", run.status, run.stderr());
+    run.assert_faster_than(Duration::from_secs(20));
+    until("all have ended", || elsewhere.members().is_empty() && run.members().is_empty());
+    assert!(run.survivors().is_empty());
+}
+
 fn one_request_sent_to_the_whole_group_is_one_request() {
     // As timeout(1) does: the process first, then its group.
     let config = "[session]\ngrace = '20s'\n[services.saver]\nready = { log = 'ready' }\n\

@@ -54,14 +54,15 @@ fn until_empty(cgroup: &SessionCgroup, limit: Duration) -> Result<bool, CgroupEr
     let begin = clock::now();
     let deadline = begin + limit;
     while cgroup.is_populated()? {
-        if clock::now() >= deadline {
-            return Ok(false);
-        }
+        // Killed at least once, however short the limit.
         cgroup.kill()?;
         let again = (clock::now() + AGAIN).min(deadline);
         while cgroup.is_populated()? && clock::now() < again {
             let look = if clock::since(begin) < LOOKING { clock::now() + LOOK } else { again };
             Wake::changed(cgroup.events()).wait(look.min(again));
+        }
+        if clock::now() >= deadline {
+            return Ok(!cgroup.is_populated()?);
         }
     }
     Ok(true)

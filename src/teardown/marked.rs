@@ -15,6 +15,8 @@ use crate::sys::proc::{self, ProcessInfo};
 /// Kills every process with the marker, until a walk over the host finds none.
 pub fn end(remains: &Remains, verdict: &mut Verdict) {
     let deadline = clock::now() + remains.kill_wait;
+    // Killed at least once, however short the limit.
+    let mut killed = false;
     loop {
         let found = match proc::all() {
             Ok(all) => all.into_iter().filter(|&pid| carries(pid, &remains.cgroup.id)).collect::<Vec<_>>(),
@@ -23,7 +25,7 @@ pub fn end(remains: &Remains, verdict: &mut Verdict) {
         if found.is_empty() {
             return;
         }
-        if clock::now() >= deadline {
+        if killed && clock::now() >= deadline {
             let left = found.into_iter().filter_map(ProcessInfo::read);
             verdict.survivors.extend(
                 left.map(|process| format!("{process} carries the session's marker and does not end")),
@@ -33,6 +35,7 @@ pub fn end(remains: &Remains, verdict: &mut Verdict) {
         for info in found.into_iter().filter_map(ProcessInfo::read) {
             kill(info, remains, verdict);
         }
+        killed = true;
     }
 }
 

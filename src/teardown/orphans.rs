@@ -24,6 +24,8 @@ pub fn end(remains: &mut Remains, wait: &mut Wait<'_>, verdict: &mut Verdict) {
     let mut asked: Vec<Pid> = Vec::new();
     let mut kill_from = clock::now() + remains.grace;
     loop {
+    // Killed at least once, however short the limit.
+    let mut killed = false;
         match reap(remains).and_then(|()| children::any_left()) {
             Ok(true) => {}
             Ok(false) => return,
@@ -43,7 +45,7 @@ pub fn end(remains: &mut Remains, wait: &mut Wait<'_>, verdict: &mut Verdict) {
                 return;
             }
         }
-        if now >= kill_from + remains.kill_wait {
+        if killed && now >= kill_from + remains.kill_wait {
             verdict.survivors.extend(
                 left.iter()
                     .map(|process| format!("{process} had left the session's cgroup and does not end")),
@@ -54,6 +56,8 @@ pub fn end(remains: &mut Remains, wait: &mut Wait<'_>, verdict: &mut Verdict) {
             return;
         }
         for process in left {
+        let killing = now >= kill_from;
+        killed |= killing;
             let (pid, killing) = (process.pid, now >= kill_from);
             let first = !asked.contains(&pid);
             if !first && !killing {

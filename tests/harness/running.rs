@@ -162,6 +162,16 @@ impl Finished {
         self
     }
 
+    /// Whoever has outlived cgrun; they are killed.
+    pub fn survivors(&self) -> Vec<String> {
+        witness::survivors()
+    }
+
+    /// Pids of the processes in the test's cgroup.
+    pub fn members(&self) -> Vec<i32> {
+        self.cgroup.members()
+    }
+
     /// No process, no cgroup and no listening port of the session is left.
     #[track_caller]
     pub fn assert_nothing_left(&self) -> &Self {
