@@ -179,3 +179,13 @@ fn a_held_stdout_is_let_go_of_outside_the_cgroup_too() {
     assert_ended(&run);
     assert_eq!(run.read("code"), "0\n");
 }
+
+/// It cannot be asked by us, but `cgroup.kill` ends it, and there is proof.
+#[test]
+fn a_root_process_that_an_unprivileged_cgrun_may_not_signal() {
+    let script = "./as-root sleep 900 & until grep -q sleep /proc/$!/cmdline; do sleep 0.01; done";
+    let run = Session::new().options(["--grace", "300ms"]).sh(script);
+    let run = run.start_launched(&["unprivileged"]).finish();
+    run.assert_code(0).assert_said("leaked 1 process, found and ended:").assert_said("(sleep 900)");
+    run.assert_nothing_left().assert_faster_than(SOON);
+}

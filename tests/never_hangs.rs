@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use crate::harness::{Finished, Running, Session, helpers};
+use crate::harness::{Finished, Running, Session};
 
 /// Much for a busy machine, and far less than [`LONG`].
 const SOON: Duration = Duration::from_secs(20);
@@ -22,9 +22,7 @@ fn with_service(arguments: &str) -> Session {
 }
 
 fn launched(how: &[&str], mode: &[&str]) -> Finished {
-    let launcher = helpers().join("launch.py");
-    let launcher = [&["python3", launcher.to_str().unwrap()], how].concat();
-    Session::new().options(LONG).helper("leak.py", mode).start_through(&launcher).finish()
+    Session::new().options(LONG).helper("leak.py", mode).start_launched(how).finish()
 }
 
 #[test]
@@ -201,9 +199,7 @@ fn a_cgroup_that_was_killed_once_is_no_trap() {
 #[test]
 fn nor_is_it_for_a_session_within_a_session() {
     let inner = ["sh", "-c", "$CGRUN sh -c 'sleep 901 & exit 3'; echo $? >code; sleep 902 & exit 4"];
-    let launcher = helpers().join("launch.py");
-    let launcher = ["python3", launcher.to_str().unwrap(), "in-killed-cgroup"];
-    let run = Session::new().command(inner).start_through(&launcher).finish();
+    let run = Session::new().command(inner).start_launched(&["in-killed-cgroup"]).finish();
     run.assert_code(4).assert_said("(sleep 901)").assert_said("(sleep 902)").assert_nothing_left();
     assert_eq!(run.read("code"), "3\n");
     run.assert_faster_than(SOON);

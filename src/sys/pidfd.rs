@@ -28,7 +28,8 @@ impl Process {
     pub fn open(pid: Pid) -> io::Result<Option<Self>> {
         match rustix::process::pidfd_open(pid, PidfdFlags::empty()) {
             Ok(fd) => Ok(Some(Self { pid, fd })),
-            Err(rustix::io::Errno::SRCH) => Ok(None),
+            // EINVAL also where it is reaped during the call (before Linux 6.15); ENOENT since.
+            Err(rustix::io::Errno::SRCH | rustix::io::Errno::INVAL | rustix::io::Errno::NOENT) => Ok(None),
             Err(errno) => Err(errno.into()),
         }
     }

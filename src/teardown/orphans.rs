@@ -13,6 +13,7 @@ use crate::clock;
 use crate::sys::children;
 use crate::sys::pidfd::Process;
 use crate::sys::proc::ProcessInfo;
+use crate::sys::tty::plain;
 
 const LOOK: Duration = Duration::from_millis(20);
 /// So long at most are children reaped before the living are looked at.
@@ -23,9 +24,9 @@ const REAPING: Duration = Duration::from_millis(200);
 pub fn end(remains: &mut Remains, wait: &mut Wait<'_>, verdict: &mut Verdict) {
     let mut asked: Vec<Pid> = Vec::new();
     let mut kill_from = clock::now() + remains.grace;
-    loop {
     // Killed at least once, however short the limit.
     let mut killed = false;
+    loop {
         match reap(remains).and_then(|()| children::any_left()) {
             Ok(true) => {}
             Ok(false) => return,
@@ -55,23 +56,23 @@ pub fn end(remains: &mut Remains, wait: &mut Wait<'_>, verdict: &mut Verdict) {
             }
             return;
         }
-        for process in left {
         let killing = now >= kill_from;
         killed |= killing;
-            let (pid, killing) = (process.pid, now >= kill_from);
+        for process in left {
+            let pid = process.pid;
             let first = !asked.contains(&pid);
             if !first && !killing {
                 continue;
             }
             // Our own unreaped child: the number cannot have changed hands.
-            let signals: &[Signal] =
-                if killing { &[Signal::SIGKILL] } else { &[Signal::SIGTERM, Signal::SIGCONT] };
-            match Process::open(pid) {
-                Ok(Some(process)) => signals.iter().for_each(|&signal| {
-                    verdict.expect(process.signal(signal));
-                }),
-                Ok(None) => {}
-                Err(error) => verdict.unknown(format!("cannot open {process}: {error}")),
+            // Whether it was asked matters little: ECHILD alone proves the end.
+            let sent = Process::open(pid).and_then(|child| match child {
+                Some(child) if killing => child.signal(Signal::SIGKILL),
+                Some(child) => child.signal(Signal::SIGTERM).and_then(|_| child.signal(Signal::SIGCONT)),
+                None => Ok(false),
+            });
+            if let (true, Err(error)) = (killing, sent) {
+                verdict.unknown(format!("cannot kill pid {pid}: {}", plain(&error)));
             }
             if first {
                 asked.push(pid);

@@ -118,6 +118,12 @@ impl Session {
         self.launch(command)
     }
 
+    /// Starts it under circumstances that `tests/helpers/launch.py` knows.
+    pub fn start_launched(self, how: &[&str]) -> Running {
+        let launcher = helpers().join("launch.py");
+        self.start_through(&[&["python3", launcher.to_str().unwrap()], how].concat())
+    }
+
     /// Runs it to its end.
     pub fn run(self) -> Finished {
         self.start().finish()

@@ -4,6 +4,7 @@
 import ctypes
 import errno
 import os
+import shutil
 import subprocess
 import struct
 import sys
@@ -69,6 +70,26 @@ def in_killed_cgroup(*arguments):
     set_cgroup(own, "procs", "0")
     os.rmdir(killed)
     return code
+
+
+def unprivileged(*arguments):
+    """As a user with a cgroup and a directory of their own, in which `as-root COMMAND` makes them root."""
+    sys.dont_write_bytecode = True
+    from leak import own_cgroup
+
+    nobody = 65534
+    own = own_cgroup()
+    for path in (own, os.path.join(own, "cgroup.procs"), "."):
+        os.chown(path, nobody, nobody)
+    os.chmod(".", 0o755)
+    for program, name, mode in ((CGRUN, "cgrun", 0o755), (shutil.which("setpriv"), "setpriv", 0o4755)):
+        shutil.copyfile(program, name)
+        os.chmod(name, mode)
+    with open("as-root", "w") as script:
+        script.write('#!/bin/sh\nexec ./setpriv --reuid=0 --regid=0 --clear-groups "$@"\n')
+    os.chmod("as-root", 0o755)
+    user = ["setpriv", f"--reuid={nobody}", f"--regid={nobody}", "--clear-groups"]
+    os.execvp("setpriv", [*user, "./cgrun", *arguments])
 
 
 if __name__ == "__main__":
