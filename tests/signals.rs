@@ -186,6 +186,15 @@ fn an_ignored_sigint_is_not_inherited() {
 }
 
 #[test]
+fn a_signal_that_may_not_be_passed_on_ends_nothing() {
+    let script = "touch running; until [ -e go ]; do sleep 0.01; done; exit 4";
+    let run = Session::new().command(["./as-root", "sh", "-c", script]).start_launched(&["unprivileged"]);
+    run.until_file("running").signal(SIGUSR1).until_said("cannot pass SIGUSR1 on to the command");
+    std::fs::write(run.path().join("go"), "").unwrap();
+    run.finish().assert_code(4).assert_nothing_left();
+}
+
+#[test]
 fn under_nohup_a_sighup_changes_nothing() {
     let script =
         "trap '' HUP; exec \"$CGRUN\" sh -c 'touch running; until [ -e go ]; do sleep 0.01; done; exit 4'";

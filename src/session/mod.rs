@@ -9,6 +9,7 @@ mod suspend;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
+use nix::sys::signal::Signal;
 use rustix::process::Pid;
 
 use crate::clock;
@@ -27,7 +28,8 @@ use crate::service::ready::{Look, Surroundings, TICK, Waiting};
 use crate::sys::children;
 use crate::sys::proc::ProcessInfo;
 use crate::sys::sock_diag::Listener;
-use crate::teardown::{Cause, Remains, Role, Verdict, tear_down};
+use crate::sys::tty::plain;
+use crate::teardown::{Cause, Part, Remains, Role, Verdict, tear_down};
 use machine::{Action, Event, Machine, Node};
 
 /// How many processes are named when the time has run out.
@@ -140,10 +142,7 @@ impl<'a> Session<'a> {
                     Action::StartCommand => self.start_command()?,
                     Action::PassOn(signal) => {
                         if let Some(command) = self.remains.command() {
-                            command
-                                .leader
-                                .signal(signal)
-                                .context("cannot pass a signal on to the command")?;
+                            self.pass_on(signal, command);
                         }
                     }
                     Action::Suspend(caught) => self.suspend(caught)?,
@@ -168,6 +167,13 @@ impl<'a> Session<'a> {
         self.guardian = Some(Guardian::arm(&mut self.remains, &self.record)?);
         failpoint::reached("guardian armed");
         Ok(())
+    }
+
+    /// A command that runs as another user may not be ours to signal. It is still ours to wait for.
+    fn pass_on(&self, signal: Signal, command: &Part) {
+        if let Err(error) = command.leader.signal(signal) {
+            self.report.say(&format!("cannot pass {signal} on to the command: {}", plain(&error)));
+        }
     }
 
     fn step(&mut self, event: Event) -> Vec<Action> {

@@ -22,7 +22,7 @@ impl Session<'_> {
         self.report.clear();
         if let Some(command) = self.remains.command() {
             if !caught.from_terminal {
-                command.leader.signal(caught.signal).context("cannot pass a signal on to the command")?;
+                self.pass_on(caught.signal, command);
             }
             let patience = Instant::now() + TIDYING;
             while children::is_running(command.leader.pid)? && Instant::now() < patience {
@@ -37,7 +37,7 @@ impl Session<'_> {
         self.remains.cgroup.freeze(false)?;
         if let Some(command) = self.remains.command() {
             // Whoever continued us may not have continued it.
-            command.leader.signal(Signal::SIGCONT).context("cannot continue the command")?;
+            self.pass_on(Signal::SIGCONT, command);
         }
         Ok(())
     }
