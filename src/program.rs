@@ -121,6 +121,10 @@ fn executable(path: &Path) -> Result<(), Option<String>> {
     if metadata.is_dir() {
         return Err(Some("it is a directory".into()));
     }
+    // A FIFO would keep whoever opens it waiting for a writer.
+    if !metadata.is_file() {
+        return Err(Some("it is not a regular file".into()));
+    }
     rustix::fs::accessat(CWD, path, Access::EXEC_OK, AtFlags::EACCESS)
         .map_err(|_| Some("it is not marked as executable; chmod +x it".to_string()))?;
     // execve(2) would answer ENOENT, as if the script itself were missing.

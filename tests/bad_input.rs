@@ -237,6 +237,28 @@ fn a_command_whose_interpreter_is_missing() {
     make_executable(&run.path().join("script"));
     let run = run.command(["./script"]).run();
     assert_refused(&run, 126);
+fn make_fifo(path: &Path) {
+    nix::unistd::mkfifo(path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+}
+
+#[test]
+fn a_command_that_is_a_fifo() {
+    let run = Session::new();
+    make_fifo(&run.path().join("fifo"));
+    let run = run.command(["./fifo"]).run();
+    assert_refused(&run, 126);
+    run.assert_said("/fifo: cannot be executed: it is not a regular file");
+}
+
+#[test]
+fn a_config_that_is_a_fifo() {
+    let run = session();
+    make_fifo(&run.path().join("cgrun.toml"));
+    let run = run.run();
+    assert_refused(&run, 125);
+    run.assert_said("cannot read the config").assert_said("cgrun.toml: it is not a regular file; name");
+}
+
     run.assert_said(
         "script: cannot be executed: its interpreter /no/such/interpreter does not exist; install",
     );

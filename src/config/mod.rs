@@ -106,11 +106,20 @@ fn in_words_of_toml(message: &str) -> String {
 
 fn read(path: &Path) -> Result<String, ConfigError> {
     let bytes =
-        std::fs::read(path).map_err(|source| ConfigError::Unreadable { path: path.to_path_buf(), source })?;
+        read_bytes(path).map_err(|source| ConfigError::Unreadable { path: path.to_path_buf(), source })?;
     String::from_utf8(bytes).map_err(|error| ConfigError::NotText {
         path: path.to_path_buf(),
         at: error.utf8_error().valid_up_to(),
     })
+}
+
+/// A FIFO would keep us waiting for a writer, and a device might never end.
+fn read_bytes(path: &Path) -> io::Result<Vec<u8>> {
+    let metadata = std::fs::metadata(path)?;
+    if !metadata.is_file() && !metadata.is_dir() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    std::fs::read(path)
 }
 
 fn is_absent(error: &io::Error) -> bool {
