@@ -75,6 +75,12 @@ fn unknown_keys_are_shown_with_line_and_caret() {
 }
 
 #[test]
+fn a_value_cut_off_before_the_end_of_a_dos_line() {
+    let config = |text: &'static str| (text, &["cgrun.toml:1:"][..]);
+    assert_configs_refused(&["a = \"\r\n", "a = '\r\n", "\"\\\r\n"].map(config));
+}
+
+#[test]
 fn wrong_types_are_told_what_is_expected() {
     assert_configs_refused(&[
         ("session = 1\n", &["cgrun.toml:1:11", "expected a table, such as { ports"]),
@@ -231,12 +237,6 @@ fn a_command_that_cannot_be_executed() {
     run.assert_said("/usr: cannot be executed: it is a directory");
 }
 
-#[test]
-fn a_command_whose_interpreter_is_missing() {
-    let run = Session::new().file("script", "#!/no/such/interpreter\n");
-    make_executable(&run.path().join("script"));
-    let run = run.command(["./script"]).run();
-    assert_refused(&run, 126);
 fn make_fifo(path: &Path) {
     nix::unistd::mkfifo(path, nix::sys::stat::Mode::S_IRWXU).unwrap();
 }
@@ -259,6 +259,12 @@ fn a_config_that_is_a_fifo() {
     run.assert_said("cannot read the config").assert_said("cgrun.toml: it is not a regular file; name");
 }
 
+#[test]
+fn a_command_whose_interpreter_is_missing() {
+    let run = Session::new().file("script", "#!/no/such/interpreter\n");
+    make_executable(&run.path().join("script"));
+    let run = run.command(["./script"]).run();
+    assert_refused(&run, 126);
     run.assert_said(
         "script: cannot be executed: its interpreter /no/such/interpreter does not exist; install",
     );

@@ -31,7 +31,8 @@ impl ConfigError {
         let line = text[line_start..].lines().next().unwrap_or_default();
         let number = text[..line_start].matches('\n').count() + 1;
         let column = text[line_start..start].chars().count();
-        let end = floor(text, span.end).clamp(start, line_start + line.len());
+        // The fault may lie in the line's own end: `lines` takes CR LF away.
+        let end = floor(text, span.end).min(line_start + line.len()).max(start);
         let hidden = column.saturating_sub(SHOWN / 2);
         let shown: String = line.chars().skip(hidden).take(SHOWN).collect();
         let indent = column - hidden;
@@ -59,6 +60,7 @@ fn floor(text: &str, mut at: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn points_at_the_fault() {
@@ -69,8 +71,17 @@ mod tests {
 
     #[test]
     fn survives_any_span() {
-        for (text, span) in [("", 0..0), ("é", 1..9), ("a\n", 2..2), ("a\nb", 0..3)] {
+        let spans =
+            [("", 0..0), ("é", 1..9), ("a\n", 2..2), ("a\nb", 0..3), ("a\r\n", 2..2), ("a\r\n", 2..3)];
+        for (text, span) in spans {
             let _ = ConfigError::at(Path::new("x"), text, span, String::new()).to_string();
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn survives_any_text(text in "[a\"'=\\\\é\r\n ]{0,12}", start in 0..20usize, length in 0..20usize) {
+            let _ = ConfigError::at(Path::new("x"), &text, start..start + length, String::new()).to_string();
         }
     }
 }
