@@ -63,6 +63,15 @@ fn sighup_at_startup() {
 }
 
 #[test]
+fn a_signal_that_was_pending_before_the_start_starts_nothing() {
+    let pending = "import os, signal, sys; signal.pthread_sigmask(signal.SIG_BLOCK, [15]); \
+                   os.kill(os.getpid(), 15); os.execv(os.environ['CGRUN'], ['cgrun', *sys.argv[1:]])";
+    let run = Session::new().command(["touch", "ran"]).start_through(&["python3", "-c", pending]).finish();
+    run.assert_signal(SIGTERM).assert_nothing_left();
+    assert!(!run.path().join("ran").exists());
+}
+
+#[test]
 fn sigint_during_the_tests() {
     during_the_tests(SIGINT);
 }

@@ -130,7 +130,14 @@ impl<'a> Session<'a> {
     /// From the first start to the moment at which the session is to end, and why.
     fn live(&mut self) -> Result<Cause> {
         self.arm_guardian()?;
-        let mut actions = self.machine.begin();
+        // Whoever has asked for the end already gets nothing started.
+        let mut actions = Vec::new();
+        for event in self.events.pending().context("cannot read pending signals (signalfd)")? {
+            if let events::Event::Signal(caught) = event {
+                actions.extend(self.step(Event::Signal(caught)));
+            }
+        }
+        actions.extend(self.machine.begin());
         loop {
             for action in std::mem::take(&mut actions) {
                 match action {
