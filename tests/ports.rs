@@ -2,6 +2,9 @@
 
 use std::path::Path;
 use std::process::{Command, Output};
+use std::time::Duration;
+
+use nix::sys::signal::Signal::SIGTERM;
 
 use crate::harness::{Running, Session, Stranger, is_listening};
 
@@ -114,10 +117,7 @@ mod reclaim {
     use super::*;
 
     fn session(port: u16) -> Session {
-        Session::new()
-            .config(&web(port))
-            .options(["--reclaim-ports", "--grace", "1s"])
-            .command(["touch", "ran"])
+        Session::new().config(&web(port)).options(["--reclaim-ports"]).command(["touch", "ran"])
     }
 
     #[test]
@@ -134,7 +134,7 @@ mod reclaim {
 
     #[test]
     fn kills_a_stubborn_holder() {
-        let session = session(8001);
+        let session = session(8001).options(["--grace", "1s"]);
         let mut stranger = Stranger::serve(session.path(), 8001, &["--ignore", "SIGTERM"]);
         let run = session.run();
         assert!(!stranger.is_alive());
@@ -166,6 +166,33 @@ mod reclaim {
         assert!(stranger.is_alive());
         drop(stranger);
         run.assert_nothing_left();
+    }
+
+    #[test]
+    fn gives_up_when_asked_to_end() {
+        let session = session(8001).options(["--grace", "60s"]);
+        let mut stranger = Stranger::serve(session.path(), 8001, &["--ignore", "SIGTERM"]);
+        let run = session.start();
+        run.until_said("ending it (--reclaim-ports)");
+        run.signal(SIGTERM);
+        let run = run.finish();
+        run.assert_signal(SIGTERM).assert_faster_than(Duration::from_secs(20));
+        assert!(!run.path().join("ran").exists());
+        assert!(stranger.is_alive());
+        drop(stranger);
+        run.assert_nothing_left();
+    }
+
+    #[test]
+    fn spares_whoever_started_it() {
+        let listen = "import os, socket, subprocess, sys; s = socket.create_server(('127.0.0.1', 8001)); \
+                      sys.exit(subprocess.run([os.environ['CGRUN'], *sys.argv[1:]]).returncode + 100)";
+        let run = session(8001).start_through(&["python3", "-c", listen]).finish();
+        run.assert_code(225)
+            .assert_said("port 8001")
+            .assert_said("cgrun was started by")
+            .assert_nothing_left();
+        assert!(!run.path().join("ran").exists());
     }
 
     #[test]

@@ -139,15 +139,6 @@ fn second_signal_ends_a_command_that_ignores_the_first() {
     run.assert_signal(SIGINT).assert_nothing_left().assert_faster_than(Duration::from_secs(20));
 }
 
-#[test]
-fn a_command_that_ignores_the_signal_is_killed_after_the_grace() {
-    let run = Session::new().options(["--grace", "300ms"]).helper("ignore.py", &["TERM"]).start();
-    run.until_file("ignoring").signal(SIGTERM);
-    let run = run.finish();
-    run.assert_signal(SIGTERM).assert_said("did not end when asked").assert_nothing_left();
-}
-
-#[test]
 /// Nobody is seen to end in no time, but everybody is killed.
 #[test]
 fn with_no_time_to_wait_for_the_kernel_all_is_killed_still() {
@@ -166,6 +157,15 @@ fn with_no_time_to_wait_for_the_kernel_all_is_killed_still() {
     assert!(run.survivors().is_empty());
 }
 
+#[test]
+fn a_command_that_ignores_the_signal_is_killed_after_the_grace() {
+    let run = Session::new().options(["--grace", "300ms"]).helper("ignore.py", &["TERM"]).start();
+    run.until_file("ignoring").signal(SIGTERM);
+    let run = run.finish();
+    run.assert_signal(SIGTERM).assert_said("did not end when asked").assert_nothing_left();
+}
+
+#[test]
 fn one_request_sent_to_the_whole_group_is_one_request() {
     // As timeout(1) does: the process first, then its group.
     let config = "[session]\ngrace = '20s'\n[services.saver]\nready = { log = 'ready' }\n\

@@ -22,6 +22,7 @@ use crate::host::{self, record::Record};
 use crate::plan::SessionPlan;
 use crate::ports;
 use crate::program::{Environment, ProgramError};
+use crate::reclaim::Interrupted;
 use crate::report::{Reporter, in_words};
 use crate::service::logs::{Log, Logs};
 use crate::service::ready::{Look, Surroundings, TICK, Waiting};
@@ -44,7 +45,13 @@ pub fn run(plan: SessionPlan, report: &Reporter) -> Result<Exit> {
     let events = Events::new().context("cannot take over signal handling")?;
     let mount = Mount::find()?;
     host::sweep::end_neighbours(&mount, &plan.records, &events, report)?;
-    let held_before = preflight::ports(&plan, report)?;
+    let held_before = match preflight::ports(&plan, &events, report) {
+        Ok(held) => held,
+        Err(error) => match error.downcast_ref() {
+            Some(&Interrupted::Signal(signal)) => return Ok(Exit::Signal(signal)),
+            _ => return Err(error),
+        },
+    };
     // Whoever becomes our child from now on is of the session.
     let predating = children::list().context("cannot list our children")?;
     children::become_subreaper().context("cannot become a subreaper (prctl)")?;

@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result, bail};
 
+use crate::events::Events;
 use crate::plan::{Probe, ServicePlan, SessionPlan};
 use crate::ports::{self, Holding};
 use crate::program::{self, Environment, ProgramError};
@@ -11,7 +12,7 @@ use crate::sys::sock_diag::Listener;
 
 /// Who holds watched ports already. A port that a service needs must be free: its holder is named
 /// in the error, or ended where the user asked for that.
-pub fn ports(plan: &SessionPlan, report: &Reporter) -> Result<Vec<Listener>> {
+pub fn ports(plan: &SessionPlan, events: &Events, report: &Reporter) -> Result<Vec<Listener>> {
     let look = || {
         ports::listening_on(&plan.watched).context("cannot tell who listens on the watched ports (sock_diag)")
     };
@@ -23,7 +24,7 @@ pub fn ports(plan: &SessionPlan, report: &Reporter) -> Result<Vec<Listener>> {
         for holding in Holding::of(&taken) {
             report.say(&format!("{holding}; ending it (--reclaim-ports)"));
         }
-        let problems = reclaim::end_holders(&taken, plan.grace, plan.kill_wait);
+        let problems = reclaim::end_holders(&taken, plan.grace, plan.kill_wait, events)?;
         if !problems.is_empty() {
             bail!("{}", problems.join("\n"));
         }
