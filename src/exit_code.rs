@@ -89,7 +89,7 @@ mod tests {
     #[test]
     fn the_table() {
         let clean = Verdict::default();
-        let ended = Cause::CommandEnded { interrupted: false };
+        let ended = Cause::CommandEnded { interrupted: false, lately: false };
         assert_eq!(of(&ended, exited(7), &clean), Exit::Code(7));
         assert_eq!(of(&ended, killed(Signal::SIGSEGV), &clean), Exit::Code(139));
         assert_eq!(
@@ -116,8 +116,11 @@ mod tests {
         let unknown = Verdict { unknown: vec!["x".into()], ..Verdict::default() };
         let survivor = Verdict { survivors: vec!["x".into()], ..Verdict::default() };
         for verdict in [unknown, survivor] {
-            for cause in [Cause::CommandEnded { interrupted: false }, Cause::TimedOut, caught(Signal::SIGINT)]
-            {
+            for cause in [
+                Cause::CommandEnded { interrupted: false, lately: false },
+                Cause::TimedOut,
+                caught(Signal::SIGINT),
+            ] {
                 assert_eq!(of(&cause, exited(0), &verdict), Exit::Code(122));
             }
         }
@@ -127,7 +130,7 @@ mod tests {
     fn a_ctrl_c_that_killed_the_command_kills_us() {
         let verdict = Verdict::default();
         let outcome = |command| Outcome {
-            cause: &Cause::CommandEnded { interrupted: true },
+            cause: &Cause::CommandEnded { interrupted: true, lately: false },
             command,
             verdict: &verdict,
             on_leak: OnLeak::Fail,

@@ -92,7 +92,10 @@ impl Machine {
             }
             Event::NotReady(service, why) => self.end(Cause::StartupFailed { service, why }),
             Event::ServiceEnded(service, how) => self.service_ended(service, how),
-            Event::CommandEnded => self.end(Cause::CommandEnded { interrupted: self.interrupted.is_some() }),
+            Event::CommandEnded => {
+                let (interrupted, lately) = (self.interrupted.is_some(), self.is_lately_interrupted(now));
+                self.end(Cause::CommandEnded { interrupted, lately })
+            }
             Event::TimedOut => self.end(Cause::TimedOut),
             Event::Signal(caught) => self.signal(caught, now),
         }
@@ -117,12 +120,16 @@ impl Machine {
             // Ctrl-C reached the command as well, and a debugger or a prompt lives on after it: the
             // command decides, unless the user presses again while it should be ending.
             Signal::SIGINT if from_terminal && self.phase == Phase::Running => {
-                let again = self.interrupted.is_some_and(|first| now.duration_since(first) <= self.patience);
+                let again = self.is_lately_interrupted(now);
                 self.interrupted = Some(now);
                 if again { self.end(Cause::Signal { caught, again }) } else { Vec::new() }
             }
             _ => self.end(Cause::Signal { caught, again: false }),
         }
+    }
+
+    fn is_lately_interrupted(&self, now: Instant) -> bool {
+        self.interrupted.is_some_and(|last| now.duration_since(last) <= self.patience)
     }
 
     fn start_what_can(&mut self) -> Vec<Action> {
@@ -190,6 +197,17 @@ mod tests {
         assert_eq!(machine.step(caught(Signal::SIGINT, true), later), [], "the debugger lived on");
         let actions = machine.step(caught(Signal::SIGINT, true), later + Duration::from_secs(1));
         assert!(matches!(actions[..], [Action::TearDown(Cause::Signal { again: true, .. })]));
+    }
+
+    #[test]
+    fn a_ctrl_c_that_the_command_has_long_handled_is_no_haste() {
+        for (minutes, lately) in [(0, true), (60, false)] {
+            let now = Instant::now();
+            let mut machine = running();
+            machine.step(caught(Signal::SIGINT, true), now);
+            let ended = machine.step(Event::CommandEnded, now + Duration::from_secs(60 * minutes));
+            assert_eq!(ended, [Action::TearDown(Cause::CommandEnded { interrupted: true, lately })]);
+        }
     }
 
     #[test]

@@ -17,9 +17,10 @@ use crate::sys::signals::Caught;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Cause {
-    /// `interrupted` where it was left to handle a Ctrl-C.
+    /// `interrupted` where it was left to handle a Ctrl-C, `lately` where that was within the grace.
     CommandEnded {
         interrupted: bool,
+        lately: bool,
     },
     StartupFailed {
         service: usize,
@@ -59,7 +60,7 @@ impl Cause {
     pub fn signal(&self) -> Option<Signal> {
         match self {
             Self::Signal { caught, .. } => Some(caught.signal),
-            Self::CommandEnded { interrupted: true } => Some(Signal::SIGINT),
+            Self::CommandEnded { interrupted: true, .. } => Some(Signal::SIGINT),
             _ => None,
         }
     }

@@ -21,7 +21,7 @@ impl Patience {
     pub fn new(cause: &Cause) -> Self {
         let (requests, last) = match cause {
             Cause::Signal { caught, again } => (1 + u32::from(*again), Some(caught.signal)),
-            Cause::CommandEnded { interrupted: true } => (1, None),
+            Cause::CommandEnded { lately: true, .. } => (1, None),
             // There is nobody left who could wait.
             Cause::SupervisorDied => (2, None),
             _ => (0, None),
@@ -58,7 +58,7 @@ mod tests {
 
     #[test]
     fn the_second_request_ends_it() {
-        let mut patience = Patience::new(&Cause::CommandEnded { interrupted: false });
+        let mut patience = Patience::new(&Cause::CommandEnded { interrupted: true, lately: false });
         assert!(patience.note(caught(Signal::SIGINT)));
         assert!(!patience.is_over());
         assert!(!patience.note(caught(Signal::SIGTERM)));
@@ -66,8 +66,8 @@ mod tests {
     }
 
     #[test]
-    fn a_ctrl_c_during_the_tests_was_the_first() {
-        let mut patience = Patience::new(&Cause::CommandEnded { interrupted: true });
+    fn a_ctrl_c_that_ended_the_tests_was_the_first() {
+        let mut patience = Patience::new(&Cause::CommandEnded { interrupted: true, lately: true });
         assert!(!patience.is_over());
         patience.note(caught(Signal::SIGINT));
         assert!(patience.is_over());
