@@ -44,7 +44,7 @@ pub struct Outcome<'a> {
 pub fn exit(outcome: &Outcome<'_>) -> Exit {
     let received = outcome.cause.signal();
     let died_of = outcome.command.and_then(|status| status.signal());
-    let leaked = !outcome.verdict.leaks.is_empty() && outcome.on_leak == OnLeak::Fail;
+    let leaked = outcome.verdict.leaked() > 0 && outcome.on_leak == OnLeak::Fail;
     match (outcome.cause, received, outcome.command) {
         _ if !outcome.verdict.is_proven() => Exit::Code(NOT_PROVEN),
         (Cause::TimedOut, ..) => Exit::Code(TIMED_OUT),
@@ -109,6 +109,14 @@ mod tests {
             of(&caught(Signal::SIGTERM), killed(Signal::SIGKILL), &ignored_us),
             Exit::Signal(Signal::SIGTERM)
         );
+    }
+
+    #[test]
+    fn a_leak_that_was_only_counted_is_a_leak() {
+        let verdict = Verdict { undescribed: 1, ..Verdict::default() };
+        let cause = &Cause::CommandEnded { interrupted: false, lately: false };
+        let outcome = Outcome { cause, command: exited(0), verdict: &verdict, on_leak: OnLeak::Fail };
+        assert_eq!(exit(&outcome), Exit::Code(LEAKED));
     }
 
     #[test]

@@ -11,15 +11,16 @@ const LISTED: usize = 20;
 /// What must be said: leaks, survivors, and what is not known.
 pub fn verdict(verdict: &Verdict) -> Vec<String> {
     let mut lines = Vec::new();
-    let total = verdict.leaks.len() + verdict.undescribed;
+    let total = verdict.leaked();
     if total > 0 {
         let processes = if total == 1 { "1 process" } else { &format!("{total} processes") };
-        let ending = if verdict.is_proven() { "and ended" } else { "" };
-        lines.push(format!("leaked {processes}, found {ending}:"));
-        lines.extend(verdict.leaks.iter().take(LISTED).map(leak));
-        if total > LISTED {
-            lines.push(format!("  and {} more", total - LISTED));
+        let ending = if verdict.is_proven() { "found and ended" } else { "found" };
+        lines.push(format!("leaked {processes}, {ending}:"));
+        let mut listed: Vec<_> = verdict.leaks.iter().take(LISTED).map(leak).collect();
+        if total > listed.len() {
+            listed.push(format!("  and {} more", total - listed.len()));
         }
+        lines.extend(listed);
     }
     lines.extend(verdict.survivors.iter().map(|survivor| format!("SURVIVED: {survivor}")));
     lines.extend(verdict.unknown.iter().map(|unknown| format!("not verified: {unknown}")));
@@ -43,7 +44,7 @@ pub fn notes(verdict: &Verdict) -> Vec<String> {
 
 /// One line for `-v`.
 pub fn summary(verdict: &Verdict, cause: &Cause, took: Duration) -> String {
-    let state = match (verdict.is_proven(), verdict.leaks.is_empty()) {
+    let state = match (verdict.is_proven(), verdict.leaked() == 0) {
         (true, true) => "clean",
         (true, false) => "clean now",
         (false, _) => "NOT clean",

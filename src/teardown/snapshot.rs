@@ -41,8 +41,8 @@ pub enum How {
 #[derive(Debug, Default)]
 pub struct Crowd {
     pub described: Vec<Leak>,
-    /// All of them, those described included.
-    pub count: usize,
+    /// The rest, as far as they live.
+    pub undescribed: usize,
 }
 
 /// A leaf whose processes stand still, until this is dropped. Nobody in it comes or goes meanwhile,
@@ -79,15 +79,15 @@ pub fn take(leaf: &Leaf, how: &How) -> Result<Crowd, CgroupError> {
 
 fn describe(members: Vec<Pid>, how: &How) -> Crowd {
     let deadline = clock::now() + READ;
-    let described: Vec<_> = members
-        .iter()
-        .take_while(|_| clock::now() < deadline)
-        .filter_map(|&pid| ProcessInfo::read(pid))
-        .filter(|process| !process.is_zombie)
-        .take(DESCRIBED)
-        .map(|process| Leak::new(how.clone(), process))
-        .collect();
-    Crowd { described, count: members.len() }
+    let mut crowd = Crowd::default();
+    for pid in members {
+        if crowd.described.len() == DESCRIBED || clock::now() >= deadline {
+            crowd.undescribed += usize::from(proc::start_time(pid).is_some());
+        } else if let Some(process) = ProcessInfo::read(pid).filter(|process| !process.is_zombie) {
+            crowd.described.push(Leak::new(how.clone(), process));
+        }
+    }
+    crowd
 }
 
 impl Leak {
@@ -95,5 +95,26 @@ impl Leak {
         let started_during = proc::variable(process.pid, "PYTEST_CURRENT_TEST");
         let started_during = started_during.map(|test| proc::readable(&test.to_string_lossy()));
         Self { how, process, started_during }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::teardown::Verdict;
+
+    #[test]
+    fn the_dead_are_not_counted_and_the_unread_are() {
+        let mut dead = std::process::Command::new("true").spawn().unwrap();
+        let zombie = Pid::from_raw(dead.id() as i32).unwrap();
+        while proc::start_time(zombie).is_some() {
+            std::thread::sleep(LOOK);
+        }
+        let us = rustix::process::getpid();
+        let members = [vec![zombie], vec![us; DESCRIBED], vec![zombie, us]].concat();
+        let mut verdict = Verdict::default();
+        verdict.add_leaks(describe(members, &How::OutlivedCommand));
+        assert_eq!((verdict.leaks.len(), verdict.leaked()), (DESCRIBED, DESCRIBED + 1));
+        dead.wait().unwrap();
     }
 }

@@ -26,9 +26,14 @@ impl Verdict {
         self.survivors.is_empty() && self.unknown.is_empty()
     }
 
-    /// Remembers those of a crowd that are described, and how many there were.
+    /// How many processes leaked.
+    pub fn leaked(&self) -> usize {
+        self.leaks.len() + self.undescribed
+    }
+
+    /// Remembers those of a crowd that are described, and how many more there were.
     pub fn add_leaks(&mut self, crowd: Crowd) {
-        self.undescribed += crowd.count.saturating_sub(crowd.described.len());
+        self.undescribed += crowd.undescribed;
         self.leaks.extend(crowd.described);
     }
 
