@@ -23,6 +23,7 @@ use crate::teardown::{Cause, Remains, tear_down};
 
 const ARMED: &[u8] = b"armed";
 const CLEAN: &[u8] = b"clean";
+const ATTEMPTS: usize = 5;
 /// How long the guardian may take to answer, on the slowest machine.
 const ANSWER: Duration = Duration::from_secs(5);
 
@@ -33,8 +34,18 @@ pub struct Guardian {
 }
 
 impl Guardian {
-    /// Forks it and waits until it stands guard over `remains`.
+    /// Forks it and waits until it stands guard over `remains`. Where somebody kills it on the way,
+    /// there is another one.
     pub fn arm(remains: &mut Remains, record: &Record) -> Result<Self> {
+        for _ in 0..ATTEMPTS {
+            if let Some(guardian) = Self::try_arm(remains, record)? {
+                return Ok(guardian);
+            }
+        }
+        bail!("the guardian was killed {ATTEMPTS} times before it stood guard")
+    }
+
+    fn try_arm(remains: &mut Remains, record: &Record) -> Result<Option<Self>> {
         let (ours, theirs) =
             socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
                 .context("cannot make the guardian's line (socketpair)")?;
@@ -46,7 +57,9 @@ impl Guardian {
             failpoint::disable();
             // Their descriptors are closed here; nothing of them is needed.
             std::mem::forget(std::mem::take(&mut remains.parts));
-            if keep_only(&kept).is_ok() && send(&theirs, ARMED, SendFlags::NOSIGNAL).is_ok() {
+            if keep_only(&kept).is_ok() {
+                // Nobody may be there to hear it any more: so much the more there is to do.
+                let _ = send(&theirs, ARMED, SendFlags::NOSIGNAL);
                 protect_from_oom();
                 watch(&theirs, &us, remains, record);
             }
@@ -54,10 +67,7 @@ impl Guardian {
         .context("cannot fork the guardian")?;
         drop(theirs);
         let guardian = Self { line: ours };
-        if !guardian.hears(ARMED)? {
-            bail!("the guardian ended before it stood guard");
-        }
-        Ok(guardian)
+        Ok(guardian.hears(ARMED)?.then_some(guardian))
     }
 
     /// The session is over and clean: the guardian may go. Waits until it has.
