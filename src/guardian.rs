@@ -66,6 +66,7 @@ impl Guardian {
         })
         .context("cannot fork the guardian")?;
         drop(theirs);
+        failpoint::reached("guardian forked");
         let guardian = Self { line: ours };
         Ok(guardian.hears(ARMED)?.then_some(guardian))
     }

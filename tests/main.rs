@@ -8,6 +8,7 @@ mod harness;
 mod bad_input;
 mod escapes;
 mod exit_codes;
+mod guardian;
 mod never_hangs;
 mod ports;
 mod real_applications;

@@ -307,6 +307,7 @@ impl<'a> Session<'a> {
         failpoint::reached("teardown");
         let verdict = self.tear_down(cause);
         self.report.verdict(&verdict, self.plan.volume, cause, clock::since(self.begin));
+        failpoint::reached("reported");
         exit(&Outcome {
             cause,
             command: self.remains.command().and_then(|command| command.status),
@@ -318,11 +319,13 @@ impl<'a> Session<'a> {
     fn tear_down(&mut self, cause: &Cause) -> Verdict {
         let verdict = tear_down(&mut self.remains, cause, &self.events, &|text| self.report.say(text));
         self.torn_down = true;
+        failpoint::reached("verified");
         // What we could not end, the guardian may: it is told nothing, and we die before its eyes.
         match self.guardian.take() {
             Some(guardian) if verdict.is_proven() => guardian.dismiss(),
             _ => {}
         }
+        failpoint::reached("dismissed");
         verdict
     }
 

@@ -63,6 +63,7 @@ impl Session<'_> {
     pub(super) fn start_command(&mut self) -> Result<()> {
         self.report.clear();
         let program = program::prepare(&self.plan.command, &self.env, &self.plan.cwd)?;
+        failpoint::reached("services ready");
         let leaf = self.remains.cgroup.leaf(COMMAND_LEAF)?;
         let group = if tty::has_terminal() { Group::Shared } else { Group::Own };
         let name = self.plan.command[0].to_string_lossy().into_owned();

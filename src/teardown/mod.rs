@@ -32,6 +32,7 @@ pub use verdict::Verdict;
 use crate::clock;
 use crate::containment::SessionCgroup;
 use crate::events::{Event, Events, Wake};
+use crate::failpoint;
 use crate::sys::sock_diag::Listener;
 
 /// The niceness of a teardown (setpriority(2)).
@@ -80,16 +81,21 @@ pub fn tear_down(remains: &mut Remains, cause: &Cause, events: &Events, say: &dy
         Ok(true) => {
             stop::gracefully(remains, cause, &mut wait, &mut verdict);
             kill::note_strays(remains, &mut verdict);
+            failpoint::reached("stopped");
         }
         Err(error) => verdict.unknown(error),
     }
     kill::the_rest(remains, &mut verdict);
+    failpoint::reached("killed");
     orphans::end(remains, &mut wait, &mut verdict);
+    failpoint::reached("orphans ended");
     if *cause == Cause::SupervisorDied {
         marked::end(remains, &mut verdict);
     }
     holders::look(remains, &mut verdict);
+    failpoint::reached("ports looked at");
     remove(remains, &mut verdict);
+    failpoint::reached("removed");
     verdict
 }
 

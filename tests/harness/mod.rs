@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 pub use running::{Finished, Running};
 pub use stranger::Stranger;
-pub use witness::TestCgroup;
+pub use witness::{OwnHost, TestCgroup};
 
 /// One run of cgrun, described.
 pub struct Session {

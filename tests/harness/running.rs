@@ -2,7 +2,7 @@
 
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ExitStatus};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -78,6 +78,21 @@ impl Running {
         self.cgroup.kill();
     }
 
+    /// The guardian, once it is there: a cgrun in the test's cgroup that leads a session of its own.
+    pub fn guardian(&self) -> Option<Pid> {
+        let is_guardian = |pid: &Pid| {
+            *pid != self.pid()
+                && std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name == "cgrun\n")
+                && nix::unistd::getsid(Some(*pid)) == Ok(*pid)
+        };
+        self.cgroup.own_members().into_iter().map(Pid::from_raw).find(is_guardian)
+    }
+
+    /// Runs one more cgrun beside it, to its end.
+    pub fn cgrun(&self, arguments: &[&str]) -> Said {
+        cgrun(self.path(), &self.cgroup, arguments)
+    }
+
     /// Waits for its end.
     pub fn finish(mut self) -> Finished {
         let status = loop {
@@ -123,6 +138,11 @@ impl Finished {
     pub fn log(&self, service: &str) -> String {
         // A joined absolute path is that path.
         read(self.path(), &log_path(self.path(), service).to_string_lossy())
+    }
+
+    /// Runs another cgrun in the same place.
+    pub fn cgrun(&self, arguments: &[&str]) -> Said {
+        cgrun(self.path(), &self.cgroup, arguments)
     }
 
     #[track_caller]
@@ -172,6 +192,11 @@ impl Finished {
         self.cgroup.members()
     }
 
+    /// How many sessions' cgroups are left.
+    pub fn sessions(&self) -> usize {
+        self.cgroup.children().len()
+    }
+
     /// No process, no cgroup and no listening port of the session is left.
     #[track_caller]
     pub fn assert_nothing_left(&self) -> &Self {
@@ -186,6 +211,53 @@ impl Finished {
         assert!(ports.is_empty(), "ports still held: {ports:?}\n{said}");
         self
     }
+}
+
+/// What a short run of cgrun said.
+pub struct Said {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Said {
+    #[track_caller]
+    pub fn assert_code(&self, code: i32) -> &Self {
+        assert_eq!(self.code, Some(code), "{}{}", self.stdout, self.stderr);
+        self
+    }
+
+    #[track_caller]
+    pub fn assert_said(&self, text: &str) -> &Self {
+        assert!(self.stderr.contains(text), "not said: {text}\n{}", self.stderr);
+        self
+    }
+
+    #[track_caller]
+    pub fn assert_silent(&self) -> &Self {
+        assert_eq!(self.stderr, "");
+        self
+    }
+
+    /// What it printed, as JSON.
+    #[track_caller]
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {}", self.stdout))
+    }
+}
+
+fn cgrun(directory: &Path, cgroup: &TestCgroup, arguments: &[&str]) -> Said {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cgrun"));
+    command
+        .args(arguments)
+        .current_dir(directory)
+        .stdin(Stdio::null())
+        .env("XDG_STATE_HOME", directory.join("state"))
+        .env_remove("CGRUN_SESSION");
+    cgroup.enter_on_exec(&mut command);
+    let output = command.output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Said { code: output.status.code(), stdout: text(&output.stdout), stderr: text(&output.stderr) }
 }
 
 fn log_path(directory: &Path, service: &str) -> PathBuf {

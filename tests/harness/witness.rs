@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
+use nix::mount::{MntFlags, MsFlags};
+use nix::sched::CloneFlags;
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 
 /// A process that was killed may take this long to be gone; one that was not is still there then.
@@ -96,6 +98,12 @@ impl TestCgroup {
         entries.filter(|path| path.is_dir()).collect()
     }
 
+    /// The processes right in it.
+    pub fn own_members(&self) -> Vec<i32> {
+        let procs = std::fs::read_to_string(self.0.join("cgroup.procs")).unwrap_or_default();
+        procs.lines().map(|line| line.parse().unwrap()).collect()
+    }
+
     /// The processes in it, however deep.
     pub fn members(&self) -> Vec<i32> {
         fn collect(path: &Path, found: &mut Vec<i32>) {
@@ -134,6 +142,27 @@ impl Drop for TestCgroup {
             let _ = std::fs::remove_dir(path);
         }
         remove(&self.0);
+    }
+}
+
+/// While this lives, this thread and what it starts see no cgroups but those made meanwhile: what
+/// concerns all sessions of the host concerns no other test's.
+pub struct OwnHost(#[expect(dead_code, reason = "removed with it")] TestCgroup);
+
+impl OwnHost {
+    pub fn enter() -> Self {
+        let nothing: Option<&str> = None;
+        let all = TestCgroup::create("host");
+        nix::sched::unshare(CloneFlags::CLONE_NEWNS).expect("unshare -m");
+        nix::mount::mount(nothing, "/", nothing, MsFlags::MS_REC | MsFlags::MS_PRIVATE, nothing).unwrap();
+        nix::mount::mount(Some(all.path()), &mount(), nothing, MsFlags::MS_BIND, nothing).unwrap();
+        Self(all)
+    }
+}
+
+impl Drop for OwnHost {
+    fn drop(&mut self) {
+        let _ = nix::mount::umount2(&mount(), MntFlags::MNT_DETACH);
     }
 }
 

@@ -1,0 +1,298 @@
+//! Layer 5 where cgrun itself is the victim: whoever dies, and whenever, nothing survives.
+
+use std::fs;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal::{SIGCONT, SIGKILL, SIGSEGV, SIGSTOP};
+use nix::sys::signal::kill;
+use nix::unistd::Pid;
+
+use crate::harness::{Finished, OwnHost, Running, Session, TestCgroup, until};
+
+/// Where the supervisor can be made to fail, in the order in which it comes by.
+const PLACES: [&str; 14] = [
+    "guardian forked",
+    "guardian armed",
+    "service started",
+    "services ready",
+    "command started",
+    "teardown",
+    "stopped",
+    "killed",
+    "orphans ended",
+    "ports looked at",
+    "removed",
+    "verified",
+    "dismissed",
+    "reported",
+];
+
+const SOON: Duration = Duration::from_secs(4);
+
+const SERVICE: &str = "[session]\ngrace = '300ms'\n[services.backend]\nport = 8000\n\
+    command = ['python3', '{helpers}/server.py', '8000']\n";
+
+/// Leaves a child that ignores every request, and a daemon.
+const LEAVE: &str = "(trap '' TERM INT HUP; exec sleep 900) & setsid -f sleep 900; touch running";
+
+/// A session with all that may outlive it.
+fn crowded(session: Session) -> Session {
+    session.config(SERVICE)
+}
+
+/// One whose command does not end by itself.
+fn running() -> Running {
+    let run = crowded(Session::new()).sh(&format!("{LEAVE}; exec sleep 900")).start();
+    run.until_file("running");
+    run
+}
+
+fn fail_everywhere(how: &str, assert_died: impl Fn(&Finished)) {
+    Session::new();
+    for place in PLACES {
+        let run = crowded(Session::again()).env("CGRUN_FAILPOINT", format!("{how}:{place}")).sh(LEAVE).run();
+        eprintln!("{how} at {place:?}: {} after {:?}", run.status, run.took);
+        assert_died(&run);
+        // Every process that was the supervisor's child is the test's now: it reaps them, zombies
+        // included, until the kernel says that there are none.
+        run.assert_nothing_left();
+    }
+}
+
+fn guardian(run: &Running) -> Pid {
+    run.until("a guardian", || run.guardian().is_some());
+    run.guardian().unwrap()
+}
+
+fn is_alive(pid: Pid) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit(") ").next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with(['Z', 'X']))
+}
+
+fn pid_in(run: &Running, file: &str) -> Pid {
+    run.until_file(file);
+    Pid::from_raw(fs::read_to_string(run.path().join(file)).unwrap().trim().parse().unwrap())
+}
+
+#[test]
+fn sigkill_in_every_phase() {
+    fail_everywhere("kill", |run| _ = run.assert_signal(SIGKILL));
+}
+
+#[test]
+fn a_crash_in_every_phase() {
+    fail_everywhere("crash", |run| _ = run.assert_signal(SIGSEGV));
+}
+
+#[test]
+fn a_panic_in_every_phase() {
+    fail_everywhere("panic", |run| _ = run.assert_code(125).assert_said("panicked"));
+}
+
+#[test]
+fn what_died_before_it_had_a_guardian_had_started_nothing() {
+    let _host = OwnHost::enter();
+    Session::new();
+    for (how, signal) in [("kill", SIGKILL), ("crash", SIGSEGV)] {
+        for next in ["sweep", "true"] {
+            let place = format!("{how}:cgroup made");
+            let run = crowded(Session::again()).env("CGRUN_FAILPOINT", place).sh(LEAVE).run();
+            run.assert_signal(signal);
+            assert!(!run.path().join("running").exists());
+            run.cgrun(&[next]).assert_code(0).assert_said("ended session");
+            run.assert_nothing_left();
+        }
+    }
+}
+
+#[test]
+fn sigkill_from_outside() {
+    let run = running();
+    let begin = Instant::now();
+    run.signal(SIGKILL);
+    let run = run.finish();
+    run.assert_signal(SIGKILL).assert_nothing_left();
+    assert!(begin.elapsed() < SOON, "{:?}", begin.elapsed());
+}
+
+#[test]
+fn sigkill_during_the_grace() {
+    let run = crowded(Session::new()).options(["--grace", "60s"]).sh(LEAVE).start();
+    run.until_file("running");
+    std::thread::sleep(Duration::from_millis(300));
+    run.signal(SIGKILL);
+    run.finish().assert_signal(SIGKILL).assert_nothing_left();
+}
+
+#[test]
+fn a_killed_guardian_is_replaced() {
+    let run =
+        crowded(Session::new()).sh("touch running; until [ -e go ]; do sleep 0.01; done; exit 4").start();
+    let mut first = guardian(run.until_file("running"));
+    for _ in 0..3 {
+        kill(first, SIGKILL).unwrap();
+        run.until("another guardian", || run.guardian().is_some_and(|next| next != first && is_alive(next)));
+        first = run.guardian().unwrap();
+    }
+    run.until_said("the guardian was killed; another one takes its place");
+    fs::write(run.path().join("go"), "").unwrap();
+    run.finish().assert_code(4).assert_nothing_left();
+}
+
+#[test]
+fn the_guardian_then_the_supervisor() {
+    let run = running();
+    kill(guardian(&run), SIGKILL).unwrap();
+    run.until_said("another one takes its place").signal(SIGKILL);
+    run.finish().assert_signal(SIGKILL).assert_nothing_left();
+}
+
+/// Kills the supervisor and its guardian so that neither sees the other die.
+fn kill_both(run: Running) -> Finished {
+    let guardian = guardian(&run);
+    for signal in [SIGSTOP, SIGKILL] {
+        run.signal(signal);
+        kill(guardian, signal).unwrap();
+    }
+    let run = run.finish();
+    run.assert_signal(SIGKILL);
+    assert_eq!(run.sessions(), 1, "nobody was left to end it");
+    run
+}
+
+#[test]
+fn both_at_once_then_the_next_run() {
+    let _host = OwnHost::enter();
+    let run = kill_both(running());
+    run.cgrun(&["check"]).assert_code(1).assert_said("is left over, its cgrun is dead");
+    run.cgrun(&["true"]).assert_code(0).assert_said("ended session");
+    run.assert_nothing_left();
+    run.cgrun(&["check"]).assert_code(0).assert_silent();
+}
+
+#[test]
+fn both_at_once_then_a_sweep() {
+    let _host = OwnHost::enter();
+    let run = kill_both(running());
+    let listed = run.cgrun(&["sessions", "--json"]).json();
+    assert_eq!(listed["sessions"][0]["state"], "stale");
+    let id = listed["sessions"][0]["id"].as_str().unwrap();
+
+    let dry = run.cgrun(&["sweep", "--dry-run"]);
+    dry.assert_code(0).assert_said(&format!("would end session {id}"));
+    assert_eq!(run.sessions(), 1);
+    run.cgrun(&["sweep"]).assert_code(0).assert_said(&format!("ended session {id}"));
+    run.assert_nothing_left();
+    run.cgrun(&["sweep"]).assert_code(0).assert_silent();
+
+    let ended = &run.cgrun(&["sessions", "--json"]).json()["ended"][0];
+    assert_eq!((ended["id"].as_str(), ended["by"].as_str()), (Some(id), Some("sweep")));
+    assert_eq!(ended["clean"], true);
+}
+
+#[test]
+fn both_at_once_then_a_stop() {
+    let _host = OwnHost::enter();
+    let run = kill_both(running());
+    let listed = run.cgrun(&["sessions", "--json"]).json();
+    run.cgrun(&["stop", listed["sessions"][0]["id"].as_str().unwrap()]).assert_code(0);
+    run.assert_nothing_left();
+}
+
+#[test]
+fn the_guardian_leaves_a_record() {
+    let _host = OwnHost::enter();
+    let run = running();
+    let owner = run.pid().as_raw();
+    let id = run.cgrun(&["sessions", "--json"]).json()["sessions"][0]["id"].clone();
+    run.signal(SIGKILL);
+    let run = run.finish();
+    run.assert_signal(SIGKILL).assert_nothing_left();
+    let ended = &run.cgrun(&["sessions", "--json"]).json()["ended"][0];
+    assert_eq!(ended["id"], id);
+    assert_eq!(ended["owner"], owner);
+    assert_eq!((ended["by"].as_str(), ended["clean"].as_bool()), (Some("guardian"), Some(true)));
+    assert!(ended["command"].as_str().unwrap().contains("sleep 900"), "{ended}");
+    let table = run.cgrun(&["sessions"]).stdout;
+    assert!(table.contains("by guardian, clean") && table.contains(id.as_str().unwrap()), "{table}");
+}
+
+#[test]
+fn a_stopped_supervisor_is_not_dead() {
+    let _host = OwnHost::enter();
+    let run = Session::new().sh("echo $$ >pid; until [ -e go ]; do sleep 0.01; done; exit 4").start();
+    let command = pid_in(&run, "pid");
+    run.signal(SIGSTOP);
+    std::thread::sleep(Duration::from_millis(300));
+    run.cgrun(&["sweep"]).assert_code(0).assert_silent();
+    run.cgrun(&["true"]).assert_code(0).assert_silent();
+    assert_eq!(run.cgrun(&["sessions", "--json"]).json()["sessions"][0]["state"], "live");
+    assert!(is_alive(command));
+    fs::write(run.path().join("go"), "").unwrap();
+    run.signal(SIGCONT);
+    run.finish().assert_code(4).assert_nothing_left();
+}
+
+#[test]
+fn a_guardian_keeps_no_pipeline_waiting() {
+    let script = "$CGRUN sh -c 'echo $PPID >supervisor; echo $$ >command; exec sleep 900' | cat; touch over";
+    let run = Session::new().start_through(&["sh", "-c", script]);
+    let victims = [pid_in(&run, "supervisor"), pid_in(&run, "command")];
+    let guardian = guardian(&run);
+    for fd in fs::read_dir(format!("/proc/{guardian}/fd")).unwrap() {
+        let fd = fd.unwrap().path();
+        let target = fs::read_link(&fd).unwrap_or_default();
+        assert!(!target.starts_with("pipe:") && !target.starts_with(run.path()), "{fd:?} -> {target:?}");
+    }
+    // Even one that does nothing.
+    kill(guardian, SIGSTOP).unwrap();
+    victims.iter().for_each(|&pid| kill(pid, SIGKILL).unwrap());
+    run.until_file("over");
+    assert!(is_alive(guardian));
+    kill(guardian, SIGCONT).unwrap();
+    run.finish().assert_code(0).assert_nothing_left().assert_faster_than(SOON);
+}
+
+#[test]
+fn the_oom_killer_is_to_choose_somebody_else_where_that_is_allowed() {
+    let score = |pid: Pid| fs::read_to_string(format!("/proc/{pid}/oom_score_adj")).unwrap();
+    let may = ["-c", "echo -1000 >/proc/self/oom_score_adj"];
+    let may = Command::new("sh").args(may).stderr(Stdio::null()).status().unwrap().success();
+    let own = score(nix::unistd::getpid());
+    let wanted = if may { "-1000\n" } else { &*own };
+    let run = running();
+    let guardian = guardian(&run);
+    until("the guardian is protected", || score(guardian) == wanted);
+    let others = run.members().into_iter().map(Pid::from_raw).filter(|pid| *pid != guardian);
+    assert!(others.into_iter().all(|pid| score(pid) == own), "only the guardian is");
+    run.signal(SIGKILL);
+    run.finish().assert_signal(SIGKILL).assert_nothing_left();
+}
+
+#[test]
+fn what_moved_to_another_cgroup_is_found_by_its_marker() {
+    let elsewhere = TestCgroup::create("elsewhere");
+    let script = "python3 $HELPERS/leak.py elsewhere \"$0\" polite; touch running; exec sleep 900";
+    let run = Session::new().command(["sh", "-c", script, elsewhere.path().to_str().unwrap()]).start();
+    run.until_file("running").signal(SIGKILL);
+    let run = run.finish();
+    run.assert_signal(SIGKILL);
+    // Not by the look at the survivors, which would end it.
+    until("the escapee is dead", || elsewhere.members().is_empty());
+    run.assert_nothing_left();
+}
+
+#[test]
+fn what_moved_to_another_cgroup_is_found_by_a_sweep() {
+    let _host = OwnHost::enter();
+    let elsewhere = TestCgroup::create("elsewhere");
+    let script = "python3 $HELPERS/leak.py elsewhere \"$0\" polite; touch running; exec sleep 900";
+    let run = Session::new().command(["sh", "-c", script, elsewhere.path().to_str().unwrap()]).start();
+    run.until_file("running");
+    let run = kill_both(run);
+    assert_eq!(elsewhere.members().len(), 1);
+    run.cgrun(&["sweep"]).assert_code(0);
+    until("the escapee is dead", || elsewhere.members().is_empty());
+    run.assert_nothing_left();
+}
