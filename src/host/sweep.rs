@@ -24,7 +24,15 @@ pub fn sweep(records: &Path, dry_run: bool, report: &Reporter) -> Result<Exit> {
             report.say(&format!("would end {what}"));
             continue;
         }
-        let verdict = end(session, &mount, records, &events)?;
+        let verdict = match end(session, &mount, records, &events) {
+            Ok(Some(verdict)) => verdict,
+            Ok(None) => continue,
+            Err(error) => {
+                report.error(&format!("could not end {what}: {error:#}"));
+                proven = false;
+                continue;
+            }
+        };
         verdict.survivors.iter().chain(&verdict.unknown).for_each(|problem| report.error(problem));
         report.say(&format!("{} {what}", if verdict.is_proven() { "ended" } else { "could not end" }));
         proven &= verdict.is_proven();
@@ -37,10 +45,11 @@ pub fn end_neighbours(mount: &Mount, records: &Path, events: &Events, report: &R
     for session in super::neighbours(mount)?.into_iter().filter(is_ours_to_end) {
         let id = session.id.clone();
         match end(session, mount, records, events) {
-            Ok(verdict) if verdict.is_proven() => {
+            Ok(None) => {}
+            Ok(Some(verdict)) if verdict.is_proven() => {
                 report.say(&format!("ended session {id}, which a dead cgrun had left"))
             }
-            Ok(verdict) => {
+            Ok(Some(verdict)) => {
                 report.error(&format!("session {id}, left by a dead cgrun: {}", verdict.survivors.join("; ")))
             }
             Err(error) => {
@@ -55,12 +64,17 @@ fn is_ours_to_end(session: &Session) -> bool {
     session.state == State::Stale && session.uid == rustix::process::geteuid().as_raw()
 }
 
-/// Ends one session by force: whoever could have asked it is dead.
-pub fn end(session: Session, mount: &Mount, records: &Path, events: &Events) -> Result<Verdict> {
+/// Ends one session by force: whoever could have asked it is dead. `None` where it is gone meanwhile,
+/// by its guardian, or with a session around it.
+pub fn end(session: Session, mount: &Mount, records: &Path, events: &Events) -> Result<Option<Verdict>> {
     let owner = session.owner_pid().unwrap_or_default();
     let record = Record::new(records, &session.id, owner, &session.command, "sweep");
+    let cgroup = match SessionCgroup::open(mount, session.id, session.path.clone()) {
+        Err(_) if !session.path.exists() => return Ok(None),
+        opened => opened?,
+    };
     let mut remains = Remains {
-        cgroup: SessionCgroup::open(mount, session.id, session.path)?,
+        cgroup,
         parts: Vec::new(),
         watched: session.ports,
         held_before: Vec::new(),
@@ -71,5 +85,5 @@ pub fn end(session: Session, mount: &Mount, records: &Path, events: &Events) -> 
     };
     let verdict = tear_down(&mut remains, &Cause::SupervisorDied, events, &|_| ());
     record.write(&verdict);
-    Ok(verdict)
+    Ok(Some(verdict))
 }
