@@ -148,23 +148,10 @@ fn the_guardian_then_the_supervisor() {
     run.finish().assert_signal(SIGKILL).assert_nothing_left();
 }
 
-/// Kills the supervisor and its guardian so that neither sees the other die.
-fn kill_both(run: Running) -> Finished {
-    let guardian = guardian(&run);
-    for signal in [SIGSTOP, SIGKILL] {
-        run.signal(signal);
-        kill(guardian, signal).unwrap();
-    }
-    let run = run.finish();
-    run.assert_signal(SIGKILL);
-    assert_eq!(run.sessions(), 1, "nobody was left to end it");
-    run
-}
-
 #[test]
 fn both_at_once_then_the_next_run() {
     let _host = OwnHost::enter();
-    let run = kill_both(running());
+    let run = running().kill_with_guardian();
     run.cgrun(&["check"]).assert_code(1).assert_said("is left over, its cgrun is dead");
     run.cgrun(&["true"]).assert_code(0).assert_said("ended session");
     run.assert_nothing_left();
@@ -174,7 +161,7 @@ fn both_at_once_then_the_next_run() {
 #[test]
 fn both_at_once_then_a_sweep() {
     let _host = OwnHost::enter();
-    let run = kill_both(running());
+    let run = running().kill_with_guardian();
     let listed = run.cgrun(&["sessions", "--json"]).json();
     assert_eq!(listed["sessions"][0]["state"], "stale");
     let id = listed["sessions"][0]["id"].as_str().unwrap();
@@ -194,7 +181,7 @@ fn both_at_once_then_a_sweep() {
 #[test]
 fn both_at_once_then_a_stop() {
     let _host = OwnHost::enter();
-    let run = kill_both(running());
+    let run = running().kill_with_guardian();
     let listed = run.cgrun(&["sessions", "--json"]).json();
     run.cgrun(&["stop", listed["sessions"][0]["id"].as_str().unwrap()]).assert_code(0);
     run.assert_nothing_left();
@@ -290,7 +277,7 @@ fn what_moved_to_another_cgroup_is_found_by_a_sweep() {
     let script = "python3 $HELPERS/leak.py elsewhere \"$0\" polite; touch running; exec sleep 900";
     let run = Session::new().command(["sh", "-c", script, elsewhere.path().to_str().unwrap()]).start();
     run.until_file("running");
-    let run = kill_both(run);
+    let run = run.kill_with_guardian();
     assert_eq!(elsewhere.members().len(), 1);
     run.cgrun(&["sweep"]).assert_code(0);
     until("the escapee is dead", || elsewhere.members().is_empty());

@@ -13,5 +13,6 @@ mod never_hangs;
 mod ports;
 mod real_applications;
 mod services;
+mod sessions;
 mod signals;
 mod strangers;

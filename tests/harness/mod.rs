@@ -12,6 +12,7 @@ use std::fs::File;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 pub use running::{Finished, Running};
@@ -21,7 +22,7 @@ pub use witness::{OwnHost, TestCgroup};
 /// One run of cgrun, described.
 pub struct Session {
     directory: tempfile::TempDir,
-    cgroup: TestCgroup,
+    cgroup: Rc<TestCgroup>,
     options: Vec<OsString>,
     command: Vec<OsString>,
     env: Vec<(OsString, OsString)>,
@@ -45,14 +46,17 @@ impl Session {
 
     /// One more session of the same test, in the same network.
     pub fn again() -> Self {
+        Self::within(Rc::new(TestCgroup::create("home")))
+    }
+
+    /// As [`again`](Self::again), in the same cgroup as another.
+    pub fn beside(other: &Running) -> Self {
+        Self::within(other.cgroup.clone())
+    }
+
+    fn within(cgroup: Rc<TestCgroup>) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        Self {
-            directory,
-            cgroup: TestCgroup::create("home"),
-            options: Vec::new(),
-            command: Vec::new(),
-            env: Vec::new(),
-        }
+        Self { directory, cgroup, options: Vec::new(), command: Vec::new(), env: Vec::new() }
     }
 
     /// Where it runs.

@@ -3,6 +3,7 @@
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -16,12 +17,12 @@ pub const LIMIT: Duration = Duration::from_secs(90);
 pub struct Running {
     child: Child,
     directory: tempfile::TempDir,
-    cgroup: TestCgroup,
+    pub(super) cgroup: Rc<TestCgroup>,
     begin: Instant,
 }
 
 impl Running {
-    pub fn new(child: Child, directory: tempfile::TempDir, cgroup: TestCgroup) -> Self {
+    pub fn new(child: Child, directory: tempfile::TempDir, cgroup: Rc<TestCgroup>) -> Self {
         Self { child, directory, cgroup, begin: Instant::now() }
     }
 
@@ -88,6 +89,25 @@ impl Running {
         self.cgroup.own_members().into_iter().map(Pid::from_raw).find(is_guardian)
     }
 
+    /// Kills the supervisor and its guardian so that neither sees the other die: the session is left.
+    pub fn kill_with_guardian(self) -> Finished {
+        self.until("a guardian", || self.guardian().is_some());
+        let guardian = self.guardian().unwrap();
+        for signal in [Signal::SIGSTOP, Signal::SIGKILL] {
+            self.signal(signal);
+            kill(guardian, signal).unwrap();
+        }
+        let run = self.finish();
+        run.assert_signal(Signal::SIGKILL);
+        assert_eq!(run.sessions(), 1, "nobody was left to end it");
+        run
+    }
+
+    /// How many sessions there are right in its cgroup.
+    pub fn sessions(&self) -> usize {
+        self.cgroup.children().len()
+    }
+
     /// Runs one more cgrun beside it, to its end.
     pub fn cgrun(&self, arguments: &[&str]) -> Said {
         cgrun(self.path(), &self.cgroup, arguments)
@@ -114,7 +134,7 @@ pub struct Finished {
     pub status: ExitStatus,
     pub took: Duration,
     directory: tempfile::TempDir,
-    cgroup: TestCgroup,
+    cgroup: Rc<TestCgroup>,
 }
 
 impl Finished {

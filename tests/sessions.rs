@@ -1,0 +1,236 @@
+//! Sessions seen from outside: listed, stopped, swept; and many of them, beside and in each other.
+
+use std::fs;
+use std::os::unix::fs::chown;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal::{SIGKILL, SIGSTOP, SIGTERM};
+
+use crate::harness::{Finished, OwnHost, Running, Session, helpers};
+
+const CGRUN: &str = env!("CARGO_BIN_EXE_cgrun");
+const SOON: Duration = Duration::from_secs(4);
+
+/// Says on its log when it is asked to end.
+const POLITE: &str = "[services.polite]\nready = { log = 'ready' }\n\
+    command = ['sh', '-c', 'trap \"touch asked; exit\" TERM; echo ready; while :; do sleep 900 & wait; done']\n";
+
+/// Waits until it is let go, and ends with exit code 5.
+const WAITING: &str = "mkfifo go; echo $CGRUN_SESSION >id; read line <go; exit 5";
+
+fn waiting(session: Session) -> Running {
+    let run = session.sh(WAITING).start();
+    until_running(&run);
+    run
+}
+
+/// Lets the command of [`waiting`] go on.
+fn let_go(run: Running) -> Finished {
+    fs::write(run.path().join("go"), "\n").unwrap();
+    run.finish()
+}
+
+fn id(directory: &Path) -> String {
+    fs::read_to_string(directory.join("id")).unwrap_or_default().trim().to_string()
+}
+
+#[test]
+fn none() {
+    let _host = OwnHost::enter();
+    let run = Session::new().command(["true"]).run();
+    assert_eq!(run.cgrun(&["sessions"]).assert_code(0).stdout, "no sessions\n");
+    assert_eq!(run.cgrun(&["sessions", "--json"]).json()["sessions"].as_array().unwrap().len(), 0);
+    run.cgrun(&["sweep"]).assert_code(0).assert_silent();
+}
+
+#[test]
+fn live_and_stale_ones_are_listed() {
+    let _host = OwnHost::enter();
+    let live = waiting(Session::new().options(["-p", "4321"]));
+    let stale = waiting(Session::again());
+    let stale_owner = stale.pid().as_raw();
+    let stale = stale.kill_with_guardian();
+
+    let mut listed = live.cgrun(&["sessions", "--json"]).assert_code(0).json();
+    let sessions = listed["sessions"].as_array_mut().unwrap();
+    sessions.sort_by_key(|session| session["state"].to_string());
+    let [first, second] = &sessions[..] else { panic!("{sessions:?}") };
+    assert_eq!((first["id"].as_str(), first["state"].as_str()), (Some(&*id(live.path())), Some("live")));
+    assert_eq!((second["id"].as_str(), second["state"].as_str()), (Some(&*id(stale.path())), Some("stale")));
+    assert_eq!(first["owner"], live.pid().as_raw());
+    assert_eq!(second["owner"], stale_owner);
+    assert_eq!(first["command"], format!("sh -c {WAITING}"));
+    assert_eq!(first["ports"][0], 4321);
+    assert_eq!(first["user"], "root");
+    assert!(Path::new(first["cgroup"].as_str().unwrap()).is_dir());
+
+    let table = live.cgrun(&["sessions"]).assert_code(0).stdout.clone();
+    let rows: Vec<Vec<_>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(rows[0], ["ID", "STATE", "OWNER", "USER", "COMMAND"]);
+    let row = |id: &str| rows.iter().find(|row| row[0] == id).unwrap()[1..6].join(" ");
+    assert_eq!(row(&id(live.path())), format!("live {} root sh -c", live.pid()));
+    assert_eq!(row(&id(stale.path())), format!("stale {stale_owner} root sh -c"));
+
+    stale.cgrun(&["sweep"]).assert_code(0).assert_said(&id(stale.path()));
+    let_go(live).assert_code(5).assert_nothing_left();
+    stale.assert_nothing_left();
+}
+
+#[test]
+fn stop_asks_services_and_command_to_end() {
+    let run = waiting(Session::new().config(POLITE));
+    run.cgrun(&["stop", &id(run.path())]).assert_code(0).assert_silent();
+    // It has waited for the end.
+    let run = run.finish();
+    assert!(run.path().join("asked").exists());
+    run.assert_signal(SIGTERM).assert_nothing_left().assert_faster_than(SOON);
+}
+
+#[test]
+fn stop_loses_its_patience_with_a_stubborn_command() {
+    let script = "echo $CGRUN_SESSION >id; exec python3 $HELPERS/ignore.py INT TERM";
+    let run = Session::new().options(["--grace", "60s"]).sh(script).start();
+    run.until_file("ignoring").cgrun(&["stop", "--grace", "300ms", &id(run.path())]).assert_code(0);
+    let run = run.finish();
+    run.assert_signal(SIGTERM).assert_nothing_left().assert_slower_than(Duration::from_millis(300));
+    run.assert_faster_than(SOON);
+}
+
+#[test]
+fn stop_kills_a_supervisor_that_does_nothing() {
+    let run = waiting(Session::new());
+    run.signal(SIGSTOP).cgrun(&["stop", "--grace", "200ms", &id(run.path())]).assert_code(0);
+    assert_eq!(run.sessions(), 0);
+    run.finish().assert_signal(SIGKILL).assert_nothing_left().assert_faster_than(SOON);
+}
+
+#[test]
+fn stop_of_what_is_not_there() {
+    let run = let_go(waiting(Session::new()));
+    run.assert_code(5).cgrun(&["stop", &id(run.path())]).assert_code(125).assert_said("there is no session");
+    run.cgrun(&["stop", "bcdfghjk"]).assert_code(125).assert_said("there is no session bcdfghjk");
+    run.cgrun(&["stop", "../x"]).assert_code(125).assert_said("is no session's id");
+}
+
+#[test]
+fn a_sweep_touches_no_live_session() {
+    let _host = OwnHost::enter();
+    let first = waiting(Session::new());
+    let second = waiting(Session::beside(&first));
+    let dead = waiting(Session::again()).kill_with_guardian();
+    for _ in 0..3 {
+        dead.cgrun(&["sweep"]).assert_code(0);
+    }
+    first.cgrun(&["true"]).assert_code(0).assert_silent();
+    let runs = [let_go(first), let_go(second)];
+    runs.iter().for_each(|run| _ = run.assert_code(5).assert_nothing_left());
+    dead.assert_nothing_left();
+}
+
+#[test]
+fn a_session_of_another_user_is_left_alone() {
+    let _host = OwnHost::enter();
+    const NOBODY: u32 = 65534;
+    let run = waiting(Session::new()).kill_with_guardian();
+    let listed = run.cgrun(&["sessions", "--json"]).json();
+    let cgroup = Path::new(listed["sessions"][0]["cgroup"].as_str().unwrap());
+    chown(cgroup, Some(NOBODY), None).unwrap();
+    run.cgrun(&["sweep"]).assert_code(0).assert_silent();
+    run.cgrun(&["true"]).assert_code(0).assert_silent();
+    assert!(fs::read_to_string(cgroup.join("cgroup.events")).unwrap().contains("populated 1"));
+    run.cgrun(&["check"]).assert_code(1).assert_said(&id(run.path()));
+
+    chown(cgroup, Some(0), None).unwrap();
+    run.cgrun(&["sweep"]).assert_code(0).assert_said("ended session");
+    run.assert_nothing_left();
+}
+
+/// cgrun in cgrun in cgrun, whose command leaves a process behind.
+fn three_deep() -> Session {
+    Session::new().command([CGRUN, CGRUN, "sh", "-c", &format!("sleep 900 & {WAITING}")])
+}
+
+/// The command of [`WAITING`] waits.
+fn until_running(run: &Running) {
+    run.until("an id", || !id(run.path()).is_empty());
+}
+
+#[test]
+fn three_deep_the_exit_code_passes() {
+    let run = three_deep().start();
+    until_running(&run);
+    let run = let_go(run);
+    run.assert_code(5).assert_said("(sleep 900)").assert_nothing_left().assert_faster_than(SOON);
+}
+
+#[test]
+fn three_deep_the_outermost_is_killed() {
+    let run = three_deep().start();
+    until_running(&run);
+    run.signal(SIGKILL);
+    run.finish().assert_signal(SIGKILL).assert_nothing_left().assert_faster_than(SOON);
+}
+
+#[test]
+fn three_deep_the_outermost_is_asked_to_end() {
+    let run = three_deep().start();
+    until_running(&run);
+    run.signal(SIGTERM);
+    run.finish().assert_signal(SIGTERM).assert_nothing_left().assert_faster_than(SOON);
+}
+
+#[test]
+fn three_deep_the_outermost_and_its_guardian_are_killed() {
+    let _host = OwnHost::enter();
+    let run = three_deep().start();
+    until_running(&run);
+    let run = run.kill_with_guardian();
+    run.cgrun(&["sweep"]).assert_code(0).assert_said("ended session");
+    run.assert_nothing_left();
+    run.cgrun(&["check"]).assert_code(0).assert_silent();
+}
+
+#[test]
+fn three_deep_in_a_cgroup_that_was_killed_once() {
+    let launcher = helpers().join("launch.py");
+    let run = three_deep().start_through(&["python3", launcher.to_str().unwrap(), "in-killed-cgroup"]);
+    until_running(&run);
+    let_go(run).assert_code(5).assert_nothing_left().assert_faster_than(SOON);
+}
+
+#[test]
+fn fifty_side_by_side() {
+    let _host = OwnHost::enter();
+    let begin = Instant::now();
+    let first = Session::new().sh(WAITING).start();
+    let mut runs: Vec<_> = (1..50).map(|_| Session::beside(&first).sh(WAITING).start()).collect();
+    runs.insert(0, first);
+    runs.iter().for_each(until_running);
+    let sessions = runs[0].cgrun(&["sessions", "--json"]).json();
+    let mut ids: Vec<_> = sessions["sessions"].as_array().unwrap().iter().map(|it| &it["id"]).collect();
+    ids.dedup();
+    assert_eq!(ids.len(), 50);
+    assert!(sessions["sessions"].as_array().unwrap().iter().all(|it| it["state"] == "live"), "{sessions}");
+
+    // One of them dies, and only that.
+    let victim = runs.swap_remove(17);
+    let ended = victim.signal(SIGKILL).until("its end", || victim.sessions() == 49);
+    ended.cgrun(&["sweep"]).assert_code(0).assert_silent();
+    let victim = victim.finish();
+    victim.assert_signal(SIGKILL);
+    // Another one is asked to end, and a third leaves when it likes.
+    let stopped = runs.swap_remove(3);
+    stopped.cgrun(&["stop", &id(stopped.path())]).assert_code(0).assert_silent();
+    let stopped = stopped.finish();
+    stopped.assert_signal(SIGTERM);
+
+    for run in &runs {
+        fs::write(run.path().join("go"), "\n").unwrap();
+    }
+    let runs: Vec<_> = runs.into_iter().map(Running::finish).collect();
+    runs.iter().for_each(|run| _ = run.assert_code(5).assert_silent());
+    stopped.assert_nothing_left();
+    victim.assert_nothing_left();
+    eprintln!("{:?}", begin.elapsed());
+}
