@@ -16,3 +16,4 @@ mod services;
 mod sessions;
 mod signals;
 mod strangers;
+mod terminals;

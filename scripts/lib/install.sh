@@ -18,6 +18,8 @@ packages=(
     "util-linux      command -v setpriv"
     "python3         command -v python3"
     "python3-venv    python3 -c 'import ensurepip, venv'"
+    "less            command -v less"
+    "vim-tiny        command -v vi"
     "nodejs          command -v node"
     "npm             command -v npm"
     "redis-server    command -v redis-server"

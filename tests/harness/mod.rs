@@ -5,6 +5,7 @@
 
 mod running;
 mod stranger;
+pub mod terminal;
 mod witness;
 
 use std::ffi::{OsStr, OsString};
@@ -17,6 +18,7 @@ use std::time::{Duration, Instant};
 
 pub use running::{Finished, Running};
 pub use stranger::Stranger;
+pub use terminal::Terminal;
 pub use witness::{OwnHost, TestCgroup};
 
 /// One run of cgrun, described.
@@ -133,24 +135,39 @@ impl Session {
         self.start().finish()
     }
 
+    /// Starts a shell on a terminal of its own, in which cgrun is to be called.
+    pub fn on_terminal(self) -> Terminal {
+        Terminal::start(self)
+    }
+
     fn launch(self, mut command: Command) -> Running {
-        let (stdout, stderr) = (self.path().join("stdout"), self.path().join("stderr"));
         // Files, so that a process that holds them keeps nobody waiting.
         command
-            .current_dir(self.path())
             .stdin(File::open("/dev/null").unwrap())
-            .stdout(File::create(&stdout).unwrap())
-            .stderr(File::create(&stderr).unwrap())
+            .stdout(File::create(self.path().join("stdout")).unwrap())
+            .stderr(File::create(self.path().join("stderr")).unwrap());
+        self.launch_on(command)
+    }
+
+    /// The standard streams are chosen already.
+    fn launch_on(self, mut command: Command) -> Running {
+        command
+            .current_dir(self.path())
             .env("CGRUN", env!("CARGO_BIN_EXE_cgrun"))
             .env("HELPERS", helpers())
             .env("XDG_STATE_HOME", self.path().join("state"))
             .env_remove("CGRUN_SESSION")
             .envs(self.env.iter().map(|(name, value)| (name, value)));
         self.cgroup.enter_on_exec(&mut command);
-        // SAFETY: setsid is async-signal-safe. No terminal, whoever runs the tests.
+        // SAFETY: system calls only. Not the terminal of whoever runs the tests; if standard input is
+        // one, then that.
         unsafe {
             command.pre_exec(|| {
                 nix::unistd::setsid()?;
+                let input = rustix::stdio::stdin();
+                if rustix::termios::isatty(input) {
+                    rustix::process::ioctl_tiocsctty(input)?;
+                }
                 Ok(())
             });
         }

@@ -74,6 +74,13 @@ impl Running {
         self.cgroup.members()
     }
 
+    /// The cgroup of the one session that runs.
+    pub fn session_cgroup(&self) -> PathBuf {
+        let sessions = self.cgroup.children();
+        assert_eq!(sessions.len(), 1, "{sessions:?}");
+        sessions.into_iter().next().unwrap()
+    }
+
     /// Ends everything at once, cgrun with all its processes and the session.
     pub fn kill_everything(&self) {
         self.cgroup.kill();

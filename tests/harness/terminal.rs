@@ -1,0 +1,155 @@
+//! An interactive shell on a terminal, and somebody who types and reads.
+
+use std::cell::RefCell;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::ops::Deref;
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::process::Command;
+use std::time::Instant;
+
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::pty::{OpenptyResult, openpty};
+use nix::sys::termios::{LocalFlags, SetArg, tcgetattr, tcsetattr};
+use rustix::termios::{Winsize, tcsetwinsize};
+
+use super::running::LIMIT;
+use super::{Finished, Running, Session};
+
+/// Keys.
+pub const CTRL_C: &str = "\x03";
+pub const CTRL_Z: &str = "\x1a";
+pub const CTRL_BACKSLASH: &str = "\x1c";
+pub const ENTER: &str = "\r";
+pub const ESCAPE: &str = "\x1b";
+
+/// A shell whose prompt shows the last exit code, `[0]> `. `cgrun` is in its `PATH`. Nothing typed is
+/// echoed by the terminal: all that is on the screen, a program has written.
+pub struct Terminal {
+    run: Running,
+    master: File,
+    screen: RefCell<Screen>,
+}
+
+struct Screen {
+    bytes: Vec<u8>,
+    /// Up to where it was looked at.
+    seen: usize,
+    /// For the messages of tests that fail.
+    copy: File,
+}
+
+impl Terminal {
+    pub fn start(session: Session) -> Self {
+        let OpenptyResult { master, slave } = openpty(None, None).unwrap();
+        // The terminal hangs up once nobody holds this end.
+        fcntl(&master, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).unwrap();
+        let mut modes = tcgetattr(&slave).unwrap();
+        modes.local_flags.remove(LocalFlags::ECHO);
+        tcsetattr(&slave, SetArg::TCSANOW, &modes).unwrap();
+
+        let mut shell = Command::new("bash");
+        let programs = Path::new(env!("CARGO_BIN_EXE_cgrun")).parent().unwrap();
+        let path = format!("{}:{}", programs.display(), std::env::var("PATH").unwrap());
+        shell
+            .args(["--norc", "--noprofile", "--noediting", "-i"])
+            .env("PATH", path)
+            .env("PS1", "[$?]> ")
+            .env("TERM", "xterm")
+            .env("HISTFILE", "")
+            .stdin(slave.try_clone().unwrap())
+            .stdout(slave.try_clone().unwrap())
+            .stderr(slave.try_clone().unwrap());
+        let copy = File::create(session.path().join("stderr")).unwrap();
+        let run = session.launch_on(shell);
+        drop(slave);
+        let screen = RefCell::new(Screen { bytes: Vec::new(), seen: 0, copy });
+        let terminal = Self { run, master: master.into(), screen };
+        terminal.resize(24, 80).prompt(0);
+        terminal
+    }
+
+    /// Presses keys.
+    pub fn press(&self, keys: &str) -> &Self {
+        (&self.master).write_all(keys.as_bytes()).unwrap();
+        self
+    }
+
+    /// Types a line.
+    pub fn enter(&self, line: &str) -> &Self {
+        self.press(line).press(ENTER)
+    }
+
+    /// Reads on until `text` has appeared; returns all that was new up to there.
+    #[track_caller]
+    pub fn shows(&self, text: &str) -> String {
+        let deadline = Instant::now() + LIMIT;
+        loop {
+            let screen = &mut *self.screen.borrow_mut();
+            let new = &screen.bytes[screen.seen..];
+            if let Some(at) = find(new, text.as_bytes()) {
+                let end = at + text.len();
+                screen.seen += end;
+                return String::from_utf8_lossy(&new[..end]).into_owned();
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            let shown = String::from_utf8_lossy(new).into_owned();
+            assert!(!left.is_zero(), "never on the screen: {text:?}, but:\n{shown}");
+            let mut fds = [PollFd::new(self.master.as_fd(), PollFlags::POLLIN)];
+            poll(&mut fds, PollTimeout::try_from(left).unwrap()).unwrap();
+            let mut chunk = [0; 4096];
+            // Linux's way to say that nobody has the terminal open any more is EIO.
+            let length = (&self.master).read(&mut chunk).unwrap_or(0);
+            assert!(length > 0, "the shell has ended; never on the screen: {text:?}, but:\n{shown}");
+            screen.bytes.extend_from_slice(&chunk[..length]);
+            screen.copy.write_all(&chunk[..length]).unwrap();
+        }
+    }
+
+    /// Waits for the shell's prompt, and for this exit code in it; returns all that came before.
+    #[track_caller]
+    pub fn prompt(&self, code: i32) -> String {
+        let mut shown = self.shows("]> ");
+        let prompt = shown.split_off(shown.rfind('[').unwrap());
+        assert_eq!(prompt, format!("[{code}]> "), "{shown}");
+        shown
+    }
+
+    /// Gives the window another size.
+    pub fn resize(&self, rows: u16, columns: u16) -> &Self {
+        let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+        tcsetwinsize(&self.master, size).unwrap();
+        self
+    }
+
+    /// Leaves the shell, at its prompt.
+    pub fn leave(self) -> Finished {
+        self.enter("exit 0");
+        let Self { run, master, .. } = self;
+        let finished = run.finish();
+        drop(master);
+        finished
+    }
+
+    /// Closes the window, whatever runs in it, and waits until all of that has ended.
+    pub fn close(self) -> Finished {
+        let Self { run, master, .. } = self;
+        drop(master);
+        run.until("all has ended", || run.members().is_empty());
+        run.finish()
+    }
+}
+
+impl Deref for Terminal {
+    type Target = Running;
+
+    fn deref(&self) -> &Running {
+        &self.run
+    }
+}
+
+fn find(text: &[u8], wanted: &[u8]) -> Option<usize> {
+    text.windows(wanted.len()).position(|window| window == wanted)
+}

@@ -1,0 +1,457 @@
+//! At a real terminal, in a shell with job control: cgrun is as good a job as the command alone.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nix::sys::signal::Signal::SIGHUP;
+
+use crate::harness::terminal::{CTRL_BACKSLASH, CTRL_C, CTRL_Z, ESCAPE};
+use crate::harness::{Session, Terminal};
+
+/// Runs until a file `go` is there, whatever the keyboard says to it; `ints` counts the Ctrl-Cs.
+const UNTIL_GO: &str = "trap 'echo >>ints' INT; touch running; until [ -e go ]; do sleep 0.02; done; exit 5";
+
+/// A service that is never ready, and says that it runs.
+const NEVER_READY: &str = r#"
+[services.slow]
+command = ["sh", "-c", "touch started; exec sleep 1000"]
+ready = { log = "never said" }
+"#;
+
+/// A service that will not end by itself.
+const STUBBORN: &str = r#"
+[session]
+grace = "60s"
+[services.stubborn]
+command = ["sh", "-c", "trap 'touch asked' TERM; echo ready; while :; do sleep 1000 & wait; done"]
+ready = { log = "ready" }
+"#;
+
+/// A service that needs some of its grace to save its state.
+const SAVER: &str = r#"
+[session]
+grace = "60s"
+[services.saver]
+command = ["sh", "-c", "trap 'sleep 1; touch saved; exit' TERM; echo ready; while :; do sleep 1000 & wait; done"]
+ready = { log = "ready" }
+"#;
+
+fn until_go() -> Terminal {
+    Session::new().file("until_go", UNTIL_GO).on_terminal()
+}
+
+impl Terminal {
+    fn go(&self) {
+        std::fs::write(self.path().join("go"), "").unwrap();
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.path().join(name).exists()
+    }
+
+    fn ctrl_cs(&self) -> usize {
+        std::fs::read_to_string(self.path().join("ints")).unwrap_or_default().lines().count()
+    }
+
+    fn until_frozen(&self, frozen: bool) {
+        let events = self.session_cgroup().join("cgroup.events");
+        let wanted = format!("frozen {}\n", u8::from(frozen));
+        self.until(&wanted, || std::fs::read_to_string(&events).unwrap().contains(&wanted));
+    }
+
+    /// Whoever is at the keyboard stops the job and gets the prompt back.
+    fn stop(&self) {
+        self.press(CTRL_Z).shows("Stopped");
+        self.prompt(128 + 20);
+        self.until_frozen(true);
+    }
+}
+
+// --- Ctrl-C ------------------------------------------------------------------------------
+
+#[test]
+fn ctrl_c_reaches_the_command_once() {
+    let terminal = until_go();
+    terminal.enter("cgrun sh until_go").until_file("running");
+    terminal.press(CTRL_C).until("a Ctrl-C", || terminal.ctrl_cs() > 0);
+    terminal.go();
+    terminal.prompt(5);
+    assert_eq!(terminal.ctrl_cs(), 1);
+    terminal.leave().assert_nothing_left();
+}
+
+#[test]
+fn ctrl_c_leaves_pytest_its_exit_code() {
+    let tests = "import pathlib, time\n\ndef test_long():\n    pathlib.Path('running').touch()\n    time.sleep(1000)\n";
+    let terminal = Session::new().file("test_it.py", tests).on_terminal();
+    terminal.enter(&format!("cgrun {} test_it.py", pytest().display())).until_file("running");
+    terminal.press(CTRL_C);
+    let shown = terminal.prompt(2);
+    assert!(shown.contains("KeyboardInterrupt") && !shown.contains("cgrun:"), "{shown}");
+    terminal.leave().assert_nothing_left();
+}
+
+#[test]
+fn ctrl_c_that_kills_the_command_ends_a_loop_of_the_shell() {
+    let terminal = Session::new().on_terminal();
+    let script = "for it in 1 2 3; do echo round $it; cgrun sh -c 'touch running; exec sleep 1000'; done";
+    terminal.enter(script).until_file("running");
+    terminal.press(CTRL_C);
+    let shown = terminal.prompt(130);
+    assert!(shown.contains("round 1") && !shown.contains("round 2"), "{shown}");
+    assert!(!shown.contains("cgrun:"), "{shown}");
+    terminal.leave().assert_nothing_left();
+}
+
+#[test]
+fn second_ctrl_c_within_the_grace_ends_the_session_at_once() {
+    let terminal = Session::new().config(SAVER).on_terminal();
+    terminal.enter("cgrun python3 $HELPERS/ignore.py INT TERM").until_file("ignoring");
+    terminal.press(CTRL_C).until_file("got-SIGINT");
+    terminal.press(CTRL_C).prompt(130);
+    assert!(!terminal.has("saved"), "the grace was not cut short");
+    terminal.leave().assert_nothing_left();
+}
+
+#[test]
+fn a_ctrl_c_long_after_another_counts_anew() {
+    let terminal = until_go();
+    terminal.enter("cgrun --grace 300ms sh until_go").until_file("running");
+    for count in 1..=2 {
+        terminal.press(CTRL_C).until("a Ctrl-C", || terminal.ctrl_cs() == count);
+        std::thread::sleep(Duration::from_millis(400));
+    }
+    terminal.go();
+    terminal.prompt(5);
+    terminal.leave().assert_nothing_left();
+}
+
+#[test]
+fn ctrl_c_during_startup() {
+    let terminal = Session::new().config(NEVER_READY).on_terminal();
+    terminal.enter("cgrun touch ran").until_file("started");
+    terminal.press(CTRL_C).prompt(130);
+    assert!(!terminal.has("ran"));
+    terminal.leave().assert_nothing_left();
+}
+
+#[test]
+fn ctrl_c_during_cleanup_warns_and_the_next_one_kills() {
+    let terminal = Session::new().config(STUBBORN).on_terminal();
+    terminal.enter("cgrun sh -c 'exit 3'").until_file("asked");
+    terminal.press(CTRL_C).shows("SIGINT while cleaning up; once more to kill what is left at once");
+    // Nobody presses twice within 20 ms.
+    std::thread::sleep(Duration::from_millis(50));
+    terminal.press(CTRL_C).prompt(3);
+    terminal.leave().assert_nothing_left();
+}
+
+#[test]
+fn ctrl_backslash_ends_the_session_as_it_would_the_command() {
+    let terminal = Session::new().config(SAVER).on_terminal();
+    terminal.enter("ulimit -c 0; cgrun sh -c 'touch running; exec sleep 1000'").until_file("running");
+    terminal.press(CTRL_BACKSLASH).prompt(131);
+    assert!(terminal.has("saved"));
+    terminal.leave().assert_nothing_left();
+}
+
+// --- Ctrl-Z ------------------------------------------------------------------------------
+
+#[test]
+fn ctrl_z_stops_all_of_the_session_and_fg_resumes_it() {
+    let ticking = "[services.clock]\ncommand = ['sh', '-c', 'while :; do echo tick; sleep 0.02; done']\n\
+        ready = { log = 'tick' }";
+    let terminal = Session::new().file("until_go", UNTIL_GO).config(ticking).on_terminal();
+    terminal.enter("cgrun sh until_go").until_file("running");
+    let ticks = || std::fs::metadata(terminal.log_path("clock")).unwrap().len();
+    terminal.stop();
+    let before = ticks();
+    // The point is that nothing happens meanwhile.
+    std::thread::sleep(Duration::from_millis(200));
+    assert_eq!(ticks(), before, "the service ran on");
+    terminal.enter("fg").until_frozen(false);
+    terminal.until("the service goes on", || ticks() > before);
+    terminal.stop();
+    terminal.enter("fg").until_frozen(false);
+    terminal.go();
+    terminal.prompt(5);
+    terminal.leave().assert_nothing_left();
+}
+
+#[test]
+fn bg_resumes_the_session_too() {
+    let terminal = until_go();
+    terminal.enter("cgrun sh until_go").until_file("running");
+    terminal.stop();
+    terminal.enter("bg").prompt(0);
+    terminal.until_frozen(false);
+    terminal.enter("echo $((6 * 7))").shows("42");
+    terminal.prompt(0);
+    terminal.go();
+    terminal.enter("wait %1").prompt(5);
+    terminal.leave().assert_nothing_left();
+}
+
+#[test]
+fn ctrl_z_during_startup_stops_the_wait() {
+    let config = "[services.slow]\nready = { log = 'here', timeout = '3s' }\n\
+        command = ['sh', '-c', 'touch started; until [ -e go ]; do sleep 0.02; done; echo here; exec sleep 1000']";
+    let terminal = Session::new().config(config).on_terminal();
+    terminal.enter("cgrun echo ran").until_file("started");
+    terminal.stop();
+    std::thread::sleep(Duration::from_millis(3500));
+    terminal.enter("fg").until_frozen(false);
+    terminal.go();
+    assert!(terminal.prompt(0).contains("ran"));
+    terminal.leave().assert_nothing_left();
+}
+
+#[test]
+fn no_deadline_passes_while_the_session_is_stopped() {
+    let terminal = until_go();
+    terminal.enter("cgrun --timeout 3s sh until_go").until_file("running");
+    terminal.stop();
+    std::thread::sleep(Duration::from_millis(3500));
+    terminal.enter("fg").until_frozen(false);
+    terminal.go();
+    terminal.prompt(5);
+    terminal.leave().assert_nothing_left();
+}
+
+#[test]
+fn kill_ends_a_stopped_session() {
+    let terminal = Session::new().config(SAVER).on_terminal();
+    terminal.enter("cgrun sh -c 'touch running; exec sleep 1000'").until_file("running");
+    terminal.stop();
+    terminal.enter("kill %1").prompt(0);
+    terminal.enter("wait %1").prompt(143);
+    assert!(terminal.has("saved"));
+    terminal.leave().assert_nothing_left();
+}
+
+// --- background --------------------------------------------------------------------------
+
+#[test]
+fn in_the_background_it_leaves_the_terminal_to_the_shell() {
+    let terminal = until_go();
+    terminal.enter("cgrun sh until_go &").prompt(0);
+    terminal.until_file("running");
+    terminal.enter("read line").enter("typed for the shell").prompt(0);
+    terminal.enter("echo $line").shows("typed for the shell");
+    terminal.prompt(0);
+    terminal.press(CTRL_C).prompt(130);
+    terminal.go();
+    terminal.enter("wait %1").prompt(5);
+    assert_eq!(terminal.ctrl_cs(), 0);
+    terminal.leave().assert_nothing_left();
+}
+
+#[test]
+fn a_background_command_that_reads_the_keyboard_stops_until_fg() {
+    let terminal = Session::new().on_terminal();
+    // With -b the shell tells at once what becomes of its jobs.
+    terminal.enter("set -b").prompt(0);
+    terminal.enter("cgrun sh -c 'read line; echo \"got <$line>\"' &").prompt(0);
+    terminal.shows("Stopped (tty input)");
+    terminal.until_frozen(true);
+    terminal.enter("fg").until_frozen(false);
+    terminal.enter("hello").shows("got <hello>");
+    terminal.prompt(0);
+    terminal.leave().assert_nothing_left();
+}
+
+#[test]
+fn a_report_from_the_background_does_not_stop_it() {
+    let terminal = until_go();
+    terminal.enter("stty tostop").prompt(0);
+    terminal.enter("cgrun -v --on-leak fail sh -c 'sleep 1000 & exit 0' &").prompt(0);
+    terminal.enter("wait %1");
+    let shown = terminal.prompt(121);
+    assert!(shown.contains("cgrun:") && shown.contains("sleep 1000"), "{shown}");
+    terminal.leave().assert_nothing_left();
+}
+
+// --- programs that live at a terminal ------------------------------------------------------
+
+#[test]
+fn a_shell_inside_has_job_control() {
+    let terminal = Session::new().on_terminal();
+    let inner = |code: i32| {
+        let shown = terminal.shows("]inner> ");
+        assert!(shown.ends_with(&format!("[{code}]inner> ")), "{shown}");
+        shown
+    };
+    terminal.enter("cgrun env PS1='[$?]inner> ' bash --norc --noprofile --noediting -i");
+    assert!(!inner(0).contains("no job control"));
+    terminal.enter("sh -c 'touch one; exec sleep 1000'").until_file("one");
+    terminal.press(CTRL_C);
+    inner(130);
+    terminal.enter("sh -c 'touch two; exec sleep 1000'").until_file("two");
+    terminal.press(CTRL_Z).shows("Stopped");
+    inner(148);
+    terminal.enter("kill %1");
+    inner(0);
+    terminal.enter("exit 7").prompt(7);
+    terminal.leave().assert_nothing_left();
+}
+
+/// Runs `program` under cgrun; the terminal is to be in the same mode before, when it is stopped, and after.
+fn leaves_the_terminal_in_order(terminal: &Terminal, program: &str, quit: &str, drive: impl Fn()) {
+    let modes = || {
+        terminal.enter("stty -a");
+        terminal.prompt(0)
+    };
+    let before = modes();
+    assert!(before.contains("icanon"), "{before}");
+    terminal.enter(&format!("cgrun {program}"));
+    drive();
+    terminal.stop();
+    assert_eq!(modes(), before, "stopped");
+    terminal.enter("fg").until_frozen(false);
+    drive();
+    terminal.press(quit).prompt(0);
+    assert_eq!(modes(), before, "ended");
+}
+
+#[test]
+fn less_inside() {
+    let lines: String = (1..=200).map(|number| format!("line {number};\n")).collect();
+    let terminal = Session::new().file("lines", lines).on_terminal();
+    leaves_the_terminal_in_order(&terminal, "less lines", "q", || {
+        terminal.press("G").shows("line 200;");
+        terminal.press("g").shows("line 1;");
+    });
+    terminal.leave().assert_nothing_left();
+}
+
+#[test]
+fn an_editor_inside() {
+    let terminal = Session::new().file("note", "written before\n").on_terminal();
+    leaves_the_terminal_in_order(&terminal, "vi -u NONE note", ":wq\r", || {
+        terminal.shows("written before");
+        terminal.press("Oinserted").shows("inserted");
+        terminal.press(ESCAPE);
+    });
+    let run = terminal.leave();
+    run.assert_nothing_left();
+    assert_eq!(run.read("note"), "inserted\ninserted\nwritten before\n");
+}
+
+#[test]
+fn the_debugger_of_pytest_lives_on_after_ctrl_c() {
+    let tests = "def test_wrong():\n    assert 1 == 2\n";
+    let terminal = Session::new().file("test_it.py", tests).on_terminal();
+    let debug = |launcher: &str, code: i32| {
+        terminal.enter(&format!("{launcher} {} --pdb test_it.py", pytest().display())).shows("(Pdb) ");
+        terminal.press(CTRL_C).shows("KeyboardInterrupt");
+        terminal.shows("(Pdb) ");
+        terminal.enter("p 6*7").shows("42");
+        terminal.shows("(Pdb) ");
+        terminal.enter("q");
+        let shown = terminal.prompt(code);
+        assert!(!shown.contains("cgrun:"), "{shown}");
+    };
+    debug("", 2);
+    debug("cgrun", 2);
+    terminal.leave().assert_nothing_left();
+}
+
+#[test]
+fn a_new_window_size_reaches_the_command() {
+    let script =
+        "trap 'touch resized' WINCH; touch running; until [ -e resized ]; do sleep 0.02; done; stty size";
+    let terminal = Session::new().on_terminal();
+    terminal.enter(&format!("cgrun sh -c \"{script}\"")).until_file("running");
+    terminal.resize(50, 132).shows("50 132");
+    terminal.prompt(0);
+    terminal.leave().assert_nothing_left();
+}
+
+#[test]
+fn a_pipeline_ends_as_it_does_without_cgrun() {
+    let terminal = Session::new().on_terminal();
+    for launcher in ["", "cgrun"] {
+        terminal.enter(&format!("{launcher} sh -c yes | head -1; echo \"${{PIPESTATUS[@]}}\""));
+        let shown = terminal.prompt(0);
+        assert_eq!(shown, "y\r\n141 0\r\n", "{launcher}");
+    }
+    terminal.leave().assert_nothing_left();
+}
+
+// --- the terminal goes away ----------------------------------------------------------------
+
+/// The shell dies of the SIGHUP, having passed it on.
+fn closing_ends_all(terminal: Terminal) {
+    let run = terminal.close();
+    run.assert_signal(SIGHUP).assert_nothing_left();
+    assert!(run.path().join("saved").exists(), "the service was not given its grace");
+}
+
+#[test]
+fn a_closed_terminal_ends_the_session() {
+    let terminal = Session::new().config(SAVER).on_terminal();
+    // The kernel tells of it when the shell has ended, some time after the shell has: one hangup.
+    terminal.enter("trap 'sleep 0.3' EXIT").prompt(0);
+    terminal.enter("cgrun sh -c 'touch running; exec sleep 1000'").until_file("running");
+    closing_ends_all(terminal);
+}
+
+#[test]
+fn a_closed_terminal_ends_a_session_in_the_background() {
+    let terminal = Session::new().config(SAVER).on_terminal();
+    terminal.enter("cgrun sh -c 'touch running; exec sleep 1000' &").until_file("running");
+    terminal.prompt(0);
+    closing_ends_all(terminal);
+}
+
+#[test]
+fn a_closed_terminal_ends_a_stopped_session() {
+    let terminal = Session::new().config(SAVER).on_terminal();
+    terminal.enter("cgrun sh -c 'touch running; exec sleep 1000'").until_file("running");
+    terminal.stop();
+    closing_ends_all(terminal);
+}
+
+// --- the status line -----------------------------------------------------------------------
+
+const SLOW: &str = r#"
+[services.slow]
+command = ["sh", "-c", "touch started; until [ -e go ]; do sleep 0.02; done; echo here; exec sleep 1000"]
+ready = { log = "here" }
+"#;
+
+const WAITING: &str = "\r\x1b[2Kcgrun: waiting for slow (";
+
+#[test]
+fn the_status_line_is_drawn_and_taken_away() {
+    let terminal = Session::new().config(SLOW).on_terminal();
+    terminal.enter("cgrun echo ran");
+    let mut shown = terminal.shows(WAITING);
+    terminal.go();
+    shown += &terminal.prompt(0);
+    // It is all on one line, over and over, and at last that line is empty.
+    let (waited, after) = shown.rsplit_once("\r\x1b[2K").unwrap();
+    assert_eq!(after, "ran\r\n");
+    assert!(!waited.contains('\n'), "{waited:?}");
+    terminal.leave().assert_nothing_left();
+}
+
+#[test]
+fn the_status_line_is_not_drawn_from_the_background() {
+    let terminal = Session::new().config(SLOW).on_terminal();
+    terminal.enter("cgrun echo ran").shows(WAITING);
+    terminal.stop();
+    terminal.enter("bg").prompt(0);
+    terminal.until_frozen(false);
+    // The point is that nothing is drawn meanwhile.
+    std::thread::sleep(Duration::from_millis(500));
+    terminal.go();
+    terminal.enter("wait %1");
+    let shown = terminal.prompt(0);
+    assert!(shown.contains("ran") && !shown.contains("waiting"), "{shown}");
+    terminal.leave().assert_nothing_left();
+}
+
+fn pytest() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("target/demo/venv/bin/pytest")
+}
