@@ -48,9 +48,13 @@ impl Environment {
         Self(std::env::vars_os().collect())
     }
 
-    pub fn with(&self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
+    /// With these variables besides, or in place of ours.
+    pub fn with_all<N: Into<OsString>, V: Into<OsString>>(
+        &self,
+        variables: impl IntoIterator<Item = (N, V)>,
+    ) -> Self {
         let mut changed = self.clone();
-        changed.0.insert(name.into(), value.into());
+        changed.0.extend(variables.into_iter().map(|(name, value)| (name.into(), value.into())));
         changed
     }
 

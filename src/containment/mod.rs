@@ -1,7 +1,7 @@
 //! What holds the session's processes: one cgroup for the session, a leaf for each service and one
 //! for the command.
 
-pub mod cgroup;
+mod cgroup;
 mod error;
 mod id;
 mod metadata;

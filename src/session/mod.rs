@@ -112,7 +112,7 @@ impl<'a> Session<'a> {
         Self {
             machine: Machine::new(nodes.collect(), plan.grace),
             services: plan.services.iter().map(|_| ServiceState::default()).collect(),
-            env: env.with(MARKER, cgroup.id.to_string()),
+            env: env.with_all([(MARKER, cgroup.id.to_string())]),
             remains: Remains {
                 cgroup,
                 parts: Vec::new(),

@@ -48,7 +48,7 @@ pub fn ports(plan: &SessionPlan, events: &Events, report: &Reporter) -> Result<V
 /// Finds every program that will be needed, so that a wrong name is told before anything runs.
 pub fn programs(plan: &SessionPlan, env: &Environment) -> Result<()> {
     for service in &plan.services {
-        let env = service.env.iter().fold(env.clone(), |env, (name, value)| env.with(name, value));
+        let env = env.with_all(&service.env);
         let named = |error: ProgramError| anyhow::anyhow!("service {}: {error}", service.name);
         program::prepare(&service.command, &env, &service.cwd).map_err(named)?;
         if let Probe::Command(command) = &service.probe {

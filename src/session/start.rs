@@ -138,8 +138,7 @@ impl Session<'_> {
     }
 
     fn service_env(&self, index: usize) -> Environment {
-        let plan = &self.plan.services[index];
-        plan.env.iter().fold(self.env.clone(), |env, (name, value)| env.with(name, value))
+        self.env.with_all(&self.plan.services[index].env)
     }
 }
 
