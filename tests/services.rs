@@ -442,6 +442,16 @@ mod stop {
     }
 
     #[test]
+    fn of_what_a_readiness_command_leaves_behind() {
+        let ask = r#"trap "" TERM; sleep 900 & [ -e asked ] || { touch asked; exit 1; }"#;
+        let keys = format!("ready = {{ command = ['sh', '-c', '{ask}'] }}");
+        let run = with(session(), &server("web", "8001", &keys)).options(["--grace", "300ms"]).run();
+        assert_ran(&run);
+        run.assert_said("leaked 2 processes").assert_said("(sleep 900)");
+        run.assert_said("it is of service web's readiness command");
+    }
+
+    #[test]
     fn of_a_critical_service_ends_the_session() {
         let config = "[services.web]\ncommand = ['sh', '-c', 'echo ready; until [ -e go ]; do sleep 0.01; done; exit 4']\n\
                       ready = { log = 'ready', timeout = '20s' }\n";

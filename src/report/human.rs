@@ -57,6 +57,7 @@ fn leak(leak: &Leak) -> String {
     let how = match &leak.how {
         How::OutlivedCommand => String::new(),
         How::OutlivedService(name) => format!("; service {name} did not end it within its grace"),
+        How::OutlivedProbe(name) => format!("; it is of service {name}'s readiness command"),
         How::Strayed => "; it had left its part of the session".to_string(),
         How::Escaped => "; it had left the session's cgroup".to_string(),
     };

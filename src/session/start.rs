@@ -88,9 +88,8 @@ impl Session<'_> {
         let plan = &self.plan.services[index];
         let Probe::Command(command) = &plan.probe else { return Ok(()) };
         let program = program::prepare(command, &self.service_env(index), &plan.cwd)?;
-        let name = format!("{PROBE_LEAF}.{}", plan.name);
-        let asked_before =
-            self.remains.parts.iter().position(|part| part.role == Role::Probe && part.name == name);
+        let is_its_probe = |part: &Part| part.role == Role::Probe && part.name == plan.name;
+        let asked_before = self.remains.parts.iter().position(is_its_probe);
         let log = self.services[index].log.as_ref().context("a service without a log is asked")?;
         let null = open_null()?;
         let streams = Streams { input: Some(null.as_fd()), output: Some(log.file.as_fd()) };
@@ -102,12 +101,12 @@ impl Session<'_> {
                 part.leader.pid
             }
             None => {
-                let leaf = self.remains.cgroup.leaf(&name)?;
+                let leaf = self.remains.cgroup.leaf(&format!("{PROBE_LEAF}.{}", plan.name))?;
                 let leader = start(&program, Group::Session, streams, &leaf)?;
                 let pid = leader.pid;
                 self.remains.parts.push(Part {
                     role: Role::Probe,
-                    name,
+                    name: plan.name.clone(),
                     leaf,
                     leader,
                     status: None,

@@ -20,6 +20,7 @@ pub enum Role {
 #[derive(Debug)]
 pub struct Part {
     pub role: Role,
+    /// The service's, also that of a probe.
     pub name: String,
     pub leaf: Leaf,
     /// Its first process. A service may live on without it.

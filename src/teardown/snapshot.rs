@@ -31,6 +31,8 @@ pub enum How {
     OutlivedCommand,
     /// Of a service, and still there when its grace was over.
     OutlivedService(String),
+    /// Of a command that asked whether this service is ready.
+    OutlivedProbe(String),
     /// Had left its own cgroup for another one in the session.
     Strayed,
     /// Had left the session's cgroup.

@@ -123,8 +123,10 @@ fn next(part: &Part, state: &mut Stopping, remains: &Remains, cause: &Cause, ver
     match stage {
         Stage::Ending(until) | Stage::Asked(until) if now >= until => {
             verdict.command_killed |= part.is_running_command();
-            if part.role == Role::Service {
-                note(part, How::OutlivedService(part.name.clone()), verdict);
+            match part.role {
+                Role::Command => {}
+                Role::Service => note(part, How::OutlivedService(part.name.clone()), verdict),
+                Role::Probe => note(part, How::OutlivedProbe(part.name.clone()), verdict),
             }
             verdict.expect(part.leaf.kill());
             Stage::Killed
