@@ -1,5 +1,6 @@
 //! Services: ready means ready and ours, in order, with what they need, and ended with the session.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -63,6 +64,22 @@ mod startup_failure {
         assert!(!run.stderr().contains("  | 11\n"), "more than the tail:\n{}", run.stderr());
         assert_eq!(lines(&run).last().unwrap(), "first SIGTERM");
         run.assert_faster_than(Duration::from_secs(10));
+    }
+
+    #[test]
+    fn of_one_service_keeps_the_next_from_starting() {
+        let run = Session::new().command(["touch", "ran"]);
+        let mut program = std::fs::read("/bin/true").unwrap();
+        let loader = program.windows(4).position(|bytes| bytes == b"/ld-").expect("the name of its loader");
+        program[loader + 1] = b'x';
+        let run = run
+            .file("broken", program)
+            .config("[services.a]\ncommand = ['./broken']\n[services.b]\ncommand = ['sleep', '1000']\n");
+        std::fs::set_permissions(run.path().join("broken"), PermissionsExt::from_mode(0o755)).unwrap();
+        let run = run.run();
+        run.assert_code(125).assert_said("service a could not be started").assert_nothing_left();
+        assert_eq!(run.log("a"), "");
+        assert!(!run.log_path("b").exists());
     }
 
     #[test]

@@ -151,6 +151,7 @@ impl<'a> Session<'a> {
                     Action::StartService(service) => {
                         if let Err(error) = self.start_service(service) {
                             actions.extend(self.step(Event::NotReady(service, in_words(&error))));
+                            break;
                         }
                     }
                     Action::StartCommand => self.start_command()?,

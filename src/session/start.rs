@@ -34,9 +34,10 @@ impl Session<'_> {
         let leaf = self.remains.cgroup.leaf(&format!("service.{}", plan.name))?;
         let null = open_null()?;
         let streams = Streams { input: Some(null.as_fd()), output: Some(log.file.as_fd()) };
-        let leader = start(&program, Group::Session, streams, &leaf).context("could not be started")?;
         let waiting =
             Waiting::begin(plan, &log.path).with_context(|| format!("cannot read {}", log.path.display()))?;
+        // From here on nothing may fail: what is no part of the session is given no grace.
+        let leader = start(&program, Group::Session, streams, &leaf).context("could not be started")?;
 
         let service = &mut self.services[index];
         service.part = Some(self.remains.parts.len());

@@ -209,6 +209,11 @@ impl Finished {
         self
     }
 
+    /// Where the log of one service of this run is.
+    pub fn log_path(&self, service: &str) -> PathBuf {
+        log_path(self.path(), service)
+    }
+
     /// Whoever has outlived cgrun; they are killed.
     pub fn survivors(&self) -> Vec<String> {
         witness::survivors()
