@@ -48,7 +48,8 @@ pub fn exit(outcome: &Outcome<'_>) -> Exit {
     match (outcome.cause, received, outcome.command) {
         _ if !outcome.verdict.is_proven() => Exit::Code(NOT_PROVEN),
         (Cause::TimedOut, ..) => Exit::Code(TIMED_OUT),
-        (Cause::NotExecuted(_), ..) => Exit::Code(NOT_EXECUTABLE),
+        (Cause::NotExecuted { found: true, .. }, ..) => Exit::Code(NOT_EXECUTABLE),
+        (Cause::NotExecuted { found: false, .. }, ..) => Exit::Code(NOT_FOUND),
         (Cause::StartupFailed { .. } | Cause::ServiceEnded { .. }, ..) => Exit::Code(FAILED),
         (Cause::Broken(_) | Cause::SupervisorDied, ..) => Exit::Code(FAILED),
         // It had not started, it died of the same signal, or we had to kill it on behalf of that.

@@ -88,6 +88,21 @@ fn a_script_without_an_interpreter_line_runs_in_a_shell() {
     run.command(["./script", "5"]).run().assert_code(5).assert_nothing_left();
 }
 
+/// It was there when the session began.
+#[test]
+fn a_command_that_a_service_removes_is_not_found() {
+    for (deed, code) in [("rm tool", 127), ("chmod -x tool", 126)] {
+        let config = format!(
+            "[services.a]\ncommand = ['sh', '-c', '{deed}; echo ready; exec sleep 1000']\nready = {{ log = 'ready' }}\n"
+        );
+        let run = if code == 127 { Session::new() } else { Session::again() };
+        let run = run.file("tool", "#!/bin/sh\n").config(&config);
+        let tool = run.path().join("tool");
+        std::fs::set_permissions(tool, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        run.command(["./tool"]).run().assert_code(code).assert_nothing_left();
+    }
+}
+
 #[test]
 fn timeout_ends_the_session() {
     let run = Session::new().options(["--timeout", "200ms"]).sh("sleep 1000").run();

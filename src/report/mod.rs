@@ -92,10 +92,10 @@ impl Reporter {
     }
 
     /// What the teardown found; nothing where all is well, unless asked to be verbose.
-    pub fn verdict(&self, verdict: &Verdict, volume: Volume, cause: &Cause, took: Duration) {
+    pub fn verdict(&self, verdict: &Verdict, cause: &Cause, took: Duration) {
         human::verdict(verdict).iter().for_each(|line| self.error(line));
         human::notes(verdict).iter().for_each(|line| self.say(line));
-        if volume == Volume::Verbose {
+        if self.volume == Volume::Verbose {
             self.say(&human::summary(verdict, cause, took));
         }
     }

@@ -15,7 +15,7 @@ use rustix::process::Pid;
 use crate::clock;
 use crate::containment::{MARKER, Mount, SessionCgroup};
 use crate::events::{self, Events, Wake};
-use crate::exit_code::{Exit, Outcome, exit};
+use crate::exit_code::{self, Exit, Outcome, exit};
 use crate::failpoint;
 use crate::guardian::Guardian;
 use crate::host::{self, record::Record};
@@ -60,7 +60,10 @@ pub fn run(plan: SessionPlan, report: &Reporter) -> Result<Exit> {
     failpoint::reached("cgroup made");
     let mut session = Session::new(plan, cgroup, held_before, predating, env, events, report);
     let cause = session.live().unwrap_or_else(|error| match error.downcast_ref() {
-        Some(ProgramError::Refused { .. }) => Cause::NotExecuted(in_words(&error)),
+        Some(ProgramError::Refused { .. } | ProgramError::NotExecutable { .. }) => {
+            Cause::NotExecuted { found: true, why: in_words(&error) }
+        }
+        Some(ProgramError::NotFound { .. }) => Cause::NotExecuted { found: false, why: in_words(&error) },
         _ => Cause::Broken(in_words(&error)),
     });
     Ok(session.end(&cause))
@@ -292,7 +295,10 @@ impl<'a> Session<'a> {
             }
         }
         for index in to_ask {
-            self.ask(index)?;
+            if let Err(error) = self.ask(index) {
+                let why = format!("cannot be asked whether it is ready: {}", in_words(&error));
+                events.push(Event::NotReady(index, why));
+            }
         }
         let waiting = self.plan.services.iter().zip(&self.services).filter_map(|(plan, service)| {
             Some((plan.name.as_str(), plan.awaited(), clock::since(service.waiting.as_ref()?.since)))
@@ -307,7 +313,7 @@ impl<'a> Session<'a> {
         self.explain(cause);
         failpoint::reached("teardown");
         let verdict = self.tear_down(cause);
-        self.report.verdict(&verdict, self.plan.volume, cause, clock::since(self.begin));
+        self.report.verdict(&verdict, cause, clock::since(self.begin));
         failpoint::reached("reported");
         exit(&Outcome {
             cause,
@@ -342,7 +348,7 @@ impl<'a> Session<'a> {
                 self.report.error(&format!("the session took longer than {limit}; it ends while there run:"));
                 self.say_what_runs();
             }
-            Cause::NotExecuted(why) | Cause::Broken(why) => self.report.error(why),
+            Cause::NotExecuted { why, .. } | Cause::Broken(why) => self.report.error(why),
             Cause::CommandEnded { .. } | Cause::Signal { .. } | Cause::SupervisorDied => {}
         }
     }
@@ -371,7 +377,11 @@ impl Drop for Session<'_> {
         if !self.torn_down {
             let cause = Cause::Broken("cgrun itself failed".into());
             let verdict = self.tear_down(&cause);
-            self.report.verdict(&verdict, self.plan.volume, &cause, clock::since(self.begin));
+            self.report.verdict(&verdict, &cause, clock::since(self.begin));
+            // Whoever catches the panic knows only of that. What survived outweighs it.
+            if !verdict.is_proven() {
+                std::process::exit(exit_code::NOT_PROVEN.into());
+            }
         }
     }
 }

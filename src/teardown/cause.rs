@@ -36,8 +36,11 @@ pub enum Cause {
         service: usize,
         how: String,
     },
-    /// The kernel would not execute the command; says why.
-    NotExecuted(String),
+    /// The command cannot be executed, or is gone (not `found`) since we looked; says why.
+    NotExecuted {
+        found: bool,
+        why: String,
+    },
     /// We cannot go on: a panic, or an error where none should be.
     Broken(String),
     /// The supervisor is dead; whoever ends the session now is not it.
@@ -49,7 +52,7 @@ impl Cause {
     pub fn layer(&self) -> u8 {
         match self {
             Self::CommandEnded { .. } => 1,
-            Self::StartupFailed { .. } | Self::NotExecuted(_) => 2,
+            Self::StartupFailed { .. } | Self::NotExecuted { .. } => 2,
             Self::Signal { caught: Caught { signal: Signal::SIGINT, .. }, .. } => 3,
             Self::Signal { .. } | Self::TimedOut | Self::ServiceEnded { .. } => 4,
             Self::Broken(_) | Self::SupervisorDied => 5,
