@@ -351,16 +351,22 @@ fn walk(path: &Path, visit: &mut dyn FnMut(&Path) -> Result<(), CgroupError>) ->
     let mut pending = vec![path.to_path_buf()];
     while let Some(directory) = pending.pop() {
         visit(&directory)?;
-        match std::fs::read_dir(&directory) {
-            Ok(entries) => pending.extend(
-                entries
-                    .filter_map(Result::ok)
-                    .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
-                    .map(|entry| entry.path()),
-            ),
+        match directories_in(&directory) {
+            Ok(below) => pending.extend(below),
             Err(error) if proc::is_gone(&error) => {}
             Err(error) => return Err(CgroupError::on("list", &directory)(error)),
         }
     }
     Ok(())
+}
+
+fn directories_in(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(directory)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            found.push(entry.path());
+        }
+    }
+    Ok(found)
 }
