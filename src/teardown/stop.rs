@@ -133,7 +133,7 @@ fn next(part: &Part, state: &mut Stopping, remains: &Remains, cause: &Cause, ver
         }
         Stage::Ending(until) => {
             if let Some(signal) = cause.stop_signal() {
-                ask(part, signal, until, state, verdict);
+                ask(part, signal, now, until, state, verdict);
             }
             stage
         }
@@ -141,7 +141,7 @@ fn next(part: &Part, state: &mut Stopping, remains: &Remains, cause: &Cause, ver
             // What forks all the time is never met as it moves. A service is not stopped so roughly.
             let leftovers = part.role == Role::Command && now >= state.roots_due;
             let _still = leftovers.then(|| Still::hold(&part.leaf));
-            ask(part, part.stop_signal, until, state, verdict);
+            ask(part, part.stop_signal, now, until, state, verdict);
             stage
         }
         _ => stage,
@@ -158,9 +158,16 @@ fn is_its_turn(part: &Part, parts: &[Part], stopping: &[Stopping]) -> bool {
         })
 }
 
-/// Sends `signal` to the roots that have not had it, and wakes up whoever is stopped.
-fn ask(part: &Part, signal: Signal, until: Instant, state: &mut Stopping, verdict: &mut Verdict) {
-    let begin = clock::now();
+/// Sends `signal` to the roots that have not had it, and wakes up whoever is stopped. `begin` is when
+/// that began, the time in which the leaf came to a stand included: it counts for the next time.
+fn ask(
+    part: &Part,
+    signal: Signal,
+    begin: Instant,
+    until: Instant,
+    state: &mut Stopping,
+    verdict: &mut Verdict,
+) {
     if begin < state.roots_due {
         return;
     }
