@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::ffi::{CString, OsStr, OsString};
 use std::io::Read;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Access, AtFlags, CWD};
+use rustix::fs::{Access, AtFlags, CWD, StatVfsMountFlags};
 
 use crate::sys::spawn::Program;
 
@@ -130,7 +131,7 @@ fn executable(path: &Path) -> Result<(), Option<String>> {
         return Err(Some("it is not a regular file".into()));
     }
     rustix::fs::accessat(CWD, path, Access::EXEC_OK, AtFlags::EACCESS)
-        .map_err(|_| Some("it is not marked as executable; chmod +x it".to_string()))?;
+        .map_err(|_| Some(why_not(path, &metadata).to_string()))?;
     // execve(2) would answer ENOENT, as if the script itself were missing.
     match interpreter(path) {
         Some(interpreter) if !interpreter.exists() => {
@@ -138,6 +139,18 @@ fn executable(path: &Path) -> Result<(), Option<String>> {
             Err(Some(format!("its interpreter {interpreter} does not exist; install it, or change line 1")))
         }
         _ => Ok(()),
+    }
+}
+
+/// Why execution is denied.
+fn why_not(path: &Path, metadata: &std::fs::Metadata) -> &'static str {
+    let is_noexec = |fs: rustix::fs::StatVfs| fs.f_flag.contains(StatVfsMountFlags::NOEXEC);
+    if metadata.mode() & 0o111 == 0 {
+        "it is not marked as executable; chmod +x it"
+    } else if rustix::fs::statvfs(path).is_ok_and(is_noexec) {
+        "its file system is mounted noexec; put it elsewhere, or mount that with exec"
+    } else {
+        "this user may not execute it; see its owner and mode"
     }
 }
 

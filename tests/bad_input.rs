@@ -436,6 +436,13 @@ fn a_cgroup2_mount_hidden_below_another() {
 }
 
 #[test]
+fn a_command_where_nothing_may_be_executed() {
+    let before = "mkdir noexec && mount -t tmpfs -o noexec none noexec && cp /bin/true noexec/program";
+    let run = in_a_private_mount_namespace(Session::new().command(["noexec/program"]), before, "");
+    run.assert_code(126).assert_said("/program: cannot be executed: its file system is mounted noexec");
+}
+
+#[test]
 fn a_cgroup2_mount_that_is_read_only() {
     let remount = "for m in $mounts; do mount -o remount,bind,ro $m || exit 98; done";
     let run = in_a_private_mount_namespace(session().config(SERVICE), remount, "");

@@ -41,11 +41,14 @@ impl FromStr for Url {
             return Err(wrong());
         }
         let host = authority.host().trim_matches(['[', ']']);
-        let address: Option<IpAddr> = match host {
-            "localhost" => None,
-            host => Some(host.parse().map_err(|_| {
-                format!("{host:?} in {text:?} is not this host; a service is asked at localhost or a loopback address")
-            })?),
+        let address = match host.parse::<IpAddr>() {
+            Ok(address) if address.is_loopback() || address.is_unspecified() => Some(address),
+            _ if host == "localhost" => None,
+            _ => {
+                return Err(format!(
+                    "{host:?} in {text:?} is not this host; a service is asked at localhost or a loopback address"
+                ));
+            }
         };
         let target = uri.path_and_query().map_or("/", |it| it.as_str()).to_string();
         Ok(Self {
@@ -155,6 +158,8 @@ mod tests {
             "https://127.0.0.1/",
             "127.0.0.1:80",
             "http://example.org/",
+            "http://8.8.8.8/",
+            "http://[2001:db8::1]:80/",
             "http://u@127.0.0.1/",
             "http://127.0.0.1:0/",
             "",

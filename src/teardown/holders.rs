@@ -36,6 +36,6 @@ fn find(remains: &Remains, verdict: &mut Verdict) -> Option<Vec<Listener>> {
 
 fn end_marked(remains: &Remains, held: &[Listener], verdict: &mut Verdict) {
     for holder in Holding::of(held).into_iter().flat_map(|holding| holding.holders) {
-        marked::kill(holder, remains, verdict);
+        marked::end_one(holder, remains, verdict);
     }
 }

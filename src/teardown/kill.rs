@@ -2,13 +2,17 @@
 
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
+
 use super::Remains;
 use super::snapshot::{How, Leak};
 use super::verdict::Verdict;
 use crate::clock;
 use crate::containment::{CgroupError, SessionCgroup};
 use crate::events::Wake;
+use crate::sys::pidfd::Process;
 use crate::sys::proc::ProcessInfo;
+use crate::sys::tty::plain;
 
 /// A racing fork can survive one kill (before Linux commit b69bb476), so it is repeated.
 const AGAIN: Duration = Duration::from_millis(100);
@@ -35,6 +39,12 @@ pub fn the_rest(remains: &Remains, verdict: &mut Verdict) {
         }
         Err(error) => verdict.unknown(error),
     }
+}
+
+/// Kills one process and waits for its end.
+pub fn one(process: &Process, remains: &Remains, verdict: &mut Verdict) {
+    let ended = process.signal(Signal::SIGKILL).and_then(|_| process.wait(remains.kill_wait));
+    verdict.expect(ended.map_err(|error| format!("cannot kill pid {}: {}", process.pid, plain(&error))));
 }
 
 /// Those that belong to no part were not seen when the parts were asked to end.

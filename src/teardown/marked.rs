@@ -1,12 +1,11 @@
 //! Layer 6 for who is no parent: where the supervisor is dead, what left the cgroup is nobody's child
 //! here, but its environment still carries the session's marker.
 
-use nix::sys::signal::Signal;
 use rustix::process::Pid;
 
-use super::Remains;
 use super::snapshot::{How, Leak};
 use super::verdict::Verdict;
+use super::{Remains, kill};
 use crate::clock;
 use crate::containment::{MARKER, SessionId};
 use crate::sys::pidfd::Process;
@@ -33,21 +32,20 @@ pub fn end(remains: &Remains, verdict: &mut Verdict) {
             return;
         }
         for info in found.into_iter().filter_map(ProcessInfo::read) {
-            kill(info, remains, verdict);
+            end_one(info, remains, verdict);
         }
         killed = true;
     }
 }
 
 /// Kills a process if it carries the marker.
-pub fn kill(info: ProcessInfo, remains: &Remains, verdict: &mut Verdict) {
+pub fn end_one(info: ProcessInfo, remains: &Remains, verdict: &mut Verdict) {
     // The marker is read after opening: only then is it surely this process's.
     if let Ok(Some(process)) = Process::open(info.pid)
         && carries(info.pid, &remains.cgroup.id)
     {
         verdict.leaks.push(Leak::new(How::Escaped, info));
-        verdict.expect(process.signal(Signal::SIGKILL));
-        verdict.expect(process.wait(remains.kill_wait));
+        kill::one(&process, remains, verdict);
     }
 }
 

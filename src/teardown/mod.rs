@@ -34,6 +34,7 @@ use crate::containment::SessionCgroup;
 use crate::events::{Event, Events, Wake};
 use crate::failpoint;
 use crate::sys::sock_diag::Listener;
+use crate::sys::tty::plain;
 
 /// The niceness of a teardown (setpriority(2)).
 const URGENT: i32 = -15;
@@ -114,7 +115,9 @@ impl Wait<'_> {
         until: Option<Instant>,
         mut ended: impl FnMut(Pid, ExitStatus),
     ) -> io::Result<()> {
-        for event in self.events.wait(wakes, until)? {
+        let happened = self.events.wait(wakes, until);
+        let said = |error| io::Error::other(format!("cannot wait for events (ppoll): {}", plain(&error)));
+        for event in happened.map_err(said)? {
             match event {
                 Event::Exited(pid, status) => ended(pid, status),
                 Event::Signal(caught) if self.patience.note(caught) => {
