@@ -7,12 +7,13 @@ use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::Pid;
 
 use crate::clock;
 use crate::sys::children;
 use crate::sys::signals::{Caught, Signals};
+use crate::sys::timeout;
 
 /// So long at most are children reaped before anything else is looked at.
 const REAPING: Duration = Duration::from_millis(10);
@@ -43,8 +44,8 @@ impl<'a> Wake<'a> {
 
     /// Waits for this alone; signals stay pending.
     pub fn wait(&self, deadline: Instant) {
-        let timeout = timespec(deadline.saturating_duration_since(clock::now()));
-        let _ = poll(&mut [PollFd::from_borrowed_fd(self.fd, self.flags)], Some(&timeout));
+        let timeout = timeout(deadline, clock::now());
+        let _ = poll(&mut [PollFd::from_borrowed_fd(self.fd, self.flags)], timeout.as_ref());
     }
 }
 
@@ -66,7 +67,7 @@ impl Events {
         let mut fds = vec![PollFd::from_borrowed_fd(self.signals.as_fd(), PollFlags::IN)];
         fds.extend(wakes.iter().map(|wake| PollFd::from_borrowed_fd(wake.fd, wake.flags)));
         let deadline = if self.unreaped.get() { Some(clock::now()) } else { deadline };
-        let timeout = deadline.map(|deadline| timespec(deadline.saturating_duration_since(clock::now())));
+        let timeout = deadline.and_then(|deadline| timeout(deadline, clock::now()));
         match poll(&mut fds, timeout.as_ref()) {
             Ok(_) | Err(rustix::io::Errno::INTR) => self.pending(),
             Err(errno) => Err(errno.into()),
@@ -91,8 +92,4 @@ impl Events {
         }
         Ok(events)
     }
-}
-
-fn timespec(duration: Duration) -> Timespec {
-    Timespec { tv_sec: duration.as_secs() as i64, tv_nsec: i64::from(duration.subsec_nanos()) }
 }

@@ -15,12 +15,13 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::pipe::PipeFlags;
 use rustix::process::Pid;
 
 use super::pidfd::Process;
 use super::signals::is_ignored;
+use super::timeout;
 
 /// clone3(2). Some versions of libc declare it too narrow, so that it overflows to 0.
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
@@ -249,9 +250,8 @@ fn report(mut reader: File) -> io::Result<Option<Vec<u8>>> {
     let deadline = Instant::now() + BEGINNING;
     let mut said = Vec::new();
     loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let timeout = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() };
-        match poll(&mut [PollFd::new(&reader, PollFlags::IN)], Some(&timeout)) {
+        let timeout = timeout(deadline, Instant::now());
+        match poll(&mut [PollFd::new(&reader, PollFlags::IN)], timeout.as_ref()) {
             Ok(0) => return Ok(None),
             Ok(_) => {}
             Err(rustix::io::Errno::INTR) => continue,
