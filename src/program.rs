@@ -86,7 +86,7 @@ pub fn prepare(command: &[OsString], env: &Environment, cwd: &Path) -> Result<Pr
         c_string(path.as_os_str().as_bytes())?,
         argv,
         env.entries()?,
-        Some(c_string(cwd.as_os_str().as_bytes())?),
+        c_string(cwd.as_os_str().as_bytes())?,
     ))
 }
 

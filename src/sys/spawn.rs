@@ -35,12 +35,12 @@ pub struct Program {
     path: CString,
     argv: Vec<CString>,
     env: Vec<CString>,
-    cwd: Option<CString>,
+    cwd: CString,
 }
 
 impl Program {
     /// `path` is executed as it is; `argv` includes the program's own name.
-    pub fn new(path: CString, argv: Vec<CString>, env: Vec<CString>, cwd: Option<CString>) -> Self {
+    pub fn new(path: CString, argv: Vec<CString>, env: Vec<CString>, cwd: CString) -> Self {
         Self { path, argv, env, cwd }
     }
 }
@@ -224,9 +224,7 @@ impl<'a> Child<'a> {
             {
                 fail(Step::Prepare);
             }
-            if let Some(cwd) = &self.program.cwd
-                && libc::chdir(cwd.as_ptr()) == -1
-            {
+            if libc::chdir(self.program.cwd.as_ptr()) == -1 {
                 fail(Step::Chdir);
             }
             for &signal in &self.reset {
