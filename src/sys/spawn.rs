@@ -205,7 +205,9 @@ impl<'a> Child<'a> {
                 libc::_exit(127)
             }
         };
-        // SAFETY: all pointers lead into `self`, which the parent built and the fork copied.
+        // SAFETY: all pointers lead into `self`, which the parent built and the fork copied. The
+        // descriptors are borrowed by the parent's call of `spawn`, so they were open when it forked,
+        // and so they are here. A `sigset_t` is plain bits, which may all be zero.
         unsafe {
             if let Some(procs) = procs
                 && libc::write(procs, c"0".as_ptr().cast(), 1) != 1
