@@ -29,6 +29,8 @@ const ABOUT_TO_EXEC: u8 = b'x';
 const LAST_SIGNAL: c_int = 64;
 /// A process whose cgroup is frozen by another one never gets to execute anything.
 const BEGINNING: Duration = Duration::from_secs(10);
+/// A killed child that is not stuck ends well within this.
+const ENDING: Duration = Duration::from_secs(2);
 
 /// Everything `execve` needs, laid out before the fork, since the child must not allocate.
 pub struct Program {
@@ -187,7 +189,9 @@ impl<'a> Child<'a> {
             Ok(()) => Ok(process),
             Err(error) => {
                 let _ = process.signal(Signal::SIGKILL);
-                let _ = rustix::process::waitpid(Some(process.pid), rustix::process::WaitOptions::empty());
+                // One that cannot end yet (stuck in the kernel) is left to the teardown.
+                let _ = process.wait(ENDING);
+                let _ = rustix::process::waitpid(Some(process.pid), rustix::process::WaitOptions::NOHANG);
                 Err(error)
             }
         }
