@@ -226,3 +226,18 @@ fn a_panic_tears_the_session_down() {
         run.assert_code(125).assert_said("panicked").assert_nothing_left();
     }
 }
+
+/// A mount keeps the command's cgroup from being removed, and so from being proven empty.
+#[test]
+fn a_panic_over_what_is_not_proven_clean_does_not_hide_that() {
+    let script = "mount=$(awk '$3 == \"cgroup2\" { print $2; exit }' /proc/mounts); \
+                  mount -t tmpfs none $mount$(sed -n s/^0:://p /proc/self/cgroup)";
+    let run = Session::new()
+        .env("CGRUN_FAILPOINT", "panic:teardown")
+        .options(["--kill-wait", "300ms"])
+        .sh(script)
+        .start_through(&["unshare", "-m", "sh", "-c", "exec \"$CGRUN\" \"$@\"", "sh"])
+        .finish();
+    run.assert_code(122).assert_said("panicked").assert_said("not verified: cannot remove");
+    until("the guardian is gone as well", || run.members().is_empty());
+}
