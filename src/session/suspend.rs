@@ -3,12 +3,12 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use nix::sys::signal::{Signal, raise};
+use nix::sys::signal::Signal;
 
 use super::Session;
 use crate::clock;
 use crate::sys::children;
-use crate::sys::signals::Caught;
+use crate::sys::signals::{self, Caught};
 
 /// A command may have to put the terminal in order before it stops (editors do). After this time it
 /// is stopped as it is.
@@ -31,8 +31,7 @@ impl Session<'_> {
         }
         self.remains.cgroup.freeze(true)?;
         let begin = Instant::now();
-        // Returns when we are continued.
-        raise(Signal::SIGSTOP).context("cannot stop ourselves")?;
+        signals::stop_by(caught.signal).context("cannot stop ourselves")?;
         clock::stood_still(begin.elapsed());
         self.remains.cgroup.freeze(false)?;
         if let Some(command) = self.remains.command() {

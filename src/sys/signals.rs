@@ -91,6 +91,17 @@ pub fn is_ignored(signal: i32) -> bool {
     rc == 0 && unsafe { current.assume_init() }.sa_sigaction == libc::SIG_IGN
 }
 
+/// Stops this process by `signal`, so that whoever waits for us sees that signal; returns when we are
+/// continued. Where nobody could continue us (an orphaned process group, setpgid(2)) the kernel does
+/// not stop us, and this returns at once.
+pub fn stop_by(signal: Signal) -> io::Result<()> {
+    let mut set = SigSet::empty();
+    set.add(signal);
+    nix::sys::signal::raise(signal)?;
+    set.thread_unblock()?;
+    Ok(set.thread_block()?)
+}
+
 /// Ends this process by a real SIGSEGV, for tests.
 #[cfg(debug_assertions)]
 pub fn crash() -> ! {
