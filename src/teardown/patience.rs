@@ -14,30 +14,31 @@ const SAME_REQUEST: Duration = Duration::from_millis(20);
 #[derive(Debug)]
 pub struct Patience {
     requests: u32,
-    last: Option<(Signal, Instant)>,
+    last: Option<(Caught, Instant)>,
 }
 
 impl Patience {
     pub fn new(cause: &Cause) -> Self {
         let (requests, last) = match cause {
-            Cause::Signal { caught, again } => (1 + u32::from(*again), Some(caught.signal)),
+            Cause::Signal { caught, again } => (1 + u32::from(*again), Some(*caught)),
             Cause::CommandEnded { lately: true, .. } => (1, None),
             // There is nobody left who could wait.
             Cause::SupervisorDied => (2, None),
             _ => (0, None),
         };
-        Self { requests, last: last.map(|signal| (signal, clock::now())) }
+        Self { requests, last: last.map(|caught| (caught, clock::now())) }
     }
 
     /// A signal came during the teardown. `true` where it is the user's first.
     pub fn note(&mut self, caught: Caught) -> bool {
         let now = clock::now();
-        let is_echo =
-            self.last.is_some_and(|(signal, at)| signal == caught.signal && now - at < SAME_REQUEST);
+        let is_echo = self.last.is_some_and(|(last, at)| {
+            last.signal == caught.signal && (now - at < SAME_REQUEST || is_same_hangup(last, caught))
+        });
         if !caught.is_about_ending() || is_echo {
             return false;
         }
-        self.last = Some((caught.signal, now));
+        self.last = Some((caught, now));
         self.requests += 1;
         self.requests == 1
     }
@@ -46,6 +47,12 @@ impl Patience {
     pub fn is_over(&self) -> bool {
         self.requests >= 2
     }
+}
+
+/// A terminal hangs up once: its shell passes that on, and the kernel says it again when the shell has
+/// ended, which may take it any time.
+fn is_same_hangup(one: Caught, other: Caught) -> bool {
+    one.signal == Signal::SIGHUP && (one.from_terminal || other.from_terminal)
 }
 
 #[cfg(test)]
