@@ -24,13 +24,12 @@ const WORTH_A_LINE: Duration = Duration::from_millis(200);
 #[derive(Debug)]
 pub struct Reporter {
     volume: Volume,
-    on_terminal: bool,
     drawn: Cell<Option<Instant>>,
 }
 
 impl Reporter {
     pub fn new(volume: Volume) -> Self {
-        Self { volume, on_terminal: tty::stderr_is_our_terminal(), drawn: Cell::new(None) }
+        Self { volume, drawn: Cell::new(None) }
     }
 
     /// Something that went wrong: said at any volume.
@@ -61,7 +60,7 @@ impl Reporter {
 
     /// A service became ready: a line in a CI log; on a terminal the status line has shown it.
     pub fn ready(&self, service: &str, seconds: f32) {
-        if !self.on_terminal || self.volume == Volume::Verbose {
+        if self.volume == Volume::Verbose || !tty::stderr_is_our_terminal() {
             self.say(&format!("{service} is ready after {seconds:.1} s"));
         }
     }
@@ -69,7 +68,8 @@ impl Reporter {
     /// Draws who is waited for, and how long already.
     pub fn waiting<'a>(&self, services: impl Iterator<Item = (&'a str, String, Duration)>) {
         let due = self.drawn.get().is_none_or(|drawn| clock::since(drawn) >= REDRAW);
-        if !self.on_terminal || self.volume == Volume::Quiet || !due {
+        // Asked anew each time: the shell may have sent us to the background.
+        if !due || self.volume == Volume::Quiet || !tty::stderr_is_our_terminal() {
             return;
         }
         let waited: Vec<_> = services
