@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal::{SIGKILL, SIGSTOP, SIGTERM};
 
-use crate::harness::{Finished, OwnHost, Running, Session, helpers};
+use crate::harness::{Finished, OwnHost, Running, Session, TestCgroup, helpers, until};
 
 const CGRUN: &str = env!("CARGO_BIN_EXE_cgrun");
 const SOON: Duration = Duration::from_secs(4);
@@ -189,6 +189,19 @@ fn three_deep_the_outermost_and_its_guardian_are_killed() {
     run.cgrun(&["sweep"]).assert_code(0).assert_said("ended session");
     run.assert_nothing_left();
     run.cgrun(&["check"]).assert_code(0).assert_silent();
+}
+
+#[test]
+fn what_escaped_from_an_inner_session_ends_with_the_outer_one() {
+    let elsewhere = TestCgroup::create("elsewhere");
+    let script = "python3 $HELPERS/leak.py elsewhere \"$0\" polite; touch running; exec sleep 900";
+    let run = Session::new().command([CGRUN, "sh", "-c", script, elsewhere.path().to_str().unwrap()]).start();
+    run.until_file("running").signal(SIGKILL);
+    let run = run.finish();
+    run.assert_signal(SIGKILL);
+    // Its marker is the inner session's, whose supervisor and guardian died in the outer one.
+    until("the escapee is dead", || elsewhere.members().is_empty());
+    run.assert_nothing_left();
 }
 
 #[test]

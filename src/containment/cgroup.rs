@@ -99,6 +99,12 @@ impl SessionCgroup {
         members_where(&self.path, |directory| !leaves.iter().any(|leaf| directory.starts_with(leaf)))
     }
 
+    /// Its id, and those of the sessions in it.
+    pub fn ids(&self) -> Result<Vec<SessionId>, CgroupError> {
+        let directories = session_directories(&self.path)?;
+        Ok(directories.iter().filter_map(|path| id_of(path)).collect())
+    }
+
     /// The numbers by which sockets name the cgroups in it: its own, and all below.
     pub fn numbers(&self) -> Result<Vec<u64>, CgroupError> {
         numbers(&self.path)
@@ -217,13 +223,16 @@ pub fn is_empty(directory: &Path) -> bool {
 pub fn session_directories(mount: &Path) -> Result<Vec<PathBuf>, CgroupError> {
     let mut found = Vec::new();
     walk(mount, &mut |directory| {
-        let name = directory.file_name().and_then(|name| name.to_str());
-        if name.is_some_and(|name| SessionId::of_directory(name).is_some()) {
+        if id_of(directory).is_some() {
             found.push(directory.to_path_buf());
         }
         Ok(())
     })?;
     Ok(found)
+}
+
+fn id_of(directory: &Path) -> Option<SessionId> {
+    SessionId::of_directory(directory.file_name()?.to_str()?)
 }
 
 fn make_directory(parent: &Path) -> Result<(SessionId, PathBuf), Unavailable> {

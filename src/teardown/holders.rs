@@ -35,7 +35,8 @@ fn find(remains: &Remains, verdict: &mut Verdict) -> Option<Vec<Listener>> {
 }
 
 fn end_marked(remains: &Remains, held: &[Listener], verdict: &mut Verdict) {
+    let sessions = verdict.expect(remains.cgroup.ids()).unwrap_or_default();
     for holder in Holding::of(held).into_iter().flat_map(|holding| holding.holders) {
-        marked::end_one(holder, remains, verdict);
+        marked::end_one(holder, &sessions, remains, verdict);
     }
 }

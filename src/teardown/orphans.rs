@@ -89,8 +89,9 @@ pub fn end(remains: &mut Remains, wait: &mut Wait<'_>, verdict: &mut Verdict) {
 /// well, and only the marker tells it from what the session has left.
 fn spare_strangers(left: &mut Vec<ProcessInfo>, remains: &Remains, verdict: &mut Verdict) {
     left.retain(|process| !remains.predating.contains(&process.pid));
+    let sessions = verdict.expect(remains.cgroup.ids()).unwrap_or_default();
     left.retain(|process| {
-        let ours = marked::carries(process.pid, &remains.cgroup.id);
+        let ours = marked::carries(process.pid, &sessions);
         if !ours {
             verdict.unknown(format!(
                 "{process} became our child: of this session, or of a process before it? Left alone"
