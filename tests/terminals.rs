@@ -223,8 +223,9 @@ fn kill_ends_a_stopped_session() {
     let terminal = Session::new().config(SAVER).on_terminal();
     terminal.enter("cgrun sh -c 'touch running; exec sleep 1000'").until_file("running");
     terminal.stop();
-    terminal.enter("kill %1").prompt(0);
-    terminal.enter("wait %1").prompt(143);
+    // With -b the shell tells at once what becomes of its jobs.
+    terminal.enter("set -b").prompt(0);
+    terminal.enter("kill %1").shows("Terminated");
     assert!(terminal.has("saved"));
     terminal.leave().assert_nothing_left();
 }
@@ -252,7 +253,8 @@ fn a_background_command_that_reads_the_keyboard_stops_until_fg() {
     // With -b the shell tells at once what becomes of its jobs.
     terminal.enter("set -b").prompt(0);
     terminal.enter("cgrun sh -c 'read line; echo \"got <$line>\"' &").prompt(0);
-    terminal.shows("Stopped (tty input)");
+    terminal.shows("Stopped");
+    terminal.enter("jobs -l").shows("Stopped (tty input)");
     terminal.until_frozen(true);
     terminal.enter("fg").until_frozen(false);
     terminal.enter("hello").shows("got <hello>");

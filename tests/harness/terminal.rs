@@ -98,7 +98,9 @@ impl Terminal {
             let shown = String::from_utf8_lossy(new).into_owned();
             assert!(!left.is_zero(), "never on the screen: {text:?}, but:\n{shown}");
             let mut fds = [PollFd::new(self.master.as_fd(), PollFlags::POLLIN)];
-            poll(&mut fds, PollTimeout::try_from(left).unwrap()).unwrap();
+            if poll(&mut fds, PollTimeout::try_from(left).unwrap()).unwrap() == 0 {
+                continue;
+            }
             let mut chunk = [0; 4096];
             // Linux's way to say that nobody has the terminal open any more is EIO.
             let length = (&self.master).read(&mut chunk).unwrap_or(0);
