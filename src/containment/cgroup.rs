@@ -35,19 +35,12 @@ impl SessionCgroup {
     /// Makes a new cgroup below our own and writes onto it whose it is.
     pub fn create(mount: &Mount, command: &[u8], ports: &[u16]) -> Result<Self, Unavailable> {
         let owner = Owner::us().map_err(|source| Unavailable::Proc { file: "stat", source })?;
-        let mut attempts = 0;
-        loop {
-            let (id, path) = make_directory(&mount.own)?;
-            match metadata::write(&path, owner, command, ports) {
-                Ok(()) => return Self::open(mount, id, path),
-                // A sweep has taken it for one whose maker died before it could sign.
-                Err(error) if proc::is_gone(&error) && attempts < ATTEMPTS => attempts += 1,
-                Err(error) => {
-                    let _ = std::fs::remove_dir(&path);
-                    return Err(CgroupError::on("write the session's attributes to", &path)(error).into());
-                }
-            }
+        let (id, path) = make_directory(&mount.own)?;
+        if let Err(error) = metadata::write(&path, owner, command, ports) {
+            let _ = std::fs::remove_dir(&path);
+            return Err(CgroupError::on("write the session's attributes to", &path)(error).into());
         }
+        Self::open(mount, id, path)
     }
 
     /// Takes one that is there already.

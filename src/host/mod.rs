@@ -8,11 +8,15 @@ pub mod sweep;
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde::Serialize;
 
 use crate::containment::{self, Mount, Owner, Ownership, SessionId};
+
+/// Whoever lives has signed its cgroup after this time.
+const SIGNED: Duration = Duration::from_secs(10);
 
 /// A session whose cgroup is there.
 #[derive(Debug)]
@@ -72,10 +76,15 @@ fn state(ownership: Ownership, directory: &Path) -> State {
             Ok(false) => State::Stale,
             Err(_) => State::Unknown,
         },
-        // Whoever made it died before it could sign, or is about to; then it makes another one.
-        Ownership::Unsigned if containment::is_empty(directory) => State::Stale,
+        // Signing takes microseconds: whoever made it died before.
+        Ownership::Unsigned if is_old(directory) && containment::is_empty(directory) => State::Stale,
         Ownership::Unsigned | Ownership::Foreign => State::Unknown,
     }
+}
+
+fn is_old(directory: &Path) -> bool {
+    let made = std::fs::metadata(directory).and_then(|metadata| metadata.modified());
+    made.is_ok_and(|made| made.elapsed().is_ok_and(|age| age > SIGNED))
 }
 
 /// `None` where it is no session's, or is one no more.
