@@ -6,6 +6,7 @@
 mod harness;
 
 mod bad_input;
+mod chaos;
 mod escapes;
 mod exit_codes;
 mod guardian;

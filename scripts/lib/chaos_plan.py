@@ -1,0 +1,85 @@
+"""What is to happen in one run of chaos, from its seed, and how cgrun may end then. Pure."""
+
+import random
+from signal import SIGABRT, SIGCONT, SIGKILL, SIGSEGV, SIGSTOP, SIGTERM, SIGUSR1
+
+from chaos_actor import HANDLED, POLITE
+
+DEADLY = (SIGKILL, SIGSEGV, SIGABRT)
+
+
+def plan_child(it, safe_to_vanish, ports):
+    kind = it.choice(["rest", "rest", "stopped", "forker", "namespace", "blank"])
+    away = it.random() < 0.2 and (kind != "blank" or safe_to_vanish)
+    return {
+        "kind": kind,
+        "depth": it.choice([0, 0, 0, 1, 3]),
+        "daemon": it.random() < 0.3,
+        "deaf": it.random() < 0.3,
+        "elsewhere": away,
+        "port": ports.pop() if ports and it.random() < 0.2 else None,
+        "links": it.randrange(3, 30),
+    }
+
+
+def plan_hits(it, services):
+    """Who gets which signal, one after another without a pause."""
+    one = {
+        "supervisor": lambda: [("supervisor", it.choice([*POLITE, *DEADLY, SIGKILL, SIGKILL]))],
+        "guardian": lambda: [("guardian", it.choice([*DEADLY, SIGTERM]))],
+        "command": lambda: [("command", it.choice([*POLITE, *DEADLY, SIGUSR1]))],
+        "service": lambda: [(f"service{it.randrange(services)}", it.choice([SIGKILL, SIGTERM, SIGSTOP]))],
+        "paused": lambda: [("supervisor", SIGSTOP), ("guardian", it.choice(DEADLY)), ("supervisor", SIGCONT)],
+        "both": lambda: it.sample([("supervisor", SIGKILL), ("guardian", SIGKILL)], 2),
+        "both surely": lambda: [(who, what) for what in (SIGSTOP, SIGKILL) for who in ("supervisor", "guardian")],
+    }
+    kinds = [kind for kind in one if kind != "service" or services]
+    chosen = it.choices(kinds, k=it.choice([0, 1, 1, 1, 1, 2, 3]))
+    return [hit for kind in chosen for hit in one[kind]()]
+
+
+def plan(seed):
+    it = random.Random(seed)
+    services = it.choice([0, 1, 2, 3])
+    hits = plan_hits(it, services)
+    safe_to_vanish = not any(who == "supervisor" and what in DEADLY for who, what in hits)
+    ports = it.sample([3000, 8000], 2)
+
+    def leader(children):
+        return {
+            "on_signal": it.choice(["dies", "dies", "handles", "ignores"]),
+            "port": ports.pop() if ports and it.random() < 0.3 else None,
+            "children": [plan_child(it, safe_to_vanish, ports) for _ in range(it.randrange(children))],
+        }
+
+    return {
+        "seed": seed,
+        "services": [leader(4) | {"needs": it.random() < 0.5, "log": it.random() < 0.5} for _ in range(services)],
+        "command": leader(6) | {"code": it.choice([0, 0, 1, 7])},
+        "nested": it.choice([0, 0, 0, 1, 2]),
+        "fail_on_leak": it.random() < 0.3,
+        "grace": it.choice([50, 200, 400]),
+        "phase": it.choice(["start", "run", "run", "teardown"]),
+        "delay": it.choice([0, it.uniform(0, 0.05), it.uniform(0, 0.3)]),
+        "hits": hits,
+    }
+
+
+def exit_codes(plan, hits):
+    """The exit codes that cgrun may owe after these hits; a death by a signal is negative."""
+    command = plan["command"]
+    own = {command["code"]} | ({121} if plan["fail_on_leak"] and command["code"] == 0 else set())
+    answers = {"dies": set(), "handles": {HANDLED}, "ignores": own}
+    may = set()
+    for who, what in hits:
+        answer = answers[command["on_signal"]] if what in POLITE else set()
+        if who == "supervisor" and what not in (SIGSTOP, SIGCONT):
+            may |= answer
+            # What has not started, or is killed by a less patient cgrun above it, answers nothing.
+            if answer != {HANDLED} or plan["phase"] == "start" or plan["nested"]:
+                may.add(-what)
+        elif who == "command":
+            may |= answer or {128 + what}
+        elif who.startswith("service"):
+            may |= {125} | own
+    return may if may and plan["phase"] == "run" else may | own
