@@ -82,7 +82,7 @@ fn ctrl_c_reaches_the_command_once() {
 
 #[test]
 fn ctrl_c_leaves_pytest_its_exit_code() {
-    let tests = "import pathlib, time\n\ndef test_long():\n    pathlib.Path('running').touch()\n    time.sleep(1000)\n";
+    let tests = "import pathlib, time\n\ndef test_long():\n    pathlib.Path('running').touch()\n    while True: time.sleep(0.02)\n";
     let terminal = Session::new().file("test_it.py", tests).on_terminal();
     terminal.enter(&format!("cgrun {} test_it.py", pytest().display())).until_file("running");
     terminal.press(CTRL_C);
