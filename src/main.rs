@@ -32,6 +32,7 @@ use plan::Volume;
 use report::Reporter;
 
 fn main() -> ! {
+    sys::signals::die_of_crashes();
     let cli = Cli::try_parse().unwrap_or_else(|error| {
         let _ = error.print();
         exit(if error.use_stderr() { exit_code::FAILED.into() } else { 0 });

@@ -241,3 +241,10 @@ fn a_panic_over_what_is_not_proven_clean_does_not_hide_that() {
     run.assert_code(122).assert_said("panicked").assert_said("not verified: cannot remove");
     until("the guardian is gone as well", || run.members().is_empty());
 }
+
+#[test]
+fn a_sigsegv_that_somebody_sends_ends_cgrun_and_the_session() {
+    let run = Session::new().sh("sleep 1000 & touch running; exec sleep 1000").start();
+    run.until_file("running").signal(Signal::SIGSEGV);
+    run.finish().assert_signal(Signal::SIGSEGV).assert_nothing_left();
+}

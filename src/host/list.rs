@@ -13,6 +13,9 @@ use crate::containment::Mount;
 use crate::exit_code::Exit;
 use crate::sys::proc::{self, age, readable};
 
+/// So many of the ended ones are worth a line; `--json` has all.
+const ENDED_SHOWN: usize = 10;
+
 #[derive(Serialize)]
 struct Listing {
     sessions: Vec<Row>,
@@ -61,7 +64,7 @@ fn table(listing: &Listing) -> String {
         lines.push([row.id.clone(), state.into(), owner, row.user.clone(), short(&row.command)]);
     }
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
-    for ended in &listing.ended {
+    for ended in listing.ended.iter().take(ENDED_SHOWN) {
         let when = age(Duration::from_secs(now.saturating_sub(ended.at)));
         let how = if ended.clean { "clean" } else { "NOT clean" };
         let state = format!("ended {when} ago by {}, {how}", ended.by);

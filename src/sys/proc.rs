@@ -155,16 +155,16 @@ fn stat(pid: Pid) -> Option<Stat> {
     Stat::from_read(File::open(format!("/proc/{pid}/stat")).ok()?).ok()
 }
 
-/// All processes that we can see.
-pub fn all() -> io::Result<Vec<Pid>> {
-    let processes = procfs::process::all_processes().map_err(io::Error::other)?;
-    Ok(processes.filter_map(|process| Pid::from_raw(process.ok()?.pid)).collect())
+/// All processes that we can see, lazily, in the order of their pids.
+pub fn walk() -> io::Result<impl Iterator<Item = Pid>> {
+    let processes = std::fs::read_dir("/proc")?;
+    Ok(processes.filter_map(|entry| Pid::from_raw(entry.ok()?.file_name().to_str()?.parse().ok()?)))
 }
 
 /// Every process that has one of these sockets open, by a walk over all descriptors of the host:
 /// for use only once something is wrong. Processes that we may not look into are left out.
 pub fn holders(inodes: &[u32]) -> Vec<Pid> {
-    all().unwrap_or_default().into_iter().filter(|&pid| holds(pid, inodes)).collect()
+    walk().into_iter().flatten().filter(|&pid| holds(pid, inodes)).collect()
 }
 
 /// Whether `pid` has one of these sockets open, as far as we may see.

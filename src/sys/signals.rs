@@ -82,6 +82,15 @@ impl AsFd for Signals {
     }
 }
 
+/// Lets SIGSEGV and SIGBUS end us, as they end others. Rust's own handler tells a stack overflow, but
+/// takes the first one that somebody sends for nothing.
+pub fn die_of_crashes() {
+    for signal in [Signal::SIGSEGV, Signal::SIGBUS] {
+        // SAFETY: SIG_DFL is no handler of ours, so nothing of ours runs in signal context.
+        let _ = unsafe { nix::sys::signal::signal(signal, SigHandler::SigDfl) };
+    }
+}
+
 /// Whether this process ignores `signal`, as inherited from whoever started it.
 pub fn is_ignored(signal: i32) -> bool {
     let mut current = std::mem::MaybeUninit::<libc::sigaction>::uninit();

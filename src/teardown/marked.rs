@@ -13,25 +13,32 @@ use crate::sys::pidfd::Process;
 use crate::sys::proc::{self, ProcessInfo};
 
 /// Kills every process with the marker, until a walk over the host finds none.
+///
+/// Each is looked at as the walk comes to it: processes that fork the next and end have higher and
+/// higher pids, and are met ahead.
 pub fn end(remains: &Remains, verdict: &mut Verdict) {
     let Some(sessions) = verdict.expect(remains.cgroup.ids()) else { return };
     let deadline = clock::now() + remains.kill_wait;
     // Killed at least once, however short the limit.
     let mut killed = false;
     loop {
-        let found = match proc::all() {
-            Ok(all) => all.into_iter().filter(|&pid| carries(pid, &sessions)).collect::<Vec<_>>(),
+        let walk = match proc::walk() {
+            Ok(walk) => walk,
             Err(error) => return verdict.unknown(format!("cannot list the host's processes: {error}")),
         };
-        if found.is_empty() {
+        let too_late = killed && clock::now() >= deadline;
+        let mut found = false;
+        for info in walk.filter(|&pid| carries(pid, &sessions)).filter_map(ProcessInfo::read) {
+            found = true;
+            if too_late {
+                verdict.survivors.push(format!("{info} carries the session's marker and does not end"));
+            } else {
+                end_one(info, &sessions, remains, verdict);
+            }
+        }
+        if !found || too_late {
             return;
         }
-        let found = found.into_iter().filter_map(ProcessInfo::read);
-        if killed && clock::now() >= deadline {
-            let say = |process| format!("{process} carries the session's marker and does not end");
-            return verdict.survivors.extend(found.map(say));
-        }
-        found.for_each(|info| end_one(info, &sessions, remains, verdict));
         killed = true;
     }
 }
