@@ -179,6 +179,17 @@ fn ctrl_z_stops_all_of_the_session_and_fg_resumes_it() {
 }
 
 #[test]
+fn a_command_that_stops_itself_stops_the_session() {
+    // Pagers do: they put the terminal in order first, some only at the next key.
+    let terminal = Session::new().on_terminal();
+    terminal.enter("cgrun sh -c 'kill -TSTP $$; exit 5'").shows("Stopped");
+    terminal.prompt(148);
+    terminal.until_frozen(true);
+    terminal.enter("fg").prompt(5);
+    terminal.leave().assert_nothing_left();
+}
+
+#[test]
 fn bg_resumes_the_session_too() {
     let terminal = until_go();
     terminal.enter("cgrun sh until_go").until_file("running");

@@ -218,6 +218,10 @@ impl<'a> Session<'a> {
                 }
             }
         }
+        let stopping = |event: &Event| matches!(event, Event::Signal(caught) if caught.is_about_stopping());
+        if !events.iter().any(stopping) {
+            events.extend(self.command_stopped()?.map(Event::Signal));
+        }
         if self.remains.command().is_some_and(|command| command.status.is_some()) {
             events.push(Event::CommandEnded);
         } else if self.plan.timeout.is_some_and(|timeout| clock::since(self.begin) >= timeout) {

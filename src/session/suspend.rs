@@ -9,6 +9,7 @@ use super::Session;
 use crate::clock;
 use crate::sys::children;
 use crate::sys::signals::{self, Caught};
+use crate::sys::tty;
 
 /// A command may have to put the terminal in order before it stops (editors do). After this time it
 /// is stopped as it is.
@@ -16,6 +17,17 @@ const TIDYING: Duration = Duration::from_millis(500);
 const LOOK: Duration = Duration::from_millis(2);
 
 impl Session<'_> {
+    /// Whether the command has stopped by itself, as pagers do on Ctrl-Z. The shell waits for us alone
+    /// and could not tell. Without a terminal nobody could resume us.
+    pub(super) fn command_stopped(&self) -> Result<Option<Caught>> {
+        let Some(command) = self.remains.command().filter(|command| command.status.is_none()) else {
+            return Ok(None);
+        };
+        let signal = children::stopped_by(command.leader.pid).context("cannot look at the command")?;
+        let stopped = signal.map(|signal| Caught { signal, from_terminal: true });
+        Ok(stopped.filter(|it| it.is_about_stopping() && tty::has_terminal()))
+    }
+
     /// Stops the session's processes and ourselves, until somebody sends SIGCONT. Time stands still
     /// meanwhile: no deadline passes.
     pub(super) fn suspend(&mut self, caught: Caught) -> Result<()> {

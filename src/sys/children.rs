@@ -5,6 +5,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::Signal;
 use rustix::process::{Pid, WaitIdOptions, WaitOptions};
 
 /// From now on a descendant whose parents are dead becomes our child (prctl(2),
@@ -52,6 +53,16 @@ pub fn is_running(pid: Pid) -> io::Result<bool> {
     match rustix::process::waitid(rustix::process::WaitId::Pid(pid), options) {
         Ok(status) => Ok(status.is_none()),
         Err(rustix::io::Errno::CHILD) => Ok(false),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+/// The signal by which this child of ours is stopped now, if it is.
+pub fn stopped_by(pid: Pid) -> io::Result<Option<Signal>> {
+    let options = WaitIdOptions::STOPPED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    match rustix::process::waitid(rustix::process::WaitId::Pid(pid), options) {
+        Ok(status) => Ok(status.and_then(|it| Signal::try_from(it.stopping_signal()?).ok())),
+        Err(rustix::io::Errno::CHILD) => Ok(None),
         Err(errno) => Err(errno.into()),
     }
 }
