@@ -59,6 +59,14 @@ impl Terminal {
         self.until(&wanted, || std::fs::read_to_string(&events).unwrap().contains(&wanted));
     }
 
+    /// The command has drawn what it wanted and waits for a key.
+    fn until_command_waits(&self) {
+        let procs = self.session_cgroup().join("command/cgroup.procs");
+        let sleeps =
+            |pid: &str| std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap().contains(") S ");
+        self.until("the command waits", || std::fs::read_to_string(&procs).unwrap().lines().all(sleeps));
+    }
+
     /// Whoever is at the keyboard stops the job and gets the prompt back.
     fn stop(&self) {
         self.press(CTRL_Z).shows("Stopped");
@@ -319,6 +327,8 @@ fn leaves_the_terminal_in_order(terminal: &Terminal, program: &str, quit: &str, 
     assert!(before.contains("icanon"), "{before}");
     terminal.enter(&format!("cgrun {program}"));
     drive();
+    // What comes while it draws, less would only notice at the next key.
+    terminal.until_command_waits();
     terminal.stop();
     assert_eq!(modes(), before, "stopped");
     terminal.enter("fg").until_frozen(false);
