@@ -116,6 +116,8 @@ fn second_ctrl_c_within_the_grace_ends_the_session_at_once() {
     let terminal = Session::new().config(SAVER).on_terminal();
     terminal.enter("cgrun python3 $HELPERS/ignore.py INT TERM").until_file("ignoring");
     terminal.press(CTRL_C).until_file("got-SIGINT");
+    // A signal that is still pending at cgrun would swallow the next one (signal(7)).
+    std::thread::sleep(Duration::from_millis(200));
     terminal.press(CTRL_C).prompt(130);
     assert!(!terminal.has("saved"), "the grace was not cut short");
     terminal.leave().assert_nothing_left();
@@ -149,7 +151,7 @@ fn ctrl_c_during_cleanup_warns_and_the_next_one_kills() {
     terminal.enter("cgrun sh -c 'exit 3'").until_file("asked");
     terminal.press(CTRL_C).shows("SIGINT while cleaning up; once more to kill what is left at once");
     // Nobody presses twice within 20 ms.
-    std::thread::sleep(Duration::from_millis(50));
+    std::thread::sleep(Duration::from_millis(200));
     terminal.press(CTRL_C).prompt(3);
     terminal.leave().assert_nothing_left();
 }
