@@ -82,6 +82,7 @@ pub fn end(session: Session, mount: &Mount, records: &Path, events: &Events) -> 
         grace: Duration::ZERO,
         kill_wait: KILL_WAIT,
         settle: Duration::ZERO,
+        lost_orphans: false,
     };
     let verdict = tear_down(&mut remains, &Cause::SupervisorDied, events, &|_| ());
     record.write(&verdict);

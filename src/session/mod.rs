@@ -125,6 +125,7 @@ impl<'a> Session<'a> {
                 kill_wait: plan.kill_wait,
                 settle: plan.settle,
                 predating,
+                lost_orphans: false,
             },
             logs: None,
             begin: clock::now(),
@@ -204,6 +205,7 @@ impl<'a> Session<'a> {
             self.events.wait(&self.wakes(), self.deadline()).context("cannot wait for events (ppoll)")?;
         if self.guardian.as_ref().is_some_and(Guardian::is_dead) {
             self.report.say("the guardian was killed; another one takes its place");
+            self.remains.lost_orphans = true;
             self.arm_guardian()?;
         }
         let mut events = Vec::new();

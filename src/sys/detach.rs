@@ -9,7 +9,8 @@ use nix::errno::Errno;
 
 /// Forks such a process, which runs `body` and ends. Returns once it is on its own.
 ///
-/// Must be called while this process has a single thread.
+/// Must be called while this process has a single thread. Orphans of that moment do not become our
+/// children either.
 pub fn fork_detached(body: impl FnOnce()) -> io::Result<()> {
     // With a subreaper for a parent it would come back to us as a child.
     let subreaper = nix::sys::prctl::get_child_subreaper()?;

@@ -1,6 +1,6 @@
-//! Layer 6 for who is no parent: where the supervisor is dead, what left the cgroup is nobody's child
-//! here, but its environment still carries the marker of the session, or of one in it, whose guardian
-//! ended with this one.
+//! Layer 6 for who is no parent: where the supervisor is dead, or was no subreaper for a moment, what
+//! left the cgroup is nobody's child here. Its environment still carries the marker of the session, or
+//! of one in it, whose guardian ended with this one.
 
 use rustix::process::Pid;
 

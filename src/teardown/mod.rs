@@ -53,6 +53,8 @@ pub struct Remains {
     pub grace: Duration,
     pub kill_wait: Duration,
     pub settle: Duration,
+    /// For a moment orphans did not become our children, but our parents': a guardian was replaced.
+    pub lost_orphans: bool,
 }
 
 impl Remains {
@@ -90,7 +92,7 @@ pub fn tear_down(remains: &mut Remains, cause: &Cause, events: &Events, say: &dy
     failpoint::reached("killed");
     orphans::end(remains, &mut wait, &mut verdict);
     failpoint::reached("orphans ended");
-    if *cause == Cause::SupervisorDied {
+    if *cause == Cause::SupervisorDied || remains.lost_orphans {
         marked::end(remains, &mut verdict);
     }
     holders::look(remains, &mut verdict);
