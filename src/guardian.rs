@@ -19,10 +19,11 @@ use crate::failpoint;
 use crate::host::record::Record;
 use crate::sys::detach::{fork_detached, keep_only};
 use crate::sys::pidfd::Process;
-use crate::teardown::{Cause, Remains, tear_down};
+use crate::teardown::{Cause, Remains, hurry, tear_down};
 
-const ARMED: &[u8] = b"armed";
 const CLEAN: &[u8] = b"clean";
+/// The bytes of a pid.
+const PID: usize = 4;
 const ATTEMPTS: usize = 5;
 /// How long the guardian may take to answer, on the slowest machine.
 const ANSWER: Duration = Duration::from_secs(5);
@@ -59,7 +60,7 @@ impl Guardian {
             std::mem::forget(std::mem::take(&mut remains.parts));
             if keep_only(&kept).is_ok() {
                 // Nobody may be there to hear it any more: so much the more there is to do.
-                let _ = send(&theirs, ARMED, SendFlags::NOSIGNAL);
+                let _ = send(&theirs, &std::process::id().to_ne_bytes(), SendFlags::NOSIGNAL);
                 protect_from_oom();
                 watch(&theirs, &us, remains, record);
             }
@@ -68,13 +69,25 @@ impl Guardian {
         drop(theirs);
         failpoint::reached("guardian forked");
         let guardian = Self { line: ours };
-        Ok(guardian.hears(ARMED)?.then_some(guardian))
+        let Ok(pid) = <[u8; PID]>::try_from(guardian.hears()?) else { return Ok(None) };
+        remains.guardian = rustix::process::Pid::from_raw(i32::from_ne_bytes(pid));
+        Ok(Some(guardian))
+    }
+
+    /// Puts another one in its place where it was killed; `true` then.
+    pub fn tend(&mut self, remains: &mut Remains, record: &Record) -> Result<bool> {
+        let dead = self.is_dead();
+        if dead {
+            remains.lost_orphans = true;
+            *self = Self::arm(remains, record)?;
+        }
+        Ok(dead)
     }
 
     /// The session is over and clean: the guardian may go. Waits until it has.
     pub fn dismiss(self) {
         if send(&self.line, CLEAN, SendFlags::NOSIGNAL).is_ok() {
-            let _ = self.hears(b"");
+            let _ = self.hears();
         }
     }
 
@@ -83,17 +96,17 @@ impl Guardian {
         self.line.as_fd()
     }
 
-    pub fn is_dead(&self) -> bool {
+    fn is_dead(&self) -> bool {
         let mut fds = [PollFd::new(&self.line, PollFlags::IN)];
         matches!(poll(&mut fds, Some(&rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 })), Ok(1))
     }
 
-    /// Whether the next thing it says is this; its end says the empty word.
-    fn hears(&self, word: &[u8]) -> io::Result<bool> {
+    /// The next thing it says; nothing where it has ended.
+    fn hears(&self) -> io::Result<Vec<u8>> {
         Wake::readable(self.line.as_fd()).wait(clock::now() + ANSWER);
         let mut buffer = [0u8; 16];
         let (length, _) = recv(&self.line, &mut buffer, RecvFlags::DONTWAIT)?;
-        Ok(&buffer[..length] == word)
+        Ok(buffer[..length].to_vec())
     }
 }
 
@@ -109,17 +122,18 @@ fn watch(line: &OwnedFd, supervisor: &Process, remains: &mut Remains, record: &R
         let mut buffer = [0u8; 16];
         match recv(line, &mut buffer, RecvFlags::DONTWAIT) {
             Ok((length, _)) if &buffer[..length] == CLEAN => return,
-            // Its end of the line is closed: it is dying.
+            _ if died => break,
+            // Its end of the line is closed, but it may live on without us: only its death counts.
             Ok((0, _)) => {
-                let _ = supervisor.wait(ANSWER);
+                while !supervisor.wait(ANSWER).unwrap_or(true) {}
                 break;
             }
-            _ if died => break,
             _ => {}
         }
     }
     let Ok(events) = Events::new() else { return };
-    let verdict = tear_down(remains, &Cause::SupervisorDied, &events, &|_| ());
+    hurry();
+    let verdict = tear_down(remains, &Cause::SupervisorDied, &events, &|_| (), &mut |_| ());
     record.write(&verdict);
 }
 

@@ -222,6 +222,7 @@ fn fifty_side_by_side() {
     runs.iter().for_each(until_running);
     let sessions = runs[0].cgrun(&["sessions", "--json"]).json();
     let mut ids: Vec<_> = sessions["sessions"].as_array().unwrap().iter().map(|it| &it["id"]).collect();
+    ids.sort_by_key(|id| id.to_string());
     ids.dedup();
     assert_eq!(ids.len(), 50);
     assert!(sessions["sessions"].as_array().unwrap().iter().all(|it| it["state"] == "live"), "{sessions}");

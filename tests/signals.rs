@@ -248,3 +248,26 @@ fn a_sigsegv_that_somebody_sends_ends_cgrun_and_the_session() {
     run.until_file("running").signal(Signal::SIGSEGV);
     run.finish().assert_signal(Signal::SIGSEGV).assert_nothing_left();
 }
+
+#[test]
+fn a_sigint_reaches_what_a_shell_waits_for() {
+    // A shell that is interrupted waits for its child; at a terminal the child is interrupted as well.
+    let script = "touch running; sleep 1000; true";
+    let run = Session::new().options(["--grace", "60s"]).command(["bash", "-c", script]).start();
+    run.until_file("running").until("a child", || run.members().len() >= 4).signal(SIGINT);
+    let run = run.finish();
+    run.assert_signal(SIGINT).assert_nothing_left().assert_faster_than(Duration::from_secs(20));
+}
+
+#[test]
+fn a_stopped_cgrun_that_was_continued_at_once_goes_on() {
+    let run = Session::new().helper("ignore.py", &["TSTP", "TERM"]).start();
+    run.until_file("ignoring").signal(Signal::SIGTSTP);
+    run.until_file("got-SIGTSTP").signal(Signal::SIGCONT);
+    // It waits for the command to stop, which this one does not.
+    std::thread::sleep(Duration::from_millis(800));
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", run.pid())).unwrap();
+    assert!(!stat.contains(") T "), "{stat}");
+    run.signal(Signal::SIGKILL);
+    run.finish().assert_nothing_left();
+}

@@ -59,3 +59,28 @@ fn a_session_with_a_service_costs_no_processor_time() {
     run.finish().assert_code(0).assert_nothing_left();
     assert!(ticks <= 10, "{ticks} clock ticks in 2 s");
 }
+
+#[test]
+fn a_sweep_at_the_start_ends_no_child_from_before() {
+    let dead = Session::new().sh("touch running; exec sleep 1000").start();
+    dead.until_file("running").kill_everything();
+    dead.until("everything is dead", || dead.members().is_empty());
+    let script = "sleep 1000 & echo $! >before; exec \"$CGRUN\" \"$@\"";
+    let next = Session::beside(&dead).sh("nice >nice").start_through(&["sh", "-c", script, "sh"]).finish();
+    next.assert_code(0).assert_said("which a dead cgrun had left");
+    let before = next.read("before").trim().parse().unwrap();
+    let stat = std::fs::read_to_string(format!("/proc/{before}/stat")).unwrap();
+    assert!(stat.contains(") S "), "{stat}");
+    assert_eq!(next.read("nice").trim(), "0", "the session runs at the priority of the sweep");
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(before), nix::sys::signal::Signal::SIGKILL).unwrap();
+    dead.finish();
+    next.assert_nothing_left();
+}
+
+#[test]
+fn as_the_first_process_of_a_container() {
+    let launcher = ["unshare", "--pid", "--fork", "--mount-proc", "sh", "-c", "exec \"$CGRUN\" \"$@\"", "sh"];
+    let session = Session::new().options(["--on-leak", "fail", "--grace", "60s"]);
+    let run = session.sh("exit 0").start_through(&launcher).finish();
+    run.assert_code(0).assert_silent().assert_nothing_left().assert_faster_than(Duration::from_secs(20));
+}

@@ -29,7 +29,7 @@ pub struct Owner {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ownership {
     Known(Owner),
-    /// It lives in another PID namespace, where pids mean something else.
+    /// It lives in another PID or time namespace, where pids and start times mean something else.
     Foreign,
     /// It has not signed, or we cannot read that.
     Unsigned,
@@ -69,7 +69,7 @@ impl Owner {
 /// Signs the session as ours and says what it runs.
 pub fn write(directory: &Path, owner: Owner, command: &[u8], ports: &[u16]) -> io::Result<()> {
     let ports = ports.iter().map(u16::to_string).collect::<Vec<_>>().join(" ");
-    let owner = format!("{} {} {}", owner.pid, owner.start_time, pid_namespace()?);
+    let owner = format!("{} {} {}", owner.pid, owner.start_time, namespaces()?);
     let command = &command[..command.len().min(LONGEST)];
     // The signature last: whoever finds it finds the rest.
     for (name, value) in [(COMMAND, command), (PORTS, ports.as_bytes()), (OWNER, owner.as_bytes())] {
@@ -93,15 +93,18 @@ fn ownership(directory: &Path) -> Option<Ownership> {
     let text = attribute(directory, OWNER)?;
     let mut fields = text.split(' ');
     let (pid, start_time, namespace) = (fields.next()?, fields.next()?, fields.next()?);
-    if namespace.parse().ok() != pid_namespace().ok() {
+    if Some(namespace) != namespaces().ok().as_deref() {
         return Some(Ownership::Foreign);
     }
     let pid = Pid::from_raw(pid.parse().ok().filter(|&pid: &i32| pid > 0)?)?;
     Some(Ownership::Known(Owner { pid, start_time: start_time.parse().ok()? }))
 }
 
-fn pid_namespace() -> io::Result<u64> {
-    Ok(std::fs::metadata("/proc/self/ns/pid")?.ino())
+/// Where pids and start times mean what they mean to us: the PID and the time namespace.
+fn namespaces() -> io::Result<String> {
+    let number = |name| std::fs::metadata(format!("/proc/self/ns/{name}")).map(|metadata| metadata.ino());
+    // Time namespaces came with Linux 5.6.
+    Ok(format!("{}.{}", number("pid")?, number("time").unwrap_or_default()))
 }
 
 fn attribute(directory: &Path, name: &str) -> Option<String> {

@@ -46,7 +46,7 @@ impl Record {
         let mut ended = self.ended.clone();
         ended.at = seconds(SystemTime::now());
         ended.clean = verdict.is_proven();
-        ended.problems = verdict.survivors.iter().chain(&verdict.unknown).cloned().collect();
+        ended.problems = verdict.problems();
         let Ok(text) = serde_json::to_vec(&ended) else { return };
         let path = self.directory.join(format!("{}.json", ended.id));
         let draft = path.with_extension("draft");

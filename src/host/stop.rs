@@ -28,7 +28,9 @@ pub fn stop(id: &str, grace: Duration, records: &Path, report: &Reporter) -> Res
     match session.state {
         State::Live => {}
         State::Stale => return end(session, &mount, records, report),
-        State::Unknown => bail!("session {id} belongs to another PID namespace; stop it from there"),
+        State::Unknown => bail!(
+            "whose session {id} is cannot be told from here (another PID namespace, or a hidden process)"
+        ),
     }
     if let Some(owner) = session.owner() {
         end_supervisor(owner, grace)?;
@@ -50,9 +52,9 @@ fn end_supervisor(owner: Owner, grace: Duration) -> Result<()> {
         return Ok(());
     }
     for signal in [Signal::SIGTERM, Signal::SIGTERM, Signal::SIGKILL] {
-        supervisor
-            .signal(signal)
-            .with_context(|| format!("cannot signal the supervisor, pid {}", owner.pid))?;
+        // It may be stopped (Ctrl-Z), and could not answer.
+        let sent = supervisor.signal(signal).and_then(|_| supervisor.signal(Signal::SIGCONT));
+        sent.with_context(|| format!("cannot signal the supervisor, pid {}", owner.pid))?;
         if supervisor.wait(grace)? {
             return Ok(());
         }
@@ -67,6 +69,6 @@ fn find(mount: &Mount, id: &SessionId) -> Result<Option<Session>> {
 fn end(session: Session, mount: &Mount, records: &Path, report: &Reporter) -> Result<Exit> {
     let verdict = sweep::end(session, mount, records, &Events::new()?)?;
     let Some(verdict) = verdict else { return Ok(Exit::Code(0)) };
-    verdict.survivors.iter().chain(&verdict.unknown).for_each(|problem| report.error(problem));
+    verdict.problems().iter().for_each(|problem| report.error(problem));
     Ok(Exit::Code(if verdict.is_proven() { 0 } else { NOT_PROVEN }))
 }

@@ -33,7 +33,7 @@ pub fn sweep(records: &Path, dry_run: bool, report: &Reporter) -> Result<Exit> {
                 continue;
             }
         };
-        verdict.survivors.iter().chain(&verdict.unknown).for_each(|problem| report.error(problem));
+        verdict.problems().iter().for_each(|problem| report.error(problem));
         report.say(&format!("{} {what}", if verdict.is_proven() { "ended" } else { "could not end" }));
         proven &= verdict.is_proven();
     }
@@ -49,9 +49,8 @@ pub fn end_neighbours(mount: &Mount, records: &Path, events: &Events, report: &R
             Ok(Some(verdict)) if verdict.is_proven() => {
                 report.say(&format!("ended session {id}, which a dead cgrun had left"))
             }
-            Ok(Some(verdict)) => {
-                report.error(&format!("session {id}, left by a dead cgrun: {}", verdict.survivors.join("; ")))
-            }
+            Ok(Some(verdict)) => report
+                .error(&format!("session {id}, left by a dead cgrun: {}", verdict.problems().join("; "))),
             Err(error) => {
                 report.error(&format!("session {id}, left by a dead cgrun, could not be ended: {error:#}"))
             }
@@ -79,12 +78,13 @@ pub fn end(session: Session, mount: &Mount, records: &Path, events: &Events) -> 
         watched: session.ports,
         held_before: Vec::new(),
         predating: Vec::new(),
+        guardian: None,
         grace: Duration::ZERO,
         kill_wait: KILL_WAIT,
         settle: Duration::ZERO,
         lost_orphans: false,
     };
-    let verdict = tear_down(&mut remains, &Cause::SupervisorDied, events, &|_| ());
+    let verdict = tear_down(&mut remains, &Cause::SupervisorDied, events, &|_| (), &mut |_| ());
     record.write(&verdict);
     Ok(Some(verdict))
 }

@@ -30,9 +30,10 @@ use crate::sys::children;
 use crate::sys::proc::ProcessInfo;
 use crate::sys::sock_diag::Listener;
 use crate::sys::tty::plain;
-use crate::teardown::{Cause, Part, Remains, Role, Verdict, tear_down};
+use crate::teardown::{Cause, Part, Remains, Role, Verdict, hurry, tear_down};
 use machine::{Action, Event, Machine, Node};
 
+const REPLACED: &str = "the guardian was killed; another one takes its place";
 /// How many processes are named when the time has run out.
 const RUNNING_SHOWN: usize = 10;
 /// How much of a failed service's log is shown.
@@ -125,6 +126,7 @@ impl<'a> Session<'a> {
                 kill_wait: plan.kill_wait,
                 settle: plan.settle,
                 predating,
+                guardian: None,
                 lost_orphans: false,
             },
             logs: None,
@@ -143,6 +145,7 @@ impl<'a> Session<'a> {
         self.arm_guardian()?;
         // Whoever has asked for the end already gets nothing started.
         let mut actions = Vec::new();
+        let mut failed = false;
         for event in self.events.pending().context("cannot read pending signals (signalfd)")? {
             if let events::Event::Signal(caught) = event {
                 actions.extend(self.step(Event::Signal(caught)));
@@ -152,10 +155,11 @@ impl<'a> Session<'a> {
         loop {
             for action in std::mem::take(&mut actions) {
                 match action {
+                    Action::StartService(_) if failed => {}
                     Action::StartService(service) => {
                         if let Err(error) = self.start_service(service) {
+                            failed = true;
                             actions.extend(self.step(Event::NotReady(service, in_words(&error))));
-                            break;
                         }
                     }
                     Action::StartCommand => self.start_command()?,
@@ -203,10 +207,10 @@ impl<'a> Session<'a> {
     fn observe(&mut self) -> Result<Vec<Event>> {
         let happened =
             self.events.wait(&self.wakes(), self.deadline()).context("cannot wait for events (ppoll)")?;
-        if self.guardian.as_ref().is_some_and(Guardian::is_dead) {
-            self.report.say("the guardian was killed; another one takes its place");
-            self.remains.lost_orphans = true;
-            self.arm_guardian()?;
+        if let Some(guardian) = &mut self.guardian
+            && guardian.tend(&mut self.remains, &self.record)?
+        {
+            self.report.say(REPLACED);
         }
         let mut events = Vec::new();
         for event in happened {
@@ -330,7 +334,15 @@ impl<'a> Session<'a> {
     }
 
     fn tear_down(&mut self, cause: &Cause) -> Verdict {
-        let verdict = tear_down(&mut self.remains, cause, &self.events, &|text| self.report.say(text));
+        hurry();
+        let (mut guardian, record, report) = (self.guardian.as_mut(), &self.record, self.report);
+        let mut tend = |remains: &mut Remains| {
+            // Where no other can be had, this is the last who can end the session, and goes on.
+            if let Some(Ok(true)) = guardian.as_mut().map(|guardian| guardian.tend(remains, record)) {
+                report.say(REPLACED);
+            }
+        };
+        let verdict = tear_down(&mut self.remains, cause, &self.events, &|text| report.say(text), &mut tend);
         self.torn_down = true;
         failpoint::reached("verified");
         // What we could not end, the guardian may: it is told nothing, and we die before its eyes.

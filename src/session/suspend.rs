@@ -43,9 +43,12 @@ impl Session<'_> {
         }
         self.remains.cgroup.freeze(true)?;
         let begin = Instant::now();
-        signals::stop_by(caught.signal).context("cannot stop ourselves")?;
+        // Whoever has continued us meanwhile would not do so again.
+        let stopped =
+            if signals::is_pending(Signal::SIGCONT) { Ok(()) } else { signals::stop_by(caught.signal) };
         clock::stood_still(begin.elapsed());
         self.remains.cgroup.freeze(false)?;
+        stopped.context("cannot stop ourselves")?;
         if let Some(command) = self.remains.command() {
             // Whoever continued us may not have continued it.
             self.pass_on(Signal::SIGCONT, command);

@@ -47,6 +47,13 @@ impl Process {
         }
     }
 
+    /// Sends `signal` to the process group that this process leads. Only for a child of ours that was not
+    /// reaped: until then no other group can have its number.
+    pub fn signal_group(&self, signal: Signal) -> io::Result<()> {
+        let group = nix::unistd::Pid::from_raw(self.pid.as_raw_nonzero().get());
+        Ok(nix::sys::signal::killpg(group, signal)?)
+    }
+
     /// Waits until the process has ended, `limit` at most; whether it has.
     pub fn wait(&self, limit: Duration) -> io::Result<bool> {
         let deadline = Instant::now() + limit;

@@ -155,10 +155,25 @@ fn stat(pid: Pid) -> Option<Stat> {
     Stat::from_read(File::open(format!("/proc/{pid}/stat")).ok()?).ok()
 }
 
-/// All processes that we can see, lazily, in the order of their pids.
+/// The pids of all processes that we can see, and of all that begin until the walk ends: the kernel
+/// hands its list out in one piece, and who forks the next and ends is in no such list. Some are gone
+/// by the time they are looked at.
 pub fn walk() -> io::Result<impl Iterator<Item = Pid>> {
-    let processes = std::fs::read_dir("/proc")?;
-    Ok(processes.filter_map(|entry| Pid::from_raw(entry.ok()?.file_name().to_str()?.parse().ok()?)))
+    let number = |entry: io::Result<std::fs::DirEntry>| entry.ok()?.file_name().to_str()?.parse().ok();
+    let mut listed: Vec<i32> = std::fs::read_dir("/proc")?.filter_map(number).collect();
+    listed.sort_unstable();
+    let mut last = listed.last().copied().unwrap_or_default();
+    // New processes have higher and higher pids (until these begin anew from below).
+    let begun = std::iter::from_fn(move || {
+        last += 1;
+        (last <= last_pid()?).then_some(last)
+    });
+    Ok(listed.into_iter().chain(begun).filter_map(Pid::from_raw))
+}
+
+/// The pid that was given out last in our PID namespace (proc_loadavg(5)).
+fn last_pid() -> Option<i32> {
+    std::fs::read_to_string("/proc/loadavg").ok()?.split_whitespace().next_back()?.parse().ok()
 }
 
 /// Every process that has one of these sockets open, by a walk over all descriptors of the host:

@@ -58,6 +58,8 @@ impl Signals {
             }
         }
         caught.thread_block()?;
+        // It continues us all the same; pending, it tells that it came.
+        SigSet::from(Signal::SIGCONT).thread_block()?;
         // Inherited as ignored, the kernel would reap our children by itself and tell us nothing.
         // SAFETY: SIG_DFL is no handler of ours, so nothing of ours runs in signal context.
         unsafe { nix::sys::signal::signal(Signal::SIGCHLD, SigHandler::SigDfl) }?;
@@ -88,6 +90,15 @@ pub fn die_of_crashes() {
     for signal in [Signal::SIGSEGV, Signal::SIGBUS] {
         // SAFETY: SIG_DFL is no handler of ours, so nothing of ours runs in signal context.
         let _ = unsafe { nix::sys::signal::signal(signal, SigHandler::SigDfl) };
+    }
+}
+
+/// Whether a blocked `signal` came and was not read. A stop signal takes back a pending SIGCONT.
+pub fn is_pending(signal: Signal) -> bool {
+    let mut pending = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: sigpending(2) fills `pending` where it returns 0, and only then is it read.
+    unsafe {
+        libc::sigpending(pending.as_mut_ptr()) == 0 && libc::sigismember(pending.as_ptr(), signal as i32) == 1
     }
 }
 

@@ -13,9 +13,6 @@ use crate::sys::pidfd::Process;
 use crate::sys::proc::{self, ProcessInfo};
 
 /// Kills every process with the marker, until a walk over the host finds none.
-///
-/// Each is looked at as the walk comes to it: processes that fork the next and end have higher and
-/// higher pids, and are met ahead.
 pub fn end(remains: &Remains, verdict: &mut Verdict) {
     let Some(sessions) = verdict.expect(remains.cgroup.ids()) else { return };
     let deadline = clock::now() + remains.kill_wait;
@@ -28,7 +25,9 @@ pub fn end(remains: &Remains, verdict: &mut Verdict) {
         };
         let too_late = killed && clock::now() >= deadline;
         let mut found = false;
-        for info in walk.filter(|&pid| carries(pid, &sessions)).filter_map(ProcessInfo::read) {
+        // We may be in the session ourselves: a sweep from a shell that a dead cgrun left.
+        let others = walk.filter(|&pid| pid != rustix::process::getpid());
+        for info in others.filter(|&pid| carries(pid, &sessions)).filter_map(ProcessInfo::read) {
             found = true;
             if too_late {
                 verdict.survivors.push(format!("{info} carries the session's marker and does not end"));

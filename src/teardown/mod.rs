@@ -50,6 +50,8 @@ pub struct Remains {
     pub held_before: Vec<Listener>,
     /// Children that we had when we began: not of the session, and not ours to end.
     pub predating: Vec<Pid>,
+    /// Our child only where we are the first process of a PID namespace.
+    pub guardian: Option<Pid>,
     pub grace: Duration,
     pub kill_wait: Duration,
     pub settle: Duration,
@@ -69,14 +71,17 @@ impl Remains {
     }
 }
 
-/// Ends everything the session has started and says what was found. Safe to call again.
-pub fn tear_down(remains: &mut Remains, cause: &Cause, events: &Events, say: &dyn Fn(&str)) -> Verdict {
+/// Ends everything the session has started and says what was found. Safe to call again. Now and then
+/// it calls `tend`, which may replace a guardian.
+pub fn tear_down(
+    remains: &mut Remains,
+    cause: &Cause,
+    events: &Events,
+    say: &dyn Fn(&str),
+    tend: &mut dyn FnMut(&mut Remains),
+) -> Verdict {
     let mut verdict = Verdict::default();
-    let mut wait = Wait { events, say, patience: Patience::new(cause) };
-    // A fork storm would leave us little of the processor. Nothing is started any more that could
-    // inherit this; where we may not, all takes longer.
-    let _ = rustix::process::setpriority_process(None, URGENT);
-
+    let mut wait = Wait { events, say, tend, patience: Patience::new(cause) };
     match remains.cgroup.is_populated() {
         Ok(false) => {}
         // There is nobody to answer to: the sooner, the less can happen.
@@ -90,7 +95,10 @@ pub fn tear_down(remains: &mut Remains, cause: &Cause, events: &Events, say: &dy
     }
     kill::the_rest(remains, &mut verdict);
     failpoint::reached("killed");
-    orphans::end(remains, &mut wait, &mut verdict);
+    // Only the supervisor is the parent of what lost its parents.
+    if *cause != Cause::SupervisorDied {
+        orphans::end(remains, &mut wait, &mut verdict);
+    }
     failpoint::reached("orphans ended");
     if *cause == Cause::SupervisorDied || remains.lost_orphans {
         marked::end(remains, &mut verdict);
@@ -102,10 +110,18 @@ pub fn tear_down(remains: &mut Remains, cause: &Cause, events: &Events, say: &dy
     verdict
 }
 
+/// Lets whoever ends a session have the processor: a fork storm would leave it little. To be called
+/// where nothing is started any more that could inherit it; where we may not, all takes longer.
+pub fn hurry() {
+    let _ = rustix::process::setpriority_process(None, URGENT);
+}
+
 /// Waiting while the session ends: for its processes, and for a user who asks again.
 struct Wait<'a> {
     events: &'a Events,
     say: &'a dyn Fn(&str),
+    /// Sees to it that somebody else could finish this.
+    tend: &'a mut dyn FnMut(&mut Remains),
     patience: Patience,
 }
 

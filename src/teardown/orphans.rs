@@ -32,6 +32,7 @@ pub fn end(remains: &mut Remains, wait: &mut Wait<'_>, verdict: &mut Verdict) {
             Ok(false) => return,
             Err(error) => return verdict.unknown(format!("cannot tell whether children are left: {error}")),
         }
+        (wait.tend)(remains);
         let now = clock::now();
         if wait.patience.is_over() {
             kill_from = kill_from.min(now);
@@ -40,11 +41,13 @@ pub fn end(remains: &mut Remains, wait: &mut Wait<'_>, verdict: &mut Verdict) {
             Ok(left) => left.into_iter().filter_map(ProcessInfo::read).filter(|it| !it.is_zombie).collect(),
             Err(error) => return verdict.unknown(format!("cannot list our children: {error}")),
         };
+        let others = left.len();
+        left.retain(|process| Some(process.pid) != remains.guardian);
         if !remains.predating.is_empty() {
             spare_strangers(&mut left, remains, verdict);
-            if left.is_empty() {
-                return;
-            }
+        }
+        if left.is_empty() && others > 0 {
+            return;
         }
         if killed && now >= kill_from + remains.kill_wait {
             verdict.survivors.extend(

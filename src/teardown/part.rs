@@ -25,6 +25,8 @@ pub struct Part {
     pub leaf: Leaf,
     /// Its first process. A service may live on without it.
     pub leader: Process,
+    /// It leads a process group of its own.
+    pub own_group: bool,
     /// How the leader ended, once it has.
     pub status: Option<ExitStatus>,
     pub stop_signal: Signal,

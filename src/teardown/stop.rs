@@ -32,6 +32,7 @@ const ROOTS: Duration = LOOK;
 pub fn gracefully(remains: &mut Remains, cause: &Cause, wait: &mut Wait<'_>, verdict: &mut Verdict) {
     let mut stopping: Vec<_> = remains.parts.iter().map(|_| Stopping::default()).collect();
     while !wait.patience.is_over() {
+        (wait.tend)(remains);
         for (index, state) in stopping.iter_mut().enumerate() {
             if state.stage != Stage::Done && !is_populated(&remains.parts[index].leaf, verdict) {
                 state.stage = Stage::Done;
@@ -132,8 +133,11 @@ fn next(part: &Part, state: &mut Stopping, remains: &Remains, cause: &Cause, ver
             Stage::Killed
         }
         Stage::Ending(until) => {
-            if let Some(signal) = cause.stop_signal() {
-                ask(part, signal, now, until, state, verdict);
+            match cause.stop_signal() {
+                // As a terminal does: a shell waits for its child, which is to get it as well.
+                Some(Signal::SIGINT) if part.own_group => interrupt_group(part, state),
+                Some(signal) => ask(part, signal, now, until, state, verdict),
+                None => {}
             }
             stage
         }
@@ -156,6 +160,15 @@ fn is_its_turn(part: &Part, parts: &[Part], stopping: &[Stopping]) -> bool {
             let needs_it = other.is_running_command() || other.depends_on.contains(&part.name);
             !needs_it || matches!(state.stage, Stage::Killed | Stage::Done)
         })
+}
+
+fn interrupt_group(part: &Part, state: &mut Stopping) {
+    if state.asked.insert(part.leader.pid) {
+        // Whether it was asked matters little: what follows proves the end.
+        for signal in [Signal::SIGINT, Signal::SIGCONT] {
+            let _ = part.leader.signal_group(signal);
+        }
+    }
 }
 
 /// Sends `signal` to the roots that have not had it, and wakes up whoever is stopped. `begin` is when

@@ -37,6 +37,11 @@ impl Verdict {
         self.leaks.extend(crowd.described);
     }
 
+    /// Why it is not proven.
+    pub fn problems(&self) -> Vec<String> {
+        self.survivors.iter().chain(&self.unknown).cloned().collect()
+    }
+
     /// Remembers an error as something that is not known.
     pub fn unknown(&mut self, error: impl fmt::Display) {
         let text = error.to_string();
