@@ -111,10 +111,13 @@ fn find(name: &OsStr, env: &Environment, cwd: &Path) -> Result<PathBuf, ProgramE
             Err(None) => {}
         }
     }
-    Err(refused.unwrap_or_else(|| ProgramError::NotFound {
-        program: program(),
-        hint: " in PATH; install it, or activate the environment it is in",
-    }))
+    let hint = match name.to_str() {
+        Some("run" | "check" | "sessions" | "stop" | "sweep" | "init") => {
+            " in PATH; cgrun's own command of that name comes first, its options after it"
+        }
+        _ => " in PATH; install it, or activate the environment it is in",
+    };
+    Err(refused.unwrap_or_else(|| ProgramError::NotFound { program: program(), hint }))
 }
 
 /// `Err(None)` where there is no such file.

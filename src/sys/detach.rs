@@ -54,9 +54,10 @@ fn fork_twice(body: impl FnOnce()) -> io::Result<()> {
     }
 }
 
-/// Closes all descriptors but these; the standard ones lead nowhere afterwards. So nobody who waits
-/// for the end of a pipe, or for a lock, waits for us.
+/// Closes all descriptors but these, and leaves the working directory; the standard streams lead nowhere
+/// afterwards. So nobody waits for us who waits for the end of a pipe, a lock, or to unmount.
 pub fn keep_only(kept: &[BorrowedFd<'_>]) -> io::Result<()> {
+    std::env::set_current_dir("/")?;
     let null = rustix::fs::open("/dev/null", rustix::fs::OFlags::RDWR, rustix::fs::Mode::empty())?;
     rustix::stdio::dup2_stdin(&null)?;
     rustix::stdio::dup2_stdout(&null)?;
