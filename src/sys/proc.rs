@@ -155,18 +155,24 @@ fn stat(pid: Pid) -> Option<Stat> {
     Stat::from_read(File::open(format!("/proc/{pid}/stat")).ok()?).ok()
 }
 
-/// The pids of all processes that we can see, and of all that begin until the walk ends: the kernel
-/// hands its list out in one piece, and who forks the next and ends is in no such list. Some are gone
-/// by the time they are looked at.
+/// The pids of all processes that we can see, and of all that begin until the walk ends: who forks the
+/// next and ends may be dead when looked at, and its child in no list. Some are gone by the time they
+/// are looked at.
 pub fn walk() -> io::Result<impl Iterator<Item = Pid>> {
+    // Read before the list is: pids are given out in this order, not in that of the list.
+    let mut last = last_pid().unwrap_or_default();
     let number = |entry: io::Result<std::fs::DirEntry>| entry.ok()?.file_name().to_str()?.parse().ok();
-    let mut listed: Vec<i32> = std::fs::read_dir("/proc")?.filter_map(number).collect();
-    listed.sort_unstable();
-    let mut last = listed.last().copied().unwrap_or_default();
-    // New processes have higher and higher pids (until these begin anew from below).
+    let listed: Vec<i32> = std::fs::read_dir("/proc")?.filter_map(number).collect();
     let begun = std::iter::from_fn(move || {
-        last += 1;
-        (last <= last_pid()?).then_some(last)
+        let newest = last_pid()?;
+        if newest < last {
+            // They begin anew from below.
+            last = 0;
+        }
+        (last < newest).then(|| {
+            last += 1;
+            last
+        })
     });
     Ok(listed.into_iter().chain(begun).filter_map(Pid::from_raw))
 }
