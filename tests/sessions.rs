@@ -213,6 +213,21 @@ fn three_deep_in_a_cgroup_that_was_killed_once() {
 }
 
 #[test]
+fn a_cgroup_that_nobody_has_signed_is_swept_once_nobody_will() {
+    let _host = OwnHost::enter();
+    let run = Session::new().command(["true"]).run();
+    let cgroup = TestCgroup::create("other");
+    let unsigned = cgroup.path().join("cgrun-bcdfghjk");
+    fs::create_dir(&unsigned).unwrap();
+    run.cgrun(&["sweep"]).assert_code(0).assert_silent();
+    assert!(unsigned.exists(), "its supervisor may be about to sign it");
+    std::thread::sleep(Duration::from_millis(1500));
+    run.cgrun(&["check"]).assert_code(1).assert_said("session bcdfghjk is left over");
+    run.cgrun(&["sweep"]).assert_code(0);
+    assert!(!unsigned.exists());
+}
+
+#[test]
 fn fifty_side_by_side() {
     let _host = OwnHost::enter();
     let begin = Instant::now();

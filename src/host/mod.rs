@@ -16,7 +16,7 @@ use serde::Serialize;
 use crate::containment::{self, Mount, Owner, Ownership, SessionId};
 
 /// Whoever lives has signed its cgroup after this time.
-const SIGNED: Duration = Duration::from_secs(10);
+const SIGNED: Duration = Duration::from_secs(1);
 
 /// A session whose cgroup is there.
 #[derive(Debug)]
