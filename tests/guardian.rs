@@ -71,8 +71,9 @@ fn is_alive(pid: Pid) -> bool {
 }
 
 fn pid_in(run: &Running, file: &str) -> Pid {
-    run.until_file(file);
-    Pid::from_raw(fs::read_to_string(run.path().join(file)).unwrap().trim().parse().unwrap())
+    let read = || fs::read_to_string(run.path().join(file)).unwrap_or_default();
+    run.until(file, || read().ends_with('\n'));
+    Pid::from_raw(read().trim().parse().unwrap())
 }
 
 #[test]

@@ -98,11 +98,11 @@ fn stop_loses_its_patience_with_a_stubborn_command() {
 }
 
 #[test]
-fn stop_kills_a_supervisor_that_does_nothing() {
+fn stop_reaches_a_session_that_is_stopped() {
     let run = waiting(Session::new());
     run.signal(SIGSTOP).cgrun(&["stop", "--grace", "200ms", &id(run.path())]).assert_code(0);
     assert_eq!(run.sessions(), 0);
-    run.finish().assert_signal(SIGKILL).assert_nothing_left().assert_faster_than(SOON);
+    run.finish().assert_signal(SIGTERM).assert_nothing_left().assert_faster_than(SOON);
 }
 
 #[test]

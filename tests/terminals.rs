@@ -117,7 +117,7 @@ fn second_ctrl_c_within_the_grace_ends_the_session_at_once() {
     terminal.enter("cgrun python3 $HELPERS/ignore.py INT TERM").until_file("ignoring");
     terminal.press(CTRL_C).until_file("got-SIGINT");
     // A signal that is still pending at cgrun would swallow the next one (signal(7)).
-    std::thread::sleep(Duration::from_millis(200));
+    std::thread::sleep(Duration::from_millis(600));
     terminal.press(CTRL_C).prompt(130);
     assert!(!terminal.has("saved"), "the grace was not cut short");
     terminal.leave().assert_nothing_left();
