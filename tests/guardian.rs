@@ -284,3 +284,23 @@ fn what_moved_to_another_cgroup_is_found_by_a_sweep() {
     until("the escapee is dead", || elsewhere.members().is_empty());
     run.assert_nothing_left();
 }
+
+#[test]
+fn what_forks_on_and_on_in_another_cgroup_is_found_by_its_marker() {
+    let elsewhere = TestCgroup::create("elsewhere");
+    // Each link of the chain ends as soon as it has forked the next.
+    let chain = "import os, sys, time\n\
+        open(sys.argv[1] + '/cgroup.procs', 'w').write('0')\n\
+        open('running', 'w')\n\
+        for _ in range(500): os.fork() and os._exit(0)\n\
+        time.sleep(900)";
+    let script = "python3 -c \"$0\" \"$1\" & exec sleep 900";
+    Session::new();
+    for _ in 0..5 {
+        let elsewhere = elsewhere.path().to_str().unwrap();
+        let run = Session::again().command(["sh", "-c", script, chain, elsewhere]).start();
+        run.until_file("running").signal(SIGKILL);
+        let run = run.finish();
+        run.assert_signal(SIGKILL).assert_nothing_left();
+    }
+}
