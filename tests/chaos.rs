@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-const RUNS: &str = "60";
+const RUNS: &str = "120";
 
 fn unleash(seed: u64) {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/chaos");
