@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand};
 
 use crate::config::{OnLeak, Port, Time};
+use crate::containment::Require;
 
 /// Run a test session in one transient cgroup: what it starts, ends with it.
 ///
@@ -13,7 +14,7 @@ use crate::config::{OnLeak, Port, Time};
 #[derive(Debug, Parser)]
 #[command(version, args_conflicts_with_subcommands = true, subcommand_precedence_over_arg = false)]
 #[command(
-    override_usage = "cgrun [OPTIONS] COMMAND [ARG]...\n       cgrun run|check|sessions|stop|sweep|init"
+    override_usage = "cgrun [OPTIONS] COMMAND [ARG]...\n       cgrun run|doctor|check|sessions|stop|sweep|init"
 )]
 pub struct Cli {
     #[command(subcommand)]
@@ -28,6 +29,12 @@ pub enum Action {
     Run(Run),
     /// Post-run check: watched ports free, no stale session; exit 0 or 1
     Check(Check),
+    /// Which containment this host gives, why not a stronger one, how to get it
+    Doctor {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Live and stale sessions on this host
     Sessions {
         /// As JSON
@@ -83,6 +90,18 @@ pub struct RunOptions {
     /// End whoever holds a service's port instead of refusing to start
     #[arg(long)]
     pub reclaim_ports: bool,
+    /// Hold the session by nothing weaker: cgroup, pidns, tree, or cgroup+pidns for both
+    #[arg(long, value_name = "KIND")]
+    pub require: Option<Require>,
+    /// As root: run services and command as this user, without any capability
+    #[arg(long, value_name = "NAME")]
+    pub user: Option<String>,
+    /// No program of the session gains privileges (sudo fails); the capability bounding set is emptied
+    #[arg(long)]
+    pub no_new_privs: bool,
+    /// Keep only PATH, TERM, LANG, LC_*, TZ and COLORTERM of the environment
+    #[arg(long)]
+    pub clean_env: bool,
     /// Where the services' logs go
     #[arg(long, value_name = "DIR")]
     pub logs: Option<PathBuf>,

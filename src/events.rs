@@ -42,6 +42,14 @@ impl<'a> Wake<'a> {
         Self { fd, flags: PollFlags::PRI }
     }
 
+    /// Waits for a change of `cgroup.events`, where there is one, or just until `deadline`.
+    pub fn wait_for_change(events: Option<BorrowedFd<'_>>, deadline: Instant) {
+        match events {
+            Some(events) => Wake::changed(events).wait(deadline),
+            None => drop(poll(&mut [], timeout(deadline, clock::now()).as_ref())),
+        }
+    }
+
     /// Waits for this alone; signals stay pending.
     pub fn wait(&self, deadline: Instant) {
         let timeout = timeout(deadline, clock::now());

@@ -54,7 +54,8 @@ impl Guardian {
         let us = Process::open(rustix::process::getpid()).context("cannot open a pidfd of our own")?;
         let us = us.context("we are not alive")?;
         fork_detached(|| {
-            let kept = [theirs.as_fd(), us.as_fd(), remains.cgroup.events()];
+            let kept: Vec<_> =
+                [theirs.as_fd(), us.as_fd()].into_iter().chain(remains.containment.descriptors()).collect();
             failpoint::disable();
             // Their descriptors are closed here; nothing of them is needed.
             std::mem::forget(std::mem::take(&mut remains.parts));
@@ -71,6 +72,7 @@ impl Guardian {
         let guardian = Self { line: ours };
         let Ok(pid) = <[u8; PID]>::try_from(guardian.hears()?) else { return Ok(None) };
         remains.guardian = rustix::process::Pid::from_raw(i32::from_ne_bytes(pid));
+        remains.guardian.into_iter().for_each(|pid| remains.containment.spare(pid));
         Ok(Some(guardian))
     }
 

@@ -4,6 +4,7 @@ mod cli;
 mod clock;
 mod config;
 mod containment;
+mod doctor;
 mod events;
 mod exit_code;
 mod failpoint;
@@ -59,6 +60,7 @@ fn dispatch(cli: Cli) -> Result<Exit> {
             let config = find_config(&args.config)?;
             host::check::check(&plan::watched_ports(&args.config, config.as_ref())?, &report)
         }
+        Some(Action::Doctor { json }) => doctor::doctor(json),
         Some(Action::Sessions { json }) => host::list::list(&records, json),
         Some(Action::Stop { id, grace }) => host::stop::stop(&id, grace.0, &records, &report),
         Some(Action::Sweep { dry_run }) => host::sweep::sweep(&records, dry_run, &report),

@@ -1,18 +1,21 @@
-//! Arguments, config and environment become one `SessionPlan`, or a clear error. Pure: nothing on
-//! the host is looked at or changed.
+//! Arguments, config and environment become one `SessionPlan`, or a clear error. Nothing on the host is
+//! changed, and nothing looked at but who a user is.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use nix::sys::signal::Signal;
 use regex::bytes::Regex;
 
 use crate::cli::{ConfigOptions, Run};
 use crate::config::{Config, OnLeak, Ready, Service, ServiceName, Words};
+use crate::containment::Require;
+use crate::program::Environment;
 use crate::service::http::Url;
+use crate::sys::identity::Identity;
 
 const PORTS: [u16; 2] = [3000, 8000];
 pub const GRACE: Duration = Duration::from_secs(5);
@@ -35,6 +38,12 @@ pub struct SessionPlan {
     pub timeout: Option<Duration>,
     pub on_leak: OnLeak,
     pub reclaim_ports: bool,
+    /// The least that is to hold the session.
+    pub require: Option<Require>,
+    /// Whom the session's processes run as, where that is not us.
+    pub identity: Option<Identity>,
+    /// They get no more of our environment than a login would give.
+    pub clean_env: bool,
     /// The directory for the logs of all runs.
     pub logs: PathBuf,
     /// Where it is noted what a guardian did.
@@ -82,7 +91,26 @@ pub enum Probe {
     Command(Vec<OsString>),
 }
 
+/// What a login leaves of the environment it comes from.
+const LOGIN_KEEPS: [&str; 5] = ["PATH", "TERM", "LANG", "TZ", "COLORTERM"];
+
 impl SessionPlan {
+    /// What the session's processes find in their environment, before its own marks.
+    pub fn environment(&self) -> Environment {
+        let mut env = Environment::ours();
+        if self.clean_env {
+            env = env.keeping(|name| LOGIN_KEEPS.contains(&name) || name.starts_with("LC_"));
+        }
+        let Some(identity) = &self.identity else { return env };
+        let user = &identity.user;
+        env.with_all([
+            ("HOME", user.dir.as_os_str()),
+            ("USER", OsStr::new(&user.name)),
+            ("LOGNAME", OsStr::new(&user.name)),
+            ("SHELL", user.shell.as_os_str()),
+        ])
+    }
+
     /// The command as one line, for people.
     pub fn command_line(&self) -> String {
         self.command.join(OsStr::new(" ")).to_string_lossy().into_owned()
@@ -175,6 +203,12 @@ pub fn plan(run: Run, config: Option<&Config>, cwd: PathBuf, state: PathBuf) -> 
         settle: time(options.settle, session.and_then(|it| it.settle), SETTLE),
         timeout: options.timeout.or(session.and_then(|it| it.timeout)).map(|time| time.0),
         on_leak: options.on_leak.or(session.and_then(|it| it.on_leak)).unwrap_or(OnLeak::Report),
+        require: options.require.or(session.and_then(|it| it.require)),
+        identity: identity(
+            options.user.as_deref().or(session.and_then(|it| it.user.as_ref()).map(|it| it.0.as_str())),
+            options.no_new_privs || session.and_then(|it| it.no_new_privs).unwrap_or(false),
+        )?,
+        clean_env: options.clean_env || session.and_then(|it| it.clean_env).unwrap_or(false),
         reclaim_ports: options.reclaim_ports || session.and_then(|it| it.reclaim_ports).unwrap_or(false),
         logs: logs.unwrap_or_else(|| state.join("logs")),
         records: records(&state),
@@ -184,6 +218,27 @@ pub fn plan(run: Run, config: Option<&Config>, cwd: PathBuf, state: PathBuf) -> 
             _ => Volume::Normal,
         },
     })
+}
+
+/// Whom `--user` means; ourselves, where only privileges are to be given up.
+fn identity(name: Option<&str>, no_new_privileges: bool) -> Result<Option<Identity>> {
+    use nix::unistd::{Uid, User};
+    let Some(name) = name else {
+        if !no_new_privileges {
+            return Ok(None);
+        }
+        let us = User::from_uid(Uid::effective())?.context("this user is in no user database")?;
+        return Ok(Some(Identity::of(us, true)?));
+    };
+    let by_number = name.parse().ok().map(|uid| User::from_uid(Uid::from_raw(uid)));
+    let found = User::from_name(name).with_context(|| format!("cannot look user {name:?} up"))?;
+    let found = found.or(by_number.transpose()?.flatten());
+    let user = found.with_context(|| format!("there is no user {name:?}; see: getent passwd"))?;
+    let identity = Identity::of(user, no_new_privileges)?;
+    if !Uid::effective().is_root() && !identity.is_ours() {
+        bail!("only root can run a session as another user; try: sudo cgrun --user {name} COMMAND");
+    }
+    Ok(Some(identity))
 }
 
 fn services(config: &Config, grace: Duration) -> Result<Vec<ServicePlan>> {

@@ -49,6 +49,13 @@ impl Environment {
         Self(std::env::vars_os().collect())
     }
 
+    /// Only with the variables whose names are `wanted`.
+    pub fn keeping(&self, wanted: impl Fn(&str) -> bool) -> Self {
+        let mut kept = self.clone();
+        kept.0.retain(|name, _| name.to_str().is_some_and(&wanted));
+        kept
+    }
+
     /// With these variables besides, or in place of ours.
     pub fn with_all<N: Into<OsString>, V: Into<OsString>>(
         &self,
@@ -112,7 +119,7 @@ fn find(name: &OsStr, env: &Environment, cwd: &Path) -> Result<PathBuf, ProgramE
         }
     }
     let hint = match name.to_str() {
-        Some("run" | "check" | "sessions" | "stop" | "sweep" | "init") => {
+        Some("run" | "doctor" | "check" | "sessions" | "stop" | "sweep" | "init") => {
             " in PATH; cgrun's own command of that name comes first, its options after it"
         }
         _ => " in PATH; install it, or activate the environment it is in",

@@ -419,9 +419,15 @@ fn in_a_private_mount_namespace(session: Session, before: &str, with: &str) -> F
     session.start_through(&["unshare", "-m", "sh", "-c", &script, "sh"]).finish()
 }
 
+const REQUIRE_CGROUP: [&str; 2] = ["--require", "cgroup"];
+
 #[test]
 fn no_cgroup2_mount() {
-    let run = in_a_private_mount_namespace(session().config(SERVICE), "umount -l $mounts", "");
+    let run = in_a_private_mount_namespace(
+        session().options(REQUIRE_CGROUP).config(SERVICE),
+        "umount -l $mounts",
+        "",
+    );
     assert_refused(&run, 125);
     run.assert_said("no cgroup2 file system is mounted here")
         .assert_said("mount one as root: mount -t cgroup2");
@@ -430,7 +436,7 @@ fn no_cgroup2_mount() {
 #[test]
 fn a_cgroup2_mount_hidden_below_another() {
     let hide = "for m in $mounts; do mount -t tmpfs none $m || exit 98; done";
-    let run = in_a_private_mount_namespace(session().config(SERVICE), hide, "");
+    let run = in_a_private_mount_namespace(session().options(REQUIRE_CGROUP).config(SERVICE), hide, "");
     assert_refused(&run, 125);
     run.assert_said("no cgroup2 file system is mounted here").assert_said("mount one as root");
 }
@@ -445,21 +451,26 @@ fn a_command_where_nothing_may_be_executed() {
 #[test]
 fn a_cgroup2_mount_that_is_read_only() {
     let remount = "for m in $mounts; do mount -o remount,bind,ro $m || exit 98; done";
-    let run = in_a_private_mount_namespace(session().config(SERVICE), remount, "");
+    let run = in_a_private_mount_namespace(session().options(REQUIRE_CGROUP).config(SERVICE), remount, "");
     assert_refused(&run, 125);
-    run.assert_said("may not make a cgroup in").assert_said("Read-only file system").assert_said("delegated");
+    run.assert_said("--require accepts nothing weaker")
+        .assert_said("may not make a cgroup in")
+        .assert_said("Read-only file system")
+        .assert_said("delegated");
 }
 
 #[test]
 fn a_user_without_a_cgroup_of_their_own() {
-    let session = session().config(SERVICE);
+    let session = session().options(REQUIRE_CGROUP).config(SERVICE);
     make_executable(session.path());
     std::fs::copy(env!("CARGO_BIN_EXE_cgrun"), session.path().join("cgrun")).unwrap();
     make_executable(&session.path().join("cgrun"));
     let unprivileged = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "./cgrun"];
     let run = session.start_through(&unprivileged).finish();
     assert_refused(&run, 125);
-    run.assert_said("may not make a cgroup in").assert_said("Permission denied; run as root, or have");
+    run.assert_said("--require accepts nothing weaker")
+        .assert_said("may not make a cgroup in")
+        .assert_said("Permission denied; run as root, or have");
 }
 
 mod config_lookup {

@@ -9,6 +9,8 @@ use serde::Deserialize;
 use serde::de::{self, Deserializer, Error, SeqAccess, Unexpected, Visitor};
 use toml::Spanned;
 
+use crate::containment::Require;
+
 #[derive(Debug, Default, Deserialize, PartialEq)]
 #[serde(default, deny_unknown_fields, expecting = "the tables session and services")]
 pub struct File {
@@ -28,6 +30,12 @@ pub struct Session {
     pub timeout: Option<Time>,
     pub on_leak: Option<OnLeak>,
     pub reclaim_ports: Option<bool>,
+    /// The least that is to hold the session.
+    pub require: Option<Require>,
+    /// Whom the session's processes run as.
+    pub user: Option<Word>,
+    pub no_new_privs: Option<bool>,
+    pub clean_env: Option<bool>,
     /// Where the services' logs go, from the config's directory.
     pub logs: Option<Word>,
 }
@@ -158,6 +166,12 @@ impl FromStr for StopSignal {
 impl<'de> Deserialize<'de> for StopSignal {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_str(Parsed::new("a signal's name, such as \"SIGTERM\""))
+    }
+}
+
+impl<'de> Deserialize<'de> for Require {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(Parsed::new("a containment, such as \"cgroup\""))
     }
 }
 

@@ -23,6 +23,19 @@ on_leak = "report"
 # End whoever holds a service's port instead of refusing to start.
 reclaim_ports = false
 
+# Refuse to run where nothing this strong can hold the session: "cgroup", "pidns" (a PID namespace),
+# "tree", or "cgroup+pidns" (example; the strongest there is by default).
+# require = "cgroup"
+
+# As root: run services and command as this user (example).
+# user = "ci"
+
+# No program of the session gains privileges: sudo and other setuid programs fail.
+no_new_privs = false
+
+# Give the session only PATH, TERM, LANG, LC_*, TZ and COLORTERM of our environment.
+clean_env = false
+
 # End the session after this time with exit code 124 (example; no limit by default).
 # timeout = "30m"
 

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use nix::sys::signal::Signal;
 use rustix::process::Pid;
 
-use super::error::CgroupError;
+use super::error::ContainmentError;
 use super::id::SessionId;
 use super::metadata::{self, Owner};
 use super::source::{Mount, Unavailable};
@@ -38,7 +38,7 @@ impl SessionCgroup {
         let (id, path) = make_directory(&mount.own)?;
         if let Err(error) = metadata::write(&path, owner, command, ports) {
             let _ = std::fs::remove_dir(&path);
-            return Err(CgroupError::on("write the session's attributes to", &path)(error).into());
+            return Err(ContainmentError::on("write the session's attributes to", &path)(error).into());
         }
         Self::open(mount, id, path)
     }
@@ -54,19 +54,19 @@ impl SessionCgroup {
     }
 
     /// Stops everything in it where it stands, or lets it go on. Takes effect a little later.
-    pub fn freeze(&self, frozen: bool) -> Result<(), CgroupError> {
+    pub fn freeze(&self, frozen: bool) -> Result<(), ContainmentError> {
         freeze(&self.path, frozen)
     }
 
     /// Makes a leaf in it.
-    pub fn leaf(&self, name: &str) -> Result<Leaf, CgroupError> {
+    pub fn leaf(&self, name: &str) -> Result<CgroupLeaf, ContainmentError> {
         let path = self.path.join(name);
-        std::fs::create_dir(&path).map_err(CgroupError::on("make the cgroup", &path))?;
-        Leaf::open(path, format!("{}/{name}", self.name))
+        std::fs::create_dir(&path).map_err(ContainmentError::on("make the cgroup", &path))?;
+        CgroupLeaf::open(path, format!("{}/{name}", self.name))
     }
 
     /// Whether any process lives in it, however deep. Dead ones that nobody reaped do not count.
-    pub fn is_populated(&self) -> Result<bool, CgroupError> {
+    pub fn is_populated(&self) -> Result<bool, ContainmentError> {
         self.events.is_populated()
     }
 
@@ -77,35 +77,38 @@ impl SessionCgroup {
     }
 
     /// Asks the kernel to end every process in it at once. It does so after the call has returned.
-    pub fn kill(&self) -> Result<(), CgroupError> {
+    pub fn kill(&self) -> Result<(), ContainmentError> {
         kill(&self.path, &self.name)
     }
 
     /// All processes in it, however deep.
-    pub fn members(&self) -> Result<Vec<Pid>, CgroupError> {
+    pub fn members(&self) -> Result<Vec<Pid>, ContainmentError> {
         members(&self.path)
     }
 
     /// The processes in it that have left `leaves`, for the cgroup itself or others made in it.
-    pub fn strays<'a>(&self, leaves: impl Iterator<Item = &'a Leaf>) -> Result<Vec<Pid>, CgroupError> {
+    pub fn strays<'a>(
+        &self,
+        leaves: impl Iterator<Item = &'a CgroupLeaf>,
+    ) -> Result<Vec<Pid>, ContainmentError> {
         let leaves: Vec<_> = leaves.map(|leaf| leaf.path.as_path()).collect();
         members_where(&self.path, |directory| !leaves.iter().any(|leaf| directory.starts_with(leaf)))
     }
 
     /// Its id, and those of the sessions in it.
-    pub fn ids(&self) -> Result<Vec<SessionId>, CgroupError> {
+    pub fn ids(&self) -> Result<Vec<SessionId>, ContainmentError> {
         let directories = session_directories(&self.path)?;
         Ok(directories.iter().filter_map(|path| id_of(path)).collect())
     }
 
     /// The numbers by which sockets name the cgroups in it: its own, and all below.
-    pub fn numbers(&self) -> Result<Vec<u64>, CgroupError> {
+    pub fn numbers(&self) -> Result<Vec<u64>, ContainmentError> {
         numbers(&self.path)
     }
 
     /// Removes it, leaf first. The kernel refuses while a process lives in it, so that success
     /// proves it empty. Removing it twice is no error.
-    pub fn remove(&self) -> Result<(), CgroupError> {
+    pub fn remove(&self) -> Result<(), ContainmentError> {
         remove(&self.path)
     }
 
@@ -116,41 +119,42 @@ impl SessionCgroup {
 
 /// A part of the session: one service, or the command.
 #[derive(Debug)]
-pub struct Leaf {
+pub struct CgroupLeaf {
     path: PathBuf,
     name: String,
     directory: OwnedFd,
     events: Events,
 }
 
-impl Leaf {
-    fn open(path: PathBuf, name: String) -> Result<Self, CgroupError> {
+impl CgroupLeaf {
+    fn open(path: PathBuf, name: String) -> Result<Self, ContainmentError> {
         let directory = OpenOptions::new()
             .read(true)
             .custom_flags(libc::O_DIRECTORY | libc::O_PATH)
             .open(&path)
-            .map_err(CgroupError::on("open the cgroup", &path))?
+            .map_err(ContainmentError::on("open the cgroup", &path))?
             .into();
         let events = Events::open(&path)?;
         Ok(Self { path, name, directory, events })
     }
 
+    /// Its list of processes, opened for joining it.
+    pub fn procs(&self) -> Result<OwnedFd, ContainmentError> {
+        let path = self.path.join("cgroup.procs");
+        Ok(open_for_writing(&path).map_err(ContainmentError::on("open", &path))?.into())
+    }
+
     /// Runs `start` with this leaf as the place where the new process begins.
     pub fn host<T>(&self, start: impl FnOnce(&spawn::Into<'_>) -> T) -> T {
-        let procs = || Ok(open_for_writing(&self.path.join("cgroup.procs"))?.into());
+        let procs = || self.procs().map_err(|error| error.source);
         start(&spawn::Into { directory: self.directory.as_fd(), procs: &procs })
     }
 
-    pub fn is_populated(&self) -> Result<bool, CgroupError> {
+    pub fn is_populated(&self) -> Result<bool, ContainmentError> {
         self.events.is_populated()
     }
 
-    /// As [`SessionCgroup::events`].
-    pub fn events(&self) -> BorrowedFd<'_> {
-        self.events.file.as_fd()
-    }
-
-    pub fn members(&self) -> Result<Vec<Pid>, CgroupError> {
+    pub fn members(&self) -> Result<Vec<Pid>, ContainmentError> {
         members(&self.path)
     }
 
@@ -158,7 +162,7 @@ impl Leaf {
         is_below(pid, &self.name)
     }
 
-    pub fn kill(&self) -> Result<(), CgroupError> {
+    pub fn kill(&self) -> Result<(), ContainmentError> {
         kill(&self.path, &self.name)
     }
 
@@ -168,12 +172,19 @@ impl Leaf {
     }
 
     /// Stops its processes where they stand, or lets them go on. Takes effect a little later.
-    pub fn freeze(&self, frozen: bool) -> Result<(), CgroupError> {
+    pub fn freeze(&self, frozen: bool) -> Result<(), ContainmentError> {
         freeze(&self.path, frozen)
     }
 
-    pub fn is_frozen(&self) -> Result<bool, CgroupError> {
+    pub fn is_frozen(&self) -> Result<bool, ContainmentError> {
         self.events.says("frozen 1")
+    }
+}
+
+/// As [`SessionCgroup::events`].
+impl AsFd for CgroupLeaf {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.events.file.as_fd()
     }
 }
 
@@ -185,24 +196,24 @@ struct Events {
 }
 
 impl Events {
-    fn open(directory: &Path) -> Result<Self, CgroupError> {
+    fn open(directory: &Path) -> Result<Self, ContainmentError> {
         let path = directory.join("cgroup.events");
-        let file = File::open(&path).map_err(CgroupError::on("open", &path))?;
+        let file = File::open(&path).map_err(ContainmentError::on("open", &path))?;
         Ok(Self { path, file })
     }
 
-    fn is_populated(&self) -> Result<bool, CgroupError> {
+    fn is_populated(&self) -> Result<bool, ContainmentError> {
         self.says("populated 1")
     }
 
     /// A removed cgroup says nothing any more (ENODEV): it holds nobody.
-    fn says(&self, line: &str) -> Result<bool, CgroupError> {
+    fn says(&self, line: &str) -> Result<bool, ContainmentError> {
         // By its place: the guardian shares our open file, and its offset.
         let mut text = [0u8; 256];
         match self.file.read_at(&mut text, 0) {
             Ok(length) => Ok(String::from_utf8_lossy(&text[..length]).lines().any(|it| it == line)),
             Err(error) if error.raw_os_error() == Some(libc::ENODEV) => Ok(false),
-            Err(error) => Err(CgroupError::on("read", &self.path)(error)),
+            Err(error) => Err(ContainmentError::on("read", &self.path)(error)),
         }
     }
 }
@@ -213,7 +224,7 @@ pub fn is_empty(directory: &Path) -> bool {
 }
 
 /// The cgroups of all sessions, anywhere below the mount.
-pub fn session_directories(mount: &Path) -> Result<Vec<PathBuf>, CgroupError> {
+pub fn session_directories(mount: &Path) -> Result<Vec<PathBuf>, ContainmentError> {
     let mut found = Vec::new();
     walk(mount, &mut |directory| {
         if id_of(directory).is_some() {
@@ -231,7 +242,7 @@ fn id_of(directory: &Path) -> Option<SessionId> {
 fn make_directory(parent: &Path) -> Result<(SessionId, PathBuf), Unavailable> {
     let mut attempts = 0;
     loop {
-        let id = SessionId::random().map_err(CgroupError::on("choose a name in", parent))?;
+        let id = SessionId::random().map_err(ContainmentError::on("choose a name in", parent))?;
         let path = parent.join(id.directory());
         match std::fs::create_dir(&path) {
             Ok(()) => return Ok((id, path)),
@@ -251,17 +262,17 @@ fn open_for_writing(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).open(path)
 }
 
-fn write(path: &Path, value: &[u8]) -> Result<(), CgroupError> {
+fn write(path: &Path, value: &[u8]) -> Result<(), ContainmentError> {
     open_for_writing(path)
         .and_then(|mut file| file.write_all(value))
-        .map_err(CgroupError::on("write to", path))
+        .map_err(ContainmentError::on("write to", path))
 }
 
-fn freeze(path: &Path, frozen: bool) -> Result<(), CgroupError> {
+fn freeze(path: &Path, frozen: bool) -> Result<(), ContainmentError> {
     write(&path.join("cgroup.freeze"), if frozen { b"1" } else { b"0" })
 }
 
-fn kill(path: &Path, name: &str) -> Result<(), CgroupError> {
+fn kill(path: &Path, name: &str) -> Result<(), ContainmentError> {
     match write(&path.join("cgroup.kill"), b"1") {
         // Before Linux 5.14, or threaded: one by one.
         Err(error) if matches!(error.source.raw_os_error(), Some(libc::ENOENT | libc::EOPNOTSUPP)) => {
@@ -273,13 +284,13 @@ fn kill(path: &Path, name: &str) -> Result<(), CgroupError> {
     }
 }
 
-fn kill_each(path: &Path, name: &str) -> Result<(), CgroupError> {
+fn kill_each(path: &Path, name: &str) -> Result<(), ContainmentError> {
     for pid in members(path)? {
         // Checked after opening: the number may have gone to a stranger before that.
         if let Ok(Some(process)) = Process::open(pid)
             && is_below(pid, name).unwrap_or(false)
         {
-            process.signal(Signal::SIGKILL).map_err(CgroupError::on("kill a process of", path))?;
+            process.signal(Signal::SIGKILL).map_err(ContainmentError::on("kill a process of", path))?;
         }
     }
     Ok(())
@@ -290,12 +301,12 @@ fn is_below(pid: Pid, name: &str) -> io::Result<bool> {
     Ok(at.is_some_and(|at| Path::new(&at).starts_with(name)))
 }
 
-fn members(path: &Path) -> Result<Vec<Pid>, CgroupError> {
+fn members(path: &Path) -> Result<Vec<Pid>, ContainmentError> {
     members_where(path, |_| true)
 }
 
 /// Processes outside our PID namespace show as 0, which is no pid and is left out.
-fn members_where(path: &Path, wanted: impl Fn(&Path) -> bool) -> Result<Vec<Pid>, CgroupError> {
+fn members_where(path: &Path, wanted: impl Fn(&Path) -> bool) -> Result<Vec<Pid>, ContainmentError> {
     let mut found = Vec::new();
     walk(path, &mut |directory| {
         if !wanted(directory) {
@@ -310,13 +321,13 @@ fn members_where(path: &Path, wanted: impl Fn(&Path) -> bool) -> Result<Vec<Pid>
             // Threaded cgroups list their processes in the domain above them.
             Err(error) if proc::is_gone(&error) || error.raw_os_error() == Some(libc::EOPNOTSUPP) => Ok(()),
             Err(error) if error.raw_os_error() == Some(libc::ENODEV) => Ok(()),
-            Err(error) => Err(CgroupError::on("read", &file)(error)),
+            Err(error) => Err(ContainmentError::on("read", &file)(error)),
         }
     })?;
     Ok(found)
 }
 
-fn numbers(path: &Path) -> Result<Vec<u64>, CgroupError> {
+fn numbers(path: &Path) -> Result<Vec<u64>, ContainmentError> {
     let mut found = Vec::new();
     walk(path, &mut |directory| match std::fs::metadata(directory) {
         Ok(metadata) => {
@@ -324,15 +335,15 @@ fn numbers(path: &Path) -> Result<Vec<u64>, CgroupError> {
             Ok(())
         }
         Err(error) if proc::is_gone(&error) => Ok(()),
-        Err(error) => Err(CgroupError::on("look at", directory)(error)),
+        Err(error) => Err(ContainmentError::on("look at", directory)(error)),
     })?;
     Ok(found)
 }
 
-fn remove(path: &Path) -> Result<(), CgroupError> {
+fn remove(path: &Path) -> Result<(), ContainmentError> {
     match std::fs::remove_dir(path) {
         Err(error) if error.raw_os_error() == Some(libc::EBUSY) => {}
-        Err(error) if !proc::is_gone(&error) => return Err(CgroupError::on("remove", path)(error)),
+        Err(error) if !proc::is_gone(&error) => return Err(ContainmentError::on("remove", path)(error)),
         _ => return Ok(()),
     }
     let mut directories = Vec::new();
@@ -343,7 +354,9 @@ fn remove(path: &Path) -> Result<(), CgroupError> {
     // The walk meets a parent before its children.
     for directory in directories.iter().rev() {
         match std::fs::remove_dir(directory) {
-            Err(error) if !proc::is_gone(&error) => return Err(CgroupError::on("remove", directory)(error)),
+            Err(error) if !proc::is_gone(&error) => {
+                return Err(ContainmentError::on("remove", directory)(error));
+            }
             _ => {}
         }
     }
@@ -351,14 +364,17 @@ fn remove(path: &Path) -> Result<(), CgroupError> {
 }
 
 /// Visits a cgroup and all below it, parents first.
-fn walk(path: &Path, visit: &mut dyn FnMut(&Path) -> Result<(), CgroupError>) -> Result<(), CgroupError> {
+fn walk(
+    path: &Path,
+    visit: &mut dyn FnMut(&Path) -> Result<(), ContainmentError>,
+) -> Result<(), ContainmentError> {
     let mut pending = vec![path.to_path_buf()];
     while let Some(directory) = pending.pop() {
         visit(&directory)?;
         match directories_in(&directory) {
             Ok(below) => pending.extend(below),
             Err(error) if proc::is_gone(&error) => {}
-            Err(error) => return Err(CgroupError::on("list", &directory)(error)),
+            Err(error) => return Err(ContainmentError::on("list", &directory)(error)),
         }
     }
     Ok(())

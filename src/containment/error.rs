@@ -1,4 +1,4 @@
-//! An error on a cgroup always names the operation and the path.
+//! An error on what holds the session always names the operation and the path.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -7,13 +7,13 @@ use crate::sys::tty::plain;
 
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {operation} {}: {}", path.display(), plain(source))]
-pub struct CgroupError {
+pub struct ContainmentError {
     pub operation: &'static str,
     pub path: PathBuf,
     pub source: io::Error,
 }
 
-impl CgroupError {
+impl ContainmentError {
     /// For `map_err`: adds what was tried, and on what.
     pub fn on<E: Into<io::Error>>(operation: &'static str, path: &Path) -> impl FnOnce(E) -> Self {
         move |source| Self { operation, path: path.to_path_buf(), source: source.into() }

@@ -12,6 +12,10 @@ pub const PREFIX: &str = "cgrun-";
 /// The variable that marks every process of a session: its id.
 pub const MARKER: &str = "CGRUN_SESSION";
 
+/// And its part of the session: `command`, or `service.NAME`. Where there are no cgroups, it tells
+/// where an orphan came from.
+pub const LEAF: &str = "CGRUN_LEAF";
+
 /// Eight random letters and digits. Making the cgroup fails where the name is taken already, so two
 /// sessions never share one.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -107,6 +107,13 @@ fn namespaces() -> io::Result<String> {
     Ok(format!("{}.{}", number("pid")?, number("time").unwrap_or_default()))
 }
 
+/// systemd says so on what it delegates: to everybody since version 251, to root before.
+pub fn is_marked_delegated(directory: &Path) -> bool {
+    ["user.delegate", "trusted.delegate"]
+        .into_iter()
+        .any(|name| attribute(directory, name).is_some_and(|value| value == "1"))
+}
+
 fn attribute(directory: &Path, name: &str) -> Option<String> {
     let mut value = [0u8; LONGEST];
     let length = rustix::fs::getxattr(directory, name, &mut value[..]).ok()?;

@@ -4,7 +4,10 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::error::CgroupError;
+use super::error::ContainmentError;
+use super::id::SessionId;
+use super::metadata;
+use super::systemd::{self, NoScope};
 use crate::sys::proc;
 
 /// Why no cgroup can be had here, and what would help.
@@ -31,10 +34,59 @@ pub enum Unavailable {
         path.display()
     )]
     Threaded { path: PathBuf },
+    #[error(
+        "systemd manages {} and has not delegated it to us, and gave us no scope of our own ({source}); {}",
+        path.display(), scope_remedy()
+    )]
+    NoScope { path: PathBuf, source: NoScope },
     #[error(transparent)]
-    Cgroup(#[from] CgroupError),
+    Cgroup(#[from] ContainmentError),
     #[error("cannot read /proc/self/{file}: {source}; is /proc mounted?")]
     Proc { file: &'static str, source: io::Error },
+}
+
+/// What would get us a scope.
+fn scope_remedy() -> String {
+    if rustix::process::geteuid().is_root() {
+        return "start it in a unit with Delegate=yes".into();
+    }
+    let user = proc::user(rustix::process::geteuid().as_raw());
+    format!(
+        "start your service manager with: sudo loginctl enable-linger {user}; or run in a unit with Delegate=yes"
+    )
+}
+
+/// Why it is that a session's cgroup may be made where it is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Source {
+    /// Our own cgroup was delegated to us, or lies in a session.
+    Delegated,
+    /// Nobody else manages the hierarchy, or nobody answers who does.
+    Direct,
+    /// systemd gave us a scope.
+    Scope,
+}
+
+/// Finds where a session's cgroup may be made. Under systemd this may move us into a scope of our own.
+pub fn find_source() -> Result<(Mount, Source), Unavailable> {
+    let mount = Mount::find()?;
+    if !systemd::manages_this_host() {
+        return Ok((mount, Source::Direct));
+    }
+    if mount.is_delegated() {
+        return Ok((mount, Source::Delegated));
+    }
+    let moved = systemd::enter_scope(|name| {
+        let mount = Mount::find().ok()?;
+        mount.own.ends_with(name).then_some(mount)
+    });
+    match moved {
+        Ok(mount) => Ok((mount, Source::Scope)),
+        // Nobody answers whose order that could disturb.
+        Err(NoScope::NoManager { .. }) if rustix::process::geteuid().is_root() => Ok((mount, Source::Direct)),
+        Err(source) => Err(Unavailable::NoScope { path: mount.own, source }),
+    }
 }
 
 /// The mounted cgroup2 hierarchy, and our own place in it.
@@ -61,6 +113,26 @@ impl Mount {
                 Unavailable::OutOfSight { own, mount: mount.point }
             })),
         }
+    }
+
+    /// Whether systemd leaves this place to us. What it delegated to a user's service manager, that
+    /// manages in turn.
+    fn is_delegated(&self) -> bool {
+        let is_ours = |directory: &Path| {
+            let name = directory.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            SessionId::of_directory(name).is_some()
+        };
+        let above = self.own.ancestors().take_while(|directory| directory.starts_with(&self.point));
+        for directory in above {
+            if is_ours(directory) {
+                return true;
+            }
+            if metadata::is_marked_delegated(directory) {
+                let name = directory.file_name().unwrap_or_default().to_string_lossy();
+                return !(name.starts_with("user@") && name.ends_with(".service"));
+            }
+        }
+        false
     }
 
     /// Another file system may be mounted over it, in which directories can be made as well.

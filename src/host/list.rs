@@ -9,7 +9,6 @@ use serde::Serialize;
 
 use super::record::{self, Ended};
 use super::{State, sessions};
-use crate::containment::Mount;
 use crate::exit_code::Exit;
 use crate::sys::proc::{self, age, readable};
 
@@ -37,7 +36,8 @@ struct Row {
 
 /// Prints them to stdout, as a table or as JSON.
 pub fn list(records: &Path, json: bool) -> Result<Exit> {
-    let rows = sessions(&Mount::find()?)?.into_iter().map(|session| Row {
+    let found = super::mount()?.map_or(Ok(Vec::new()), |mount| sessions(&mount))?;
+    let rows = found.into_iter().map(|session| Row {
         state: session.state,
         owner: session.owner_pid(),
         id: session.id.to_string(),

@@ -13,7 +13,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use serde::Serialize;
 
-use crate::containment::{self, Mount, Owner, Ownership, SessionId};
+use crate::containment::{self, Mount, Owner, Ownership, SessionId, Unavailable};
 
 /// Whoever lives has signed its cgroup after this time.
 const SIGNED: Duration = Duration::from_secs(1);
@@ -56,6 +56,15 @@ impl Session {
     }
 }
 
+/// The cgroup2 mount; `None` where there is none, so that no session can be left in it.
+pub fn mount() -> Result<Option<Mount>> {
+    match Mount::find() {
+        Ok(mount) => Ok(Some(mount)),
+        Err(Unavailable::NotMounted) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// All sessions of the host, wherever in the hierarchy.
 pub fn sessions(mount: &Mount) -> Result<Vec<Session>> {
     let directories = containment::session_directories(&mount.point)?;
@@ -64,9 +73,24 @@ pub fn sessions(mount: &Mount) -> Result<Vec<Session>> {
 
 /// The sessions right below our own cgroup, where we would make one: quick to find.
 pub fn neighbours(mount: &Mount) -> Result<Vec<Session>> {
-    let entries =
-        std::fs::read_dir(&mount.own).with_context(|| format!("cannot list {}", mount.own.display()))?;
-    Ok(entries.filter_map(Result::ok).filter_map(|entry| look(&entry.path())).collect())
+    let list = |directory: &Path| {
+        let entries = std::fs::read_dir(directory);
+        let entries = entries.with_context(|| format!("cannot list {}", directory.display()))?;
+        anyhow::Ok(entries.filter_map(Result::ok).map(|entry| entry.path()))
+    };
+    let mut found: Vec<_> = list(&mount.own)?.filter_map(|path| look(&path)).collect();
+    // A scope that systemd gave us lies beside those that it gave to others of ours.
+    if let Some(above) = mount.own.parent().filter(|_| is_scope(&mount.own)) {
+        for scope in list(above)?.filter(|path| is_scope(path) && *path != mount.own) {
+            found.extend(list(&scope).into_iter().flatten().filter_map(|path| look(&path)));
+        }
+    }
+    Ok(found)
+}
+
+fn is_scope(directory: &Path) -> bool {
+    let name = directory.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    name.strip_suffix(".scope").is_some_and(|name| SessionId::of_directory(name).is_some())
 }
 
 fn state(ownership: Ownership, directory: &Path) -> State {

@@ -7,7 +7,7 @@ use anyhow::Result;
 
 use super::record::Record;
 use super::{Session, State};
-use crate::containment::{Mount, SessionCgroup};
+use crate::containment::{Containment, Mount, SessionCgroup};
 use crate::events::Events;
 use crate::exit_code::{Exit, NOT_PROVEN};
 use crate::plan::KILL_WAIT;
@@ -17,7 +17,9 @@ use crate::teardown::{Cause, Remains, Verdict, tear_down};
 /// `cgrun sweep`: ends all stale sessions of ours on this host.
 pub fn sweep(records: &Path, dry_run: bool, report: &Reporter) -> Result<Exit> {
     let mut proven = true;
-    let (mount, events) = (Mount::find()?, Events::new()?);
+    let events = Events::new()?;
+    // Where there is no cgroup, nothing can be left in one.
+    let Some(mount) = super::mount()? else { return Ok(Exit::Code(0)) };
     for session in super::sessions(&mount)?.into_iter().filter(is_ours_to_end) {
         let what = format!("session {} ({}), whose cgrun is dead", session.id, session.command);
         if dry_run {
@@ -73,7 +75,7 @@ pub fn end(session: Session, mount: &Mount, records: &Path, events: &Events) -> 
         opened => opened?,
     };
     let mut remains = Remains {
-        cgroup,
+        containment: Containment::cgroup(cgroup, None),
         parts: Vec::new(),
         watched: session.ports,
         held_before: Vec::new(),

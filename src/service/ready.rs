@@ -15,8 +15,9 @@ use rustix::process::Pid;
 
 use super::http::{Answer, Request, Url};
 use crate::clock;
+use crate::containment::Sockets;
 use crate::plan::{Probe, ServicePlan};
-use crate::ports::{Holding, made_in};
+use crate::ports::Holding;
 use crate::report::describe;
 use crate::sys::sock_diag::Listener;
 
@@ -43,8 +44,8 @@ pub enum Look {
 pub struct Surroundings<'a> {
     /// Everything that listens on the services' ports, or why that is not known.
     pub listeners: &'a io::Result<Vec<Listener>>,
-    /// The session's cgroups, as sockets name them.
-    pub cgroups: &'a [u64],
+    /// Which of them are the session's.
+    pub sockets: &'a Sockets,
 }
 
 /// The wait for one service.
@@ -190,7 +191,7 @@ fn own_listener<'a>(
         let (ours, strangers): (Vec<_>, Vec<_>) = listeners
             .iter()
             .filter(|listener| listener.port == port)
-            .partition(|listener| made_in(listener, around.cgroups));
+            .partition(|listener| around.sockets.include(listener));
         if !strangers.is_empty() {
             return Err(NotOurs::Strangers(strangers.into_iter().cloned().collect()));
         }
@@ -276,7 +277,7 @@ mod tests {
             critical: true,
         };
         let check = |listeners: io::Result<Vec<Listener>>| {
-            let around = Surroundings { listeners: &listeners, cgroups: &[7, 8] };
+            let around = Surroundings { listeners: &listeners, sockets: &Sockets::MadeIn(vec![7, 8]) };
             own_listener(&plan, &around).map(|_| ()).map_err(|not_ours| not_ours.to_string())
         };
         assert!(check(Ok(vec![])).unwrap_err().contains("nothing listens"));

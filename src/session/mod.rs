@@ -15,7 +15,7 @@ use nix::sys::signal::Signal;
 use rustix::process::Pid;
 
 use crate::clock;
-use crate::containment::{MARKER, Mount, SessionCgroup};
+use crate::containment::{self, Containment, MARKER};
 use crate::events::{self, Events};
 use crate::exit_code::Exit;
 use crate::failpoint;
@@ -37,11 +37,13 @@ const REPLACED: &str = "the guardian was killed; another one takes its place";
 
 /// Runs the session and says how cgrun is to end. An error means that nothing was started.
 pub fn run(plan: SessionPlan, report: &Reporter) -> Result<Exit> {
-    let env = Environment::ours();
+    let env = plan.environment();
     preflight::programs(&plan, &env)?;
     let events = Events::new().context("cannot take over signal handling")?;
-    let mount = Mount::find()?;
-    host::sweep::end_neighbours(&mount, &plan.records, &events, report)?;
+    let source = containment::find_source();
+    if let Ok((mount, _)) = &source {
+        host::sweep::end_neighbours(mount, &plan.records, &events, report)?;
+    }
     let held_before = match preflight::ports(&plan, &events, report) {
         Ok(held) => held,
         Err(error) => match error.downcast_ref() {
@@ -53,9 +55,19 @@ pub fn run(plan: SessionPlan, report: &Reporter) -> Result<Exit> {
     let predating = children::list().context("cannot list our children")?;
     children::become_subreaper().context("cannot become a subreaper (prctl)")?;
 
-    let cgroup = SessionCgroup::create(&mount, plan.command_line().as_bytes(), &plan.watched)?;
+    let source = source.map(|(mount, _)| mount);
+    let command = plan.command_line();
+    let (containment, missing) =
+        containment::choose(source, plan.require, command.as_bytes(), &plan.watched, &predating)?;
+    if !missing.is_empty() && plan.require.is_none() {
+        let kind = containment.kind();
+        report.say(&format!(
+            "this session is held by a {kind} only ({}); see: cgrun doctor",
+            missing.join("; ")
+        ));
+    }
     failpoint::reached("cgroup made");
-    let mut session = Session::new(plan, cgroup, held_before, predating, env, events, report);
+    let mut session = Session::new(plan, containment, held_before, predating, env, events, report);
     let cause = session.live().unwrap_or_else(|error| match error.downcast_ref() {
         Some(ProgramError::Refused { .. } | ProgramError::NotExecutable { .. }) => {
             Cause::NotExecuted { found: true, why: in_words(&error) }
@@ -98,7 +110,7 @@ struct ServiceState {
 impl<'a> Session<'a> {
     fn new(
         plan: SessionPlan,
-        cgroup: SessionCgroup,
+        containment: Containment,
         held_before: Vec<Listener>,
         predating: Vec<Pid>,
         env: Environment,
@@ -106,15 +118,15 @@ impl<'a> Session<'a> {
         report: &'a Reporter,
     ) -> Self {
         let record =
-            Record::new(&plan.records, &cgroup.id, std::process::id(), &plan.command_line(), "guardian");
+            Record::new(&plan.records, &containment.id, std::process::id(), &plan.command_line(), "guardian");
         let nodes =
             plan.services.iter().map(|it| Node { depends_on: it.depends_on.clone(), critical: it.critical });
         Self {
             machine: Machine::new(nodes.collect(), plan.grace),
             services: plan.services.iter().map(|_| ServiceState::default()).collect(),
-            env: env.with_all([(MARKER, cgroup.id.to_string())]),
+            env: env.with_all([(MARKER, containment.id.to_string())]),
             remains: Remains {
-                cgroup,
+                containment,
                 parts: Vec::new(),
                 watched: plan.watched.clone(),
                 held_before,

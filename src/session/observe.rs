@@ -1,16 +1,19 @@
 //! What happens to a session, and what it means: one turn of the loop.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
 use super::machine::Event;
-use super::{REPLACED, Session};
+use super::{REPLACED, ServiceState, Session};
 use crate::clock;
 use crate::events::{self, Wake};
 use crate::ports;
 use crate::report::in_words;
 use crate::service::ready::{Look, Surroundings, TICK};
+
+/// How often a service is looked at whose end announces itself by nothing.
+const DAEMON_TICK: Duration = Duration::from_millis(100);
 
 impl Session<'_> {
     /// Waits for something to happen, and says what it means for the session.
@@ -51,7 +54,7 @@ impl Session<'_> {
         let alive = self.services.iter().filter(|service| !service.gone).filter_map(|service| service.part);
         let asked = self.services.iter().filter_map(|service| service.waiting.as_ref()?.wakes_on());
         alive
-            .map(|part| Wake::changed(self.remains.parts[part].leaf.events()))
+            .filter_map(|part| self.remains.parts[part].leaf.events().map(Wake::changed))
             .chain(asked.map(Wake::readable))
             .chain(self.guardian.as_ref().map(|guardian| Wake::readable(guardian.line())))
             .collect()
@@ -60,7 +63,15 @@ impl Session<'_> {
     fn deadline(&self) -> Option<Instant> {
         let timeout = self.plan.timeout.map(|timeout| self.begin + timeout);
         let look = self.services.iter().any(|service| service.waiting.is_some()).then(|| clock::now() + TICK);
-        timeout.into_iter().chain(look).min()
+        let daemon = self.services.iter().any(|service| self.ends_unseen(service));
+        let daemon = daemon.then(|| clock::now() + DAEMON_TICK);
+        timeout.into_iter().chain(look).chain(daemon).min()
+    }
+
+    /// In a PID namespace a daemon is nobody's child here, and no cgroup tells of its end.
+    fn ends_unseen(&self, service: &ServiceState) -> bool {
+        let leaf = service.part.map(|part| &self.remains.parts[part].leaf);
+        service.is_daemon && !service.gone && leaf.is_some_and(|leaf| leaf.events().is_none())
     }
 
     /// Which services became ready, failed to, or ended.
@@ -92,8 +103,9 @@ impl Session<'_> {
             return Ok(());
         }
         let listeners = ports::listening_on(&self.plan.watched);
-        let cgroups = self.remains.cgroup.numbers()?;
-        let around = Surroundings { listeners: &listeners, cgroups: &cgroups };
+        let heard = listeners.as_deref().unwrap_or_default();
+        let sockets = self.remains.containment.sockets(heard)?;
+        let around = Surroundings { listeners: &listeners, sockets: &sockets };
         let mut to_ask = Vec::new();
         for (index, plan) in self.plan.services.iter().enumerate() {
             let Some(waiting) = &mut self.services[index].waiting else { continue };

@@ -7,15 +7,16 @@ use anyhow::{Context, Result};
 use nix::sys::signal::Signal;
 
 use super::Session;
-use crate::containment::Leaf;
+use crate::containment::{LEAF, Leaf};
 use crate::failpoint;
 use crate::plan::Probe;
 use crate::program::{self, Environment, ProgramError};
 use crate::report::describe;
 use crate::service::logs::Logs;
 use crate::service::ready::Waiting;
+use crate::sys::identity::Identity;
 use crate::sys::pidfd::Process;
-use crate::sys::spawn::{Group, Program, SpawnError, Step, Streams, spawn};
+use crate::sys::spawn::{Group, Program, Setting, SpawnError, Step, Streams};
 use crate::sys::tty;
 use crate::teardown::{Part, Role};
 
@@ -26,18 +27,21 @@ impl Session<'_> {
     pub(super) fn start_service(&mut self, index: usize) -> Result<()> {
         let plan = &self.plan.services[index];
         if self.logs.is_none() {
-            self.logs = Some(Logs::create(&self.plan.logs, &self.remains.cgroup.id)?);
+            self.logs = Some(Logs::create(&self.plan.logs, &self.remains.containment.id)?);
         }
         let logs = self.logs.as_ref().context("no log directory")?;
         let log = logs.open(&plan.name)?;
-        let program = program::prepare(&plan.command, &self.service_env(index), &plan.cwd)?;
-        let leaf = self.remains.cgroup.leaf(&format!("service.{}", plan.name))?;
+        let leaf_name = format!("service.{}", plan.name);
+        let env = self.service_env(index).with_all([(LEAF, &leaf_name)]);
+        let program = program::prepare(&plan.command, &env, &plan.cwd)?;
+        let leaf = self.remains.containment.leaf(&leaf_name)?;
         let null = open_null()?;
         let streams = Streams { input: Some(null.as_fd()), output: Some(log.file.as_fd()) };
         let waiting =
             Waiting::begin(plan, &log.path).with_context(|| format!("cannot read {}", log.path.display()))?;
         // From here on nothing may fail: what is no part of the session is given no grace.
-        let leader = start(&program, Group::Session, streams, &leaf).context("could not be started")?;
+        let leader = start(&program, Group::Session, streams, &leaf, self.identity())
+            .context("could not be started")?;
 
         let service = &mut self.services[index];
         service.part = Some(self.remains.parts.len());
@@ -64,12 +68,13 @@ impl Session<'_> {
     /// (timeout(1), CI runners) reaches it once, through us.
     pub(super) fn start_command(&mut self) -> Result<()> {
         self.report.clear();
-        let program = program::prepare(&self.plan.command, &self.env, &self.plan.cwd)?;
+        let env = self.env.with_all([(LEAF, COMMAND_LEAF)]);
+        let program = program::prepare(&self.plan.command, &env, &self.plan.cwd)?;
         failpoint::reached("services ready");
-        let leaf = self.remains.cgroup.leaf(COMMAND_LEAF)?;
+        let leaf = self.remains.containment.leaf(COMMAND_LEAF)?;
         let group = if tty::has_terminal() { Group::Shared } else { Group::Own };
         let name = self.plan.command[0].to_string_lossy().into_owned();
-        let leader = start(&program, group, Streams::default(), &leaf)
+        let leader = start(&program, group, Streams::default(), &leaf, self.identity())
             .with_context(|| format!("{name} could not be executed"))?;
         self.remains.parts.push(Part {
             role: Role::Command,
@@ -90,7 +95,10 @@ impl Session<'_> {
     pub(super) fn ask(&mut self, index: usize) -> Result<()> {
         let plan = &self.plan.services[index];
         let Probe::Command(command) = &plan.probe else { return Ok(()) };
-        let program = program::prepare(command, &self.service_env(index), &plan.cwd)?;
+        let leaf_name = format!("{PROBE_LEAF}.{}", plan.name);
+        let env = self.service_env(index).with_all([(LEAF, &leaf_name)]);
+        let program = program::prepare(command, &env, &plan.cwd)?;
+        let identity = self.plan.identity.as_ref();
         let is_its_probe = |part: &Part| part.role == Role::Probe && part.name == plan.name;
         let asked_before = self.remains.parts.iter().position(is_its_probe);
         let log = self.services[index].log.as_ref().context("a service without a log is asked")?;
@@ -99,13 +107,13 @@ impl Session<'_> {
         let pid = match asked_before {
             Some(part) => {
                 let part = &mut self.remains.parts[part];
-                part.leader = start(&program, Group::Session, streams, &part.leaf)?;
+                part.leader = start(&program, Group::Session, streams, &part.leaf, identity)?;
                 part.status = None;
                 part.leader.pid
             }
             None => {
-                let leaf = self.remains.cgroup.leaf(&format!("{PROBE_LEAF}.{}", plan.name))?;
-                let leader = start(&program, Group::Session, streams, &leaf)?;
+                let leaf = self.remains.containment.leaf(&leaf_name)?;
+                let leader = start(&program, Group::Session, streams, &leaf, identity)?;
                 let pid = leader.pid;
                 self.remains.parts.push(Part {
                     role: Role::Probe,
@@ -140,19 +148,33 @@ impl Session<'_> {
         }
     }
 
+    /// Whom the session's processes run as, where that is not us.
+    fn identity(&self) -> Option<&Identity> {
+        self.plan.identity.as_ref()
+    }
+
     fn service_env(&self, index: usize) -> Environment {
         self.env.with_all(&self.plan.services[index].env)
     }
 }
 
-fn start(program: &Program, group: Group, streams: Streams<'_>, leaf: &Leaf) -> Result<Process> {
+fn start(
+    program: &Program,
+    group: Group,
+    streams: Streams<'_>,
+    leaf: &Leaf,
+    identity: Option<&Identity>,
+) -> Result<Process> {
     // A command under nohup(1) is to live on like us; services never see a terminal's SIGHUP.
     let keep_nohup = group != Group::Session;
-    leaf.host(|into| spawn(program, group, streams, keep_nohup, into)).map_err(|error: SpawnError| {
+    let setting = Setting { group, streams, keep_nohup, identity };
+    leaf.start(program, &setting).map_err(|error: SpawnError| {
         let why = tty::plain(&error.source);
         match error.step {
             Step::Fork => anyhow::anyhow!("cannot make a process: {why}"),
             Step::Join => anyhow::anyhow!("cannot join the session's cgroup: {why}"),
+            Step::Enter => anyhow::anyhow!("cannot enter the session's PID namespace: {why}"),
+            Step::Become => anyhow::anyhow!("cannot become the user of --user: {why}"),
             Step::Prepare => anyhow::anyhow!("cannot set up its streams and process group: {why}"),
             Step::Chdir => anyhow::anyhow!("cannot enter its working directory: {why}"),
             Step::Exec => ProgramError::Refused { reason: why }.into(),

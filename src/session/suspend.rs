@@ -41,13 +41,13 @@ impl Session<'_> {
                 std::thread::sleep(LOOK);
             }
         }
-        self.remains.cgroup.freeze(true)?;
+        self.remains.containment.freeze(true)?;
         let begin = Instant::now();
         // Whoever has continued us meanwhile would not do so again.
         let stopped =
             if signals::is_pending(Signal::SIGCONT) { Ok(()) } else { signals::stop_by(caught.signal) };
         clock::stood_still(begin.elapsed());
-        self.remains.cgroup.freeze(false)?;
+        self.remains.containment.freeze(false)?;
         stopped.context("cannot stop ourselves")?;
         if let Some(command) = self.remains.command() {
             // Whoever continued us may not have continued it.

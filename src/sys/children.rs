@@ -69,21 +69,5 @@ pub fn stopped_by(pid: Pid) -> io::Result<Option<Signal>> {
 
 /// The pids of our children. They cannot be used again before we reap them.
 pub fn list() -> io::Result<Vec<Pid>> {
-    let tid = rustix::thread::gettid();
-    match std::fs::read_to_string(format!("/proc/self/task/{tid}/children")) {
-        Ok(text) => {
-            Ok(text.split_whitespace().filter_map(|word| Pid::from_raw(word.parse().ok()?)).collect())
-        }
-        // CONFIG_PROC_CHILDREN is off: ask every process for its parent.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let us = rustix::process::getpid().as_raw_nonzero().get();
-            Ok(procfs::process::all_processes()
-                .map_err(io::Error::other)?
-                .filter_map(|process| process.ok()?.stat().ok())
-                .filter(|stat| stat.ppid == us)
-                .filter_map(|stat| Pid::from_raw(stat.pid))
-                .collect())
-        }
-        Err(error) => Err(error),
-    }
+    super::proc::children(rustix::process::getpid())
 }

@@ -2,7 +2,8 @@
 
 pub mod children;
 pub mod detach;
-
+pub mod identity;
+pub mod namespace;
 pub mod pidfd;
 pub mod proc;
 pub mod signals;

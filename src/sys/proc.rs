@@ -150,6 +150,42 @@ pub fn parent(pid: Pid) -> Option<Pid> {
     Pid::from_raw(stat(pid)?.ppid)
 }
 
+/// The children of `pid`, of all its threads; none where it has ended.
+pub fn children(pid: Pid) -> io::Result<Vec<Pid>> {
+    let tasks = match std::fs::read_dir(format!("/proc/{pid}/task")) {
+        Ok(tasks) => tasks,
+        Err(error) if is_gone(&error) => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let mut found = Vec::new();
+    for task in tasks {
+        let Ok(task) = task else { break };
+        match std::fs::read_to_string(task.path().join("children")) {
+            Ok(text) => {
+                found.extend(text.split_whitespace().filter_map(|word| Pid::from_raw(word.parse().ok()?)));
+            }
+            // CONFIG_PROC_CHILDREN is off: ask every process for its parent.
+            Err(_) if task.path().join("stat").exists() => return children_by_asking_all(pid),
+            Err(_) => {}
+        }
+    }
+    Ok(found)
+}
+
+fn children_by_asking_all(pid: Pid) -> io::Result<Vec<Pid>> {
+    Ok(walk()?.filter(|&other| parent(other) == Some(pid)).collect())
+}
+
+/// Whether a signal has stopped it.
+pub fn is_stopped(pid: Pid) -> bool {
+    stat(pid).is_some_and(|stat| stat.state == 'T')
+}
+
+/// The session (setsid(2)) of `pid`, by its leader.
+pub fn session_of(pid: Pid) -> Option<Pid> {
+    Pid::from_raw(stat(pid)?.session)
+}
+
 /// Without the handle on the process's directory that `procfs::process::Process` opens first.
 fn stat(pid: Pid) -> Option<Stat> {
     Stat::from_read(File::open(format!("/proc/{pid}/stat")).ok()?).ok()

@@ -6,6 +6,9 @@
 //! the kernel kills the child at birth because its old and new cgroup differ in how often they were
 //! killed (before Linux commit 8e359920). A close-on-exec pipe cannot tell that death from a good
 //! exec, so the child sends one byte when it is about to execute.
+//!
+//! Into a PID namespace only a child can be born: the process that enters it makes the one that
+//! executes as its sibling (`CLONE_PARENT`), a child of ours, and ends.
 
 use std::ffi::{CString, c_char, c_int};
 use std::fs::File;
@@ -19,6 +22,8 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::pipe::PipeFlags;
 use rustix::process::Pid;
 
+use super::identity::Identity;
+use super::namespace::{self, Entrance};
 use super::pidfd::Process;
 use super::signals::is_ignored;
 use super::timeout;
@@ -26,6 +31,10 @@ use super::timeout;
 /// clone3(2). Some versions of libc declare it too narrow, so that it overflows to 0.
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 const ABOUT_TO_EXEC: u8 = b'x';
+/// Before the pid of the process that executes, where that is another one.
+const BORN: u8 = b'p';
+/// The bytes of a pid, and of an error number.
+const NUMBER: usize = 4;
 const LAST_SIGNAL: c_int = 64;
 /// A process whose cgroup is frozen by another one never gets to execute anything.
 const BEGINNING: Duration = Duration::from_secs(10);
@@ -66,6 +75,16 @@ pub struct Streams<'a> {
     pub output: Option<BorrowedFd<'a>>,
 }
 
+/// How a program starts.
+pub struct Setting<'a> {
+    pub group: Group,
+    pub streams: Streams<'a>,
+    /// A SIGHUP that was ignored when we started stays so.
+    pub keep_nohup: bool,
+    /// Whom it runs as, where that is not us.
+    pub identity: Option<&'a Identity>,
+}
+
 /// A cgroup to start in.
 pub struct Into<'a> {
     /// The cgroup's directory.
@@ -81,6 +100,10 @@ pub enum Step {
     Fork,
     /// Joining the cgroup.
     Join,
+    /// Entering the PID namespace.
+    Enter,
+    /// Becoming another user.
+    Become,
     /// Its process group or standard streams.
     Prepare,
     /// Entering the working directory.
@@ -94,8 +117,17 @@ pub enum Step {
 }
 
 impl Step {
-    const ALL: [Self; 7] =
-        [Self::Fork, Self::Join, Self::Prepare, Self::Chdir, Self::Exec, Self::Birth, Self::Begin];
+    const ALL: [Self; 9] = [
+        Self::Fork,
+        Self::Join,
+        Self::Enter,
+        Self::Become,
+        Self::Prepare,
+        Self::Chdir,
+        Self::Exec,
+        Self::Birth,
+        Self::Begin,
+    ];
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -105,18 +137,18 @@ pub struct SpawnError {
     pub source: io::Error,
 }
 
-/// Starts `program` in the cgroup. Signals that our own starter left ignored are reset, but for
-/// SIGHUP where `keep_nohup` says so; the signal mask is emptied.
+/// Starts `program`, in the cgroup and the PID namespace where there are such. Signals that our own
+/// starter left ignored are reset, but for SIGHUP where the setting says so; the signal mask is emptied.
 ///
 /// Must be called while this process has a single thread.
 pub fn spawn(
     program: &Program,
-    group: Group,
-    streams: Streams<'_>,
-    keep_nohup: bool,
-    into: &Into<'_>,
+    setting: &Setting<'_>,
+    into: Option<&Into<'_>>,
+    namespace: Option<Entrance<'_>>,
 ) -> Result<Process, SpawnError> {
-    let child = Child::new(program, group, streams, keep_nohup);
+    let child = Child::new(program, setting, namespace);
+    let Some(into) = into else { return child.start(None, None) };
     match child.start(Some(into.directory), None) {
         Ok(process) => Ok(process),
         Err(error) if matches!(error.step, Step::Fork | Step::Birth) => {
@@ -138,10 +170,13 @@ struct Child<'a> {
     input: RawFd,
     output: RawFd,
     reset: Vec<c_int>,
+    namespace: Option<(RawFd, c_int)>,
+    identity: Option<&'a Identity>,
 }
 
 impl<'a> Child<'a> {
-    fn new(program: &'a Program, group: Group, streams: Streams<'_>, keep_nohup: bool) -> Self {
+    fn new(program: &'a Program, setting: &Setting<'a>, namespace: Option<Entrance<'_>>) -> Self {
+        let Setting { group, streams, keep_nohup, identity } = *setting;
         let pointers = |strings: &[CString]| -> Vec<*const c_char> {
             strings.iter().map(|it| it.as_ptr()).chain([std::ptr::null()]).collect()
         };
@@ -162,6 +197,8 @@ impl<'a> Child<'a> {
             input: streams.input.map_or(-1, |fd| fd.as_raw_fd()),
             output: streams.output.map_or(-1, |fd| fd.as_raw_fd()),
             reset,
+            namespace: namespace.map(|namespace| namespace.raw()),
+            identity,
         }
     }
 
@@ -177,7 +214,19 @@ impl<'a> Child<'a> {
             Some(process) => process,
         };
         drop(writer);
-        let said = match report(File::from(reader)) {
+        let report = report(File::from(reader));
+        let process = match report.as_ref().ok().and_then(|said| born(said.as_deref()?)) {
+            None => process,
+            Some(born) => {
+                let _ = rustix::process::waitpid(Some(process.pid), rustix::process::WaitOptions::empty());
+                // Our own unreaped child: the number cannot have changed hands.
+                let born = Process::open(born).map_err(fork_failed)?;
+                born.ok_or_else(|| {
+                    fork_failed(io::Error::other("the kernel denies a child it has just made"))
+                })?
+            }
+        };
+        let said = match report {
             Ok(Some(said)) => outcome(&said),
             Ok(None) => Err(SpawnError {
                 step: Step::Begin,
@@ -218,6 +267,21 @@ impl<'a> Child<'a> {
             {
                 fail(Step::Join);
             }
+            if let Some((init, flags)) = self.namespace {
+                if !namespace::enter(init, flags) {
+                    fail(Step::Enter);
+                }
+                match fork_sibling() {
+                    0 => {}
+                    -1 => fail(Step::Fork),
+                    pid => {
+                        let pid = pid.to_ne_bytes();
+                        let message = [BORN, pid[0], pid[1], pid[2], pid[3]];
+                        libc::write(report, message.as_ptr().cast(), message.len());
+                        libc::_exit(0)
+                    }
+                }
+            }
             let grouped = match self.group {
                 Group::Shared => 0,
                 Group::Own => libc::setpgid(0, 0),
@@ -229,6 +293,9 @@ impl<'a> Child<'a> {
                     && (libc::dup2(self.output, 1) == -1 || libc::dup2(self.output, 2) == -1))
             {
                 fail(Step::Prepare);
+            }
+            if self.identity.is_some_and(|identity| !identity.assume()) {
+                fail(Step::Become);
             }
             if libc::chdir(self.program.cwd.as_ptr()) == -1 {
                 fail(Step::Chdir);
@@ -269,21 +336,73 @@ fn report(mut reader: File) -> io::Result<Option<Vec<u8>>> {
     }
 }
 
+/// One thing that a child said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Said {
+    AboutToExec,
+    Born(i32),
+    Failed(u8, i32),
+}
+
+/// Each write was whole, but two processes may have written, in any order.
+fn words(mut said: &[u8]) -> Vec<Said> {
+    let mut words = Vec::new();
+    while let [word, rest @ ..] = said {
+        if *word == ABOUT_TO_EXEC {
+            words.push(Said::AboutToExec);
+            said = rest;
+            continue;
+        }
+        let Some((number, rest)) = rest.split_first_chunk::<NUMBER>() else { break };
+        let number = i32::from_ne_bytes(*number);
+        words.push(if *word == BORN { Said::Born(number) } else { Said::Failed(*word, number) });
+        said = rest;
+    }
+    words
+}
+
+/// The process that executes, where it is not the one that was made first.
+fn born(said: &[u8]) -> Option<Pid> {
+    words(said).into_iter().find_map(|word| match word {
+        Said::Born(pid) => Pid::from_raw(pid),
+        _ => None,
+    })
+}
+
 /// What the child said before its end of the pipe closed.
 fn outcome(said: &[u8]) -> Result<(), SpawnError> {
-    let report = said.strip_prefix(&[ABOUT_TO_EXEC]);
-    match report.unwrap_or(said) {
-        [] if report.is_some() => Ok(()),
-        [step, errno @ ..] if errno.len() == 4 => Err(SpawnError {
-            step: Step::ALL.into_iter().find(|it| *it as u8 == *step).unwrap_or(Step::Prepare),
-            source: io::Error::from_raw_os_error(i32::from_ne_bytes([
-                errno[0], errno[1], errno[2], errno[3],
-            ])),
+    let words = words(said);
+    let failed = words.iter().find_map(|word| match word {
+        Said::Failed(step, errno) => Some((*step, *errno)),
+        _ => None,
+    });
+    match failed {
+        None if words.contains(&Said::AboutToExec) => Ok(()),
+        Some((step, errno)) => Err(SpawnError {
+            step: Step::ALL.into_iter().find(|it| *it as u8 == step).unwrap_or(Step::Prepare),
+            source: io::Error::from_raw_os_error(errno),
         }),
         _ => Err(SpawnError {
             step: Step::Birth,
             source: io::Error::other("the process was killed before it could execute anything"),
         }),
+    }
+}
+
+/// As fork(2), but the child is our parent's. Legacy clone(2) takes the same first two arguments
+/// everywhere but on s390, where a null stack and these flags change places.
+///
+/// # Safety
+/// As fork(2): with other threads alive the child may only call async-signal-safe functions.
+unsafe fn fork_sibling() -> i32 {
+    let flags = (libc::CLONE_PARENT | libc::SIGCHLD) as libc::c_ulong;
+    // SAFETY: no CLONE_VM, so the child has its own copy of the memory and of the stack.
+    unsafe {
+        #[cfg(target_arch = "s390x")]
+        let pid = libc::syscall(libc::SYS_clone, 0, flags, 0, 0, 0);
+        #[cfg(not(target_arch = "s390x"))]
+        let pid = libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0);
+        pid as i32
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::verdict::Verdict;
 use super::{Remains, marked};
-use crate::ports::{self, Holding, made_in};
+use crate::ports::{self, Holding};
 use crate::sys::sock_diag::Listener;
 
 /// Looks who holds a watched port now. A holder with the session's marker in its environment is
@@ -14,9 +14,9 @@ pub fn look(remains: &Remains, verdict: &mut Verdict) {
         return;
     }
     end_marked(remains, &held, verdict);
-    let cgroups = verdict.expect(remains.cgroup.numbers()).unwrap_or_default();
     let still = find(remains, verdict).unwrap_or_default();
-    let (ours, strangers): (Vec<_>, Vec<_>) = still.into_iter().partition(|it| made_in(it, &cgroups));
+    let Some(sockets) = verdict.expect(remains.containment.sockets(&still)) else { return };
+    let (ours, strangers): (Vec<_>, Vec<_>) = still.into_iter().partition(|it| sockets.include(it));
     verdict.survivors.extend(
         Holding::of(&ours)
             .iter()
@@ -35,7 +35,7 @@ fn find(remains: &Remains, verdict: &mut Verdict) -> Option<Vec<Listener>> {
 }
 
 fn end_marked(remains: &Remains, held: &[Listener], verdict: &mut Verdict) {
-    let sessions = verdict.expect(remains.cgroup.ids()).unwrap_or_default();
+    let sessions = verdict.expect(remains.containment.ids()).unwrap_or_default();
     for holder in Holding::of(held).into_iter().flat_map(|holding| holding.holders) {
         marked::end_one(holder, &sessions, remains, verdict);
     }

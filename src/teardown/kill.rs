@@ -8,7 +8,7 @@ use super::Remains;
 use super::snapshot::{How, Leak};
 use super::verdict::Verdict;
 use crate::clock;
-use crate::containment::{CgroupError, SessionCgroup};
+use crate::containment::{Containment, ContainmentError};
 use crate::events::Wake;
 use crate::sys::pidfd::Process;
 use crate::sys::proc::ProcessInfo;
@@ -23,11 +23,11 @@ const LOOKING: Duration = Duration::from_millis(300);
 
 /// Kills whatever is left in the session's cgroup.
 pub fn the_rest(remains: &Remains, verdict: &mut Verdict) {
-    let cgroup = &remains.cgroup;
-    match until_empty(cgroup, remains.kill_wait) {
+    let containment = &remains.containment;
+    match until_empty(containment, remains.kill_wait) {
         Ok(true) => {}
         Ok(false) => {
-            let members = verdict.expect(cgroup.members()).unwrap_or_default();
+            let members = verdict.expect(containment.members()).unwrap_or_default();
             let wait = remains.kill_wait.as_secs_f32();
             verdict.survivors.extend(
                 members
@@ -35,7 +35,7 @@ pub fn the_rest(remains: &Remains, verdict: &mut Verdict) {
                     .filter_map(ProcessInfo::read)
                     .map(|process| format!("{process} was killed but has not ended within {wait} s")),
             );
-            verdict.unknown(format!("{} still holds processes", cgroup.path().display()));
+            verdict.unknown(format!("{} still holds processes", containment.name()));
         }
         Err(error) => verdict.unknown(error),
     }
@@ -49,10 +49,10 @@ pub fn one(process: &Process, remains: &Remains, verdict: &mut Verdict) {
 
 /// Those that belong to no part were not seen when the parts were asked to end.
 pub fn note_strays(remains: &Remains, verdict: &mut Verdict) {
-    if verdict.expect(remains.cgroup.is_populated()) == Some(false) {
+    if verdict.expect(remains.containment.is_populated()) == Some(false) {
         return;
     }
-    let strays = verdict.expect(remains.cgroup.strays(remains.parts.iter().map(|part| &part.leaf)));
+    let strays = verdict.expect(remains.containment.strays(remains.parts.iter().map(|part| &part.leaf)));
     let strays = strays.into_iter().flatten().filter_map(ProcessInfo::read);
     verdict
         .leaks
@@ -60,19 +60,19 @@ pub fn note_strays(remains: &Remains, verdict: &mut Verdict) {
 }
 
 /// `false` where it is not empty after `limit`.
-fn until_empty(cgroup: &SessionCgroup, limit: Duration) -> Result<bool, CgroupError> {
+fn until_empty(containment: &Containment, limit: Duration) -> Result<bool, ContainmentError> {
     let begin = clock::now();
     let deadline = begin + limit;
-    while cgroup.is_populated()? {
+    while containment.is_populated()? {
         // Killed at least once, however short the limit.
-        cgroup.kill()?;
+        containment.kill()?;
         let again = (clock::now() + AGAIN).min(deadline);
-        while cgroup.is_populated()? && clock::now() < again {
+        while containment.is_populated()? && clock::now() < again {
             let look = if clock::since(begin) < LOOKING { clock::now() + LOOK } else { again };
-            Wake::changed(cgroup.events()).wait(look.min(again));
+            Wake::wait_for_change(containment.events(), look.min(again));
         }
         if clock::now() >= deadline {
-            return Ok(!cgroup.is_populated()?);
+            return Ok(!containment.is_populated()?);
         }
     }
     Ok(true)

@@ -14,7 +14,7 @@ use crate::sys::proc::{self, ProcessInfo};
 
 /// Kills every process with the marker, until a walk over the host finds none.
 pub fn end(remains: &Remains, verdict: &mut Verdict) {
-    let Some(sessions) = verdict.expect(remains.cgroup.ids()) else { return };
+    let Some(sessions) = verdict.expect(remains.containment.ids()) else { return };
     let deadline = clock::now() + remains.kill_wait;
     // Killed at least once, however short the limit.
     let mut killed = false;

@@ -30,7 +30,7 @@ pub use snapshot::{How, Leak};
 pub use verdict::Verdict;
 
 use crate::clock;
-use crate::containment::SessionCgroup;
+use crate::containment::Containment;
 use crate::events::{Event, Events, Wake};
 use crate::failpoint;
 use crate::sys::sock_diag::Listener;
@@ -42,7 +42,7 @@ const URGENT: i32 = -15;
 /// All that is needed to end a session, whoever does it.
 #[derive(Debug)]
 pub struct Remains {
-    pub cgroup: SessionCgroup,
+    pub containment: Containment,
     /// The services in the order of their start, then the command.
     pub parts: Vec<Part>,
     pub watched: Vec<u16>,
@@ -82,10 +82,10 @@ pub fn tear_down(
 ) -> Verdict {
     let mut verdict = Verdict::default();
     let mut wait = Wait { events, say, tend, patience: Patience::new(cause) };
-    match remains.cgroup.is_populated() {
+    match remains.containment.is_populated() {
         Ok(false) => {}
         // There is nobody to answer to: the sooner, the less can happen.
-        Ok(true) if *cause == Cause::SupervisorDied => drop(verdict.expect(remains.cgroup.kill())),
+        Ok(true) if *cause == Cause::SupervisorDied => drop(verdict.expect(remains.containment.kill())),
         Ok(true) => {
             stop::gracefully(remains, cause, &mut wait, &mut verdict);
             kill::note_strays(remains, &mut verdict);
@@ -102,6 +102,12 @@ pub fn tear_down(
     failpoint::reached("orphans ended");
     if *cause == Cause::SupervisorDied || remains.lost_orphans {
         marked::end(remains, &mut verdict);
+    }
+    if *cause == Cause::SupervisorDied && !remains.containment.outlives_supervisor() {
+        verdict.unknown(
+            "cgrun was killed and had nothing but the process tree to hold the session: what cleared its \
+             environment cannot be found any more",
+        );
     }
     holders::look(remains, &mut verdict);
     failpoint::reached("ports looked at");
@@ -156,7 +162,7 @@ fn remove(remains: &mut Remains, verdict: &mut Verdict) {
     let deadline = clock::now() + remains.kill_wait;
     loop {
         remains.parts.iter().for_each(|part| part.leaf.remove_if_empty());
-        match remains.cgroup.remove() {
+        match remains.containment.remove(remains.kill_wait) {
             Ok(()) => return,
             // A process that a dead supervisor had just made was still on its way in.
             Err(error) if error.is_busy() && clock::now() < deadline => kill::the_rest(remains, verdict),

@@ -42,7 +42,8 @@ pub fn end(remains: &mut Remains, wait: &mut Wait<'_>, verdict: &mut Verdict) {
             Err(error) => return verdict.unknown(format!("cannot list our children: {error}")),
         };
         let others = left.len();
-        left.retain(|process| Some(process.pid) != remains.guardian);
+        let init = remains.containment.init();
+        left.retain(|process| Some(process.pid) != remains.guardian && Some(process.pid) != init);
         if !remains.predating.is_empty() {
             spare_strangers(&mut left, remains, verdict);
         }
@@ -92,7 +93,7 @@ pub fn end(remains: &mut Remains, wait: &mut Wait<'_>, verdict: &mut Verdict) {
 /// well, and only the marker tells it from what the session has left.
 fn spare_strangers(left: &mut Vec<ProcessInfo>, remains: &Remains, verdict: &mut Verdict) {
     left.retain(|process| !remains.predating.contains(&process.pid));
-    let sessions = verdict.expect(remains.cgroup.ids()).unwrap_or_default();
+    let sessions = verdict.expect(remains.containment.ids()).unwrap_or_default();
     left.retain(|process| {
         let ours = marked::carries(process.pid, &sessions);
         if !ours {

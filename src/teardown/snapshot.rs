@@ -5,7 +5,7 @@ use std::time::Duration;
 use rustix::process::Pid;
 
 use crate::clock;
-use crate::containment::{CgroupError, Leaf};
+use crate::containment::{ContainmentError, Leaf};
 use crate::events::Wake;
 use crate::sys::proc::{self, ProcessInfo};
 
@@ -59,7 +59,7 @@ impl<'a> Still<'a> {
         if leaf.freeze(true).is_ok() {
             while leaf.is_frozen().is_ok_and(|frozen| !frozen) && clock::now() < patience {
                 // The kernel's notice may be 15 ms late.
-                Wake::changed(leaf.events()).wait(clock::now() + LOOK);
+                Wake::wait_for_change(leaf.events(), clock::now() + LOOK);
             }
         }
         still
@@ -74,7 +74,7 @@ impl Drop for Still<'_> {
 }
 
 /// Reads who is in `leaf` while it stands still.
-pub fn take(leaf: &Leaf, how: &How) -> Result<Crowd, CgroupError> {
+pub fn take(leaf: &Leaf, how: &How) -> Result<Crowd, ContainmentError> {
     let _still = Still::hold(leaf);
     leaf.members().map(|members| describe(members, how))
 }

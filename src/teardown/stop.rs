@@ -48,7 +48,7 @@ pub fn gracefully(remains: &mut Remains, cause: &Cause, wait: &mut Wait<'_>, ver
             return;
         }
         let populated = remains.parts.iter().zip(&stopping).filter(|(_, state)| state.stage != Stage::Done);
-        let wakes: Vec<_> = populated.map(|(part, _)| Wake::changed(part.leaf.events())).collect();
+        let wakes: Vec<_> = populated.filter_map(|(part, _)| part.leaf.events().map(Wake::changed)).collect();
         let mut ended = Vec::new();
         let until = stopping.iter().filter_map(Stopping::until).chain([clock::now() + LOOK]).min();
         verdict.expect(wait.on(&wakes, until, |pid, status| ended.push((pid, status))));

@@ -1,0 +1,123 @@
+//! A PID namespace: the kernel ends everything in it with its first process, and nobody can leave it.
+//!
+//! That process is a child of ours that does nothing but reap; what the session starts is our child as
+//! well, born into the namespace, so that waiting, signals and job control are as without it. Files, user
+//! and network stay as they are; `/proc` shows the namespace.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+use caps::{CapSet, Capability};
+use nix::sys::signal::Signal;
+use rustix::process::Pid;
+
+use super::error::ContainmentError;
+use crate::sys::namespace::{self, Entrance, Stage};
+use crate::sys::pidfd::Process;
+use crate::sys::tty::plain;
+
+/// Why no PID namespace can be had here, and what would help.
+#[derive(Debug, thiserror::Error)]
+pub enum NoNamespace {
+    #[error(
+        "the kernel refuses a PID namespace ({}); allow unprivileged user namespaces ({}), \
+         or in a container a seccomp profile and capabilities that permit them",
+        plain(source),
+        sysctls()
+    )]
+    Refused { source: io::Error },
+    #[error(
+        "a PID namespace here could not have its own /proc ({}); in a container, start it with \
+         --security-opt systempaths=unconfined",
+        plain(source)
+    )]
+    NoProc { source: io::Error },
+    #[error("cannot set up a PID namespace ({step}): {}", plain(source))]
+    Other { step: &'static str, source: io::Error },
+}
+
+/// The settings of this host that are in the way.
+fn sysctls() -> String {
+    let settings = [
+        ("kernel/unprivileged_userns_clone", "kernel.unprivileged_userns_clone=1", "0"),
+        (
+            "kernel/apparmor_restrict_unprivileged_userns",
+            "kernel.apparmor_restrict_unprivileged_userns=0",
+            "1",
+        ),
+        ("user/max_user_namespaces", "user.max_user_namespaces=15000", "0"),
+        ("user/max_pid_namespaces", "user.max_pid_namespaces=15000", "0"),
+    ];
+    let in_the_way = settings.into_iter().filter(|(file, _, bad)| {
+        std::fs::read_to_string(format!("/proc/sys/{file}")).is_ok_and(|value| value.trim() == *bad)
+    });
+    let remedies: Vec<_> = in_the_way.map(|(_, remedy, _)| format!("sysctl {remedy}")).collect();
+    if remedies.is_empty() { "sysctl user.max_user_namespaces".into() } else { remedies.join(", ") }
+}
+
+#[derive(Debug)]
+pub struct PidNamespace {
+    init: Process,
+    /// Its first process ends when this is closed, as by our death.
+    _line: OwnedFd,
+    with_user: bool,
+}
+
+impl PidNamespace {
+    /// Makes one; its first process joins the cgroup whose `cgroup.procs` is given.
+    pub fn create(procs: Option<OwnedFd>) -> Result<Self, NoNamespace> {
+        // Without that privilege, a user namespace gives it, inside only.
+        let privileged = caps::has_cap(None, CapSet::Effective, Capability::CAP_SYS_ADMIN).unwrap_or(false);
+        let made = namespace::create(procs.as_ref().map(|fd| fd.as_fd()), !privileged);
+        let (init, line) = made.map_err(|error| match error.stage {
+            Stage::Clone | Stage::Map => NoNamespace::Refused { source: error.source },
+            Stage::Proc => NoNamespace::NoProc { source: error.source },
+            Stage::Join => NoNamespace::Other { step: "cgroup.procs", source: error.source },
+            Stage::Mounts => NoNamespace::Other { step: "mount propagation", source: error.source },
+            Stage::Begin => NoNamespace::Other { step: "its first process", source: error.source },
+        })?;
+        Ok(Self { init, _line: line, with_user: !privileged })
+    }
+
+    /// Its first process, by our numbers.
+    pub fn init(&self) -> Pid {
+        self.init.pid
+    }
+
+    pub fn process(&self) -> &Process {
+        &self.init
+    }
+
+    /// The way in for a new process.
+    pub fn entrance(&self) -> Entrance<'_> {
+        Entrance { init: self.init.as_fd(), with_user: self.with_user }
+    }
+
+    /// Whether its first process has ended, and with it all others: the kernel keeps it until then.
+    pub fn has_ended(&self) -> bool {
+        self.init.wait(Duration::ZERO).unwrap_or(false)
+    }
+
+    pub fn kill(&self) -> Result<(), ContainmentError> {
+        let killed = self.init.signal(Signal::SIGKILL).map(|_| ());
+        killed.map_err(ContainmentError::on("kill the PID namespace of", &self.path()))
+    }
+
+    /// Ends it and waits for that.
+    pub fn end(&self, limit: Duration) -> Result<(), ContainmentError> {
+        self.kill()?;
+        match self.init.wait(limit) {
+            Ok(true) => Ok(()),
+            Ok(false) => {
+                let late = io::Error::other("it does not end");
+                Err(ContainmentError::on("end the PID namespace of", &self.path())(late))
+            }
+            Err(error) => Err(ContainmentError::on("wait for the PID namespace of", &self.path())(error)),
+        }
+    }
+
+    fn path(&self) -> std::path::PathBuf {
+        format!("/proc/{}", self.init.pid).into()
+    }
+}

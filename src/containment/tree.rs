@@ -1,0 +1,213 @@
+//! The last resort, and the eyes into a PID namespace: the session's processes are those that descend
+//! from us. We are a subreaper, so whoever loses its parents becomes our child. Once we are dead only
+//! the marker in their environment tells them.
+
+use std::cell::RefCell;
+use std::collections::HashSet;
+use std::path::Path;
+
+use nix::sys::signal::Signal;
+use rustix::process::Pid;
+
+use super::error::ContainmentError;
+use super::id::{LEAF, MARKER, SessionId};
+use crate::sys::children;
+use crate::sys::pidfd::Process;
+use crate::sys::proc;
+
+/// A crowd that forks all the time is brought to a stand in so many rounds, or is killed as it moves.
+const ROUNDS: usize = 20;
+
+#[derive(Debug)]
+pub struct Tree {
+    id: SessionId,
+    supervisor: Pid,
+    /// The first process of the session's PID namespace: its orphans are children of that.
+    init: Option<Pid>,
+    /// Children of ours that are not of the session.
+    spared: RefCell<HashSet<Pid>>,
+    /// The first process of each part.
+    leaders: RefCell<Vec<(String, Pid)>>,
+    /// Whom we have stopped.
+    stopped: RefCell<Vec<Member>>,
+}
+
+/// One living process of the session.
+#[derive(Clone, Debug)]
+pub struct Member {
+    pub pid: Pid,
+    start_time: u64,
+    /// The part it belongs to, as far as that is known.
+    part: Option<String>,
+}
+
+impl Tree {
+    pub fn new(id: SessionId, predating: &[Pid], init: Option<Pid>) -> Self {
+        Self {
+            id,
+            supervisor: rustix::process::getpid(),
+            init,
+            spared: RefCell::new(predating.iter().copied().chain(init).collect()),
+            leaders: RefCell::default(),
+            stopped: RefCell::default(),
+        }
+    }
+
+    pub fn spare(&self, pid: Pid) {
+        self.spared.borrow_mut().insert(pid);
+    }
+
+    pub fn note_leader(&self, part: &str, pid: Pid) {
+        self.leaders.borrow_mut().push((part.to_string(), pid));
+    }
+
+    /// All of the session that live. Only at rest is the list whole.
+    pub fn members(&self) -> Result<Vec<Member>, ContainmentError> {
+        let mut pending: Vec<(Pid, Option<String>)> =
+            self.roots()?.into_iter().map(|root| (root, None)).collect();
+        let mut seen: HashSet<Pid> = pending.iter().map(|(pid, _)| *pid).collect();
+        let mut members = Vec::new();
+        while let Some((pid, above)) = pending.pop() {
+            let Some(start_time) = proc::start_time(pid) else { continue };
+            let part = self.led_by(pid).or(above).or_else(|| self.part_by_itself(pid));
+            let below = proc::children(pid).map_err(on("list the children of", pid))?;
+            pending.extend(
+                below.into_iter().filter(|child| seen.insert(*child)).map(|child| (child, part.clone())),
+            );
+            members.push(Member { pid, start_time, part });
+        }
+        Ok(members)
+    }
+
+    /// The living of one part.
+    pub fn branch(&self, part: &str) -> Result<Vec<Pid>, ContainmentError> {
+        let members = self.members()?.into_iter();
+        Ok(members.filter(|it| it.part.as_deref() == Some(part)).map(|it| it.pid).collect())
+    }
+
+    /// The living of no part.
+    pub fn strays(&self) -> Result<Vec<Pid>, ContainmentError> {
+        Ok(self.members()?.into_iter().filter(|it| it.part.is_none()).map(|it| it.pid).collect())
+    }
+
+    /// Whether the process is of the session.
+    pub fn contains(&self, pid: Pid) -> bool {
+        if !self.are_we_the_supervisor() {
+            return self.carries_marker(pid);
+        }
+        let mut at = pid;
+        while let Some(parent) = proc::parent(at) {
+            if parent == self.supervisor {
+                return !self.spared.borrow().contains(&at);
+            }
+            if Some(parent) == self.init {
+                return true;
+            }
+            at = parent;
+        }
+        false
+    }
+
+    pub fn kill(&self) -> Result<(), ContainmentError> {
+        self.kill_where(|_| true)
+    }
+
+    pub fn kill_branch(&self, part: &str) -> Result<(), ContainmentError> {
+        self.kill_where(|member| member.part.as_deref() == Some(part))
+    }
+
+    /// Stops all of them, or lets go on whom that has stopped.
+    pub fn freeze(&self, frozen: bool) -> Result<(), ContainmentError> {
+        if frozen {
+            let stopped = self.stop_where(|member| !proc::is_stopped(member.pid))?;
+            self.stopped.borrow_mut().extend(stopped);
+        } else {
+            self.stopped.take().iter().for_each(|member| drop(member.signal(Signal::SIGCONT)));
+        }
+        Ok(())
+    }
+
+    /// Whoever stands still forks nobody who would be missed.
+    fn kill_where(&self, wanted: impl Fn(&Member) -> bool) -> Result<(), ContainmentError> {
+        for member in self.stop_where(wanted)? {
+            member.signal(Signal::SIGKILL).map_err(on("kill", member.pid))?;
+        }
+        Ok(())
+    }
+
+    fn stop_where(&self, wanted: impl Fn(&Member) -> bool) -> Result<Vec<Member>, ContainmentError> {
+        let mut stopped = Vec::new();
+        let mut seen = HashSet::new();
+        for _ in 0..ROUNDS {
+            let mut new = self.members()?;
+            new.retain(|member| seen.insert((member.pid, member.start_time)) && wanted(member));
+            if new.is_empty() {
+                break;
+            }
+            // Whom we may not stop (another user's), we may not kill either; killing says so.
+            new.iter().for_each(|member| drop(member.signal(Signal::SIGSTOP)));
+            stopped.append(&mut new);
+        }
+        Ok(stopped)
+    }
+
+    /// Those from whom the others descend.
+    fn roots(&self) -> Result<Vec<Pid>, ContainmentError> {
+        let mut roots = Vec::new();
+        if self.are_we_the_supervisor() {
+            let us = rustix::process::getpid();
+            let children = children::list().map_err(on("list the children of", us))?;
+            let spared = self.spared.borrow();
+            roots.extend(children.into_iter().filter(|child| !spared.contains(child)));
+        } else {
+            let us = rustix::process::getpid();
+            let all =
+                proc::walk().map_err(ContainmentError::on("list the processes in", Path::new("/proc")))?;
+            roots.extend(all.filter(|&pid| pid != us && self.carries_marker(pid)));
+        }
+        if let Some(init) = self.init {
+            roots.extend(proc::children(init).map_err(on("list the children of", init))?);
+        }
+        Ok(roots)
+    }
+
+    fn led_by(&self, pid: Pid) -> Option<String> {
+        let leaders = self.leaders.borrow();
+        Some(leaders.iter().find(|(_, leader)| *leader == pid)?.0.clone())
+    }
+
+    /// What an orphan tells of where it came from: its environment, or the session (setsid(2)) that its
+    /// service was started in.
+    fn part_by_itself(&self, pid: Pid) -> Option<String> {
+        if let Some(part) = proc::variable(pid, LEAF).filter(|_| self.carries_marker(pid)) {
+            return part.into_string().ok();
+        }
+        let session = proc::session_of(pid)?;
+        self.led_by(session)
+    }
+
+    fn carries_marker(&self, pid: Pid) -> bool {
+        proc::variable(pid, MARKER).is_some_and(|marker| marker == self.id.as_str())
+    }
+
+    fn are_we_the_supervisor(&self) -> bool {
+        rustix::process::getpid() == self.supervisor
+    }
+}
+
+impl Member {
+    /// Sends a signal if it is still this process who has the number; no error where it has ended.
+    fn signal(&self, signal: Signal) -> std::io::Result<()> {
+        match Process::open(self.pid)? {
+            // Asked after opening: only then is it surely the process meant.
+            Some(process) if proc::start_time(self.pid) == Some(self.start_time) => {
+                process.signal(signal).map(|_| ())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn on<E: Into<std::io::Error>>(operation: &'static str, pid: Pid) -> impl FnOnce(E) -> ContainmentError {
+    move |error| ContainmentError::on(operation, Path::new(&format!("/proc/{pid}")))(error)
+}

@@ -1,0 +1,189 @@
+//! Making a PID namespace, and the way into it.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::mount::{MsFlags, mount};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socketpair};
+use rustix::process::Pid;
+
+use super::detach::keep_only;
+use super::pidfd::Process;
+
+/// How long the first process may take to set itself up, on the slowest machine.
+const BEGINNING: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
+/// A killed process that is not stuck ends well within this.
+const ENDING: Duration = Duration::from_secs(2);
+const READY: u8 = u8::MAX;
+
+/// What could not be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// The kernel refused the namespaces.
+    Clone,
+    /// The user's numbers could not be carried into the user namespace.
+    Map,
+    /// Joining the session's cgroup.
+    Join,
+    /// Keeping its mounts to itself.
+    Mounts,
+    /// Mounting a `/proc` that shows the namespace.
+    Proc,
+    /// Its first process ended, or said nothing.
+    Begin,
+}
+
+impl Stage {
+    const ALL: [Self; 6] = [Self::Clone, Self::Map, Self::Join, Self::Mounts, Self::Proc, Self::Begin];
+}
+
+#[derive(Debug)]
+pub struct Failed {
+    pub stage: Stage,
+    pub source: io::Error,
+}
+
+/// The way into a namespace, for [`super::spawn::spawn`].
+#[derive(Clone, Copy, Debug)]
+pub struct Entrance<'a> {
+    /// A pidfd of its first process.
+    pub init: BorrowedFd<'a>,
+    pub with_user: bool,
+}
+
+impl Entrance<'_> {
+    /// For setns(2), which takes a pidfd since Linux 5.8 and enters a user namespace first.
+    pub fn flags(&self) -> libc::c_int {
+        flags(self.with_user)
+    }
+}
+
+fn flags(with_user: bool) -> libc::c_int {
+    let user = if with_user { libc::CLONE_NEWUSER } else { 0 };
+    user | libc::CLONE_NEWPID | libc::CLONE_NEWNS
+}
+
+/// Makes a PID and a mount namespace, and a user namespace around them where that is wanted. The first
+/// process joins the cgroup of `procs`, reaps, and ends when the returned descriptor is closed, or with us.
+///
+/// Must be called while this process has a single thread.
+pub fn create(procs: Option<BorrowedFd<'_>>, with_user: bool) -> Result<(Process, OwnedFd), Failed> {
+    let failed = |stage| move |errno: rustix::io::Errno| Failed { stage, source: errno.into() };
+    let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+        .map_err(failed(Stage::Begin))?;
+    // In the namespace these are numbers without a meaning.
+    let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    let flags = (flags(with_user) | libc::SIGCHLD) as libc::c_ulong;
+    // SAFETY: no CLONE_VM, so the child has its own copy of the memory and of the stack, as after fork(2);
+    // this process has one thread, so the child finds no lock held. Legacy clone(2) takes the same first
+    // two arguments everywhere but on s390, where a null stack and these flags change places.
+    let pid = unsafe {
+        #[cfg(target_arch = "s390x")]
+        let pid = libc::syscall(libc::SYS_clone, 0, flags, 0, 0, 0);
+        #[cfg(not(target_arch = "s390x"))]
+        let pid = libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0);
+        pid
+    };
+    let pid = Errno::result(pid).map_err(|errno| Failed { stage: Stage::Clone, source: errno.into() })?;
+    let Some(pid) = Pid::from_raw(pid as i32) else {
+        drop(ours);
+        let begun = set_up(procs, with_user.then_some((uid, gid))).and_then(|()| {
+            keep_only(&[theirs.as_fd()]).map_err(|source| Failed { stage: Stage::Begin, source })
+        });
+        let said = begun.as_ref().map_or_else(
+            |failed| {
+                let errno = failed.source.raw_os_error().unwrap_or(libc::EIO).to_ne_bytes();
+                [failed.stage as u8, errno[0], errno[1], errno[2], errno[3]]
+            },
+            |()| [READY, 0, 0, 0, 0],
+        );
+        let _ = send(&theirs, &said, SendFlags::NOSIGNAL);
+        if begun.is_ok() {
+            // Until the other end is closed. Nobody in the namespace can end us, and children are reaped
+            // by the kernel.
+            while !matches!(recv(&theirs, &mut [0u8; 8][..], RecvFlags::empty()), Ok((0, _))) {}
+        }
+        // SAFETY: ends without unwinding, and runs nothing of our parent's.
+        unsafe { libc::_exit(0) }
+    };
+    drop(theirs);
+    // Our own unreaped child: the number cannot have changed hands.
+    let init = Process::open(pid).ok().flatten();
+    let init = init.ok_or_else(|| failed(Stage::Begin)(rustix::io::Errno::SRCH))?;
+    match hear(&ours) {
+        Ok(()) => Ok((init, ours)),
+        Err(error) => {
+            drop(ours);
+            let _ = init.signal(nix::sys::signal::Signal::SIGKILL);
+            let _ = init.wait(ENDING);
+            let _ = rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::NOHANG);
+            Err(error)
+        }
+    }
+}
+
+fn hear(line: &OwnedFd) -> Result<(), Failed> {
+    let silent = || Failed { stage: Stage::Begin, source: io::Error::other("it said nothing") };
+    if !matches!(poll(&mut [PollFd::new(line, PollFlags::IN)], Some(&BEGINNING)), Ok(1)) {
+        return Err(silent());
+    }
+    let mut said = [0u8; 5];
+    match recv(line, &mut said, RecvFlags::DONTWAIT) {
+        Ok((5, _)) if said[0] == READY => Ok(()),
+        Ok((5, _)) => {
+            let errno = i32::from_ne_bytes([said[1], said[2], said[3], said[4]]);
+            let stage = Stage::ALL.into_iter().find(|it| *it as u8 == said[0]).unwrap_or(Stage::Begin);
+            Err(Failed { stage, source: io::Error::from_raw_os_error(errno) })
+        }
+        _ => Err(silent()),
+    }
+}
+
+/// What the first process does before anything else. `user` are the numbers to carry over.
+fn set_up(procs: Option<BorrowedFd<'_>>, user: Option<(u32, u32)>) -> Result<(), Failed> {
+    let at = |stage| move |source: io::Error| Failed { stage, source };
+    let _ = nix::unistd::setsid();
+    if let Some(procs) = procs {
+        rustix::io::write(procs, b"0").map_err(|errno| at(Stage::Join)(errno.into()))?;
+    }
+    if let Some((uid, gid)) = user {
+        let write = |file, text: String| std::fs::write(Path::new("/proc/self").join(file), text);
+        // Needed since Linux 3.19 where the group is mapped without privilege (user_namespaces(7)).
+        write("setgroups", "deny".into())
+            .and_then(|()| write("uid_map", format!("{uid} {uid} 1")))
+            .and_then(|()| write("gid_map", format!("{gid} {gid} 1")))
+            .map_err(at(Stage::Map))?;
+    }
+    // Killed with us, should the line be held open by somebody.
+    nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL)
+        .map_err(|errno| at(Stage::Begin)(errno.into()))?;
+    // SAFETY: SIG_IGN is no handler of ours, so nothing of ours runs in signal context.
+    unsafe {
+        nix::sys::signal::signal(nix::sys::signal::Signal::SIGCHLD, nix::sys::signal::SigHandler::SigIgn)
+    }
+    .map_err(|errno| at(Stage::Begin)(errno.into()))?;
+    let nothing: Option<&str> = None;
+    mount(nothing, "/", nothing, MsFlags::MS_REC | MsFlags::MS_SLAVE, nothing)
+        .map_err(|errno| at(Stage::Mounts)(errno.into()))?;
+    let plain = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+    mount(Some("proc"), "/proc", Some("proc"), plain, nothing).map_err(|errno| at(Stage::Proc)(errno.into()))
+}
+
+/// Enters it with this process's next child. For a process that does nothing else afterwards.
+///
+/// # Safety
+/// Async-signal-safe. The caller has one thread and shares its file system state with nobody.
+pub unsafe fn enter(init: i32, flags: libc::c_int) -> bool {
+    // SAFETY: setns(2) takes plain numbers.
+    unsafe { libc::setns(init, flags) == 0 }
+}
+
+impl Entrance<'_> {
+    pub fn raw(&self) -> (i32, libc::c_int) {
+        (self.init.as_raw_fd(), self.flags())
+    }
+}
