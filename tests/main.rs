@@ -7,6 +7,7 @@ mod harness;
 
 mod bad_input;
 mod chaos;
+mod containments;
 mod escapes;
 mod exit_codes;
 mod guardian;

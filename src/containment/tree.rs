@@ -3,7 +3,7 @@
 //! the marker in their environment tells them.
 
 use std::cell::RefCell;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use nix::sys::signal::Signal;
@@ -28,6 +28,8 @@ pub struct Tree {
     spared: RefCell<HashSet<Pid>>,
     /// The first process of each part.
     leaders: RefCell<Vec<(String, Pid)>>,
+    /// Where those seen last came from: they may lose what tells it.
+    origins: RefCell<HashMap<(Pid, u64), Option<String>>>,
     /// Whom we have stopped.
     stopped: RefCell<Vec<Member>>,
 }
@@ -49,6 +51,7 @@ impl Tree {
             init,
             spared: RefCell::new(predating.iter().copied().chain(init).collect()),
             leaders: RefCell::default(),
+            origins: RefCell::default(),
             stopped: RefCell::default(),
         }
     }
@@ -63,18 +66,26 @@ impl Tree {
 
     /// All of the session that live. Only at rest is the list whole.
     pub fn members(&self) -> Result<Vec<Member>, ContainmentError> {
-        let mut pending: Vec<(Pid, Option<String>)> =
-            self.roots()?.into_iter().map(|root| (root, None)).collect();
-        let mut seen: HashSet<Pid> = pending.iter().map(|(pid, _)| *pid).collect();
+        let before = self.origins.take();
         let mut members = Vec::new();
-        while let Some((pid, above)) = pending.pop() {
-            let Some(start_time) = proc::start_time(pid) else { continue };
-            let part = self.led_by(pid).or(above).or_else(|| self.part_by_itself(pid));
-            let below = proc::children(pid).map_err(on("list the children of", pid))?;
-            pending.extend(
-                below.into_iter().filter(|child| seen.insert(*child)).map(|child| (child, part.clone())),
-            );
-            members.push(Member { pid, start_time, part });
+        let mut seen = HashSet::new();
+        // Who loses its parent while we walk becomes a root behind our back.
+        for _ in 0..ROUNDS {
+            let mut pending: Vec<_> = self.roots()?.into_iter().map(|root| (root, None)).collect();
+            pending.retain(|(pid, _)| seen.insert(*pid));
+            if pending.is_empty() {
+                break;
+            }
+            while let Some((pid, above)) = pending.pop() {
+                let Some(start_time) = proc::start_time(pid) else { continue };
+                let known = || before.get(&(pid, start_time)).cloned().flatten();
+                let part = self.led_by(pid).or(above).or_else(known).or_else(|| self.part_by_itself(pid));
+                let mut below = proc::children(pid).map_err(on("list the children of", pid))?;
+                below.retain(|child| seen.insert(*child));
+                pending.extend(below.into_iter().map(|child| (child, part.clone())));
+                self.origins.borrow_mut().insert((pid, start_time), part.clone());
+                members.push(Member { pid, start_time, part });
+            }
         }
         Ok(members)
     }
@@ -85,9 +96,10 @@ impl Tree {
         Ok(members.filter(|it| it.part.as_deref() == Some(part)).map(|it| it.pid).collect())
     }
 
-    /// The living of no part.
+    /// The living of no part. Who is on the way out has lost its environment already, and is none.
     pub fn strays(&self) -> Result<Vec<Pid>, ContainmentError> {
-        Ok(self.members()?.into_iter().filter(|it| it.part.is_none()).map(|it| it.pid).collect())
+        let strays = self.members()?.into_iter().filter(|it| it.part.is_none()).map(|it| it.pid);
+        Ok(strays.filter(|&pid| !proc::is_exiting(pid)).collect())
     }
 
     /// Whether the process is of the session.

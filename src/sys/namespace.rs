@@ -146,7 +146,10 @@ fn hear(line: &OwnedFd) -> Result<(), Failed> {
 /// What the first process does before anything else. `user` are the numbers to carry over.
 fn set_up(procs: Option<BorrowedFd<'_>>, user: Option<(u32, u32)>) -> Result<(), Failed> {
     let at = |stage| move |source: io::Error| Failed { stage, source };
-    let _ = nix::unistd::setsid();
+    // Out of reach of what is meant for our job. In our session still: a process group whose orphans had a
+    // parent in another one would count as orphaned, and the kernel ends its stopped processes.
+    let us = nix::unistd::Pid::from_raw(0);
+    let _ = nix::unistd::setpgid(us, us);
     if let Some(procs) = procs {
         rustix::io::write(procs, b"0").map_err(|errno| at(Stage::Join)(errno.into()))?;
     }

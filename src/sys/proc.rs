@@ -181,6 +181,12 @@ pub fn is_stopped(pid: Pid) -> bool {
     stat(pid).is_some_and(|stat| stat.state == 'T')
 }
 
+/// Whether it is on its way out (`PF_EXITING`, linux/sched.h).
+pub fn is_exiting(pid: Pid) -> bool {
+    const PF_EXITING: u32 = 0x4;
+    stat(pid).is_none_or(|stat| stat.flags & PF_EXITING != 0)
+}
+
 /// The session (setsid(2)) of `pid`, by its leader.
 pub fn session_of(pid: Pid) -> Option<Pid> {
     Pid::from_raw(stat(pid)?.session)

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use super::Remains;
 use super::snapshot::{How, Leak};
 use super::verdict::Verdict;
+use super::{Remains, orphans};
 use crate::clock;
-use crate::containment::{Containment, ContainmentError};
+use crate::containment::ContainmentError;
 use crate::events::Wake;
 use crate::sys::pidfd::Process;
 use crate::sys::proc::ProcessInfo;
@@ -22,9 +22,10 @@ const LOOK: Duration = Duration::from_micros(500);
 const LOOKING: Duration = Duration::from_millis(300);
 
 /// Kills whatever is left in the session's cgroup.
-pub fn the_rest(remains: &Remains, verdict: &mut Verdict) {
+pub fn the_rest(remains: &mut Remains, verdict: &mut Verdict) {
+    let emptied = until_empty(remains);
     let containment = &remains.containment;
-    match until_empty(containment, remains.kill_wait) {
+    match emptied {
         Ok(true) => {}
         Ok(false) => {
             let members = verdict.expect(containment.members()).unwrap_or_default();
@@ -59,20 +60,25 @@ pub fn note_strays(remains: &Remains, verdict: &mut Verdict) {
         .extend(strays.filter(|process| !process.is_zombie).map(|process| Leak::new(How::Strayed, process)));
 }
 
-/// `false` where it is not empty after `limit`.
-fn until_empty(containment: &Containment, limit: Duration) -> Result<bool, ContainmentError> {
+/// `false` where it is not empty in time.
+fn until_empty(remains: &mut Remains) -> Result<bool, ContainmentError> {
     let begin = clock::now();
-    let deadline = begin + limit;
-    while containment.is_populated()? {
+    let deadline = begin + remains.kill_wait;
+    while remains.containment.is_populated()? {
         // Killed at least once, however short the limit.
-        containment.kill()?;
+        remains.containment.kill()?;
         let again = (clock::now() + AGAIN).min(deadline);
-        while containment.is_populated()? && clock::now() < again {
+        while remains.containment.is_populated()? && clock::now() < again {
+            // The first process of a PID namespace ends after all of its others were reaped.
+            if remains.containment.init().is_some() {
+                orphans::reap(remains)
+                    .map_err(ContainmentError::on("reap the children of", "/proc/self".as_ref()))?;
+            }
             let look = if clock::since(begin) < LOOKING { clock::now() + LOOK } else { again };
-            Wake::wait_for_change(containment.events(), look.min(again));
+            Wake::wait_for_change(remains.containment.events(), look.min(again));
         }
         if clock::now() >= deadline {
-            return Ok(!containment.is_populated()?);
+            return Ok(!remains.containment.is_populated()?);
         }
     }
     Ok(true)

@@ -105,7 +105,8 @@ fn spare_strangers(left: &mut Vec<ProcessInfo>, remains: &Remains, verdict: &mut
     });
 }
 
-fn reap(remains: &mut Remains) -> std::io::Result<()> {
+/// Reaps whoever has ended.
+pub fn reap(remains: &mut Remains) -> std::io::Result<()> {
     let (ended, _) = children::reap(REAPING)?;
     ended.into_iter().for_each(|(pid, status)| remains.note_exit(pid, status));
     Ok(())

@@ -4,6 +4,7 @@
 import ctypes
 import errno
 import os
+import platform
 import shutil
 import subprocess
 import struct
@@ -37,23 +38,67 @@ def no_stderr(*arguments):
     os.execv(CGRUN, [CGRUN, *arguments])
 
 
+CLONE3 = 435  # On every architecture.
+LOAD, EQUAL, ANY_OF, REPLY = 0x20, 0x15, 0x45, 0x06
+ALLOW, REFUSE = 0x7FFF0000, 0x00050000
+
+
 def without_clone3(answer, *arguments):
     """A seccomp filter answers clone3 as those of containers do."""
     number = getattr(errno, answer)
-    clone3 = 435  # On every architecture.
-    load, equal, reply = 0x20, 0x15, 0x06
-    allow, refuse = 0x7FFF0000, 0x00050000 | number
     # struct sock_filter: what, jump if true, jump if false, value. The syscall's number comes first.
-    code = [(load, 0, 0, 0), (equal, 0, 1, clone3), (reply, 0, 0, refuse), (reply, 0, 0, allow)]
-    code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *line) for line in code))
-    program = ctypes.create_string_buffer(struct.pack("HxxxxxxP", 4, ctypes.addressof(code)))
+    seccomp([(LOAD, 0, 0, 0), (EQUAL, 0, 1, CLONE3), (REPLY, 0, 0, REFUSE | number), (REPLY, 0, 0, ALLOW)])
+    libc = ctypes.CDLL(None, use_errno=True)
+    assert libc.syscall(CLONE3, None, 0) == -1 and ctypes.get_errno() == number
+    os.execv(CGRUN, [CGRUN, *arguments])
+
+
+def read_only_cgroups():
+    """The cgroup2 mounts of this process and its children are read-only, as in a container."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    new_mounts = 0x00020000
+    if libc.unshare(new_mounts) != 0:
+        raise OSError(ctypes.get_errno(), "unshare")
+    subprocess.run(["mount", "--make-rprivate", "/"], check=True)
+    with open("/proc/self/mounts") as mounts:
+        points = [line.split()[1] for line in mounts if line.split()[2] == "cgroup2"]
+    for point in points:
+        subprocess.run(["mount", "-o", "remount,bind,ro", point], check=True)
+
+
+def without_cgroups(*arguments):
+    """As in a container whose cgroupfs is read-only, and that may make namespaces."""
+    read_only_cgroups()
+    os.execvp(arguments[0], arguments)
+
+
+def without_namespaces(*arguments):
+    """As in a container under Docker's defaults: no writable cgroupfs, no new namespaces."""
+    read_only_cgroups()
+    clone = {"x86_64": 56, "aarch64": 220}[platform.machine()]
+    new_user_or_pid = 0x30000000
+    # The first argument's low half follows the number, the architecture and the instruction pointer.
+    seccomp([
+        (LOAD, 0, 0, 0),
+        (EQUAL, 3, 0, CLONE3),
+        (EQUAL, 0, 4, clone),
+        (LOAD, 0, 0, 16),
+        (ANY_OF, 1, 2, new_user_or_pid),
+        (REPLY, 0, 0, REFUSE | errno.ENOSYS),
+        (REPLY, 0, 0, REFUSE | errno.EPERM),
+        (REPLY, 0, 0, ALLOW),
+    ])
+    os.execvp(arguments[0], arguments)
+
+
+def seccomp(lines):
+    code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *line) for line in lines))
+    program = ctypes.create_string_buffer(struct.pack("HxxxxxxP", len(lines), ctypes.addressof(code)))
     libc = ctypes.CDLL(None, use_errno=True)
     no_new_privileges, seccomp, by_filter = 38, 22, 2
     for call in ((no_new_privileges, 1, 0, 0, 0), (seccomp, by_filter, program, 0, 0)):
         if libc.prctl(*call) != 0:
             raise OSError(ctypes.get_errno(), "prctl")
-    assert libc.syscall(clone3, None, 0) == -1 and ctypes.get_errno() == number
-    os.execv(CGRUN, [CGRUN, *arguments])
 
 
 def in_killed_cgroup(*arguments):

@@ -1,0 +1,332 @@
+//! The same promises whatever holds the session: a cgroup, a PID namespace, or the process tree.
+
+use std::time::Duration;
+
+use nix::sys::signal::Signal::{self, SIGKILL, SIGTERM};
+use nix::sys::signal::kill;
+
+use crate::harness::terminal::{CTRL_C, CTRL_Z};
+use crate::harness::{Finished, Running, Session, Stranger, TestCgroup};
+
+const CGRUN: &str = env!("CARGO_BIN_EXE_cgrun");
+const SOON: Duration = Duration::from_secs(20);
+
+const SERVER: &str = "[session]\ngrace = '300ms'\n[services.backend]\nport = 8000\n\
+    command = ['python3', '{helpers}/server.py', '8000', '--name', 'backend', '--journal', 'journal']\n";
+
+/// What a host has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Host {
+    Cgroups,
+    /// A container whose cgroupfs is read-only.
+    NoCgroups,
+    /// And in which nobody may make namespaces.
+    NoNamespaces,
+}
+
+impl Host {
+    /// What stands before cgrun on the command line there.
+    fn launcher(self) -> &'static [&'static str] {
+        match self {
+            Self::Cgroups => &[],
+            Self::NoCgroups => &["without-cgroups"],
+            Self::NoNamespaces => &["without-namespaces"],
+        }
+    }
+
+    fn start(self, session: Session) -> Running {
+        match self.launcher() {
+            [] => session.start(),
+            launcher => session.start_launched(&[launcher, &[CGRUN]].concat()),
+        }
+    }
+
+    fn run(self, session: Session) -> Finished {
+        self.start(session).finish()
+    }
+
+    /// What cgrun says at the start.
+    fn said(self) -> &'static str {
+        match self {
+            Self::Cgroups => "",
+            Self::NoCgroups => "held by a PID namespace only",
+            Self::NoNamespaces => "held by a process tree only",
+        }
+    }
+}
+
+macro_rules! everywhere {
+    ($($scenario:ident),* $(,)?) => {
+        mod cgroup { $(#[test] fn $scenario() { super::$scenario(super::Host::Cgroups) })* }
+        mod pidns { $(#[test] fn $scenario() { super::$scenario(super::Host::NoCgroups) })* }
+        mod tree { $(#[test] fn $scenario() { super::$scenario(super::Host::NoNamespaces) })* }
+    };
+}
+
+everywhere!(
+    passes_on_exit_codes,
+    ends_a_background_child,
+    ends_a_child_that_ignores_signals,
+    ends_a_daemon,
+    ends_a_daemon_without_an_environment,
+    ends_a_stopped_child,
+    ends_a_fork_storm,
+    ends_four_hundred_sleepers,
+    ends_who_leaves_the_cgroup,
+    serves_and_stops_services,
+    serves_by_a_daemon,
+    sees_that_a_daemon_ended,
+    refuses_a_stale_server,
+    shows_why_a_service_fails,
+    dies_of_sigterm_after_the_clean_up,
+    ends_when_time_is_out,
+    leaves_nothing_when_cgrun_is_killed,
+    leaves_nothing_when_the_guardian_is_killed_too,
+    ends_a_session_in_the_session,
+    resumes_after_ctrl_z,
+    leaves_ctrl_c_to_the_command,
+    fails_a_run_that_leaked_where_that_is_wanted,
+);
+
+fn passes_on_exit_codes(host: Host) {
+    Session::new();
+    for code in [0, 3, 255] {
+        let run = host.run(Session::again().sh(&format!("echo out; exit {code}")));
+        run.assert_code(code).assert_said(host.said()).assert_nothing_left();
+        assert_eq!(run.stdout(), "out\n");
+    }
+    host.run(Session::again().sh("kill -9 $$")).assert_code(137).assert_nothing_left();
+    host.run(Session::again().command(["no-such-program"])).assert_code(127).assert_nothing_left();
+}
+
+fn leak(host: Host, options: &[&str], arguments: &[&str]) -> Finished {
+    let run = host.run(Session::new().options(options).helper("leak.py", arguments));
+    run.assert_code(0).assert_nothing_left().assert_faster_than(SOON);
+    run
+}
+
+const LONG: [&str; 2] = ["--grace", "60s"];
+const SHORT: [&str; 2] = ["--grace", "300ms"];
+
+fn ends_a_background_child(host: Host) {
+    leak(host, &LONG, &["background"]).assert_said("leaked 1 process, found and ended:");
+}
+
+fn ends_a_child_that_ignores_signals(host: Host) {
+    let run = leak(host, &SHORT, &["deaf"]);
+    run.assert_said("leaked 1 process, found and ended:").assert_said("leak.py deaf");
+}
+
+fn ends_a_daemon(host: Host) {
+    leak(host, &LONG, &["daemon"]).assert_said("leaked 1 process, found").assert_said("leak.py daemon");
+}
+
+fn ends_a_daemon_without_an_environment(host: Host) {
+    leak(host, &LONG, &["blank-daemon"]).assert_said("leaked 1 process, found").assert_said("(sleep 900)");
+}
+
+fn ends_a_stopped_child(host: Host) {
+    leak(host, &LONG, &["stopped"]).assert_said("leaked 1 process, found");
+}
+
+fn ends_a_fork_storm(host: Host) {
+    leak(host, &SHORT, &["fork-storm", "300", "deaf"]).assert_said("found and ended:");
+}
+
+fn ends_four_hundred_sleepers(host: Host) {
+    leak(host, &LONG, &["sleepers", "400"]).assert_said("leaked 400 processes, found and ended:");
+}
+
+fn ends_who_leaves_the_cgroup(host: Host) {
+    if host != Host::Cgroups {
+        // There is no cgroup that it could leave; the kernel refuses.
+        let elsewhere = TestCgroup::create("elsewhere");
+        let script = "echo 0 >$0/cgroup.procs";
+        let run = Session::new().command(["sh", "-c", script, elsewhere.path().to_str().unwrap()]);
+        let run = host.run(run);
+        run.assert_code(2).assert_said("Read-only file system").assert_nothing_left();
+        return;
+    }
+    // A PID namespace besides holds also whom the cgroup has lost.
+    let elsewhere = TestCgroup::create("elsewhere");
+    let session = Session::new().options(["--require", "cgroup+pidns", "--grace", "300ms"]);
+    let run = session.helper("leak.py", &["elsewhere", elsewhere.path().to_str().unwrap(), "deaf"]).run();
+    run.assert_code(0).assert_nothing_left();
+    assert!(elsewhere.members().is_empty());
+}
+
+fn serves_and_stops_services(host: Host) {
+    let run = host.run(Session::new().config(SERVER).sh("python3 $HELPERS/get.py 8000"));
+    run.assert_code(0).assert_said("backend is ready").assert_nothing_left();
+    assert!(run.read("journal").contains("backend SIGTERM"), "{}", run.read("journal"));
+}
+
+fn serves_by_a_daemon(host: Host) {
+    let daemon = SERVER.replace("'journal']", "'journal', '--daemon']");
+    let run = host.run(Session::new().config(&daemon).sh("python3 $HELPERS/get.py 8000"));
+    run.assert_code(0).assert_said("backend is ready").assert_nothing_left();
+    assert!(run.read("journal").contains("backend SIGTERM"), "{}", run.read("journal"));
+}
+
+fn sees_that_a_daemon_ended(host: Host) {
+    let config = "[services.short]\ncommand = ['sh', '-c', 'setsid -f sh -c \"until [ -e go ]; do sleep 0.02; done\"']\n";
+    let run = host.start(Session::new().config(config).sh("touch go; exec sleep 900"));
+    let run = run.finish();
+    run.assert_code(125).assert_said("service short ended").assert_nothing_left().assert_faster_than(SOON);
+}
+
+fn refuses_a_stale_server(host: Host) {
+    let session = Session::new().config(SERVER).command(["touch", "ran"]);
+    let stranger = Stranger::serve(session.path(), 8000, &[]);
+    let run = host.run(session);
+    run.assert_code(125).assert_said(&format!("port 8000 is taken by pid {}", stranger.pid()));
+    assert!(!run.path().join("ran").exists());
+}
+
+fn shows_why_a_service_fails(host: Host) {
+    let config = "[services.db]\ncommand = ['sh', '-c', 'echo no disk; exit 4']\nready = { log = 'never' }\n";
+    let run = host.run(Session::new().config(config).command(["touch", "ran"]));
+    run.assert_code(125).assert_said("service db ended before it was ready: exit status 4");
+    run.assert_said("| no disk").assert_nothing_left();
+}
+
+fn running(host: Host) -> Running {
+    let leave = "(trap '' TERM INT HUP; exec sleep 900) & setsid -f sleep 900; touch running; exec sleep 900";
+    let run = host.start(Session::new().config(SERVER).sh(leave));
+    run.until_file("running");
+    run
+}
+
+fn dies_of_sigterm_after_the_clean_up(host: Host) {
+    let run = running(host);
+    run.signal(SIGTERM);
+    let run = run.finish();
+    run.assert_signal(SIGTERM).assert_nothing_left().assert_faster_than(SOON);
+    assert!(run.read("journal").contains("backend SIGTERM"));
+}
+
+fn ends_when_time_is_out(host: Host) {
+    let options = ["--timeout", "300ms", "--grace", "300ms"];
+    let run = host.run(Session::new().options(options).sh("trap '' TERM; sleep 900 & wait; wait"));
+    run.assert_code(124).assert_said("took longer than 300ms").assert_nothing_left().assert_faster_than(SOON);
+}
+
+fn leaves_nothing_when_cgrun_is_killed(host: Host) {
+    let run = running(host);
+    run.signal(SIGKILL);
+    let run = run.finish();
+    run.assert_signal(SIGKILL).assert_nothing_left();
+}
+
+/// So that only the kernel, or the next cgrun, is left to do it.
+fn leaves_nothing_when_the_guardian_is_killed_too(host: Host) {
+    let run = running(host);
+    let guardian = run.guardian().unwrap();
+    for signal in [Signal::SIGSTOP, SIGKILL] {
+        run.signal(signal);
+        kill(guardian, signal).unwrap();
+    }
+    let run = run.finish();
+    match host {
+        Host::Cgroups => {
+            run.cgrun(&["sweep"]).assert_said("ended session");
+        }
+        Host::NoCgroups => {}
+        // Then nobody is left: the test sees them, and ends them.
+        Host::NoNamespaces => {
+            // Killing a parent makes its children ours.
+            let survivors = [run.survivors(), run.survivors()].concat();
+            assert_eq!(survivors.len(), 4, "{survivors:#?}");
+        }
+    }
+    run.assert_nothing_left();
+}
+
+fn ends_a_session_in_the_session(host: Host) {
+    let session = Session::new().options(SHORT).sh("$CGRUN sh -c 'touch running; exec sleep 900' & wait");
+    let run = host.start(session);
+    run.until_file("running").signal(SIGKILL);
+    let run = run.finish();
+    run.assert_nothing_left();
+}
+
+fn resumes_after_ctrl_z(host: Host) {
+    let ticking = "[services.clock]\ncommand = ['sh', '-c', 'while :; do echo tick; sleep 0.02; done']\n\
+        ready = { log = 'tick' }";
+    let script = "touch running; until [ -e go ]; do sleep 0.02; done; exit 5";
+    let terminal = Session::new().file("until_go", script).config(ticking).on_terminal();
+    terminal.enter(&format!("{} sh until_go", on_the_command_line(host))).until_file("running");
+    let ticks = || std::fs::metadata(terminal.log_path("clock")).unwrap().len();
+    terminal.press(CTRL_Z).shows("Stopped");
+    terminal.prompt(148);
+    let before = ticks();
+    // The point is that nothing happens meanwhile.
+    std::thread::sleep(Duration::from_millis(200));
+    assert_eq!(ticks(), before, "the service ran on");
+    terminal.enter("fg");
+    terminal.until("the service goes on", || ticks() > before);
+    std::fs::write(terminal.path().join("go"), "").unwrap();
+    terminal.prompt(5);
+    terminal.leave().assert_nothing_left();
+}
+
+fn leaves_ctrl_c_to_the_command(host: Host) {
+    let script = "trap 'exit 7' INT; touch running; while :; do sleep 0.02; done";
+    let terminal = Session::new().file("script", script).on_terminal();
+    terminal.enter(&format!("{} sh script", on_the_command_line(host))).until_file("running");
+    terminal.press(CTRL_C);
+    terminal.prompt(7);
+    terminal.leave().assert_nothing_left();
+}
+
+fn on_the_command_line(host: Host) -> String {
+    match host.launcher() {
+        [] => "cgrun".into(),
+        launcher => format!("python3 $HELPERS/launch.py {} cgrun", launcher.join(" ")),
+    }
+}
+
+fn fails_a_run_that_leaked_where_that_is_wanted(host: Host) {
+    let run = host.run(Session::new().options(["--on-leak", "fail"]).sh("sleep 900 & echo"));
+    run.assert_code(121).assert_said("leaked 1 process").assert_nothing_left();
+}
+
+mod require {
+    use super::*;
+
+    fn refused(host: Host, require: &str, why: &str) {
+        let run = host.run(Session::new().options(["--require", require]).command(["touch", "ran"]));
+        run.assert_code(125).assert_said(why).assert_said("--require").assert_nothing_left();
+        assert!(!run.path().join("ran").exists());
+    }
+
+    #[test]
+    fn a_cgroup_where_there_is_none() {
+        refused(Host::NoCgroups, "cgroup", "no cgroup can be had");
+    }
+
+    #[test]
+    fn a_pid_namespace_where_there_is_none() {
+        refused(Host::NoNamespaces, "pidns", "no PID namespace can be had");
+    }
+
+    #[test]
+    fn both_where_there_is_no_cgroup() {
+        refused(Host::NoCgroups, "cgroup+pidns", "no cgroup can be had");
+    }
+
+    #[test]
+    fn both_by_the_config() {
+        let script = "test $$ -lt 10 && exec grep -q cgrun- /proc/self/cgroup";
+        let session = Session::new().config("[session]\nrequire = 'cgroup+pidns'\n").sh(script);
+        session.run().assert_code(0).assert_silent().assert_nothing_left();
+    }
+
+    #[test]
+    fn what_there_is_is_no_news() {
+        for (host, require) in [(Host::NoCgroups, "pidns"), (Host::NoNamespaces, "tree")] {
+            let run = host.run(Session::new().options(["--require", require]).command(["true"]));
+            run.assert_code(0).assert_silent().assert_nothing_left();
+        }
+    }
+}
