@@ -470,7 +470,7 @@ fn a_user_without_a_cgroup_of_their_own() {
     assert_refused(&run, 125);
     run.assert_said("--require accepts nothing weaker")
         .assert_said("may not make a cgroup in")
-        .assert_said("Permission denied; run as root, or have");
+        .assert_said("Permission denied; run as root (sudo cgrun --user NAME), or have");
 }
 
 mod config_lookup {

@@ -97,29 +97,30 @@ pub fn choose(
             Ok(namespace) => return Ok((Containment::cgroup(cgroup, Some(namespace)), missing)),
             Err(error) => {
                 let _ = cgroup.remove();
-                bail!("no PID namespace besides the cgroup, and --require asks for both: {error:#}");
+                bail!("no PID namespace besides the cgroup, and --require asks for both: {error}");
             }
         },
         Err(error) if least >= Kind::Cgroup => {
-            bail!("no cgroup can be had, and --require accepts nothing weaker: {error}")
+            bail!("no cgroup can be had, and --require accepts nothing weaker: {}", error.advice())
         }
-        Err(error) => missing.push(format!("no cgroup: {error}")),
+        Err(error) => missing.push(format!("no cgroup: {}", error.advice())),
     }
     let id = SessionId::random()?;
     match PidNamespace::create(None) {
         Ok(namespace) => return Ok((Containment::tree(id, predating, Some(namespace)), missing)),
         Err(error) if least >= Kind::Pidns => {
             bail!(
-                "no PID namespace can be had, and --require accepts nothing weaker: {error}; and {}",
+                "no PID namespace can be had, and --require accepts nothing weaker: {}; and {}",
+                error.advice(),
                 missing.join("; ")
             )
         }
-        Err(error) => missing.push(format!("no PID namespace: {error}")),
+        Err(error) => missing.push(format!("no PID namespace: {}", error.advice())),
     }
     Ok((Containment::tree(id, predating, None), missing))
 }
 
-fn within(cgroup: &SessionCgroup) -> Result<PidNamespace> {
-    let procs = cgroup.leaf(INIT_LEAF)?.procs()?;
-    Ok(PidNamespace::create(Some(procs))?)
+fn within(cgroup: &SessionCgroup) -> Result<PidNamespace, String> {
+    let procs = cgroup.leaf(INIT_LEAF).and_then(|leaf| leaf.procs()).map_err(|error| error.to_string())?;
+    PidNamespace::create(Some(procs)).map_err(|error| error.advice())
 }

@@ -29,3 +29,4 @@ pub use leaf::Leaf;
 pub use metadata::{Owner, Ownership, read as read_metadata};
 pub use pidns::{NoNamespace, PidNamespace};
 pub use source::{Mount, Source, Unavailable, find_source};
+pub use systemd::{manages_this_host, private_socket as manager_socket};

@@ -17,24 +17,36 @@ use crate::sys::namespace::{self, Entrance, Stage};
 use crate::sys::pidfd::Process;
 use crate::sys::tty::plain;
 
-/// Why no PID namespace can be had here, and what would help.
+/// Why no PID namespace can be had here.
 #[derive(Debug, thiserror::Error)]
 pub enum NoNamespace {
-    #[error(
-        "the kernel refuses a PID namespace ({}); allow unprivileged user namespaces ({}), \
-         or in a container a seccomp profile and capabilities that permit them",
-        plain(source),
-        sysctls()
-    )]
+    #[error("the kernel refuses a PID namespace: {}", plain(source))]
     Refused { source: io::Error },
-    #[error(
-        "a PID namespace here could not have its own /proc ({}); in a container, start it with \
-         --security-opt systempaths=unconfined",
-        plain(source)
-    )]
+    #[error("a PID namespace here could not have its own /proc: {}", plain(source))]
     NoProc { source: io::Error },
     #[error("cannot set up a PID namespace ({step}): {}", plain(source))]
     Other { step: &'static str, source: io::Error },
+}
+
+impl NoNamespace {
+    /// What would help.
+    pub fn remedy(&self) -> String {
+        match self {
+            Self::Refused { .. } => format!(
+                "allow unprivileged user namespaces{}, or in a container a seccomp profile that permits them",
+                sysctls()
+            ),
+            Self::NoProc { .. } => {
+                "in a container, start it with --security-opt systempaths=unconfined".into()
+            }
+            Self::Other { .. } => "mend that".into(),
+        }
+    }
+
+    /// And what would help.
+    pub fn advice(&self) -> String {
+        format!("{self}; {}", self.remedy())
+    }
 }
 
 /// The settings of this host that are in the way.
@@ -53,7 +65,7 @@ fn sysctls() -> String {
         std::fs::read_to_string(format!("/proc/sys/{file}")).is_ok_and(|value| value.trim() == *bad)
     });
     let remedies: Vec<_> = in_the_way.map(|(_, remedy, _)| format!("sysctl {remedy}")).collect();
-    if remedies.is_empty() { "sysctl user.max_user_namespaces".into() } else { remedies.join(", ") }
+    if remedies.is_empty() { String::new() } else { format!(" ({})", remedies.join(", ")) }
 }
 
 #[derive(Debug)]

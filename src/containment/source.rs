@@ -9,51 +9,65 @@ use super::id::SessionId;
 use super::metadata;
 use super::systemd::{self, NoScope};
 use crate::sys::proc;
+use crate::sys::tty::plain;
 
-/// Why no cgroup can be had here, and what would help.
+/// Why no cgroup can be had here.
 #[derive(Debug, thiserror::Error)]
 pub enum Unavailable {
-    #[error(
-        "no cgroup2 file system is mounted here (none in sight of those in /proc/self/mountinfo); \
-         mount one as root: mount -t cgroup2 none /sys/fs/cgroup"
-    )]
+    #[error("no cgroup2 file system is mounted here (none in sight of those in /proc/self/mountinfo)")]
     NotMounted,
-    #[error(
-        "our own cgroup {own} does not lie below the cgroup2 mount {}; \
-         start cgrun from inside that mount, or mount cgroup2 in this cgroup namespace", mount.display()
-    )]
+    #[error("our own cgroup {own} does not lie below the cgroup2 mount {}", mount.display())]
     OutOfSight { own: String, mount: PathBuf },
-    #[error(
-        "may not make a cgroup in {}: {}; run as root, or have that cgroup delegated to you \
-         (a writable cgroup2 mount in a container, Delegate=yes in a systemd unit)",
-        path.display(), crate::sys::tty::plain(source)
-    )]
+    #[error("may not make a cgroup in {}: {}", path.display(), plain(source))]
     NotWritable { path: PathBuf, source: io::Error },
-    #[error(
-        "{} is a threaded cgroup, which cannot hold a session; start cgrun from an ordinary one",
-        path.display()
-    )]
+    #[error("{} is a threaded cgroup, which cannot hold a session", path.display())]
     Threaded { path: PathBuf },
-    #[error(
-        "systemd manages {} and has not delegated it to us, and gave us no scope of our own ({source}); {}",
-        path.display(), scope_remedy()
-    )]
+    #[error("systemd manages {} and gave us no scope of our own: {source}", path.display())]
     NoScope { path: PathBuf, source: NoScope },
     #[error(transparent)]
     Cgroup(#[from] ContainmentError),
-    #[error("cannot read /proc/self/{file}: {source}; is /proc mounted?")]
+    #[error("cannot read /proc/self/{file}: {source}")]
     Proc { file: &'static str, source: io::Error },
 }
 
-/// What would get us a scope.
-fn scope_remedy() -> String {
-    if rustix::process::geteuid().is_root() {
-        return "start it in a unit with Delegate=yes".into();
+impl Unavailable {
+    /// What would help.
+    pub fn remedy(&self) -> String {
+        match self {
+            Self::NotMounted => "mount one as root: mount -t cgroup2 none /sys/fs/cgroup".into(),
+            Self::OutOfSight { .. } => {
+                "start cgrun from inside that mount, or mount cgroup2 in this cgroup namespace".into()
+            }
+            Self::NotWritable { source, .. } if source.raw_os_error() == Some(libc::EROFS) => {
+                "in a container, start it with --security-opt writable-cgroups=true (Docker 28 or newer), or \
+                 have that cgroup delegated to you"
+                    .into()
+            }
+            Self::NotWritable { .. } => {
+                "run as root (sudo cgrun --user NAME), or have that cgroup delegated to you (Delegate=yes in a \
+                 systemd unit)"
+                    .into()
+            }
+            Self::Threaded { .. } => "start cgrun from an ordinary cgroup".into(),
+            Self::NoScope { .. } if rustix::process::geteuid().is_root() => {
+                "run in a unit with Delegate=yes".into()
+            }
+            Self::NoScope { .. } => {
+                let user = proc::user(rustix::process::geteuid().as_raw());
+                format!(
+                    "start your service manager (sudo loginctl enable-linger {user}), or run in a unit with \
+                     Delegate=yes"
+                )
+            }
+            Self::Cgroup(_) => "see which rights this user has there".into(),
+            Self::Proc { .. } => "mount /proc".into(),
+        }
     }
-    let user = proc::user(rustix::process::geteuid().as_raw());
-    format!(
-        "start your service manager with: sudo loginctl enable-linger {user}; or run in a unit with Delegate=yes"
-    )
+
+    /// And what would help.
+    pub fn advice(&self) -> String {
+        format!("{self}; {}", self.remedy())
+    }
 }
 
 /// Why it is that a session's cgroup may be made where it is made.

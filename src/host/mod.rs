@@ -10,7 +10,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use serde::Serialize;
 
 use crate::containment::{self, Mount, Owner, Ownership, SessionId, Unavailable};
@@ -61,7 +61,7 @@ pub fn mount() -> Result<Option<Mount>> {
     match Mount::find() {
         Ok(mount) => Ok(Some(mount)),
         Err(Unavailable::NotMounted) => Ok(None),
-        Err(error) => Err(error.into()),
+        Err(error) => Err(anyhow!(error.advice())),
     }
 }
 

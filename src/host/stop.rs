@@ -22,7 +22,8 @@ const GUARDIAN: Duration = Duration::from_secs(5);
 /// or we end the session then.
 pub fn stop(id: &str, grace: Duration, records: &Path, report: &Reporter) -> Result<Exit> {
     let Ok(wanted) = id.parse::<SessionId>() else { bail!("{id:?} is no session's id; see: cgrun sessions") };
-    let mount = Mount::find()?;
+    let mount = super::mount()?
+        .with_context(|| format!("there is no session {id} in a cgroup: none is mounted here"))?;
     let session =
         find(&mount, &wanted)?.with_context(|| format!("there is no session {id}; see: cgrun sessions"))?;
     match session.state {

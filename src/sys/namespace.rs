@@ -176,6 +176,16 @@ fn set_up(procs: Option<BorrowedFd<'_>>, user: Option<(u32, u32)>) -> Result<(),
     mount(Some("proc"), "/proc", Some("proc"), plain, nothing).map_err(|errno| at(Stage::Proc)(errno.into()))
 }
 
+/// Whether a user namespace can be made, tried by a child.
+pub fn can_make_user_namespace() -> bool {
+    create(None, true).is_ok_and(|(init, line)| {
+        drop(line);
+        let _ = init.wait(ENDING);
+        let _ = rustix::process::waitpid(Some(init.pid), rustix::process::WaitOptions::NOHANG);
+        true
+    })
+}
+
 /// Enters it with this process's next child. For a process that does nothing else afterwards.
 ///
 /// # Safety

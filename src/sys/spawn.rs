@@ -406,6 +406,14 @@ unsafe fn fork_sibling() -> i32 {
     }
 }
 
+/// Whether clone3(2) may be called here: it finds fault with no arguments at all (EINVAL), but a seccomp
+/// filter does not let it come that far.
+pub fn has_clone3() -> bool {
+    // SAFETY: with a size of 0 the kernel reads nothing and makes no process.
+    let answer = unsafe { libc::syscall(libc::SYS_clone3, std::ptr::null::<libc::clone_args>(), 0) };
+    answer == -1 && Errno::last() == Errno::EINVAL
+}
+
 /// Forks: into `directory` by clone3, or in place. `None` in the child.
 ///
 /// # Safety

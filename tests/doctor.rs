@@ -1,0 +1,73 @@
+//! `cgrun doctor`: what it says is what the host is.
+
+use crate::harness::{Finished, Session};
+
+const CGRUN: &str = env!("CARGO_BIN_EXE_cgrun");
+
+fn doctor(launcher: &[&str]) -> (serde_json::Value, Finished) {
+    let session = Session::new().options(["doctor", "--json"]);
+    let run = match launcher {
+        [] => session.start().finish(),
+        launcher => session.start_launched(&[launcher, &[CGRUN]].concat()).finish(),
+    };
+    run.assert_code(0).assert_silent().assert_nothing_left();
+    (serde_json::from_str(&run.stdout()).unwrap(), run)
+}
+
+fn kernel() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap().trim().to_string()
+}
+
+#[test]
+fn with_cgroups() {
+    let (said, _) = doctor(&[]);
+    assert_eq!(said["version"], 1);
+    assert_eq!(said["containment"], "cgroup");
+    assert_eq!(said["kernel"], kernel());
+    assert_eq!(said["user"], "root");
+    for found in ["kill", "xattrs"] {
+        assert_eq!(said["cgroup"][found], true, "{said}");
+    }
+    assert_eq!((&said["clone3"], &said["sock_diag"]), (&true.into(), &true.into()));
+    assert_eq!(said["namespaces"], serde_json::json!({ "pid": true, "user": true }));
+    assert!(said["capabilities"].as_array().unwrap().iter().any(|it| it == "CAP_SYS_ADMIN"));
+    assert_eq!(said["missing"].as_array().unwrap().len(), 0, "{said}");
+    assert!(said["next_step"].as_str().unwrap().contains("--user NAME"));
+    assert!(std::path::Path::new(said["cgroup"]["mount"].as_str().unwrap()).join("cgroup.procs").exists());
+}
+
+#[test]
+fn with_read_only_cgroups() {
+    let (said, _) = doctor(&["without-cgroups"]);
+    assert_eq!(said["containment"], "pidns");
+    let missing = &said["missing"][0];
+    assert_eq!(missing["containment"], "cgroup");
+    assert!(missing["reason"].as_str().unwrap().contains("Read-only file system"), "{said}");
+    assert!(missing["remedy"].as_str().unwrap().contains("writable-cgroups=true"), "{said}");
+    assert_eq!(said["next_step"], missing["remedy"]);
+}
+
+#[test]
+fn without_namespaces_too() {
+    let (said, _) = doctor(&["without-namespaces"]);
+    assert_eq!(said["containment"], "tree");
+    assert_eq!(said["namespaces"], serde_json::json!({ "pid": false, "user": false }));
+    assert_eq!(said["clone3"], false);
+    assert_eq!(said["missing"][1]["containment"], "pidns");
+    assert!(said["missing"][1]["reason"].as_str().unwrap().contains("Operation not permitted"), "{said}");
+}
+
+#[test]
+fn for_people() {
+    let run = Session::new().options(["doctor"]).run();
+    run.assert_code(0).assert_silent();
+    let said = run.stdout();
+    assert!(said.starts_with("containment   cgroup: one write to cgroup.kill"), "{said}");
+    assert!(said.lines().last().unwrap().starts_with("next step"), "{said}");
+}
+
+#[test]
+fn leaves_a_program_of_that_name_to_the_double_dash() {
+    let run = Session::new().command(["--", "doctor"]).run();
+    run.assert_code(127).assert_said("doctor: command not found");
+}
