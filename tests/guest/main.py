@@ -1,0 +1,369 @@
+"""The hosts that cgrun meets, in one machine with systemd and cgroup v2: main.py [TEST]...
+
+Runs as root. Each function below whose name begins with `test_` is a test; arguments choose those whose names
+contain one of them. Looks at what is left without cgrun's help.
+"""
+
+import contextlib
+import json
+import os
+import pathlib
+import pty
+import re
+import select
+import shlex
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+
+CGRUN = "/usr/local/bin/cgrun"
+HELPERS = "/payload/helpers"
+CGROUPS = pathlib.Path("/sys/fs/cgroup")
+# Far more than anything takes here, and an emulated machine is slow.
+LIMIT = 60
+
+
+def run(command, code=0, **options):
+    """Runs a command to its end, and expects its exit code."""
+    done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT, **options)
+    assert done.returncode == code, f"{shlex.join(command)}: {done.returncode}\n{done.stdout}{done.stderr}"
+    return done
+
+
+def doctor(how):
+    return json.loads(run([*how, CGRUN, "doctor", "--json"]).stdout)
+
+
+def until(condition, what):
+    deadline = time.monotonic() + LIMIT
+    while not condition():
+        assert time.monotonic() < deadline, f"never: {what}"
+        time.sleep(0.02)
+
+
+def processes(text):
+    """The command lines that contain `text`, of all processes but this one."""
+    found = []
+    for directory in pathlib.Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            line = (directory / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            if text in line and int(directory.name) != os.getpid():
+                found.append(f"{directory.name}: {line}")
+    return found
+
+
+def sessions():
+    """The cgroups of all sessions, and the scopes that were made for them."""
+    return [path for path in CGROUPS.glob("**/cgrun-*") if path.is_dir()]
+
+
+def assert_nothing_left():
+    left = processes("sleep 4321") + processes("leak.py") + processes("server.py")
+    assert not left, left
+    # systemd takes note of an empty scope in its own time.
+    until(lambda: not sessions(), f"no session's cgroup is left: {sessions()}")
+    run([CGRUN, "check"])
+
+
+# How a command comes to run. An ssh login is what PAMName=login makes: a session of logind's.
+LOGIN = ["systemd-run", "--quiet", "--wait", "--pipe", "-p", "User=tester", "-p", "PAMName=login"]
+SU = ["su", "-l", "tester", "-c", 'exec "$0" "$@"', "--"]
+LINGER_ONLY = ["env", "-u", "XDG_RUNTIME_DIR", "-u", "DBUS_SESSION_BUS_ADDRESS", "runuser", "-u", "tester", "--"]
+USER_SERVICE = ["systemd-run", "--quiet", "--wait", "--pipe", "--user", "--machine=tester@.host"]
+DELEGATED = ["systemd-run", "--quiet", "--wait", "--pipe", "-p", "Delegate=yes"]
+DELEGATED_TO_USER = [*DELEGATED, "-p", "User=tester"]
+NO_MANAGER = ["runuser", "-u", "plain", "--"]
+READ_ONLY = ["unshare", "-m", "sh", "-c", 'mount -o remount,bind,ro /sys/fs/cgroup && exec "$@"', "sh"]
+
+
+def assert_chosen(how, containment, source):
+    said = doctor(how)
+    assert (said["containment"], said["cgroup"]["source"]) == (containment, source), said
+    assert said["cgroup"]["layout"] == "unified", said
+    assert said["systemd"]["running"], said
+    # A session: the command's exit code, a leak, and a service that is asked to end.
+    with tempfile.TemporaryDirectory() as directory:
+        os.chmod(directory, 0o777)
+        config = pathlib.Path(directory, "cgrun.toml")
+        config.write_text(
+            "[session]\nports = [8000]\n[services.web]\nport = 8000\n"
+            f"command = ['python3', '{HELPERS}/server.py', '8000', '--name', 'web', '--journal', '{directory}/journal']\n"
+        )
+        script = "sleep 4321 & setsid -f sleep 4321; cat /proc/self/cgroup; exit 7"
+        done = run([*how, CGRUN, "-c", str(config), "--logs", f"{directory}/logs", "sh", "-c", script], code=7)
+        assert "leaked 2 processes, found and ended" in done.stderr, done.stderr
+        assert "web SIGTERM" in pathlib.Path(directory, "journal").read_text()
+        weaker = "only (no cgroup" in done.stderr
+        assert weaker == (containment != "cgroup"), done.stderr
+        if containment == "cgroup":
+            place = re.search("0::(.*)/cgrun-[^/]*/command", done.stdout)
+            assert place, done.stdout
+            return done, place[1]
+    return done, None
+
+
+def test_root_in_a_service_gets_a_scope():
+    _, place = assert_chosen([], "cgroup", "scope")
+    assert place.startswith("/system.slice/cgrun-"), place
+    assert_nothing_left()
+
+
+def test_root_in_a_login_session_gets_a_scope():
+    how = ["systemd-run", "--quiet", "--wait", "--pipe", "-p", "PAMName=login", "-p", "User=root"]
+    assert_chosen(how, "cgroup", "scope")
+    assert_nothing_left()
+
+
+def test_root_in_a_unit_with_delegate_needs_none():
+    _, place = assert_chosen(DELEGATED, "cgroup", "delegated")
+    assert place.startswith("/system.slice/run-"), place
+    assert_nothing_left()
+
+
+def test_a_user_with_a_login_session_gets_a_scope():
+    _, place = assert_chosen(LOGIN, "cgroup", "scope")
+    assert "/user@" in place and "/cgrun-" in place, place
+    assert_nothing_left()
+
+
+def test_a_user_by_su_gets_a_scope():
+    assert_chosen(SU, "cgroup", "scope")
+    assert_nothing_left()
+
+
+def test_a_user_with_linger_only_gets_a_scope():
+    assert_chosen(LINGER_ONLY, "cgroup", "scope")
+    assert_nothing_left()
+
+
+def test_a_users_own_service_gets_a_scope():
+    assert_chosen(USER_SERVICE, "cgroup", "scope")
+    assert_nothing_left()
+
+
+def test_a_service_with_delegate_and_user_needs_none():
+    assert_chosen(DELEGATED_TO_USER, "cgroup", "delegated")
+    assert_nothing_left()
+
+
+def test_a_user_without_a_manager_gets_a_pid_namespace():
+    assert_chosen(NO_MANAGER, "pidns", None)
+    said = doctor(NO_MANAGER)
+    assert "loginctl enable-linger plain" in said["next_step"], said
+    assert_nothing_left()
+
+
+def test_read_only_cgroups_as_in_a_container():
+    assert_chosen(READ_ONLY, "pidns", None)
+    assert "writable-cgroups=true" in doctor(READ_ONLY)["next_step"]
+    run([*READ_ONLY, CGRUN, "--require", "cgroup", "true"], code=125)
+    assert_nothing_left()
+
+
+@contextlib.contextmanager
+def sysctl(name, value):
+    path = pathlib.Path("/proc/sys", *name.split("."))
+    before = path.read_text()
+    path.write_text(value)
+    try:
+        yield
+    finally:
+        path.write_text(before)
+
+
+def test_no_namespaces_allowed_leaves_the_process_tree():
+    with sysctl("user.max_user_namespaces", "0"):
+        assert_chosen(NO_MANAGER, "tree", None)
+        missing = doctor(NO_MANAGER)["missing"]
+        assert any("sysctl user.max_user_namespaces=15000" in it["remedy"] for it in missing), missing
+        done = run([*NO_MANAGER, CGRUN, "--require", "pidns", "true"], code=125)
+        assert "--require" in done.stderr
+    assert_nothing_left()
+
+
+def test_controllers_are_on_in_a_users_scope():
+    controllers = doctor(LOGIN)["cgroup"]["controllers"]
+    assert {"memory", "pids", "cpu"} <= set(controllers), controllers
+
+
+def test_sessions_are_made_only_where_systemd_delegated():
+    for how in ([], LOGIN, DELEGATED):
+        # The leaf lies in the session, and that in what was delegated.
+        script = (
+            "import os; own = '/sys/fs/cgroup' + open('/proc/self/cgroup').read().split('::')[1].strip(); "
+            "print(os.getxattr(os.path.dirname(os.path.dirname(own)), 'user.delegate').decode())"
+        )
+        assert run([*how, CGRUN, "python3", "-c", script]).stdout == "1\n"
+
+
+def test_both_a_cgroup_and_a_pid_namespace():
+    script = f"sleep 4321 & echo 0 >/sys/fs/cgroup/cgroup.procs; test $$ -lt 10"
+    run([CGRUN, "--require", "cgroup+pidns", "sh", "-c", script])
+    assert_nothing_left()
+
+
+def test_a_root_process_that_leaves_the_scope():
+    script = "sh -c 'echo 0 >/sys/fs/cgroup/cgroup.procs; exec sleep 4321' & sleep 0.5"
+    done = run([CGRUN, "sh", "-c", script])
+    assert "it had left the session's cgroup" in done.stderr, done.stderr
+    assert_nothing_left()
+
+
+def test_sudo_cgrun_user():
+    script = "grep ^Cap /proc/self/status; id -un; echo 0 >/sys/fs/cgroup/cgroup.procs"
+    done = run([CGRUN, "--user", "tester", "sh", "-c", script], code=2)
+    assert "Permission denied" in done.stderr, done.stderr
+    assert "tester" in done.stdout and re.search("CapEff:\t0+\n", done.stdout), done.stdout
+    assert_nothing_left()
+
+
+def test_sudo_inside_fails_only_where_no_new_privs_was_asked_for():
+    assert run([CGRUN, "--user", "tester", "sudo", "-n", "id", "-u"]).stdout == "0\n"
+    done = run([CGRUN, "--user", "tester", "--no-new-privs", "sudo", "-n", "id", "-u"], code=1)
+    assert "no new privileges" in done.stderr, done.stderr
+
+
+def test_a_signal_reaches_the_session_through_the_scope():
+    for how in (LINGER_ONLY, NO_MANAGER):
+        with tempfile.TemporaryDirectory() as directory:
+            os.chmod(directory, 0o777)
+            script = f"touch {directory}/running; exec sleep 4321"
+            child = subprocess.Popen([*how, CGRUN, "sh", "-c", script], stderr=subprocess.PIPE)
+            until(pathlib.Path(directory, "running").exists, "the command runs")
+            [supervisor] = supervisors()
+            os.kill(supervisor, signal.SIGTERM)
+            # runuser says what its child died of.
+            code = child.wait(LIMIT)
+            assert code in (-signal.SIGTERM, 128 + signal.SIGTERM), code
+        assert_nothing_left()
+
+
+def cgruns():
+    pids = [int(line.split(":")[0]) for line in processes(CGRUN + " sh")]
+    return [pid for pid in pids if is_cgrun(pid)]
+
+
+def supervisors():
+    """A guardian has the same command line, and a session of its own."""
+    return [pid for pid in cgruns() if os.getsid(pid) != pid]
+
+
+def is_cgrun(pid):
+    """And not the first process of a PID namespace, which has a number there as well."""
+    with contextlib.suppress(OSError):
+        status = pathlib.Path(f"/proc/{pid}/status").read_text()
+        numbers = re.search("^NSpid:(.*)", status, re.MULTILINE)[1].split()
+        return os.readlink(f"/proc/{pid}/exe") == CGRUN and len(numbers) == 1
+    return False
+
+
+def start_and_kill(how, with_guardian):
+    """A session whose supervisor is killed, with its guardian or without."""
+    with tempfile.TemporaryDirectory() as directory:
+        os.chmod(directory, 0o777)
+        script = f"(trap '' TERM; sleep 4321) & setsid -f sleep 4321; touch {directory}/running; exec sleep 4321"
+        child = subprocess.Popen([*how, CGRUN, "sh", "-c", script], stderr=subprocess.DEVNULL)
+        until(pathlib.Path(directory, "running").exists, "the command runs")
+        victims = cgruns() if with_guardian else supervisors()
+        for number in (signal.SIGSTOP, signal.SIGKILL):
+            for pid in victims:
+                os.kill(pid, number)
+        child.wait(LIMIT)
+
+
+def test_the_guardian_ends_a_session_in_a_scope():
+    for how in ([], LINGER_ONLY):
+        start_and_kill(how, with_guardian=False)
+        until(lambda: not processes("sleep 4321"), "all has ended")
+        assert_nothing_left()
+
+
+def test_the_next_session_ends_what_a_dead_one_left_in_its_scope():
+    start_and_kill(LINGER_ONLY, with_guardian=True)
+    assert processes("sleep 4321"), "somebody was to be left"
+    done = run([*LINGER_ONLY, CGRUN, "true"])
+    assert "which a dead cgrun had left" in done.stderr, done.stderr
+    assert_nothing_left()
+
+
+def test_a_pid_namespace_dies_with_cgrun_and_its_guardian():
+    start_and_kill(NO_MANAGER, with_guardian=True)
+    until(lambda: not processes("sleep 4321"), "all has ended")
+    assert_nothing_left()
+
+
+def test_a_terminal_through_the_scope():
+    """Ctrl-Z, fg and Ctrl-C in a login shell of an ordinary user."""
+    pid, master = pty.fork()
+    if pid == 0:
+        os.execvp("su", ["su", "-l", "tester"])
+    screen = b""
+
+    def shows(text):
+        nonlocal screen
+        deadline = time.monotonic() + LIMIT
+        while text.encode() not in screen:
+            left = deadline - time.monotonic()
+            assert left > 0, f"never on the screen: {text!r}, but {screen!r}"
+            if select.select([master], [], [], left)[0]:
+                screen += os.read(master, 4096)
+        screen = screen.split(text.encode(), 1)[1]
+
+    def enter(line):
+        os.write(master, line.encode() + b"\n")
+
+    enter("stty -echo; PS1='[$?]'\"> \"")
+    shows("[0]> ")
+    enter("cgrun sh -c 'trap \"exit 6\" INT; echo run''ning; while :; do sleep 0.1; done'")
+    shows("running")
+    os.write(master, b"\x1a")
+    shows("[148]> ")
+    enter("fg")
+    time.sleep(0.5)
+    os.write(master, b"\x03")
+    shows("[6]> ")
+    enter("exit 0")
+    with contextlib.suppress(OSError):
+        while os.read(master, 4096):
+            pass
+    os.waitpid(pid, 0)
+    os.close(master)
+    assert_nothing_left()
+
+
+def test_whatever_a_command_leaves_behind():
+    """The same leaks as on every other host, as root and as a user, in a cgroup and in a PID namespace."""
+    for how in ([], LOGIN, NO_MANAGER):
+        for leak in (["background"], ["deaf"], ["daemon"], ["blank-daemon"], ["fork-storm", "30", "deaf"]):
+            with tempfile.TemporaryDirectory() as directory:
+                os.chmod(directory, 0o777)
+                command = f"cd {directory}; exec python3 {HELPERS}/leak.py {' '.join(leak)}"
+                done = run([*how, CGRUN, "--grace", "500ms", "sh", "-c", command])
+                assert "found and ended" in done.stderr, (leak, done.stderr)
+            assert_nothing_left()
+
+
+def main():
+    wanted = sys.argv[1:]
+    tests = [(name, test) for name, test in globals().items() if name.startswith("test_")]
+    tests = [(name, test) for name, test in tests if not wanted or any(it in name for it in wanted)]
+    failed = 0
+    for name, test in tests:
+        begin = time.monotonic()
+        try:
+            test()
+            verdict = "ok  "
+        except Exception:
+            failed += 1
+            traceback.print_exc(file=sys.stdout)
+            verdict = "FAIL"
+        print(f"{verdict} {name} ({time.monotonic() - begin:.1f} s)", flush=True)
+    print(f"{len(tests) - failed} passed, {failed} failed", flush=True)
+    sys.exit(1 if failed or not tests else 0)
+
+
+if __name__ == "__main__":
+    main()
