@@ -2,6 +2,7 @@
 
 pub mod children;
 pub mod detach;
+pub mod handshake;
 pub mod identity;
 pub mod namespace;
 pub mod pidfd;

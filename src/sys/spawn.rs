@@ -12,32 +12,25 @@
 
 use std::ffi::{CString, c_char, c_int};
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
-use rustix::event::{PollFd, PollFlags, poll};
 use rustix::pipe::PipeFlags;
 use rustix::process::Pid;
 
+use super::handshake::{ABOUT_TO_EXEC, BORN, born, outcome, report};
+pub use super::handshake::{SpawnError, Step};
 use super::identity::Identity;
 use super::namespace::{self, Entrance};
 use super::pidfd::Process;
 use super::signals::is_ignored;
-use super::timeout;
 
 /// clone3(2). Some versions of libc declare it too narrow, so that it overflows to 0.
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
-const ABOUT_TO_EXEC: u8 = b'x';
-/// Before the pid of the process that executes, where that is another one.
-const BORN: u8 = b'p';
-/// The bytes of a pid, and of an error number.
-const NUMBER: usize = 4;
 const LAST_SIGNAL: c_int = 64;
-/// A process whose cgroup is frozen by another one never gets to execute anything.
-const BEGINNING: Duration = Duration::from_secs(10);
 /// A killed child that is not stuck ends well within this.
 const ENDING: Duration = Duration::from_secs(2);
 
@@ -91,50 +84,6 @@ pub struct Into<'a> {
     pub directory: BorrowedFd<'a>,
     /// Opens its `cgroup.procs` for writing, for the older way.
     pub procs: &'a dyn Fn() -> io::Result<OwnedFd>,
-}
-
-/// What the child was doing when it failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
-    /// Creating the process.
-    Fork,
-    /// Joining the cgroup.
-    Join,
-    /// Entering the PID namespace.
-    Enter,
-    /// Becoming another user.
-    Become,
-    /// Its process group or standard streams.
-    Prepare,
-    /// Entering the working directory.
-    Chdir,
-    /// Executing the program.
-    Exec,
-    /// It was killed before it could execute anything.
-    Birth,
-    /// It was made, and then did nothing.
-    Begin,
-}
-
-impl Step {
-    const ALL: [Self; 9] = [
-        Self::Fork,
-        Self::Join,
-        Self::Enter,
-        Self::Become,
-        Self::Prepare,
-        Self::Chdir,
-        Self::Exec,
-        Self::Birth,
-        Self::Begin,
-    ];
-}
-
-#[derive(Debug, thiserror::Error)]
-#[error("{step:?}: {source}")]
-pub struct SpawnError {
-    pub step: Step,
-    pub source: io::Error,
 }
 
 /// Starts `program`, in the cgroup and the PID namespace where there are such. Signals that our own
@@ -313,79 +262,6 @@ impl<'a> Child<'a> {
             }
         }
         fail(Step::Exec)
-    }
-}
-
-/// Reads to the end of the child's report; `None` where that does not come in time.
-fn report(mut reader: File) -> io::Result<Option<Vec<u8>>> {
-    let deadline = Instant::now() + BEGINNING;
-    let mut said = Vec::new();
-    loop {
-        let timeout = timeout(deadline, Instant::now());
-        match poll(&mut [PollFd::new(&reader, PollFlags::IN)], timeout.as_ref()) {
-            Ok(0) => return Ok(None),
-            Ok(_) => {}
-            Err(rustix::io::Errno::INTR) => continue,
-            Err(errno) => return Err(errno.into()),
-        }
-        let mut chunk = [0; 16];
-        match reader.read(&mut chunk)? {
-            0 => return Ok(Some(said)),
-            length => said.extend_from_slice(&chunk[..length]),
-        }
-    }
-}
-
-/// One thing that a child said.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Said {
-    AboutToExec,
-    Born(i32),
-    Failed(u8, i32),
-}
-
-/// Each write was whole, but two processes may have written, in any order.
-fn words(mut said: &[u8]) -> Vec<Said> {
-    let mut words = Vec::new();
-    while let [word, rest @ ..] = said {
-        if *word == ABOUT_TO_EXEC {
-            words.push(Said::AboutToExec);
-            said = rest;
-            continue;
-        }
-        let Some((number, rest)) = rest.split_first_chunk::<NUMBER>() else { break };
-        let number = i32::from_ne_bytes(*number);
-        words.push(if *word == BORN { Said::Born(number) } else { Said::Failed(*word, number) });
-        said = rest;
-    }
-    words
-}
-
-/// The process that executes, where it is not the one that was made first.
-fn born(said: &[u8]) -> Option<Pid> {
-    words(said).into_iter().find_map(|word| match word {
-        Said::Born(pid) => Pid::from_raw(pid),
-        _ => None,
-    })
-}
-
-/// What the child said before its end of the pipe closed.
-fn outcome(said: &[u8]) -> Result<(), SpawnError> {
-    let words = words(said);
-    let failed = words.iter().find_map(|word| match word {
-        Said::Failed(step, errno) => Some((*step, *errno)),
-        _ => None,
-    });
-    match failed {
-        None if words.contains(&Said::AboutToExec) => Ok(()),
-        Some((step, errno)) => Err(SpawnError {
-            step: Step::ALL.into_iter().find(|it| *it as u8 == step).unwrap_or(Step::Prepare),
-            source: io::Error::from_raw_os_error(errno),
-        }),
-        _ => Err(SpawnError {
-            step: Step::Birth,
-            source: io::Error::other("the process was killed before it could execute anything"),
-        }),
     }
 }
 

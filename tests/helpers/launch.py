@@ -73,7 +73,13 @@ def without_cgroups(*arguments):
 
 
 def without_namespaces(*arguments):
-    """As in a container under Docker's defaults: no writable cgroupfs, no new namespaces."""
+    """As in a container under Docker's defaults."""
+    no_namespaces()
+    os.execvp(arguments[0], arguments)
+
+
+def no_namespaces():
+    """Nor can this process and its children make namespaces, as under Docker's seccomp profile."""
     read_only_cgroups()
     clone = {"x86_64": 56, "aarch64": 220}[platform.machine()]
     new_user_or_pid = 0x30000000
@@ -88,7 +94,6 @@ def without_namespaces(*arguments):
         (REPLY, 0, 0, REFUSE | errno.EPERM),
         (REPLY, 0, 0, ALLOW),
     ])
-    os.execvp(arguments[0], arguments)
 
 
 def seccomp(lines):
