@@ -15,7 +15,7 @@ use crate::config::{Config, OnLeak, Ready, Service, ServiceName, Words};
 use crate::containment::Require;
 use crate::program::Environment;
 use crate::service::http::Url;
-use crate::sys::identity::Identity;
+use crate::sys::identity::{Identity, groups_of};
 
 const PORTS: [u16; 2] = [3000, 8000];
 pub const GRACE: Duration = Duration::from_secs(5);
@@ -101,8 +101,13 @@ impl SessionPlan {
         if self.clean_env {
             env = env.keeping(|name| LOGIN_KEEPS.contains(&name) || name.starts_with("LC_"));
         }
-        let Some(identity) = &self.identity else { return env };
-        let user = &identity.user;
+        let Some((user, _)) = self.identity.as_ref().and_then(|identity| identity.user.as_ref()) else {
+            return env;
+        };
+        // They lead to what is ours.
+        let is_ours =
+            |name: &str| name.starts_with("XDG_") || ["DBUS_SESSION_BUS_ADDRESS", "MAIL"].contains(&name);
+        let env = env.without(is_ours);
         env.with_all([
             ("HOME", user.dir.as_os_str()),
             ("USER", OsStr::new(&user.name)),
@@ -220,25 +225,24 @@ pub fn plan(run: Run, config: Option<&Config>, cwd: PathBuf, state: PathBuf) -> 
     })
 }
 
-/// Whom `--user` means; ourselves, where only privileges are to be given up.
+/// Whom `--user` means, and what `--no-new-privs` takes.
 fn identity(name: Option<&str>, no_new_privileges: bool) -> Result<Option<Identity>> {
     use nix::unistd::{Uid, User};
     let Some(name) = name else {
-        if !no_new_privileges {
-            return Ok(None);
-        }
-        let us = User::from_uid(Uid::effective())?.context("this user is in no user database")?;
-        return Ok(Some(Identity::of(us, true)?));
+        return Ok(no_new_privileges.then_some(Identity { user: None, no_new_privileges }));
     };
     let by_number = name.parse().ok().map(|uid| User::from_uid(Uid::from_raw(uid)));
     let found = User::from_name(name).with_context(|| format!("cannot look user {name:?} up"))?;
     let found = found.or(by_number.transpose()?.flatten());
     let user = found.with_context(|| format!("there is no user {name:?}; see: getent passwd"))?;
-    let identity = Identity::of(user, no_new_privileges)?;
-    if !Uid::effective().is_root() && !identity.is_ours() {
-        bail!("only root can run a session as another user; try: sudo cgrun --user {name} COMMAND");
+    if !Uid::effective().is_root() {
+        if user.uid != Uid::effective() {
+            bail!("only root can run a session as another user; try: sudo cgrun --user {name} COMMAND");
+        }
+        return Ok(no_new_privileges.then_some(Identity { user: None, no_new_privileges }));
     }
-    Ok(Some(identity))
+    let groups = groups_of(&user).with_context(|| format!("cannot look up the groups of {name:?}"))?;
+    Ok(Some(Identity { user: Some((user, groups)), no_new_privileges }))
 }
 
 fn services(config: &Config, grace: Duration) -> Result<Vec<ServicePlan>> {

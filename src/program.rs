@@ -51,8 +51,16 @@ impl Environment {
 
     /// Only with the variables whose names are `wanted`.
     pub fn keeping(&self, wanted: impl Fn(&str) -> bool) -> Self {
+        self.keeping_os(|name| name.to_str().is_some_and(&wanted))
+    }
+
+    pub fn without(&self, unwanted: impl Fn(&str) -> bool) -> Self {
+        self.keeping_os(|name| !name.to_str().is_some_and(&unwanted))
+    }
+
+    fn keeping_os(&self, wanted: impl Fn(&OsStr) -> bool) -> Self {
         let mut kept = self.clone();
-        kept.0.retain(|name, _| name.to_str().is_some_and(&wanted));
+        kept.0.retain(|name, _| wanted(name));
         kept
     }
 

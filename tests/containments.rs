@@ -82,6 +82,9 @@ everywhere!(
     ends_when_time_is_out,
     leaves_nothing_when_cgrun_is_killed,
     leaves_nothing_when_the_guardian_is_killed_too,
+    leaves_nothing_when_cgrun_is_killed_at_once,
+    ends_a_process_whose_first_thread_has_ended,
+    spares_what_a_child_from_before_leaves_behind,
     ends_a_session_in_the_session,
     resumes_after_ctrl_z,
     leaves_ctrl_c_to_the_command,
@@ -130,7 +133,7 @@ fn ends_a_stopped_child(host: Host) {
 }
 
 fn ends_a_fork_storm(host: Host) {
-    leak(host, &SHORT, &["fork-storm", "300", "deaf"]).assert_said("found and ended:");
+    leak(host, &SHORT, &["fork-storm", "60", "deaf"]).assert_said("found and ended:");
 }
 
 fn ends_four_hundred_sleepers(host: Host) {
@@ -234,18 +237,64 @@ fn leaves_nothing_when_the_guardian_is_killed_too(host: Host) {
         Host::NoCgroups => {}
         // Then nobody is left: the test sees them, and ends them.
         Host::NoNamespaces => {
-            // Killing a parent makes its children ours.
-            let survivors = [run.survivors(), run.survivors()].concat();
-            assert_eq!(survivors.len(), 4, "{survivors:#?}");
+            // Whom we have started died with us; what that has started did not.
+            let survivors = run.survivors();
+            assert_eq!(survivors.len(), 2, "{survivors:#?}");
         }
     }
     run.assert_nothing_left();
 }
 
+/// Between the fork of the command and its execution, too.
+fn leaves_nothing_when_cgrun_is_killed_at_once(host: Host) {
+    Session::new();
+    for delay in 0..20 {
+        let run = host.start(Session::again().command(["sleep", "900"]));
+        run.until("a guardian", || run.guardian().is_some());
+        std::thread::sleep(Duration::from_micros(500 * delay));
+        run.signal(SIGKILL);
+        let run = run.finish();
+        run.assert_nothing_left();
+    }
+}
+
+fn ends_a_process_whose_first_thread_has_ended(host: Host) {
+    let script = "import ctypes, threading, time\n\
+        threading.Thread(target=lambda: (time.sleep(0.1), open('alone', 'w').close(), time.sleep(900))).start()\n\
+        ctypes.CDLL(None).pthread_exit(None)";
+    let command = "python3 thread.py & until [ -e alone ]; do sleep 0.02; done";
+    let run = host.run(Session::new().options(SHORT).file("thread.py", script).sh(command));
+    run.assert_code(0).assert_said("leaked 1 process, found").assert_nothing_left();
+}
+
+/// Its parent was our child before we began, and no part of the session.
+fn spares_what_a_child_from_before_leaves_behind(host: Host) {
+    let script = "(until [ -e go ]; do sleep 0.02; done; sleep 77 & echo $! >stranger) & \
+        exec \"$@\" sh -c 'touch go; until [ -e stranger ]; do sleep 0.02; done; sleep 0.3'";
+    let launcher = crate::harness::helpers().join("launch.py");
+    let mut words = vec!["sh", "-c", script, "sh"];
+    if host != Host::Cgroups {
+        words.extend(["python3", launcher.to_str().unwrap(), host.launcher()[0]]);
+    }
+    words.push(CGRUN);
+    let run = Session::new().start_through(&words).finish();
+    run.assert_code(122).assert_said("Left alone");
+    assert!(!run.stderr().contains("leaked"), "{}", run.stderr());
+    let survivors = run.survivors();
+    assert!(survivors.len() == 1 && survivors[0].contains("sleep 77"), "{survivors:?}");
+}
+
 fn ends_a_session_in_the_session(host: Host) {
-    let session = Session::new().options(SHORT).sh("$CGRUN sh -c 'touch running; exec sleep 900' & wait");
-    let run = host.start(session);
-    run.until_file("running").signal(SIGKILL);
+    // Neither supervisor lives to end it.
+    let script = "$CGRUN sh -c 'touch running; exec sleep 900' & echo $! >inner; wait";
+    let run = host.start(Session::new().options(SHORT).sh(script));
+    run.until_file("running");
+    // In a PID namespace its number is another one, and the namespace is enough.
+    if host != Host::NoCgroups {
+        let inner = std::fs::read_to_string(run.path().join("inner")).unwrap();
+        kill(nix::unistd::Pid::from_raw(inner.trim().parse().unwrap()), SIGKILL).unwrap();
+    }
+    run.signal(SIGKILL);
     let run = run.finish();
     run.assert_nothing_left();
 }

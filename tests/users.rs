@@ -103,6 +103,29 @@ fn it_is_ended_like_any_other() {
     run.assert_signal(SIGTERM).assert_nothing_left().assert_faster_than(Duration::from_secs(20));
 }
 
+/// Root opens the logs, and the user may own the place where they are.
+#[test]
+fn a_log_leads_nowhere_else() {
+    let config = "[session]\nuser = 'nobody'\nlogs = 'logs'\n[services.a]\nready = { command = ['true'] }\n\
+        command = ['sh', '-c', 'd=$(echo logs/cgrun-*); mv $d logs/x && ln -s ../trap $d && ln -s ../secret trap/b.log; exec sleep 900']\n\
+        [services.b]\ndepends_on = ['a']\nready = { log = 'pwned' }\ncommand = ['sh', '-c', 'echo pwned; exec sleep 900']\n";
+    let session =
+        as_nobody().config(config).file("secret", "safe").file("trap/here", "").file("logs/here", "");
+    for directory in ["trap", "logs"] {
+        chown(session.path().join(directory), Some(NOBODY), Some(NOBODY)).unwrap();
+    }
+    let run = session.command(["true"]).run();
+    assert_eq!(run.read("secret"), "safe");
+    run.assert_nothing_left();
+}
+
+#[test]
+fn no_new_privileges_alone_keeps_the_environment() {
+    let run = Session::new().options(["--no-new-privs"]).env("HOME", "/home/mine").sh("echo $HOME").run();
+    run.assert_code(0).assert_nothing_left();
+    assert_eq!(run.stdout(), "/home/mine\n");
+}
+
 #[test]
 fn an_unknown_user() {
     let run = Session::new().options(["--user", "no-such-user"]).command(["touch", "ran"]).run();

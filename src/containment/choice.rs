@@ -42,7 +42,8 @@ impl Kind {
                  child"
             }
             Self::CgroupAndPidns => {
-                "one write to cgroup.kill ends everything at once; nobody can leave, not even root"
+                "one write to cgroup.kill ends everything at once; whoever leaves the cgroup ends with the \
+                 namespace"
             }
         }
     }

@@ -85,12 +85,11 @@ impl Containment {
     /// Whether any process lives in it. Dead ones that nobody reaped do not count. A PID namespace lives
     /// as long as its first process.
     pub fn is_populated(&self) -> Result<bool, ContainmentError> {
-        if self.namespace.as_ref().is_some_and(|namespace| !namespace.has_ended()) {
-            return Ok(true);
-        }
-        match &self.holder {
-            Holder::Cgroup(cgroup) => cgroup.is_populated(),
-            Holder::Tree(tree) => Ok(!tree.members()?.is_empty()),
+        let namespace = self.namespace.as_ref().map(|namespace| !namespace.has_ended());
+        match (&self.holder, namespace) {
+            (Holder::Cgroup(cgroup), namespace) => Ok(namespace == Some(true) || cgroup.is_populated()?),
+            (Holder::Tree(_), Some(lives)) => Ok(lives),
+            (Holder::Tree(tree), None) => Ok(!tree.members()?.is_empty()),
         }
     }
 
@@ -153,7 +152,14 @@ impl Containment {
             Holder::Tree(tree) => {
                 let mut open: Vec<u32> = listeners.iter().map(|listener| listener.inode).collect();
                 let members = tree.members()?;
-                open.retain(|&inode| members.iter().any(|member| proc::holds(member.pid, &[inode])));
+                // A process that hides its descriptors (prctl(2), `PR_SET_DUMPABLE`) may hold any that its
+                // user has opened since the ports were found free.
+                let hidden = members.iter().any(|member| !proc::shows_descriptors(member.pid));
+                let us = rustix::process::geteuid().as_raw();
+                let may_hide = |inode| hidden && listeners.iter().any(|it| it.inode == inode && it.uid == us);
+                open.retain(|&inode| {
+                    may_hide(inode) || members.iter().any(|member| proc::holds(member.pid, &[inode]))
+                });
                 Ok(Sockets::Open(open))
             }
         }

@@ -1,7 +1,12 @@
 //! A session's name: `cgrun-` and this id is its cgroup.
 
+use std::ffi::OsString;
 use std::fmt;
 use std::str::FromStr;
+
+use rustix::process::Pid;
+
+use crate::sys::proc;
 
 /// No vowels and no look-alikes, so that an id is neither a word nor misread.
 const ALPHABET: &[u8; 24] = b"bcdfghjkmnpqrstvwxz24679";
@@ -11,6 +16,9 @@ pub const PREFIX: &str = "cgrun-";
 
 /// The variable that marks every process of a session: its id.
 pub const MARKER: &str = "CGRUN_SESSION";
+
+/// The ids of the sessions around it, the nearest first.
+pub const OUTER: &str = "CGRUN_OUTER";
 
 /// And its part of the session: `command`, or `service.NAME`. Where there are no cgroups, it tells
 /// where an orphan came from.
@@ -34,8 +42,20 @@ impl SessionId {
         name.strip_prefix(PREFIX)?.parse().ok()
     }
 
-    pub fn as_str(&self) -> &str {
-        &self.0
+    /// Whether the process was executed in this session, or in one within it. A zombie has no environment
+    /// any more.
+    pub fn marks(&self, pid: Pid) -> bool {
+        let [nearest, outer] = proc::variables(pid, [MARKER, OUTER]);
+        let is_ours = |ids: OsString| ids.to_string_lossy().split(' ').any(|id| id == self.0);
+        nearest.is_some_and(is_ours) || outer.is_some_and(is_ours)
+    }
+
+    /// What marks a process of this session that we start.
+    pub fn marks_of_ours(&self) -> Vec<(&'static str, String)> {
+        let around: Vec<_> =
+            [MARKER, OUTER].into_iter().filter_map(|name| std::env::var(name).ok()).collect();
+        let outer = (!around.is_empty()).then(|| (OUTER, around.join(" ")));
+        [(MARKER, self.to_string())].into_iter().chain(outer).collect()
     }
 
     pub fn directory(&self) -> String {

@@ -24,7 +24,7 @@ pub use cgroup::{SessionCgroup, is_empty, session_directories};
 pub use choice::{Kind, Require, choose};
 pub use error::ContainmentError;
 pub use held::{Containment, Sockets};
-pub use id::{LEAF, MARKER, SessionId};
+pub use id::{LEAF, SessionId};
 pub use leaf::Leaf;
 pub use metadata::{Owner, Ownership, read as read_metadata};
 pub use pidns::{NoNamespace, PidNamespace};

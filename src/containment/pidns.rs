@@ -22,6 +22,10 @@ use crate::sys::tty::plain;
 pub enum NoNamespace {
     #[error("the kernel refuses a PID namespace: {}", plain(source))]
     Refused { source: io::Error },
+    #[error(
+        "as root without CAP_SYS_ADMIN one would need a user namespace, in which root has no power over files"
+    )]
+    Powerless,
     #[error("a PID namespace here could not have its own /proc: {}", plain(source))]
     NoProc { source: io::Error },
     #[error("cannot set up a PID namespace ({step}): {}", plain(source))]
@@ -36,6 +40,7 @@ impl NoNamespace {
                 "allow unprivileged user namespaces{}, or in a container a seccomp profile that permits them",
                 sysctls()
             ),
+            Self::Powerless => "start the container with --cap-add SYS_ADMIN, or as an ordinary user".into(),
             Self::NoProc { .. } => {
                 "in a container, start it with --security-opt systempaths=unconfined".into()
             }
@@ -81,6 +86,9 @@ impl PidNamespace {
     pub fn create(procs: Option<OwnedFd>) -> Result<Self, NoNamespace> {
         // Without that privilege, a user namespace gives it, inside only.
         let privileged = caps::has_cap(None, CapSet::Effective, Capability::CAP_SYS_ADMIN).unwrap_or(false);
+        if !privileged && rustix::process::geteuid().is_root() {
+            return Err(NoNamespace::Powerless);
+        }
         let made = namespace::create(procs.as_ref().map(|fd| fd.as_fd()), !privileged);
         let (init, line) = made.map_err(|error| match error.stage {
             Stage::Clone | Stage::Map => NoNamespace::Refused { source: error.source },
@@ -120,7 +128,12 @@ impl PidNamespace {
     pub fn end(&self, limit: Duration) -> Result<(), ContainmentError> {
         self.kill()?;
         match self.init.wait(limit) {
-            Ok(true) => Ok(()),
+            Ok(true) => {
+                // Where it is our child, and was not reaped with the others.
+                let options = rustix::process::WaitOptions::NOHANG;
+                let _ = rustix::process::waitpid(Some(self.init.pid), options);
+                Ok(())
+            }
             Ok(false) => {
                 let late = io::Error::other("it does not end");
                 Err(ContainmentError::on("end the PID namespace of", &self.path())(late))

@@ -91,7 +91,7 @@ pub fn find_source() -> Result<(Mount, Source), Unavailable> {
     if mount.is_delegated() {
         return Ok((mount, Source::Delegated));
     }
-    let moved = systemd::enter_scope(|name| {
+    let moved = systemd::enter_scope(&mount.own, |name| {
         let mount = Mount::find().ok()?;
         mount.own.ends_with(name).then_some(mount)
     });
@@ -141,7 +141,8 @@ impl Mount {
             if is_ours(directory) {
                 return true;
             }
-            if metadata::is_marked_delegated(directory) {
+            // What is marked on the mount itself concerns whoever mounted it for this container.
+            if *directory != self.point && metadata::is_marked_delegated(directory) {
                 let name = directory.file_name().unwrap_or_default().to_string_lossy();
                 return !(name.starts_with("user@") && name.ends_with(".service"));
             }

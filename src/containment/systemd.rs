@@ -52,7 +52,8 @@ pub fn private_socket() -> PathBuf {
 }
 
 /// Has us moved into a new scope; `arrived` says what is there, once we are.
-pub fn enter_scope<T>(arrived: impl Fn(&str) -> Option<T>) -> Result<T, NoScope> {
+/// `place` is our cgroup so far.
+pub fn enter_scope<T>(place: &Path, arrived: impl Fn(&str) -> Option<T>) -> Result<T, NoScope> {
     let socket = private_socket();
     let no_manager = |source| NoScope::NoManager { socket: socket.clone(), source };
     let mut stream = UnixStream::connect(&socket).map_err(no_manager)?;
@@ -65,7 +66,7 @@ pub fn enter_scope<T>(arrived: impl Fn(&str) -> Option<T>) -> Result<T, NoScope>
     let name = format!("{}.scope", SessionId::random().map_err(NoScope::Broken)?.directory());
     stream.set_read_timeout(Some(PATIENCE)).map_err(NoScope::Broken)?;
     authenticate(&mut stream).map_err(NoScope::Broken)?;
-    stream.write_all(&start_transient_unit(&name)).map_err(NoScope::Broken)?;
+    stream.write_all(&start_transient_unit(&name, &Ties::of(place))).map_err(NoScope::Broken)?;
     if let Some(error) = reply(&mut stream).map_err(NoScope::Broken)? {
         return Err(NoScope::Refused(error));
     }
@@ -99,8 +100,31 @@ fn authenticate(stream: &mut UnixStream) -> io::Result<()> {
     stream.write_all(b"BEGIN\r\n")
 }
 
+/// What keeps the scope where we were: under the limits of our slice, and ended with our service.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Ties {
+    slice: Option<String>,
+    service: Option<String>,
+}
+
+impl Ties {
+    /// Only units of the manager that is asked: a user's are those below its own service.
+    fn of(place: &Path) -> Self {
+        let units: Vec<_> = place.iter().filter_map(|name| name.to_str()).collect();
+        let manager = units.iter().rposition(|name| name.starts_with("user@") && name.ends_with(".service"));
+        let root = rustix::process::geteuid().is_root();
+        let ours = match manager {
+            Some(at) if !root => &units[at + 1..],
+            None if root => &units[..],
+            _ => &[],
+        };
+        let last = |kind: &str| ours.iter().rfind(|name| name.ends_with(kind)).map(|name| name.to_string());
+        Self { slice: last(".slice"), service: last(".service") }
+    }
+}
+
 /// `StartTransientUnit(name, "fail", properties, no auxiliary units)` of org.freedesktop.systemd1(5).
-fn start_transient_unit(name: &str) -> Vec<u8> {
+fn start_transient_unit(name: &str, ties: &Ties) -> Vec<u8> {
     let mut body = Message::default();
     body.text(name);
     body.text("fail");
@@ -109,6 +133,12 @@ fn start_transient_unit(name: &str) -> Vec<u8> {
         properties.property("Delegate", "b", |value| value.number(1));
         // Forgotten when it is empty, also where it failed.
         properties.property("CollectMode", "s", |value| value.text("inactive-or-failed"));
+        if let Some(slice) = &ties.slice {
+            properties.property("Slice", "s", |value| value.text(slice));
+        }
+        if let Some(service) = &ties.service {
+            properties.property("PartOf", "as", |value| value.words(service));
+        }
         properties.property("PIDs", "au", |value| {
             value.number(4);
             value.number(std::process::id());
@@ -179,6 +209,12 @@ impl Message {
         self.0[length_at..length_at + 4].copy_from_slice(&length.to_le_bytes());
     }
 
+    /// An array of one string.
+    fn words(&mut self, word: &str) {
+        self.number((4 + word.len() + 1) as u32);
+        self.text(word);
+    }
+
     fn property(&mut self, name: &str, kind: &str, value: impl FnOnce(&mut Self)) {
         self.align(8);
         self.text(name);
@@ -221,8 +257,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_scope_stays_below_our_slice_and_with_our_service() {
+        let ties = Ties::of(Path::new("/sys/fs/cgroup/system.slice/runner.service"));
+        assert_eq!(ties.slice.as_deref(), Some("system.slice"));
+        assert_eq!(ties.service.as_deref(), Some("runner.service"));
+        let elsewhere = "/sys/fs/cgroup/user.slice/user-7.slice/user@7.service/app.slice/x.service";
+        assert_eq!(Ties::of(Path::new(elsewhere)), Ties::default(), "another manager's");
+    }
+
+    #[test]
     fn the_message_is_laid_out_as_the_specification_says() {
-        let message = start_transient_unit("cgrun-bcdfghjk.scope");
+        let message = start_transient_unit("cgrun-bcdfghjk.scope", &Ties::default());
         let number = |at: usize| u32::from_le_bytes(message[at..at + 4].try_into().unwrap()) as usize;
         assert_eq!(&message[..4], [b'l', 1, 0, 1]);
         let body = (16 + number(12)).next_multiple_of(8);

@@ -10,7 +10,7 @@ use nix::sys::signal::Signal;
 use rustix::process::Pid;
 
 use super::error::ContainmentError;
-use super::id::{LEAF, MARKER, SessionId};
+use super::id::{LEAF, SessionId};
 use crate::sys::children;
 use crate::sys::pidfd::Process;
 use crate::sys::proc;
@@ -23,7 +23,9 @@ pub struct Tree {
     id: SessionId,
     supervisor: Pid,
     /// The first process of the session's PID namespace: its orphans are children of that.
-    init: Option<Pid>,
+    init: Option<(Pid, u64)>,
+    /// We had children when we began.
+    has_predating: bool,
     /// Children of ours that are not of the session.
     spared: RefCell<HashSet<Pid>>,
     /// The first process of each part.
@@ -48,7 +50,8 @@ impl Tree {
         Self {
             id,
             supervisor: rustix::process::getpid(),
-            init,
+            init: init.and_then(|init| Some((init, proc::start_time(init)?))),
+            has_predating: !predating.is_empty(),
             spared: RefCell::new(predating.iter().copied().chain(init).collect()),
             leaders: RefCell::default(),
             origins: RefCell::default(),
@@ -66,7 +69,7 @@ impl Tree {
 
     /// All of the session that live. Only at rest is the list whole.
     pub fn members(&self) -> Result<Vec<Member>, ContainmentError> {
-        let before = self.origins.take();
+        let before = self.origins.borrow().clone();
         let mut members = Vec::new();
         let mut seen = HashSet::new();
         // Who loses its parent while we walk becomes a root behind our back.
@@ -87,6 +90,8 @@ impl Tree {
                 members.push(Member { pid, start_time, part });
             }
         }
+        let living: HashSet<_> = members.iter().map(|member| (member.pid, member.start_time)).collect();
+        self.origins.borrow_mut().retain(|origin, _| living.contains(origin));
         Ok(members)
     }
 
@@ -110,9 +115,9 @@ impl Tree {
         let mut at = pid;
         while let Some(parent) = proc::parent(at) {
             if parent == self.supervisor {
-                return !self.spared.borrow().contains(&at);
+                return !self.spared.borrow().contains(&at) && !self.may_be_a_strangers(at);
             }
-            if Some(parent) == self.init {
+            if self.init.is_some_and(|(init, _)| init == parent) {
                 return true;
             }
             at = parent;
@@ -141,10 +146,12 @@ impl Tree {
 
     /// Whoever stands still forks nobody who would be missed.
     fn kill_where(&self, wanted: impl Fn(&Member) -> bool) -> Result<(), ContainmentError> {
+        let mut all = Ok(());
         for member in self.stop_where(wanted)? {
-            member.signal(Signal::SIGKILL).map_err(on("kill", member.pid))?;
+            // Whom we may not kill keeps nobody else alive, who would stand still for ever.
+            all = all.and(member.signal(Signal::SIGKILL).map_err(on("kill", member.pid)));
         }
-        Ok(())
+        all
     }
 
     fn stop_where(&self, wanted: impl Fn(&Member) -> bool) -> Result<Vec<Member>, ContainmentError> {
@@ -170,17 +177,28 @@ impl Tree {
             let us = rustix::process::getpid();
             let children = children::list().map_err(on("list the children of", us))?;
             let spared = self.spared.borrow();
-            roots.extend(children.into_iter().filter(|child| !spared.contains(child)));
+            let children = children.into_iter().filter(|child| !spared.contains(child));
+            roots.extend(children.filter(|&child| !self.may_be_a_strangers(child)));
         } else {
             let us = rustix::process::getpid();
             let all =
                 proc::walk().map_err(ContainmentError::on("list the processes in", Path::new("/proc")))?;
             roots.extend(all.filter(|&pid| pid != us && self.carries_marker(pid)));
         }
-        if let Some(init) = self.init {
+        if let Some((init, start_time)) = self.init
+            && proc::start_time(init) == Some(start_time)
+        {
             roots.extend(proc::children(init).map_err(on("list the children of", init))?);
         }
         Ok(roots)
+    }
+
+    /// What a child from before the session leaves behind becomes our child as well.
+    fn may_be_a_strangers(&self, child: Pid) -> bool {
+        self.has_predating
+            && self.led_by(child).is_none()
+            && !self.carries_marker(child)
+            && proc::start_time(child).is_none_or(|it| !self.origins.borrow().contains_key(&(child, it)))
     }
 
     fn led_by(&self, pid: Pid) -> Option<String> {
@@ -199,7 +217,7 @@ impl Tree {
     }
 
     fn carries_marker(&self, pid: Pid) -> bool {
-        proc::variable(pid, MARKER).is_some_and(|marker| marker == self.id.as_str())
+        self.id.marks(pid)
     }
 
     fn are_we_the_supervisor(&self) -> bool {

@@ -81,7 +81,7 @@ pub fn neighbours(mount: &Mount) -> Result<Vec<Session>> {
     let mut found: Vec<_> = list(&mount.own)?.filter_map(|path| look(&path)).collect();
     // A scope that systemd gave us lies beside those that it gave to others of ours.
     if let Some(above) = mount.own.parent().filter(|_| is_scope(&mount.own)) {
-        for scope in list(above)?.filter(|path| is_scope(path) && *path != mount.own) {
+        for scope in list(above).into_iter().flatten().filter(|path| is_scope(path) && *path != mount.own) {
             found.extend(list(&scope).into_iter().flatten().filter_map(|path| look(&path)));
         }
     }

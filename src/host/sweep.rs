@@ -80,6 +80,7 @@ pub fn end(session: Session, mount: &Mount, records: &Path, events: &Events) -> 
         watched: session.ports,
         held_before: Vec::new(),
         predating: Vec::new(),
+        had_predating: false,
         guardian: None,
         grace: Duration::ZERO,
         kill_wait: KILL_WAIT,

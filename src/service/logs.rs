@@ -1,12 +1,15 @@
 //! The services' output: straight into one file a service a run, so that no pipe can fill up, and
 //! what was written is still there when cgrun is not.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom};
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
+use rustix::fs::{Mode, OFlags};
 
 use crate::containment::SessionId;
 
@@ -15,10 +18,12 @@ const KEPT: Duration = Duration::from_secs(7 * 86_400);
 /// How much of a log's end is looked at for its tail.
 const TAIL: u64 = 16 * 1024;
 
-/// The log directory of one run.
+/// The log directory of one run. Held open, and entered by no link: where root runs a session as another
+/// user, the place may be that user's.
 #[derive(Debug)]
 pub struct Logs {
-    directory: PathBuf,
+    path: PathBuf,
+    directory: OwnedFd,
 }
 
 /// One service's log.
@@ -31,21 +36,26 @@ pub struct Log {
 impl Logs {
     /// Makes this run's directory in `root`, and removes those of old runs.
     pub fn create(root: &Path, id: &SessionId) -> Result<Self> {
-        let directory = root.join(id.directory());
-        std::fs::create_dir_all(&directory).with_context(|| {
-            format!("cannot make the log directory {}; choose another with --logs", directory.display())
-        })?;
+        let path = root.join(id.directory());
+        let made = std::fs::create_dir_all(root).and_then(|()| std::fs::create_dir(&path));
+        let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let directory =
+            made.and_then(|()| Ok(rustix::fs::open(&path, flags, Mode::empty())?)).with_context(|| {
+                format!("cannot make the log directory {}; choose another with --logs", path.display())
+            })?;
         remove_old(root);
-        Ok(Self { directory })
+        Ok(Self { path, directory })
     }
 
     pub fn open(&self, service: &str) -> Result<Log> {
-        let path = self.directory.join(format!("{service}.log"));
-        let file = OpenOptions::new().create(true).append(true).open(&path);
+        let name = format!("{service}.log");
+        let path = self.path.join(&name);
+        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::APPEND | OFlags::RDWR | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(&self.directory, name, flags, Mode::from_raw_mode(0o644));
         let file = file.with_context(|| {
             format!("cannot write the log {}; choose another place with --logs", path.display())
         })?;
-        Ok(Log { path, file })
+        Ok(Log { path, file: file.into() })
     }
 }
 
@@ -58,12 +68,10 @@ impl Log {
     }
 
     fn end(&self) -> io::Result<String> {
-        let mut file = File::open(&self.path)?;
-        let length = file.metadata()?.len();
-        file.seek(SeekFrom::Start(length.saturating_sub(TAIL)))?;
-        let mut bytes = Vec::new();
-        file.take(TAIL).read_to_end(&mut bytes)?;
-        Ok(String::from_utf8_lossy(&bytes).into_owned())
+        let length = self.file.metadata()?.len();
+        let mut bytes = vec![0; length.min(TAIL) as usize];
+        let read = self.file.read_at(&mut bytes, length.saturating_sub(TAIL))?;
+        Ok(String::from_utf8_lossy(&bytes[..read]).into_owned())
     }
 }
 

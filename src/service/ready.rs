@@ -3,10 +3,10 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::path::Path;
+use std::os::unix::fs::FileExt;
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
@@ -70,10 +70,10 @@ enum Attempt {
 }
 
 impl Waiting {
-    pub fn begin(plan: &ServicePlan, log: &Path) -> io::Result<Self> {
+    pub fn begin(plan: &ServicePlan, log: &File) -> io::Result<Self> {
         let now = clock::now();
         let attempt = match &plan.probe {
-            Probe::Log(_) => Attempt::Log(Follower::open(log)?),
+            Probe::Log(_) => Attempt::Log(Follower::of(log.try_clone()?)),
             _ => Attempt::None,
         };
         Ok(Self {
@@ -216,12 +216,14 @@ fn addresses(url: &Url, listener: Option<&Listener>) -> Vec<IpAddr> {
 #[derive(Debug)]
 struct Follower {
     file: File,
+    /// Up to where it was read: the service writes by the same open file.
+    at: u64,
     line: Vec<u8>,
 }
 
 impl Follower {
-    fn open(path: &Path) -> io::Result<Self> {
-        Ok(Self { file: File::open(path)?, line: Vec::new() })
+    fn of(file: File) -> Self {
+        Self { file, at: 0, line: Vec::new() }
     }
 
     /// Whether a new line, also one that is still being written, matches; as far as one look gets.
@@ -229,7 +231,8 @@ impl Follower {
         let begin = clock::now();
         let mut chunk = [0u8; 8192];
         loop {
-            let length = self.file.read(&mut chunk)?;
+            let length = self.file.read_at(&mut chunk, self.at)?;
+            self.at += length as u64;
             if length == 0 {
                 return Ok(regex.is_match(&self.line));
             }
@@ -303,7 +306,7 @@ mod tests {
     fn a_log_line_counts_once_it_is_there() {
         let path = std::env::temp_dir().join(format!("cgrun-follower-{}", std::process::id()));
         let mut writer = File::create(&path).unwrap();
-        let mut follower = Follower::open(&path).unwrap();
+        let mut follower = Follower::of(File::open(&path).unwrap());
         let regex = Regex::new("^ready on \\d+$").unwrap();
         assert!(!follower.finds(&regex).unwrap());
         write!(writer, "starting\nready o").unwrap();

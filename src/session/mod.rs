@@ -15,7 +15,7 @@ use nix::sys::signal::Signal;
 use rustix::process::Pid;
 
 use crate::clock;
-use crate::containment::{self, Containment, MARKER};
+use crate::containment::{self, Containment};
 use crate::events::{self, Events};
 use crate::exit_code::Exit;
 use crate::failpoint;
@@ -124,7 +124,7 @@ impl<'a> Session<'a> {
         Self {
             machine: Machine::new(nodes.collect(), plan.grace),
             services: plan.services.iter().map(|_| ServiceState::default()).collect(),
-            env: env.with_all([(MARKER, containment.id.to_string())]),
+            env: env.with_all(containment.id.marks_of_ours()),
             remains: Remains {
                 containment,
                 parts: Vec::new(),
@@ -133,6 +133,7 @@ impl<'a> Session<'a> {
                 grace: plan.grace,
                 kill_wait: plan.kill_wait,
                 settle: plan.settle,
+                had_predating: !predating.is_empty(),
                 predating,
                 guardian: None,
                 lost_orphans: false,

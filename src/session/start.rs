@@ -38,7 +38,7 @@ impl Session<'_> {
         let null = open_null()?;
         let streams = Streams { input: Some(null.as_fd()), output: Some(log.file.as_fd()) };
         let waiting =
-            Waiting::begin(plan, &log.path).with_context(|| format!("cannot read {}", log.path.display()))?;
+            Waiting::begin(plan, &log.file).with_context(|| format!("cannot read {}", log.path.display()))?;
         // From here on nothing may fail: what is no part of the session is given no grace.
         let leader = start(&program, Group::Session, streams, &leaf, self.identity())
             .context("could not be started")?;

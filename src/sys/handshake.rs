@@ -62,21 +62,21 @@ pub struct SpawnError {
     pub source: io::Error,
 }
 
-/// Reads to the end of the child's report; `None` where that does not come in time.
-pub(super) fn report(mut reader: File) -> io::Result<Option<Vec<u8>>> {
+/// Reads the child's report, and whether that came to its end in time.
+pub(super) fn report(mut reader: File) -> io::Result<(Vec<u8>, bool)> {
     let deadline = Instant::now() + BEGINNING;
     let mut said = Vec::new();
     loop {
         let timeout = timeout(deadline, Instant::now());
         match poll(&mut [PollFd::new(&reader, PollFlags::IN)], timeout.as_ref()) {
-            Ok(0) => return Ok(None),
+            Ok(0) => return Ok((said, false)),
             Ok(_) => {}
             Err(rustix::io::Errno::INTR) => continue,
             Err(errno) => return Err(errno.into()),
         }
         let mut chunk = [0; 16];
         match reader.read(&mut chunk)? {
-            0 => return Ok(Some(said)),
+            0 => return Ok((said, true)),
             length => said.extend_from_slice(&chunk[..length]),
         }
     }

@@ -3,31 +3,25 @@
 use std::ffi::CString;
 
 use caps::CapSet;
-use nix::unistd::{Gid, Uid, User, getgrouplist, setgroups, setresgid, setresuid};
+use nix::unistd::{Gid, User, getgrouplist, setgroups, setresgid, setresuid};
 
-/// Whom the session's processes run as.
+/// Whom the session's processes run as, and what they may become.
 #[derive(Clone, Debug)]
 pub struct Identity {
-    pub user: User,
-    groups: Vec<Gid>,
+    /// Another user, and that user's groups; otherwise us.
+    pub user: Option<(User, Vec<Gid>)>,
     /// setuid programs and file capabilities give nothing (`PR_SET_NO_NEW_PRIVS`), and the bounding set is
-    /// empty.
+    /// empty, where we have the power to empty it.
     pub no_new_privileges: bool,
 }
 
+/// The groups that a user is in.
+pub fn groups_of(user: &User) -> nix::Result<Vec<Gid>> {
+    let name = CString::new(user.name.as_bytes()).map_err(|_| nix::errno::Errno::EINVAL)?;
+    getgrouplist(&name, user.gid)
+}
+
 impl Identity {
-    /// Looks up which groups the user is in.
-    pub fn of(user: User, no_new_privileges: bool) -> nix::Result<Self> {
-        let name = CString::new(user.name.as_bytes()).map_err(|_| nix::errno::Errno::EINVAL)?;
-        let groups = getgrouplist(&name, user.gid)?;
-        Ok(Self { user, groups, no_new_privileges })
-    }
-
-    /// Only where we are that user already.
-    pub fn is_ours(&self) -> bool {
-        Uid::effective() == self.user.uid && Uid::current() == self.user.uid
-    }
-
     /// Becomes it. `false` with `errno` set where a step fails. Allocates, so only for a process with a
     /// single thread; for a child that executes next.
     pub(super) fn assume(&self) -> bool {
@@ -43,12 +37,11 @@ impl Identity {
                 caps::clear(None, CapSet::Bounding).map_err(refused)?;
             }
         }
-        if !self.is_ours() {
-            setgroups(&self.groups)?;
-            setresgid(self.user.gid, self.user.gid, self.user.gid)?;
-            setresuid(self.user.uid, self.user.uid, self.user.uid)?;
-        }
-        if !self.user.uid.is_root() {
+        let Some((user, groups)) = &self.user else { return Ok(()) };
+        setgroups(groups)?;
+        setresgid(user.gid, user.gid, user.gid)?;
+        setresuid(user.uid, user.uid, user.uid)?;
+        if !user.uid.is_root() {
             // Securebits may have kept them (capabilities(7)).
             for set in [CapSet::Ambient, CapSet::Inheritable, CapSet::Effective, CapSet::Permitted] {
                 caps::clear(None, set).map_err(refused)?;

@@ -44,7 +44,7 @@ impl ProcessInfo {
             uid: process.uid().ok(),
             age: Duration::new(uptime.tv_sec as u64, uptime.tv_nsec as u32).saturating_sub(started),
             command,
-            is_zombie: stat.state == 'Z',
+            is_zombie: is_dead(&stat),
         })
     }
 
@@ -112,11 +112,20 @@ fn command_line(pid: Pid) -> io::Result<Vec<OsString>> {
 /// One variable of the environment that `pid` was executed with. `None` also when it is not ours to
 /// read, or the process cleared it.
 pub fn variable(pid: Pid, name: &str) -> Option<OsString> {
+    let [value] = variables(pid, [name]);
+    value
+}
+
+/// As [`variable`], several at once.
+pub fn variables<const N: usize>(pid: Pid, names: [&str; N]) -> [Option<OsString>; N] {
     let mut bytes = Vec::new();
-    File::open(format!("/proc/{pid}/environ")).ok()?.take(ENVIRON_READ).read_to_end(&mut bytes).ok()?;
-    bytes.split(|&byte| byte == 0).find_map(|entry| {
-        let value = entry.strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
-        Some(OsString::from_vec(value.to_vec()))
+    let environ = File::open(format!("/proc/{pid}/environ"));
+    let _ = environ.and_then(|file| file.take(ENVIRON_READ).read_to_end(&mut bytes));
+    names.map(|name| {
+        bytes.split(|&byte| byte == 0).find_map(|entry| {
+            let value = entry.strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
+            Some(OsString::from_vec(value.to_vec()))
+        })
     })
 }
 
@@ -138,11 +147,21 @@ pub fn unified_path(text: &str) -> Option<String> {
 /// Start time of `pid` in clock ticks after boot; `None` when there is no such process, or it is dead
 /// and only waits for its parent to take note.
 pub fn start_time(pid: Pid) -> Option<u64> {
-    stat(pid).filter(|stat| !matches!(stat.state, 'Z' | 'X')).map(|stat| stat.starttime)
+    stat(pid).filter(|stat| !is_dead(stat)).map(|stat| stat.starttime)
 }
 
 pub fn is_zombie(pid: Pid) -> bool {
-    stat(pid).is_some_and(|stat| stat.state == 'Z')
+    stat(pid).is_some_and(|stat| is_dead(&stat))
+}
+
+/// A process whose first thread has ended shows as a zombie while others live on.
+fn is_dead(stat: &Stat) -> bool {
+    matches!(stat.state, 'Z' | 'X') && stat.num_threads <= 1
+}
+
+/// Whether we may see which files it has open.
+pub fn shows_descriptors(pid: Pid) -> bool {
+    std::fs::read_dir(format!("/proc/{pid}/fd")).is_ok()
 }
 
 /// The parent of `pid`; `None` when there is no such process, or the parent is out of sight.
@@ -184,7 +203,7 @@ pub fn is_stopped(pid: Pid) -> bool {
 /// Whether it is on its way out (`PF_EXITING`, linux/sched.h).
 pub fn is_exiting(pid: Pid) -> bool {
     const PF_EXITING: u32 = 0x4;
-    stat(pid).is_none_or(|stat| stat.flags & PF_EXITING != 0)
+    stat(pid).is_none_or(|stat| stat.flags & PF_EXITING != 0 && stat.num_threads <= 1)
 }
 
 /// The session (setsid(2)) of `pid`, by its leader.

@@ -97,7 +97,10 @@ pub fn spawn(
     namespace: Option<Entrance<'_>>,
 ) -> Result<Process, SpawnError> {
     let child = Child::new(program, setting, namespace);
-    let Some(into) = into else { return child.start(None, None) };
+    let Some(into) = into else {
+        let dies_with = namespace.is_none().then(|| rustix::process::getpid().as_raw_nonzero().get());
+        return Child { dies_with, ..child }.start(None, None);
+    };
     match child.start(Some(into.directory), None) {
         Ok(process) => Ok(process),
         Err(error) if matches!(error.step, Step::Fork | Step::Birth) => {
@@ -120,6 +123,8 @@ struct Child<'a> {
     output: RawFd,
     reset: Vec<c_int>,
     namespace: Option<(RawFd, c_int)>,
+    /// Nothing but its descent holds it: it is not to live where we die before it carries our mark.
+    dies_with: Option<libc::pid_t>,
     identity: Option<&'a Identity>,
 }
 
@@ -147,6 +152,7 @@ impl<'a> Child<'a> {
             output: streams.output.map_or(-1, |fd| fd.as_raw_fd()),
             reset,
             namespace: namespace.map(|namespace| namespace.raw()),
+            dies_with: None,
             identity,
         }
     }
@@ -164,7 +170,7 @@ impl<'a> Child<'a> {
         };
         drop(writer);
         let report = report(File::from(reader));
-        let process = match report.as_ref().ok().and_then(|said| born(said.as_deref()?)) {
+        let process = match report.as_ref().ok().and_then(|(said, _)| born(said)) {
             None => process,
             Some(born) => {
                 let _ = rustix::process::waitpid(Some(process.pid), rustix::process::WaitOptions::empty());
@@ -176,8 +182,8 @@ impl<'a> Child<'a> {
             }
         };
         let said = match report {
-            Ok(Some(said)) => outcome(&said),
-            Ok(None) => Err(SpawnError {
+            Ok((said, true)) => outcome(&said),
+            Ok((_, false)) => Err(SpawnError {
                 step: Step::Begin,
                 source: io::Error::other("it did not begin within 10 s; is its cgroup frozen?"),
             }),
@@ -245,6 +251,12 @@ impl<'a> Child<'a> {
             }
             if self.identity.is_some_and(|identity| !identity.assume()) {
                 fail(Step::Become);
+            }
+            // After becoming another user, which would take it back.
+            if let Some(parent) = self.dies_with
+                && (libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) == -1 || libc::getppid() != parent)
+            {
+                fail(Step::Prepare);
             }
             if libc::chdir(self.program.cwd.as_ptr()) == -1 {
                 fail(Step::Chdir);

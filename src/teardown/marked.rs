@@ -8,7 +8,7 @@ use super::snapshot::{How, Leak};
 use super::verdict::Verdict;
 use super::{Remains, kill};
 use crate::clock;
-use crate::containment::{MARKER, SessionId};
+use crate::containment::SessionId;
 use crate::sys::pidfd::Process;
 use crate::sys::proc::{self, ProcessInfo};
 
@@ -56,6 +56,5 @@ pub fn end_one(info: ProcessInfo, sessions: &[SessionId], remains: &Remains, ver
 /// Whether the process was executed with the marker of one of these sessions. A zombie has no
 /// environment any more.
 pub fn carries(pid: Pid, sessions: &[SessionId]) -> bool {
-    let marker = proc::variable(pid, MARKER);
-    marker.is_some_and(|marker| sessions.iter().any(|session| marker == session.as_str()))
+    sessions.iter().any(|session| session.marks(pid))
 }

@@ -50,6 +50,8 @@ pub struct Remains {
     pub held_before: Vec<Listener>,
     /// Children that we had when we began: not of the session, and not ours to end.
     pub predating: Vec<Pid>,
+    /// We had such: what they leave behind becomes our child as well, also when they are gone.
+    pub had_predating: bool,
     /// Our child only where we are the first process of a PID namespace.
     pub guardian: Option<Pid>,
     pub grace: Duration,
@@ -102,6 +104,12 @@ pub fn tear_down(
     failpoint::reached("orphans ended");
     if *cause == Cause::SupervisorDied || remains.lost_orphans {
         marked::end(remains, &mut verdict);
+    }
+    if remains.lost_orphans && !remains.containment.outlives_supervisor() {
+        verdict.unknown(
+            "the guardian was killed and replaced, and nothing but the process tree holds the session: what \
+             lost its parent at that moment and cleared its environment cannot be found any more",
+        );
     }
     if *cause == Cause::SupervisorDied && !remains.containment.outlives_supervisor() {
         verdict.unknown(

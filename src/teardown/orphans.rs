@@ -44,7 +44,7 @@ pub fn end(remains: &mut Remains, wait: &mut Wait<'_>, verdict: &mut Verdict) {
         let others = left.len();
         let init = remains.containment.init();
         left.retain(|process| Some(process.pid) != remains.guardian && Some(process.pid) != init);
-        if !remains.predating.is_empty() {
+        if remains.had_predating {
             spare_strangers(&mut left, remains, verdict);
         }
         if left.is_empty() && others > 0 {

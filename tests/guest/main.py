@@ -197,6 +197,17 @@ def test_sessions_are_made_only_where_systemd_delegated():
     assert_nothing_left()
 
 
+def test_a_session_ends_with_the_service_that_it_left_for_a_scope():
+    script = f"{CGRUN} sh -c 'touch /run/running; exec sleep 4321'; true"
+    run(["systemd-run", "--quiet", "--unit=runner", "sh", "-c", script])
+    until(pathlib.Path("/run/running").exists, "the command runs")
+    [session] = [path for path in sessions() if path.suffix != ".scope"]
+    assert session.parent.parent.name == "system.slice", session
+    run(["systemctl", "stop", "runner.service"])
+    until(lambda: not processes("sleep 4321"), "all has ended")
+    assert_nothing_left()
+
+
 def test_both_a_cgroup_and_a_pid_namespace():
     script = f"sleep 4321 & echo 0 >/sys/fs/cgroup/cgroup.procs; test $$ -lt 10"
     run([CGRUN, "--require", "cgroup+pidns", "sh", "-c", script])
