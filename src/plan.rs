@@ -10,8 +10,9 @@ use anyhow::{Result, bail};
 use nix::sys::signal::Signal;
 use regex::bytes::Regex;
 
+use crate::allow::Pattern;
 use crate::cli::{ConfigOptions, Run};
-use crate::config::{Config, OnLeak, Ready, Service, ServiceName, Words};
+use crate::config::{Config, OnLeak, Ready, ReportKind, Service, ServiceName, Words};
 use crate::service::http::Url;
 
 const PORTS: [u16; 2] = [3000, 8000];
@@ -34,6 +35,9 @@ pub struct SessionPlan {
     pub settle: Duration,
     pub timeout: Option<Duration>,
     pub on_leak: OnLeak,
+    /// What may outlive the command.
+    pub allow: Vec<Pattern>,
+    pub reports: Vec<(ReportKind, PathBuf)>,
     pub reclaim_ports: bool,
     /// The directory for the logs of all runs.
     pub logs: PathBuf,
@@ -169,12 +173,13 @@ pub fn plan(run: Run, config: Option<&Config>, cwd: PathBuf, state: PathBuf) -> 
         command: run.command,
         watched: watched(&options.config, config, &services),
         services,
-        cwd,
         grace,
         kill_wait: time(options.kill_wait, session.and_then(|it| it.kill_wait), KILL_WAIT),
         settle: time(options.settle, session.and_then(|it| it.settle), SETTLE),
         timeout: options.timeout.or(session.and_then(|it| it.timeout)).map(|time| time.0),
         on_leak: options.on_leak.or(session.and_then(|it| it.on_leak)).unwrap_or(OnLeak::Report),
+        allow: session.and_then(|it| it.allow.clone()).unwrap_or_default(),
+        reports: reports(options.reports, config, &cwd),
         reclaim_ports: options.reclaim_ports || session.and_then(|it| it.reclaim_ports).unwrap_or(false),
         logs: logs.unwrap_or_else(|| state.join("logs")),
         records: records(&state),
@@ -183,7 +188,27 @@ pub fn plan(run: Run, config: Option<&Config>, cwd: PathBuf, state: PathBuf) -> 
             (_, true) => Volume::Verbose,
             _ => Volume::Normal,
         },
+        cwd,
     })
+}
+
+/// The command line's kinds in place of the config's.
+fn reports(
+    mut asked_for: Vec<(ReportKind, PathBuf)>,
+    config: Option<&Config>,
+    cwd: &Path,
+) -> Vec<(ReportKind, PathBuf)> {
+    asked_for.iter_mut().for_each(|(_, path)| *path = cwd.join(&path));
+    let by_hand: Vec<_> = asked_for.iter().map(|(kind, _)| *kind).collect();
+    let keys = config.and_then(|config| Some((config, config.file.session.reports.as_ref()?)));
+    for (kind, path) in keys.into_iter().flat_map(|(config, keys)| {
+        keys.iter().map(move |(kind, path)| (kind, config.directory().join(&path.0)))
+    }) {
+        if !by_hand.contains(kind) {
+            asked_for.push((*kind, path));
+        }
+    }
+    asked_for
 }
 
 fn services(config: &Config, grace: Duration) -> Result<Vec<ServicePlan>> {

@@ -2,7 +2,8 @@
 
 pub mod children;
 pub mod detach;
-
+pub mod details;
+pub mod memory;
 pub mod pidfd;
 pub mod proc;
 pub mod signals;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 use super::Remains;
-use super::snapshot::{How, Leak};
+use super::snapshot::{self, How};
 use super::verdict::Verdict;
 use crate::clock;
 use crate::containment::{CgroupError, SessionCgroup};
@@ -53,10 +53,7 @@ pub fn note_strays(remains: &Remains, verdict: &mut Verdict) {
         return;
     }
     let strays = verdict.expect(remains.cgroup.strays(remains.parts.iter().map(|part| &part.leaf)));
-    let strays = strays.into_iter().flatten().filter_map(ProcessInfo::read);
-    verdict
-        .leaks
-        .extend(strays.filter(|process| !process.is_zombie).map(|process| Leak::new(How::Strayed, process)));
+    verdict.add_leaks(snapshot::describe(strays.unwrap_or_default(), &How::Strayed));
 }
 
 /// `false` where it is not empty after `limit`.

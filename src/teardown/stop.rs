@@ -36,11 +36,15 @@ pub fn gracefully(remains: &mut Remains, cause: &Cause, wait: &mut Wait<'_>, ver
         for (index, state) in stopping.iter_mut().enumerate() {
             if state.stage != Stage::Done && !is_populated(&remains.parts[index].leaf, verdict) {
                 state.stage = Stage::Done;
+                verdict.span(index).gone = Some(clock::now());
             }
         }
         for (index, part) in remains.parts.iter().enumerate() {
             if stopping[index].stage != Stage::Waiting || is_its_turn(part, &remains.parts, &stopping) {
                 advance(part, &mut stopping[index], remains, cause, verdict);
+                if matches!(stopping[index].stage, Stage::Ending(_) | Stage::Asked(_)) {
+                    verdict.span(index).asked.get_or_insert_with(clock::now);
+                }
             }
         }
         // What was killed is waited for later, all at once.
