@@ -10,6 +10,7 @@ mod chaos;
 mod escapes;
 mod exit_codes;
 mod guardian;
+mod leaks;
 mod never_hangs;
 mod ports;
 mod real_applications;

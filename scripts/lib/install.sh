@@ -25,6 +25,7 @@ packages=(
     "redis-server    command -v redis-server"
     "redis-tools     command -v redis-cli"
     "nginx           command -v nginx"
+    "bats            command -v bats"
     "postgresql      compgen -G '/usr/lib/postgresql/*/bin/pg_ctl'"
 )
 

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::Result;
 
+use super::locate::roots;
 use super::model::{self, Containment, Part, Phase, Process, Report, Service, seconds};
 use super::targets::Targets;
 use super::timeline::{Timeline, Times};
@@ -149,7 +150,8 @@ impl Draft {
     }
 
     fn blank(&self, verdict: &Verdict, cause: &Cause) -> Report {
-        let described = |leaks| trees(leaks).iter().map(|tree| Process::of(tree, &self.directory)).collect();
+        let roots = roots(&self.directory, &self.session.command);
+        let described = |leaks| trees(leaks).iter().map(|tree| Process::of(tree, &roots)).collect();
         Report {
             schema: model::SCHEMA,
             version: model::VERSION,

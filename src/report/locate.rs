@@ -16,21 +16,20 @@ pub struct Place {
     pub line: Option<usize>,
 }
 
-/// `directory` is where the command ran. pytest names files from its root directory, which is that or
-/// one above.
-pub fn locate(origin: &Origin, directory: &Path) -> Option<Place> {
+/// Runners name files from a root of their own: one of these directories, or one above.
+pub fn locate(origin: &Origin, roots: &[PathBuf]) -> Option<Place> {
     let test = origin.test.as_ref()?;
     match origin.runner {
         "pytest" => {
             let mut names = test.split("::");
-            let file = find(names.next()?, directory)?;
+            let file = find(names.next()?, roots)?;
             let text = read(&file);
             let line = text.and_then(|text| python(&text, names));
             Some(Place { file, line })
         }
         "bats" => {
             let (file, name) = test.split_once(": ")?;
-            let file = find(file, directory)?;
+            let file = find(file, roots)?;
             let line = read(&file).and_then(|text| bats(&text, name));
             Some(Place { file, line })
         }
@@ -38,8 +37,16 @@ pub fn locate(origin: &Origin, directory: &Path) -> Option<Place> {
     }
 }
 
-fn find(name: &str, directory: &Path) -> Option<PathBuf> {
-    directory.ancestors().map(|ancestor| ancestor.join(name)).find(|path| path.is_file())
+fn find(name: &str, roots: &[PathBuf]) -> Option<PathBuf> {
+    let above = roots.iter().flat_map(|root| root.ancestors());
+    above.map(|directory| directory.join(name)).find(|path| path.is_file())
+}
+
+/// Where a command looks for tests: where it ran, and what its arguments name.
+pub fn roots(directory: &Path, command: &[String]) -> Vec<PathBuf> {
+    let named = command.iter().skip(1).map(|word| word.split("::").next().unwrap_or_default());
+    let named = named.filter(|word| !word.is_empty()).map(|word| directory.join(word));
+    std::iter::once(directory.to_path_buf()).chain(named.filter(|path| path.exists())).collect()
 }
 
 fn read(path: &Path) -> Option<String> {
@@ -110,7 +117,7 @@ mod tests {
         ];
         for (runner, test, file, line) in cases {
             let wanted = file.map(|file| Place { file: root.join(file), line });
-            assert_eq!(locate(&origin(runner, test), &root.join("tests/deep")), wanted, "{test}");
+            assert_eq!(locate(&origin(runner, test), &[root.join("tests/deep")]), wanted, "{test}");
         }
     }
 }

@@ -2,7 +2,7 @@
 //! are drawn from. `schema.json` documents it; a change that breaks a reader raises `VERSION`.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -173,8 +173,8 @@ pub struct Resources {
 }
 
 impl Process {
-    /// `directory` is where tests are looked for: the command's.
-    pub fn of(tree: &Tree<'_>, directory: &Path) -> Self {
+    /// `roots` is where tests are looked for.
+    pub fn of(tree: &Tree<'_>, roots: &[PathBuf]) -> Self {
         let Leak { process, glimpse, .. } = tree.leak;
         let lossy = |text: &std::ffi::OsString| text.to_string_lossy().into_owned();
         let shown: usize = process.command.iter().map(|word| word.len() + 1).sum();
@@ -202,8 +202,8 @@ impl Process {
                 _ => None,
             },
             ignores_sigterm: glimpse.is_deaf_to(Signal::SIGTERM),
-            started_during: started_during(tree.leak, directory),
-            children: tree.children.iter().map(|child| Self::of(child, directory)).collect(),
+            started_during: started_during(tree.leak, roots),
+            children: tree.children.iter().map(|child| Self::of(child, roots)).collect(),
         }
     }
 
@@ -217,9 +217,9 @@ impl Process {
     }
 }
 
-fn started_during(leak: &Leak, directory: &Path) -> Option<StartedDuring> {
+fn started_during(leak: &Leak, roots: &[PathBuf]) -> Option<StartedDuring> {
     let origin = leak.started_during.as_ref()?;
-    let (file, line) = match locate(origin, directory) {
+    let (file, line) = match locate(origin, roots) {
         Some(Place { file, line }) => (Some(file), line),
         None => (None, None),
     };

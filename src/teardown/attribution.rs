@@ -54,10 +54,12 @@ fn pytest(values: &[String]) -> (String, Option<String>) {
     }
 }
 
-/// Its names have `_` for a space, and `-` and two digits for all else that is no letter or digit.
+/// Its names have `_` for a space, and `-` and two digits for all else that is no letter or digit. In a
+/// plain name it encodes the `-` of an encoded `_` once more.
 fn bats(values: &[String]) -> (String, Option<String>) {
     let mut name = String::new();
-    let mut rest = values[1].strip_prefix("test_").unwrap_or(&values[1]);
+    let encoded = values[1].replace("-2d5f", "-5f");
+    let mut rest = encoded.strip_prefix("test_").unwrap_or(&encoded);
     while let Some(c) = rest.chars().next() {
         let code = rest.strip_prefix('-').and_then(|rest| rest.get(..2));
         match code.and_then(|code| u8::from_str_radix(code, 16).ok()) {
