@@ -14,6 +14,7 @@ mod leaks;
 mod never_hangs;
 mod ports;
 mod real_applications;
+mod reports;
 mod services;
 mod sessions;
 mod signals;

@@ -26,6 +26,7 @@ packages=(
     "redis-tools     command -v redis-cli"
     "nginx           command -v nginx"
     "bats            command -v bats"
+    "chromium        command -v chromium"
     "postgresql      compgen -G '/usr/lib/postgresql/*/bin/pg_ctl'"
 )
 

@@ -90,7 +90,7 @@ impl Draft {
         let now = since_1970(SystemTime::now());
         report.session.seconds = (now - report.session.began_at).max(0.0);
         report.teardown.began = report.session.seconds;
-        self.write(&report);
+        self.targets.write_the_rest(|kind| text(kind, &report));
     }
 
     pub fn report(&self, course: &Course<'_>) -> Report {

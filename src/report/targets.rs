@@ -53,14 +53,26 @@ impl Targets {
         self.all.is_empty()
     }
 
-    /// Writes those that are not written yet; says what went wrong.
+    /// Those that the supervisor, who is dead, has not written.
+    pub fn write_the_rest(&self, content: impl Fn(ReportKind) -> Result<String>) {
+        let unwritten = |target: &&Target| target.draft.exists() || !target.path.exists();
+        Self::put(self.all.iter().filter(unwritten), content);
+    }
+
+    /// Writes them all; says what went wrong.
     pub fn write(&self, content: impl Fn(ReportKind) -> Result<String>) -> Vec<String> {
-        let unwritten = self.all.iter().filter(|target| target.draft.exists());
+        Self::put(self.all.iter(), content)
+    }
+
+    fn put<'a>(
+        targets: impl Iterator<Item = &'a Target>,
+        content: impl Fn(ReportKind) -> Result<String>,
+    ) -> Vec<String> {
         let problem = |target: &Target, why: String| {
             let _ = std::fs::remove_file(&target.draft);
             format!("the report {} is not written: {why}", target.path.display())
         };
-        unwritten
+        targets
             .filter_map(|target| match content(target.kind) {
                 Ok(text) => target.put(&text).err().map(|error| problem(target, plain(&error))),
                 Err(error) => Some(problem(target, format!("{error:#}"))),
@@ -71,17 +83,21 @@ impl Targets {
 
 impl Target {
     fn put(&self, text: &str) -> io::Result<()> {
-        let mut file = OpenOptions::new().write(true).truncate(true).open(&self.draft)?;
+        // The command may have emptied the directory of its last results, or removed it.
+        if let Some(directory) = self.path.parent() {
+            std::fs::create_dir_all(directory)?;
+        }
+        let mut file = File::create(&self.draft)?;
         file.write_all(text.as_bytes())?;
         drop(file);
         std::fs::rename(&self.draft, &self.path)
     }
 }
 
-/// What was tried and not written leaves no trace.
+/// What was tried and not written leaves no trace; but where we fail, the guardian is to write it.
 impl Drop for Targets {
     fn drop(&mut self) {
-        if self.owner == std::process::id() {
+        if !std::thread::panicking() && self.owner == std::process::id() {
             self.all.iter().for_each(|target| drop(std::fs::remove_file(&target.draft)));
         }
     }
@@ -133,8 +149,8 @@ mod tests {
             let targets = Targets::prepare(&[(ReportKind::Json, path.clone())]).unwrap();
             assert_eq!(targets.write(|_| Ok(round.into())), Vec::<String>::new());
             assert_eq!(std::fs::read_to_string(&path).unwrap(), round);
-            // A second writer finds nothing to do.
-            targets.write(|_| Ok("again".into()));
+            // Whoever would write it for us finds nothing to do.
+            targets.write_the_rest(|_| Ok("again".into()));
             assert_eq!(std::fs::read_to_string(&path).unwrap(), round);
         }
         assert_eq!(names(path.parent().unwrap()), ["x.json"]);

@@ -28,6 +28,9 @@ const LOOK: Duration = Duration::from_millis(10);
 /// New roots are looked for this often, or in ten times the time that takes.
 const ROOTS: Duration = LOOK;
 
+/// So many times the time to settle may what is held up take besides.
+const HELD_UP: u32 = 9;
+
 /// Asks all parts to end and waits, as long as their grace lasts, and the user's patience.
 pub fn gracefully(remains: &mut Remains, cause: &Cause, wait: &mut Wait<'_>, verdict: &mut Verdict) {
     let mut stopping: Vec<_> = remains.parts.iter().map(|_| Stopping::default()).collect();
@@ -81,11 +84,13 @@ struct Stopping {
     stage: Stage,
     asked: HashSet<Pid>,
     roots_due: Instant,
+    /// How long what is held up may take to settle.
+    patience: Option<Instant>,
 }
 
 impl Default for Stopping {
     fn default() -> Self {
-        Self { stage: Stage::Waiting, asked: HashSet::new(), roots_due: clock::now() }
+        Self { stage: Stage::Waiting, asked: HashSet::new(), roots_due: clock::now(), patience: None }
     }
 }
 
@@ -111,11 +116,15 @@ fn advance(part: &Part, state: &mut Stopping, remains: &Remains, cause: &Cause, 
 
 fn next(part: &Part, state: &mut Stopping, remains: &Remains, cause: &Cause, verdict: &mut Verdict) -> Stage {
     let now = clock::now();
-    let stage = match state.stage {
+    let at = state.stage;
+    let stage = match at {
         Stage::Waiting if part.is_running_command() => Stage::Ending(now + part.grace),
         Stage::Waiting if part.role == Role::Command => Stage::Settling(now + remains.settle),
         Stage::Waiting => Stage::Asked(now + part.grace),
         Stage::Ending(_) if part.status.is_some() => Stage::Settling(now + remains.settle),
+        Stage::Settling(until) if now >= until && is_held_up(part, &mut state.patience, until, remains) => {
+            Stage::Settling(now + LOOK)
+        }
         Stage::Settling(until) if now >= until => {
             note(part, How::OutlivedCommand, verdict);
             state.asked.clear();
@@ -154,6 +163,12 @@ fn next(part: &Part, state: &mut Stopping, remains: &Remains, cause: &Cause, ver
         }
         _ => stage,
     }
+}
+
+/// Where processes are short of processor time, what is on its way out is late, and no leak yet.
+fn is_held_up(part: &Part, patience: &mut Option<Instant>, until: Instant, remains: &Remains) -> bool {
+    let patience = *patience.get_or_insert(until + remains.settle * HELD_UP);
+    clock::now() < patience && snapshot::is_at_work(&part.leaf)
 }
 
 /// The command comes first, and a service once nobody is left who needs it. What a command that has
