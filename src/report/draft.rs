@@ -109,8 +109,9 @@ impl Draft {
             let index = remains.parts.iter().position(is_it);
             let status = index.and_then(|index| remains.parts[index].status);
             let span = index.and_then(|index| verdict.spans.get(index)).copied().unwrap_or_default();
-            let gone =
-                span.gone.map(|at| timeline.at(at)).or(times.ended).or(killed).filter(|_| index.is_some());
+            let gone = span.gone.map(|at| timeline.at(at));
+            let gone = gone.or(span.asked.and(killed)).or(times.ended).or(killed);
+            let gone = gone.filter(|_| index.is_some());
             let signal = status.and_then(|status| std::os::unix::process::ExitStatusExt::signal(&status));
             let signal = signal.and_then(|signal| nix::sys::signal::Signal::try_from(signal).ok());
             let after = |at: Option<Duration>| at.map(seconds);

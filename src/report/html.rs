@@ -82,7 +82,7 @@ fn facts(report: &Report) -> String {
         ("processor time", time(report.resources.cpu)),
         ("largest process", size(report.resources.memory_peak_bytes)),
         ("contained by", report.containment.kind.clone()),
-        ("cause of the end", format!("layer {}", report.outcome.layer)),
+        ("cause of the end", layer(report.outcome.layer).to_string()),
     ];
     if !report.ports.watched.is_empty() {
         let ports: Vec<_> = report.ports.watched.iter().map(u16::to_string).collect();
@@ -130,9 +130,10 @@ fn timeline(report: &Report) -> String {
         ("stop", "leftovers", ended, command.gone.filter(|gone| Some(*gone) > ended)),
     ];
     rows += &row("command", &bars, total);
+    rows += &started(report, total);
     for phase in report.teardown.phases.iter().filter(|phase| phase.ended > phase.began) {
         rows += &row(
-            &format!("clean-up: {}", phase.name),
+            &format!("clean-up: {}", doing(phase.name)),
             &[("stop", phase.name, Some(phase.began), Some(phase.ended))],
             total,
         );
@@ -146,6 +147,43 @@ fn timeline(report: &Report) -> String {
         time(total / 2.0),
         time(total)
     )
+}
+
+/// When what leaked was started, as far as its age tells.
+fn started(report: &Report, total: f64) -> String {
+    let Some(seen) = report.command.asked.or(report.command.gone).filter(|_| !report.leaks.is_empty()) else {
+        return String::new();
+    };
+    let ticks: String = report
+        .leaks
+        .iter()
+        .filter(|leak| leak.service.is_none() && leak.age <= seen)
+        .take(SHOWN)
+        .map(|leak| {
+            let (at, title) = ((seen - leak.age) / total * 100.0, words::cut(&words::line(leak), 160));
+            format!("<div class=\"bar leak\" style=\"left:{at:.2}%\" title=\"{}\"></div>", Text(&title))
+        })
+        .collect();
+    format!("<div class=\"row\"><span>leaks started</span><div class=\"track\">{ticks}</div></div>")
+}
+
+fn doing(phase: &str) -> &str {
+    match phase {
+        "ask" => "asking",
+        "kill" => "killing",
+        "remove" => "removing",
+        other => other,
+    }
+}
+
+fn layer(number: u8) -> &'static str {
+    match number {
+        1 => "normal (layer 1)",
+        2 => "start-up failure (2)",
+        3 => "Ctrl-C (layer 3)",
+        4 => "termination (layer 4)",
+        _ => "cgrun's failure (5)",
+    }
 }
 
 type Bar<'a> = (&'a str, &'a str, Option<f64>, Option<f64>);
@@ -190,6 +228,9 @@ fn process(leak: &Process, text: &mut String) {
     );
     if let Some(test) = words::test(leak) {
         let _ = write!(text, "<br>started during <span class=\"test\">{}</span>", Text(&test));
+    }
+    if words::test(leak).is_none() {
+        *text += "<br><span class=\"dim\">during which test it was started is not known</span>";
     }
     *text += "<br>";
     let _ = write!(text, "<span class=\"tag\">{}</span>", words::how(leak));

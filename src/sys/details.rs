@@ -14,6 +14,10 @@ const DESCRIPTORS: usize = 1024;
 /// `PF_FORKNOEXEC` (linux/sched.h): forked, and has executed nothing since.
 const FORKED: u32 = 0x40;
 
+/// What an exec has made: forks share it until one of them executes something. Where its code begins, and
+/// its stack (proc_pid_stat(5)).
+pub type Image = (u64, u64);
+
 /// What one read of `/proc/PID/stat` tells: cheap enough for each of ten thousand.
 #[derive(Clone, Debug)]
 pub struct Glimpse {
@@ -35,6 +39,7 @@ pub struct Glimpse {
     deaf_to: u64,
     /// It runs what its parent ran: forked without an exec.
     pub is_forked: bool,
+    pub image: Image,
 }
 
 impl Glimpse {
@@ -53,6 +58,7 @@ impl Glimpse {
             memory: stat.rss * procfs::page_size(),
             threads: u64::try_from(stat.num_threads).unwrap_or_default(),
             deaf_to: stat.sigignore | stat.blocked,
+            image: (stat.startcode, stat.startstack),
             is_forked: stat.flags & FORKED != 0,
         })
     }

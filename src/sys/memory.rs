@@ -12,6 +12,8 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 
 use rustix::process::Pid;
 
+use super::details::Image;
+
 /// Bounds: what is beyond is no environment that says anything to us.
 const MAPS: u64 = 1 << 20;
 const TABLE: u64 = 16 << 20;
@@ -19,10 +21,13 @@ const VARIABLES: usize = 4096;
 const LONGEST: usize = 4096;
 const BLOCK: usize = 512;
 
-/// Reads environments, and remembers where the symbols of each file are.
+/// Reads environments, and remembers where they are.
 #[derive(Debug, Default)]
 pub struct Memories {
-    places: HashMap<(String, u64), Option<Symbol>>,
+    /// The symbol of each file, by path and inode.
+    symbols: HashMap<(String, u64), Option<Symbol>>,
+    /// Where the variable is in each image. Those that were forked of one another have one image.
+    places: HashMap<Image, Vec<u64>>,
 }
 
 /// Where `environ` is in a file, from where the file is mapped.
@@ -32,24 +37,33 @@ struct Symbol(u64);
 impl Memories {
     /// Those variables, of the names asked for, that `pid` has now; `NAME=VALUE` each. `None` where its
     /// memory cannot be read, or it is built as no program we know is.
-    pub fn environment(&mut self, pid: Pid, names: &[&str]) -> Option<Vec<Vec<u8>>> {
+    pub fn environment(&mut self, pid: Pid, image: Image, names: &[&str]) -> Option<Vec<Vec<u8>>> {
         let memory = File::open(format!("/proc/{pid}/mem")).ok()?;
+        if !self.places.contains_key(&image) {
+            let found = candidates(pid)?.into_iter().filter_map(|(start, inode, path)| {
+                let file = format!("/proc/{pid}/root{path}");
+                let symbol = *self.symbols.entry((path, inode)).or_insert_with(|| find(&file));
+                start.checked_add(symbol?.0)
+            });
+            let found = found.collect();
+            self.places.insert(image, found);
+        }
         // The program first: where it has a copy of the variable, the library uses that.
-        for (start, inode, path) in candidates(pid)? {
-            let file = format!("/proc/{pid}/root{path}");
-            let place = *self.places.entry((path, inode)).or_insert_with(|| find(&file));
-            let Some(Symbol(offset)) = place else { continue };
-            let mut array = word(&memory, start.checked_add(offset)?)?;
+        for &place in &self.places[&image] {
+            let mut array = words(&memory, place, 1)?[0];
             if array == 0 {
                 continue;
             }
             let mut found = Vec::new();
-            for _ in 0..VARIABLES {
-                match word(&memory, array)? {
-                    0 => return Some(found),
-                    text => found.extend(variable(&memory, text, names)),
+            for _ in 0..VARIABLES * 8 / BLOCK {
+                let texts = words(&memory, array, BLOCK / 8)?;
+                for &text in &texts {
+                    if text == 0 {
+                        return Some(found);
+                    }
+                    found.extend(variable(&memory, text, names));
                 }
-                array = array.checked_add(8)?;
+                array = array.checked_add(8 * texts.len() as u64)?;
             }
             return Some(found);
         }
@@ -85,10 +99,13 @@ fn first_mapping(line: &str) -> Option<(u64, u64, String)> {
     Some((start, inode.parse().ok()?, path.trim_start().to_string()))
 }
 
-fn word(memory: &File, at: u64) -> Option<u64> {
-    let mut bytes = [0; 8];
-    memory.read_exact_at(&mut bytes, at).ok()?;
-    Some(u64::from_ne_bytes(bytes))
+/// Up to so many words, at least one.
+fn words(memory: &File, at: u64, count: usize) -> Option<Vec<u64>> {
+    let mut bytes = vec![0; 8 * count];
+    let length = memory.read_at(&mut bytes, at).ok()?;
+    let words: Vec<_> =
+        bytes[..length].as_chunks::<8>().0.iter().map(|word| u64::from_ne_bytes(*word)).collect();
+    (!words.is_empty()).then_some(words)
 }
 
 fn variable(memory: &File, at: u64, names: &[&str]) -> Option<Vec<u8>> {
@@ -169,6 +186,7 @@ fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::details::Glimpse;
     use std::io::{BufRead, BufReader};
     use std::process::{Command, Stdio};
 
@@ -185,7 +203,8 @@ mod tests {
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut String::new()).unwrap();
         let pid = Pid::from_raw(child.id() as i32).unwrap();
         let names = ["CGRUN_TEST_LATE", "CGRUN_TEST_EARLY", "CGRUN_TEST_NEVER"];
-        let mut found = Memories::default().environment(pid, &names).unwrap();
+        let image = Glimpse::of(pid).unwrap().image;
+        let mut found = Memories::default().environment(pid, image, &names).unwrap();
         found.sort();
         drop(child.stdin.take());
         child.wait().unwrap();

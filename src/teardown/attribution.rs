@@ -148,7 +148,10 @@ impl Witness {
     pub fn ask(&mut self, glimpse: &Glimpse) -> Option<Origin> {
         let executed = details::environment(glimpse.pid, ENVIRONMENT).unwrap_or_default();
         // Forked from what runs the tests: its memory tells what that had come to.
-        let forked = glimpse.is_forked.then(|| self.memories.environment(glimpse.pid, &self.names)).flatten();
+        let forked = glimpse
+            .is_forked
+            .then(|| self.memories.environment(glimpse.pid, glimpse.image, &self.names))
+            .flatten();
         forked
             .and_then(|variables| origin(&variables, Evidence::Memory))
             .or_else(|| origin(&executed, Evidence::Environment))

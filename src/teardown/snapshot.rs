@@ -18,9 +18,10 @@ use crate::sys::sock_diag::{self, Listener};
 /// A forking crowd may not come to a stand in time.
 const FREEZE: Duration = Duration::from_millis(50);
 const LOOK: Duration = Duration::from_micros(200);
-/// Bounds of one snapshot: after these, the rest is only counted.
+/// Bounds of one snapshot: after these, the rest is only counted. So many are described in any case.
 const READ: Duration = Duration::from_millis(500);
 const DESCRIBED: usize = 1000;
+const AT_LEAST: usize = 50;
 const STRAGGLERS: usize = 100;
 
 /// A process that should not have been there.
@@ -105,7 +106,6 @@ pub fn take(leaf: &Leaf, how: &How) -> Result<Crowd, CgroupError> {
 
 /// Describes the roots of the crowd's trees first: they were started by what is to be mended.
 pub fn describe(members: Vec<Pid>, how: &How) -> Crowd {
-    let deadline = clock::now() + READ;
     let glimpses: Vec<_> = members.into_iter().filter_map(Glimpse::of).collect();
     let pids: HashSet<Pid> = glimpses.iter().map(|it| it.pid).collect();
     let is_root = |it: &Glimpse| it.parent.is_none_or(|parent| !pids.contains(&parent));
@@ -115,8 +115,10 @@ pub fn describe(members: Vec<Pid>, how: &How) -> Crowd {
         return crowd;
     }
     let mut surroundings = Surroundings::look();
+    let deadline = clock::now() + READ;
     for glimpse in roots.into_iter().chain(others) {
-        if crowd.described.len() == DESCRIBED || clock::now() >= deadline {
+        let described = crowd.described.len();
+        if described == DESCRIBED || described >= AT_LEAST && clock::now() >= deadline {
             crowd.undescribed.push(glimpse.name);
         } else if let Some(process) = ProcessInfo::read(glimpse.pid) {
             crowd.described.push(surroundings.describe(how.clone(), process, glimpse));
