@@ -342,22 +342,33 @@ fn five_thousand_leaked_processes() {
     assert!(took < Duration::from_secs(20), "took {took:?}");
 }
 
+/// Keeps one processor busy.
+struct Load(std::process::Child);
+
+impl Load {
+    fn begin() -> Self {
+        Self(Command::new("sh").args(["-c", "while :; do :; done"]).spawn().unwrap())
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// One that is on its way out when the command ends is no leak.
 #[test]
 fn five_hundred_clean_runs_under_load_give_no_false_alarm() {
     Session::new();
-    let script = "i=0; while [ $i -lt 100 ]; do \"$CGRUN\" --on-leak fail sh -c '(exec true) & (exec sh -c :) & exit 0' \
-                  || exit 1; i=$((i+1)); done";
-    // Two that keep two processors busy, five that run sessions.
-    let mut busy: Vec<_> =
-        (0..2).map(|_| Command::new("sh").args(["-c", "while :; do :; done"]).spawn().unwrap()).collect();
-    let runs: Vec<_> =
-        (0..5).map(|_| Session::again().sh("exit 0").start_through(&["sh", "-c", script])).collect();
+    let script = "i=0; while [ $i -lt 100 ]; do i=$((i+1)); \
+                  \"$CGRUN\" --on-leak fail sh -c '(exec true) & (exec sh -c :) & exit 0' || exit 1; done";
+    let load = [Load::begin(), Load::begin()];
+    let five = || Session::again().sh("exit 0").start_through(&["sh", "-c", script]);
+    let runs: Vec<_> = (0..5).map(|_| five()).collect();
     let runs: Vec<_> = runs.into_iter().map(|run| run.finish()).collect();
-    for load in &mut busy {
-        load.kill().unwrap();
-        load.wait().unwrap();
-    }
+    drop(load);
     for run in runs {
         run.assert_code(0).assert_silent().assert_nothing_left();
     }

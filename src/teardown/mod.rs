@@ -14,6 +14,7 @@ mod marked;
 mod orphans;
 mod part;
 mod patience;
+mod settle;
 mod snapshot;
 mod stop;
 mod verdict;

@@ -22,7 +22,6 @@ const LOOK: Duration = Duration::from_micros(200);
 const READ: Duration = Duration::from_millis(500);
 const DESCRIBED: usize = 1000;
 const AT_LEAST: usize = 50;
-const STRAGGLERS: usize = 100;
 
 /// A process that should not have been there.
 #[derive(Clone, Debug)]
@@ -89,13 +88,6 @@ impl Drop for Still<'_> {
     fn drop(&mut self) {
         let _ = self.0.freeze(false);
     }
-}
-
-/// Whether one of the few in `leaf` wants the processor, or waits for a disk. A crowd is no straggler.
-pub fn is_at_work(leaf: &Leaf) -> bool {
-    let members = leaf.members().unwrap_or_default();
-    let is_at_work = |glimpse: Glimpse| matches!(glimpse.state, 'R' | 'D');
-    members.len() <= STRAGGLERS && members.into_iter().filter_map(Glimpse::of).any(is_at_work)
 }
 
 /// Reads who is in `leaf` while it stands still.

@@ -14,6 +14,7 @@ use rustix::process::Pid;
 
 use super::cause::Cause;
 use super::part::{Part, Role};
+use super::settle::Stragglers;
 use super::snapshot::{self, How, Still};
 use super::verdict::Verdict;
 use super::{Remains, Wait};
@@ -27,9 +28,6 @@ use crate::sys::proc;
 const LOOK: Duration = Duration::from_millis(10);
 /// New roots are looked for this often, or in ten times the time that takes.
 const ROOTS: Duration = LOOK;
-
-/// So many times the time to settle may what is held up take besides.
-const HELD_UP: u32 = 9;
 
 /// Asks all parts to end and waits, as long as their grace lasts, and the user's patience.
 pub fn gracefully(remains: &mut Remains, cause: &Cause, wait: &mut Wait<'_>, verdict: &mut Verdict) {
@@ -84,13 +82,17 @@ struct Stopping {
     stage: Stage,
     asked: HashSet<Pid>,
     roots_due: Instant,
-    /// How long what is held up may take to settle.
-    patience: Option<Instant>,
+    stragglers: Stragglers,
 }
 
 impl Default for Stopping {
     fn default() -> Self {
-        Self { stage: Stage::Waiting, asked: HashSet::new(), roots_due: clock::now(), patience: None }
+        Self {
+            stage: Stage::Waiting,
+            asked: HashSet::new(),
+            roots_due: clock::now(),
+            stragglers: Stragglers::default(),
+        }
     }
 }
 
@@ -122,7 +124,9 @@ fn next(part: &Part, state: &mut Stopping, remains: &Remains, cause: &Cause, ver
         Stage::Waiting if part.role == Role::Command => Stage::Settling(now + remains.settle),
         Stage::Waiting => Stage::Asked(now + part.grace),
         Stage::Ending(_) if part.status.is_some() => Stage::Settling(now + remains.settle),
-        Stage::Settling(until) if now >= until && is_held_up(part, &mut state.patience, until, remains) => {
+        Stage::Settling(until)
+            if now >= until && state.stragglers.are_held_up(&part.leaf, remains.settle) =>
+        {
             Stage::Settling(now + LOOK)
         }
         Stage::Settling(until) if now >= until => {
@@ -163,12 +167,6 @@ fn next(part: &Part, state: &mut Stopping, remains: &Remains, cause: &Cause, ver
         }
         _ => stage,
     }
-}
-
-/// Where processes are short of processor time, what is on its way out is late, and no leak yet.
-fn is_held_up(part: &Part, patience: &mut Option<Instant>, until: Instant, remains: &Remains) -> bool {
-    let patience = *patience.get_or_insert(until + remains.settle * HELD_UP);
-    clock::now() < patience && snapshot::is_at_work(&part.leaf)
 }
 
 /// The command comes first, and a service once nobody is left who needs it. What a command that has
