@@ -1,11 +1,13 @@
 //! The command line, as clap sees it.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{ArgAction, Args, Parser, Subcommand};
 
-use crate::config::{OnLeak, Port, Time};
+use crate::config::{OnLeak, Port, ReportKind, Time};
 use crate::containment::Require;
 
 /// Run a test session in one transient cgroup: what it starts, ends with it.
@@ -87,6 +89,9 @@ pub struct RunOptions {
     /// Exit 121 where the command passed and something leaked, or only say it [default: report]
     #[arg(long, value_name = "WHAT")]
     pub on_leak: Option<OnLeak>,
+    /// Also write a report: json, junit or html; may be given more than once
+    #[arg(long = "report", value_name = "KIND=FILE", value_parser = OsStringValueParser::new().try_map(kind_and_file))]
+    pub reports: Vec<(ReportKind, PathBuf)>,
     /// End whoever holds a service's port instead of refusing to start
     #[arg(long)]
     pub reclaim_ports: bool,
@@ -111,6 +116,17 @@ pub struct RunOptions {
     /// Say what is done
     #[arg(short, long)]
     pub verbose: bool,
+}
+
+/// `json=FILE`. The file's name may be of any bytes.
+fn kind_and_file(text: OsString) -> Result<(ReportKind, PathBuf), String> {
+    let mut parts = text.as_bytes().splitn(2, |&byte| byte == b'=');
+    match (parts.next(), parts.next()) {
+        (Some(kind), Some(file)) if !file.is_empty() => {
+            Ok((String::from_utf8_lossy(kind).parse()?, PathBuf::from(OsStr::from_bytes(file))))
+        }
+        _ => Err("a report is KIND=FILE, such as json=cgrun.json".into()),
+    }
 }
 
 #[derive(Debug, Default, Args)]

@@ -114,7 +114,7 @@ mod tests {
 
     #[test]
     fn a_leak_that_was_only_counted_is_a_leak() {
-        let verdict = Verdict { undescribed: 1, ..Verdict::default() };
+        let verdict = Verdict { undescribed: vec!["a".into()], ..Verdict::default() };
         let cause = &Cause::CommandEnded { interrupted: false, lately: false };
         let outcome = Outcome { cause, command: exited(0), verdict: &verdict, on_leak: OnLeak::Fail };
         assert_eq!(exit(&outcome), Exit::Code(LEAKED));

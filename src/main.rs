@@ -1,5 +1,6 @@
 //! cgrun: what a test session starts, ends with it.
 
+mod allow;
 mod cli;
 mod clock;
 mod config;

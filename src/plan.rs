@@ -10,8 +10,9 @@ use anyhow::{Context, Result, bail};
 use nix::sys::signal::Signal;
 use regex::bytes::Regex;
 
+use crate::allow::Pattern;
 use crate::cli::{ConfigOptions, Run};
-use crate::config::{Config, OnLeak, Ready, Service, ServiceName, Words};
+use crate::config::{Config, OnLeak, Ready, ReportKind, Service, ServiceName, Words};
 use crate::containment::Require;
 use crate::program::Environment;
 use crate::service::http::Url;
@@ -37,6 +38,9 @@ pub struct SessionPlan {
     pub settle: Duration,
     pub timeout: Option<Duration>,
     pub on_leak: OnLeak,
+    /// What may outlive the command.
+    pub allow: Vec<Pattern>,
+    pub reports: Vec<(ReportKind, PathBuf)>,
     pub reclaim_ports: bool,
     /// The least that is to hold the session.
     pub require: Option<Require>,
@@ -202,7 +206,6 @@ pub fn plan(run: Run, config: Option<&Config>, cwd: PathBuf, state: PathBuf) -> 
         command: run.command,
         watched: watched(&options.config, config, &services),
         services,
-        cwd,
         grace,
         kill_wait: time(options.kill_wait, session.and_then(|it| it.kill_wait), KILL_WAIT),
         settle: time(options.settle, session.and_then(|it| it.settle), SETTLE),
@@ -214,6 +217,8 @@ pub fn plan(run: Run, config: Option<&Config>, cwd: PathBuf, state: PathBuf) -> 
             options.no_new_privs || session.and_then(|it| it.no_new_privs).unwrap_or(false),
         )?,
         clean_env: options.clean_env || session.and_then(|it| it.clean_env).unwrap_or(false),
+        allow: session.and_then(|it| it.allow.clone()).unwrap_or_default(),
+        reports: reports(options.reports, config, &cwd),
         reclaim_ports: options.reclaim_ports || session.and_then(|it| it.reclaim_ports).unwrap_or(false),
         logs: logs.unwrap_or_else(|| state.join("logs")),
         records: records(&state),
@@ -222,6 +227,7 @@ pub fn plan(run: Run, config: Option<&Config>, cwd: PathBuf, state: PathBuf) -> 
             (_, true) => Volume::Verbose,
             _ => Volume::Normal,
         },
+        cwd,
     })
 }
 
@@ -243,6 +249,25 @@ fn identity(name: Option<&str>, no_new_privileges: bool) -> Result<Option<Identi
     }
     let groups = groups_of(&user).with_context(|| format!("cannot look up the groups of {name:?}"))?;
     Ok(Some(Identity { user: Some((user, groups)), no_new_privileges }))
+}
+
+/// The command line's kinds in place of the config's.
+fn reports(
+    mut asked_for: Vec<(ReportKind, PathBuf)>,
+    config: Option<&Config>,
+    cwd: &Path,
+) -> Vec<(ReportKind, PathBuf)> {
+    asked_for.iter_mut().for_each(|(_, path)| *path = cwd.join(&path));
+    let by_hand: Vec<_> = asked_for.iter().map(|(kind, _)| *kind).collect();
+    let keys = config.and_then(|config| Some((config, config.file.session.reports.as_ref()?)));
+    for (kind, path) in keys.into_iter().flat_map(|(config, keys)| {
+        keys.iter().map(move |(kind, path)| (kind, config.directory().join(&path.0)))
+    }) {
+        if !by_hand.contains(kind) {
+            asked_for.push((*kind, path));
+        }
+    }
+    asked_for
 }
 
 fn services(config: &Config, grace: Duration) -> Result<Vec<ServicePlan>> {

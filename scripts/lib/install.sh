@@ -25,6 +25,8 @@ packages=(
     "redis-server    command -v redis-server"
     "redis-tools     command -v redis-cli"
     "nginx           command -v nginx"
+    "bats            command -v bats"
+    "chromium        command -v chromium"
     "postgresql      compgen -G '/usr/lib/postgresql/*/bin/pg_ctl'"
 )
 

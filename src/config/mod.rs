@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 pub use diagnostic::ConfigError;
-pub use schema::{File, OnLeak, Port, Ready, Service, ServiceName, Time, Words};
+pub use schema::{File, OnLeak, Port, Ready, ReportKind, Service, ServiceName, Time, Words};
 
 pub const FILE_NAME: &str = "cgrun.toml";
 const PYPROJECT: &str = "pyproject.toml";

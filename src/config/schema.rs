@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde::de::{self, Deserializer, Error, SeqAccess, Unexpected, Visitor};
 use toml::Spanned;
 
+use crate::allow::Pattern;
 use crate::containment::Require;
 
 #[derive(Debug, Default, Deserialize, PartialEq)]
@@ -29,6 +30,9 @@ pub struct Session {
     pub settle: Option<Time>,
     pub timeout: Option<Time>,
     pub on_leak: Option<OnLeak>,
+    /// What may outlive the command: an executable's name, or a pattern for the command line.
+    pub allow: Option<Vec<Pattern>>,
+    pub reports: Option<BTreeMap<ReportKind, Word>>,
     pub reclaim_ports: Option<bool>,
     /// The least that is to hold the session.
     pub require: Option<Require>,
@@ -79,6 +83,34 @@ pub enum OnLeak {
     Report,
     /// And exit 121 where the command passed.
     Fail,
+}
+
+/// What a report is written as.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, PartialOrd, Ord)]
+#[serde(rename_all = "lowercase")]
+pub enum ReportKind {
+    Json,
+    Junit,
+    Html,
+}
+
+impl FromStr for ReportKind {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "json" => Ok(Self::Json),
+            "junit" => Ok(Self::Junit),
+            "html" => Ok(Self::Html),
+            _ => Err(format!("no report {text:?}; there are json, junit and html")),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Pattern {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(Parsed::new("a program's name, or a pattern for a command line"))
+    }
 }
 
 /// A TCP port, 1 to 65535.

@@ -20,6 +20,13 @@ settle = "100ms"
 # "report" names what leaked; "fail" also exits 121 where the command passed.
 on_leak = "report"
 
+# What may outlive the command: a program's name, or a pattern for its command line, with * for
+# anything and ? for one character. Ended all the same, but no leak (example; nothing by default).
+# allow = ["ssh-agent", "*chrome*--type=zygote*"]
+
+# Reports of the session, from this file's directory (example; none by default).
+# reports = { json = "cgrun.json", junit = "cgrun.xml", html = "cgrun.html" }
+
 # End whoever holds a service's port instead of refusing to start.
 reclaim_ports = false
 
@@ -64,6 +71,18 @@ mod tests {
     #[test]
     fn the_template_is_a_valid_config() {
         toml::from_str::<File>(super::TEMPLATE).unwrap();
+    }
+
+    #[test]
+    fn its_example_keys_are_valid_too() {
+        let is_example = |line: &&str| line.starts_with("# ") && line.contains(" = ");
+        let examples: Vec<_> = super::TEMPLATE.lines().filter(is_example).map(|line| &line[2..]).collect();
+        let examples: Vec<_> = examples.into_iter().take_while(|line| !line.contains("command")).collect();
+        let file: File = toml::from_str(&format!("[session]\n{}", examples.join("\n"))).unwrap();
+        assert_eq!(file.session.reports.unwrap().len(), 3, "{examples:?}");
+        assert!(
+            file.session.timeout.is_some() && file.session.allow.is_some() && file.session.logs.is_some()
+        );
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The one thing that holds a session: a cgroup, a PID namespace, both, or the process tree.
 
 use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -174,6 +175,14 @@ impl Containment {
         match &self.holder {
             Holder::Cgroup(cgroup) => cgroup.remove(),
             Holder::Tree(_) => Ok(()),
+        }
+    }
+
+    /// The directory of its cgroup.
+    pub fn path(&self) -> Option<&Path> {
+        match &self.holder {
+            Holder::Cgroup(cgroup) => Some(cgroup.path()),
+            Holder::Tree(_) => None,
         }
     }
 

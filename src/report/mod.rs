@@ -1,6 +1,17 @@
 //! What cgrun says, all of it on stderr.
 
+mod draft;
+mod github;
+mod html;
 mod human;
+mod junit;
+mod locate;
+mod model;
+mod paint;
+mod targets;
+mod timeline;
+mod tree;
+mod words;
 
 use std::cell::Cell;
 use std::fmt::Write;
@@ -9,11 +20,17 @@ use std::path::Path;
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
+pub use draft::{Course, Draft};
+pub use github::GitHub;
+pub use targets::Targets;
+pub use timeline::Timeline;
+
 use crate::clock;
 use crate::plan::Volume;
 use crate::sys::proc::readable;
 use crate::sys::tty;
 use crate::teardown::{Cause, Verdict};
+use paint::Paint;
 
 /// The status line is drawn again this often.
 const REDRAW: Duration = Duration::from_millis(100);
@@ -40,6 +57,17 @@ impl Reporter {
             let _ = writeln!(lines, "cgrun: {}", readable(line));
         }
         tty::to_stderr(&lines);
+    }
+
+    /// As [`error`](Self::error), of text that is fit for a terminal: it may be coloured.
+    fn lines(&self, lines: &[String]) {
+        self.clear();
+        tty::to_stderr(&lines.iter().map(|line| format!("cgrun: {line}\n")).collect::<String>());
+    }
+
+    /// Commands to GitHub, which stand on lines of their own.
+    pub fn workflow_commands(&self, commands: &[String]) {
+        tty::to_stderr(&commands.iter().map(|command| format!("{command}\n")).collect::<String>());
     }
 
     /// Something worth knowing.
@@ -93,9 +121,13 @@ impl Reporter {
 
     /// What the teardown found; nothing where all is well, unless asked to be verbose.
     pub fn verdict(&self, verdict: &Verdict, cause: &Cause, took: Duration) {
-        human::verdict(verdict).iter().for_each(|line| self.error(line));
-        human::notes(verdict).iter().for_each(|line| self.say(line));
+        let paint = Paint::for_stderr();
+        self.lines(&human::verdict(verdict, paint));
+        if self.volume >= Volume::Normal {
+            self.lines(&human::notes(verdict, paint));
+        }
         if self.volume == Volume::Verbose {
+            self.lines(&human::allowed(verdict));
             self.say(&human::summary(verdict, cause, took));
         }
     }

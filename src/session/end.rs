@@ -4,7 +4,9 @@ use super::{REPLACED, Session};
 use crate::clock;
 use crate::exit_code::{self, Exit, Outcome, exit};
 use crate::failpoint;
+use crate::report::{Course, GitHub};
 use crate::sys::proc::ProcessInfo;
+use crate::sys::tty::plain;
 use crate::teardown::{Cause, Remains, Role, Verdict, hurry, tear_down};
 
 /// How many processes are named when the time has run out.
@@ -16,17 +18,59 @@ impl Session<'_> {
     /// The end, whatever the cause.
     pub(super) fn end(&mut self, cause: &Cause) -> Exit {
         self.report.clear();
+        self.timeline.end = Some(self.timeline.now());
         self.explain(cause);
         failpoint::reached("teardown");
         let verdict = self.tear_down(cause);
         self.report.verdict(&verdict, cause, clock::since(self.begin));
-        failpoint::reached("reported");
-        exit(&Outcome {
+        let exit = exit(&Outcome {
             cause,
             command: self.remains.command().and_then(|command| command.status),
             verdict: &verdict,
             on_leak: self.plan.on_leak,
-        })
+        });
+        let exit = self.write_reports(cause, &verdict, exit);
+        failpoint::reached("reported");
+        self.dismiss_guardian(&verdict);
+        exit
+    }
+
+    /// What was asked for, and what GitHub wants. A report that cannot be written spoils a success, and
+    /// hides no failure.
+    fn write_reports(&self, cause: &Cause, verdict: &Verdict, exit: Exit) -> Exit {
+        let Some(draft) = &self.draft else { return exit };
+        let github = GitHub::find().filter(|_| verdict.leaked() > 0 || !verdict.is_proven());
+        if !draft.is_asked_for() && github.is_none() {
+            return exit;
+        }
+        let logs = self.services.iter().map(|it| it.log.as_ref().map(|log| log.path.clone()));
+        let course = Course {
+            cause,
+            verdict,
+            timeline: &self.timeline,
+            remains: &self.remains,
+            exit,
+            logs: logs.collect(),
+        };
+        let report = draft.report(&course);
+        if let Some(github) = github {
+            self.report.workflow_commands(&github.annotations(&report));
+            if let Err(error) = github.summarize(&report) {
+                self.report.say(&format!("cannot write GITHUB_STEP_SUMMARY: {}", plain(&error)));
+            }
+        }
+        let problems = draft.write(&report);
+        problems.iter().for_each(|problem| self.report.error(problem));
+        if problems.is_empty() || exit != Exit::Code(0) { exit } else { Exit::Code(exit_code::FAILED) }
+    }
+
+    /// What we could not end, the guardian may: it is told nothing, and we die before its eyes.
+    fn dismiss_guardian(&mut self, verdict: &Verdict) {
+        match self.guardian.take() {
+            Some(guardian) if verdict.is_proven() => guardian.dismiss(),
+            _ => {}
+        }
+        failpoint::reached("dismissed");
     }
 
     fn tear_down(&mut self, cause: &Cause) -> Verdict {
@@ -38,15 +82,11 @@ impl Session<'_> {
                 report.say(REPLACED);
             }
         };
-        let verdict = tear_down(&mut self.remains, cause, &self.events, &|text| report.say(text), &mut tend);
+        let mut verdict =
+            tear_down(&mut self.remains, cause, &self.events, &|text| report.say(text), &mut tend);
         self.torn_down = true;
+        verdict.allow(&self.plan.allow);
         failpoint::reached("verified");
-        // What we could not end, the guardian may: it is told nothing, and we die before its eyes.
-        match self.guardian.take() {
-            Some(guardian) if verdict.is_proven() => guardian.dismiss(),
-            _ => {}
-        }
-        failpoint::reached("dismissed");
         verdict
     }
 
@@ -92,6 +132,8 @@ impl Drop for Session<'_> {
             let cause = Cause::Broken("cgrun itself failed".into());
             let verdict = self.tear_down(&cause);
             self.report.verdict(&verdict, &cause, clock::since(self.begin));
+            self.write_reports(&cause, &verdict, Exit::Code(exit_code::FAILED));
+            self.dismiss_guardian(&verdict);
             // Whoever catches the panic knows only of that. What survived outweighs it.
             if !verdict.is_proven() {
                 std::process::exit(exit_code::NOT_PROVEN.into());

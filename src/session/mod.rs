@@ -8,6 +8,7 @@ mod preflight;
 mod start;
 mod suspend;
 
+use std::rc::Rc;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
@@ -24,7 +25,7 @@ use crate::host::{self, record::Record};
 use crate::plan::SessionPlan;
 use crate::program::{Environment, ProgramError};
 use crate::reclaim::Interrupted;
-use crate::report::{Reporter, in_words};
+use crate::report::{Draft, GitHub, Reporter, Targets, Timeline, in_words};
 use crate::service::logs::{Log, Logs};
 use crate::service::ready::Waiting;
 use crate::sys::children;
@@ -39,6 +40,7 @@ const REPLACED: &str = "the guardian was killed; another one takes its place";
 pub fn run(plan: SessionPlan, report: &Reporter) -> Result<Exit> {
     let env = plan.environment();
     preflight::programs(&plan, &env)?;
+    let targets = Targets::prepare(&plan.reports)?;
     let events = Events::new().context("cannot take over signal handling")?;
     let source = containment::find_source();
     if let Ok((mount, _)) = &source {
@@ -68,6 +70,7 @@ pub fn run(plan: SessionPlan, report: &Reporter) -> Result<Exit> {
     }
     failpoint::reached("cgroup made");
     let mut session = Session::new(plan, containment, held_before, predating, env, events, report);
+    session.will_report(targets);
     let cause = session.live().unwrap_or_else(|error| match error.downcast_ref() {
         Some(ProgramError::Refused { .. } | ProgramError::NotExecutable { .. }) => {
             Cause::NotExecuted { found: true, why: in_words(&error) }
@@ -92,6 +95,9 @@ struct Session<'a> {
     /// Ends the session if we cannot.
     guardian: Option<Guardian>,
     record: Record,
+    /// What is to be written at the end, where anything is.
+    draft: Option<Rc<Draft>>,
+    timeline: Timeline,
     torn_down: bool,
 }
 
@@ -142,11 +148,23 @@ impl<'a> Session<'a> {
             begin: clock::now(),
             guardian: None,
             record,
+            draft: None,
+            timeline: Timeline::begin(plan.services.len()),
             torn_down: false,
             plan,
             events,
             report,
         }
+    }
+
+    /// The guardian is to know as well what was asked for.
+    fn will_report(&mut self, targets: Targets) {
+        if targets.is_empty() && GitHub::find().is_none() {
+            return;
+        }
+        let draft = Rc::new(Draft::new(targets, &self.plan, &self.remains.containment));
+        self.record.draft = Some(draft.clone());
+        self.draft = Some(draft);
     }
 
     /// From the first start to the moment at which the session is to end, and why.
@@ -166,12 +184,16 @@ impl<'a> Session<'a> {
                 match action {
                     Action::StartService(_) if failed => {}
                     Action::StartService(service) => {
+                        self.timeline.service_started(service);
                         if let Err(error) = self.start_service(service) {
                             failed = true;
                             actions.extend(self.step(Event::NotReady(service, in_words(&error))));
                         }
                     }
-                    Action::StartCommand => self.start_command()?,
+                    Action::StartCommand => {
+                        self.timeline.command.started = Some(self.timeline.now());
+                        self.start_command()?;
+                    }
                     Action::PassOn(signal) => {
                         if let Some(command) = self.remains.command() {
                             self.pass_on(signal, command);
@@ -209,6 +231,12 @@ impl<'a> Session<'a> {
     }
 
     fn step(&mut self, event: Event) -> Vec<Action> {
+        match event {
+            Event::Ready(service) => self.timeline.service_ready(service),
+            Event::ServiceEnded(service, _) => self.timeline.service_ended(service),
+            Event::CommandEnded => self.timeline.command.ended = Some(self.timeline.now()),
+            _ => {}
+        }
         self.machine.step(event, clock::now())
     }
 }

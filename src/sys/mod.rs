@@ -2,8 +2,10 @@
 
 pub mod children;
 pub mod detach;
+pub mod details;
 pub mod handshake;
 pub mod identity;
+pub mod memory;
 pub mod namespace;
 pub mod pidfd;
 pub mod proc;

@@ -12,7 +12,7 @@ use procfs::process::{FDTarget, Stat};
 use rustix::process::Pid;
 
 /// More of a command line than this says nothing more to a person.
-const COMMAND_LINE_SHOWN: usize = 4096;
+pub const COMMAND_LINE_SHOWN: usize = 4096;
 /// An environment is read up to here (the kernel's own bound for one argument list is larger).
 const ENVIRON_READ: u64 = 1 << 20;
 
@@ -105,7 +105,9 @@ pub fn readable(text: &str) -> String {
 
 fn command_line(pid: Pid) -> io::Result<Vec<OsString>> {
     let mut bytes = Vec::new();
-    File::open(format!("/proc/{pid}/cmdline"))?.take(COMMAND_LINE_SHOWN as u64).read_to_end(&mut bytes)?;
+    File::open(format!("/proc/{pid}/cmdline"))?
+        .take(COMMAND_LINE_SHOWN as u64 + 1)
+        .read_to_end(&mut bytes)?;
     Ok(split_nul(&bytes))
 }
 

@@ -43,6 +43,10 @@ pub fn stderr_is_our_terminal() -> bool {
         && matches!(rustix::termios::tcgetpgrp(stderr), Ok(group) if group == rustix::process::getpgrp())
 }
 
+pub fn stderr_is_a_terminal() -> bool {
+    rustix::termios::isatty(rustix::stdio::stderr())
+}
+
 /// Whether this process has a controlling terminal (tty(4)).
 pub fn has_terminal() -> bool {
     let flags = rustix::fs::OFlags::RDWR | rustix::fs::OFlags::NOCTTY | rustix::fs::OFlags::CLOEXEC;

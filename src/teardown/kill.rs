@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use super::snapshot::{How, Leak};
+use super::snapshot::{self, How};
 use super::verdict::Verdict;
 use super::{Remains, orphans};
 use crate::clock;
@@ -54,10 +54,7 @@ pub fn note_strays(remains: &Remains, verdict: &mut Verdict) {
         return;
     }
     let strays = verdict.expect(remains.containment.strays(remains.parts.iter().map(|part| &part.leaf)));
-    let strays = strays.into_iter().flatten().filter_map(ProcessInfo::read);
-    verdict
-        .leaks
-        .extend(strays.filter(|process| !process.is_zombie).map(|process| Leak::new(How::Strayed, process)));
+    verdict.add_leaks(snapshot::describe(strays.unwrap_or_default(), &How::Strayed));
 }
 
 /// `false` where it is not empty in time.

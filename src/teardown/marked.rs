@@ -4,7 +4,7 @@
 
 use rustix::process::Pid;
 
-use super::snapshot::{How, Leak};
+use super::snapshot::How;
 use super::verdict::Verdict;
 use super::{Remains, kill};
 use crate::clock;
@@ -48,7 +48,7 @@ pub fn end_one(info: ProcessInfo, sessions: &[SessionId], remains: &Remains, ver
     if let Ok(Some(process)) = Process::open(info.pid)
         && carries(info.pid, sessions)
     {
-        verdict.leaks.push(Leak::new(How::Escaped, info));
+        verdict.add_leak(How::Escaped, info);
         kill::one(&process, remains, verdict);
     }
 }

@@ -6,6 +6,7 @@
 //! verify. No step's failure keeps the next from being taken; each is remembered, and what is not
 //! known to be clean is not called clean.
 
+mod attribution;
 mod cause;
 mod holders;
 mod kill;
@@ -13,6 +14,7 @@ mod marked;
 mod orphans;
 mod part;
 mod patience;
+mod settle;
 mod snapshot;
 mod stop;
 mod verdict;
@@ -23,6 +25,9 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Pid;
 
+#[cfg(test)]
+pub use attribution::Evidence;
+pub use attribution::Origin;
 pub use cause::Cause;
 pub use part::{Part, Role};
 use patience::Patience;
@@ -91,16 +96,19 @@ pub fn tear_down(
         Ok(true) => {
             stop::gracefully(remains, cause, &mut wait, &mut verdict);
             kill::note_strays(remains, &mut verdict);
+            verdict.done("ask");
             failpoint::reached("stopped");
         }
         Err(error) => verdict.unknown(error),
     }
     kill::the_rest(remains, &mut verdict);
+    verdict.done("kill");
     failpoint::reached("killed");
     // Only the supervisor is the parent of what lost its parents.
     if *cause != Cause::SupervisorDied {
         orphans::end(remains, &mut wait, &mut verdict);
     }
+    verdict.done("escaped");
     failpoint::reached("orphans ended");
     if *cause == Cause::SupervisorDied || remains.lost_orphans {
         marked::end(remains, &mut verdict);
@@ -118,9 +126,12 @@ pub fn tear_down(
         );
     }
     holders::look(remains, &mut verdict);
+    verdict.done("ports");
     failpoint::reached("ports looked at");
     remove(remains, &mut verdict);
+    verdict.done("remove");
     failpoint::reached("removed");
+    attribution::infer(&mut verdict.leaks);
     verdict
 }
 

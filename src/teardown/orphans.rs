@@ -6,7 +6,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use rustix::process::Pid;
 
-use super::snapshot::{How, Leak};
+use super::snapshot::How;
 use super::verdict::Verdict;
 use super::{Remains, Wait, marked};
 use crate::clock;
@@ -68,6 +68,10 @@ pub fn end(remains: &mut Remains, wait: &mut Wait<'_>, verdict: &mut Verdict) {
             if !first && !killing {
                 continue;
             }
+            if first {
+                asked.push(pid);
+                verdict.add_leak(How::Escaped, process);
+            }
             // Our own unreaped child: the number cannot have changed hands.
             // Whether it was asked matters little: ECHILD alone proves the end.
             let sent = Process::open(pid).and_then(|child| match child {
@@ -77,10 +81,6 @@ pub fn end(remains: &mut Remains, wait: &mut Wait<'_>, verdict: &mut Verdict) {
             });
             if let (true, Err(error)) = (killing, sent) {
                 verdict.unknown(format!("cannot kill pid {pid}: {}", plain(&error)));
-            }
-            if first {
-                asked.push(pid);
-                verdict.leaks.push(Leak::new(How::Escaped, process));
             }
         }
         // Re-parenting announces itself by nothing, but for the parent's own end.

@@ -14,6 +14,7 @@ use rustix::process::Pid;
 
 use super::cause::Cause;
 use super::part::{Part, Role};
+use super::settle::Stragglers;
 use super::snapshot::{self, How, Still};
 use super::verdict::Verdict;
 use super::{Remains, Wait};
@@ -36,11 +37,15 @@ pub fn gracefully(remains: &mut Remains, cause: &Cause, wait: &mut Wait<'_>, ver
         for (index, state) in stopping.iter_mut().enumerate() {
             if state.stage != Stage::Done && !is_populated(&remains.parts[index].leaf, verdict) {
                 state.stage = Stage::Done;
+                verdict.span(index).gone = Some(clock::now());
             }
         }
         for (index, part) in remains.parts.iter().enumerate() {
             if stopping[index].stage != Stage::Waiting || is_its_turn(part, &remains.parts, &stopping) {
                 advance(part, &mut stopping[index], remains, cause, verdict);
+                if matches!(stopping[index].stage, Stage::Ending(_) | Stage::Asked(_)) {
+                    verdict.span(index).asked.get_or_insert_with(clock::now);
+                }
             }
         }
         // What was killed is waited for later, all at once.
@@ -77,11 +82,17 @@ struct Stopping {
     stage: Stage,
     asked: HashSet<Pid>,
     roots_due: Instant,
+    stragglers: Stragglers,
 }
 
 impl Default for Stopping {
     fn default() -> Self {
-        Self { stage: Stage::Waiting, asked: HashSet::new(), roots_due: clock::now() }
+        Self {
+            stage: Stage::Waiting,
+            asked: HashSet::new(),
+            roots_due: clock::now(),
+            stragglers: Stragglers::default(),
+        }
     }
 }
 
@@ -107,11 +118,17 @@ fn advance(part: &Part, state: &mut Stopping, remains: &Remains, cause: &Cause, 
 
 fn next(part: &Part, state: &mut Stopping, remains: &Remains, cause: &Cause, verdict: &mut Verdict) -> Stage {
     let now = clock::now();
-    let stage = match state.stage {
+    let at = state.stage;
+    let stage = match at {
         Stage::Waiting if part.is_running_command() => Stage::Ending(now + part.grace),
         Stage::Waiting if part.role == Role::Command => Stage::Settling(now + remains.settle),
         Stage::Waiting => Stage::Asked(now + part.grace),
         Stage::Ending(_) if part.status.is_some() => Stage::Settling(now + remains.settle),
+        Stage::Settling(until)
+            if now >= until && state.stragglers.are_held_up(&part.leaf, remains.settle) =>
+        {
+            Stage::Settling(now + LOOK)
+        }
         Stage::Settling(until) if now >= until => {
             note(part, How::OutlivedCommand, verdict);
             state.asked.clear();

@@ -1,26 +1,59 @@
 //! What a teardown found out. Nothing is clean until it was seen to be.
 
 use std::fmt;
+use std::time::Instant;
 
-use super::snapshot::{Crowd, Leak};
+use super::snapshot::{Crowd, How, Leak};
+use crate::allow::Pattern;
+use crate::clock;
 use crate::ports::Holding;
+use crate::sys::proc::ProcessInfo;
+
+/// So long is the name of one that could not be described.
+const NAME: usize = 100;
 
 #[derive(Debug, Default)]
 pub struct Verdict {
     pub leaks: Vec<Leak>,
-    /// How many more leaked, beyond those described one by one.
-    pub undescribed: usize,
+    /// The names of those that leaked beyond those described one by one.
+    pub undescribed: Vec<String>,
+    /// What the user lets outlive the command. Ended all the same.
+    pub allowed: Vec<Leak>,
     /// What could not be ended. There must be none.
     pub survivors: Vec<String>,
     /// What could not be found out. Not clean either.
     pub unknown: Vec<String>,
     /// Watched ports that a process outside the session holds: said, and left alone.
     pub strangers: Vec<Holding>,
+    /// What was done, and when that was over.
+    pub phases: Vec<(&'static str, Instant)>,
+    /// One for each part.
+    pub spans: Vec<Span>,
     /// The command was killed, since it did not end within the grace (or the user would not wait).
     pub command_killed: bool,
 }
 
+/// When a part was asked to end, and when nothing was left of it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Span {
+    pub asked: Option<Instant>,
+    pub gone: Option<Instant>,
+}
+
 impl Verdict {
+    /// A phase of the teardown is over.
+    pub fn done(&mut self, phase: &'static str) {
+        self.phases.push((phase, clock::now()));
+    }
+
+    /// The span of the part of this index.
+    pub fn span(&mut self, part: usize) -> &mut Span {
+        if self.spans.len() <= part {
+            self.spans.resize(part + 1, Span::default());
+        }
+        &mut self.spans[part]
+    }
+
     /// Nothing survives, and that is known.
     pub fn is_proven(&self) -> bool {
         self.survivors.is_empty() && self.unknown.is_empty()
@@ -28,13 +61,32 @@ impl Verdict {
 
     /// How many processes leaked.
     pub fn leaked(&self) -> usize {
-        self.leaks.len() + self.undescribed
+        self.leaks.len() + self.undescribed.len()
     }
 
     /// Remembers those of a crowd that are described, and how many more there were.
     pub fn add_leaks(&mut self, crowd: Crowd) {
-        self.undescribed += crowd.undescribed;
+        self.undescribed.extend(crowd.undescribed);
         self.leaks.extend(crowd.described);
+    }
+
+    /// Takes what the user allows off the leaks.
+    pub fn allow(&mut self, patterns: &[Pattern]) {
+        if !patterns.is_empty() {
+            let is_allowed = |leak: &Leak| patterns.iter().any(|it| it.allows(leak));
+            let (allowed, leaks) = std::mem::take(&mut self.leaks).into_iter().partition(is_allowed);
+            (self.allowed, self.leaks) = (allowed, leaks);
+            self.undescribed.retain(|name| !patterns.iter().any(|it| it.allows_named(name)));
+        }
+    }
+
+    /// Describes one that was met alone; to be called before it is asked to end.
+    pub fn add_leak(&mut self, how: How, process: ProcessInfo) {
+        let name = process.command_for_people(NAME);
+        match Leak::of(how, process) {
+            Some(leak) => self.leaks.push(leak),
+            None => self.undescribed.push(name),
+        }
     }
 
     /// Why it is not proven.

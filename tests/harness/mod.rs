@@ -157,6 +157,8 @@ impl Session {
             .env("HELPERS", helpers())
             .env("XDG_STATE_HOME", self.path().join("state"))
             .env_remove("CGRUN_SESSION")
+            .env_remove("GITHUB_ACTIONS")
+            .env_remove("NO_COLOR")
             .envs(self.env.iter().map(|(name, value)| (name, value)));
         self.cgroup.enter_on_exec(&mut command);
         // SAFETY: system calls only. Not the terminal of whoever runs the tests; if standard input is
@@ -178,6 +180,18 @@ impl Session {
 /// The directory of the helper programs.
 pub fn helpers() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/helpers")
+}
+
+/// What `scripts/test` installs, by its path in the repository.
+pub fn installed(path: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    assert!(path.exists(), "{} is not there; run scripts/test", path.display());
+    path
+}
+
+/// A program of the demo's Python environment.
+pub fn python_program(name: &str) -> String {
+    installed(&format!("target/demo/venv/bin/{name}")).to_str().unwrap().to_string()
 }
 
 /// Waits until `condition` holds.

@@ -1,0 +1,243 @@
+//! A report in the making: what is known of a session from its begin. The guardian has a copy, and writes
+//! that where the supervisor cannot.
+
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use anyhow::Result;
+
+use super::locate::roots;
+use super::model::{self, Part, Phase, Process, Report, Service, seconds};
+use super::targets::Targets;
+use super::timeline::{Timeline, Times};
+use super::tree::trees;
+use super::{html, junit};
+use crate::config::{OnLeak, ReportKind};
+use crate::containment::Containment;
+use crate::exit_code::Exit;
+use crate::plan::SessionPlan;
+use crate::teardown::{Cause, Remains, Role, Verdict};
+
+#[derive(Debug)]
+pub struct Draft {
+    targets: Targets,
+    session: model::Session,
+    containment: model::Containment,
+    services: Vec<Service>,
+    watched: Vec<u16>,
+    directory: PathBuf,
+    leaks_fail: bool,
+}
+
+/// How a session went.
+pub struct Course<'a> {
+    pub cause: &'a Cause,
+    pub verdict: &'a Verdict,
+    pub timeline: &'a Timeline,
+    pub remains: &'a Remains,
+    pub exit: Exit,
+    /// One for each service.
+    pub logs: Vec<Option<PathBuf>>,
+}
+
+impl Draft {
+    pub fn new(targets: Targets, plan: &SessionPlan, containment: &Containment) -> Self {
+        let lossy = |words: &[std::ffi::OsString]| {
+            words.iter().map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>()
+        };
+        let services = plan.services.iter().map(|service| Service {
+            name: service.name.clone(),
+            command: lossy(&service.command),
+            port: service.port,
+            log: None,
+            problem: None,
+            part: Part::default(),
+        });
+        Self {
+            targets,
+            session: model::Session {
+                id: containment.id.to_string(),
+                owner: std::process::id(),
+                command: lossy(&plan.command),
+                working_directory: plan.cwd.to_string_lossy().into_owned(),
+                began_at: since_1970(SystemTime::now()),
+                seconds: 0.0,
+                written_by: "supervisor",
+            },
+            containment: model::Containment::of(containment),
+            services: services.collect(),
+            watched: plan.watched.clone(),
+            directory: plan.cwd.clone(),
+            leaks_fail: plan.on_leak == OnLeak::Fail,
+        }
+    }
+
+    pub fn is_asked_for(&self) -> bool {
+        !self.targets.is_empty()
+    }
+
+    /// Writes what was asked for; says what went wrong.
+    pub fn write(&self, report: &Report) -> Vec<String> {
+        self.targets.write(|kind| text(kind, report))
+    }
+
+    /// Where the supervisor is dead: what was known at the begin, and what was found now.
+    pub fn write_for_the_dead(&self, verdict: &Verdict) {
+        if !self.is_asked_for() {
+            return;
+        }
+        let mut report = self.blank(verdict, &Cause::SupervisorDied);
+        report.session.written_by = "guardian";
+        let now = since_1970(SystemTime::now());
+        report.session.seconds = (now - report.session.began_at).max(0.0);
+        report.teardown.began = report.session.seconds;
+        self.targets.write_the_rest(|kind| text(kind, &report));
+    }
+
+    pub fn report(&self, course: &Course<'_>) -> Report {
+        let Course { cause, verdict, timeline, remains, .. } = course;
+        let mut report = self.blank(verdict, cause);
+        report.session.began_at = since_1970(timeline.begin_by_calendar);
+        report.session.seconds = seconds(timeline.now());
+        match course.exit {
+            Exit::Code(code) => report.outcome.exit_code = Some(code),
+            Exit::Signal(signal) => report.outcome.signal = Some(signal.to_string()),
+        }
+        let killed = verdict.phases.iter().find(|(name, _)| *name == "kill").map(|(_, at)| timeline.at(*at));
+        let of_part = |times: &Times, role: Role, name: Option<&str>| {
+            let is_it =
+                |it: &crate::teardown::Part| it.role == role && name.is_none_or(|name| it.name == name);
+            let index = remains.parts.iter().position(is_it);
+            let status = index.and_then(|index| remains.parts[index].status);
+            let span = index.and_then(|index| verdict.spans.get(index)).copied().unwrap_or_default();
+            let gone = span.gone.map(|at| timeline.at(at));
+            let gone = gone.or(span.asked.and(killed)).or(times.ended).or(killed);
+            let gone = gone.filter(|_| index.is_some());
+            let signal = status.and_then(|status| std::os::unix::process::ExitStatusExt::signal(&status));
+            let signal = signal.and_then(|signal| nix::sys::signal::Signal::try_from(signal).ok());
+            let after = |at: Option<Duration>| at.map(seconds);
+            Part {
+                started: after(times.started),
+                ready: after(times.ready),
+                asked: after(span.asked.map(|at| timeline.at(at))),
+                ended: after(times.ended),
+                gone: after(gone),
+                exit_code: status.and_then(|status| status.code()),
+                signal: signal.map(|signal| signal.to_string()),
+            }
+        };
+        report.command = of_part(&timeline.command, Role::Command, None);
+        for (at, service) in report.services.iter_mut().enumerate() {
+            service.part = of_part(&timeline.services[at], Role::Service, Some(&service.name));
+            service.log = course.logs[at].as_ref().map(|path| path.to_string_lossy().into_owned());
+            service.problem = match cause {
+                Cause::StartupFailed { service, why } if *service == at => Some(why.clone()),
+                Cause::ServiceEnded { service, how } if *service == at => Some(how.clone()),
+                _ => None,
+            };
+        }
+        let mut began = timeline.end.unwrap_or_default();
+        report.teardown.began = seconds(began);
+        report.teardown.phases = verdict
+            .phases
+            .iter()
+            .map(|&(name, at)| {
+                let ended = timeline.at(at);
+                let phase = Phase { name, began: seconds(began), ended: seconds(ended) };
+                began = ended;
+                phase
+            })
+            .collect();
+        report
+    }
+
+    fn blank(&self, verdict: &Verdict, cause: &Cause) -> Report {
+        let roots = roots(&self.directory, &self.session.command);
+        let described = |leaks| trees(leaks).iter().map(|tree| Process::of(tree, &roots)).collect();
+        Report {
+            schema: model::SCHEMA,
+            version: model::VERSION,
+            cgrun: env!("CARGO_PKG_VERSION"),
+            session: self.session.clone(),
+            outcome: model::Outcome {
+                clean: verdict.is_proven() && verdict.leaked() == 0,
+                proven: verdict.is_proven(),
+                exit_code: None,
+                signal: None,
+                layer: cause.layer(),
+                cause: name(cause),
+                why: why(cause, &self.services),
+                leaks_fail: self.leaks_fail,
+            },
+            containment: self.containment.clone(),
+            command: Part::default(),
+            services: self.services.clone(),
+            leaks: described(&verdict.leaks),
+            leaked: verdict.leaked(),
+            undescribed: verdict.undescribed.len(),
+            allowed: described(&verdict.allowed),
+            survivors: verdict.survivors.clone(),
+            not_verified: verdict.unknown.clone(),
+            ports: model::Ports {
+                watched: self.watched.clone(),
+                strangers: verdict.strangers.iter().map(ToString::to_string).collect(),
+            },
+            teardown: model::Teardown {
+                began: 0.0,
+                phases: Vec::new(),
+                command_killed: verdict.command_killed,
+            },
+            resources: resources(),
+        }
+    }
+}
+
+fn text(kind: ReportKind, report: &Report) -> Result<String> {
+    Ok(match kind {
+        ReportKind::Json => serde_json::to_string_pretty(report)? + "\n",
+        ReportKind::Junit => junit::document(report)?,
+        ReportKind::Html => html::page(report),
+    })
+}
+
+fn name(cause: &Cause) -> &'static str {
+    match cause {
+        Cause::CommandEnded { interrupted: true, .. } => "interrupted",
+        Cause::CommandEnded { .. } => "command_ended",
+        Cause::StartupFailed { .. } => "startup_failed",
+        Cause::Signal { .. } => "signal",
+        Cause::TimedOut => "timed_out",
+        Cause::ServiceEnded { .. } => "service_ended",
+        Cause::NotExecuted { .. } => "not_executed",
+        Cause::Broken(_) => "broken",
+        Cause::SupervisorDied => "supervisor_died",
+    }
+}
+
+fn why(cause: &Cause, services: &[Service]) -> String {
+    match cause {
+        Cause::CommandEnded { interrupted: true, .. } => "the command ended after a Ctrl-C".into(),
+        Cause::CommandEnded { .. } => "the command ended".into(),
+        Cause::StartupFailed { service, why } => format!("service {} {why}", services[*service].name),
+        Cause::Signal { caught, .. } => format!("{} came to cgrun", caught.signal),
+        Cause::TimedOut => "the session took too long".into(),
+        Cause::ServiceEnded { service, how } => format!("service {} {how}", services[*service].name),
+        Cause::NotExecuted { why, .. } | Cause::Broken(why) => why.clone(),
+        Cause::SupervisorDied => "cgrun was killed; its guardian ended the session".into(),
+    }
+}
+
+fn resources() -> model::Resources {
+    let used = nix::sys::resource::getrusage(nix::sys::resource::UsageWho::RUSAGE_CHILDREN).ok();
+    let (cpu, largest) = used.map_or((0.0, 0), |used| {
+        let seconds = |time: nix::sys::time::TimeVal| time.tv_sec() as f64 + time.tv_usec() as f64 / 1e6;
+        (seconds(used.user_time()) + seconds(used.system_time()), used.max_rss())
+    });
+    // In kilobytes (getrusage(2)).
+    let memory_peak_bytes = u64::try_from(largest).unwrap_or_default() * 1024;
+    model::Resources { cpu: (cpu * 1000.0).round() / 1000.0, memory_peak_bytes }
+}
+
+fn since_1970(time: SystemTime) -> f64 {
+    seconds(time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default())
+}

@@ -1,0 +1,150 @@
+//! What GitHub Actions shows by itself: annotations on the tests' own lines, and a summary of the step.
+//! <https://docs.github.com/actions/reference/workflow-commands-for-github-actions>
+
+use std::ffi::OsString;
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+use std::path::Path;
+
+use super::model::{Process, Report};
+use super::words;
+
+/// GitHub shows no more of a step.
+const SHOWN: usize = 10;
+/// A summary has at most 1 MiB, and nobody reads so much.
+const LISTED: usize = 50;
+
+/// Where GitHub wants what, when it runs us.
+#[derive(Debug)]
+pub struct GitHub {
+    summary: Option<OsString>,
+    workspace: Option<OsString>,
+}
+
+impl GitHub {
+    pub fn find() -> Option<Self> {
+        let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+        (std::env::var_os("GITHUB_ACTIONS")? == "true")
+            .then(|| Self { summary: set("GITHUB_STEP_SUMMARY"), workspace: set("GITHUB_WORKSPACE") })
+    }
+
+    /// Workflow commands, one a line, for the worst leaks and for what survived.
+    pub fn annotations(&self, report: &Report) -> Vec<String> {
+        let level = if report.outcome.leaks_fail { "error" } else { "warning" };
+        let problems = report.survivors.iter().chain(&report.not_verified);
+        let survivors = problems.map(|text| command("error", &[("title", "cgrun: not clean")], text));
+        let leaks = report.leaks.iter().map(|leak| self.annotation(level, leak));
+        survivors.chain(leaks).take(SHOWN).collect()
+    }
+
+    fn annotation(&self, level: &str, leak: &Process) -> String {
+        let count = words::processes(leak.size());
+        let title = match words::test(leak) {
+            Some(test) => format!("leaked {count}, started during {test}"),
+            None => format!("leaked {count}"),
+        };
+        let during = leak.started_during.as_ref();
+        let file = during.and_then(|it| it.file.as_deref()).and_then(|file| self.in_repository(file));
+        let line = during.and_then(|it| it.line).map(|line| line.to_string());
+        let mut properties = Vec::new();
+        if let Some(file) = &file {
+            properties.push(("file", file.as_str()));
+            properties.extend(line.as_deref().map(|line| ("line", line)));
+        }
+        properties.push(("title", &title));
+        let text = words::listing(&[leak], 0, SHOWN).join("\n");
+        command(level, &properties, &format!("{text}\nIt {}.", words::how(leak)))
+    }
+
+    /// Annotations are for files of the repository, named from its root.
+    fn in_repository(&self, file: &Path) -> Option<String> {
+        let workspace = self.workspace.as_ref().map(Path::new);
+        let file = workspace.map_or(Some(file), |workspace| file.strip_prefix(workspace).ok())?;
+        Some(file.to_string_lossy().into_owned())
+    }
+
+    /// Appends to the step's summary.
+    pub fn summarize(&self, report: &Report) -> io::Result<()> {
+        let Some(path) = &self.summary else { return Ok(()) };
+        OpenOptions::new().append(true).create(true).open(path)?.write_all(markdown(report).as_bytes())
+    }
+}
+
+fn command(name: &str, properties: &[(&str, &str)], text: &str) -> String {
+    let properties: Vec<_> =
+        properties.iter().map(|(key, value)| format!("{key}={}", property(value))).collect();
+    format!("::{name} {}::{}", properties.join(","), data(text))
+}
+
+/// As the runner decodes it: `%25`, `%0D` and `%0A` in the text, `%3A` and `%2C` in properties too.
+fn data(text: &str) -> String {
+    text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
+}
+
+fn property(text: &str) -> String {
+    data(text).replace(':', "%3A").replace(',', "%2C")
+}
+
+fn markdown(report: &Report) -> String {
+    let mut text = format!("### cgrun: leaked {}\n\n", words::processes(report.leaked));
+    if report.leaked == 0 {
+        text = "### cgrun: not clean\n\n".into();
+    }
+    let problems = report.survivors.iter().chain(&report.not_verified);
+    text.extend(problems.map(|problem| format!("- **{}**\n", cell(problem))));
+    if !report.leaks.is_empty() {
+        text += "\n| started during | process | listens on | how |\n|---|---|---|---|\n";
+    }
+    for leak in report.leaks.iter().take(LISTED) {
+        let test = words::test(leak).map_or("unknown".into(), |test| cell(&test));
+        let ports: Vec<_> = leak.listening.iter().map(ToString::to_string).collect();
+        let below = match leak.size() {
+            1 => String::new(),
+            size => format!(" and {} below it", size - 1),
+        };
+        let process = cell(&words::cut(&leak.line(), 200));
+        text += &format!(
+            "| {test} | pid {} {process}{below} | {} | {} |\n",
+            leak.pid,
+            ports.join(", "),
+            words::how(leak)
+        );
+    }
+    let listed: usize = report.leaks.iter().take(LISTED).map(Process::size).sum();
+    if report.leaked > listed {
+        text += &format!("\nand {} more\n", report.leaked - listed);
+    }
+    text + "\n"
+}
+
+/// Text as it is, in a cell of a table: nothing in it is a mark of Markdown or HTML.
+fn cell(text: &str) -> String {
+    let mut cell = String::new();
+    for c in text.chars() {
+        match c {
+            '\r' | '\n' => cell.push(' '),
+            '&' => cell.push_str("&amp;"),
+            '<' => cell.push_str("&lt;"),
+            '>' => cell.push_str("&gt;"),
+            c if c.is_ascii_punctuation() => cell.extend(['\\', c]),
+            c => cell.push(c),
+        }
+    }
+    cell
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_are_encoded_as_the_runner_decodes_them() {
+        let command = command("error", &[("file", "a,b:c.py"), ("title", "50%\n")], "a\r\nb: 100%, ::x::");
+        assert_eq!(command, "::error file=a%2Cb%3Ac.py,title=50%25%0A::a%0D%0Ab: 100%25, ::x::");
+    }
+
+    #[test]
+    fn a_cell_is_text_and_nothing_else() {
+        assert_eq!(cell("a|b\n<img> `x` [y](z)"), r"a\|b &lt;img&gt; \`x\` \[y\]\(z\)");
+    }
+}

@@ -1,0 +1,335 @@
+//! One page for people: what happened when, and what leaked. Needs no network and no script.
+
+use std::fmt::{self, Write};
+
+use super::model::{Part, Process, Report, Service};
+use super::words;
+
+const STYLE: &str = include_str!("page.css");
+/// More leaked trees than this are counted, not shown.
+const SHOWN: usize = 200;
+
+/// Text in HTML, also within quotes. What no page may contain is left out.
+struct Text<'a>(&'a str);
+
+impl fmt::Display for Text<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for c in self.0.chars() {
+            match c {
+                '&' => f.write_str("&amp;")?,
+                '<' => f.write_str("&lt;")?,
+                '>' => f.write_str("&gt;")?,
+                '"' => f.write_str("&quot;")?,
+                '\'' => f.write_str("&#39;")?,
+                c if c.is_control() => write!(f, "{}", Text(&c.escape_default().to_string()))?,
+                c => f.write_char(c)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+pub fn page(report: &Report) -> String {
+    let command = report.session.command.join(" ");
+    let mut page = String::with_capacity(32 * 1024);
+    // Writing to a String does not fail.
+    let _ = write!(
+        page,
+        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n\
+         <title>cgrun: {title}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n\
+         {header}{facts}{problems}{timeline}{leaks}{allowed}{services}\
+         <p class=\"dim\">session {id}, written by cgrun {version}'s {by}</p>\n</main>\n</body>\n</html>\n",
+        title = Text(&words::cut(&command, 100)),
+        header = header(report, &command),
+        facts = facts(report),
+        problems = problems(report),
+        timeline = timeline(report),
+        leaks = leaks("What leaked", &report.leaks, report.undescribed),
+        allowed = leaks("What was allowed to stay until the end", &report.allowed, 0),
+        services = services(report),
+        id = Text(&report.session.id),
+        version = report.cgrun,
+        by = report.session.written_by,
+    );
+    page
+}
+
+fn header(report: &Report, command: &str) -> String {
+    let (class, state) = match (report.outcome.proven, report.leaked) {
+        (true, 0) => ("pill", "clean".to_string()),
+        (true, leaked) => ("pill bad", format!("leaked {}, ended", words::processes(leaked))),
+        (false, _) => ("pill bad", "not clean".to_string()),
+    };
+    format!(
+        "<header><h1 class=\"mono\">{}</h1><span class=\"{class}\">{state}</span></header>\n\
+         <p class=\"dim\">{}</p>\n",
+        Text(&words::cut(command, 300)),
+        Text(&report.outcome.why),
+    )
+}
+
+fn facts(report: &Report) -> String {
+    let outcome = match (report.outcome.exit_code, &report.outcome.signal) {
+        (Some(code), _) => code.to_string(),
+        (None, Some(signal)) => signal.clone(),
+        (None, None) => "killed".into(),
+    };
+    let mut facts = vec![
+        ("exit code", outcome),
+        ("took", time(report.session.seconds)),
+        ("processor time", time(report.resources.cpu)),
+        ("largest process", size(report.resources.memory_peak_bytes)),
+        ("contained by", report.containment.kind.to_string()),
+        ("cause of the end", layer(report.outcome.layer).to_string()),
+    ];
+    if !report.ports.watched.is_empty() {
+        let ports: Vec<_> = report.ports.watched.iter().map(u16::to_string).collect();
+        facts.push(("ports watched", ports.join(", ")));
+    }
+    let facts: String = facts
+        .iter()
+        .map(|(name, value)| format!("<div><dt>{name}</dt><dd>{}</dd></div>", Text(value)))
+        .collect();
+    format!(
+        "<section><dl class=\"facts\">{facts}</dl><p class=\"dim\">{}</p></section>\n",
+        Text(&report.containment.guarantee)
+    )
+}
+
+fn problems(report: &Report) -> String {
+    let survivors = report.survivors.iter().map(|it| ("survived", it));
+    let unknown = report.not_verified.iter().map(|it| ("not verified", it));
+    let strangers = report.ports.strangers.iter().map(|it| ("left alone", it));
+    let lines: String = survivors
+        .chain(unknown)
+        .chain(strangers)
+        .map(|(what, text)| format!("<p><span class=\"tag\">{what}</span>{}</p>", Text(text)))
+        .collect();
+    if lines.is_empty() { lines } else { format!("<section><h2>What is not clean</h2>{lines}</section>\n") }
+}
+
+fn timeline(report: &Report) -> String {
+    let total = report.session.seconds.max(0.001);
+    let mut rows = String::new();
+    for service in &report.services {
+        let part = &service.part;
+        let until = part.asked.or(part.gone).unwrap_or(total);
+        let bars = [
+            ("start", "starting", part.started, part.ready.or(Some(until))),
+            ("serve", "ready", part.ready, Some(until)),
+            ("stop", "stopping", part.asked, part.gone.or(Some(total))),
+        ];
+        rows += &row(&service.name, &bars, total);
+    }
+    let command = &report.command;
+    let ended = command.ended.or(command.gone);
+    let bars = [
+        ("run", "running", command.started, ended.or(Some(total))),
+        ("stop", "leftovers", ended, command.gone.filter(|gone| Some(*gone) > ended)),
+    ];
+    rows += &row("command", &bars, total);
+    rows += &started(report, total);
+    for phase in report.teardown.phases.iter().filter(|phase| phase.ended > phase.began) {
+        rows += &row(
+            &format!("clean-up: {}", doing(phase.name)),
+            &[("stop", phase.name, Some(phase.began), Some(phase.ended))],
+            total,
+        );
+    }
+    let legend: String = [("start", "starting"), ("serve", "ready"), ("run", "command"), ("stop", "ending")]
+        .map(|(class, text)| format!("<span><i class=\"{class}\"></i>{text}</span>"))
+        .concat();
+    format!(
+        "<section><h2>What happened when</h2>{rows}<div class=\"axis\"><span>0</span><span>{}</span>\
+         <span>{}</span></div><div class=\"legend\">{legend}</div></section>\n",
+        time(total / 2.0),
+        time(total)
+    )
+}
+
+/// When what leaked was started, as far as its age tells.
+fn started(report: &Report, total: f64) -> String {
+    let Some(seen) = report.command.asked.or(report.command.gone).filter(|_| !report.leaks.is_empty()) else {
+        return String::new();
+    };
+    let ticks: String = report
+        .leaks
+        .iter()
+        .filter(|leak| leak.service.is_none() && leak.age <= seen)
+        .take(SHOWN)
+        .map(|leak| {
+            let (at, title) = ((seen - leak.age) / total * 100.0, words::cut(&words::line(leak), 160));
+            format!("<div class=\"bar leak\" style=\"left:{at:.2}%\" title=\"{}\"></div>", Text(&title))
+        })
+        .collect();
+    format!("<div class=\"row\"><span>leaks started</span><div class=\"track\">{ticks}</div></div>")
+}
+
+fn doing(phase: &str) -> &str {
+    match phase {
+        "ask" => "asking",
+        "kill" => "killing",
+        "remove" => "removing",
+        other => other,
+    }
+}
+
+fn layer(number: u8) -> &'static str {
+    match number {
+        1 => "normal (layer 1)",
+        2 => "start-up failure (2)",
+        3 => "Ctrl-C (layer 3)",
+        4 => "termination (layer 4)",
+        _ => "cgrun's failure (5)",
+    }
+}
+
+type Bar<'a> = (&'a str, &'a str, Option<f64>, Option<f64>);
+
+fn row(name: &str, bars: &[Bar<'_>], total: f64) -> String {
+    let mut track = String::new();
+    for (class, what, from, to) in bars {
+        let (Some(from), Some(to)) = (from, to) else { continue };
+        let (left, width) = (from / total * 100.0, ((to - from) / total * 100.0).max(0.0));
+        track += &format!(
+            "<div class=\"bar {class}\" style=\"left:{left:.2}%;width:{width:.2}%\" title=\"{}: {} to {}\"></div>",
+            Text(what),
+            time(*from),
+            time(*to)
+        );
+    }
+    format!("<div class=\"row\"><span>{0}</span><div class=\"track\">{track}</div></div>", Text(name))
+}
+
+fn leaks(title: &str, leaks: &[Process], undescribed: usize) -> String {
+    if leaks.is_empty() && undescribed == 0 {
+        return String::new();
+    }
+    let mut text = format!("<section><h2>{title}</h2><ul class=\"tree\">");
+    let shown = leaks.len().min(SHOWN);
+    leaks[..shown].iter().for_each(|leak| process(leak, &mut text));
+    let more = leaks[shown..].iter().map(Process::size).sum::<usize>() + undescribed;
+    text += "</ul>";
+    if more > 0 {
+        text += &format!("<p class=\"dim\">and {more} more</p>");
+    }
+    text + "</section>\n"
+}
+
+fn process(leak: &Process, text: &mut String) {
+    let _ = write!(
+        text,
+        "<li><details><summary><code>{}</code> <span class=\"dim\">pid {}, {} old</span>",
+        Text(&words::cut(&leak.line(), 160)),
+        leak.pid,
+        time(leak.age)
+    );
+    if let Some(test) = words::test(leak) {
+        let _ = write!(text, "<br>started during <span class=\"test\">{}</span>", Text(&test));
+    }
+    if words::test(leak).is_none() {
+        *text += "<br><span class=\"dim\">during which test it was started is not known</span>";
+    }
+    *text += "<br>";
+    let _ = write!(text, "<span class=\"tag\">{}</span>", words::how(leak));
+    for address in &leak.listening {
+        let _ = write!(text, "<span class=\"tag\">listening on {address}</span>");
+    }
+    if leak.ignores_sigterm {
+        *text += "<span class=\"tag\">ignores SIGTERM</span>";
+    }
+    *text += "</summary><table>";
+    let during = leak.started_during.as_ref();
+    let place = during.and_then(|it| {
+        let file = it.file.as_ref()?.display().to_string();
+        Some(it.line.map_or(file.clone(), |line| format!("{file}:{line}")))
+    });
+    let rows = [
+        ("command line", Some(words::cut(&leak.line(), 4096))),
+        ("executable", leak.executable.clone()),
+        ("directory", leak.working_directory.clone()),
+        ("user", Some(leak.user.clone())),
+        ("parent", leak.parent.map(|pid| format!("pid {pid}"))),
+        ("state", Some(format!("{}, {} threads", leak.state, leak.threads))),
+        (
+            "used",
+            Some(format!("{} of processor time, {} of memory", time(leak.cpu), size(leak.memory_bytes))),
+        ),
+        ("holds open", (!leak.holds.is_empty()).then(|| format!("the command's {}", leak.holds.join(", ")))),
+        ("cgroup", leak.cgroup.clone()),
+        ("test", place),
+        ("known by its", during.map(|it| it.evidence.to_string())),
+        ("worker", during.and_then(|it| it.worker.clone())),
+    ];
+    for (name, value) in rows {
+        if let Some(value) = value {
+            let _ = write!(text, "<tr><td>{name}</td><td><code>{}</code></td></tr>", Text(&value));
+        }
+    }
+    *text += "</table></details>";
+    if !leak.children.is_empty() {
+        *text += "<ul>";
+        leak.children.iter().for_each(|child| process(child, text));
+        *text += "</ul>";
+    }
+    *text += "</li>";
+}
+
+fn services(report: &Report) -> String {
+    if report.services.is_empty() {
+        return String::new();
+    }
+    let rows: String = report.services.iter().map(service).collect();
+    format!("<section><h2>Services</h2><table>{rows}</table></section>\n")
+}
+
+fn service(service: &Service) -> String {
+    let Part { started, ready, .. } = service.part;
+    let ready = match (started, ready, &service.problem) {
+        (_, _, Some(problem)) => problem.clone(),
+        (Some(started), Some(ready), _) => format!("ready after {}", time(ready - started)),
+        (Some(_), None, _) => "not ready".into(),
+        _ => "not started".into(),
+    };
+    let port = service.port.map_or(String::new(), |port| format!(", port {port}"));
+    let log = service
+        .log
+        .as_ref()
+        .map_or(String::new(), |log| format!("<br><code class=\"dim\">{}</code>", Text(log)));
+    format!(
+        "<tr><td>{}</td><td>{}{port}<br><code>{}</code>{log}</td></tr>",
+        Text(&service.name),
+        Text(&ready),
+        Text(&words::cut(&service.command.join(" "), 300))
+    )
+}
+
+fn time(seconds: f64) -> String {
+    match seconds {
+        s if s < 1.0 => format!("{:.0} ms", s * 1000.0),
+        s if s < 120.0 => format!("{s:.1} s"),
+        s if s < 7200.0 => format!("{:.0} min", s / 60.0),
+        s => format!("{:.1} h", s / 3600.0),
+    }
+}
+
+fn size(bytes: u64) -> String {
+    match bytes {
+        0..1_048_576 => format!("{} KiB", bytes / 1024),
+        1_048_576..1_073_741_824 => format!("{} MiB", bytes / 1_048_576),
+        _ => format!("{:.1} GiB", bytes as f64 / 1_073_741_824.0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_stays_text() {
+        let hostile = "<script>&'\"\u{1b}[2J\u{0}";
+        assert_eq!(Text(hostile).to_string(), "&lt;script&gt;&amp;&#39;&quot;\\u{1b}[2J\\u{0}");
+    }
+}

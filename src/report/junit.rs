@@ -1,0 +1,82 @@
+//! JUnit XML for CI servers: a suite of its own, one case a service and one for the command.
+
+use anyhow::{Context, Result};
+use quick_junit::{NonSuccessKind, Report as Junit, TestCase, TestCaseStatus, TestSuite, XmlString};
+
+use super::model::{Part, Process, Report};
+use super::words;
+
+/// A case lists so many processes.
+const LISTED: usize = 100;
+
+pub fn document(report: &Report) -> Result<String> {
+    let mut suite = TestSuite::new("cgrun");
+    for service in &report.services {
+        let own: Vec<_> =
+            report.leaks.iter().filter(|it| it.service.as_deref() == Some(&service.name)).collect();
+        let problem = service.problem.as_ref().map(|why| (NonSuccessKind::Failure, "service", why.clone()));
+        let name = format!("service {}", service.name);
+        suite.add_test_case(case(&name, &service.part, problem, &own, 0, report.outcome.leaks_fail));
+    }
+    let own: Vec<_> = report.leaks.iter().filter(|it| it.service.is_none()).collect();
+    let (part, fail) = (&report.command, report.outcome.leaks_fail);
+    suite.add_test_case(case("command", part, ending(report), &own, report.undescribed, fail));
+    let mut junit = Junit::new("cgrun");
+    junit.add_test_suite(suite);
+    junit.to_string().context("cannot write it as XML")
+}
+
+/// What went wrong with the session as a whole, the worst first.
+fn ending(report: &Report) -> Option<(NonSuccessKind, &'static str, String)> {
+    let problems: Vec<_> = report.survivors.iter().chain(&report.not_verified).cloned().collect();
+    let why = report.outcome.why.clone();
+    match report.outcome.cause {
+        _ if !problems.is_empty() => Some((NonSuccessKind::Error, "survivor", problems.join("\n"))),
+        "timed_out" | "not_executed" | "broken" | "supervisor_died" | "signal" => {
+            Some((NonSuccessKind::Error, "session", why))
+        }
+        // These are their service's.
+        "startup_failed" | "service_ended" => Some((NonSuccessKind::Error, "session", why)),
+        _ => match (report.command.exit_code, &report.command.signal) {
+            (Some(0), _) | (None, None) => None,
+            (Some(code), _) => Some((NonSuccessKind::Failure, "exit", format!("exit status {code}"))),
+            (None, Some(signal)) => Some((NonSuccessKind::Error, "exit", format!("killed by {signal}"))),
+        },
+    }
+}
+
+fn case(
+    name: &str,
+    part: &Part,
+    problem: Option<(NonSuccessKind, &str, String)>,
+    leaks: &[&Process],
+    undescribed: usize,
+    leaks_fail: bool,
+) -> TestCase {
+    let text = words::listing(leaks, undescribed, LISTED).join("\n");
+    let leaked = leaks.iter().map(|it| it.size()).sum::<usize>() + undescribed;
+    let leak = (leaked > 0 && leaks_fail)
+        .then(|| (NonSuccessKind::Failure, "leak", format!("leaked {}", words::processes(leaked))));
+    let status = match problem.or(leak) {
+        Some((kind, category, message)) => {
+            let mut status = TestCaseStatus::non_success(kind);
+            status.set_type(category).set_message(message.lines().next().unwrap_or_default());
+            status.set_description(if text.is_empty() {
+                message.clone()
+            } else {
+                format!("{message}\n{text}")
+            });
+            status
+        }
+        None => TestCaseStatus::success(),
+    };
+    let mut case = TestCase::new(name, status);
+    case.set_classname("cgrun");
+    if let (Some(started), Some(ended)) = (part.started, part.gone.or(part.ended)) {
+        case.set_time(std::time::Duration::from_secs_f64((ended - started).max(0.0)));
+    }
+    if leaked > 0 {
+        case.set_system_err(XmlString::new(format!("leaked {}\n{text}", words::processes(leaked))));
+    }
+    case
+}

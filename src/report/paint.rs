@@ -1,0 +1,38 @@
+//! Colours, where they are wanted: on a terminal, unless `NO_COLOR` is set (no-color.org).
+
+use crate::sys::tty;
+
+#[derive(Clone, Copy, Debug)]
+pub struct Paint(bool);
+
+impl Paint {
+    pub fn for_stderr() -> Self {
+        let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+        let dumb = set("TERM").is_none_or(|term| term == "dumb");
+        Self(tty::stderr_is_a_terminal() && set("NO_COLOR").is_none() && !dumb)
+    }
+
+    pub fn none() -> Self {
+        Self(false)
+    }
+
+    pub fn bad(self, text: &str) -> String {
+        self.with("1;31", text)
+    }
+
+    pub fn strong(self, text: &str) -> String {
+        self.with("1", text)
+    }
+
+    pub fn name(self, text: &str) -> String {
+        self.with("33", text)
+    }
+
+    pub fn dim(self, text: &str) -> String {
+        self.with("2", text)
+    }
+
+    fn with(self, code: &str, text: &str) -> String {
+        if self.0 { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_string() }
+    }
+}

@@ -1,0 +1,70 @@
+//! Leaks in words, for reports that are not said on the terminal.
+
+use super::model::Process;
+
+pub fn processes(count: usize) -> String {
+    if count == 1 { "1 process".into() } else { format!("{count} processes") }
+}
+
+/// One line a process, children below their parent, at most `limit`.
+pub fn listing(leaks: &[&Process], undescribed: usize, limit: usize) -> Vec<String> {
+    let mut lines = Vec::new();
+    let total = leaks.iter().map(|it| it.size()).sum::<usize>() + undescribed;
+    for leak in leaks {
+        list(leak, 0, limit, &mut lines);
+    }
+    if total > lines.len() {
+        lines.push(format!("and {} more", total - lines.len()));
+    }
+    lines
+}
+
+fn list(leak: &Process, depth: usize, limit: usize, lines: &mut Vec<String>) {
+    if lines.len() < limit {
+        lines.push(format!("{}{}", "  ".repeat(depth), line(leak)));
+        leak.children.iter().for_each(|child| list(child, depth + 1, limit, lines));
+    }
+}
+
+/// `pid 4711 (python3 server.py), started during tests/a.py::b (call), listening on 127.0.0.1:8000`
+pub fn line(leak: &Process) -> String {
+    let mut text = format!("pid {} ({})", leak.pid, cut(&leak.line(), 200));
+    if let Some(test) = test(leak) {
+        text += &format!(", started during {test}");
+    }
+    let ports: Vec<_> = leak.listening.iter().map(ToString::to_string).collect();
+    if !ports.is_empty() {
+        text += &format!(", listening on {}", ports.join(" and "));
+    }
+    text
+}
+
+/// The test, or the worker where that is all that is known.
+pub fn test(leak: &Process) -> Option<String> {
+    let during = leak.started_during.as_ref()?;
+    let phase = during.phase.as_ref().map_or(String::new(), |phase| format!(" ({phase})"));
+    match (&during.test, &during.worker) {
+        (Some(test), _) => Some(format!("{test}{phase}")),
+        (None, Some(worker)) => Some(format!("{} worker {worker}", during.runner)),
+        (None, None) => None,
+    }
+}
+
+pub fn cut(text: &str, width: usize) -> String {
+    match text.char_indices().nth(width) {
+        Some((at, _)) => format!("{}…", &text[..at]),
+        None => text.to_string(),
+    }
+}
+
+/// How it leaked.
+pub fn how(leak: &Process) -> &'static str {
+    match leak.how {
+        "daemonized" => "had left the command's session, as daemons do",
+        "background" => "was still running in the background",
+        "outlived_service" => "did not end within its service's grace",
+        "outlived_probe" => "is of a readiness command",
+        "strayed" => "had left its part of the session",
+        _ => "had left the session's cgroup",
+    }
+}

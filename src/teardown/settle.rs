@@ -1,0 +1,47 @@
+//! What is on its way out when the command ends is no leak, also where it is short of processor time.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use rustix::process::Pid;
+
+use crate::clock;
+use crate::containment::Leaf;
+use crate::sys::details::Glimpse;
+
+/// In times of the time to settle: no longer than this is anybody waited for.
+const STARVING: u32 = 50;
+/// Nor than this is one that waits for a disk.
+const WAITING: u32 = 10;
+/// A crowd is no straggler, nor is what forks all the time.
+const FEW: usize = 100;
+
+/// Those that were still there when the time to settle was over.
+#[derive(Debug, Default)]
+pub struct Stragglers {
+    /// When it was over.
+    since: Option<Instant>,
+    /// How much processor time each had had when it was first met.
+    had: HashMap<Pid, Duration>,
+}
+
+impl Stragglers {
+    /// Whether one of them wants the processor, and has not had it for the time to settle since.
+    pub fn are_held_up(&mut self, leaf: &Leaf, settle: Duration) -> bool {
+        let late = clock::since(*self.since.get_or_insert_with(clock::now));
+        let members = leaf.members().unwrap_or_default();
+        if late >= settle * STARVING || members.len() > FEW {
+            return false;
+        }
+        let glimpses: Vec<_> = members.into_iter().filter_map(Glimpse::of).collect();
+        for it in &glimpses {
+            self.had.entry(it.pid).or_insert(it.cpu);
+        }
+        self.had.len() <= FEW
+            && glimpses.iter().any(|it| match it.state {
+                'R' => it.cpu.saturating_sub(self.had[&it.pid]) < settle,
+                'D' => late < settle * WAITING,
+                _ => false,
+            })
+    }
+}

@@ -1,0 +1,200 @@
+//! cgrun says during which test a leak was started, where anything of that is left to be known.
+
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::harness::{Finished, Session, helpers, installed, python_program};
+
+const JSON: [&str; 2] = ["--report", "json=report.json"];
+/// Not needed by what ends when asked to.
+const LONG: [&str; 2] = ["--grace", "10s"];
+
+/// What `pytest` with these arguments leaks in eight ways, so often each.
+fn pytest(times: u32, arguments: &[&str]) -> Finished {
+    let session = Session::new().options(JSON).options(["--grace", "1s"]);
+    let suite = helpers().join("leaky/test_leaks.py");
+    let truth = session.path().join("truth");
+    std::fs::create_dir(&truth).unwrap();
+    let pytest = python_program("pytest");
+    let fixed = [pytest.as_str(), "-q", "-p", "no:cacheprovider", suite.to_str().unwrap()];
+    let session = session.command([&fixed, arguments].concat());
+    session.env("TRUTH", truth).env("LEAKS", times.to_string()).env("PYTHONDONTWRITEBYTECODE", "1").run()
+}
+
+/// All leaked processes of the JSON report, whatever their place in the tree.
+fn leaks(run: &Finished) -> Vec<Value> {
+    fn collect(leak: &Value, found: &mut Vec<Value>) {
+        found.push(leak.clone());
+        leak["children"].as_array().unwrap().iter().for_each(|child| collect(child, found));
+    }
+    let report: Value = serde_json::from_str(&run.read("report.json")).unwrap();
+    let mut found = Vec::new();
+    report["leaks"].as_array().unwrap().iter().for_each(|leak| collect(leak, &mut found));
+    assert_eq!(report["leaked"], found.len(), "all are described");
+    found
+}
+
+/// Of all leaks of a suite: how many are said to be of the right test, and of none. No other is said.
+fn right_and_unknown(run: &Finished) -> (usize, usize, Vec<Value>) {
+    let leaks = leaks(run);
+    let (mut right, mut unknown) = (0, 0);
+    for entry in std::fs::read_dir(run.path().join("truth")).unwrap().map(Result::unwrap) {
+        let pid: i64 = entry.file_name().to_str().unwrap().parse().unwrap();
+        let truth = std::fs::read_to_string(entry.path()).unwrap();
+        let leak = leaks.iter().find(|leak| leak["pid"] == pid);
+        let leak = leak.unwrap_or_else(|| panic!("pid {pid} of {truth} is not in the report"));
+        match leak["started_during"]["test"].as_str() {
+            // pytest names files from its root directory, the truth from the same.
+            Some(test) if test == truth => right += 1,
+            Some(test) => panic!("pid {pid} of {truth} is said to be of {test}: {leak:#}"),
+            None => {
+                assert!(truth.contains("test_cleared"), "{truth} is said to be of no test: {leak:#}");
+                unknown += 1;
+            }
+        }
+    }
+    (right, unknown, leaks)
+}
+
+fn evidence(leaks: &[Value], kind: &str) -> usize {
+    leaks.iter().filter(|leak| leak["started_during"]["evidence"] == kind).count()
+}
+
+#[test]
+fn two_hundred_of_pytest_in_eight_ways() {
+    let run = pytest(25, &[]);
+    run.assert_code(0).assert_nothing_left();
+    let (right, unknown, leaks) = right_and_unknown(&run);
+    // Five had no environment, no parent that lived on, and nobody beside them of the same test.
+    assert_eq!((right, unknown), (195, 5));
+    for kind in ["environment", "memory", "parent"] {
+        assert!(evidence(&leaks, kind) >= 12, "{kind}");
+    }
+    let listening = leaks.iter().filter(|leak| !leak["listening"].as_array().unwrap().is_empty());
+    assert_eq!(listening.count(), 25, "one server a test");
+    assert_eq!(leaks.iter().filter(|leak| leak["how"] == "daemonized").count(), 50);
+}
+
+#[test]
+fn two_hundred_of_pytest_with_four_workers() {
+    let run = pytest(25, &["-n", "4"]);
+    run.assert_code(0).assert_nothing_left();
+    let (right, unknown, leaks) = right_and_unknown(&run);
+    assert_eq!((right, unknown), (195, 5));
+    for worker in ["gw0", "gw1", "gw2", "gw3"] {
+        assert!(leaks.iter().any(|leak| leak["started_during"]["worker"] == worker), "{worker}");
+    }
+}
+
+#[test]
+fn one_between_two_of_the_same_test_is_of_that_test() {
+    let suite = "import subprocess\n\
+        def test_one():\n    for env in (None, {}, None): subprocess.Popen(['/bin/sleep', '900'], env=env)\n\
+        def test_two():\n    for env in ({}, None): subprocess.Popen(['/bin/sleep', '900'], env=env)\n";
+    let session = Session::new().options(JSON).options(LONG).file("test_it.py", suite);
+    let run = session.command([python_program("pytest").as_str(), "-q", "test_it.py"]).run();
+    run.assert_code(0).assert_nothing_left();
+    let mut said: Vec<_> =
+        leaks(&run).iter().map(|leak| (leak["pid"].as_i64(), leak["started_during"].clone())).collect();
+    said.sort_by_key(|(pid, _)| *pid);
+    let tests: Vec<_> = said.iter().map(|(_, during)| during["test"].as_str()).collect();
+    let (one, two) = (Some("test_it.py::test_one"), Some("test_it.py::test_two"));
+    assert_eq!(tests, [one, one, one, None, two], "what lies between two tests is of none");
+    assert_eq!(said[1].1["evidence"], "start time");
+}
+
+#[test]
+fn the_test_is_said_with_its_phase_and_place() {
+    let run = pytest(1, &["-k", "fixture"]);
+    run.assert_code(0).assert_said("test_leaks.py::test_fixture[0] (setup)").assert_nothing_left();
+    run.assert_said("hint: a fixture started it and did not stop it");
+    let leaks = leaks(&run);
+    let during = &leaks[0]["started_during"];
+    let suite = std::fs::read_to_string(helpers().join("leaky/test_leaks.py")).unwrap();
+    let line = suite.lines().position(|line| line.starts_with("def test_fixture")).unwrap() + 1;
+    assert_eq!((&during["line"], &during["runner"]), (&line.into(), &"pytest".into()));
+    assert!(during["file"].as_str().unwrap().ends_with("tests/helpers/leaky/test_leaks.py"), "{during}");
+}
+
+#[test]
+fn of_bats() {
+    let suite = "@test \"a server is left: 100%\" {\n  sleep 900 >/dev/null 2>&1 3>&- &\n}\n\
+                 @test \"and_another\" {\n  setsid -f sleep 900 >/dev/null 2>&1 3>&-\n}\n";
+    let run =
+        Session::new().options(JSON).options(LONG).file("it.bats", suite).command(["bats", "it.bats"]).run();
+    run.assert_code(0).assert_nothing_left().assert_said("it.bats: a server is left: 100%");
+    let leaks = leaks(&run);
+    let mut lines: Vec<_> = leaks.iter().map(|leak| leak["started_during"]["line"].as_i64()).collect();
+    lines.sort();
+    assert_eq!(lines, [Some(1), Some(4)], "{leaks:#?}");
+}
+
+#[test]
+fn of_nextest() {
+    let manifest = "[package]\nname = 'leaky'\nversion = '0.0.0'\nedition = '2021'\n[workspace]\n";
+    let test = "#[test] fn leaves_a_process() { std::process::Command::new(\"sleep\").arg(\"900\")\
+        .stdin(std::process::Stdio::null()).stdout(std::process::Stdio::null())\
+        .stderr(std::process::Stdio::null()).spawn().unwrap(); }\n";
+    let session = Session::new().options(JSON).options(LONG).file("Cargo.toml", manifest);
+    let session = session.file("src/lib.rs", test).env("CARGO_TARGET_DIR", "target");
+    let run = session.command(["cargo", "nextest", "run", "--offline"]).run();
+    run.assert_code(0).assert_nothing_left();
+    let leaks = leaks(&run);
+    let during = &leaks[0]["started_during"];
+    assert_eq!((&during["test"], &during["runner"]), (&"leaky leaves_a_process".into(), &"nextest".into()));
+}
+
+#[test]
+fn of_vitest_by_its_worker() {
+    let suite = "import { test } from 'vitest'; import { spawn } from 'node:child_process';\n\
+        test('leaves a process', () => { spawn('sleep', ['900'], { detached: true, stdio: 'ignore' }).unref(); });\n";
+    let session = Session::new().options(JSON).options(LONG).file("it.test.js", suite);
+    let modules = session.path().join("node_modules");
+    std::os::unix::fs::symlink(installed("tests/demo/frontend/node_modules"), modules).unwrap();
+    let run = session.command(["node_modules/.bin/vitest", "run"]).env("CI", "1").run();
+    run.assert_code(0).assert_nothing_left().assert_said("started during vitest worker 1");
+    let leaks = leaks(&run);
+    let leak = leaks.iter().find(|leak| leak["name"] == "sleep").unwrap();
+    let during = &leak["started_during"];
+    assert_eq!((&during["runner"], &during["worker"]), (&"vitest".into(), &"1".into()));
+    assert_eq!(during["test"], Value::Null, "vitest names no test");
+}
+
+#[test]
+fn what_is_not_known_is_not_said() {
+    let run = Session::new().options(JSON).options(LONG).sh("sleep 900 &").run();
+    run.assert_code(0).assert_nothing_left();
+    assert!(!run.stderr().contains("started during"), "{}", run.stderr());
+    assert_eq!(leaks(&run)[0]["started_during"], Value::Null);
+}
+
+#[test]
+fn how_each_leaked_is_said() {
+    let script =
+        "sleep 901 & setsid -f sleep 902; (trap '' TERM; exec sleep 903) & exec 1>&- 2>&-; wait $$ || true";
+    let options = ["--grace", "300ms"];
+    let run = Session::new().options(JSON).options(options).sh(script).run();
+    run.assert_nothing_left();
+    let leaks = leaks(&run);
+    let of = |seconds: &str| leaks.iter().find(|leak| leak["cmdline"][1] == seconds).unwrap();
+    let said = |leak: &Value| (leak["how"].clone(), leak["ignores_sigterm"].clone());
+    assert_eq!(said(of("901")), ("background".into(), false.into()));
+    assert_eq!(said(of("902")), ("daemonized".into(), false.into()));
+    assert_eq!(said(of("903")), ("background".into(), true.into()));
+    for leak in &leaks {
+        assert_eq!(leak["holds"], serde_json::json!(["stdout", "stderr"]), "{leak:#}");
+        assert_eq!(
+            leak["working_directory"].as_str().map(Path::new),
+            Some(run.path().canonicalize().unwrap().as_path())
+        );
+        assert_eq!(leak["executable"].as_str(), Some(&*sleep()));
+        assert!(leak["cgroup"].as_str().unwrap().ends_with("/command"), "{leak:#}");
+    }
+}
+
+fn sleep() -> String {
+    let output = Command::new("sh").args(["-c", "realpath \"$(command -v sleep)\""]).output().unwrap();
+    String::from_utf8(output.stdout).unwrap().trim().to_string()
+}

@@ -1,0 +1,411 @@
+//! Reports say what happened, to every reader, whatever the session was and however it ended.
+
+use std::io::Read;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+
+use crate::harness::{Finished, Session, helpers, installed, python_program};
+
+const ALL: [&str; 6] = ["--report", "json=r.json", "--report", "junit=r.xml", "--report", "html=r.html"];
+const LONG: [&str; 2] = ["--grace", "10s"];
+
+fn reporting() -> Session {
+    Session::new().options(ALL).options(LONG)
+}
+
+fn reader(arguments: &[&str]) -> String {
+    let mut command = Command::new(python_program("python3"));
+    let output = command.arg(helpers().join("readers.py")).args(arguments).output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert!(output.status.success(), "{arguments:?}\n{}{}", text(&output.stdout), text(&output.stderr));
+    text(&output.stdout)
+}
+
+/// The JSON report, valid by its schema.
+#[track_caller]
+fn json_of(run: &Finished) -> Value {
+    let (schema, file) = (installed("src/report/schema.json"), run.path().join("r.json"));
+    reader(&["json", schema.to_str().unwrap(), file.to_str().unwrap()]);
+    serde_json::from_str(&run.read("r.json")).unwrap()
+}
+
+/// The cases of the JUnit report, as a reader of it sees them.
+#[track_caller]
+fn junit_of(run: &Finished) -> Value {
+    serde_json::from_str(&reader(&["junit", run.path().join("r.xml").to_str().unwrap()])).unwrap()
+}
+
+/// What Chromium makes of the HTML report, as HTML.
+fn seen(run: &Finished) -> String {
+    chromium(run, &["--dump-dom"])
+}
+
+fn chromium(run: &Finished, arguments: &[&str]) -> String {
+    let profile = tempfile::tempdir().unwrap();
+    let output = Command::new("chromium")
+        .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"])
+        .args(["--disable-background-networking", "--no-first-run"])
+        .arg(format!("--user-data-dir={}", profile.path().display()))
+        .args(arguments)
+        .arg(format!("file://{}", run.path().join("r.html").display()))
+        .output()
+        .expect("chromium; run scripts/test");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// Nothing but the reports themselves is left beside them.
+#[track_caller]
+fn assert_no_drafts(directory: &Path) {
+    let names =
+        std::fs::read_dir(directory).unwrap().map(|it| it.unwrap().file_name().into_string().unwrap());
+    let drafts: Vec<_> = names.filter(|name| name.starts_with('.')).collect();
+    assert!(drafts.is_empty(), "{drafts:?}");
+}
+
+const SERVICE: &str = "[services.web]\ncommand = ['python3', '{helpers}/server.py', '8000']\nport = 8000\n";
+
+#[test]
+fn a_clean_session() {
+    let run = reporting().config(SERVICE).command(["true"]).run();
+    run.assert_code(0).assert_nothing_left();
+    let report = json_of(&run);
+    assert_eq!(report["outcome"]["clean"], true);
+    assert_eq!((&report["outcome"]["exit_code"], &report["leaked"]), (&json!(0), &json!(0)));
+    let web = &report["services"][0];
+    let times: Vec<_> = ["started", "ready", "asked", "gone"].map(|it| web[it].as_f64().unwrap()).into();
+    assert!(times.is_sorted(), "{web:#}");
+    assert!(report["command"]["started"].as_f64() >= web["ready"].as_f64(), "{report:#}");
+    assert_eq!(web["exit_code"], 0, "{web:#}");
+    let cases = junit_of(&run);
+    assert_eq!((&cases["command"]["result"], &cases["service web"]["result"]), (&json!([]), &json!([])));
+    let page = seen(&run);
+    for text in ["clean", "service web", "web", "command"] {
+        assert!(page.contains(text) || text == "service web", "{text}");
+    }
+    assert_no_drafts(run.path());
+}
+
+#[test]
+fn a_leak_by_on_leak() {
+    for (on_leak, code, result) in [("report", 0, json!([])), ("fail", 121, json!(["Failure"]))] {
+        let run = reporting().options(["--on-leak", on_leak]).sh("sleep 900 &").run();
+        run.assert_code(code).assert_nothing_left();
+        let report = json_of(&run);
+        assert_eq!((&report["leaked"], &report["outcome"]["exit_code"]), (&json!(1), &json!(code)));
+        let case = &junit_of(&run)["command"];
+        assert_eq!(case["result"], result);
+        assert!(case["err"].as_str().unwrap().contains("(sleep 900)"), "{case}");
+        assert!(seen(&run).contains("sleep 900"));
+    }
+}
+
+#[test]
+fn a_failure_of_the_command_is_not_hidden_by_its_leak() {
+    let run = reporting().options(["--on-leak", "fail"]).sh("sleep 900 & exit 7").run();
+    run.assert_code(7).assert_nothing_left();
+    let case = &junit_of(&run)["command"];
+    assert_eq!(case["result"], json!(["Failure"]));
+    assert!(case["message"][0].as_str().unwrap().starts_with("exit status 7"), "{case}");
+}
+
+#[test]
+fn a_service_that_does_not_start() {
+    let config = "[services.web]\ncommand = ['sh', '-c', 'exit 3']\nport = 8000\n";
+    let run = reporting().config(config).command(["true"]).run();
+    run.assert_code(125).assert_nothing_left();
+    let report = json_of(&run);
+    assert_eq!(report["outcome"]["cause"], "startup_failed");
+    assert!(report["services"][0]["problem"].as_str().unwrap().contains("exit status 3"), "{report:#}");
+    assert_eq!(junit_of(&run)["service web"]["result"], json!(["Failure"]));
+}
+
+#[test]
+fn a_session_that_is_interrupted() {
+    let run = reporting().sh("touch running; exec sleep 900").start();
+    run.until_file("running").signal(Signal::SIGTERM);
+    let run = run.finish();
+    run.assert_signal(Signal::SIGTERM).assert_nothing_left();
+    let report = json_of(&run);
+    assert_eq!(
+        (&report["outcome"]["signal"], &report["outcome"]["cause"]),
+        (&json!("SIGTERM"), &json!("signal"))
+    );
+    assert_eq!(junit_of(&run)["command"]["result"], json!(["Error"]));
+    assert_no_drafts(run.path());
+}
+
+#[test]
+fn a_session_that_the_guardian_ends() {
+    let run = reporting().sh("sleep 900 & touch running; exec sleep 900").start();
+    run.until_file("running").signal(Signal::SIGKILL);
+    run.until_file("r.html");
+    let run = run.finish();
+    run.assert_signal(Signal::SIGKILL).assert_nothing_left();
+    let report = json_of(&run);
+    assert_eq!(report["session"]["written_by"], "guardian");
+    assert_eq!(report["outcome"]["cause"], "supervisor_died");
+    assert_eq!(junit_of(&run)["command"]["result"], json!(["Error"]));
+    assert!(seen(&run).contains("its guardian ended the session"));
+    assert_no_drafts(run.path());
+}
+
+/// Whoever is killed last, a reader finds a whole report, and of this session.
+#[test]
+fn whenever_the_supervisor_dies_there_is_a_report() {
+    Session::new();
+    for place in
+        ["guardian armed", "command started", "teardown", "removed", "verified", "reported", "dismissed"]
+    {
+        for how in ["kill", "panic"] {
+            let session = Session::again().options(ALL).file("r.json", "of the last run");
+            let run = session.env("CGRUN_FAILPOINT", format!("{how}:{place}")).command(["true"]).start();
+            let path = run.path().join("r.json");
+            run.until(place, || std::fs::read_to_string(&path).unwrap().starts_with('{'));
+            run.until("all are written", || {
+                !std::fs::read_dir(path.parent().unwrap())
+                    .unwrap()
+                    .any(|it| it.unwrap().file_name().to_str().unwrap().starts_with(".r."))
+            });
+            let run = run.finish();
+            eprintln!("{how} at {place}: written by {}", json_of(&run)["session"]["written_by"]);
+            run.assert_nothing_left();
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_written_is_said_before_anything_starts() {
+    let cases = [
+        ("json=/proc/x.json", "cannot write the report"),
+        ("html=.", "not a regular file"),
+        ("xml=x", "json, junit and html"),
+        ("json", "KIND=FILE"),
+        ("json=", "KIND=FILE"),
+    ];
+    Session::new();
+    for (report, reason) in cases {
+        let run = Session::again().options(["--report", report]).command(["touch", "started"]).run();
+        run.assert_code(125).assert_said(reason).assert_nothing_left();
+        assert!(!run.path().join("started").exists(), "{report}");
+    }
+    let run =
+        Session::again().config("[session]\nreports = { xml = 'x' }").command(["touch", "started"]).run();
+    run.assert_code(125).assert_said("unknown value `xml`").assert_said("cgrun.toml:2:13");
+    let run = Session::again().config("[session]\nallow = ['']").command(["touch", "started"]).run();
+    run.assert_code(125).assert_said("an empty name allows nothing").assert_nothing_left();
+}
+
+#[test]
+fn a_report_that_cannot_be_written_at_the_end_spoils_success_only() {
+    for (exit, code) in [(0, 125), (7, 7)] {
+        let script = format!("rm -r deep; touch deep; exit {exit}");
+        let run = Session::new().options(["--report", "json=deep/r.json"]).sh(&script).run();
+        run.assert_code(code).assert_said("deep/r.json is not written: ").assert_nothing_left();
+    }
+}
+
+#[test]
+fn a_directory_that_the_command_empties_has_its_report_all_the_same() {
+    let run = Session::new().options(["--report", "json=deep/r.json"]).sh("rm -r deep").run();
+    run.assert_code(0).assert_silent().assert_nothing_left();
+    assert!(run.read("deep/r.json").starts_with('{'));
+}
+
+#[test]
+fn the_keys_of_the_config() {
+    let config = "[session]\nallow = ['sleep']\n[session.reports]\njson = 'sub/r.json'\nhtml = 'no.html'\n";
+    let session = Session::new().config(config).options(["--report", "html=r.html"]);
+    let run = session.options(["--on-leak", "fail"]).sh("sleep 900 &").run();
+    run.assert_code(0).assert_silent().assert_nothing_left();
+    let report: Value = serde_json::from_str(&run.read("sub/r.json")).unwrap();
+    assert_eq!((&report["leaked"], &report["outcome"]["clean"]), (&json!(0), &json!(true)));
+    assert_eq!(report["allowed"][0]["cmdline"], json!(["sleep", "900"]));
+    assert!(run.path().join("r.html").exists() && !run.path().join("no.html").exists());
+}
+
+#[test]
+fn what_is_allowed_is_ended_all_the_same_and_said_with_v() {
+    let config = "[session]\nallow = ['*sleep 90?']\non_leak = 'fail'\n";
+    let run = Session::new().config(config).options(["-v"]).sh("sleep 901 &").run();
+    run.assert_code(0).assert_said("that may outlive the command, ended:").assert_said("(sleep 901)");
+    run.assert_said("clean: layer 1").assert_nothing_left();
+    let run = Session::again().config(config).sh("sleep 1000 &").run();
+    run.assert_code(121).assert_said("leaked 1 process").assert_nothing_left();
+}
+
+#[test]
+fn github_annotates_the_line_of_the_test() {
+    let suite = "import subprocess\n\n\nclass TestIt:\n    def test_of, it_(self): pass\n";
+    let suite = suite.replace(
+        "    def test_of, it_(self): pass",
+        "    def test_it(self):\n        subprocess.Popen(['sleep', '900'])",
+    );
+    let session = Session::new().options(LONG).options(["--on-leak", "fail"]).file("t/test_it.py", suite);
+    let workspace = session.path().canonicalize().unwrap();
+    let session = session.env("GITHUB_ACTIONS", "true").env("GITHUB_WORKSPACE", workspace);
+    let session = session.env("GITHUB_STEP_SUMMARY", "summary.md").file("summary.md", "before\n");
+    let run = session.command([&python_program("pytest"), "-q", "t"]).run();
+    run.assert_code(121).assert_nothing_left();
+    let stderr = run.stderr();
+    let command = stderr.lines().find(|line| line.starts_with("::")).unwrap();
+    let title = "leaked 1 process%2C started during t/test_it.py%3A%3ATestIt%3A%3Atest_it (call)";
+    assert!(
+        command.starts_with(&format!("::error file=t/test_it.py,line=5,title={title}::pid ")),
+        "{command}"
+    );
+    assert!(
+        command.contains("(sleep 900), started during t/test_it.py::TestIt::test_it (call)%0AIt was"),
+        "{command}"
+    );
+    let summary = run.read("summary.md");
+    assert!(summary.starts_with("before\n### cgrun: leaked 1 process\n"), "{summary}");
+    assert!(summary.contains(r"| t\/test\_it\.py\:\:TestIt\:\:test\_it \(call\) | pid "), "{summary}");
+    assert_eq!(run.stdout().matches("::error").count(), 0, "stdout is the command's");
+}
+
+#[test]
+fn github_hears_nothing_of_a_clean_session() {
+    let session = Session::new().env("GITHUB_ACTIONS", "true").env("GITHUB_STEP_SUMMARY", "summary.md");
+    let run = session.command(["true"]).run();
+    run.assert_code(0).assert_silent().assert_nothing_left();
+    assert!(!run.path().join("summary.md").exists());
+}
+
+/// Names, words and variables that are made to break out of every format.
+#[test]
+fn hostile_content_breaks_no_format_and_no_terminal() {
+    // It blocks for good on a pipe whose both ends it holds, as cat under another name. Nearly 2 MB of
+    // words are the most that a program can be given.
+    let leak = r#"
+import os, shutil
+shutil.copy("/bin/cat", "a) R 1 (b")
+os.environ["PYTEST_CURRENT_TEST"] = os.environ["MARK"]
+if os.fork() == 0:
+    reader, writer = os.pipe()
+    os.set_inheritable(writer, True)
+    os.dup2(reader, 0)
+    nasty = b"\x1b[2J]]>\"'<script>document.title='owned'</script>&amp;\r\n::error::x|`\xff\xfe\xc2\x9b31m%0A\x07"
+    os.execv("a) R 1 (b", [nasty, b"-", b"-", *[b"x" * 100_000] * 19])
+while not open("/proc/self/task/%d/children" % os.getpid()).read(): pass
+child = open("/proc/self/task/%d/children" % os.getpid()).read().split()[0]
+while "(b" not in open("/proc/%s/comm" % child).read(): pass
+"#;
+    let mark = "x.py::a[<b>]]>\x1b[2J\n::error::y] (call)";
+    let session = reporting().file("leak.py", leak).command(["python3", "leak.py"]);
+    let session = session.env("GITHUB_ACTIONS", "true").env("GITHUB_STEP_SUMMARY", "summary.md");
+    let run = session.env("MARK", mark).run();
+    run.assert_code(0).assert_said("leaked 1 process").assert_nothing_left();
+
+    let stderr = std::fs::read(run.path().join("stderr")).unwrap();
+    assert!(stderr.iter().all(|&it| it == b'\n' || !it.is_ascii_control()), "{}", run.stderr());
+    let commands: Vec<_> =
+        run.stderr().lines().filter(|line| line.starts_with("::")).map(String::from).collect();
+    assert_eq!(commands.len(), 1, "{commands:?}");
+    assert!(commands[0].starts_with("::warning title="), "{commands:?}");
+    assert!(!run.read("summary.md").contains("<script>"), "{}", run.read("summary.md"));
+
+    let report = json_of(&run);
+    let leak = &report["leaks"][0];
+    assert_eq!((&leak["name"], &leak["cmdline_cut"]), (&json!("a) R 1 (b"), &json!(true)));
+    assert!(leak["cmdline"][0].as_str().unwrap().contains("\u{1b}[2J]]>"), "{leak:#}");
+    assert!(leak["cmdline"][0].as_str().unwrap().contains('\u{fffd}'), "{leak:#}");
+    assert!(junit_of(&run)["command"]["err"].as_str().unwrap().contains("]]>"));
+    let page = seen(&run);
+    assert!(!page.contains("<script>") && !page.contains("<title>owned"), "{page}");
+    assert!(std::fs::metadata(run.path().join("r.json")).unwrap().len() < 100_000);
+}
+
+#[test]
+fn five_thousand_leaked_processes() {
+    let run = reporting().helper("leak.py", &["sleepers", "5000"]).start();
+    run.until_file("all");
+    let begin = Instant::now();
+    let run = run.finish();
+    let took = begin.elapsed();
+    run.assert_code(0).assert_said("leaked 5000 processes, found and ended:").assert_nothing_left();
+    let lines = run.stderr().lines().count();
+    let sizes = ["r.json", "r.xml", "r.html"].map(|it| std::fs::metadata(run.path().join(it)).unwrap().len());
+    eprintln!("ended and reported after {took:?}; {lines} lines; bytes: {sizes:?}");
+    assert!(lines < 30, "{}", run.stderr());
+    assert!(sizes.iter().all(|&size| size < 5_000_000), "{sizes:?}");
+    let report = json_of(&run);
+    assert_eq!(report["leaked"], 5000);
+    assert_eq!(
+        report["undescribed"].as_u64().unwrap() as usize,
+        5000 - report["leaks"].as_array().unwrap().len()
+    );
+    assert!(took < Duration::from_secs(20), "took {took:?}");
+}
+
+/// Keeps one processor busy.
+struct Load(std::process::Child);
+
+impl Load {
+    fn begin() -> Self {
+        Self(Command::new("sh").args(["-c", "while :; do :; done"]).spawn().unwrap())
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// One that is on its way out when the command ends is no leak.
+#[test]
+fn five_hundred_clean_runs_under_load_give_no_false_alarm() {
+    Session::new();
+    let script = "i=0; while [ $i -lt 100 ]; do i=$((i+1)); \
+                  \"$CGRUN\" --on-leak fail sh -c '(exec true) & (exec sh -c :) & exit 0' || exit 1; done";
+    let load = [Load::begin(), Load::begin()];
+    let five = || Session::again().sh("exit 0").start_through(&["sh", "-c", script]);
+    let runs: Vec<_> = (0..5).map(|_| five()).collect();
+    let runs: Vec<_> = runs.into_iter().map(|run| run.finish()).collect();
+    drop(load);
+    for run in runs {
+        run.assert_code(0).assert_silent().assert_nothing_left();
+    }
+}
+
+#[test]
+fn colours_are_for_a_terminal_and_only_where_they_are_wanted() {
+    let session = Session::new();
+    let leaks = "TERM=xterm $CGRUN sh -c 'sleep 900 &'; TERM=xterm NO_COLOR=1 $CGRUN sh -c 'sleep 900 &'";
+    let run = session.start_through(&["script", "-qec", leaks, "typescript"]).finish();
+    run.assert_nothing_left();
+    let said = run.read("typescript");
+    let lines: Vec<_> =
+        said.lines().filter(|line| line.contains("leaked 1 process, found and ended:")).collect();
+    assert_eq!(lines.len(), 2, "{said:?}");
+    assert!(lines[0].contains("\u{1b}[1;31mleaked 1 process"), "{lines:?}");
+    assert!(!lines[1].contains('\u{1b}'), "{lines:?}");
+}
+
+/// A person is to like to look at it: at least it is drawn, on a phone too, and fits.
+#[test]
+fn the_page_is_drawn_in_a_browser() {
+    let run = reporting().config(SERVICE).sh("sleep 900 & setsid -f sleep 901; sleep 0.2; exit 1").run();
+    run.assert_code(1).assert_nothing_left();
+    let page = std::fs::read_to_string(run.path().join("r.html")).unwrap();
+    assert!(
+        !page.contains("http:") && !page.contains("https:") && !page.contains("src="),
+        "needs no network"
+    );
+    for (name, width) in [("wide", 1100), ("phone", 390)] {
+        let image = run.path().join(format!("{name}.png"));
+        let shot = format!("--screenshot={}", image.display());
+        chromium(&run, &[&shot, &format!("--window-size={width},1000"), "--hide-scrollbars"]);
+        let mut header = [0; 24];
+        std::fs::File::open(&image).unwrap().read_exact(&mut header).unwrap();
+        assert_eq!(&header[1..4], b"PNG");
+        let drawn = std::fs::metadata(&image).unwrap().len();
+        assert!(drawn > 10_000, "{name}: {drawn} bytes are an empty page");
+    }
+}
