@@ -94,7 +94,7 @@ fn facts(report: &Report) -> String {
         .collect();
     format!(
         "<section><dl class=\"facts\">{facts}</dl><p class=\"dim\">{}</p></section>\n",
-        Text(&report.containment.guarantee)
+        Text(report.containment.guarantee)
     )
 }
 

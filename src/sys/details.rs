@@ -9,6 +9,8 @@ use procfs::FromRead;
 use procfs::process::Stat;
 use rustix::process::Pid;
 
+use super::proc;
+
 /// Who has more descriptors open than this is not read to the end.
 const DESCRIPTORS: usize = 1024;
 /// `PF_FORKNOEXEC` (linux/sched.h): forked, and has executed nothing since.
@@ -47,13 +49,14 @@ impl Glimpse {
     pub fn of(pid: Pid) -> Option<Self> {
         let stat = Stat::from_read(File::open(format!("/proc/{pid}/stat")).ok()?).ok()?;
         let ticks = procfs::ticks_per_second();
-        (!matches!(stat.state, 'Z' | 'X')).then(|| Self {
+        (!proc::is_dead(&stat)).then(|| Self {
             pid,
             parent: Pid::from_raw(stat.ppid),
             session: stat.session,
             name: stat.comm,
             started: stat.starttime,
-            state: stat.state,
+            // Its first thread has ended, and others live on.
+            state: if stat.state == 'Z' { 'S' } else { stat.state },
             cpu: Duration::from_millis((stat.utime + stat.stime) * 1000 / ticks),
             memory: stat.rss * procfs::page_size(),
             threads: u64::try_from(stat.num_threads).unwrap_or_default(),

@@ -157,7 +157,7 @@ pub fn is_zombie(pid: Pid) -> bool {
 }
 
 /// A process whose first thread has ended shows as a zombie while others live on.
-fn is_dead(stat: &Stat) -> bool {
+pub fn is_dead(stat: &Stat) -> bool {
     matches!(stat.state, 'Z' | 'X') && stat.num_threads <= 1
 }
 
