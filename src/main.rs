@@ -17,6 +17,7 @@ mod reclaim;
 mod report;
 mod service;
 mod session;
+mod size;
 mod sys;
 mod teardown;
 
