@@ -1,6 +1,7 @@
 //! The one thing that holds a session: a cgroup, a PID namespace, both, or the process tree.
 
 use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use super::choice::Kind;
 use super::error::ContainmentError;
 use super::id::SessionId;
 use super::leaf::Leaf;
+use super::limits::Limited;
 use super::pidns::PidNamespace;
 use super::tree::Tree;
 use crate::ports::made_in;
@@ -23,6 +25,7 @@ pub struct Containment {
     pub id: SessionId,
     holder: Holder,
     namespace: Option<Rc<PidNamespace>>,
+    pub(super) limited: Limited,
 }
 
 #[derive(Debug)]
@@ -34,7 +37,8 @@ enum Holder {
 impl Containment {
     pub fn cgroup(cgroup: SessionCgroup, namespace: Option<PidNamespace>) -> Self {
         let namespace = namespace.map(Rc::new);
-        Self { id: cgroup.id.clone(), holder: Holder::Cgroup(cgroup), namespace }
+        let limited = Limited::default();
+        Self { id: cgroup.id.clone(), holder: Holder::Cgroup(cgroup), namespace, limited }
     }
 
     /// Held by descent from us, where `predating` are children that we had before; and by a PID
@@ -42,7 +46,8 @@ impl Containment {
     pub fn tree(id: SessionId, predating: &[Pid], namespace: Option<PidNamespace>) -> Self {
         let namespace = namespace.map(Rc::new);
         let tree = Tree::new(id.clone(), predating, namespace.as_ref().map(|it| it.init()));
-        Self { id, holder: Holder::Tree(Rc::new(tree)), namespace }
+        let limited = Limited::default();
+        Self { id, holder: Holder::Tree(Rc::new(tree)), namespace, limited }
     }
 
     pub fn kind(&self) -> Kind {
@@ -74,10 +79,14 @@ impl Containment {
         }
     }
 
-    /// Makes a part of it.
+    /// Makes a part of it, within its limits.
     pub fn leaf(&self, name: &str) -> Result<Leaf, ContainmentError> {
         match &self.holder {
-            Holder::Cgroup(cgroup) => Ok(Leaf::of_cgroup(cgroup.leaf(name)?, self.namespace.clone())),
+            Holder::Cgroup(cgroup) => {
+                let leaf = cgroup.leaf(name)?;
+                self.limited.leaf(name).map_or(Ok(()), |bounds| bounds.set(leaf.path()))?;
+                Ok(Leaf::of_cgroup(leaf, self.namespace.clone()))
+            }
             Holder::Tree(tree) => Ok(Leaf::of_tree(tree.clone(), name, self.namespace.clone())),
         }
     }
@@ -169,6 +178,20 @@ impl Containment {
             Holder::Cgroup(cgroup) => cgroup.remove(),
             Holder::Tree(_) => Ok(()),
         }
+    }
+
+    /// The directory of its cgroup.
+    pub(super) fn cgroup_path(&self) -> Option<&Path> {
+        match &self.holder {
+            Holder::Cgroup(cgroup) => Some(cgroup.path()),
+            Holder::Tree(_) => None,
+        }
+    }
+
+    /// Leaves our own cgroup as we found it, where limits had us change it. To be called by the last
+    /// who leaves, once the session is removed.
+    pub fn give_back(&mut self) {
+        self.limited.give_back();
     }
 
     /// For people.

@@ -8,25 +8,36 @@
 //!
 //! A cgroup and a PID namespace can be had together.
 
+mod bounds;
 mod cgroup;
 mod choice;
+mod controllers;
 mod error;
 mod held;
 mod id;
+mod kmsg;
 mod leaf;
+mod limits;
 mod metadata;
 mod pidns;
 mod source;
 mod systemd;
 mod tree;
+mod usage;
 
 pub use cgroup::{SessionCgroup, is_empty, session_directories};
 pub use choice::{Kind, Require, choose};
+pub use controllers::clear_seats;
 pub use error::ContainmentError;
 pub use held::{Containment, Sockets};
 pub use id::{LEAF, MARKER, SessionId};
+pub use kmsg::Victim;
 pub use leaf::Leaf;
+pub use limits::{Wanted, limit};
 pub use metadata::{Owner, Ownership, read as read_metadata};
 pub use pidns::{NoNamespace, PidNamespace};
 pub use source::{Mount, Source, Unavailable, find_source};
 pub use systemd::{manages_this_host, private_socket as manager_socket};
+#[cfg(test)]
+pub use usage::Killed;
+pub use usage::{Figures, Measured, Struck, Usage};
