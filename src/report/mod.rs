@@ -1,6 +1,7 @@
 //! What cgrun says, all of it on stderr.
 
 mod human;
+mod usage;
 
 use std::cell::Cell;
 use std::fmt::Write;
@@ -95,7 +96,11 @@ impl Reporter {
     pub fn verdict(&self, verdict: &Verdict, cause: &Cause, took: Duration) {
         human::verdict(verdict).iter().for_each(|line| self.error(line));
         human::notes(verdict).iter().for_each(|line| self.say(line));
+        let used = verdict.usage.as_ref();
+        used.iter().flat_map(|it| usage::broken(it)).for_each(|line| self.error(&line));
+        used.iter().flat_map(|it| usage::slowed(it)).for_each(|line| self.say(&line));
         if self.volume == Volume::Verbose {
+            used.iter().flat_map(|it| usage::table(it)).for_each(|line| self.say(&line));
             self.say(&human::summary(verdict, cause, took));
         }
     }

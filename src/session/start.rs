@@ -9,7 +9,7 @@ use nix::sys::signal::Signal;
 use super::Session;
 use crate::containment::{LEAF, Leaf};
 use crate::failpoint;
-use crate::plan::Probe;
+use crate::plan::{Probe, ServicePlan};
 use crate::program::{self, Environment, ProgramError};
 use crate::report::describe;
 use crate::service::logs::Logs;
@@ -23,6 +23,11 @@ use crate::teardown::{Part, Role};
 const COMMAND_LEAF: &str = "command";
 const PROBE_LEAF: &str = "probe";
 
+/// The name of a service's leaf.
+pub(super) fn leaf_of(service: &ServicePlan) -> String {
+    format!("service.{}", service.name)
+}
+
 impl Session<'_> {
     pub(super) fn start_service(&mut self, index: usize) -> Result<()> {
         let plan = &self.plan.services[index];
@@ -31,7 +36,7 @@ impl Session<'_> {
         }
         let logs = self.logs.as_ref().context("no log directory")?;
         let log = logs.open(&plan.name)?;
-        let leaf_name = format!("service.{}", plan.name);
+        let leaf_name = leaf_of(plan);
         let env = self.service_env(index).with_all([(LEAF, &leaf_name)]);
         let program = program::prepare(&plan.command, &env, &plan.cwd)?;
         let leaf = self.remains.containment.leaf(&leaf_name)?;

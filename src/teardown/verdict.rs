@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::snapshot::{Crowd, Leak};
+use crate::containment::Usage;
 use crate::ports::Holding;
 
 #[derive(Debug, Default)]
@@ -18,6 +19,8 @@ pub struct Verdict {
     pub strangers: Vec<Holding>,
     /// The command was killed, since it did not end within the grace (or the user would not wait).
     pub command_killed: bool,
+    /// What was used, and which limits were met, where that was to be known and can be.
+    pub usage: Option<Usage>,
 }
 
 impl Verdict {
