@@ -12,6 +12,7 @@ mod doctor;
 mod escapes;
 mod exit_codes;
 mod guardian;
+mod limits;
 mod never_hangs;
 mod ports;
 mod real_applications;
