@@ -41,8 +41,7 @@ def forks(most):
     if os.getpid() == first:
         print(os.read(said, 100).decode().splitlines()[0], flush=True)
         return
-    while True:
-        signal.pause()
+    rest()
 
 
 def burn(seconds, workers="1"):
@@ -65,6 +64,18 @@ def then(mode, *arguments):
     """Serves (so that it is ready), then does as told."""
     time.sleep(0.2)
     globals()[mode](*arguments)
+
+
+def stay(mode, *arguments):
+    """Does as told, and does not end."""
+    globals()[mode](*arguments)
+    rest()
+
+
+def rest():
+    signal.alarm(120)
+    while True:
+        signal.pause()
 
 
 if __name__ == "__main__":
