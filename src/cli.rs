@@ -9,6 +9,7 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 
 use crate::config::{OnLeak, Port, ReportKind, Time};
 use crate::containment::Require;
+use crate::size::{Cpus, Memory, Pids};
 
 /// Run a test session in one transient cgroup: what it starts, ends with it.
 ///
@@ -110,6 +111,8 @@ pub struct RunOptions {
     /// Where the services' logs go
     #[arg(long, value_name = "DIR")]
     pub logs: Option<PathBuf>,
+    #[command(flatten)]
+    pub limits: LimitOptions,
     /// Say nothing but errors and leaks
     #[arg(short, long, conflicts_with = "verbose")]
     pub quiet: bool,
@@ -127,6 +130,22 @@ fn kind_and_file(text: OsString) -> Result<(ReportKind, PathBuf), String> {
         }
         _ => Err("a report is KIND=FILE, such as json=cgrun.json".into()),
     }
+}
+
+#[derive(Debug, Default, Args)]
+pub struct LimitOptions {
+    /// How much memory the session may use: 4GiB, or 50% of the host's
+    #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
+    pub memory: Option<Memory>,
+    /// How many processes and threads the session may have at a time
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    pub pids: Option<Pids>,
+    /// How many CPUs the session may keep busy: 1.5, or 50% of the host's
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    pub cpus: Option<Cpus>,
+    /// Go on with a warning where a limit cannot be applied
+    #[arg(long)]
+    pub limits_best_effort: bool,
 }
 
 #[derive(Debug, Default, Args)]

@@ -137,6 +137,7 @@ fn watch(line: &OwnedFd, supervisor: &Process, remains: &mut Remains, record: &R
     hurry();
     let verdict = tear_down(remains, &Cause::SupervisorDied, &events, &|_| (), &mut |_| ());
     record.write(&verdict);
+    remains.containment.give_back();
 }
 
 /// The kernel is to choose somebody else when memory is short. Needs privilege; without it, nothing

@@ -18,6 +18,7 @@ mod reclaim;
 mod report;
 mod service;
 mod session;
+mod size;
 mod sys;
 mod teardown;
 

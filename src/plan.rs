@@ -11,8 +11,8 @@ use nix::sys::signal::Signal;
 use regex::bytes::Regex;
 
 use crate::allow::Pattern;
-use crate::cli::{ConfigOptions, Run};
-use crate::config::{Config, OnLeak, Ready, ReportKind, Service, ServiceName, Words};
+use crate::cli::{ConfigOptions, LimitOptions, Run};
+use crate::config::{Config, Limits, OnLeak, Ready, ReportKind, Service, ServiceName, Words};
 use crate::containment::Require;
 use crate::program::Environment;
 use crate::service::http::Url;
@@ -53,6 +53,10 @@ pub struct SessionPlan {
     /// Where it is noted what a guardian did.
     pub records: PathBuf,
     pub volume: Volume,
+    /// What all of the session may use.
+    pub limits: Limits,
+    /// A limit that cannot be applied is a warning.
+    pub limits_best_effort: bool,
 }
 
 /// How much cgrun says.
@@ -78,6 +82,7 @@ pub struct ServicePlan {
     pub stop_signal: Signal,
     pub grace: Duration,
     pub critical: bool,
+    pub limits: Limits,
 }
 
 /// What makes a service ready.
@@ -202,7 +207,10 @@ pub fn plan(run: Run, config: Option<&Config>, cwd: PathBuf, state: PathBuf) -> 
         let config = config?;
         Some(config.directory().join(&config.file.session.logs.as_ref()?.0))
     });
+    let (limits, limits_best_effort) = limits(options.limits, config, services.len())?;
     Ok(SessionPlan {
+        limits,
+        limits_best_effort,
         command: run.command,
         watched: watched(&options.config, config, &services),
         services,
@@ -229,6 +237,24 @@ pub fn plan(run: Run, config: Option<&Config>, cwd: PathBuf, state: PathBuf) -> 
         },
         cwd,
     })
+}
+
+/// The session's limits, and whether to do without those that cannot be applied.
+fn limits(options: LimitOptions, config: Option<&Config>, services: usize) -> Result<(Limits, bool)> {
+    let written = config.map(|config| &config.file.limits);
+    let mut limits = written.map(|it| it.limits()).unwrap_or_default();
+    limits.memory = options.memory.or(limits.memory);
+    limits.pids = options.pids.or(limits.pids);
+    limits.cpus = options.cpus.or(limits.cpus);
+    if let Some(pids) = limits.pids.filter(|pids| pids.0 <= services as u64) {
+        bail!(
+            "a limit of {} processes is too small for {services} services and the command, which need {} to \
+             start",
+            pids.0,
+            services + 1
+        );
+    }
+    Ok((limits, options.limits_best_effort || written.is_some_and(|it| it.best_effort)))
 }
 
 /// Whom `--user` means, and what `--no-new-privs` takes.
@@ -298,6 +324,7 @@ fn services(config: &Config, grace: Duration) -> Result<Vec<ServicePlan>> {
             stop_signal: service.stop_signal.0,
             grace: service.grace.map_or(grace, |time| time.0),
             critical: service.critical,
+            limits: service.limits.clone(),
         });
     }
     Ok(plans)

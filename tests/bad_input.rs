@@ -61,7 +61,10 @@ fn make_executable(path: &Path) {
 fn unknown_keys_are_shown_with_line_and_caret() {
     assert_configs_refused(&[
         ("porrts = 1\n", &["cgrun.toml:1:1: unknown key `porrts`", "1 | porrts = 1", "  | ^^^^^^"]),
-        ("[sesion]\n", &["cgrun.toml:1:2: unknown key `sesion`, expected `session` or `services`"]),
+        (
+            "[sesion]\n",
+            &["cgrun.toml:1:2: unknown key `sesion`, expected one of `session`, `services`, `limits`"],
+        ),
         (
             "\n[session]\n  porrts = [1]\n",
             &["cgrun.toml:3:3: unknown key `porrts`, expected one of `ports`", "  |   ^^^^^^\n"],

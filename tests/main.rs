@@ -13,6 +13,7 @@ mod escapes;
 mod exit_codes;
 mod guardian;
 mod leaks;
+mod limits;
 mod never_hangs;
 mod ports;
 mod real_applications;

@@ -1,6 +1,7 @@
 //! `cgrun.toml`, or `[tool.cgrun]` in `pyproject.toml`: finding it and reading it.
 
 mod diagnostic;
+mod limits;
 mod schema;
 pub mod template;
 
@@ -10,6 +11,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 pub use diagnostic::ConfigError;
+pub use limits::Limits;
 pub use schema::{File, OnLeak, Port, Ready, ReportKind, Service, ServiceName, Time, Words};
 
 pub const FILE_NAME: &str = "cgrun.toml";

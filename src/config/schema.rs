@@ -9,14 +9,16 @@ use serde::Deserialize;
 use serde::de::{self, Deserializer, Error, SeqAccess, Unexpected, Visitor};
 use toml::Spanned;
 
+use super::limits::{Limits, SessionLimits};
 use crate::allow::Pattern;
 use crate::containment::Require;
 
 #[derive(Debug, Default, Deserialize, PartialEq)]
-#[serde(default, deny_unknown_fields, expecting = "the tables session and services")]
+#[serde(default, deny_unknown_fields, expecting = "the tables session, services and limits")]
 pub struct File {
     pub session: Session,
     pub services: BTreeMap<ServiceName, Spanned<Service>>,
+    pub limits: SessionLimits,
 }
 
 #[derive(Debug, Default, Deserialize, PartialEq)]
@@ -60,6 +62,8 @@ pub struct Service {
     pub grace: Option<Time>,
     #[serde(default = "yes")]
     pub critical: bool,
+    #[serde(default)]
+    pub limits: Limits,
 }
 
 fn yes() -> bool {

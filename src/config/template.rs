@@ -49,6 +49,18 @@ clean_env = false
 # Where the services' logs go (example; by default the user's state directory).
 # logs = "target/logs"
 
+# What the session may use (examples; no limit by default). Sizes: 4G, 512MiB, or 50% of the host's.
+[limits]
+# memory = "4GiB"
+# swap = 0
+# pids = 2000             # processes and threads
+# cpus = 2.5              # or "50%" of the host's
+# cpuset = "0-3"
+# io_weight = 50          # beside others' 100
+
+# Go on with a warning where a limit cannot be applied.
+best_effort = false
+
 # A service is started before the command, and stopped after it. An example:
 #
 # [services.backend]
@@ -62,6 +74,7 @@ clean_env = false
 # stop_signal = "SIGTERM"
 # grace = "10s"
 # critical = true                # its end during the tests ends the session
+# limits = { memory = "512MiB", pids = 100 }           # as above, for this service alone
 "#;
 
 #[cfg(test)]
@@ -92,5 +105,13 @@ mod tests {
         let lines: Vec<_> = lines.into_iter().filter(|line| !line.starts_with("or {")).collect();
         let file: File = toml::from_str(&lines.join("\n")).unwrap();
         assert_eq!(file.services.len(), 1);
+    }
+
+    #[test]
+    fn so_are_its_example_limits() {
+        let limits = super::TEMPLATE.split("[limits]\n").nth(1).unwrap().split("\n\n").next().unwrap();
+        let lines: Vec<_> = limits.lines().map(|line| line.trim_start_matches("# ")).collect();
+        let file: File = toml::from_str(&format!("[limits]\n{}", lines.join("\n"))).unwrap();
+        assert!(file.limits.memory.is_some() && file.limits.io_weight.is_some());
     }
 }

@@ -144,6 +144,10 @@ impl CgroupLeaf {
         Ok(open_for_writing(&path).map_err(ContainmentError::on("open", &path))?.into())
     }
 
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Runs `start` with this leaf as the place where the new process begins.
     pub fn host<T>(&self, start: impl FnOnce(&spawn::Into<'_>) -> T) -> T {
         let procs = || self.procs().map_err(|error| error.source);
@@ -262,7 +266,7 @@ fn open_for_writing(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).open(path)
 }
 
-fn write(path: &Path, value: &[u8]) -> Result<(), ContainmentError> {
+pub fn write(path: &Path, value: &[u8]) -> Result<(), ContainmentError> {
     open_for_writing(path)
         .and_then(|mut file| file.write_all(value))
         .map_err(ContainmentError::on("write to", path))

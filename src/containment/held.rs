@@ -12,6 +12,7 @@ use super::choice::Kind;
 use super::error::ContainmentError;
 use super::id::SessionId;
 use super::leaf::Leaf;
+use super::limits::Limited;
 use super::pidns::PidNamespace;
 use super::tree::Tree;
 use crate::ports::made_in;
@@ -24,6 +25,7 @@ pub struct Containment {
     pub id: SessionId,
     holder: Holder,
     namespace: Option<Rc<PidNamespace>>,
+    pub(super) limited: Limited,
 }
 
 #[derive(Debug)]
@@ -35,7 +37,8 @@ enum Holder {
 impl Containment {
     pub fn cgroup(cgroup: SessionCgroup, namespace: Option<PidNamespace>) -> Self {
         let namespace = namespace.map(Rc::new);
-        Self { id: cgroup.id.clone(), holder: Holder::Cgroup(cgroup), namespace }
+        let limited = Limited::default();
+        Self { id: cgroup.id.clone(), holder: Holder::Cgroup(cgroup), namespace, limited }
     }
 
     /// Held by descent from us, where `predating` are children that we had before; and by a PID
@@ -43,7 +46,8 @@ impl Containment {
     pub fn tree(id: SessionId, predating: &[Pid], namespace: Option<PidNamespace>) -> Self {
         let namespace = namespace.map(Rc::new);
         let tree = Tree::new(id.clone(), predating, namespace.as_ref().map(|it| it.init()));
-        Self { id, holder: Holder::Tree(Rc::new(tree)), namespace }
+        let limited = Limited::default();
+        Self { id, holder: Holder::Tree(Rc::new(tree)), namespace, limited }
     }
 
     pub fn kind(&self) -> Kind {
@@ -75,10 +79,14 @@ impl Containment {
         }
     }
 
-    /// Makes a part of it.
+    /// Makes a part of it, within its limits.
     pub fn leaf(&self, name: &str) -> Result<Leaf, ContainmentError> {
         match &self.holder {
-            Holder::Cgroup(cgroup) => Ok(Leaf::of_cgroup(cgroup.leaf(name)?, self.namespace.clone())),
+            Holder::Cgroup(cgroup) => {
+                let leaf = cgroup.leaf(name)?;
+                self.limited.leaf(name).map_or(Ok(()), |bounds| bounds.set(leaf.path()))?;
+                Ok(Leaf::of_cgroup(leaf, self.namespace.clone()))
+            }
             Holder::Tree(tree) => Ok(Leaf::of_tree(tree.clone(), name, self.namespace.clone())),
         }
     }
@@ -184,6 +192,12 @@ impl Containment {
             Holder::Cgroup(cgroup) => Some(cgroup.path()),
             Holder::Tree(_) => None,
         }
+    }
+
+    /// Leaves our own cgroup as we found it, where limits had us change it. To be called by the last
+    /// who leaves, once the session is removed.
+    pub fn give_back(&mut self) {
+        self.limited.give_back();
     }
 
     /// For people.

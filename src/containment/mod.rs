@@ -8,25 +8,38 @@
 //!
 //! A cgroup and a PID namespace can be had together.
 
+mod bounds;
 mod cgroup;
 mod choice;
+mod controllers;
 mod error;
 mod held;
 mod id;
+mod kmsg;
 mod leaf;
+mod limits;
 mod metadata;
 mod pidns;
 mod source;
+mod struck;
 mod systemd;
 mod tree;
+mod usage;
 
 pub use cgroup::{SessionCgroup, is_empty, session_directories};
 pub use choice::{Kind, Require, choose};
+pub use controllers::clear_seats;
 pub use error::ContainmentError;
 pub use held::{Containment, Sockets};
 pub use id::{LEAF, SessionId};
+pub use kmsg::Victim;
 pub use leaf::Leaf;
+pub use limits::{Wanted, limit};
 pub use metadata::{Owner, Ownership, read as read_metadata};
 pub use pidns::{NoNamespace, PidNamespace};
 pub use source::{Mount, Source, Unavailable, find_source};
+#[cfg(test)]
+pub use struck::Killed;
+pub use struck::Struck;
 pub use systemd::{manages_this_host, private_socket as manager_socket};
+pub use usage::{Figures, Measured, Usage};

@@ -7,7 +7,7 @@ use anyhow::Result;
 
 use super::record::Record;
 use super::{Session, State};
-use crate::containment::{Containment, Mount, SessionCgroup};
+use crate::containment::{Containment, Mount, SessionCgroup, clear_seats};
 use crate::events::Events;
 use crate::exit_code::{Exit, NOT_PROVEN};
 use crate::plan::KILL_WAIT;
@@ -86,8 +86,10 @@ pub fn end(session: Session, mount: &Mount, records: &Path, events: &Events) -> 
         kill_wait: KILL_WAIT,
         settle: Duration::ZERO,
         lost_orphans: false,
+        measure: false,
     };
     let verdict = tear_down(&mut remains, &Cause::SupervisorDied, events, &|_| (), &mut |_| ());
     record.write(&verdict);
+    session.path.parent().into_iter().for_each(clear_seats);
     Ok(Some(verdict))
 }

@@ -11,6 +11,7 @@ mod paint;
 mod targets;
 mod timeline;
 mod tree;
+mod usage;
 mod words;
 
 use std::cell::Cell;
@@ -122,12 +123,16 @@ impl Reporter {
     /// What the teardown found; nothing where all is well, unless asked to be verbose.
     pub fn verdict(&self, verdict: &Verdict, cause: &Cause, took: Duration) {
         let paint = Paint::for_stderr();
+        let used = verdict.usage.as_ref();
         self.lines(&human::verdict(verdict, paint));
+        used.iter().flat_map(|it| usage::broken(it)).for_each(|line| self.error(&line));
         if self.volume >= Volume::Normal {
             self.lines(&human::notes(verdict, paint));
         }
+        used.iter().flat_map(|it| usage::slowed(it)).for_each(|line| self.say(&line));
         if self.volume == Volume::Verbose {
             self.lines(&human::allowed(verdict));
+            used.iter().flat_map(|it| usage::table(it)).for_each(|line| self.say(&line));
             self.say(&human::summary(verdict, cause, took));
         }
     }

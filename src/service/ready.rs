@@ -278,6 +278,7 @@ mod tests {
             stop_signal: nix::sys::signal::Signal::SIGTERM,
             grace: Duration::ZERO,
             critical: true,
+            limits: Default::default(),
         };
         let check = |listeners: io::Result<Vec<Listener>>| {
             let around = Surroundings { listeners: &listeners, sockets: &Sockets::MadeIn(vec![7, 8]) };

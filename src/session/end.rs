@@ -67,7 +67,10 @@ impl Session<'_> {
     /// What we could not end, the guardian may: it is told nothing, and we die before its eyes.
     fn dismiss_guardian(&mut self, verdict: &Verdict) {
         match self.guardian.take() {
-            Some(guardian) if verdict.is_proven() => guardian.dismiss(),
+            Some(guardian) if verdict.is_proven() => {
+                guardian.dismiss();
+                self.remains.containment.give_back();
+            }
             _ => {}
         }
         failpoint::reached("dismissed");

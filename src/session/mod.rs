@@ -2,6 +2,7 @@
 //! the command, tear down, report.
 
 mod end;
+mod limits;
 mod machine;
 mod observe;
 mod preflight;
@@ -22,7 +23,7 @@ use crate::exit_code::Exit;
 use crate::failpoint;
 use crate::guardian::Guardian;
 use crate::host::{self, record::Record};
-use crate::plan::SessionPlan;
+use crate::plan::{SessionPlan, Volume};
 use crate::program::{Environment, ProgramError};
 use crate::reclaim::Interrupted;
 use crate::report::{Draft, GitHub, Reporter, Targets, Timeline, in_words};
@@ -59,7 +60,8 @@ pub fn run(plan: SessionPlan, report: &Reporter) -> Result<Exit> {
 
     let source = source.map(|(mount, _)| mount);
     let command = plan.command_line();
-    let (containment, missing) =
+    let mount = source.as_ref().ok().cloned();
+    let (mut containment, missing) =
         containment::choose(source, plan.require, command.as_bytes(), &plan.watched, &predating)?;
     if !missing.is_empty() && plan.require.is_none() {
         let kind = containment.kind();
@@ -68,6 +70,7 @@ pub fn run(plan: SessionPlan, report: &Reporter) -> Result<Exit> {
             missing.join("; ")
         ));
     }
+    limits::apply(&plan, &mut containment, mount.as_ref(), report)?;
     failpoint::reached("cgroup made");
     let mut session = Session::new(plan, containment, held_before, predating, env, events, report);
     session.will_report(targets);
@@ -132,7 +135,6 @@ impl<'a> Session<'a> {
             services: plan.services.iter().map(|_| ServiceState::default()).collect(),
             env: env.with_all(containment.id.marks_of_ours()),
             remains: Remains {
-                containment,
                 parts: Vec::new(),
                 watched: plan.watched.clone(),
                 held_before,
@@ -143,6 +145,8 @@ impl<'a> Session<'a> {
                 predating,
                 guardian: None,
                 lost_orphans: false,
+                measure: plan.volume == Volume::Verbose || containment.is_limited(),
+                containment,
             },
             logs: None,
             begin: clock::now(),

@@ -9,7 +9,7 @@ use nix::sys::signal::Signal;
 use super::Session;
 use crate::containment::{LEAF, Leaf};
 use crate::failpoint;
-use crate::plan::Probe;
+use crate::plan::{Probe, ServicePlan};
 use crate::program::{self, Environment, ProgramError};
 use crate::report::describe;
 use crate::service::logs::Logs;
@@ -23,6 +23,11 @@ use crate::teardown::{Part, Role};
 const COMMAND_LEAF: &str = "command";
 const PROBE_LEAF: &str = "probe";
 
+/// The name of a service's leaf.
+pub(super) fn leaf_of(service: &ServicePlan) -> String {
+    format!("service.{}", service.name)
+}
+
 impl Session<'_> {
     pub(super) fn start_service(&mut self, index: usize) -> Result<()> {
         let plan = &self.plan.services[index];
@@ -31,7 +36,7 @@ impl Session<'_> {
         }
         let logs = self.logs.as_ref().context("no log directory")?;
         let log = logs.open(&plan.name)?;
-        let leaf_name = format!("service.{}", plan.name);
+        let leaf_name = leaf_of(plan);
         let env = self.service_env(index).with_all([(LEAF, &leaf_name)]);
         let program = program::prepare(&plan.command, &env, &plan.cwd)?;
         let leaf = self.remains.containment.leaf(&leaf_name)?;
@@ -171,6 +176,9 @@ fn start(
     leaf.start(program, &setting).map_err(|error: SpawnError| {
         let why = tty::plain(&error.source);
         match error.step {
+            Step::Fork if error.source.raw_os_error() == Some(libc::EAGAIN) => anyhow::anyhow!(
+                "cannot make a process: there are as many as the limits of pids, or of this user, allow"
+            ),
             Step::Fork => anyhow::anyhow!("cannot make a process: {why}"),
             Step::Join => anyhow::anyhow!("cannot join the session's cgroup: {why}"),
             Step::Enter => anyhow::anyhow!("cannot enter the session's PID namespace: {why}"),

@@ -103,6 +103,8 @@ pub fn spawn(
     };
     match child.start(Some(into.directory), None) {
         Ok(process) => Ok(process),
+        // The session has as many processes as it may; joining would get past that limit.
+        Err(error) if error.source.raw_os_error() == Some(libc::EAGAIN) => Err(error),
         Err(error) if matches!(error.step, Step::Fork | Step::Birth) => {
             let procs = (into.procs)().map_err(|source| SpawnError { step: Step::Join, source })?;
             child.start(None, Some(procs.as_raw_fd()))

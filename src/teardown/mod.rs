@@ -35,7 +35,7 @@ pub use snapshot::{How, Leak};
 pub use verdict::Verdict;
 
 use crate::clock;
-use crate::containment::Containment;
+use crate::containment::{Containment, Usage};
 use crate::events::{Event, Events, Wake};
 use crate::failpoint;
 use crate::sys::sock_diag::Listener;
@@ -64,6 +64,8 @@ pub struct Remains {
     pub settle: Duration,
     /// For a moment orphans did not become our children, but our parents': a guardian was replaced.
     pub lost_orphans: bool,
+    /// What was used is to be known.
+    pub measure: bool,
 }
 
 impl Remains {
@@ -71,6 +73,12 @@ impl Remains {
     pub fn note_exit(&mut self, pid: Pid, status: ExitStatus) {
         self.parts.iter_mut().for_each(|part| part.note_exit(pid, status));
         self.predating.retain(|&child| child != pid);
+    }
+
+    /// What was used, until the cgroups are removed.
+    fn usage(&self) -> Option<Usage> {
+        let parts = self.parts.iter().filter(|_| self.measure).map(Part::measured);
+        self.measure.then(|| self.containment.usage(&parts.collect::<Vec<_>>()))?
     }
 
     pub fn command(&self) -> Option<&Part> {
@@ -128,6 +136,7 @@ pub fn tear_down(
     holders::look(remains, &mut verdict);
     verdict.done("ports");
     failpoint::reached("ports looked at");
+    verdict.usage = remains.usage();
     remove(remains, &mut verdict);
     verdict.done("remove");
     failpoint::reached("removed");

@@ -1,12 +1,13 @@
 //! One part of a session: a service, or the command, with the leaf it lives in.
 
+use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use rustix::process::Pid;
 
-use crate::containment::Leaf;
+use crate::containment::{Leaf, Measured, Victim};
 use crate::sys::pidfd::Process;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +42,19 @@ impl Part {
         if pid == self.leader.pid && self.status.is_none() {
             self.status = Some(status);
         }
+    }
+
+    /// With its name for people.
+    pub fn measured(&self) -> Measured<'_> {
+        let name = match self.role {
+            Role::Service => format!("service {}", self.name),
+            Role::Command => "command".into(),
+            Role::Probe => format!("probe {}", self.name),
+        };
+        let killed = self.status.is_some_and(|status| status.signal() == Some(Signal::SIGKILL as i32));
+        let killed =
+            killed.then(|| Victim { pid: self.leader.pid.as_raw_nonzero().get().unsigned_abs(), name: None });
+        Measured { name, leaf: &self.leaf, killed }
     }
 
     /// The command, and it has not ended.

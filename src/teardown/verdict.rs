@@ -6,6 +6,7 @@ use std::time::Instant;
 use super::snapshot::{Crowd, How, Leak};
 use crate::allow::Pattern;
 use crate::clock;
+use crate::containment::Usage;
 use crate::ports::Holding;
 use crate::sys::proc::ProcessInfo;
 
@@ -31,6 +32,8 @@ pub struct Verdict {
     pub spans: Vec<Span>,
     /// The command was killed, since it did not end within the grace (or the user would not wait).
     pub command_killed: bool,
+    /// What was used, and which limits were met, where that was to be known and can be.
+    pub usage: Option<Usage>,
 }
 
 /// When a part was asked to end, and when nothing was left of it.

@@ -1,0 +1,93 @@
+//! `[limits]` and `[services.NAME.limits]`: what may be written there.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::str::FromStr;
+
+use serde::Deserialize;
+use serde::de::{self, Deserializer, Unexpected, Visitor};
+
+use crate::size::{CpuSet, Cpus, Memory, Pids, Swap, Weight};
+
+/// What a session or a service may use.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[serde(default, deny_unknown_fields, expecting = "a table, such as { memory = \"4GiB\" }")]
+pub struct Limits {
+    pub memory: Option<Memory>,
+    pub swap: Option<Swap>,
+    pub pids: Option<Pids>,
+    pub cpus: Option<Cpus>,
+    pub io_weight: Option<Weight>,
+    pub cpuset: Option<CpuSet>,
+}
+
+/// Those of the session.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[serde(default, deny_unknown_fields, expecting = "a table, such as { memory = \"4GiB\" }")]
+pub struct SessionLimits {
+    pub memory: Option<Memory>,
+    pub swap: Option<Swap>,
+    pub pids: Option<Pids>,
+    pub cpus: Option<Cpus>,
+    pub io_weight: Option<Weight>,
+    pub cpuset: Option<CpuSet>,
+    /// What cannot be applied here is a warning, not an error.
+    pub best_effort: bool,
+}
+
+impl SessionLimits {
+    pub fn limits(&self) -> Limits {
+        let Self { memory, swap, pids, cpus, io_weight, .. } = *self;
+        Limits { memory, swap, pids, cpus, io_weight, cpuset: self.cpuset.clone() }
+    }
+}
+
+/// Reads what is a number or a string in TOML through `FromStr`, so that file and command line accept
+/// the same.
+struct Written<T> {
+    expected: &'static str,
+    target: PhantomData<T>,
+}
+
+impl<T: FromStr<Err = String>> Visitor<'_> for Written<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.expected)
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
+        text.parse().map_err(E::custom)
+    }
+
+    fn visit_i64<E: de::Error>(self, number: i64) -> Result<T, E> {
+        self.visit_str(&number.to_string())
+    }
+
+    fn visit_f64<E: de::Error>(self, number: f64) -> Result<T, E> {
+        if number.is_finite() {
+            self.visit_str(&number.to_string())
+        } else {
+            Err(E::invalid_type(Unexpected::Float(number), &self))
+        }
+    }
+}
+
+macro_rules! written {
+    ($($type:ty, $expected:literal;)*) => {
+        $(impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                deserializer.deserialize_any(Written { expected: $expected, target: PhantomData })
+            }
+        })*
+    };
+}
+
+written! {
+    Memory, "a size, such as \"4GiB\" or \"50%\"";
+    Swap, "a size, such as \"1GiB\" or 0";
+    Pids, "a number of processes, such as 2000";
+    Cpus, "a number of CPUs, such as 1.5 or \"50%\"";
+    Weight, "a weight from 1 to 10000";
+    CpuSet, "numbers of CPUs, such as \"0-3,6\"";
+}

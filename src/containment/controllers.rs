@@ -1,0 +1,290 @@
+//! Turning controllers on, from the top of what is delegated to us down to the session's leaves, and
+//! no further.
+//!
+//! A cgroup with processes of its own cannot have controllers in its children (cgroups(7), "no internal
+//! processes"), unless it is the root of all. So we leave our own cgroup for a leaf beside the session,
+//! the *seat*, and come back at the end.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::bounds::Controller;
+use super::cgroup::{is_empty, write};
+use super::error::ContainmentError;
+use super::id::PREFIX;
+use super::metadata;
+use super::source::Mount;
+use super::systemd;
+use crate::clock;
+use crate::sys::proc::{self, ProcessInfo};
+
+/// No session's id begins so.
+const SEAT: &str = "supervisor-";
+const CONTROL: &str = "cgroup.subtree_control";
+const PROCS: &str = "cgroup.procs";
+/// How many of those in the way are named.
+const NAMED: usize = 3;
+/// How long the guardian may take to leave the seat once it has said that it ends.
+const LEAVING: Duration = Duration::from_secs(1);
+const LOOK: Duration = Duration::from_micros(500);
+
+/// Why a limit cannot be applied here.
+#[derive(Debug, thiserror::Error)]
+pub enum Refused {
+    #[error("the {} controller belongs to cgroup v1 on this host", .0.name())]
+    Hybrid(Controller),
+    #[error("this kernel has no {} controller", .0.name())]
+    NotInKernel(Controller),
+    #[error("the {} controller is not delegated to {}", controller.name(), path.display())]
+    NotDelegated { controller: Controller, path: PathBuf },
+    #[error("{} has processes of its own ({processes}), and cgroup v2 allows no limits below such a cgroup", path.display())]
+    Occupied { path: PathBuf, processes: String },
+    #[error("this session is held by a {0}, and only a cgroup has limits")]
+    NoCgroup(super::Kind),
+    #[error(transparent)]
+    Cgroup(#[from] ContainmentError),
+}
+
+impl Refused {
+    /// What would help.
+    pub fn remedy(&self) -> String {
+        match self {
+            Self::Hybrid(_) => {
+                "boot with systemd.unified_cgroup_hierarchy=1, or cgroup_no_v1=all without systemd".into()
+            }
+            Self::NotInKernel(controller) => {
+                format!("see that cgroup_disable={} is not in /proc/cmdline", controller.name())
+            }
+            Self::NotDelegated { .. } if rustix::process::geteuid().is_root() => {
+                "start cgrun where it is, in a systemd unit by Delegate=yes".into()
+            }
+            Self::NotDelegated { controller, .. } => format!(
+                "have it delegated: as root, systemctl edit user@.service with Delegate=memory pids cpu {} below \
+                 [Service], and log in anew; or run sudo cgrun --user NAME",
+                controller.name()
+            ),
+            Self::Occupied { .. } if systemd::manages_this_host() => format!(
+                "give cgrun a scope of its own: systemd-run {}--scope -p Delegate=yes cgrun COMMAND",
+                if rustix::process::geteuid().is_root() { "" } else { "--user " }
+            ),
+            Self::Occupied { .. } => "start cgrun alone in a cgroup of its own".into(),
+            Self::NoCgroup(_) => "see how to get one: cgrun doctor".into(),
+            Self::Cgroup(_) => "see which rights this user has there".into(),
+        }
+    }
+}
+
+/// Where we sit while controllers are on in the cgroup we came from.
+#[derive(Debug)]
+pub struct Seat {
+    parent: PathBuf,
+    path: PathBuf,
+}
+
+/// Sees to it that a session below our own cgroup can have these controllers; whether we had to leave
+/// it for that. Of `useful` it takes what is there.
+pub fn enable(
+    mount: &Mount,
+    needed: &BTreeSet<Controller>,
+    useful: &[Controller],
+) -> Result<Option<Seat>, Refused> {
+    for &controller in needed {
+        enable_above(mount, controller)?;
+    }
+    let own = mount.own.as_path();
+    let available = listed(own, "cgroup.controllers")?;
+    let on = listed(own, CONTROL)?;
+    if needed.iter().all(|it| on.contains(it.name())) {
+        useful.iter().filter(|it| available.contains(it.name())).for_each(|it| drop(switch(own, '+', *it)));
+        return Ok(None);
+    }
+    let seat = if is_root_of_all(own) { None } else { Some(Seat::take(own)?) };
+    for &controller in needed {
+        if let Err(error) = switch(own, '+', controller) {
+            if let Some(seat) = seat {
+                seat.give_back();
+            }
+            return Err(if error.is_busy() { occupied(own) } else { error.into() });
+        }
+    }
+    useful.iter().filter(|it| available.contains(it.name())).for_each(|it| drop(switch(own, '+', *it)));
+    Ok(seat)
+}
+
+/// Turns on in a session's cgroup what its parent gives it, for its leaves.
+pub fn pass_down(
+    session: &Path,
+    needed: &BTreeSet<Controller>,
+    useful: &[Controller],
+) -> Result<(), Refused> {
+    for &controller in needed {
+        switch(session, '+', controller)?;
+    }
+    let available = listed(session, "cgroup.controllers")?;
+    useful.iter().filter(|it| available.contains(it.name())).for_each(|it| drop(switch(session, '+', *it)));
+    Ok(())
+}
+
+/// Our own cgroup is to have this controller; those above it may have to pass it down.
+fn enable_above(mount: &Mount, controller: Controller) -> Result<(), Refused> {
+    let mut at = mount.own.as_path();
+    let mut passing = Vec::new();
+    while !listed(at, "cgroup.controllers")?.contains(controller.name()) {
+        if at == mount.point {
+            return Err(missing_at_the_root(at, controller));
+        }
+        let above = at.parent().filter(|above| !metadata::is_marked_delegated(at) && may_control(above));
+        let Some(above) = above else {
+            return Err(lacking(mount, at, controller));
+        };
+        passing.push(above);
+        at = above;
+    }
+    for directory in passing.into_iter().rev() {
+        if !is_root_of_all(directory) && has_processes(directory)? {
+            return Err(occupied(directory));
+        }
+        match switch(directory, '+', controller) {
+            Err(error) if error.is_busy() => return Err(occupied(directory)),
+            other => other?,
+        }
+    }
+    Ok(())
+}
+
+fn lacking(mount: &Mount, at: &Path, controller: Controller) -> Refused {
+    match listed(&mount.point, "cgroup.controllers") {
+        Ok(all) if !all.contains(controller.name()) && is_root_of_all(&mount.point) => {
+            missing_at_the_root(&mount.point, controller)
+        }
+        _ if is_in_v1(controller) => Refused::Hybrid(controller),
+        _ => Refused::NotDelegated { controller, path: at.to_path_buf() },
+    }
+}
+
+fn missing_at_the_root(root: &Path, controller: Controller) -> Refused {
+    match is_in_v1(controller) {
+        true => Refused::Hybrid(controller),
+        false if is_root_of_all(root) => Refused::NotInKernel(controller),
+        false => Refused::NotDelegated { controller, path: root.to_path_buf() },
+    }
+}
+
+/// `4:memory:/job` in `/proc/self/cgroup`. Its io was called blkio.
+fn is_in_v1(controller: Controller) -> bool {
+    let name = if controller == Controller::Io { "blkio" } else { controller.name() };
+    let text = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    text.lines().any(|line| line.split(':').nth(1).is_some_and(|list| list.split(',').any(|it| it == name)))
+}
+
+fn may_control(directory: &Path) -> bool {
+    rustix::fs::access(directory.join(CONTROL), rustix::fs::Access::WRITE_OK).is_ok()
+}
+
+/// The one cgroup that may have both processes and controllers has no type.
+fn is_root_of_all(directory: &Path) -> bool {
+    !directory.join("cgroup.type").exists()
+}
+
+fn listed(directory: &Path, file: &str) -> Result<BTreeSet<String>, ContainmentError> {
+    let path = directory.join(file);
+    let text = std::fs::read_to_string(&path).map_err(ContainmentError::on("read", &path))?;
+    Ok(text.split_whitespace().map(str::to_string).collect())
+}
+
+fn switch(directory: &Path, sign: char, controller: Controller) -> Result<(), ContainmentError> {
+    write(&directory.join(CONTROL), format!("{sign}{}", controller.name()).as_bytes())
+}
+
+/// Pids right in it, as the kernel lists them: 0 for one outside our PID namespace.
+fn processes_in(directory: &Path) -> Result<Vec<i32>, ContainmentError> {
+    let pids = listed(directory, PROCS)?;
+    Ok(pids.iter().filter_map(|pid| pid.parse().ok()).collect())
+}
+
+fn has_processes(directory: &Path) -> Result<bool, ContainmentError> {
+    Ok(!processes_in(directory)?.is_empty())
+}
+
+fn occupied(path: &Path) -> Refused {
+    let us = std::process::id();
+    let others: Vec<_> = processes_in(path).unwrap_or_default();
+    let others: Vec<_> = others.into_iter().filter(|pid| pid.unsigned_abs() != us).collect();
+    let mut named: Vec<_> = others.iter().take(NAMED).map(|&pid| name(pid)).collect();
+    if others.len() > named.len() {
+        named.push(format!("{} more", others.len() - named.len()));
+    }
+    Refused::Occupied { path: path.to_path_buf(), processes: named.join(", ") }
+}
+
+fn name(pid: i32) -> String {
+    match rustix::process::Pid::from_raw(pid).and_then(ProcessInfo::read) {
+        Some(process) => format!("pid {pid}, {}", process.command_for_people(40)),
+        None if pid > 0 => format!("pid {pid}"),
+        None => "one that cannot be seen from here".into(),
+    }
+}
+
+impl Seat {
+    fn take(own: &Path) -> Result<Self, Refused> {
+        let us = std::process::id();
+        if processes_in(own)?.iter().any(|pid| pid.unsigned_abs() != us) {
+            return Err(occupied(own));
+        }
+        let path = own.join(format!("{PREFIX}{SEAT}{us}"));
+        match std::fs::create_dir(&path) {
+            // Of a dead one that had our number.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            made => made.map_err(ContainmentError::on("make the cgroup", &path))?,
+        }
+        let seat = Self { parent: own.to_path_buf(), path };
+        if let Err(error) = join(&seat.path) {
+            let _ = std::fs::remove_dir(&seat.path);
+            return Err(error.into());
+        }
+        Ok(seat)
+    }
+
+    /// Goes back to where we came from, and leaves that as it was. The session's cgroup is removed by
+    /// then. Where it cannot be done, the next who sweeps there does it.
+    pub fn give_back(&self) {
+        switch_all_off(&self.parent);
+        if join(&self.parent).is_err() {
+            return;
+        }
+        let deadline = clock::now() + LEAVING;
+        while !is_empty(&self.path) && clock::now() < deadline {
+            // The guardian announces its end a moment too early.
+            std::thread::sleep(LOOK);
+        }
+        let _ = std::fs::remove_dir(&self.path);
+    }
+}
+
+/// We had found none of them on: they are all ours.
+fn switch_all_off(directory: &Path) {
+    let on = listed(directory, CONTROL).unwrap_or_default();
+    let off: Vec<_> = on.iter().map(|name| format!("-{name}")).collect();
+    let _ = write(&directory.join(CONTROL), off.join(" ").as_bytes());
+}
+
+fn join(directory: &Path) -> Result<(), ContainmentError> {
+    write(&directory.join(PROCS), b"0")
+}
+
+/// Removes the seats that dead supervisors and guardians have left in a cgroup.
+pub fn clear_seats(directory: &Path) {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    let seats = entries.filter(|entry| {
+        let name = entry.file_name();
+        let pid = name.to_str().and_then(|it| it.strip_prefix(PREFIX)?.strip_prefix(SEAT)?.parse().ok());
+        pid.and_then(rustix::process::Pid::from_raw).is_some_and(|pid| proc::start_time(pid).is_none())
+    });
+    // With a process in it, it stays.
+    let removed = seats.filter(|entry| std::fs::remove_dir(entry.path()).is_ok()).count();
+    if removed > 0 && is_empty(directory) {
+        switch_all_off(directory);
+    }
+}

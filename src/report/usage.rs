@@ -1,0 +1,149 @@
+//! What the session used, and which limits it met, in words.
+
+use std::fmt::Display;
+use std::time::Duration;
+
+use crate::containment::{Figures, Struck, Usage};
+use crate::size::in_units;
+
+/// What must be said: what a limit has broken.
+pub fn broken(usage: &Usage) -> Vec<String> {
+    usage.struck.iter().filter(|struck| !matches!(struck, Struck::Cpus { .. })).map(line).collect()
+}
+
+/// What is worth knowing: what a limit has slowed down.
+pub fn slowed(usage: &Usage) -> Vec<String> {
+    usage.struck.iter().filter(|struck| matches!(struck, Struck::Cpus { .. })).map(line).collect()
+}
+
+/// One line on one limit.
+pub fn line(struck: &Struck) -> String {
+    match struck {
+        Struck::Memory { of, bytes, killed, victim } => {
+            let reached = match (of, bytes) {
+                (Some(of), Some(bytes)) => format!("{} reached its limit of {}", the(of), in_units(*bytes)),
+                (Some(of), None) => format!("{} could get no more", the(of)),
+                (None, _) => "there was no more for this session, though within its own limits".to_string(),
+            };
+            let killed = killed.iter().map(|it| match it.processes {
+                None => format!("all of {}", the(&it.part)),
+                Some(1) => format!("1 process of {}", the(&it.part)),
+                Some(count) => format!("{count} processes of {}", the(&it.part)),
+            });
+            let killed = killed.collect::<Vec<_>>().join(", ");
+            let first = victim.as_ref().map_or(String::new(), |victim| {
+                let name = victim.name.as_ref().map_or(String::new(), |name| format!(" ({name})"));
+                format!("; first pid {}{name}", victim.pid)
+            });
+            format!("out of memory: {reached}, and the kernel killed {killed}{first}")
+        }
+        Struck::Pids { of, count, refused, most } => {
+            let most = most.as_ref().map_or(String::new(), |most| format!("; most were of {}", the(most)));
+            let forks = if *refused == 1 { "1 fork" } else { &format!("{refused} forks") };
+            format!("too many processes: {} reached its limit of {count}, and {forks} failed{most}", the(of))
+        }
+        Struck::Cpus { of, cpus, throttled_usec, periods, of_periods } => format!(
+            "held back: {} wanted more than its {cpus} CPUs in {periods} of {of_periods} periods of 100 ms, and \
+             waited {}",
+            the(of),
+            seconds(*throttled_usec)
+        ),
+    }
+}
+
+/// A small table, a line for the session and each of its parts.
+pub fn table(usage: &Usage) -> Vec<String> {
+    let head = ["used by", "user", "system", "memory", "procs", "read", "written", "cpu", "memory", "io"];
+    let mut rows = vec![head.map(str::to_string)];
+    rows.extend(usage.parts.iter().chain([&usage.session]).map(row));
+    let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or_default();
+    let widths: Vec<_> = (0..head.len()).map(width).collect();
+    let mut lines: Vec<_> = rows
+        .iter()
+        .map(|row| {
+            let cells = row.iter().zip(&widths).enumerate().map(|(column, (cell, &width))| match column {
+                0 => format!("{cell:<width$}"),
+                _ => format!("  {cell:>width$}"),
+            });
+            cells.collect::<String>()
+        })
+        .collect();
+    lines[0] += "  (the last three: time stalled)";
+    lines
+}
+
+fn row(figures: &Figures) -> [String; 10] {
+    let time = |usec: Option<u64>| or_nothing(usec.map(seconds));
+    let size = |bytes: Option<u64>| or_nothing(bytes.map(in_units));
+    [
+        figures.name.clone(),
+        time(figures.cpu_user_usec),
+        time(figures.cpu_system_usec),
+        size(figures.memory_peak_bytes),
+        or_nothing(figures.processes_peak),
+        size(figures.io_read_bytes),
+        size(figures.io_written_bytes),
+        time(figures.cpu_stalled_usec),
+        time(figures.memory_stalled_usec),
+        time(figures.io_stalled_usec),
+    ]
+}
+
+/// What was not measured is not zero.
+fn or_nothing(value: Option<impl Display>) -> String {
+    value.map_or("-".into(), |value| value.to_string())
+}
+
+fn seconds(usec: u64) -> String {
+    format!("{:.2} s", Duration::from_micros(usec).as_secs_f64())
+}
+
+/// `the session`, `the command`, `service web`.
+fn the(name: &str) -> String {
+    if matches!(name, "session" | "command") { format!("the {name}") } else { name.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::containment::{Killed, Victim};
+
+    #[test]
+    fn each_limit_has_its_line() {
+        let memory = Struck::Memory {
+            of: Some("service web".into()),
+            bytes: Some(48 << 20),
+            killed: vec![Killed { part: "service web".into(), processes: None }],
+            victim: Some(Victim { pid: 12, name: Some("python3".into()) }),
+        };
+        assert_eq!(
+            line(&memory),
+            "out of memory: service web reached its limit of 48 MiB, and the kernel killed all of service web; \
+             first pid 12 (python3)"
+        );
+        let pids = Struck::Pids { of: "session".into(), count: 50, refused: 2, most: Some("command".into()) };
+        assert_eq!(
+            line(&pids),
+            "too many processes: the session reached its limit of 50, and 2 forks failed; most were of the command"
+        );
+        let cpus = Struck::Cpus {
+            of: "session".into(),
+            cpus: 0.5,
+            throttled_usec: 1_500_000,
+            periods: 30,
+            of_periods: 40,
+        };
+        assert_eq!(
+            line(&cpus),
+            "held back: the session wanted more than its 0.5 CPUs in 30 of 40 periods of 100 ms, and waited 1.50 s"
+        );
+    }
+
+    #[test]
+    fn what_is_not_measured_is_no_zero() {
+        let figures = Figures { name: "session".into(), cpu_user_usec: Some(0), ..Figures::default() };
+        let lines = table(&Usage { session: figures, ..Usage::default() });
+        let cells: Vec<_> = lines[1].split_whitespace().collect();
+        assert_eq!(cells, ["session", "0.00", "s", "-", "-", "-", "-", "-", "-", "-", "-"]);
+    }
+}

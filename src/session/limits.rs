@@ -1,0 +1,30 @@
+//! The session's limits, before anything runs in it.
+
+use anyhow::Result;
+
+use crate::containment::{self, Containment, Mount, Wanted};
+use crate::plan::SessionPlan;
+use crate::report::Reporter;
+
+/// Applies what was asked for, or says why that cannot be. After an error nothing is left.
+pub fn apply(
+    plan: &SessionPlan,
+    containment: &mut Containment,
+    mount: Option<&Mount>,
+    report: &Reporter,
+) -> Result<()> {
+    let leaves = plan.services.iter().map(|it| (super::start::leaf_of(it), &it.limits)).collect();
+    let wanted = Wanted { session: &plan.limits, leaves, best_effort: plan.limits_best_effort };
+    if wanted.is_nothing() {
+        return Ok(());
+    }
+    match containment::limit(containment, mount, &wanted) {
+        Ok(warnings) => warnings.iter().for_each(|warning| report.say(warning)),
+        Err(error) => {
+            containment.remove(plan.kill_wait)?;
+            containment.give_back();
+            return Err(error);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,238 @@
+"""Limits and figures, where all controllers are cgroup v2's. As root and as an ordinary user."""
+
+import os
+import pathlib
+import re
+import tempfile
+
+from main import (
+    CGRUN,
+    DELEGATED,
+    DELEGATED_TO_USER,
+    HELPERS,
+    LINGER_ONLY,
+    assert_nothing_left,
+    processes,
+    run,
+    start_and_kill,
+    until,
+)
+
+HUNGRY = ["python3", f"{HELPERS}/hungry.py"]
+# In a scope of root's and a user's, and in what was delegated to either.
+EVERYWHERE = ([], LINGER_ONLY, DELEGATED, DELEGATED_TO_USER)
+# A shell's way to its session's cgroup.
+SESSION = 'cd "/sys/fs/cgroup$(sed s/^0:://\\;s,/[^/]*$,, /proc/self/cgroup)" && '
+
+
+def with_config(how, text, *arguments, code=0):
+    with tempfile.TemporaryDirectory() as directory:
+        os.chmod(directory, 0o777)
+        config = pathlib.Path(directory, "cgrun.toml")
+        config.write_text(text)
+        return run([*how, CGRUN, "-c", str(config), "--logs", f"{directory}/logs", *arguments], code=code)
+
+
+def test_a_memory_eater_is_ended_and_named():
+    for how in EVERYWHERE:
+        done = run([*how, CGRUN, "--memory", "48MiB", *HUNGRY, "memory", "200"], code=137)
+        line = "out of memory: the session reached its limit of 48 MiB, and the kernel killed all of the command"
+        assert line in done.stderr, done.stderr
+        # Only root may read the kernel's log; without it there is still whom we started.
+        name = " (python3)" if how in ([], DELEGATED) else ""
+        assert re.search(rf"; first pid \d+{re.escape(name)}\n", done.stderr), done.stderr
+        assert "got " not in done.stdout
+        assert_nothing_left()
+
+
+def test_within_its_limit_nothing_is_said():
+    for how in EVERYWHERE:
+        done = run([*how, CGRUN, "--memory", "64MiB", "--pids", "50", "--cpus", "2", *HUNGRY, "memory", "16"])
+        assert (done.stdout, done.stderr) == ("got 16 MiB\n", ""), done
+    assert_nothing_left()
+
+
+def test_a_memory_eater_takes_its_whole_session_along():
+    script = f"sleep 4321 & {' '.join(HUNGRY)} memory 200; echo limps on"
+    done = run([CGRUN, "--memory", "48MiB", "sh", "-c", script], code=137)
+    assert "the session reached its limit of 48 MiB, and the kernel killed all of the command" in done.stderr, done.stderr
+    assert "leaked" not in done.stderr, done.stderr
+    assert "limps" not in done.stdout
+    assert_nothing_left()
+
+
+def eater(critical):
+    return (
+        f"[services.eater]\ncommand = ['{HUNGRY[0]}', '{HUNGRY[1]}', 'then', 'memory', '200']\n"
+        f"critical = {critical}\nlimits = {{ memory = '48MiB' }}\n"
+    )
+
+
+def test_a_memory_eater_among_the_services():
+    line = "out of memory: service eater reached its limit of 48 MiB, and the kernel killed all of service eater"
+    for how in ([], LINGER_ONLY):
+        done = with_config(how, eater("true"), "sleep", "4321", code=125)
+        assert line in done.stderr, done.stderr
+        # The exit code stays the command's, which the limit of another does not touch.
+        script = SESSION + "until grep -q 'populated 0' service.eater/cgroup.events; do sleep 0.1; done; exit 7"
+        done = with_config(how, eater("false"), "sh", "-c", script, code=7)
+        assert line in done.stderr, done.stderr
+        assert "the session reached" not in done.stderr, done.stderr
+        assert_nothing_left()
+
+
+def test_a_fork_bomb_is_bounded():
+    for how in EVERYWHERE:
+        done = run([*how, CGRUN, "--pids", "50", "--grace", "1s", *HUNGRY, "forks", "500"])
+        assert done.stdout == "refused\n", done
+        assert "too many processes: the session reached its limit of 50, and " in done.stderr, done.stderr
+        assert "most were of the command" in done.stderr, done.stderr
+        leaked = re.search(r"leaked (\d+) processes, found and ended", done.stderr)
+        assert leaked and 40 <= int(leaked[1]) < 50, done.stderr
+        assert not processes("hungry.py")
+        assert_nothing_left()
+
+
+def test_a_fork_bomb_in_a_service_leaves_the_command_alone():
+    config = (
+        f"[session]\ngrace = '1s'\n[services.bomb]\ncommand = ['{HUNGRY[0]}', '{HUNGRY[1]}', 'then', 'forks', '200']\n"
+        "critical = false\nlimits = { pids = 20 }\n"
+    )
+    script = SESSION + "until grep -q 'max [1-9]' service.bomb/pids.events; do sleep 0.1; done; sleep 0 & sleep 0 & wait"
+    done = with_config([], config, "sh", "-c", script)
+    assert "too many processes: service bomb reached its limit of 20, and " in done.stderr, done.stderr
+    assert not processes("hungry.py")
+    assert_nothing_left()
+
+
+def test_no_room_is_left_for_the_command():
+    config = (
+        f"[session]\ngrace = '500ms'\n[limits]\npids = 10\n[services.bomb]\nready = {{ log = 'refused' }}\n"
+        f"command = ['{HUNGRY[0]}', '-u', '{HUNGRY[1]}', 'stay', 'forks', '100']\n"
+    )
+    done = with_config([], config, "true", code=125)
+    assert "true could not be executed: cannot make a process: there are as many as the limits of pids" in done.stderr, done.stderr
+    assert "too many processes: the session reached its limit of 10, and " in done.stderr, done.stderr
+    assert "most were of service bomb" in done.stderr, done.stderr
+    assert_nothing_left()
+
+
+def test_a_cpu_burner_gets_its_share_and_no_more():
+    for how, workers in (([], "1"), (LINGER_ONLY, "2")):
+        done = run([*how, CGRUN, "-v", "--cpus", "0.5", *HUNGRY, "burn", "5", workers])
+        line = re.search(r"held back: the session wanted more than its 0.5 CPUs in (\d+) of (\d+) periods", done.stderr)
+        assert line, done.stderr
+        throttled, periods = map(int, line.groups())
+        assert throttled >= 0.8 * periods, done.stderr
+        # What the kernel counted, against what it was to grant; and as the burner sees it.
+        session = re.search(r"cgrun: session +([\d.]+) s +([\d.]+) s", done.stderr)
+        share = (float(session[1]) + float(session[2])) / (periods * 0.1)
+        assert 0.45 <= share <= 0.55, (share, done.stderr)
+        used, wall = map(float, done.stdout.split(" of "))
+        assert 0.4 <= used / wall <= 0.55, done.stdout
+    assert_nothing_left()
+
+
+def test_what_is_asked_for_is_set():
+    # No library of ours has started a thread.
+    script = SESSION + "cat memory.max memory.oom.group memory.swap.max pids.max cpu.max; grep Threads /proc/$PPID/status"
+    config = "[limits]\nmemory = '64MiB'\nswap = 0\npids = 77\ncpus = '50%'\n"
+    for how in EVERYWHERE:
+        done = with_config(how, config, "sh", "-c", script)
+        assert done.stdout.split() == [str(64 << 20), "1", "0", "77", "100000", "100000", "Threads:", "1"], done
+        assert done.stderr == "", done.stderr
+    done = with_config([], "[limits]\ncpuset = '1'\n", "sh", "-c", SESSION + "cat cpuset.cpus.effective; nproc")
+    assert done.stdout.split() == ["1", "1"], done
+    done = with_config([], "[limits]\nio_weight = 200\n", "sh", "-c", SESSION + "head -n 1 io.weight")
+    assert done.stdout == "default 200\n", done
+    # The command line wins, and the user's session has root's limits.
+    done = with_config([], config, "--pids", "78", "--user", "tester", "sh", "-c", SESSION + "cat pids.max; id -un")
+    assert done.stdout.split() == ["78", "tester"], done
+    done = run([CGRUN, "--require", "cgroup+pidns", "--pids", "79", "sh", "-c", "cat /sys/fs/cgroup/system.slice/cgrun-*/cgrun-*/pids.max | head -n 1"])
+    assert done.stdout == "79\n", done
+    assert_nothing_left()
+
+
+def test_the_least_is_enough_to_start():
+    run([CGRUN, "--memory", "1MiB", "--pids", "1", "--cpus", "0.01", "true"])
+    assert_nothing_left()
+
+
+def test_what_was_not_delegated_is_refused():
+    done = with_config(LINGER_ONLY, "[limits]\ncpuset = '0'\n", "true", code=125)
+    assert "cannot limit cpuset: the cpuset controller is not delegated to /sys/fs/cgroup/user.slice" in done.stderr, done.stderr
+    assert "Delegate=memory pids cpu cpuset" in done.stderr, done.stderr
+    # What can be had is had.
+    config = "[limits]\ncpuset = '0'\npids = 77\nbest_effort = true\n"
+    done = with_config(LINGER_ONLY, config, "sh", "-c", SESSION + "cat pids.max")
+    assert "without a limit of cpuset: " in done.stderr and done.stdout == "77\n", done
+    assert_nothing_left()
+
+
+def test_a_cgroup_with_other_processes_is_left_alone():
+    for how in (DELEGATED, DELEGATED_TO_USER):
+        script = f"{CGRUN} --pids 50 true; echo $?; {CGRUN} --pids 50 --limits-best-effort true; echo $?; {CGRUN} true"
+        done = run([*how, "sh", "-c", script])
+        assert done.stdout == "125\n0\n", done
+        assert re.search(r"has processes of its own \(pid \d+, /usr/bin/sh -c ", done.stderr), done.stderr
+        assert "--scope -p Delegate=yes cgrun COMMAND" in done.stderr, done.stderr
+        assert "without a limit of pids: " in done.stderr, done.stderr
+    # And that helps.
+    run(["systemd-run", "--quiet", "--scope", "-p", "Delegate=yes", CGRUN, "--pids", "50", "true"])
+    assert_nothing_left()
+
+
+def test_our_own_cgroup_is_left_as_it_was():
+    """systemd could start nothing more in a unit whose cgroup has controllers for its children."""
+    unit = pathlib.Path("/run/systemd/system/twice.service")
+    look = "/bin/sh -c 'cd /sys/fs/cgroup/system.slice/twice.service && cat cgroup.subtree_control && ls -d */ >/run/twice; exit 0'"
+    unit.write_text(
+        "[Service]\nType=oneshot\nDelegate=yes\n"
+        f"ExecStart={CGRUN} --pids 50 --memory 64M true\nExecStart={look}\n"
+        f"ExecStart={CGRUN} --pids 50 true\nExecStart={look}\n"
+    )
+    try:
+        run(["systemctl", "daemon-reload"])
+        run(["systemctl", "start", "twice"])
+        assert pathlib.Path("/run/twice").read_text() == ""
+    finally:
+        unit.unlink()
+        run(["systemctl", "daemon-reload"])
+    assert_nothing_left()
+
+
+def test_a_session_in_a_session_has_its_own_limits():
+    inner = [CGRUN, "--pids", "30", "sh", "-c", SESSION + "cat pids.max"]
+    for how in ([], LINGER_ONLY):
+        done = run([*how, CGRUN, "--pids", "60", *inner])
+        assert (done.stdout, done.stderr) == ("30\n", ""), done
+    assert_nothing_left()
+
+
+def test_the_guardian_ends_a_session_with_limits():
+    for how in ([], LINGER_ONLY):
+        for with_guardian in (False, True):
+            with tempfile.TemporaryDirectory() as directory:
+                os.chmod(directory, 0o777)
+                pathlib.Path(directory, "cgrun.toml").write_text("[limits]\npids = 50\nmemory = '64M'\n")
+                start_and_kill([*how, "env", "-C", directory], with_guardian)
+            if with_guardian:
+                assert processes("sleep 4321"), "somebody was to be left"
+                run([*how, CGRUN, "sweep"])
+            until(lambda: not processes("sleep 4321"), "all has ended")
+            assert_nothing_left()
+
+
+def test_figures():
+    config = "[services.web]\ncommand = ['sleep', '4321']\n"
+    for how in ([], LINGER_ONLY):
+        done = with_config(how, config, "-v", "--memory", "128M", *HUNGRY, "memory", "32")
+        rows = {line.split("  ")[0]: line for line in re.sub("(?m)^cgrun: ", "", done.stderr).splitlines()}
+        peak = re.search(r"([\d.]+) MiB", rows["command"])
+        assert peak and 32 <= float(peak[1]) <= 60, done.stderr
+        assert re.search(r"[\d.]+ [KM]iB +1 ", rows["service web"]), done.stderr
+        assert "session" in rows and "used by" in rows, done.stderr
+        # Without a limit only what costs nothing.
+        done = run([*how, CGRUN, "-v", "true"])
+        assert re.search(r"session +0\.\d\d s +0\.\d\d s +- +- ", done.stderr), done.stderr
+    assert_nothing_left()

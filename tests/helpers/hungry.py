@@ -1,0 +1,82 @@
+#!/usr/bin/env python3
+"""hungry.py MODE [ARG]...: a program that wants more than it may have. Bounded by itself as well."""
+
+import os
+import signal
+import sys
+import time
+
+MOST_PROCESSES = 500
+MOST_MEMORY = 256
+MIB = 1 << 20
+
+
+def memory(mebibytes):
+    """Touches so much memory, and keeps it until it is done."""
+    held = []
+    for _ in range(min(int(mebibytes), MOST_MEMORY)):
+        held.append(b"x" * MIB)
+    print(f"got {len(held)} MiB", flush=True)
+
+
+def forks(most):
+    """A fork bomb: each process forks as often as it can, and so do its children. Each fork takes a
+    token out of a pipe, of which there are no more than so many."""
+    signal.alarm(120)
+    tokens, fill = os.pipe()
+    os.write(fill, b"t" * min(int(most), MOST_PROCESSES))
+    os.close(fill)
+    said, say = os.pipe()
+    first = os.getpid()
+    while os.read(tokens, 1):
+        try:
+            pid = os.fork()
+        except BlockingIOError:
+            os.write(say, b"refused\n")
+            break
+        if pid == 0:
+            signal.alarm(120)
+    else:
+        os.write(say, b"all made\n")
+    if os.getpid() == first:
+        print(os.read(said, 100).decode().splitlines()[0], flush=True)
+        return
+    rest()
+
+
+def burn(seconds, workers="1"):
+    """Keeps CPUs busy, and says for how long it had them."""
+    begin, before = time.monotonic(), sum(os.times()[:4])
+    for _ in range(int(workers) - 1):
+        if os.fork() == 0:
+            while time.monotonic() - begin < float(seconds):
+                pass
+            os._exit(0)
+    while time.monotonic() - begin < float(seconds):
+        pass
+    for _ in range(int(workers) - 1):
+        os.wait()
+    wall, used = time.monotonic() - begin, sum(os.times()[:4]) - before
+    print(f"{used:.3f} of {wall:.3f}", flush=True)
+
+
+def then(mode, *arguments):
+    """Serves (so that it is ready), then does as told."""
+    time.sleep(0.2)
+    globals()[mode](*arguments)
+
+
+def stay(mode, *arguments):
+    """Does as told, and does not end."""
+    globals()[mode](*arguments)
+    rest()
+
+
+def rest():
+    signal.alarm(120)
+    while True:
+        signal.pause()
+
+
+if __name__ == "__main__":
+    globals()[sys.argv[1]](*sys.argv[2:])

@@ -1,0 +1,194 @@
+//! Limits and figures, as far as a host without cgroup v2 controllers shows them: refusals, bad input,
+//! and what can be measured all the same. What limits do is shown in `tests/guest/limits.py`.
+
+use crate::harness::{Finished, Session};
+
+const CGRUN: &str = env!("CARGO_BIN_EXE_cgrun");
+/// A service that would leave a trace.
+const SERVICE: &str = "[services.web]\ncommand = ['touch', 'service-ran']\n";
+
+fn session() -> Session {
+    Session::new().command(["touch", "ran"])
+}
+
+/// Whether cgroup v2 has this controller here, for our session to have.
+fn has(controller: &str) -> bool {
+    let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap();
+    let mount = mounts.lines().find(|line| line.split(' ').nth(2) == Some("cgroup2")).unwrap();
+    let file = format!("{}/cgroup.controllers", mount.split(' ').nth(1).unwrap());
+    std::fs::read_to_string(file).unwrap().split_whitespace().any(|it| it == controller)
+}
+
+/// Either the limit holds, or it is refused with a reason, and nothing was started.
+#[track_caller]
+fn assert_limited_or_refused(run: &Finished, controller: &str) {
+    run.assert_nothing_left();
+    if has(controller) {
+        run.assert_code(0).assert_silent();
+        assert!(run.path().join("ran").exists());
+        return;
+    }
+    run.assert_code(125)
+        .assert_said(&format!("cgrun: cannot limit {controller}: the {controller} controller "));
+    run.assert_said("belongs to cgroup v1 on this host; boot with systemd.unified_cgroup_hierarchy=1");
+    run.assert_said("or go on without it by --limits-best-effort");
+    for trace in ["ran", "service-ran"] {
+        assert!(!run.path().join(trace).exists(), "there is a file {trace}");
+    }
+}
+
+#[test]
+fn a_limit_that_cannot_be_applied_is_refused() {
+    for (options, controller) in [
+        (["--memory", "256MiB"], "memory"),
+        (["--pids", "50"], "pids"),
+        (["--cpus", "0.5"], "cpu"),
+        (["--memory", "50%"], "memory"),
+    ] {
+        assert_limited_or_refused(&session().options(options).run(), controller);
+    }
+}
+
+#[test]
+fn so_is_one_in_the_config() {
+    for (config, controller) in [
+        ("[limits]\nmemory = '256MiB'\n", "memory"),
+        ("[limits]\nswap = 0\n", "memory"),
+        ("[limits]\ncpuset = '0'\n", "cpuset"),
+        ("[services.web]\ncommand = ['sleep', '60']\nlimits = { pids = 50 }\n", "pids"),
+    ] {
+        assert_limited_or_refused(&session().config(config).run(), controller);
+    }
+}
+
+#[test]
+fn best_effort_goes_on_with_a_warning() {
+    let by_option = session().options(["--pids", "50", "--limits-best-effort"]);
+    let by_config = session().config("[limits]\npids = 50\nbest_effort = true\n");
+    for session in [by_option, by_config] {
+        let run = session.run();
+        run.assert_code(0).assert_nothing_left();
+        assert!(run.path().join("ran").exists());
+        if has("pids") {
+            run.assert_silent();
+        } else {
+            run.assert_said("cgrun: without a limit of pids: the pids controller belongs to cgroup v1");
+        }
+    }
+}
+
+#[test]
+fn only_a_cgroup_has_limits() {
+    for (host, kind) in [("without-cgroups", "PID namespace"), ("without-namespaces", "process tree")] {
+        let run = session().options(["--pids", "50"]).start_launched(&[host, CGRUN]).finish();
+        run.assert_code(125).assert_nothing_left();
+        run.assert_said(&format!("cannot limit pids: this session is held by a {kind}, and only a cgroup"));
+        run.assert_said("see how to get one: cgrun doctor");
+        assert!(!run.path().join("ran").exists());
+
+        let session = session().options(["--pids", "50", "--limits-best-effort"]);
+        let run = session.start_launched(&[host, CGRUN]).finish();
+        run.assert_code(0).assert_nothing_left();
+        run.assert_said("without a limit of pids: this session is held by a");
+        assert!(run.path().join("ran").exists());
+    }
+}
+
+#[track_caller]
+fn assert_refused(run: &Finished, words: &[&str]) {
+    run.assert_code(125).assert_nothing_left();
+    for word in words {
+        run.assert_said(word);
+    }
+    for trace in ["ran", "service-ran"] {
+        assert!(!run.path().join(trace).exists(), "there is a file {trace}\n{}", run.stderr());
+    }
+}
+
+#[test]
+fn nonsense_in_the_config_is_shown_with_line_and_caret() {
+    let cases: &[(&str, &[&str])] = &[
+        (
+            "[limits]\nmemory = 'much'\n",
+            &["cgrun.toml:2:10: \"much\" is no size; write a size such as 4G", "  |          ^^^^^^"],
+        ),
+        ("[limits]\nmemory = -1\n", &["cgrun.toml:2:10: \"-1\" is no size"]),
+        ("[limits]\nmemory = 4\n", &["cgrun.toml:2:10: \"4\" is less than a process needs to start"]),
+        ("[limits]\nmemory = '99999999999T'\n", &["is more memory than any machine can have"]),
+        ("[limits]\nmemory = '4 potatoes'\n", &["\"potatoes\" is no unit of size"]),
+        ("[limits]\nmemory = '101%'\n", &["is no share of the host's memory"]),
+        ("[limits]\nmemory = true\n", &["cgrun.toml:2:10: ", "expected a size, such as \"4GiB\""]),
+        ("[limits]\npids = 0\n", &["cgrun.toml:2:8: no process can start where none is allowed"]),
+        ("[limits]\npids = 1.5\n", &["\"1.5\" is no number of processes"]),
+        ("[limits]\ncpus = -2\n", &["cgrun.toml:2:8: \"-2\" is no number of CPUs"]),
+        ("[limits]\ncpus = nan\n", &["cgrun.toml:2:8: "]),
+        ("[limits]\ncpus = 0.001\n", &["is less than a process needs to start; the least is 0.01"]),
+        ("[limits]\nio_weight = 0\n", &["is no weight; write a whole number from 1 to 10000"]),
+        ("[limits]\ncpuset = '3-1'\n", &["\"3-1\" names no CPUs"]),
+        ("[limits]\nmemroy = '4G'\n", &["cgrun.toml:2:1: unknown key `memroy`, expected one of `memory`"]),
+        (&format!("{SERVICE}limits = {{ best_effort = true }}\n"), &["unknown key `best_effort`"]),
+        (&format!("{SERVICE}limits = {{ memory = '-4G' }}\n"), &["cgrun.toml:3:21: \"-4G\" is no size"]),
+        (&format!("{SERVICE}[limits]\npids = 1\n"), &["a limit of 1 processes is too small for 1 services"]),
+    ];
+    for (config, words) in cases {
+        assert_refused(&session().config(config).run(), words);
+    }
+}
+
+#[test]
+fn nonsense_on_the_command_line_too() {
+    let cases: &[(&[&str], &str)] = &[
+        (&["--memory", "-4G"], "\"-4G\" is no size"),
+        (&["--memory", "0"], "is less than a process needs to start"),
+        (&["--memory", "18446744073709551616"], "is more memory than any machine can have"),
+        (&["--pids", "-1"], "\"-1\" is no number of processes"),
+        (&["--cpus", "0%"], "is no share of the host's CPUs"),
+        (&["--cpus", "two"], "\"two\" is no number of CPUs"),
+    ];
+    for (options, words) in cases {
+        assert_refused(&session().options(*options).run(), &["error: ", words]);
+    }
+}
+
+#[test]
+fn more_than_the_host_has_is_a_warning() {
+    let run = session().options(["--memory", "1000T", "--cpus", "5000", "--limits-best-effort"]).run();
+    run.assert_code(0).assert_nothing_left();
+    run.assert_said("the session's limit of 1000 TiB of memory is more than this host has (");
+    run.assert_said("the session's limit of 5000 CPUs is more than this host has (");
+}
+
+/// The line of the table that begins so, split at its blanks.
+#[track_caller]
+fn figures(run: &Finished, name: &str) -> Vec<String> {
+    let said = run.stderr();
+    let line = said.lines().find_map(|line| line.strip_prefix(&format!("cgrun: {name}  ")));
+    let line = line.unwrap_or_else(|| panic!("no figures of {name}\n{said}"));
+    line.replace(" s", "s")
+        .replace(" KiB", "KiB")
+        .replace(" MiB", "MiB")
+        .split_whitespace()
+        .map(str::to_string)
+        .collect()
+}
+
+#[test]
+fn verbose_shows_what_was_used() {
+    let config = "[services.busy]\ncommand = ['python3', '{helpers}/hungry.py', 'then', 'burn', '30']\n";
+    let run = Session::new().config(config).options(["-v"]).helper("hungry.py", &["burn", "0.5"]).run();
+    run.assert_code(0).assert_nothing_left().assert_said("cgrun: used by ");
+    let user = |name| -> f64 { figures(&run, name)[0].trim_end_matches('s').parse().unwrap() };
+    let (service, command, all) = (user("service busy"), user("command"), user("session"));
+    assert!(command > 0.3, "{}", run.stderr());
+    assert!((service + command - all).abs() < 0.05, "{}", run.stderr());
+    if !has("memory") {
+        assert_eq!(figures(&run, "session")[2], "-", "not measured is not zero\n{}", run.stderr());
+    }
+}
+
+#[test]
+fn without_a_cgroup_there_are_no_figures() {
+    let run = session().options(["-v"]).start_launched(&["without-cgroups", CGRUN]).finish();
+    run.assert_code(0).assert_nothing_left().assert_said("clean: layer 1");
+    assert!(!run.stderr().contains("used by"), "{}", run.stderr());
+}
