@@ -27,6 +27,7 @@ pub struct Cli {
 }
 
 #[derive(Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "there is one in the life of the program")]
 pub enum Action {
     /// Run COMMAND in a session (the long form of `cgrun COMMAND`)
     Run(Run),

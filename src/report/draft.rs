@@ -188,6 +188,7 @@ impl Draft {
                 command_killed: verdict.command_killed,
             },
             resources: resources(),
+            usage: verdict.usage.clone(),
         }
     }
 }

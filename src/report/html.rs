@@ -3,7 +3,7 @@
 use std::fmt::{self, Write};
 
 use super::model::{Part, Process, Report, Service};
-use super::words;
+use super::{usage, words};
 
 const STYLE: &str = include_str!("page.css");
 /// More leaked trees than this are counted, not shown.
@@ -48,7 +48,7 @@ pub fn page(report: &Report) -> String {
         timeline = timeline(report),
         leaks = leaks("What leaked", &report.leaks, report.undescribed),
         allowed = leaks("What was allowed to stay until the end", &report.allowed, 0),
-        services = services(report),
+        services = services(report) + &used(report),
         id = Text(&report.session.id),
         version = report.cgrun,
         by = report.session.written_by,
@@ -102,9 +102,11 @@ fn problems(report: &Report) -> String {
     let survivors = report.survivors.iter().map(|it| ("survived", it));
     let unknown = report.not_verified.iter().map(|it| ("not verified", it));
     let strangers = report.ports.strangers.iter().map(|it| ("left alone", it));
+    let met = usage::met(report.usage.as_ref());
     let lines: String = survivors
         .chain(unknown)
         .chain(strangers)
+        .chain(met.iter().map(|it| ("limit", it)))
         .map(|(what, text)| format!("<p><span class=\"tag\">{what}</span>{}</p>", Text(text)))
         .collect();
     if lines.is_empty() { lines } else { format!("<section><h2>What is not clean</h2>{lines}</section>\n") }
@@ -283,6 +285,23 @@ fn services(report: &Report) -> String {
     }
     let rows: String = report.services.iter().map(service).collect();
     format!("<section><h2>Services</h2><table>{rows}</table></section>\n")
+}
+
+/// What the cgroups have measured.
+fn used(report: &Report) -> String {
+    let Some(used) = &report.usage else { return String::new() };
+    let cells = |kind: &str, row: &[String]| {
+        let cells: String = row.iter().map(|it| format!("<{kind}>{}</{kind}>", Text(it))).collect();
+        format!("<tr>{cells}</tr>")
+    };
+    let head = usage::COLUMNS.map(|name| name.to_string());
+    let rows: String =
+        used.parts.iter().chain([&used.session]).map(|it| cells("td", &usage::row(it))).collect();
+    format!(
+        "<section><h2>What it used</h2><div class=\"scroll\"><table class=\"figures\">{}{rows}</table></div>\
+         <p class=\"dim\">The last three columns: how long some of its processes waited for that.</p></section>\n",
+        cells("th", &head)
+    )
 }
 
 fn service(service: &Service) -> String {

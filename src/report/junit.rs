@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use quick_junit::{NonSuccessKind, Report as Junit, TestCase, TestCaseStatus, TestSuite, XmlString};
 
 use super::model::{Part, Process, Report};
-use super::words;
+use super::{usage, words};
 
 /// A case lists so many processes.
 const LISTED: usize = 100;
@@ -21,6 +21,10 @@ pub fn document(report: &Report) -> Result<String> {
     let own: Vec<_> = report.leaks.iter().filter(|it| it.service.is_none()).collect();
     let (part, fail) = (&report.command, report.outcome.leaks_fail);
     suite.add_test_case(case("command", part, ending(report), &own, report.undescribed, fail));
+    let met = usage::met(report.usage.as_ref());
+    if !met.is_empty() {
+        suite.set_system_err(XmlString::new(met.join("\n")));
+    }
     let mut junit = Junit::new("cgrun");
     junit.add_test_suite(suite);
     junit.to_string().context("cannot write it as XML")

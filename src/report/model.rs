@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::locate::{Place, locate};
 use super::tree::Tree;
-use crate::containment::{self, Kind};
+use crate::containment::{self, Kind, Usage};
 use crate::sys::details::Glimpse;
 use crate::sys::proc::COMMAND_LINE_SHOWN;
 use crate::teardown::{How, Leak};
@@ -39,6 +39,8 @@ pub struct Report {
     pub ports: Ports,
     pub teardown: Teardown,
     pub resources: Resources,
+    /// What the cgroup has measured; absent where there is none.
+    pub usage: Option<Usage>,
 }
 
 #[derive(Clone, Debug, Serialize)]

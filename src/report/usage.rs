@@ -16,8 +16,13 @@ pub fn slowed(usage: &Usage) -> Vec<String> {
     usage.struck.iter().filter(|struck| matches!(struck, Struck::Cpus { .. })).map(line).collect()
 }
 
+/// All of them, a line each.
+pub fn met(usage: Option<&Usage>) -> Vec<String> {
+    usage.iter().flat_map(|usage| usage.struck.iter().map(line)).collect()
+}
+
 /// One line on one limit.
-pub fn line(struck: &Struck) -> String {
+fn line(struck: &Struck) -> String {
     match struck {
         Struck::Memory { of, bytes, killed, victim } => {
             let reached = match (of, bytes) {
@@ -51,9 +56,13 @@ pub fn line(struck: &Struck) -> String {
     }
 }
 
+/// The last three are times in which some of its processes waited for that.
+pub const COLUMNS: [&str; 10] =
+    ["used by", "user", "system", "memory", "procs", "read", "written", "cpu", "memory", "io"];
+
 /// A small table, a line for the session and each of its parts.
 pub fn table(usage: &Usage) -> Vec<String> {
-    let head = ["used by", "user", "system", "memory", "procs", "read", "written", "cpu", "memory", "io"];
+    let head = COLUMNS;
     let mut rows = vec![head.map(str::to_string)];
     rows.extend(usage.parts.iter().chain([&usage.session]).map(row));
     let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or_default();
@@ -72,7 +81,7 @@ pub fn table(usage: &Usage) -> Vec<String> {
     lines
 }
 
-fn row(figures: &Figures) -> [String; 10] {
+pub fn row(figures: &Figures) -> [String; COLUMNS.len()] {
     let time = |usec: Option<u64>| or_nothing(usec.map(seconds));
     let size = |bytes: Option<u64>| or_nothing(bytes.map(in_units));
     [
