@@ -109,7 +109,7 @@ fn stop_reaches_a_session_that_is_stopped() {
 fn stop_of_what_is_not_there() {
     let run = let_go(waiting(Session::new()));
     run.assert_code(5).cgrun(&["stop", &id(run.path())]).assert_code(125).assert_said("there is no session");
-    run.cgrun(&["stop", "bcdfghjk"]).assert_code(125).assert_said("there is no session bcdfghjk");
+    run.cgrun(&["stop", "zzzzzzzz"]).assert_code(125).assert_said("there is no session zzzzzzzz");
     run.cgrun(&["stop", "../x"]).assert_code(125).assert_said("is no session's id");
 }
 
