@@ -145,7 +145,9 @@ impl<'a> Session<'a> {
                 predating,
                 guardian: None,
                 lost_orphans: false,
-                measure: plan.volume == Volume::Verbose || containment.is_limited(),
+                measure: plan.volume == Volume::Verbose
+                    || containment.is_limited()
+                    || !plan.reports.is_empty(),
                 containment,
             },
             logs: None,
