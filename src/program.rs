@@ -54,6 +54,7 @@ impl Environment {
         self.keeping_os(|name| name.to_str().is_some_and(&wanted))
     }
 
+    /// Without the variables whose names are `unwanted`.
     pub fn without(&self, unwanted: impl Fn(&str) -> bool) -> Self {
         self.keeping_os(|name| !name.to_str().is_some_and(&unwanted))
     }

@@ -97,7 +97,7 @@ pub fn enable(
     let available = listed(own, "cgroup.controllers")?;
     let on = listed(own, CONTROL)?;
     if needed.iter().all(|it| on.contains(it.name())) {
-        useful.iter().filter(|it| available.contains(it.name())).for_each(|it| drop(switch(own, '+', *it)));
+        turn_on_useful(own, &available, useful);
         return Ok(None);
     }
     let seat = if is_root_of_all(own) { None } else { Some(Seat::take(own)?) };
@@ -109,7 +109,7 @@ pub fn enable(
             return Err(if error.is_busy() { occupied(own) } else { error.into() });
         }
     }
-    useful.iter().filter(|it| available.contains(it.name())).for_each(|it| drop(switch(own, '+', *it)));
+    turn_on_useful(own, &available, useful);
     Ok(seat)
 }
 
@@ -123,7 +123,7 @@ pub fn pass_down(
         switch(session, '+', controller)?;
     }
     let available = listed(session, "cgroup.controllers")?;
-    useful.iter().filter(|it| available.contains(it.name())).for_each(|it| drop(switch(session, '+', *it)));
+    turn_on_useful(session, &available, useful);
     Ok(())
 }
 
@@ -192,6 +192,12 @@ fn listed(directory: &Path, file: &str) -> Result<BTreeSet<String>, ContainmentE
     let path = directory.join(file);
     let text = std::fs::read_to_string(&path).map_err(ContainmentError::on("read", &path))?;
     Ok(text.split_whitespace().map(str::to_string).collect())
+}
+
+/// Turned on where they are there; nothing is lost without them but figures.
+fn turn_on_useful(directory: &Path, available: &BTreeSet<String>, useful: &[Controller]) {
+    let there = useful.iter().filter(|it| available.contains(it.name()));
+    there.for_each(|it| drop(switch(directory, '+', *it)));
 }
 
 fn switch(directory: &Path, sign: char, controller: Controller) -> Result<(), ContainmentError> {

@@ -69,7 +69,6 @@ impl Tree {
 
     /// All of the session that live. Only at rest is the list whole.
     pub fn members(&self) -> Result<Vec<Member>, ContainmentError> {
-        let before = self.origins.borrow().clone();
         let mut members = Vec::new();
         let mut seen = HashSet::new();
         // Who loses its parent while we walk becomes a root behind our back.
@@ -81,7 +80,7 @@ impl Tree {
             }
             while let Some((pid, above)) = pending.pop() {
                 let Some(start_time) = proc::start_time(pid) else { continue };
-                let known = || before.get(&(pid, start_time)).cloned().flatten();
+                let known = || self.origins.borrow().get(&(pid, start_time)).cloned().flatten();
                 let part = self.led_by(pid).or(above).or_else(known).or_else(|| self.part_by_itself(pid));
                 let mut below = proc::children(pid).map_err(on("list the children of", pid))?;
                 below.retain(|child| seen.insert(*child));

@@ -45,7 +45,7 @@ impl Session<'_> {
         let waiting =
             Waiting::begin(plan, &log.file).with_context(|| format!("cannot read {}", log.path.display()))?;
         // From here on nothing may fail: what is no part of the session is given no grace.
-        let leader = start(&program, Group::Session, streams, &leaf, self.identity())
+        let leader = start(&program, Group::Session, streams, &leaf, self.plan.identity.as_ref())
             .context("could not be started")?;
 
         let service = &mut self.services[index];
@@ -79,7 +79,7 @@ impl Session<'_> {
         let leaf = self.remains.containment.leaf(COMMAND_LEAF)?;
         let group = if tty::has_terminal() { Group::Shared } else { Group::Own };
         let name = self.plan.command[0].to_string_lossy().into_owned();
-        let leader = start(&program, group, Streams::default(), &leaf, self.identity())
+        let leader = start(&program, group, Streams::default(), &leaf, self.plan.identity.as_ref())
             .with_context(|| format!("{name} could not be executed"))?;
         self.remains.parts.push(Part {
             role: Role::Command,
@@ -151,11 +151,6 @@ impl Session<'_> {
             Some(status) => format!("ended{after}: {}", describe(status)),
             None => format!("ended{after}"),
         }
-    }
-
-    /// Whom the session's processes run as, where that is not us.
-    fn identity(&self) -> Option<&Identity> {
-        self.plan.identity.as_ref()
     }
 
     fn service_env(&self, index: usize) -> Environment {

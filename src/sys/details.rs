@@ -2,7 +2,6 @@
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::Read;
 use std::time::Duration;
 
 use procfs::FromRead;
@@ -95,14 +94,6 @@ pub fn own_streams() -> [Option<OsString>; 3] {
 /// The number of the socket that a descriptor leads to.
 pub fn socket(target: &std::ffi::OsStr) -> Option<u32> {
     target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
-}
-
-/// The variables that `pid` was executed with, unless it has cleared them; `NAME=VALUE` each, up to
-/// `limit` bytes in all.
-pub fn environment(pid: Pid, limit: u64) -> Option<Vec<Vec<u8>>> {
-    let mut bytes = Vec::new();
-    File::open(format!("/proc/{pid}/environ")).ok()?.take(limit).read_to_end(&mut bytes).ok()?;
-    Some(bytes.split(|&byte| byte == 0).map(<[u8]>::to_vec).collect())
 }
 
 fn link(path: &str) -> Option<OsString> {

@@ -1,11 +1,10 @@
 //! Making a PID namespace, and the way into it.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::Path;
 use std::time::Duration;
 
-use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socketpair};
@@ -13,6 +12,7 @@ use rustix::process::Pid;
 
 use super::detach::keep_only;
 use super::pidfd::Process;
+use super::spawn::fork_with;
 
 /// How long the first process may take to set itself up, on the slowest machine.
 const BEGINNING: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
@@ -56,9 +56,10 @@ pub struct Entrance<'a> {
 }
 
 impl Entrance<'_> {
-    /// For setns(2), which takes a pidfd since Linux 5.8 and enters a user namespace first.
-    pub fn flags(&self) -> libc::c_int {
-        flags(self.with_user)
+    /// What [`enter`] takes: for setns(2), which takes a pidfd since Linux 5.8 and enters a user namespace
+    /// first.
+    pub fn raw(&self) -> (RawFd, libc::c_int) {
+        (self.init.as_raw_fd(), flags(self.with_user))
     }
 }
 
@@ -77,19 +78,10 @@ pub fn create(procs: Option<BorrowedFd<'_>>, with_user: bool) -> Result<(Process
         .map_err(failed(Stage::Begin))?;
     // In the namespace these are numbers without a meaning.
     let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
-    let flags = (flags(with_user) | libc::SIGCHLD) as libc::c_ulong;
-    // SAFETY: no CLONE_VM, so the child has its own copy of the memory and of the stack, as after fork(2);
-    // this process has one thread, so the child finds no lock held. Legacy clone(2) takes the same first
-    // two arguments everywhere but on s390, where a null stack and these flags change places.
-    let pid = unsafe {
-        #[cfg(target_arch = "s390x")]
-        let pid = libc::syscall(libc::SYS_clone, 0, flags, 0, 0, 0);
-        #[cfg(not(target_arch = "s390x"))]
-        let pid = libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0);
-        pid
-    };
-    let pid = Errno::result(pid).map_err(|errno| Failed { stage: Stage::Clone, source: errno.into() })?;
-    let Some(pid) = Pid::from_raw(pid as i32) else {
+    // SAFETY: this process has one thread, so the child finds no lock held.
+    let pid = unsafe { fork_with(flags(with_user)) };
+    let pid = pid.map_err(|errno| Failed { stage: Stage::Clone, source: errno.into() })?;
+    let Some(pid) = Pid::from_raw(pid) else {
         drop(ours);
         let begun = set_up(procs, with_user.then_some((uid, gid))).and_then(|()| {
             keep_only(&[theirs.as_fd()]).map_err(|source| Failed { stage: Stage::Begin, source })
@@ -190,13 +182,7 @@ pub fn can_make_user_namespace() -> bool {
 ///
 /// # Safety
 /// Async-signal-safe. The caller has one thread and shares its file system state with nobody.
-pub unsafe fn enter(init: i32, flags: libc::c_int) -> bool {
+pub unsafe fn enter(init: RawFd, flags: libc::c_int) -> bool {
     // SAFETY: setns(2) takes plain numbers.
     unsafe { libc::setns(init, flags) == 0 }
-}
-
-impl Entrance<'_> {
-    pub fn raw(&self) -> (i32, libc::c_int) {
-        (self.init.as_raw_fd(), self.flags())
-    }
 }

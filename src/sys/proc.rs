@@ -118,11 +118,17 @@ pub fn variable(pid: Pid, name: &str) -> Option<OsString> {
     value
 }
 
+/// The environment that `pid` was executed with, `NAME=VALUE` each and NUL between them. Empty where the
+/// process has cleared it; an error where it is not ours to read.
+pub fn environ(pid: Pid) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(format!("/proc/{pid}/environ"))?.take(ENVIRON_READ).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
 /// As [`variable`], several at once.
 pub fn variables<const N: usize>(pid: Pid, names: [&str; N]) -> [Option<OsString>; N] {
-    let mut bytes = Vec::new();
-    let environ = File::open(format!("/proc/{pid}/environ"));
-    let _ = environ.and_then(|file| file.take(ENVIRON_READ).read_to_end(&mut bytes));
+    let bytes = environ(pid).unwrap_or_default();
     names.map(|name| {
         bytes.split(|&byte| byte == 0).find_map(|entry| {
             let value = entry.strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;

@@ -228,10 +228,10 @@ impl<'a> Child<'a> {
                 if !namespace::enter(init, flags) {
                     fail(Step::Enter);
                 }
-                match fork_sibling() {
-                    0 => {}
-                    -1 => fail(Step::Fork),
-                    pid => {
+                match fork_with(libc::CLONE_PARENT) {
+                    Ok(0) => {}
+                    Err(_) => fail(Step::Fork),
+                    Ok(pid) => {
                         let pid = pid.to_ne_bytes();
                         let message = [BORN, pid[0], pid[1], pid[2], pid[3]];
                         libc::write(report, message.as_ptr().cast(), message.len());
@@ -279,21 +279,22 @@ impl<'a> Child<'a> {
     }
 }
 
-/// As fork(2), but the child is our parent's. Legacy clone(2) takes the same first two arguments
-/// everywhere but on s390, where a null stack and these flags change places.
+/// As fork(2), with more of clone(2)'s `flags`: `CLONE_PARENT` for a sibling, `CLONE_NEWPID` and the like.
 ///
 /// # Safety
-/// As fork(2): with other threads alive the child may only call async-signal-safe functions.
-unsafe fn fork_sibling() -> i32 {
-    let flags = (libc::CLONE_PARENT | libc::SIGCHLD) as libc::c_ulong;
-    // SAFETY: no CLONE_VM, so the child has its own copy of the memory and of the stack.
-    unsafe {
+/// As fork(2): with other threads alive the child may only call async-signal-safe functions. No `CLONE_VM`.
+pub(super) unsafe fn fork_with(flags: c_int) -> nix::Result<libc::pid_t> {
+    let flags = (flags | libc::SIGCHLD) as libc::c_ulong;
+    // SAFETY: without CLONE_VM the child has its own copy of the memory and of the stack. The first two
+    // arguments are the same everywhere but on s390, where a null stack and the flags change places.
+    let pid = unsafe {
         #[cfg(target_arch = "s390x")]
         let pid = libc::syscall(libc::SYS_clone, 0, flags, 0, 0, 0);
         #[cfg(not(target_arch = "s390x"))]
         let pid = libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0);
-        pid as i32
-    }
+        pid
+    };
+    Errno::result(pid as libc::pid_t)
 }
 
 /// Whether clone3(2) may be called here: it finds fault with no arguments at all (EINVAL), but a seccomp

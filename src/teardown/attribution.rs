@@ -11,12 +11,9 @@ use std::os::unix::ffi::OsStringExt;
 use rustix::process::Pid;
 
 use super::snapshot::Leak;
-use crate::sys::details::{self, Glimpse};
+use crate::sys::details::Glimpse;
 use crate::sys::memory::Memories;
-use crate::sys::proc::readable;
-
-/// An environment is read up to here (the kernel's own bound for one argument list is larger).
-const ENVIRONMENT: u64 = 1 << 20;
+use crate::sys::proc::{self, readable};
 
 /// A test runner and its marks. To add one is to add an entry.
 struct Runner {
@@ -146,7 +143,8 @@ impl Witness {
 
     /// By the process's own account.
     pub fn ask(&mut self, glimpse: &Glimpse) -> Option<Origin> {
-        let executed = details::environment(glimpse.pid, ENVIRONMENT).unwrap_or_default();
+        let executed = proc::environ(glimpse.pid).unwrap_or_default();
+        let executed: Vec<_> = executed.split(|&byte| byte == 0).map(<[u8]>::to_vec).collect();
         // Forked from what runs the tests: its memory tells what that had come to.
         let forked = glimpse
             .is_forked

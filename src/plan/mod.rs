@@ -1,7 +1,9 @@
 //! Arguments, config and environment become one `SessionPlan`, or a clear error. Nothing on the host is
 //! changed, and nothing looked at but who a user is.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod services;
+
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,7 +14,7 @@ use regex::bytes::Regex;
 
 use crate::allow::Pattern;
 use crate::cli::{ConfigOptions, LimitOptions, Run};
-use crate::config::{Config, Limits, OnLeak, Ready, ReportKind, Service, ServiceName, Words};
+use crate::config::{Config, Limits, OnLeak, ReportKind};
 use crate::containment::Require;
 use crate::program::Environment;
 use crate::service::http::Url;
@@ -22,7 +24,6 @@ const PORTS: [u16; 2] = [3000, 8000];
 pub const GRACE: Duration = Duration::from_secs(5);
 pub const KILL_WAIT: Duration = Duration::from_secs(2);
 const SETTLE: Duration = Duration::from_millis(100);
-const READY_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// One session, fully decided.
 #[derive(Debug)]
@@ -184,7 +185,7 @@ fn watched(options: &ConfigOptions, config: Option<&Config>, services: &[Service
 }
 
 fn planned_services(config: Option<&Config>, grace: Duration) -> Result<Vec<ServicePlan>> {
-    config.map_or(Ok(Vec::new()), |config| services(config, grace))
+    config.map_or(Ok(Vec::new()), |config| services::services(config, grace))
 }
 
 /// Decides everything that can be decided before looking at the host.
@@ -294,118 +295,6 @@ fn reports(
         }
     }
     asked_for
-}
-
-fn services(config: &Config, grace: Duration) -> Result<Vec<ServicePlan>> {
-    let order = start_order(config)?;
-    let mut taken = BTreeMap::new();
-    let mut plans: Vec<ServicePlan> = Vec::new();
-    for name in order {
-        let (name, service) = (&name.0, config.file.services[name].get_ref());
-        if let Some(port) = &service.port
-            && let Some(other) = taken.insert(port.get_ref().0, name)
-        {
-            let message =
-                format!("services {other:?} and {name:?} have the same port; one port is one service's");
-            return Err(config.error(port.span(), message).into());
-        }
-        let cwd = service.cwd.as_ref().map_or("", |cwd| &cwd.0);
-        let env = service.env.iter().map(|(name, value)| (name.0.clone(), value.0.clone()));
-        let depends_on = |depended: &str| plans.iter().position(|plan| plan.name == depended);
-        plans.push(ServicePlan {
-            name: name.clone(),
-            command: os_strings(&service.command),
-            cwd: config.directory().join(cwd),
-            env: env.collect(),
-            port: service.port.as_ref().map(|port| port.get_ref().0),
-            probe: probe(config, service)?,
-            ready_timeout: ready_timeout(service),
-            depends_on: service.depends_on.iter().filter_map(|it| depends_on(&it.get_ref().0)).collect(),
-            stop_signal: service.stop_signal.0,
-            grace: service.grace.map_or(grace, |time| time.0),
-            critical: service.critical,
-            limits: service.limits.clone(),
-        });
-    }
-    Ok(plans)
-}
-
-fn os_strings(words: &Words) -> Vec<OsString> {
-    words.0.iter().map(|word| OsString::from(&word.0)).collect()
-}
-
-fn ready_timeout(service: &Service) -> Duration {
-    service.ready.as_ref().and_then(|ready| ready.get_ref().timeout).map_or(READY_TIMEOUT, |time| time.0)
-}
-
-fn probe(config: &Config, service: &Service) -> Result<Probe> {
-    let Some(ready) = &service.ready else {
-        return Ok(service.port.as_ref().map_or(Probe::Started, |port| Probe::Listening(port.get_ref().0)));
-    };
-    let wrong = |message: String| config.error(ready.span(), message);
-    let probe = match ready.get_ref() {
-        Ready { http: Some(url), tcp: None, log: None, command: None, .. } => {
-            Probe::Http(url.parse().map_err(wrong)?)
-        }
-        Ready { http: None, tcp: Some(port), log: None, command: None, .. } => {
-            Probe::Listening(port.get_ref().0)
-        }
-        Ready { http: None, tcp: None, log: Some(regex), command: None, .. } => {
-            Probe::Log(Regex::new(regex).map_err(|error| wrong(not_a_regex(&error)))?)
-        }
-        Ready { http: None, tcp: None, log: None, command: Some(words), .. } => {
-            Probe::Command(os_strings(words))
-        }
-        Ready { http: None, tcp: None, log: None, command: None, .. } if service.port.is_some() => {
-            service.port.as_ref().map_or(Probe::Started, |port| Probe::Listening(port.get_ref().0))
-        }
-        _ => return Err(wrong("ready takes one of http, tcp, log or command".into()).into()),
-    };
-    Ok(probe)
-}
-
-/// The reason alone: the crate's own message draws the pattern, and we draw the line.
-fn not_a_regex(error: &regex::Error) -> String {
-    let text = error.to_string();
-    let reason = text.lines().last().unwrap_or_default();
-    format!("log is no regular expression: {}", reason.trim_start_matches("error: "))
-}
-
-/// Depth first, so that each service comes after those it depends on. Without recursion, which a
-/// long chain would drive out of its stack.
-fn start_order(config: &Config) -> Result<Vec<&ServiceName>> {
-    let services = &config.file.services;
-    let mut order = Vec::new();
-    let mut placed = BTreeSet::new();
-    for first in services.keys() {
-        // The chain that leads to where we are, each with how many of its dependencies were seen.
-        let mut path = vec![(first, 0)];
-        while let Some((name, seen)) = path.last_mut() {
-            let name = *name;
-            let depended = services[name].get_ref().depends_on.get(*seen);
-            *seen += 1;
-            let Some(depended) = depended.filter(|_| !placed.contains(name)) else {
-                path.pop();
-                if placed.insert(name) {
-                    order.push(name);
-                }
-                continue;
-            };
-            let wrong = |message| Err(config.error(depended.span(), message).into());
-            let wanted = depended.get_ref();
-            if !services.contains_key(wanted) {
-                let known: Vec<_> = services.keys().map(|it| it.0.as_str()).collect();
-                return wrong(format!("no service {:?}; there are: {}", wanted.0, known.join(", ")));
-            }
-            if let Some(start) = path.iter().position(|(name, _)| *name == wanted) {
-                let circle: Vec<_> = path[start..].iter().map(|(name, _)| name.0.as_str()).collect();
-                let circle = format!("{} -> {}", circle.join(" -> "), wanted.0);
-                return wrong(format!("these services wait for each other: {circle}; remove one link"));
-            }
-            path.push((wanted, 0));
-        }
-    }
-    Ok(order)
 }
 
 #[cfg(test)]
