@@ -269,6 +269,15 @@ def is_cgrun(pid):
     return False
 
 
+def has_ended(child):
+    """runuser stops with its child once it notices that, and does not go on by itself."""
+    pid, status = os.waitpid(child, os.WNOHANG | os.WUNTRACED)
+    if pid and os.WIFSTOPPED(status):
+        os.kill(child, signal.SIGCONT)
+        return False
+    return pid != 0
+
+
 def start_and_kill(how, with_guardian):
     """A session whose supervisor is killed, with its guardian or without."""
     with tempfile.TemporaryDirectory() as directory:
@@ -280,9 +289,7 @@ def start_and_kill(how, with_guardian):
         for number in (signal.SIGSTOP, signal.SIGKILL):
             for pid in victims:
                 os.kill(pid, number)
-        # runuser stops with its child, and does not go on by itself.
-        child.send_signal(signal.SIGCONT)
-        child.wait(LIMIT)
+        until(lambda: has_ended(child.pid), "the starter ends")
 
 
 def test_the_guardian_ends_a_session_in_a_scope():
