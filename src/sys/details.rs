@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs::File;
+use std::ops::Range;
 use std::time::Duration;
 
 use procfs::FromRead;
@@ -41,6 +42,8 @@ pub struct Glimpse {
     /// It runs what its parent ran: forked without an exec.
     pub is_forked: bool,
     pub image: Image,
+    /// Where in its memory the environment is that it was executed with; zeroes where we may not know.
+    pub environment: Range<u64>,
 }
 
 impl Glimpse {
@@ -61,6 +64,7 @@ impl Glimpse {
             threads: u64::try_from(stat.num_threads).unwrap_or_default(),
             deaf_to: stat.sigignore | stat.blocked,
             image: (stat.startcode, stat.startstack),
+            environment: stat.env_start.unwrap_or_default()..stat.env_end.unwrap_or_default(),
             is_forked: stat.flags & FORKED != 0,
         })
     }

@@ -8,11 +8,12 @@
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io::Read;
+use std::ops::Range;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 
 use rustix::process::Pid;
 
-use super::details::Image;
+use super::details::{Glimpse, Image};
 
 /// Bounds: what is beyond is no environment that says anything to us.
 const MAPS: u64 = 1 << 20;
@@ -35,10 +36,21 @@ pub struct Memories {
 struct Symbol(u64);
 
 impl Memories {
-    /// Those variables, of the names asked for, that `pid` has now; `NAME=VALUE` each. `None` where its
-    /// memory cannot be read, or it is built as no program we know is.
-    pub fn environment(&mut self, pid: Pid, image: Image, names: &[&str]) -> Option<Vec<Vec<u8>>> {
-        let memory = File::open(format!("/proc/{pid}/mem")).ok()?;
+    /// Those variables, of the names asked for, that the process has now; `NAME=VALUE` each. `None` where
+    /// its memory cannot be read, or it is built as no program we know is. `executed` is what
+    /// `/proc/PID/environ` shows: most of it still stands there, and need not be read again.
+    pub fn environment(
+        &mut self,
+        process: &Glimpse,
+        executed: &[u8],
+        names: &[&str],
+    ) -> Option<Vec<Vec<u8>>> {
+        let (pid, image) = (process.pid, process.image);
+        let memory = Memory {
+            file: File::open(format!("/proc/{pid}/mem")).ok()?,
+            known: &process.environment,
+            executed,
+        };
         if !self.places.contains_key(&image) {
             let found = candidates(pid)?.into_iter().filter_map(|(start, inode, path)| {
                 let file = format!("/proc/{pid}/root{path}");
@@ -50,18 +62,18 @@ impl Memories {
         }
         // The program first: where it has a copy of the variable, the library uses that.
         for &place in &self.places[&image] {
-            let mut array = words(&memory, place, 1)?[0];
+            let mut array = memory.words(place, 1)?[0];
             if array == 0 {
                 continue;
             }
             let mut found = Vec::new();
             for _ in 0..VARIABLES * 8 / BLOCK {
-                let texts = words(&memory, array, BLOCK / 8)?;
+                let texts = memory.words(array, BLOCK / 8)?;
                 for &text in &texts {
                     if text == 0 {
                         return Some(found);
                     }
-                    found.extend(variable(&memory, text, names));
+                    found.extend(memory.variable(text, names));
                 }
                 array = array.checked_add(8 * texts.len() as u64)?;
             }
@@ -99,32 +111,55 @@ fn first_mapping(line: &str) -> Option<(u64, u64, String)> {
     Some((start, inode.parse().ok()?, path.trim_start().to_string()))
 }
 
-/// Up to so many words, at least one.
-fn words(memory: &File, at: u64, count: usize) -> Option<Vec<u64>> {
-    let mut bytes = vec![0; 8 * count];
-    let length = memory.read_at(&mut bytes, at).ok()?;
-    let words: Vec<_> =
-        bytes[..length].as_chunks::<8>().0.iter().map(|word| u64::from_ne_bytes(*word)).collect();
-    (!words.is_empty()).then_some(words)
+/// What a process has in its memory.
+struct Memory<'a> {
+    file: File,
+    /// What of it is known already, and where it stands.
+    executed: &'a [u8],
+    known: &'a Range<u64>,
 }
 
-fn variable(memory: &File, at: u64, names: &[&str]) -> Option<Vec<u8>> {
-    let mut text = Vec::new();
-    while text.len() < LONGEST {
-        let mut block = [0; BLOCK];
-        let length = memory.read_at(&mut block, at.checked_add(text.len() as u64)?).ok()?;
-        let end = block[..length].iter().position(|&byte| byte == 0);
-        text.extend_from_slice(&block[..end.unwrap_or(length)]);
-        let is_one =
-            |name: &&str| text.strip_prefix(name.as_bytes()).is_some_and(|rest| rest.starts_with(b"="));
-        if !names.iter().any(is_one) {
-            return None;
-        }
-        if end.is_some() || length == 0 {
-            break;
-        }
+impl Memory<'_> {
+    /// Up to so many words, at least one.
+    fn words(&self, at: u64, count: usize) -> Option<Vec<u64>> {
+        let mut bytes = vec![0; 8 * count];
+        let length = self.file.read_at(&mut bytes, at).ok()?;
+        let words: Vec<_> =
+            bytes[..length].as_chunks::<8>().0.iter().map(|word| u64::from_ne_bytes(*word)).collect();
+        (!words.is_empty()).then_some(words)
     }
-    Some(text)
+
+    fn variable(&self, at: u64, names: &[&str]) -> Option<Vec<u8>> {
+        let is_one = |text: &[u8]| {
+            names
+                .iter()
+                .any(|name| text.strip_prefix(name.as_bytes()).is_some_and(|rest| rest.starts_with(b"=")))
+        };
+        if let Some(text) = self.known_text(at) {
+            return is_one(text).then(|| text[..text.len().min(LONGEST)].to_vec());
+        }
+        let mut text = Vec::new();
+        while text.len() < LONGEST {
+            let mut block = [0; BLOCK];
+            let length = self.file.read_at(&mut block, at.checked_add(text.len() as u64)?).ok()?;
+            let end = block[..length].iter().position(|&byte| byte == 0);
+            text.extend_from_slice(&block[..end.unwrap_or(length)]);
+            if !is_one(&text) {
+                return None;
+            }
+            if end.is_some() || length == 0 {
+                break;
+            }
+        }
+        Some(text)
+    }
+
+    /// `None` also where the end of it was not read.
+    fn known_text(&self, at: u64) -> Option<&[u8]> {
+        let begin = self.known.contains(&at).then(|| at - self.known.start)?;
+        let rest = self.executed.get(usize::try_from(begin).ok()?..)?;
+        rest.iter().position(|&byte| byte == 0).map(|end| &rest[..end])
+    }
 }
 
 /// Looks `environ` up in the dynamic symbols of an ELF file (elf(5)) of our own kind.
@@ -186,7 +221,7 @@ fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sys::details::Glimpse;
+    use crate::sys::proc;
     use std::io::{BufRead, BufReader};
     use std::process::{Command, Stdio};
 
@@ -203,12 +238,19 @@ mod tests {
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut String::new()).unwrap();
         let pid = Pid::from_raw(child.id() as i32).unwrap();
         let names = ["CGRUN_TEST_LATE", "CGRUN_TEST_EARLY", "CGRUN_TEST_NEVER"];
-        let image = Glimpse::of(pid).unwrap().image;
-        let mut found = Memories::default().environment(pid, image, &names).unwrap();
+        let (glimpse, executed) = (Glimpse::of(pid).unwrap(), proc::environ(pid).unwrap());
+        let length = glimpse.environment.end - glimpse.environment.start;
+        assert_eq!(length, executed.len() as u64, "it stands where it is said to");
+        let mut found = Memories::default().environment(&glimpse, &executed, &names).unwrap();
+        let mut elsewhere = glimpse;
+        elsewhere.environment = 0..0;
+        let mut read_again = Memories::default().environment(&elsewhere, &[], &names).unwrap();
+        read_again.sort();
         found.sort();
         drop(child.stdin.take());
         child.wait().unwrap();
         assert_eq!(found, [b"CGRUN_TEST_EARLY=1".to_vec(), b"CGRUN_TEST_LATE=a b".to_vec()]);
+        assert_eq!(read_again, found);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
 use procfs::FromRead;
@@ -30,21 +31,28 @@ pub struct ProcessInfo {
 impl ProcessInfo {
     /// `None` when there is no such process (any more) or its stat cannot be read.
     pub fn read(pid: Pid) -> Option<Self> {
-        let process = procfs::process::Process::new(pid.as_raw_nonzero().get()).ok()?;
-        let stat = process.stat().ok()?;
+        let stat = stat(pid)?;
+        let is_zombie = is_dead(&stat);
+        Some(Self { is_zombie, ..Self::named(pid, &stat.comm, stat.starttime)? })
+    }
+
+    /// As [`Self::read`], of one that lives, and whose stat was read before: its name, and the clock ticks
+    /// after boot when it began.
+    pub fn named(pid: Pid, name: &str, started: u64) -> Option<Self> {
+        // The owner of its directory is its effective user.
+        let uid = std::fs::metadata(format!("/proc/{pid}")).ok()?.uid();
         let mut command = command_line(pid).unwrap_or_default();
         if command.is_empty() {
-            command = vec![format!("[{}]", stat.comm).into()];
+            command = vec![format!("[{name}]").into()];
         }
-        let ticks = procfs::ticks_per_second();
         let uptime = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-        let started = Duration::from_millis(stat.starttime * 1000 / ticks);
+        let started = Duration::from_millis(started * 1000 / procfs::ticks_per_second());
         Some(Self {
             pid,
-            uid: process.uid().ok(),
+            uid: Some(uid),
             age: Duration::new(uptime.tv_sec as u64, uptime.tv_nsec as u32).saturating_sub(started),
             command,
-            is_zombie: is_dead(&stat),
+            is_zombie: false,
         })
     }
 

@@ -144,15 +144,13 @@ impl Witness {
     /// By the process's own account.
     pub fn ask(&mut self, glimpse: &Glimpse) -> Option<Origin> {
         let executed = proc::environ(glimpse.pid).unwrap_or_default();
-        let executed: Vec<_> = executed.split(|&byte| byte == 0).map(<[u8]>::to_vec).collect();
         // Forked from what runs the tests: its memory tells what that had come to.
-        let forked = glimpse
-            .is_forked
-            .then(|| self.memories.environment(glimpse.pid, glimpse.image, &self.names))
-            .flatten();
+        let forked =
+            glimpse.is_forked.then(|| self.memories.environment(glimpse, &executed, &self.names)).flatten();
+        let variables = || executed.split(|&byte| byte == 0).map(<[u8]>::to_vec).collect::<Vec<_>>();
         forked
             .and_then(|variables| origin(&variables, Evidence::Memory))
-            .or_else(|| origin(&executed, Evidence::Environment))
+            .or_else(|| origin(&variables(), Evidence::Environment))
     }
 }
 

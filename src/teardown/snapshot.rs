@@ -90,10 +90,11 @@ impl Drop for Still<'_> {
     }
 }
 
-/// Reads who is in `leaf` while it stands still.
-pub fn take(leaf: &Leaf, how: &How) -> Result<Crowd, ContainmentError> {
-    let _still = Still::hold(leaf);
-    leaf.members().map(|members| describe(members, how))
+impl Still<'_> {
+    /// Reads who is in it.
+    pub fn take(&self, how: &How) -> Result<Crowd, ContainmentError> {
+        self.0.members().map(|members| describe(members, how))
+    }
 }
 
 /// Describes the roots of the crowd's trees first: they were started by what is to be mended.
@@ -112,7 +113,7 @@ pub fn describe(members: Vec<Pid>, how: &How) -> Crowd {
         let described = crowd.described.len();
         if described == DESCRIBED || described >= AT_LEAST && clock::now() >= deadline {
             crowd.undescribed.push(glimpse.name);
-        } else if let Some(process) = ProcessInfo::read(glimpse.pid) {
+        } else if let Some(process) = ProcessInfo::named(glimpse.pid, &glimpse.name, glimpse.started) {
             crowd.described.push(surroundings.describe(how.clone(), process, glimpse));
         }
     }

@@ -15,7 +15,7 @@ use rustix::process::Pid;
 use super::cause::Cause;
 use super::part::{Part, Role};
 use super::settle::Stragglers;
-use super::snapshot::{self, How, Still};
+use super::snapshot::{How, Still};
 use super::verdict::Verdict;
 use super::{Remains, Wait};
 use crate::clock;
@@ -119,6 +119,8 @@ fn advance(part: &Part, state: &mut Stopping, remains: &Remains, cause: &Cause, 
 fn next(part: &Part, state: &mut Stopping, remains: &Remains, cause: &Cause, verdict: &mut Verdict) -> Stage {
     let now = clock::now();
     let at = state.stage;
+    // It stands still from the picture to what is done to it: what is killed need not wake up before.
+    let mut still = None;
     let stage = match at {
         Stage::Waiting if part.is_running_command() => Stage::Ending(now + part.grace),
         Stage::Waiting if part.role == Role::Command => Stage::Settling(now + remains.settle),
@@ -130,22 +132,25 @@ fn next(part: &Part, state: &mut Stopping, remains: &Remains, cause: &Cause, ver
             Stage::Settling(now + LOOK)
         }
         Stage::Settling(until) if now >= until => {
-            note(part, How::OutlivedCommand, verdict);
+            still = Some(note(part, How::OutlivedCommand, verdict));
             state.asked.clear();
             // A service may wait for these, as a database does for its clients: the rest of its
             // grace is to be enough to end without them.
-            Stage::Asked(now + part.grace / 2)
+            Stage::Asked(clock::now() + part.grace / 2)
         }
         same => same,
     };
+    // The picture takes time.
+    let now = clock::now();
     match stage {
         Stage::Ending(until) | Stage::Asked(until) if now >= until => {
             verdict.command_killed |= part.is_running_command();
-            match part.role {
-                Role::Command => {}
-                Role::Service => note(part, How::OutlivedService(part.name.clone()), verdict),
-                Role::Probe => note(part, How::OutlivedProbe(part.name.clone()), verdict),
-            }
+            let outlived = match part.role {
+                Role::Command => None,
+                Role::Service => Some(How::OutlivedService(part.name.clone())),
+                Role::Probe => Some(How::OutlivedProbe(part.name.clone())),
+            };
+            let _still = outlived.map(|how| note(part, how, verdict));
             verdict.expect(part.leaf.kill());
             Stage::Killed
         }
@@ -160,8 +165,8 @@ fn next(part: &Part, state: &mut Stopping, remains: &Remains, cause: &Cause, ver
         }
         Stage::Asked(until) => {
             // What forks all the time is never met as it moves. A service is not stopped so roughly.
-            let leftovers = part.role == Role::Command && now >= state.roots_due;
-            let _still = leftovers.then(|| Still::hold(&part.leaf));
+            let moves = part.role == Role::Command && now >= state.roots_due && still.is_none();
+            let _still = moves.then(|| Still::hold(&part.leaf));
             ask(part, part.stop_signal, now, until, state, verdict);
             stage
         }
@@ -224,10 +229,12 @@ fn ask(
     state.roots_due = begin + ROOTS.max(clock::since(begin) * 10);
 }
 
-/// Remembers who is in the leaf as leaked.
-fn note(part: &Part, how: How, verdict: &mut Verdict) {
-    let crowd = verdict.expect(snapshot::take(&part.leaf, &how)).unwrap_or_default();
+/// Remembers who is in the leaf as leaked, and leaves it standing still.
+fn note<'a>(part: &'a Part, how: How, verdict: &mut Verdict) -> Still<'a> {
+    let still = Still::hold(&part.leaf);
+    let crowd = verdict.expect(still.take(&how)).unwrap_or_default();
     verdict.add_leaks(crowd);
+    still
 }
 
 /// Where the user would not wait, what the command left is still said.
@@ -235,7 +242,7 @@ fn note_leftovers(remains: &Remains, stopping: &[Stopping], verdict: &mut Verdic
     for (part, state) in remains.parts.iter().zip(stopping) {
         let not_noted = matches!(state.stage, Stage::Waiting | Stage::Ending(_) | Stage::Settling(_));
         if part.role == Role::Command && part.status.is_some() && not_noted {
-            note(part, How::OutlivedCommand, verdict);
+            drop(note(part, How::OutlivedCommand, verdict));
         }
         verdict.command_killed |= part.is_running_command();
     }
