@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{ArgAction, Args, Parser, Subcommand};
 
+use crate::allow::Pattern;
 use crate::config::{OnLeak, Port, ReportKind, Time};
 use crate::containment::Require;
 use crate::size::{Cpus, Memory, Pids};
@@ -91,6 +92,9 @@ pub struct RunOptions {
     /// Exit 121 where the command passed and something leaked, or only say it [default: report]
     #[arg(long, value_name = "WHAT")]
     pub on_leak: Option<OnLeak>,
+    /// What may outlive the command, besides the config's: a program's name, or a command line with * and ?
+    #[arg(long, value_name = "PATTERN", action = ArgAction::Append)]
+    pub allow: Vec<Pattern>,
     /// Also write a report: json, junit or html; may be given more than once
     #[arg(long = "report", value_name = "KIND=FILE", value_parser = OsStringValueParser::new().try_map(kind_and_file))]
     pub reports: Vec<(ReportKind, PathBuf)>,

@@ -32,8 +32,34 @@ fn with_cgroups() {
     assert_eq!(said["namespaces"], serde_json::json!({ "pid": true, "user": true }));
     assert!(said["capabilities"].as_array().unwrap().iter().any(|it| it == "CAP_SYS_ADMIN"));
     assert_eq!(said["missing"].as_array().unwrap().len(), 0, "{said}");
+    assert_limits_are_as_said(&said);
     assert!(said["next_step"].as_str().unwrap().contains("--user NAME"));
     assert!(std::path::Path::new(said["cgroup"]["mount"].as_str().unwrap()).join("cgroup.procs").exists());
+}
+
+/// For each controller: a session that asks for it runs, or is refused for the reason that is said.
+fn assert_limits_are_as_said(said: &serde_json::Value) {
+    let refused = said["cgroup"]["no_limits"].as_array().unwrap();
+    let limits = said["cgroup"]["limits"].as_array().unwrap();
+    assert_eq!(refused.len() + limits.len(), 5, "{said}");
+    let keys = [
+        ("memory", "memory = '64M'"),
+        ("pids", "pids = 50"),
+        ("cpu", "cpus = 1"),
+        ("cpuset", "cpuset = '0'"),
+        ("io", "io_weight = 50"),
+    ];
+    for (controller, key) in keys {
+        let run = Session::again().config(&format!("[limits]\n{key}\n")).command(["true"]).run();
+        match refused.iter().find(|it| it["controller"] == controller) {
+            Some(it) => {
+                run.assert_code(125).assert_said(it["reason"].as_str().unwrap());
+                run.assert_said(it["remedy"].as_str().unwrap())
+            }
+            None => run.assert_code(0),
+        };
+        run.assert_nothing_left();
+    }
 }
 
 #[test]

@@ -236,6 +236,17 @@ fn what_is_allowed_is_ended_all_the_same_and_said_with_v() {
     run.assert_said("clean: layer 1").assert_nothing_left();
     let run = Session::again().config(config).sh("sleep 1000 &").run();
     run.assert_code(121).assert_said("leaked 1 process").assert_nothing_left();
+    // The command line's come besides the config's.
+    let options = ["--allow", "*sleep 1?00", "--allow", "cat"];
+    let session = Session::again().config(config).options(options);
+    let run = session.sh("sleep 901 & sleep 1000 & tail -f /dev/null | cat &").run();
+    run.assert_code(121)
+        .assert_said("leaked 1 process")
+        .assert_said("(tail -f /dev/null)")
+        .assert_nothing_left();
+    let run = Session::again().options(["--allow", "/usr/bin/cat"]).command(["touch", "started"]).run();
+    run.assert_code(125).assert_said("--allow").assert_said("is a path").assert_nothing_left();
+    assert!(!run.path().join("started").exists());
 }
 
 #[test]

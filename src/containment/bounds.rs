@@ -19,6 +19,9 @@ pub enum Controller {
 }
 
 impl Controller {
+    /// Those by which something can be limited.
+    pub const ALL: [Self; 5] = [Self::Memory, Self::Pids, Self::Cpu, Self::Cpuset, Self::Io];
+
     pub fn name(self) -> &'static str {
         match self {
             Self::Memory => "memory",
@@ -51,6 +54,32 @@ impl Bounds {
             (self.cpuset.is_some(), Controller::Cpuset),
         ];
         wanted.into_iter().filter_map(|(wanted, controller)| wanted.then_some(controller)).collect()
+    }
+
+    /// What of this is more than there is in `outer`; `has` says whose that is.
+    fn beyond(&self, outer: &Self, whose: &str, has: &str) -> Vec<String> {
+        let bytes = |what: &str, ours: Option<u64>, theirs: Option<u64>| {
+            let (ours, theirs) = ours.zip(theirs).filter(|(ours, theirs)| ours > theirs)?;
+            Some((format!("{} of {what}", in_units(ours)), in_units(theirs).to_string()))
+        };
+        let pids = self.pids.zip(outer.pids).filter(|(ours, theirs)| ours > theirs);
+        let cpus = self.cpus.zip(outer.cpus).filter(|(ours, theirs)| ours > theirs);
+        let cpuset = self.cpuset.as_ref().zip(outer.cpuset.as_ref());
+        let cpuset = cpuset.filter(|(ours, theirs)| !ours.0.is_subset(&theirs.0));
+        let found = [
+            bytes("memory", self.memory, outer.memory),
+            bytes("swap", self.swap, outer.swap),
+            cpus.map(|(ours, theirs)| (format!("{ours} CPUs"), theirs.to_string())),
+            pids.map(|(ours, theirs)| (format!("{ours} processes"), theirs.to_string())),
+            cpuset.map(|(ours, theirs)| (format!("the CPUs {ours}"), theirs.to_string())),
+        ];
+        let say = |(what, there)| format!("{whose} limit of {what} is more than {has} ({there})");
+        found.into_iter().flatten().map(say).collect()
+    }
+
+    /// What a part asks for beyond what the session it is in may use.
+    pub fn beyond_session(&self, session: &Self, whose: &str) -> Vec<String> {
+        self.beyond(session, whose, "the whole session's")
     }
 
     /// Does without what this controller would do.
@@ -120,26 +149,21 @@ impl Host {
             bail!("{whose} cpuset {set} has no CPU of this host, which are {}", self.cpus);
         }
         let pids = limits.pids.map(|pids| pids.0);
-        let mut warn = |what: String, has: String| {
-            warnings.push(format!("{whose} limit of {what} is more than this host has ({has})"));
-        };
-        if let Some(memory) = memory.filter(|memory| *memory > self.memory) {
-            warn(format!("{} of memory", in_units(memory)), in_units(self.memory).to_string());
-        }
-        if let Some(swap) = swap.filter(|swap| *swap > self.swap) {
-            warn(format!("{} of swap", in_units(swap)), in_units(self.swap).to_string());
-        }
-        if let Some(cpus) = cpus.filter(|cpus| *cpus > online as f64) {
-            warn(format!("{cpus} CPUs"), online.to_string());
-        }
-        if let Some(pids) = pids.filter(|pids| *pids > self.pids) {
-            warn(format!("{pids} processes"), self.pids.to_string());
-        }
-        if let Some(set) = limits.cpuset.as_ref().filter(|set| !set.0.is_subset(&self.cpus.0)) {
-            warn(format!("the CPUs {set}"), self.cpus.to_string());
-        }
         let (io_weight, cpuset) = (limits.io_weight.map(|weight| weight.0), limits.cpuset.clone());
-        Ok(Bounds { memory, swap, pids, cpus, io_weight, cpuset })
+        let bounds = Bounds { memory, swap, pids, cpus, io_weight, cpuset };
+        warnings.extend(bounds.beyond(&self.all(), whose, "this host has"));
+        Ok(bounds)
+    }
+
+    fn all(&self) -> Bounds {
+        Bounds {
+            memory: Some(self.memory),
+            swap: Some(self.swap),
+            pids: Some(self.pids),
+            cpus: Some(self.cpus.0.len() as f64),
+            io_weight: None,
+            cpuset: Some(self.cpus.clone()),
+        }
     }
 }
 
@@ -164,6 +188,30 @@ mod tests {
         assert_eq!((bounds.memory, bounds.cpus), (Some(4 << 30), Some(2.0)));
         assert_eq!(bounds.controllers(), BTreeSet::from([Controller::Memory, Controller::Cpu]));
         assert_eq!(warnings, [""; 0]);
+    }
+
+    #[test]
+    fn what_a_part_cannot_have_in_its_session_is_said() {
+        let session = Bounds {
+            memory: Some(1 << 30),
+            cpus: Some(1.0),
+            cpuset: Some("0-1".parse().unwrap()),
+            ..Bounds::default()
+        };
+        let part = Bounds {
+            memory: Some(2 << 30),
+            cpus: Some(1.0),
+            pids: Some(7),
+            cpuset: Some("1-2".parse().unwrap()),
+            ..Bounds::default()
+        };
+        assert_eq!(
+            part.beyond_session(&session, "service api's"),
+            [
+                "service api's limit of 2 GiB of memory is more than the whole session's (1 GiB)",
+                "service api's limit of the CPUs 1,2 is more than the whole session's (0,1)"
+            ]
+        );
     }
 
     #[test]

@@ -127,8 +127,30 @@ pub fn pass_down(
     Ok(())
 }
 
+/// Why a session below our own cgroup cannot have this controller, as far as that can be told without
+/// turning it on.
+pub fn why_not(mount: &Mount, controller: Controller) -> Option<Refused> {
+    let own = mount.own.as_path();
+    let is_on = || Ok::<_, Refused>(listed(own, CONTROL)?.contains(controller.name()));
+    let tried = to_pass_down(mount, controller).and_then(|_| {
+        if !is_on()? && !is_root_of_all(own) && is_shared(own)? { Err(occupied(own)) } else { Ok(()) }
+    });
+    tried.err()
+}
+
 /// Our own cgroup is to have this controller; those above it may have to pass it down.
 fn enable_above(mount: &Mount, controller: Controller) -> Result<(), Refused> {
+    for directory in to_pass_down(mount, controller)? {
+        match switch(directory, '+', controller) {
+            Err(error) if error.is_busy() => return Err(occupied(directory)),
+            other => other?,
+        }
+    }
+    Ok(())
+}
+
+/// Those above our own cgroup that do not pass this controller down yet and may, from the top.
+fn to_pass_down(mount: &Mount, controller: Controller) -> Result<Vec<&Path>, Refused> {
     let mut at = mount.own.as_path();
     let mut passing = Vec::new();
     while !listed(at, "cgroup.controllers")?.contains(controller.name()) {
@@ -142,16 +164,13 @@ fn enable_above(mount: &Mount, controller: Controller) -> Result<(), Refused> {
         passing.push(above);
         at = above;
     }
-    for directory in passing.into_iter().rev() {
-        if !is_root_of_all(directory) && has_processes(directory)? {
+    for &directory in &passing {
+        if !is_root_of_all(directory) && !processes_in(directory)?.is_empty() {
             return Err(occupied(directory));
         }
-        match switch(directory, '+', controller) {
-            Err(error) if error.is_busy() => return Err(occupied(directory)),
-            other => other?,
-        }
     }
-    Ok(())
+    passing.reverse();
+    Ok(passing)
 }
 
 fn lacking(mount: &Mount, at: &Path, controller: Controller) -> Refused {
@@ -210,8 +229,10 @@ fn processes_in(directory: &Path) -> Result<Vec<i32>, ContainmentError> {
     Ok(pids.iter().filter_map(|pid| pid.parse().ok()).collect())
 }
 
-fn has_processes(directory: &Path) -> Result<bool, ContainmentError> {
-    Ok(!processes_in(directory)?.is_empty())
+/// Whether others than we are in it.
+fn is_shared(directory: &Path) -> Result<bool, ContainmentError> {
+    let us = std::process::id();
+    Ok(processes_in(directory)?.iter().any(|pid| pid.unsigned_abs() != us))
 }
 
 fn occupied(path: &Path) -> Refused {
@@ -235,10 +256,10 @@ fn name(pid: i32) -> String {
 
 impl Seat {
     fn take(own: &Path) -> Result<Self, Refused> {
-        let us = std::process::id();
-        if processes_in(own)?.iter().any(|pid| pid.unsigned_abs() != us) {
+        if is_shared(own)? {
             return Err(occupied(own));
         }
+        let us = std::process::id();
         let path = own.join(format!("{PREFIX}{SEAT}{us}"));
         match std::fs::create_dir(&path) {
             // Of a dead one that had our number.

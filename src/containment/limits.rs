@@ -93,7 +93,9 @@ pub fn limit(
         ..Limited::default()
     };
     for (leaf, limits) in &wanted.leaves {
-        let bounds = host.bounds(limits, &format!("{}'s", leaf.replacen('.', " ", 1)), &mut warnings)?;
+        let whose = format!("{}'s", leaf.replacen('.', " ", 1));
+        let bounds = host.bounds(limits, &whose, &mut warnings)?;
+        warnings.extend(bounds.beyond_session(&limited.session, &whose));
         limited.leaves.insert(leaf.clone(), bounds);
     }
     let kind = containment.kind();

@@ -26,9 +26,10 @@ mod systemd;
 mod tree;
 mod usage;
 
+pub use bounds::Controller;
 pub use cgroup::{SessionCgroup, is_empty, session_directories};
 pub use choice::{Kind, Require, choose};
-pub use controllers::clear_seats;
+pub use controllers::{clear_seats, why_not};
 pub use error::ContainmentError;
 pub use held::{Containment, Sockets};
 pub use id::{LEAF, SessionId};

@@ -6,8 +6,8 @@ use caps::CapSet;
 use serde::Serialize;
 
 use crate::containment::{
-    Kind, Mount, NoNamespace, PidNamespace, SessionCgroup, Source, find_source, manager_socket,
-    manages_this_host,
+    Controller, Kind, Mount, NoNamespace, PidNamespace, SessionCgroup, Source, find_source, manager_socket,
+    manages_this_host, why_not,
 };
 use crate::sys::{namespace, sock_diag, spawn};
 
@@ -45,10 +45,22 @@ pub struct Cgroup {
     /// Where a session's would be made, and by whose leave.
     pub parent: Option<PathBuf>,
     pub source: Option<Source>,
-    /// Which limits can be set there, were they handed down.
+    /// Those the kernel has there for a session's own cgroup.
     pub controllers: Vec<String>,
+    /// What a session can be limited in.
+    pub limits: Vec<&'static str>,
+    /// And what not.
+    pub no_limits: Vec<NoLimit>,
     pub kill: bool,
     pub xattrs: bool,
+}
+
+/// A controller that a session cannot have.
+#[derive(Debug, Serialize)]
+pub struct NoLimit {
+    pub controller: &'static str,
+    pub reason: String,
+    pub remedy: String,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -153,6 +165,16 @@ fn try_cgroup(found: &mut Cgroup) -> Result<(), (String, String)> {
     let (mount, source) = find_source().map_err(|error| (error.to_string(), error.remedy()))?;
     let controllers = std::fs::read_to_string(mount.own.join("cgroup.controllers"));
     found.controllers = controllers.unwrap_or_default().split_whitespace().map(str::to_string).collect();
+    for controller in Controller::ALL {
+        match why_not(&mount, controller) {
+            None => found.limits.push(controller.name()),
+            Some(refused) => found.no_limits.push(NoLimit {
+                controller: controller.name(),
+                reason: refused.to_string(),
+                remedy: refused.remedy(),
+            }),
+        }
+    }
     // Signs it, too: that takes extended attributes.
     let made = SessionCgroup::create(&mount, b"cgrun doctor", &[])
         .map_err(|error| (error.to_string(), error.remedy()))?;

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::probe::{Findings, Layout};
+use super::probe::{Findings, Layout, NoLimit};
 use crate::containment::Source;
 
 pub fn in_words(found: &Findings) -> String {
@@ -36,6 +36,11 @@ pub fn in_words(found: &Findings) -> String {
         };
         row("sessions in", format!("{} ({leave})", parent.display()));
         row("controllers", list(&cgroup.controllers));
+        row("limits", if cgroup.limits.is_empty() { "none".into() } else { cgroup.limits.join(" ") });
+        for (controllers, first) in by_remedy(&cgroup.no_limits) {
+            row("no limits", format!("{}: {}", controllers.join(" "), first.reason));
+            row("", format!("to get them: {}", first.remedy));
+        }
         row("cgroup.kill", yes(cgroup.kill, "processes are killed one by one"));
     }
     row("systemd", systemd(found));
@@ -52,6 +57,18 @@ pub fn in_words(found: &Findings) -> String {
     }
     row("next step", found.next_step.clone().unwrap_or_else(|| "none; this is as good as it gets".into()));
     text
+}
+
+/// What is mended together is told together.
+fn by_remedy(refused: &[NoLimit]) -> Vec<(Vec<&'static str>, &NoLimit)> {
+    let mut groups: Vec<(Vec<&'static str>, &NoLimit)> = Vec::new();
+    for one in refused {
+        match groups.iter_mut().find(|(_, first)| first.remedy == one.remedy) {
+            Some((controllers, _)) => controllers.push(one.controller),
+            None => groups.push((vec![one.controller], one)),
+        }
+    }
+    groups
 }
 
 fn systemd(found: &Findings) -> String {

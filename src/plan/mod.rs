@@ -226,7 +226,7 @@ pub fn plan(run: Run, config: Option<&Config>, cwd: PathBuf, state: PathBuf) -> 
             options.no_new_privs || session.and_then(|it| it.no_new_privs).unwrap_or(false),
         )?,
         clean_env: options.clean_env || session.and_then(|it| it.clean_env).unwrap_or(false),
-        allow: session.and_then(|it| it.allow.clone()).unwrap_or_default(),
+        allow: [session.and_then(|it| it.allow.clone()).unwrap_or_default(), options.allow].concat(),
         reports: reports(options.reports, config, &cwd),
         reclaim_ports: options.reclaim_ports || session.and_then(|it| it.reclaim_ports).unwrap_or(false),
         logs: logs.unwrap_or_else(|| state.join("logs")),

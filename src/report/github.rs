@@ -96,7 +96,7 @@ fn markdown(report: &Report) -> String {
         text += "\n| started during | process | listens on | how |\n|---|---|---|---|\n";
     }
     for leak in report.leaks.iter().take(LISTED) {
-        let test = words::test(leak).map_or("unknown".into(), |test| cell(&test));
+        let test = words::test(leak).map_or("unknown".into(), cell);
         let ports: Vec<_> = leak.listening.iter().map(ToString::to_string).collect();
         let below = match leak.size() {
             1 => String::new(),

@@ -228,11 +228,9 @@ fn process(leak: &Process, text: &mut String) {
         leak.pid,
         time(leak.age)
     );
-    if let Some(test) = words::test(leak) {
-        let _ = write!(text, "<br>started during <span class=\"test\">{}</span>", Text(&test));
-    }
-    if words::test(leak).is_none() {
-        *text += "<br><span class=\"dim\">during which test it was started is not known</span>";
+    match words::test(leak) {
+        Some(test) => drop(write!(text, "<br>started during <span class=\"test\">{}</span>", Text(test))),
+        None => *text += "<br><span class=\"dim\">during which test it was started is not known</span>",
     }
     *text += "<br>";
     let _ = write!(text, "<span class=\"tag\">{}</span>", words::how(leak));

@@ -153,6 +153,9 @@ pub struct StartedDuring {
     pub evidence: &'static str,
     pub file: Option<PathBuf>,
     pub line: Option<usize>,
+    /// All of it for people.
+    #[serde(skip)]
+    pub said: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -243,6 +246,7 @@ fn started_during(leak: &Leak, roots: &[PathBuf]) -> Option<StartedDuring> {
         evidence: origin.evidence.name(),
         file,
         line,
+        said: origin.to_string(),
     })
 }
 

@@ -40,14 +40,8 @@ pub fn line(leak: &Process) -> String {
 }
 
 /// The test, or the worker where that is all that is known.
-pub fn test(leak: &Process) -> Option<String> {
-    let during = leak.started_during.as_ref()?;
-    let phase = during.phase.as_ref().map_or(String::new(), |phase| format!(" ({phase})"));
-    match (&during.test, &during.worker) {
-        (Some(test), _) => Some(format!("{test}{phase}")),
-        (None, Some(worker)) => Some(format!("{} worker {worker}", during.runner)),
-        (None, None) => None,
-    }
+pub fn test(leak: &Process) -> Option<&str> {
+    leak.started_during.as_ref().map(|during| during.said.as_str())
 }
 
 pub fn cut(text: &str, width: usize) -> String {

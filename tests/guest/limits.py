@@ -12,6 +12,7 @@ from main import (
     HELPERS,
     LINGER_ONLY,
     assert_nothing_left,
+    doctor,
     processes,
     run,
     start_and_kill,
@@ -166,6 +167,35 @@ def test_what_was_not_delegated_is_refused():
     config = "[limits]\ncpuset = '0'\npids = 77\nbest_effort = true\n"
     done = with_config(LINGER_ONLY, config, "sh", "-c", SESSION + "cat pids.max")
     assert "without a limit of cpuset: " in done.stderr and done.stdout == "77\n", done
+    assert_nothing_left()
+
+
+def test_doctor_says_what_can_be_limited():
+    keys = {"memory": "memory = '64M'", "pids": "pids = 50", "cpu": "cpus = 1", "cpuset": "cpuset = '0'", "io": "io_weight = 50"}
+    counts = []
+    for how in EVERYWHERE:
+        said = doctor(how)["cgroup"]
+        refused = {it["controller"]: it for it in said["no_limits"]}
+        assert refused.keys().isdisjoint(said["limits"]) and refused.keys() | set(said["limits"]) == keys.keys(), said
+        for controller, key in keys.items():
+            it = refused.get(controller)
+            done = with_config(how, f"[limits]\n{key}\n", "true", code=125 if it else 0)
+            if it:
+                # But for the name of the scope, which is another each time.
+                reason = re.escape(it["reason"]).replace(re.escape(re.search("cgrun-[^ /]*|$", it["reason"])[0]), "[^ ]*")
+                assert re.search(reason, done.stderr) and it["remedy"] in done.stderr, (said, done.stderr)
+        counts.append(len(refused))
+    assert counts[0] == 0 and counts[1] > 0, counts
+    # And where somebody else is in the cgroup that was delegated to us, none.
+    said = run([*DELEGATED, "sh", "-c", f"{CGRUN} doctor; true"]).stdout
+    assert re.search("^limits +none\nno limits +memory pids cpu cpuset io: .* has processes of its own", said, re.M), said
+    assert_nothing_left()
+
+
+def test_a_service_is_told_that_its_session_has_less():
+    config = "[limits]\nmemory = '64M'\n[services.web]\ncommand = ['sleep', '4321']\nlimits = { memory = '128M' }\n"
+    done = with_config([], config, "true")
+    assert "service web's limit of 128 MiB of memory is more than the whole session's (64 MiB)" in done.stderr, done.stderr
     assert_nothing_left()
 
 
