@@ -1,9 +1,10 @@
 //! What may outlive its command: ended like the rest, but no leak.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::str::FromStr;
 
-use crate::teardown::Leak;
+use crate::sys::proc::ProcessInfo;
+use crate::teardown::{Leak, Unread};
 
 /// One entry of `allow`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,17 +37,28 @@ impl Pattern {
                 let words = leak.executable.as_ref().into_iter().chain(leak.process.command.first());
                 leak.glimpse.name == *name || words.map(|it| base(it)).any(|it| it == *name)
             }
-            Self::CommandLine(pattern) => {
-                let words: Vec<_> = leak.process.command.iter().map(|it| it.to_string_lossy()).collect();
-                matches(pattern, &words.join(" ").chars().collect::<Vec<_>>())
-            }
+            Self::CommandLine(pattern) => allows_command(pattern, &leak.process.command),
         }
     }
 
-    /// Of one in a crowd of which only this is known: the name that the kernel keeps, 15 bytes at most.
-    pub fn allows_named(&self, kept: &str) -> bool {
-        matches!(self, Self::Name(name) if name == kept || (kept.len() == 15 && name.starts_with(kept)))
+    /// Of one in a crowd whose name alone was read, as the kernel keeps it: 15 bytes at most.
+    pub fn allows_unread(&self, unread: &Unread) -> bool {
+        match self {
+            Self::Name(name) => allows_named(name, &unread.name),
+            Self::CommandLine(pattern) => {
+                ProcessInfo::read(unread.pid).is_some_and(|it| allows_command(pattern, &it.command))
+            }
+        }
     }
+}
+
+fn allows_named(name: &str, kept: &str) -> bool {
+    name == kept || (kept.len() == 15 && name.starts_with(kept))
+}
+
+fn allows_command(pattern: &[char], command: &[OsString]) -> bool {
+    let words: Vec<_> = command.iter().map(|it| it.to_string_lossy()).collect();
+    matches(pattern, &words.join(" ").chars().collect::<Vec<_>>())
 }
 
 /// `/usr/bin/x (deleted)` is an `x`.
@@ -112,9 +124,8 @@ mod tests {
 
     #[test]
     fn the_kernel_keeps_15_bytes_of_a_name() {
-        let name: Pattern = "a-rather-long-name".parse().unwrap();
-        assert!(name.allows_named("a-rather-long-n"));
-        assert!(!name.allows_named("a-rather-long"));
+        assert!(allows_named("a-rather-long-name", "a-rather-long-n"));
+        assert!(!allows_named("a-rather-long-name", "a-rather-long"));
     }
 
     proptest! {

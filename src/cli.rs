@@ -130,6 +130,7 @@ pub struct RunOptions {
 fn kind_and_file(text: OsString) -> Result<(ReportKind, PathBuf), String> {
     let mut parts = text.as_bytes().splitn(2, |&byte| byte == b'=');
     match (parts.next(), parts.next()) {
+        (Some(_), Some(b"-")) => Err("stdout is the command's; name a file".into()),
         (Some(kind), Some(file)) if !file.is_empty() => {
             Ok((String::from_utf8_lossy(kind).parse()?, PathBuf::from(OsStr::from_bytes(file))))
         }

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use crate::harness::{Finished, Session, helpers, installed, python_program};
 
 const ALL: [&str; 6] = ["--report", "json=r.json", "--report", "junit=r.xml", "--report", "html=r.html"];
+const JSON: [&str; 2] = ["--report", "json=report.json"];
 const LONG: [&str; 2] = ["--grace", "10s"];
 
 fn reporting() -> Session {
@@ -186,6 +187,8 @@ fn what_cannot_be_written_is_said_before_anything_starts() {
         ("xml=x", "json, junit and html"),
         ("json", "KIND=FILE"),
         ("json=", "KIND=FILE"),
+        ("json=-", "stdout is the command's"),
+        ("json=new/", "it is a directory's name"),
     ];
     Session::new();
     for (report, reason) in cases {
@@ -198,6 +201,50 @@ fn what_cannot_be_written_is_said_before_anything_starts() {
     run.assert_code(125).assert_said("unknown value `xml`").assert_said("cgrun.toml:2:13");
     let run = Session::again().config("[session]\nallow = ['']").command(["touch", "started"]).run();
     run.assert_code(125).assert_said("an empty name allows nothing").assert_nothing_left();
+}
+
+#[test]
+fn nothing_that_the_session_leaves_keeps_cgrun_waiting() {
+    let fifo = "d=$(ls -A | grep cgrun-); rm \"$d\"; mkfifo \"$d\"";
+    let run = Session::new().options(JSON).sh(fifo).run();
+    run.assert_code(0).assert_silent().assert_nothing_left();
+    assert!(run.read("report.json").starts_with('{'));
+    let session = Session::again().env("GITHUB_ACTIONS", "true").env("GITHUB_STEP_SUMMARY", "summary");
+    let run = session.sh("mkfifo summary; sleep 900 &").run();
+    run.assert_code(0).assert_said("cannot write GITHUB_STEP_SUMMARY").assert_nothing_left();
+    for file in ["/proc/kmsg", "fifo"] {
+        let mark = format!("PYTEST_CURRENT_TEST='{file}::x (call)'");
+        let run = Session::again().options(JSON).sh(&format!("mkfifo fifo; {mark} sleep 900 &")).run();
+        run.assert_code(0).assert_said(&format!("{file}::x (call)")).assert_nothing_left();
+        assert!(run.read("report.json").starts_with('{'));
+    }
+}
+
+#[test]
+fn the_last_report_does_not_pass_for_that_of_a_session_that_was_not_started() {
+    for (options, config) in [
+        (vec!["--require", "nonsense"], ""),
+        (vec![], "[services.a]\ncommand = ['/does/not/exist']\n"),
+        (vec!["--memory", "64M"], ""),
+    ] {
+        let session =
+            Session::new().options(["--report", "json=deep/report.json"]).options(JSON).options(&options);
+        let session = session.config(config).file("report.json", "of the last run");
+        let run = session.command(["true"]).run();
+        run.assert_code(125).assert_nothing_left();
+        // What the command line says is not known where it cannot be read.
+        assert_eq!(run.path().join("report.json").exists(), options.contains(&"nonsense"), "{options:?}");
+        assert!(!run.path().join("deep").exists(), "{options:?}");
+    }
+}
+
+#[test]
+fn a_mounted_file_is_written_where_it_stands() {
+    let session = Session::new().options(JSON).file("report.json", "").file("other", "").command(["true"]);
+    let mount = "mount --bind other report.json && exec \"$CGRUN\" \"$@\"";
+    let run = session.start_through(&["unshare", "-m", "sh", "-c", mount, "sh"]).finish();
+    run.assert_code(0).assert_silent().assert_nothing_left();
+    assert!(run.read("other").starts_with('{'));
 }
 
 #[test]

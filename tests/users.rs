@@ -146,3 +146,32 @@ fn another_user_by_somebody_who_is_not_root() {
     let run = session.options(["--user", "root"]).command(["true"]).start_through(&us).finish();
     run.assert_code(125).assert_said("only root can run a session as another user").assert_nothing_left();
 }
+
+#[test]
+fn a_report_is_that_users_and_leads_nowhere_else() {
+    use std::os::unix::fs::MetadataExt;
+    let session = as_nobody().options(["--report", "json=out/r.json"]);
+    let run = session.sh("touch out/mine; sleep 900 &").run();
+    run.assert_code(0).assert_said("leaked 1 process").assert_nothing_left();
+    assert!(run.path().join("out/mine").exists());
+    assert_eq!(std::fs::metadata(run.path().join("out/r.json")).unwrap().uid(), NOBODY);
+
+    // Root's, and out of the user's reach.
+    let locked = tempfile::tempdir().unwrap();
+    let secret = locked.path().join("secret");
+    std::fs::write(&secret, "secret").unwrap();
+    let scripts = [
+        ("r.json", format!("d=$(ls -A | grep cgrun-); rm \"$d\"; ln -s {} \"$d\"", secret.display())),
+        ("out/r.json", format!("mv out away; ln -s {} out", locked.path().display())),
+    ];
+    for (report, script) in scripts {
+        let run = as_nobody().options(["--report", &format!("json={report}")]).sh(&script).run();
+        run.assert_nothing_left();
+        assert_eq!(std::fs::read_to_string(&secret).unwrap(), "secret", "{script}");
+        assert_eq!(std::fs::read_dir(locked.path()).unwrap().count(), 1, "{script}");
+    }
+    let report = format!("json={}/r.json", locked.path().display());
+    let run = as_nobody().options(["--report", &report]).command(["touch", "started"]).run();
+    run.assert_code(125).assert_said("in a directory that nobody may write to").assert_nothing_left();
+    assert!(!run.path().join("started").exists());
+}

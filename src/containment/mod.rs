@@ -32,7 +32,7 @@ pub use choice::{Kind, Require, choose};
 pub use controllers::{clear_seats, why_not};
 pub use error::ContainmentError;
 pub use held::{Containment, Sockets};
-pub use id::{LEAF, SessionId};
+pub use id::{LEAF, MARKER, SessionId};
 pub use kmsg::Victim;
 pub use leaf::Leaf;
 pub use limits::{Wanted, limit};

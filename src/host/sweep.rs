@@ -85,6 +85,7 @@ pub fn end(session: Session, mount: &Mount, records: &Path, events: &Events) -> 
         grace: Duration::ZERO,
         kill_wait: KILL_WAIT,
         settle: Duration::ZERO,
+        allow: Vec::new(),
         lost_orphans: false,
         measure: false,
     };

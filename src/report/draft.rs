@@ -6,16 +6,17 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::Result;
 
-use super::locate::roots;
+use super::locate::Locator;
 use super::model::{self, Part, Phase, Process, Report, Service, seconds};
 use super::targets::Targets;
 use super::timeline::{Timeline, Times};
 use super::tree::trees;
-use super::{html, junit};
+use super::{GitHub, html, junit};
 use crate::config::{OnLeak, ReportKind};
 use crate::containment::Containment;
 use crate::exit_code::Exit;
 use crate::plan::SessionPlan;
+use crate::sys::identity::{Identity, Lent};
 use crate::teardown::{Cause, Remains, Role, Verdict};
 
 #[derive(Debug)]
@@ -27,6 +28,9 @@ pub struct Draft {
     watched: Vec<u16>,
     directory: PathBuf,
     leaks_fail: bool,
+    github: Option<GitHub>,
+    /// Whose processes the session's are, if not ours.
+    identity: Option<Identity>,
 }
 
 /// How a session went.
@@ -69,6 +73,8 @@ impl Draft {
             watched: plan.watched.clone(),
             directory: plan.cwd.clone(),
             leaks_fail: plan.on_leak == OnLeak::Fail,
+            github: GitHub::find(),
+            identity: plan.identity.clone(),
         }
     }
 
@@ -83,15 +89,20 @@ impl Draft {
 
     /// Where the supervisor is dead: what was known at the begin, and what was found now.
     pub fn write_for_the_dead(&self, verdict: &Verdict) {
-        if !self.is_asked_for() {
+        if !self.is_asked_for() && self.github.is_none() {
             return;
         }
+        // There is nobody to whom it could be said that this failed.
+        let Ok(_lent) = Lent::of(self.identity.as_ref()) else { return };
         let mut report = self.blank(verdict, &Cause::SupervisorDied);
         report.session.written_by = "guardian";
         let now = since_1970(SystemTime::now());
         report.session.seconds = (now - report.session.began_at).max(0.0);
         report.teardown.began = report.session.seconds;
         self.targets.write_the_rest(|kind| text(kind, &report));
+        if let Some(github) = &self.github {
+            let _ = github.summarize(&report);
+        }
     }
 
     pub fn report(&self, course: &Course<'_>) -> Report {
@@ -152,15 +163,18 @@ impl Draft {
     }
 
     fn blank(&self, verdict: &Verdict, cause: &Cause) -> Report {
-        let roots = roots(&self.directory, &self.session.command);
-        let described = |leaks| trees(leaks).iter().map(|tree| Process::of(tree, &roots)).collect();
+        let mut tests = Locator::new(&self.directory, &self.session.command);
+        let mut described = |leaks| trees(leaks).iter().map(|tree| Process::of(tree, &mut tests)).collect();
         Report {
             schema: model::SCHEMA,
             version: model::VERSION,
             cgrun: env!("CARGO_PKG_VERSION"),
             session: self.session.clone(),
             outcome: model::Outcome {
-                clean: verdict.is_proven() && verdict.leaked() == 0,
+                clean: verdict.is_proven()
+                    && verdict.leaked() == 0
+                    && !verdict.command_killed
+                    && *cause != Cause::SupervisorDied,
                 proven: verdict.is_proven(),
                 exit_code: None,
                 signal: None,

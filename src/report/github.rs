@@ -4,6 +4,7 @@
 use std::ffi::OsString;
 use std::fs::OpenOptions;
 use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use super::model::{Process, Report};
@@ -44,7 +45,8 @@ impl GitHub {
             None => format!("leaked {count}"),
         };
         let during = leak.started_during.as_ref();
-        let file = during.and_then(|it| it.file.as_deref()).and_then(|file| self.in_repository(file));
+        let file =
+            during.and_then(|it| it.file.as_deref()).and_then(|file| self.in_repository(Path::new(file)));
         let line = during.and_then(|it| it.line).map(|line| line.to_string());
         let mut properties = Vec::new();
         if let Some(file) = &file {
@@ -66,7 +68,12 @@ impl GitHub {
     /// Appends to the step's summary.
     pub fn summarize(&self, report: &Report) -> io::Result<()> {
         let Some(path) = &self.summary else { return Ok(()) };
-        OpenOptions::new().append(true).create(true).open(path)?.write_all(markdown(report).as_bytes())
+        let mut file =
+            OpenOptions::new().append(true).create(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+        if !file.metadata()?.is_file() {
+            return Err(io::Error::other("it is not a regular file"));
+        }
+        file.write_all(markdown(report).as_bytes())
     }
 }
 
@@ -88,7 +95,8 @@ fn property(text: &str) -> String {
 fn markdown(report: &Report) -> String {
     let mut text = format!("### cgrun: leaked {}\n\n", words::processes(report.leaked));
     if report.leaked == 0 {
-        text = "### cgrun: not clean\n\n".into();
+        let state = if report.outcome.proven { &report.outcome.why } else { "not clean" };
+        text = format!("### cgrun: {}\n\n", cell(state));
     }
     let problems = report.survivors.iter().chain(&report.not_verified);
     text.extend(problems.map(|problem| format!("- **{}**\n", cell(problem))));

@@ -58,7 +58,8 @@ pub fn page(report: &Report) -> String {
 
 fn header(report: &Report, command: &str) -> String {
     let (class, state) = match (report.outcome.proven, report.leaked) {
-        (true, 0) => ("pill", "clean".to_string()),
+        (true, 0) if report.outcome.clean => ("pill", "clean".to_string()),
+        (true, 0) => ("pill bad", "ended by force".to_string()),
         (true, leaked) => ("pill bad", format!("leaked {}, ended", words::processes(leaked))),
         (false, _) => ("pill bad", "not clean".to_string()),
     };
@@ -239,11 +240,13 @@ fn process(leak: &Process, text: &mut String) {
     }
     if leak.ignores_sigterm {
         *text += "<span class=\"tag\">ignores SIGTERM</span>";
+    } else if leak.had_to_be_killed {
+        *text += "<span class=\"tag\">did not end on SIGTERM</span>";
     }
     *text += "</summary><table>";
     let during = leak.started_during.as_ref();
     let place = during.and_then(|it| {
-        let file = it.file.as_ref()?.display().to_string();
+        let file = it.file.as_ref()?;
         Some(it.line.map_or(file.clone(), |line| format!("{file}:{line}")))
     });
     let rows = [

@@ -56,8 +56,8 @@ pub fn allowed(verdict: &Verdict) -> Vec<String> {
 /// One line for `-v`.
 pub fn summary(verdict: &Verdict, cause: &Cause, took: Duration) -> String {
     let state = match (verdict.is_proven(), verdict.leaked() == 0) {
-        (true, true) => "clean",
-        (true, false) => "clean now",
+        (true, true) if !verdict.command_killed => "clean",
+        (true, _) => "clean now",
         (false, _) => "NOT clean",
     };
     format!("{state}: layer {}, session took {:.2} s", cause.layer(), took.as_secs_f32())
@@ -122,7 +122,6 @@ fn hint(verdict: &Verdict) -> Option<String> {
     let trees = trees(&verdict.leaks);
     let worst = trees.first()?.leak;
     let phase = worst.started_during.as_ref().and_then(|it| it.phase.as_deref());
-    let deaf = worst.glimpse.is_deaf_to(Signal::SIGTERM);
     Some(match (&worst.how, phase) {
         (How::OutlivedService(name), _) => {
             format!("give service {name} the stop_signal that it ends on, or a longer grace")
@@ -136,8 +135,12 @@ fn hint(verdict: &Verdict) -> Option<String> {
             "a fixture started it and did not stop it: stop it, and wait for it, after the fixture's yield"
                 .into()
         }
-        _ if deaf => {
+        _ if worst.glimpse.ignores(Signal::SIGTERM) => {
             "it ignores SIGTERM: whoever starts it is to end it with SIGKILL, and wait for it".into()
+        }
+        _ if worst.had_to_be_killed => {
+            "it does not end on SIGTERM: whoever starts it is to end it in its own way, and wait for it"
+                .into()
         }
         (_, Some(_)) => {
             "stop it in the test that started it, and wait for it, whether the test passes or fails".into()

@@ -23,7 +23,7 @@ pub fn document(report: &Report) -> Result<String> {
     suite.add_test_case(case("command", part, ending(report), &own, report.undescribed, fail));
     let met = usage::met(report.usage.as_ref());
     if !met.is_empty() {
-        suite.set_system_err(XmlString::new(met.join("\n")));
+        suite.set_system_err(XmlString::new(legal(&met.join("\n"))));
     }
     let mut junit = Junit::new("cgrun");
     junit.add_test_suite(suite);
@@ -64,12 +64,9 @@ fn case(
     let status = match problem.or(leak) {
         Some((kind, category, message)) => {
             let mut status = TestCaseStatus::non_success(kind);
-            status.set_type(category).set_message(message.lines().next().unwrap_or_default());
-            status.set_description(if text.is_empty() {
-                message.clone()
-            } else {
-                format!("{message}\n{text}")
-            });
+            status.set_type(category).set_message(legal(message.lines().next().unwrap_or_default()));
+            let text = if text.is_empty() { message.clone() } else { format!("{message}\n{text}") };
+            status.set_description(legal(&text));
             status
         }
         None => TestCaseStatus::success(),
@@ -80,7 +77,12 @@ fn case(
         case.set_time(std::time::Duration::from_secs_f64((ended - started).max(0.0)));
     }
     if leaked > 0 {
-        case.set_system_err(XmlString::new(format!("leaked {}\n{text}", words::processes(leaked))));
+        case.set_system_err(XmlString::new(legal(&format!("leaked {}\n{text}", words::processes(leaked)))));
     }
     case
+}
+
+/// Two characters that XML 1.0 has no way to write, and that the library lets pass.
+fn legal(text: &str) -> String {
+    text.replace(['\u{fffe}', '\u{ffff}'], "\u{fffd}")
 }

@@ -1,58 +1,100 @@
 //! Where a test is written: its file and line, as far as its name tells.
 
-use std::fs::File;
+use std::collections::HashMap;
+use std::fs::OpenOptions;
 use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
-use crate::teardown::Origin;
+use crate::sys::proc::readable;
+use crate::teardown::{Origin, bats_name};
 
 /// A test file longer than this is not searched.
 const SEARCHED: u64 = 1 << 20;
+/// So many words of a command are tried as the names of directories.
+const ROOTS: usize = 100;
 
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
     pub file: PathBuf,
     /// From 1.
     pub line: Option<usize>,
 }
 
-/// Runners name files from a root of their own: one of these directories, or one above.
-pub fn locate(origin: &Origin, roots: &[PathBuf]) -> Option<Place> {
-    let test = origin.test.as_ref()?;
-    match origin.runner {
-        "pytest" => {
-            let mut names = test.split("::");
-            let file = find(names.next()?, roots)?;
-            let text = read(&file);
-            let line = text.and_then(|text| python(&text, names));
-            Some(Place { file, line })
+/// Looks for tests, each once.
+#[derive(Debug)]
+pub struct Locator {
+    /// Where files are named from: what the command names and where it ran, and all above these.
+    directories: Vec<PathBuf>,
+    /// By runner and test.
+    places: HashMap<(&'static str, String), Option<Place>>,
+    texts: HashMap<PathBuf, Option<Rc<str>>>,
+}
+
+impl Locator {
+    pub fn new(directory: &Path, command: &[String]) -> Self {
+        let named = command.iter().skip(1).map(|word| word.split("::").next().unwrap_or_default());
+        let named = named.filter(|word| !word.is_empty()).map(|word| directory.join(word));
+        let roots = named.take(ROOTS).filter(|path| path.exists()).chain([directory.to_path_buf()]);
+        let mut directories: Vec<PathBuf> = Vec::new();
+        for above in roots.flat_map(|root| root.ancestors().map(Path::to_path_buf).collect::<Vec<_>>()) {
+            if above.is_dir() && !directories.contains(&above) {
+                directories.push(above);
+            }
         }
-        "bats" => {
-            let (file, name) = test.split_once(": ")?;
-            let file = find(file, roots)?;
-            let line = read(&file).and_then(|text| bats(&text, name));
-            Some(Place { file, line })
+        Self { directories, places: HashMap::new(), texts: HashMap::new() }
+    }
+
+    pub fn locate(&mut self, origin: &Origin) -> Option<Place> {
+        let test = origin.test.as_ref()?;
+        // The parameters do not matter, but a file's name may have a bracket.
+        let key = (origin.runner, test.clone());
+        if let Some(place) = self.places.get(&key) {
+            return place.clone();
         }
-        _ => None,
+        let place = match origin.runner {
+            "pytest" => {
+                let (file, names) = test.split_once("::").unwrap_or((test, ""));
+                self.find(file, |text| python(text, names.split("::")))
+            }
+            "bats" => test.split_once(": ").and_then(|(file, name)| self.find(file, |text| bats(text, name))),
+            _ => None,
+        };
+        self.places.insert(key, place.clone());
+        place
+    }
+
+    /// The file of that name that has the line; else the only one of that name.
+    fn find(&mut self, name: &str, line: impl Fn(&str) -> Option<usize>) -> Option<Place> {
+        let named: Vec<_> = self.directories.iter().map(|directory| directory.join(name)).collect();
+        let mut others = Vec::new();
+        for file in named {
+            if others.contains(&file) {
+                continue;
+            }
+            let Some(text) = self.texts.entry(file.clone()).or_insert_with(|| read(&file)) else { continue };
+            match line(text) {
+                Some(line) => return Some(Place { file, line: Some(line) }),
+                None => others.push(file),
+            }
+        }
+        match others.as_slice() {
+            [file] => Some(Place { file: file.clone(), line: None }),
+            _ => None,
+        }
     }
 }
 
-fn find(name: &str, roots: &[PathBuf]) -> Option<PathBuf> {
-    let above = roots.iter().flat_map(|root| root.ancestors());
-    above.map(|directory| directory.join(name)).find(|path| path.is_file())
-}
-
-/// Where a command looks for tests: where it ran, and what its arguments name.
-pub fn roots(directory: &Path, command: &[String]) -> Vec<PathBuf> {
-    let named = command.iter().skip(1).map(|word| word.split("::").next().unwrap_or_default());
-    let named = named.filter(|word| !word.is_empty()).map(|word| directory.join(word));
-    std::iter::once(directory.to_path_buf()).chain(named.filter(|path| path.exists())).collect()
-}
-
-fn read(path: &Path) -> Option<String> {
+/// Only of a file that a person has written: others could keep us waiting.
+fn read(path: &Path) -> Option<Rc<str>> {
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path).ok()?;
+    let metadata = file.metadata().ok()?;
+    // Those of /proc have no length.
+    (metadata.is_file() && metadata.len() > 0).then_some(())?;
     let mut bytes = Vec::new();
-    File::open(path).ok()?.take(SEARCHED).read_to_end(&mut bytes).ok()?;
-    Some(String::from_utf8_lossy(&bytes).into_owned())
+    file.take(SEARCHED).read_to_end(&mut bytes).ok()?;
+    Some(String::from_utf8_lossy(&bytes).into())
 }
 
 /// The line of `def test_b` after that of `class TestA`, for `TestA::test_b[parameters]`.
@@ -82,10 +124,31 @@ fn defines(line: &str, name: &str) -> bool {
     rest.is_some_and(|rest| !rest.starts_with(|c: char| c.is_alphanumeric() || c == '_'))
 }
 
-/// The line of `@test "name"`.
+/// The line of `@test "name" {`, whose name bats has encoded, and we decoded, to this one.
 fn bats(text: &str, name: &str) -> Option<usize> {
-    let mut lines = text.lines();
-    lines.position(|line| line.trim_start().starts_with("@test ") && line.contains(name)).map(|at| at + 1)
+    let is_it = |line: &str| {
+        let rest = line.trim_start().strip_prefix("@test ")?.trim_end();
+        let written = rest.strip_suffix('{').unwrap_or(rest).trim();
+        let unquoted = |quote: char| written.strip_prefix(quote)?.strip_suffix(quote);
+        let written = unquoted('"').or_else(|| unquoted('\'')).unwrap_or(written);
+        let told = [true, false].map(|by_character| readable(&bats_name(&encoded(written, by_character))));
+        Some(told.iter().any(|it| it == name))
+    };
+    text.lines().position(|line| is_it(line).unwrap_or(false)).map(|at| at + 1)
+}
+
+/// As bats does it in a locale that knows characters, or in one that knows bytes.
+fn encoded(name: &str, by_character: bool) -> String {
+    let of = |code: u32| match char::from_u32(code) {
+        Some(' ') => "_".to_string(),
+        Some(c) if c.is_ascii_alphanumeric() => c.to_string(),
+        _ => format!("-{code:02x}"),
+    };
+    let encoded: String = match by_character {
+        true => name.chars().map(u32::from).map(of).collect(),
+        false => name.bytes().map(u32::from).map(of).collect(),
+    };
+    format!("test_{encoded}")
 }
 
 #[cfg(test)]
@@ -117,7 +180,37 @@ mod tests {
         ];
         for (runner, test, file, line) in cases {
             let wanted = file.map(|file| Place { file: root.join(file), line });
-            assert_eq!(locate(&origin(runner, test), &[root.join("tests/deep")]), wanted, "{test}");
+            let mut tests = Locator::new(&root.join("tests/deep"), &[]);
+            assert_eq!(tests.locate(&origin(runner, test)), wanted, "{test}");
+            assert_eq!(tests.locate(&origin(runner, test)), wanted, "{test}, again");
         }
+    }
+
+    #[test]
+    fn of_two_files_of_one_name_the_one_that_has_the_test() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path();
+        for (file, test) in [("tests/test_x.py", "a"), ("svc/tests/test_x.py", "b")] {
+            std::fs::create_dir_all(root.join(file).parent().unwrap()).unwrap();
+            std::fs::write(root.join(file), format!("def test_{test}(): ...\n")).unwrap();
+        }
+        let command = ["pytest", "svc/tests"].map(str::to_string);
+        let mut tests = Locator::new(root, &command);
+        let mut place = |test: &str| tests.locate(&origin("pytest", &format!("tests/test_x.py::{test}")));
+        assert_eq!(place("test_a").unwrap().file, root.join("tests/test_x.py"));
+        assert_eq!(place("test_b").unwrap().file, root.join("svc/tests/test_x.py"));
+        assert_eq!(place("test_c"), None);
+    }
+
+    #[test]
+    fn a_bats_test_by_its_whole_name() {
+        let text = "@test \"it leaks twice\" {\n@test 'leaks' {\n@test \"é → leaks\" {\n@test a-5f_b {\n";
+        assert_eq!(bats(text, "leaks"), Some(2));
+        // As it comes from a locale of characters, and from one of bytes.
+        assert_eq!(bats(text, "é !92 leaks"), Some(3));
+        assert_eq!(bats(text, "é → leaks"), Some(3));
+        // One of two that bats encodes alike.
+        assert_eq!(bats(text, "a__b"), Some(4));
+        assert_eq!(bats(text, "it"), None);
     }
 }

@@ -2,13 +2,12 @@
 //! are drawn from. `schema.json` documents it; a change that breaks a reader raises `VERSION`.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use serde::Serialize;
 
-use super::locate::{Place, locate};
+use super::locate::{Locator, Place};
 use super::tree::Tree;
 use crate::containment::{self, Kind, Usage};
 use crate::sys::details::Glimpse;
@@ -140,6 +139,8 @@ pub struct Process {
     /// The service that it is of, where it is of one.
     pub service: Option<String>,
     pub ignores_sigterm: bool,
+    /// It was asked to end, and was still there when its grace was over.
+    pub had_to_be_killed: bool,
     pub started_during: Option<StartedDuring>,
     pub children: Vec<Process>,
 }
@@ -151,7 +152,7 @@ pub struct StartedDuring {
     pub phase: Option<String>,
     pub worker: Option<String>,
     pub evidence: &'static str,
-    pub file: Option<PathBuf>,
+    pub file: Option<String>,
     pub line: Option<usize>,
     /// All of it for people.
     #[serde(skip)]
@@ -188,8 +189,7 @@ pub struct Resources {
 }
 
 impl Process {
-    /// `roots` is where tests are looked for.
-    pub fn of(tree: &Tree<'_>, roots: &[PathBuf]) -> Self {
+    pub fn of(tree: &Tree<'_>, tests: &mut Locator) -> Self {
         let Leak { process, glimpse, .. } = tree.leak;
         let lossy = |text: &std::ffi::OsString| text.to_string_lossy().into_owned();
         let shown: usize = process.command.iter().map(|word| word.len() + 1).sum();
@@ -216,9 +216,10 @@ impl Process {
                 How::OutlivedService(name) | How::OutlivedProbe(name) => Some(name.clone()),
                 _ => None,
             },
-            ignores_sigterm: glimpse.is_deaf_to(Signal::SIGTERM),
-            started_during: started_during(tree.leak, roots),
-            children: tree.children.iter().map(|child| Self::of(child, roots)).collect(),
+            ignores_sigterm: glimpse.ignores(Signal::SIGTERM),
+            had_to_be_killed: tree.leak.had_to_be_killed,
+            started_during: started_during(tree.leak, tests),
+            children: tree.children.iter().map(|child| Self::of(child, tests)).collect(),
         }
     }
 
@@ -232,10 +233,10 @@ impl Process {
     }
 }
 
-fn started_during(leak: &Leak, roots: &[PathBuf]) -> Option<StartedDuring> {
+fn started_during(leak: &Leak, tests: &mut Locator) -> Option<StartedDuring> {
     let origin = leak.started_during.as_ref()?;
-    let (file, line) = match locate(origin, roots) {
-        Some(Place { file, line }) => (Some(file), line),
+    let (file, line) = match tests.locate(origin) {
+        Some(Place { file, line }) => (Some(file.to_string_lossy().into_owned()), line),
         None => (None, None),
     };
     Some(StartedDuring {

@@ -2,12 +2,18 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 
 use crate::config::ReportKind;
 use crate::sys::tty::plain;
+
+/// The kernel follows no more, either (path_resolution(7)).
+const LINKS: usize = 40;
+const FOLLOW_NOTHING: i32 = libc::O_NOFOLLOW | libc::O_NONBLOCK;
 
 /// One report to be written.
 #[derive(Debug)]
@@ -22,31 +28,42 @@ struct Target {
 #[derive(Debug)]
 pub struct Targets {
     all: Vec<Target>,
+    /// Directories that we made for them, parents first.
+    made: Vec<PathBuf>,
     /// A fork of ours leaves our drafts alone.
     owner: u32,
 }
 
 impl Targets {
     /// Tries whether they can be written. An error means that nothing was made.
-    pub fn prepare(reports: &[(ReportKind, PathBuf)]) -> Result<Self> {
-        let owner = std::process::id();
-        let mut targets = Self { all: Vec::new(), owner };
+    /// `user` is whose rights we have, where these are not ours.
+    pub fn prepare(reports: &[(ReportKind, PathBuf)], user: Option<&str>) -> Result<Self> {
+        let mut targets = Self { all: Vec::new(), made: Vec::new(), owner: std::process::id() };
         for (kind, path) in reports {
-            let path = &resolved(path);
-            if targets.all.iter().any(|other| other.path == *path) {
+            let cannot = |error: io::Error| {
+                anyhow!(
+                    "cannot write the report {}: {}; name a file in a directory that {} may write to",
+                    path.display(),
+                    plain(&error),
+                    user.unwrap_or("you")
+                )
+            };
+            let target = targets.target(*kind, path).map_err(cannot)?;
+            if targets.all.iter().any(|other| other.path == target.path) {
                 bail!("two reports would go to {}; give each a file of its own", path.display());
             }
-            let draft = draft(path, owner).and_then(|draft| make(path, &draft).map(|()| draft));
-            match draft {
-                Ok(draft) => targets.all.push(Target { kind: *kind, path: path.clone(), draft }),
-                Err(error) => bail!(
-                    "cannot write the report {}: {}; name a file in a directory that you may write to",
-                    path.display(),
-                    plain(&error)
-                ),
-            }
+            make(&target).map_err(cannot)?;
+            targets.all.push(target);
         }
         Ok(targets)
+    }
+
+    fn target(&mut self, kind: ReportKind, path: &Path) -> io::Result<Target> {
+        if path.as_os_str().as_bytes().ends_with(b"/") {
+            return Err(io::Error::other("it is a directory's name"));
+        }
+        let path = resolved(path, &mut self.made)?;
+        Ok(Target { kind, draft: draft(&path, self.owner)?, path })
     }
 
     pub fn is_empty(&self) -> bool {
@@ -70,6 +87,7 @@ impl Targets {
     ) -> Vec<String> {
         let problem = |target: &Target, why: String| {
             let _ = std::fs::remove_file(&target.draft);
+            target.take_last_away();
             format!("the report {} is not written: {why}", target.path.display())
         };
         targets
@@ -79,6 +97,11 @@ impl Targets {
             })
             .collect()
     }
+
+    /// There will be no report: the one of an earlier run is not to pass for it.
+    pub fn take_last_away(&self) {
+        self.all.iter().for_each(Target::take_last_away);
+    }
 }
 
 impl Target {
@@ -87,10 +110,33 @@ impl Target {
         if let Some(directory) = self.path.parent() {
             std::fs::create_dir_all(directory)?;
         }
-        let mut file = File::create(&self.draft)?;
+        // A new one: whatever else has taken the place of ours could keep us waiting, or lead elsewhere.
+        let _ = std::fs::remove_file(&self.draft);
+        let mut file = File::create_new(&self.draft)?;
         file.write_all(text.as_bytes())?;
         drop(file);
-        std::fs::rename(&self.draft, &self.path)
+        match std::fs::rename(&self.draft, &self.path) {
+            // A file that was mounted into a container cannot be replaced.
+            Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
+                let options = OpenOptions::new()
+                    .write(true)
+                    .truncate(true)
+                    .custom_flags(FOLLOW_NOTHING)
+                    .open(&self.path);
+                options?.write_all(text.as_bytes())?;
+                std::fs::remove_file(&self.draft)
+            }
+            other => other,
+        }
+    }
+
+    fn take_last_away(&self) {
+        if let Err(error) = std::fs::remove_file(&self.path)
+            && error.kind() == io::ErrorKind::ResourceBusy
+        {
+            let _ =
+                OpenOptions::new().write(true).truncate(true).custom_flags(FOLLOW_NOTHING).open(&self.path);
+        }
     }
 }
 
@@ -99,13 +145,34 @@ impl Drop for Targets {
     fn drop(&mut self) {
         if !std::thread::panicking() && self.owner == std::process::id() {
             self.all.iter().for_each(|target| drop(std::fs::remove_file(&target.draft)));
+            // Those with something in them stay.
+            self.made.iter().rev().for_each(|directory| drop(std::fs::remove_dir(directory)));
         }
     }
 }
 
-/// A link stays a link, and what it leads to is written.
-fn resolved(path: &Path) -> PathBuf {
-    std::fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf())
+/// A link stays a link, and what it leads to is written. Makes the directory, and notes what it made.
+fn resolved(path: &Path, made: &mut Vec<PathBuf>) -> io::Result<PathBuf> {
+    let mut path = path.to_path_buf();
+    for _ in 0..LINKS {
+        let name = path.file_name().ok_or_else(|| io::Error::other("it is no file's name"))?.to_owned();
+        let directory = path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        make_directory(directory, made)?;
+        let directory = std::fs::canonicalize(directory)?;
+        path = directory.join(name);
+        match std::fs::read_link(&path) {
+            Ok(target) => path = directory.join(target),
+            Err(_) => return Ok(path),
+        }
+    }
+    Err(io::Error::other("its links lead round in a circle"))
+}
+
+fn make_directory(directory: &Path, made: &mut Vec<PathBuf>) -> io::Result<()> {
+    let missing: Vec<_> =
+        directory.ancestors().take_while(|it| !it.as_os_str().is_empty() && !it.exists()).collect();
+    made.extend(missing.iter().rev().map(|it| it.to_path_buf()));
+    std::fs::create_dir_all(directory)
 }
 
 fn draft(path: &Path, owner: u32) -> io::Result<PathBuf> {
@@ -116,20 +183,17 @@ fn draft(path: &Path, owner: u32) -> io::Result<PathBuf> {
     Ok(path.with_file_name(draft))
 }
 
-fn make(path: &Path, draft: &Path) -> io::Result<()> {
-    match std::fs::metadata(path) {
+fn make(target: &Target) -> io::Result<()> {
+    match std::fs::metadata(&target.path) {
         // To put a file in a device's place would be worse than to write no report.
         Ok(metadata) if !metadata.is_file() => return Err(io::Error::other("it is not a regular file")),
         // Who may not write the file may still be able to replace it.
-        Ok(_) => drop(OpenOptions::new().append(true).open(path)?),
+        Ok(_) => drop(OpenOptions::new().append(true).open(&target.path)?),
         Err(_) => {}
     }
-    if let Some(directory) = path.parent() {
-        std::fs::create_dir_all(directory)?;
-    }
     // One of the same number that died before could write it no more.
-    let _ = std::fs::remove_file(draft);
-    File::create_new(draft).map(drop)
+    let _ = std::fs::remove_file(&target.draft);
+    File::create_new(&target.draft).map(drop)
 }
 
 #[cfg(test)]
@@ -146,7 +210,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("deep/er/x.json");
         for round in ["one", "two"] {
-            let targets = Targets::prepare(&[(ReportKind::Json, path.clone())]).unwrap();
+            let targets = Targets::prepare(&[(ReportKind::Json, path.clone())], None).unwrap();
             assert_eq!(targets.write(|_| Ok(round.into())), Vec::<String>::new());
             assert_eq!(std::fs::read_to_string(&path).unwrap(), round);
             // Whoever would write it for us finds nothing to do.
@@ -157,16 +221,44 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_written_leaves_the_last_report_as_it_is() {
+    fn the_last_report_does_not_pass_for_one_that_is_not_written() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("x.json");
         std::fs::write(&path, "before").unwrap();
-        let targets = Targets::prepare(&[(ReportKind::Json, path.clone())]).unwrap();
+        let targets = Targets::prepare(&[(ReportKind::Json, path.clone())], None).unwrap();
         let problems = targets.write(|_| bail!("no words"));
         assert!(problems[0].contains("is not written: no words"), "{problems:?}");
-        drop(Targets::prepare(&[(ReportKind::Json, path.clone())]).unwrap());
+        assert_eq!(names(directory.path()), [""; 0]);
+    }
+
+    #[test]
+    fn what_was_only_tried_leaves_no_trace() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("x.json");
+        std::fs::write(&path, "before").unwrap();
+        let deep = directory.path().join("a/b/y.json");
+        let reports = [(ReportKind::Json, path.clone()), (ReportKind::Junit, deep)];
+        drop(Targets::prepare(&reports, None).unwrap());
         assert_eq!(names(directory.path()), ["x.json"]);
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "before");
+    }
+
+    #[test]
+    fn links_are_followed_first() {
+        let directory = tempfile::tempdir().unwrap();
+        let link = directory.path().join("link.json");
+        std::os::unix::fs::symlink("real.json", &link).unwrap();
+        let targets = Targets::prepare(&[(ReportKind::Json, link.clone())], None).unwrap();
+        assert_eq!(targets.write(|_| Ok("it".into())), Vec::<String>::new());
+        assert!(link.is_symlink());
+        assert_eq!(std::fs::read_to_string(directory.path().join("real.json")).unwrap(), "it");
+        let same = directory.path().join("sub/../real.json");
+        let reports = [(ReportKind::Json, link), (ReportKind::Junit, same)];
+        assert!(Targets::prepare(&reports, None).unwrap_err().to_string().contains("two reports"));
+        let circle = directory.path().join("circle");
+        std::os::unix::fs::symlink("circle", &circle).unwrap();
+        let error = Targets::prepare(&[(ReportKind::Json, circle)], None).unwrap_err().to_string();
+        assert!(error.contains("round in a circle"), "{error}");
     }
 
     #[test]
@@ -179,12 +271,13 @@ mod tests {
         let json = |path: &Path| (ReportKind::Json, path.to_path_buf());
         for reports in [
             vec![json(directory.path())],
+            vec![json(Path::new(&format!("{}/new/", directory.path().display())))],
             vec![json(&file.join("x"))],
             vec![json(Path::new("/dev/null"))],
             vec![json(Path::new("/proc/cgrun.json"))],
             vec![json(&file), json(&link)],
         ] {
-            let error = Targets::prepare(&reports).unwrap_err().to_string();
+            let error = Targets::prepare(&reports, None).unwrap_err().to_string();
             assert!(error.contains("report"), "{error}");
         }
         assert_eq!(names(directory.path()).len(), 2);

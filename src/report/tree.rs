@@ -83,7 +83,7 @@ fn rank(leak: &Leak) -> u32 {
     let points = [
         (got_away, 8),
         (!leak.listening.is_empty(), 4),
-        (leak.glimpse.is_deaf_to(Signal::SIGTERM), 2),
+        (leak.had_to_be_killed || leak.glimpse.ignores(Signal::SIGTERM), 2),
         (leak.is_daemon, 1),
     ];
     points.into_iter().filter(|(is_so, _)| *is_so).map(|(_, points)| points).sum()

@@ -5,6 +5,7 @@ use crate::clock;
 use crate::exit_code::{self, Exit, Outcome, exit};
 use crate::failpoint;
 use crate::report::{Course, GitHub};
+use crate::sys::identity::Lent;
 use crate::sys::proc::ProcessInfo;
 use crate::sys::tty::plain;
 use crate::teardown::{Cause, Remains, Role, Verdict, hurry, tear_down};
@@ -43,6 +44,16 @@ impl Session<'_> {
         if !draft.is_asked_for() && github.is_none() {
             return exit;
         }
+        // Nothing that was found may lead us where the session's user may not go.
+        let spoiled = if exit == Exit::Code(0) { Exit::Code(exit_code::FAILED) } else { exit };
+        let _lent = match Lent::of(self.plan.identity.as_ref()) {
+            Ok(lent) => lent,
+            Err(error) => {
+                self.report
+                    .error(&format!("no report is written: cannot take on the user's rights: {error}"));
+                return spoiled;
+            }
+        };
         let logs = self.services.iter().map(|it| it.log.as_ref().map(|log| log.path.clone()));
         let course = Course {
             cause,
@@ -61,7 +72,7 @@ impl Session<'_> {
         }
         let problems = draft.write(&report);
         problems.iter().for_each(|problem| self.report.error(problem));
-        if problems.is_empty() || exit != Exit::Code(0) { exit } else { Exit::Code(exit_code::FAILED) }
+        if problems.is_empty() { exit } else { spoiled }
     }
 
     /// What we could not end, the guardian may: it is told nothing, and we die before its eyes.
@@ -85,10 +96,8 @@ impl Session<'_> {
                 report.say(REPLACED);
             }
         };
-        let mut verdict =
-            tear_down(&mut self.remains, cause, &self.events, &|text| report.say(text), &mut tend);
+        let verdict = tear_down(&mut self.remains, cause, &self.events, &|text| report.say(text), &mut tend);
         self.torn_down = true;
-        verdict.allow(&self.plan.allow);
         failpoint::reached("verified");
         verdict
     }

@@ -30,6 +30,7 @@ use crate::report::{Draft, GitHub, Reporter, Targets, Timeline, in_words};
 use crate::service::logs::{Log, Logs};
 use crate::service::ready::Waiting;
 use crate::sys::children;
+use crate::sys::identity::Lent;
 use crate::sys::sock_diag::Listener;
 use crate::sys::tty::plain;
 use crate::teardown::{Cause, Part, Remains};
@@ -39,21 +40,46 @@ const REPLACED: &str = "the guardian was killed; another one takes its place";
 
 /// Runs the session and says how cgrun is to end. An error means that nothing was started.
 pub fn run(plan: SessionPlan, report: &Reporter) -> Result<Exit> {
+    let identity = plan.identity.clone();
+    let as_user = || Lent::of(identity.as_ref()).context("cannot take on the rights of the session's user");
+    let targets = {
+        let _lent = as_user()?;
+        let user = identity.as_ref().and_then(|it| it.user.as_ref()).map(|(user, _)| user.name.as_str());
+        Targets::prepare(&plan.reports, user)?
+    };
+    let mut session = match prepare(plan, report) {
+        Ok(session) => session,
+        Err(error) => {
+            let _lent = as_user()?;
+            targets.take_last_away();
+            drop(targets);
+            return match error.downcast_ref() {
+                Some(&Interrupted::Signal(signal)) => Ok(Exit::Signal(signal)),
+                _ => Err(error),
+            };
+        }
+    };
+    session.will_report(targets);
+    let cause = session.live().unwrap_or_else(|error| match error.downcast_ref() {
+        Some(ProgramError::Refused { .. } | ProgramError::NotExecutable { .. }) => {
+            Cause::NotExecuted { found: true, why: in_words(&error) }
+        }
+        Some(ProgramError::NotFound { .. }) => Cause::NotExecuted { found: false, why: in_words(&error) },
+        _ => Cause::Broken(in_words(&error)),
+    });
+    Ok(session.end(&cause))
+}
+
+/// All that can fail before anything is started.
+fn prepare(plan: SessionPlan, report: &Reporter) -> Result<Session<'_>> {
     let env = plan.environment();
     preflight::programs(&plan, &env)?;
-    let targets = Targets::prepare(&plan.reports)?;
     let events = Events::new().context("cannot take over signal handling")?;
     let source = containment::find_source();
     if let Ok((mount, _)) = &source {
         host::sweep::end_neighbours(mount, &plan.records, &events, report)?;
     }
-    let held_before = match preflight::ports(&plan, &events, report) {
-        Ok(held) => held,
-        Err(error) => match error.downcast_ref() {
-            Some(&Interrupted::Signal(signal)) => return Ok(Exit::Signal(signal)),
-            _ => return Err(error),
-        },
-    };
+    let held_before = preflight::ports(&plan, &events, report)?;
     // Whoever becomes our child from now on is of the session.
     let predating = children::list().context("cannot list our children")?;
     children::become_subreaper().context("cannot become a subreaper (prctl)")?;
@@ -72,16 +98,7 @@ pub fn run(plan: SessionPlan, report: &Reporter) -> Result<Exit> {
     }
     limits::apply(&plan, &mut containment, mount.as_ref(), report)?;
     failpoint::reached("cgroup made");
-    let mut session = Session::new(plan, containment, held_before, predating, env, events, report);
-    session.will_report(targets);
-    let cause = session.live().unwrap_or_else(|error| match error.downcast_ref() {
-        Some(ProgramError::Refused { .. } | ProgramError::NotExecutable { .. }) => {
-            Cause::NotExecuted { found: true, why: in_words(&error) }
-        }
-        Some(ProgramError::NotFound { .. }) => Cause::NotExecuted { found: false, why: in_words(&error) },
-        _ => Cause::Broken(in_words(&error)),
-    });
-    Ok(session.end(&cause))
+    Ok(Session::new(plan, containment, held_before, predating, env, events, report))
 }
 
 struct Session<'a> {
@@ -141,6 +158,7 @@ impl<'a> Session<'a> {
                 grace: plan.grace,
                 kill_wait: plan.kill_wait,
                 settle: plan.settle,
+                allow: plan.allow.clone(),
                 had_predating: !predating.is_empty(),
                 predating,
                 guardian: None,

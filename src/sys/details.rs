@@ -37,8 +37,8 @@ pub struct Glimpse {
     /// Resident bytes.
     pub memory: u64,
     pub threads: u64,
-    /// Bits of the signals that it ignores or holds back.
-    deaf_to: u64,
+    /// Bits of the signals that it ignores. What it holds back it may well wait for.
+    ignored: u64,
     /// It runs what its parent ran: forked without an exec.
     pub is_forked: bool,
     pub image: Image,
@@ -62,16 +62,15 @@ impl Glimpse {
             cpu: Duration::from_millis((stat.utime + stat.stime) * 1000 / ticks),
             memory: stat.rss * procfs::page_size(),
             threads: u64::try_from(stat.num_threads).unwrap_or_default(),
-            deaf_to: stat.sigignore | stat.blocked,
+            ignored: stat.sigignore,
             image: (stat.startcode, stat.startstack),
             environment: stat.env_start.unwrap_or_default()..stat.env_end.unwrap_or_default(),
             is_forked: stat.flags & FORKED != 0,
         })
     }
 
-    /// Whether this signal would do nothing.
-    pub fn is_deaf_to(&self, signal: nix::sys::signal::Signal) -> bool {
-        self.deaf_to & (1 << (signal as u32 - 1)) != 0
+    pub fn ignores(&self, signal: nix::sys::signal::Signal) -> bool {
+        self.ignored & (1 << (signal as u32 - 1)) != 0
     }
 }
 

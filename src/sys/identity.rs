@@ -3,7 +3,9 @@
 use std::ffi::CString;
 
 use caps::CapSet;
-use nix::unistd::{Gid, User, getgrouplist, setgroups, setresgid, setresuid};
+use nix::unistd::{
+    Gid, Uid, User, getgrouplist, getgroups, setfsgid, setfsuid, setgroups, setresgid, setresuid,
+};
 
 /// Whom the session's processes run as, and what they may become.
 #[derive(Clone, Debug)]
@@ -19,6 +21,37 @@ pub struct Identity {
 pub fn groups_of(user: &User) -> nix::Result<Vec<Gid>> {
     let name = CString::new(user.name.as_bytes()).map_err(|_| nix::errno::Errno::EINVAL)?;
     getgrouplist(&name, user.gid)
+}
+
+/// While it lives, files are opened, made and renamed with a user's rights, and are that user's: what the
+/// session's processes lay in our way leads us to nothing that they could not have reached themselves.
+#[derive(Debug)]
+pub struct Lent {
+    groups: Vec<Gid>,
+    user: Uid,
+    group: Gid,
+}
+
+impl Lent {
+    /// `None` where the session's processes are us. An error means that nothing has changed.
+    pub fn of(identity: Option<&Identity>) -> nix::Result<Option<Self>> {
+        let Some((user, groups)) = identity.and_then(|identity| identity.user.as_ref()) else {
+            return Ok(None);
+        };
+        let ours = getgroups()?;
+        setgroups(groups)?;
+        // These cannot fail for root, and answer with what was (setfsuid(2)).
+        Ok(Some(Self { groups: ours, group: setfsgid(user.gid), user: setfsuid(user.uid) }))
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        setfsuid(self.user);
+        setfsgid(self.group);
+        // Our effective user is root all the time; what it did once it may do again.
+        let _ = setgroups(&self.groups);
+    }
 }
 
 impl Identity {

@@ -104,8 +104,12 @@ pub fn age(duration: Duration) -> String {
 pub fn readable(text: &str) -> String {
     text.chars()
         .flat_map(|c| {
-            let escaped = if c.is_control() { Some(c.escape_default()) } else { None };
-            let plain = if c.is_control() { None } else { Some(c) };
+            // What turns the direction of text round could show another command line than the real one.
+            let turns =
+                matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}');
+            let is_bad = c.is_control() || turns;
+            let escaped = is_bad.then(|| c.escape_default());
+            let plain = (!is_bad).then_some(c);
             escaped.into_iter().flatten().chain(plain)
         })
         .collect()

@@ -11,6 +11,7 @@ use std::os::unix::ffi::OsStringExt;
 use rustix::process::Pid;
 
 use super::snapshot::Leak;
+use crate::containment::MARKER;
 use crate::sys::details::Glimpse;
 use crate::sys::memory::Memories;
 use crate::sys::proc::{self, readable};
@@ -51,26 +52,32 @@ fn pytest(values: &[String]) -> (String, Option<String>) {
     }
 }
 
-/// Its names have `_` for a space, and `-` and two digits for all else that is no letter or digit. In a
-/// plain name it encodes the `-` of an encoded `_` once more.
+/// In the words of [`bats_name`].
 fn bats(values: &[String]) -> (String, Option<String>) {
-    let mut name = String::new();
-    let encoded = values[1].replace("-2d5f", "-5f");
+    (format!("{}: {}", values[0], bats_name(&values[1])), None)
+}
+
+/// Its names have `_` for a space, and `-` and two digits for all else that is no letter or digit: bytes,
+/// or characters, as its locale is. In a plain name it encodes the `-` of an encoded `_` once more.
+pub fn bats_name(encoded: &str) -> String {
+    let mut name = Vec::new();
+    let encoded = encoded.replace("-2d5f", "-5f");
     let mut rest = encoded.strip_prefix("test_").unwrap_or(&encoded);
     while let Some(c) = rest.chars().next() {
         let code = rest.strip_prefix('-').and_then(|rest| rest.get(..2));
         match code.and_then(|code| u8::from_str_radix(code, 16).ok()) {
             Some(byte) => {
-                name.push(char::from(byte));
+                name.push(byte);
                 rest = &rest[3..];
             }
             None => {
-                name.push(if c == '_' { ' ' } else { c });
+                let c = if c == '_' { ' ' } else { c };
+                name.extend(c.encode_utf8(&mut [0; 4]).bytes());
                 rest = &rest[c.len_utf8()..];
             }
         }
     }
-    (format!("{}: {name}", values[0]), None)
+    String::from_utf8(name).unwrap_or_else(|error| error.into_bytes().into_iter().map(char::from).collect())
 }
 
 fn words(values: &[String]) -> (String, Option<String>) {
@@ -141,17 +148,32 @@ impl Witness {
         Self { names: names.collect(), memories: Memories::default() }
     }
 
-    /// By the process's own account.
-    pub fn ask(&mut self, glimpse: &Glimpse) -> Option<Origin> {
-        let executed = proc::environ(glimpse.pid).unwrap_or_default();
+    pub fn ask(&mut self, glimpse: &Glimpse) -> Account {
+        let environ = proc::environ(glimpse.pid);
+        let is_cleared = environ.as_ref().is_ok_and(|text| !has(text, MARKER));
+        let executed = environ.unwrap_or_default();
         // Forked from what runs the tests: its memory tells what that had come to.
         let forked =
             glimpse.is_forked.then(|| self.memories.environment(glimpse, &executed, &self.names)).flatten();
         let variables = || executed.split(|&byte| byte == 0).map(<[u8]>::to_vec).collect::<Vec<_>>();
-        forked
+        let origin = forked
             .and_then(|variables| origin(&variables, Evidence::Memory))
-            .or_else(|| origin(&variables(), Evidence::Environment))
+            .or_else(|| origin(&variables(), Evidence::Environment));
+        Account { origin, is_cleared }
     }
+}
+
+/// What a process says of itself.
+#[derive(Debug, Default)]
+pub struct Account {
+    pub origin: Option<Origin>,
+    /// It was executed without what the whole session has in its environment.
+    pub is_cleared: bool,
+}
+
+fn has(environ: &[u8], name: &str) -> bool {
+    let is_it = |entry: &[u8]| entry.strip_prefix(name.as_bytes()).is_some_and(|rest| rest.starts_with(b"="));
+    environ.split(|&byte| byte == 0).any(is_it)
 }
 
 fn origin(variables: &[Vec<u8>], evidence: Evidence) -> Option<Origin> {
@@ -163,7 +185,7 @@ fn origin(variables: &[Vec<u8>], evidence: Evidence) -> Option<Origin> {
         variables.iter().find_map(named)
     };
     let is_ours = |name: &str, value: &OsString| std::env::var_os(name).as_ref() == Some(value);
-    let text = |value: OsString| readable(&value.to_string_lossy());
+    let text = |value: OsString| value.to_string_lossy().into_owned();
     RUNNERS.iter().find_map(|runner| {
         let values: Option<Vec<_>> = runner.test.iter().map(|name| value(name)).collect();
         let values = values?;
@@ -181,17 +203,36 @@ fn origin(variables: &[Vec<u8>], evidence: Evidence) -> Option<Origin> {
                 (None, None)
             }
         };
+        // Only now: what a runner has encoded may be anything.
+        let [test, phase, worker] = [test, phase, worker].map(|text| text.map(|text| readable(&text)));
         Some(Origin { runner: runner.name, test, phase, worker, evidence })
     })
 }
 
 /// Says of those that do not know themselves what is known from the others.
 pub fn infer(leaks: &mut [Leak]) {
+    by_inheritance(leaks);
     if leaks.iter().all(|leak| leak.started_during.is_some() == leaks[0].started_during.is_some()) {
         return;
     }
     by_descent(leaks);
     by_time(leaks);
+}
+
+/// What another leak started has its mark from that one, and may have been started at any time since.
+fn by_inheritance(leaks: &mut [Leak]) {
+    let said: HashMap<Pid, String> = leaks
+        .iter()
+        .filter_map(|leak| Some((leak.pid(), leak.started_during.as_ref()?.to_string())))
+        .collect();
+    for leak in leaks {
+        let parents = leak.glimpse.parent.and_then(|parent| said.get(&parent));
+        if let (Some(origin), Some(parents)) = (&mut leak.started_during, parents)
+            && origin.to_string() == *parents
+        {
+            origin.evidence = Evidence::Parent;
+        }
+    }
 }
 
 /// The parent, where it lives; and the leader of the process's session, from which all in it descend.
@@ -220,13 +261,15 @@ fn by_descent(leaks: &mut [Leak]) {
 }
 
 /// Between two that a test started, nothing was started during another test: where one worker runs one
-/// test at a time. Not asked are those that another leak started, which may do so at any time.
+/// test at a time. Not asked are those that another leak started, which may do so at any time; and asked
+/// for are only those that have cleared their environment: all others would have a test's mark.
 fn by_time(leaks: &mut [Leak]) {
     let pids: HashSet<Pid> = leaks.iter().map(Leak::pid).collect();
     let started_by = |leak: &Leak| leak.glimpse.parent.filter(|parent| pids.contains(parent));
     let known: Vec<Option<Origin>> =
         leaks.iter().map(|leak| leak.started_during.clone().filter(|_| started_by(leak).is_none())).collect();
-    let is_parallel = |origin: &Origin| origin.runner == "nextest" || origin.test.is_none();
+    // bats may run several with --jobs, and does not tell.
+    let is_parallel = |origin: &Origin| origin.runner != "pytest";
     let mut workers: Vec<_> = leaks
         .iter()
         .filter_map(|leak| leak.started_during.as_ref())
@@ -244,7 +287,7 @@ fn by_time(leaks: &mut [Leak]) {
     let mut found = Vec::new();
     for at in order {
         match &known[at] {
-            None if leaks[at].started_during.is_none() => between.push(at),
+            None if leaks[at].started_during.is_none() && leaks[at].is_cleared => between.push(at),
             None => {}
             Some(origin) => {
                 let same = before.filter(|before| before.test == origin.test);

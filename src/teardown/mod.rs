@@ -27,13 +27,14 @@ use rustix::process::Pid;
 
 #[cfg(test)]
 pub use attribution::Evidence;
-pub use attribution::Origin;
+pub use attribution::{Origin, bats_name};
 pub use cause::Cause;
 pub use part::{Part, Role};
 use patience::Patience;
-pub use snapshot::{How, Leak};
+pub use snapshot::{How, Leak, Unread};
 pub use verdict::Verdict;
 
+use crate::allow::Pattern;
 use crate::clock;
 use crate::containment::{Containment, Usage};
 use crate::events::{Event, Events, Wake};
@@ -62,6 +63,8 @@ pub struct Remains {
     pub grace: Duration,
     pub kill_wait: Duration,
     pub settle: Duration,
+    /// What may outlive the command.
+    pub allow: Vec<Pattern>,
     /// For a moment orphans did not become our children, but our parents': a guardian was replaced.
     pub lost_orphans: bool,
     /// What was used is to be known.
@@ -95,7 +98,7 @@ pub fn tear_down(
     say: &dyn Fn(&str),
     tend: &mut dyn FnMut(&mut Remains),
 ) -> Verdict {
-    let mut verdict = Verdict::default();
+    let mut verdict = Verdict::new(&remains.allow);
     let mut wait = Wait { events, say, tend, patience: Patience::new(cause) };
     match remains.containment.is_populated() {
         Ok(false) => {}

@@ -1,17 +1,18 @@
 //! Who is still there, and where they came from.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use rustix::process::Pid;
 
-use super::attribution::{Origin, Witness};
+use super::attribution::{Account, Origin, Witness};
 use crate::clock;
 use crate::containment::{ContainmentError, Leaf};
 use crate::events::Wake;
 use crate::sys::details::{self, Glimpse};
+use crate::sys::pidfd::Process;
 use crate::sys::proc::{self, ProcessInfo};
 use crate::sys::sock_diag::{self, Listener};
 
@@ -40,6 +41,10 @@ pub struct Leak {
     /// The cgroup it was in, as the kernel names it.
     pub place: Option<String>,
     pub started_during: Option<Origin>,
+    /// Its environment says nothing, not even which session it is of.
+    pub is_cleared: bool,
+    /// It was asked to end, and was still there when its grace was over.
+    pub had_to_be_killed: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,8 +65,16 @@ pub enum How {
 #[derive(Debug, Default)]
 pub struct Crowd {
     pub described: Vec<Leak>,
-    /// The names of the rest, as far as they live.
-    pub undescribed: Vec<String>,
+    /// The rest, as far as they live.
+    pub undescribed: Vec<Unread>,
+}
+
+/// One of whom nothing was read but its name.
+#[derive(Debug)]
+pub struct Unread {
+    pub pid: Pid,
+    /// As the kernel keeps it; empty where even that is hidden from us.
+    pub name: String,
 }
 
 /// A leaf whose processes stand still, until this is dropped. Nobody in it comes or goes meanwhile,
@@ -95,15 +108,28 @@ impl Still<'_> {
     pub fn take(&self, how: &How) -> Result<Crowd, ContainmentError> {
         self.0.members().map(|members| describe(members, how))
     }
+
+    /// Only those that do not descend from `first`.
+    pub fn take_beside(&self, first: Pid, how: &How) -> Result<Crowd, ContainmentError> {
+        self.0.members().map(|members| describe(beside(members, first), how))
+    }
 }
 
 /// Describes the roots of the crowd's trees first: they were started by what is to be mended.
 pub fn describe(members: Vec<Pid>, how: &How) -> Crowd {
-    let glimpses: Vec<_> = members.into_iter().filter_map(Glimpse::of).collect();
+    let mut crowd = Crowd::default();
+    let mut glimpses = Vec::new();
+    for pid in members {
+        match Glimpse::of(pid) {
+            Some(glimpse) => glimpses.push(glimpse),
+            // Mounted with hidepid, /proc does not show others' processes (proc(5)).
+            None if is_alive(pid) => crowd.undescribed.push(Unread { pid, name: String::new() }),
+            None => {}
+        }
+    }
     let pids: HashSet<Pid> = glimpses.iter().map(|it| it.pid).collect();
     let is_root = |it: &Glimpse| it.parent.is_none_or(|parent| !pids.contains(&parent));
     let (roots, others): (Vec<_>, Vec<_>) = glimpses.into_iter().partition(is_root);
-    let mut crowd = Crowd::default();
     if roots.is_empty() {
         return crowd;
     }
@@ -112,12 +138,29 @@ pub fn describe(members: Vec<Pid>, how: &How) -> Crowd {
     for glimpse in roots.into_iter().chain(others) {
         let described = crowd.described.len();
         if described == DESCRIBED || described >= AT_LEAST && clock::now() >= deadline {
-            crowd.undescribed.push(glimpse.name);
+            crowd.undescribed.push(Unread { pid: glimpse.pid, name: glimpse.name });
         } else if let Some(process) = ProcessInfo::named(glimpse.pid, &glimpse.name, glimpse.started) {
             crowd.described.push(surroundings.describe(how.clone(), process, glimpse));
         }
     }
     crowd
+}
+
+/// Without /proc.
+fn is_alive(pid: Pid) -> bool {
+    let has_ended = |process: Process| process.wait(Duration::ZERO).unwrap_or(false);
+    Process::open(pid).is_ok_and(|process| process.is_some_and(|process| !has_ended(process)))
+}
+
+/// Those that do not descend from `first`.
+pub fn beside(members: Vec<Pid>, first: Pid) -> Vec<Pid> {
+    let parents: HashMap<Pid, Option<Pid>> = members.iter().map(|&pid| (pid, proc::parent(pid))).collect();
+    let descends = |pid: &Pid| {
+        let up = |pid: &Pid| parents.get(pid).copied().flatten();
+        // Bounded: what we read of those that move may go round in a circle.
+        std::iter::successors(Some(*pid), up).take(members.len() + 1).any(|it| it == first)
+    };
+    members.iter().copied().filter(|pid| !descends(pid)).collect()
 }
 
 /// What is read once for all of a crowd.
@@ -151,6 +194,8 @@ impl Surroundings {
             stream.as_ref().is_some_and(|it| it != "/dev/null" && descriptors.contains(it))
         };
         let is_command = matches!(how, How::OutlivedCommand | How::Strayed | How::Escaped);
+        // Services run in no test, whatever their environment seems to say.
+        let account = if is_command { self.witness.ask(&glimpse) } else { Account::default() };
         Leak {
             is_daemon: is_command && glimpse.session != self.session,
             executable: details::executable(pid),
@@ -158,7 +203,9 @@ impl Surroundings {
             listening: self.listeners.iter().filter(is_its).map(address).collect(),
             streams: names.filter(|(_, stream)| is_held(stream)).map(|(name, _)| name).collect(),
             place: proc::cgroup_of(pid).ok().flatten(),
-            started_during: self.witness.ask(&glimpse),
+            started_during: account.origin,
+            is_cleared: account.is_cleared,
+            had_to_be_killed: false,
             how,
             process,
             glimpse,

@@ -146,7 +146,11 @@ fn next(part: &Part, state: &mut Stopping, remains: &Remains, cause: &Cause, ver
         Stage::Ending(until) | Stage::Asked(until) if now >= until => {
             verdict.command_killed |= part.is_running_command();
             let outlived = match part.role {
-                Role::Command => None,
+                Role::Command if part.is_running_command() => Some(How::OutlivedCommand),
+                Role::Command => {
+                    verdict.had_to_be_killed(&part.leaf.members().unwrap_or_default());
+                    None
+                }
                 Role::Service => Some(How::OutlivedService(part.name.clone())),
                 Role::Probe => Some(How::OutlivedProbe(part.name.clone())),
             };
@@ -232,7 +236,10 @@ fn ask(
 /// Remembers who is in the leaf as leaked, and leaves it standing still.
 fn note<'a>(part: &'a Part, how: How, verdict: &mut Verdict) -> Still<'a> {
     let still = Still::hold(&part.leaf);
-    let crowd = verdict.expect(still.take(&how)).unwrap_or_default();
+    // What has left the tree of a command that runs, nobody would have ended.
+    let running = part.is_running_command().then_some(part.leader.pid);
+    let taken = running.map_or_else(|| still.take(&how), |leader| still.take_beside(leader, &how));
+    let crowd = verdict.expect(taken).unwrap_or_default();
     verdict.add_leaks(crowd);
     still
 }
@@ -241,7 +248,7 @@ fn note<'a>(part: &'a Part, how: How, verdict: &mut Verdict) -> Still<'a> {
 fn note_leftovers(remains: &Remains, stopping: &[Stopping], verdict: &mut Verdict) {
     for (part, state) in remains.parts.iter().zip(stopping) {
         let not_noted = matches!(state.stage, Stage::Waiting | Stage::Ending(_) | Stage::Settling(_));
-        if part.role == Role::Command && part.status.is_some() && not_noted {
+        if part.role == Role::Command && not_noted {
             drop(note(part, How::OutlivedCommand, verdict));
         }
         verdict.command_killed |= part.is_running_command();

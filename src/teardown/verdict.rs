@@ -3,7 +3,9 @@
 use std::fmt;
 use std::time::Instant;
 
-use super::snapshot::{Crowd, How, Leak};
+use rustix::process::Pid;
+
+use super::snapshot::{Crowd, How, Leak, Unread};
 use crate::allow::Pattern;
 use crate::clock;
 use crate::containment::Usage;
@@ -20,6 +22,7 @@ pub struct Verdict {
     pub undescribed: Vec<String>,
     /// What the user lets outlive the command. Ended all the same.
     pub allowed: Vec<Leak>,
+    pub allow: Vec<Pattern>,
     /// What could not be ended. There must be none.
     pub survivors: Vec<String>,
     /// What could not be found out. Not clean either.
@@ -44,6 +47,10 @@ pub struct Span {
 }
 
 impl Verdict {
+    pub fn new(allow: &[Pattern]) -> Self {
+        Self { allow: allow.to_vec(), ..Self::default() }
+    }
+
     /// A phase of the teardown is over.
     pub fn done(&mut self, phase: &'static str) {
         self.phases.push((phase, clock::now()));
@@ -69,25 +76,31 @@ impl Verdict {
 
     /// Remembers those of a crowd that are described, and how many more there were.
     pub fn add_leaks(&mut self, crowd: Crowd) {
-        self.undescribed.extend(crowd.undescribed);
-        self.leaks.extend(crowd.described);
+        let is_allowed = |it: &Unread| self.allow.iter().any(|pattern| pattern.allows_unread(it));
+        let unread = crowd.undescribed.into_iter().filter(|it| !is_allowed(it));
+        self.undescribed.extend(unread.map(|it| match it.name.as_str() {
+            "" => format!("pid {}, hidden from us", it.pid),
+            _ => it.name,
+        }));
+        crowd.described.into_iter().for_each(|leak| self.sort(leak));
     }
 
-    /// Takes what the user allows off the leaks.
-    pub fn allow(&mut self, patterns: &[Pattern]) {
-        if !patterns.is_empty() {
-            let is_allowed = |leak: &Leak| patterns.iter().any(|it| it.allows(leak));
-            let (allowed, leaks) = std::mem::take(&mut self.leaks).into_iter().partition(is_allowed);
-            (self.allowed, self.leaks) = (allowed, leaks);
-            self.undescribed.retain(|name| !patterns.iter().any(|it| it.allows_named(name)));
-        }
+    fn sort(&mut self, leak: Leak) {
+        let is_allowed = self.allow.iter().any(|pattern| pattern.allows(&leak));
+        if is_allowed { self.allowed.push(leak) } else { self.leaks.push(leak) }
+    }
+
+    /// These were asked to end in vain.
+    pub fn had_to_be_killed(&mut self, pids: &[Pid]) {
+        let asked = self.leaks.iter_mut().chain(&mut self.allowed).filter(|leak| pids.contains(&leak.pid()));
+        asked.for_each(|leak| leak.had_to_be_killed = true);
     }
 
     /// Describes one that was met alone; to be called before it is asked to end.
     pub fn add_leak(&mut self, how: How, process: ProcessInfo) {
         let name = process.command_for_people(NAME);
         match Leak::of(how, process) {
-            Some(leak) => self.leaks.push(leak),
+            Some(leak) => self.sort(leak),
             None => self.undescribed.push(name),
         }
     }
