@@ -186,6 +186,15 @@ impl Containment {
         }
     }
 
+    /// The kernel has killed all of the session together, since it had no more memory to give it
+    /// (`memory.oom.group`). Not all of it may have ended yet.
+    pub fn is_out_of_memory(&self) -> bool {
+        let events = self.path().map(|path| path.join("memory.events.local"));
+        let events = events.and_then(|path| std::fs::read_to_string(path).ok()).unwrap_or_default();
+        let killed = events.lines().find_map(|line| line.strip_prefix("oom_group_kill "));
+        killed.is_some_and(|count| count != "0")
+    }
+
     /// The directory of its cgroup.
     pub fn path(&self) -> Option<&Path> {
         match &self.holder {

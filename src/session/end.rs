@@ -4,6 +4,7 @@ use super::{REPLACED, Session};
 use crate::clock;
 use crate::exit_code::{self, Exit, Outcome, exit};
 use crate::failpoint;
+use crate::guardian::Guardian;
 use crate::report::{Course, GitHub};
 use crate::sys::identity::Lent;
 use crate::sys::proc::ProcessInfo;
@@ -77,12 +78,10 @@ impl Session<'_> {
 
     /// What we could not end, the guardian may: it is told nothing, and we die before its eyes.
     fn dismiss_guardian(&mut self, verdict: &Verdict) {
-        match self.guardian.take() {
-            Some(guardian) if verdict.is_proven() => {
-                guardian.dismiss();
-                self.remains.containment.give_back();
-            }
-            _ => {}
+        let guardian = self.guardian.take();
+        if verdict.is_proven() {
+            guardian.into_iter().for_each(Guardian::dismiss);
+            self.remains.containment.give_back();
         }
         failpoint::reached("dismissed");
     }

@@ -130,6 +130,8 @@ struct ServiceState {
     log: Option<Log>,
     /// Its first process ended well and left others to serve.
     is_daemon: bool,
+    /// It was killed together with all of the session, the command included, which is about to end too.
+    killed_with_all: Option<Instant>,
     gone: bool,
 }
 

@@ -64,7 +64,8 @@ impl Session<'_> {
         let timeout = self.plan.timeout.map(|timeout| self.begin + timeout);
         let look = self.services.iter().any(|service| service.waiting.is_some()).then(|| clock::now() + TICK);
         let daemon = self.services.iter().any(|service| self.ends_unseen(service));
-        let daemon = daemon.then(|| clock::now() + DAEMON_TICK);
+        let held_back = self.services.iter().any(|service| service.killed_with_all.is_some());
+        let daemon = (daemon || held_back).then(|| clock::now() + DAEMON_TICK);
         timeout.into_iter().chain(look).chain(daemon).min()
     }
 
@@ -72,6 +73,14 @@ impl Session<'_> {
     fn ends_unseen(&self, service: &ServiceState) -> bool {
         let leaf = service.part.map(|part| &self.remains.parts[part].leaf);
         service.is_daemon && !service.gone && leaf.is_some_and(|leaf| leaf.events().is_none())
+    }
+
+    /// Not by its own fault: the command's end is to be met first, and decides.
+    fn ends_with_all(&self, index: usize) -> bool {
+        let is_running = self.remains.command().is_some_and(|command| command.status.is_none());
+        let since = self.services[index].killed_with_all;
+        let is_late = since.is_some_and(|since| clock::since(since) >= self.plan.kill_wait);
+        is_running && !is_late && self.remains.containment.is_out_of_memory()
     }
 
     /// Which services became ready, failed to, or ended.
@@ -88,6 +97,8 @@ impl Session<'_> {
             let Some(status) = part.status else { continue };
             if populated {
                 self.services[index].is_daemon = status.success();
+            } else if self.ends_with_all(index) {
+                self.services[index].killed_with_all.get_or_insert_with(clock::now);
             } else {
                 events.push(Event::ServiceEnded(index, self.how_it_ended(index)));
                 self.services[index].gone = true;

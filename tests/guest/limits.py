@@ -82,6 +82,15 @@ def test_a_memory_eater_among_the_services():
         assert_nothing_left()
 
 
+def test_a_session_out_of_memory_ends_as_its_command_did_also_with_services():
+    config = "[services.web]\ncommand = ['sleep', '4321']\n[limits]\nmemory = '48MiB'\n"
+    for _ in range(5):
+        done = with_config([], config, *HUNGRY, "memory", "200", code=137)
+        assert "the session reached its limit of 48 MiB, and the kernel killed all" in done.stderr, done.stderr
+        assert "service web" not in done.stderr.replace("all of service web", ""), done.stderr
+    assert_nothing_left()
+
+
 def test_a_fork_bomb_is_bounded():
     for how in EVERYWHERE:
         done = run([*how, CGRUN, "--pids", "50", "--grace", "1s", *HUNGRY, "forks", "500"])
@@ -182,7 +191,7 @@ def test_doctor_says_what_can_be_limited():
             done = with_config(how, f"[limits]\n{key}\n", "true", code=125 if it else 0)
             if it:
                 # But for the name of the scope, which is another each time.
-                reason = re.escape(it["reason"]).replace(re.escape(re.search("cgrun-[^ /]*|$", it["reason"])[0]), "[^ ]*")
+                reason = re.sub(r"cgrun\\-[^ /]*", "[^ ]*", re.escape(it["reason"]))
                 assert re.search(reason, done.stderr) and it["remedy"] in done.stderr, (said, done.stderr)
         counts.append(len(refused))
     assert counts[0] == 0 and counts[1] > 0, counts
