@@ -32,7 +32,7 @@ pub struct Cli {
 pub enum Action {
     /// Run COMMAND in a session (the long form of `cgrun COMMAND`)
     Run(Run),
-    /// Post-run check: watched ports free, no stale session; exit 0 or 1
+    /// Post-run check: watched ports free, no stale session; exit 0, 1, or 125 where it is not known
     Check(Check),
     /// Which containment this host gives, why not a stronger one, how to get it
     Doctor {
@@ -121,7 +121,7 @@ pub struct RunOptions {
     /// Say nothing but errors and leaks
     #[arg(short, long, conflicts_with = "verbose")]
     pub quiet: bool,
-    /// Say what is done
+    /// Also say what held the session, what it used, and what leaked by leave
     #[arg(short, long)]
     pub verbose: bool,
 }

@@ -14,13 +14,16 @@ use crate::sys::spawn::Program;
 /// Where programs are looked for when `PATH` is not set, as execvp(3) does.
 const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
+/// The first words that are commands of ours.
+const OWN: [&str; 7] = ["run", "doctor", "check", "sessions", "stop", "sweep", "init"];
+
 /// The kernel reads no more of a `#!` line (`BINPRM_BUF_SIZE`, linux/binfmts.h).
 const INTERPRETER_LINE: u64 = 256;
 
 #[derive(Debug, thiserror::Error)]
 pub enum ProgramError {
     #[error("{program}: command not found{hint}")]
-    NotFound { program: String, hint: &'static str },
+    NotFound { program: String, hint: String },
     #[error("{}: cannot be executed: {reason}", path.display())]
     NotExecutable { path: PathBuf, reason: String },
     #[error("the kernel does not execute it: {reason}{}", loader_hint(reason))]
@@ -112,7 +115,9 @@ fn find(name: &OsStr, env: &Environment, cwd: &Path) -> Result<PathBuf, ProgramE
         let path = cwd.join(name);
         return match executable(&path) {
             Ok(()) => Ok(path),
-            Err(None) => Err(ProgramError::NotFound { program: program(), hint: "; there is no such file" }),
+            Err(None) => {
+                Err(ProgramError::NotFound { program: program(), hint: "; there is no such file".into() })
+            }
             Err(Some(reason)) => Err(ProgramError::NotExecutable { path, reason }),
         };
     }
@@ -127,11 +132,13 @@ fn find(name: &OsStr, env: &Environment, cwd: &Path) -> Result<PathBuf, ProgramE
             Err(None) => {}
         }
     }
-    let hint = match name.to_str() {
-        Some("run" | "doctor" | "check" | "sessions" | "stop" | "sweep" | "init") => {
-            " in PATH; cgrun's own command of that name comes first, its options after it"
+    let name = name.to_string_lossy();
+    let hint = match OWN.iter().find(|own| strsim::osa_distance(own, &name) <= 1) {
+        Some(own) if *own == name => {
+            " in PATH; cgrun's own command of that name comes first, its options after it".into()
         }
-        _ => " in PATH; install it, or activate the environment it is in",
+        Some(own) => format!(" in PATH; did you mean: cgrun {own}?"),
+        None => " in PATH; install it, or activate the environment it is in".into(),
     };
     Err(refused.unwrap_or_else(|| ProgramError::NotFound { program: program(), hint }))
 }

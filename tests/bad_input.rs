@@ -312,7 +312,11 @@ fn bad_durations() {
         ("[session]\ntimeout = 5\n", &["expected a duration in quotes, such as \"5s\""]),
         ("[session]\ntimeout = '99y'\n", &["a duration is at most a year"]),
     ]);
-    assert_options_refused(&[(&["--timeout", "99y"], &["a duration is at most a year"])]);
+    assert_options_refused(&[
+        (&["--timeout", "99y"], &["a duration is at most a year"]),
+        (&["--timeout", "0s"], &["a timeout of 0 would end the session before it begins"]),
+        (&["--user", "root"], &["--user root would give up nothing"]),
+    ]);
 }
 
 #[test]

@@ -96,4 +96,8 @@ fn for_people() {
 fn leaves_a_program_of_that_name_to_the_double_dash() {
     let run = Session::new().command(["--", "doctor"]).run();
     run.assert_code(127).assert_said("doctor: command not found");
+    for mistyped in ["doctr", "dcotor", "doctors"] {
+        let run = Session::again().command([mistyped]).run();
+        run.assert_code(127).assert_said("did you mean: cgrun doctor?");
+    }
 }

@@ -106,6 +106,43 @@ fn one_between_two_of_the_same_test_is_of_that_test() {
 }
 
 #[test]
+fn what_no_test_started_is_of_none() {
+    // Between two runs of the same test, by the shell.
+    let suite = "import subprocess\ndef test_one(): subprocess.Popen(['/bin/sleep', '900'])\n";
+    let session = Session::new().options(JSON).options(LONG).file("test_it.py", suite);
+    let pytest = format!("{} -q test_it.py", python_program("pytest"));
+    let run = session.sh(&format!("{pytest}; sleep 901 & {pytest}")).run();
+    run.assert_code(0).assert_said("(sleep 901)").assert_said("started during an unknown test");
+    let said = leaks(&run);
+    let of_shell = said.iter().find(|leak| leak["cmdline"][1] == "901").unwrap();
+    assert_eq!(of_shell["started_during"], Value::Null, "{of_shell:#}");
+    run.assert_nothing_left();
+}
+
+#[test]
+fn what_a_leak_starts_later_is_known_by_that_leak() {
+    let suite = "import os, subprocess, time\n\
+        def test_one(): subprocess.Popen(['sh', '-c', 'until [ -e two ]; do sleep 0.01; done; sleep 900 & touch three; wait'])\n\
+        def test_two():\n  open('two', 'w')\n  while not os.path.exists('three'): time.sleep(0.01)\n";
+    let session = Session::new().options(JSON).options(LONG).file("test_it.py", suite);
+    let run = session.command([python_program("pytest").as_str(), "-q", "test_it.py"]).run();
+    run.assert_code(0).assert_nothing_left();
+    let said = leaks(&run);
+    let late = said.iter().find(|leak| leak["cmdline"][1] == "900").unwrap();
+    assert_eq!(late["started_during"]["evidence"], "parent", "{late:#}");
+}
+
+#[test]
+fn a_service_is_of_no_test() {
+    let config = "[services.web]\ngrace = '200ms'\n\
+        command = ['sh', '-c', \"trap '' TERM; JEST_WORKER_ID=1 sleep 900 & touch up; wait; wait\"]\n";
+    let run = Session::new().options(JSON).config(config).sh("until [ -e up ]; do sleep 0.01; done").run();
+    run.assert_nothing_left();
+    let said = leaks(&run);
+    assert!(!said.is_empty() && said.iter().all(|leak| leak["started_during"].is_null()), "{said:#?}");
+}
+
+#[test]
 fn the_test_is_said_with_its_phase_and_place() {
     let run = pytest(1, &["-k", "fixture"]);
     run.assert_code(0).assert_said("test_leaks.py::test_fixture[0] (setup)").assert_nothing_left();

@@ -1,6 +1,7 @@
 //! Reports say what happened, to every reader, whatever the session was and however it ended.
 
 use std::io::Read;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -85,8 +86,8 @@ fn a_clean_session() {
     let cases = junit_of(&run);
     assert_eq!((&cases["command"]["result"], &cases["service web"]["result"]), (&json!([]), &json!([])));
     let page = seen(&run);
-    for text in ["clean", "service web", "web", "command"] {
-        assert!(page.contains(text) || text == "service web", "{text}");
+    for text in ["<span class=\"pill\">clean</span>", ">web</", ">command</"] {
+        assert!(page.contains(text), "{text} in {page}");
     }
     assert_no_drafts(run.path());
 }
@@ -173,7 +174,14 @@ fn whenever_the_supervisor_dies_there_is_a_report() {
                     .any(|it| it.unwrap().file_name().to_str().unwrap().starts_with(".r."))
             });
             let run = run.finish();
-            eprintln!("{how} at {place}: written by {}", json_of(&run)["session"]["written_by"]);
+            let report = json_of(&run);
+            // Only what was written by then is the supervisor's; after a panic it writes itself.
+            let by_guardian =
+                place == "verified" || how == "kill" && !["reported", "dismissed"].contains(&place);
+            let by = if by_guardian { "guardian" } else { "supervisor" };
+            assert_eq!(report["session"]["written_by"], by, "{how} at {place}");
+            assert!(!by_guardian || report["outcome"]["clean"] == false, "{how} at {place}");
+            assert!(junit_of(&run)["command"].is_object() && run.read("r.html").ends_with("</html>\n"));
             run.assert_nothing_left();
         }
     }
@@ -189,6 +197,8 @@ fn what_cannot_be_written_is_said_before_anything_starts() {
         ("json=", "KIND=FILE"),
         ("json=-", "stdout is the command's"),
         ("json=new/", "it is a directory's name"),
+        ("json=stderr", "stdout or stderr goes there"),
+        ("json=/dev/stdout", "stdout or stderr goes there"),
     ];
     Session::new();
     for (report, reason) in cases {
@@ -378,6 +388,108 @@ while "(b" not in open("/proc/%s/comm" % child).read(): pass
     assert!(std::fs::metadata(run.path().join("r.json")).unwrap().len() < 100_000);
 }
 
+/// A name that bats has encoded; two characters that XML has no way to write; one that turns text round; a
+/// command of GitHub's runner within a line; a file whose name is no UTF-8.
+#[test]
+fn more_of_it() {
+    let script = r#"
+        mkdir "$(printf 'd\377')" && cd "$(printf 'd\377')" && echo 'def test_a(): pass' >t.py
+        BATS_TEST_FILENAME=x.bats BATS_TEST_NAME='test_-1b-5d0-3bowned-07x-0a-3a-3aerror-3a-3aforged' sleep 900 &
+        PYTEST_CURRENT_TEST='t.py::test_a (call)' sleep 901 &
+        bash -c "exec -a $'a\xef\xbf\xbfb\xef\xbf\xbe\xe2\x80\xae ##[stop-commands]x' sleep 902" &
+        sleep 0.3"#;
+    let session = reporting().env("GITHUB_ACTIONS", "true").env("GITHUB_STEP_SUMMARY", "summary");
+    let run = session.command(["bash", "-c", script]).run();
+    run.assert_code(0).assert_said("leaked 3 processes").assert_nothing_left();
+    let stderr = run.stderr();
+    assert!(stderr.chars().all(|it| it == '\n' || !it.is_control() && it != '\u{202e}'), "{stderr:?}");
+    assert!(!stderr.contains("##["), "{stderr:?}");
+    assert!(!stderr.lines().any(|line| line.starts_with("::error")), "{stderr:?}");
+    let report = json_of(&run);
+    let leaks = report["leaks"].as_array().unwrap();
+    let marked = leaks.iter().find(|it| it["cmdline"][1] == "901").unwrap();
+    // The command's directory is not its own.
+    assert_eq!(marked["started_during"]["test"], "t.py::test_a", "{report:#}");
+    assert!(junit_of(&run)["command"]["err"].as_str().unwrap().contains("a\u{fffd}b"));
+    let odd = std::ffi::OsStr::from_bytes(b"d\xff");
+    let run = Session::again().options(JSON).file("t.py", "def test_a(): pass\n");
+    let (from, to) = (run.path().join("t.py"), run.path().join(odd));
+    std::fs::create_dir(&to).unwrap();
+    std::fs::rename(from, to.join("t.py")).unwrap();
+    let script = "cd d* && exec \"$CGRUN\" --report json=../r.json sh -c \"PYTEST_CURRENT_TEST='t.py::test_a (call)' sleep 901 &\"";
+    let run = run.start_through(&["sh", "-c", script]).finish();
+    run.assert_code(0).assert_nothing_left();
+    let during = &json_of(&run)["leaks"][0]["started_during"];
+    assert_eq!(during["line"], 1, "{during}");
+    assert!(during["file"].as_str().unwrap().contains("d\u{fffd}/t.py"), "{during}");
+}
+
+#[test]
+fn what_had_to_be_ended_by_force_is_not_called_clean() {
+    // The daemon would have outlived its command; what is in the command's tree ends with it.
+    let script = "trap '' TERM; (PYTEST_CURRENT_TEST='a.py::b (call)' setsid -f sleep 901); \
+                  sleep 902 & while :; do wait; done";
+    let options = ["--timeout", "500ms", "--grace", "500ms"];
+    let run = Session::new().options(ALL).options(options).sh(script).run();
+    run.assert_code(124).assert_said("leaked 1 process").assert_said("(sleep 901)").assert_nothing_left();
+    run.assert_said("started during a.py::b (call)");
+    let report = json_of(&run);
+    assert_eq!((&report["outcome"]["clean"], &report["leaked"]), (&json!(false), &json!(1)));
+    let run = Session::again().options(ALL).options(["--timeout", "500ms", "--grace", "100ms"]);
+    let run = run.sh("trap '' TERM; while :; do sleep 900; done").run();
+    run.assert_code(124).assert_nothing_left();
+    let report = json_of(&run);
+    assert_eq!((&report["outcome"]["clean"], &report["leaked"]), (&json!(false), &json!(0)));
+    assert!(seen(&run).contains("ended by force"));
+}
+
+/// Who ends only when killed is told from who ends on a signal that it waits for.
+#[test]
+fn who_had_to_be_killed() {
+    let leak = "import signal, sys\nif sys.argv[1] == 'polite':\n  signal.pthread_sigmask(0, [15])\nelse:\n  \
+                signal.signal(15, lambda *_: 0)\nopen(sys.argv[1], 'w').close()\n\
+                if sys.argv[1] == 'polite':\n  signal.sigwait([15])\nelse:\n  while 1: signal.pause()\n";
+    let session = Session::new().options(ALL).options(["--grace", "1s"]).file("leak.py", leak);
+    let script = "python3 leak.py polite & python3 leak.py stubborn & \
+                  until [ -e polite ] && [ -e stubborn ]; do sleep 0.01; done";
+    let run = session.sh(script).run();
+    run.assert_code(0).assert_said("it did not end when asked to").assert_nothing_left();
+    for leak in json_of(&run)["leaks"].as_array().unwrap() {
+        let is_stubborn = leak["cmdline"][2] == "stubborn";
+        assert_eq!(leak["had_to_be_killed"], is_stubborn, "{leak:#}");
+        assert_eq!(leak["ignores_sigterm"], false, "{leak:#}");
+    }
+}
+
+#[test]
+fn what_proc_does_not_show_is_a_leak_all_the_same() {
+    // Another user's process in a session of nobody's, as of a program that becomes root by its file.
+    let script = "mount -t proc -o hidepid=2 proc /proc && cp \"$(command -v sleep)\" ssleep && chmod 4755 ssleep && \
+        d=/sys/fs/cgroup; [ -d $d/unified ] && d=$d/unified; own=$d$(sed -n s/^0:://p /proc/self/cgroup); \
+        mkdir \"$own/nobody\" && chown -R 65534 \"$own/nobody\" && echo $$ >\"$own/nobody/cgroup.procs\"; \
+        setpriv --reuid 65534 --regid 65534 --clear-groups \"$CGRUN\" --on-leak fail --grace 200ms --logs logs \
+        sh -c './ssleep 900 & sleep 0.1'; code=$?; echo $$ >\"$own/cgroup.procs\"; rmdir \"$own/nobody\"; exit $code";
+    let session = Session::new();
+    std::os::unix::fs::chown(session.path(), Some(65534), Some(65534)).unwrap();
+    let run = session.start_through(&["unshare", "-mp", "--fork", "sh", "-c", script]).finish();
+    run.assert_code(121).assert_said("leaked 1 process").assert_nothing_left();
+}
+
+#[test]
+fn what_is_allowed_is_so_for_the_guardian_and_in_a_crowd() {
+    let script = "setsid -f sleep 900; kill -9 $PPID; exec sleep 901";
+    let run = reporting().options(["--allow", "sleep"]).sh(script).start();
+    let path = run.path().join("r.json");
+    run.until("the report", || path.exists());
+    let run = run.finish();
+    assert_eq!(json_of(&run)["leaked"], 0);
+    run.assert_nothing_left();
+    // More than are described one by one.
+    let crowd = "import os, time\nfor _ in range(1100):\n  if os.fork() == 0: time.sleep(900)\n";
+    let session = Session::again().options(["--allow", "*python3*", "--on-leak", "fail", "--grace", "10s"]);
+    session.command(["python3", "-c", crowd]).run().assert_code(0).assert_silent().assert_nothing_left();
+}
+
 #[test]
 fn five_thousand_leaked_processes() {
     let run = reporting().helper("leak.py", &["sleepers", "5000"]).start();
@@ -466,4 +578,37 @@ fn the_page_is_drawn_in_a_browser() {
         let drawn = std::fs::metadata(&image).unwrap().len();
         assert!(drawn > 10_000, "{name}: {drawn} bytes are an empty page");
     }
+    let grounds = [("light", 1), ("dark", 0)].map(|(name, scheme)| {
+        let drawn = [1100, 390].map(|width| measured(&run, width, scheme));
+        for drawn in &drawn {
+            assert_eq!(drawn[0], "0", "{name}: so far it reaches out of its window");
+        }
+        drawn[0][1].clone()
+    });
+    assert_ne!(grounds[0], grounds[1], "dark is another colour than light");
+}
+
+/// How far the page reaches out of a window of that width, and the colour of its ground. The page itself runs no
+/// script, so a copy of it that may is asked.
+fn measured(run: &Finished, width: u32, scheme: u32) -> [String; 2] {
+    let page = run.read("r.html");
+    let policy = page.find("<meta http-equiv").unwrap();
+    let end = policy + page[policy..].find('>').unwrap() + 1;
+    let ask = "<script>let it = document.documentElement; parent.postMessage(it.scrollWidth - it.clientWidth + ' ' + \
+               getComputedStyle(document.body).backgroundColor.replaceAll(' ', ''), '*')</script></body>";
+    let copy = [&page[..policy], &page[end..]].concat().replace("</body>", ask);
+    std::fs::write(run.path().join("copy.html"), copy).unwrap();
+    let frame = format!(
+        "<body><script>onmessage = it => document.body.append('seen ' + it.data)</script>\
+         <iframe src='copy.html' style='border: 0; width: {width}px; height: 1000px'></iframe></body>"
+    );
+    std::fs::write(run.path().join("r.html"), frame).unwrap();
+    let settings = format!("--blink-settings=preferredColorScheme={scheme}");
+    let dom =
+        chromium(run, &["--virtual-time-budget=3000", &settings, "--window-size=1300,1100", "--dump-dom"]);
+    std::fs::write(run.path().join("r.html"), page).unwrap();
+    let seen =
+        dom.rsplit("seen ").next().filter(|it| !it.contains("script")).unwrap_or_else(|| panic!("{dom}"));
+    let mut words = seen.split(['<', ' ']).map(str::to_string);
+    [words.next().unwrap(), words.next().unwrap()]
 }

@@ -474,7 +474,7 @@ mod stop {
                       ready = { log = 'ready', timeout = '20s' }\n";
         let run = Session::new().config(config).sh("touch go; sleep 1000").run();
         run.assert_code(125).assert_nothing_left();
-        run.assert_said("service web ended: exit status 4 while the command ran; the session ends");
+        run.assert_said("service web ended: exit status 4 before the command did; it is critical");
     }
 
     #[test]
@@ -531,7 +531,8 @@ mod what_is_said {
     fn a_summary_when_verbose() {
         let run = two().options(["-v"]).run();
         assert_ran(&run);
-        run.assert_said("a is ready after").assert_said("clean: layer 1, session took ");
+        run.assert_said("a is ready after")
+            .assert_said("clean: layer 1 (the command's end), held by a cgroup, session took ");
     }
 
     #[test]
@@ -621,4 +622,18 @@ fn a_port_is_free_afterwards_also_when_the_service_is_killed() {
     let run = with(session(), &config).run();
     assert_ran(&run);
     assert!(!is_listening(8001));
+}
+
+#[test]
+fn one_that_fails_while_the_tests_pass_spoils_them_also_at_their_end() {
+    let config = "[services.b]\ncommand = ['sh', '-c', 'exec false']\n";
+    // Ends at the moment at which the service does.
+    let script = "m=/sys/fs/cgroup; [ -d $m/unified ] && m=$m/unified; \
+        cd $m$(sed -n 's,^0::\\(.*\\)/.*,\\1,p' /proc/self/cgroup)/service.b && \
+        while read -r line <cgroup.events && [ \"$line\" = 'populated 1' ]; do :; done";
+    Session::new();
+    for _ in 0..30 {
+        let run = Session::again().config(config).sh(script).run();
+        run.assert_code(125).assert_said("service b ended").assert_nothing_left();
+    }
 }

@@ -136,10 +136,11 @@ fn a_session_of_another_user_is_left_alone() {
     let listed = run.cgrun(&["sessions", "--json"]).json();
     let cgroup = Path::new(listed["sessions"][0]["cgroup"].as_str().unwrap());
     chown(cgroup, Some(NOBODY), None).unwrap();
-    run.cgrun(&["sweep"]).assert_code(0).assert_silent();
+    run.cgrun(&["sweep"]).assert_code(0).assert_said("is not ours to end; end it as nobody: cgrun sweep");
     run.cgrun(&["true"]).assert_code(0).assert_silent();
     assert!(fs::read_to_string(cgroup.join("cgroup.events")).unwrap().contains("populated 1"));
-    run.cgrun(&["check"]).assert_code(1).assert_said(&id(run.path()));
+    let check = run.cgrun(&["check"]);
+    check.assert_code(1).assert_said(&id(run.path())).assert_said("end it as nobody: cgrun sweep");
 
     chown(cgroup, Some(0), None).unwrap();
     run.cgrun(&["sweep"]).assert_code(0).assert_said("ended session");

@@ -26,8 +26,9 @@ pub fn check(watched: &[u16], report: &Reporter) -> Result<Exit> {
             }
         }
         found.push(format!(
-            "session {} is left over, its cgrun is dead: {path}; end it with: cgrun sweep",
-            session.id
+            "session {} is left over, its cgrun is dead: {path}; end it {}",
+            session.id,
+            session.how_to_sweep()
         ));
     }
     found.iter().for_each(|line| report.error(line));

@@ -50,6 +50,19 @@ impl Session {
         }
     }
 
+    pub fn is_ours(&self) -> bool {
+        self.uid == rustix::process::geteuid().as_raw()
+    }
+
+    /// Only its user can end it.
+    pub fn how_to_sweep(&self) -> String {
+        match self.uid {
+            _ if self.is_ours() => "with: cgrun sweep".into(),
+            0 => "as root: sudo cgrun sweep".into(),
+            uid => format!("as {}: cgrun sweep", crate::sys::proc::user(uid)),
+        }
+    }
+
     /// Pid of its supervisor.
     pub fn owner_pid(&self) -> Option<u32> {
         self.owner().map(|owner| owner.pid.as_raw_nonzero().get().unsigned_abs())

@@ -20,7 +20,14 @@ pub fn sweep(records: &Path, dry_run: bool, report: &Reporter) -> Result<Exit> {
     let events = Events::new()?;
     // Where there is no cgroup, nothing can be left in one.
     let Some(mount) = super::mount()? else { return Ok(Exit::Code(0)) };
-    for session in super::sessions(&mount)?.into_iter().filter(is_ours_to_end) {
+    let (ours, others): (Vec<_>, Vec<_>) = super::sessions(&mount)?
+        .into_iter()
+        .filter(|session| session.state == State::Stale)
+        .partition(Session::is_ours);
+    for session in others {
+        report.say(&format!("session {} is not ours to end; end it {}", session.id, session.how_to_sweep()));
+    }
+    for session in ours {
         let what = format!("session {} ({}), whose cgrun is dead", session.id, session.command);
         if dry_run {
             report.say(&format!("would end {what}"));
@@ -62,7 +69,7 @@ pub fn end_neighbours(mount: &Mount, records: &Path, events: &Events, report: &R
 }
 
 fn is_ours_to_end(session: &Session) -> bool {
-    session.state == State::Stale && session.uid == rustix::process::geteuid().as_raw()
+    session.state == State::Stale && session.is_ours()
 }
 
 /// Ends one session by force: whoever could have asked it is dead. `None` where it is gone meanwhile,

@@ -208,6 +208,10 @@ pub fn plan(run: Run, config: Option<&Config>, cwd: PathBuf, state: PathBuf) -> 
         let config = config?;
         Some(config.directory().join(&config.file.session.logs.as_ref()?.0))
     });
+    let timeout = options.timeout.or(session.and_then(|it| it.timeout)).map(|time| time.0);
+    if timeout == Some(Duration::ZERO) {
+        bail!("a timeout of 0 would end the session before it begins; leave it out for none");
+    }
     let (limits, limits_best_effort) = limits(options.limits, config, services.len())?;
     Ok(SessionPlan {
         limits,
@@ -218,7 +222,7 @@ pub fn plan(run: Run, config: Option<&Config>, cwd: PathBuf, state: PathBuf) -> 
         grace,
         kill_wait: time(options.kill_wait, session.and_then(|it| it.kill_wait), KILL_WAIT),
         settle: time(options.settle, session.and_then(|it| it.settle), SETTLE),
-        timeout: options.timeout.or(session.and_then(|it| it.timeout)).map(|time| time.0),
+        timeout,
         on_leak: options.on_leak.or(session.and_then(|it| it.on_leak)).unwrap_or(OnLeak::Report),
         require: options.require.or(session.and_then(|it| it.require)),
         identity: identity(
@@ -273,6 +277,11 @@ fn identity(name: Option<&str>, no_new_privileges: bool) -> Result<Option<Identi
             bail!("only root can run a session as another user; try: sudo cgrun --user {name} COMMAND");
         }
         return Ok(no_new_privileges.then_some(Identity { user: None, no_new_privileges }));
+    }
+    if user.uid.is_root() {
+        bail!(
+            "--user root would give up nothing: root has all capabilities again; name another user, or leave it out"
+        );
     }
     let groups = groups_of(&user).with_context(|| format!("cannot look up the groups of {name:?}"))?;
     Ok(Some(Identity { user: Some((user, groups)), no_new_privileges }))

@@ -25,8 +25,12 @@ pub struct GitHub {
 impl GitHub {
     pub fn find() -> Option<Self> {
         let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
-        (std::env::var_os("GITHUB_ACTIONS")? == "true")
+        Self::runs_us()
             .then(|| Self { summary: set("GITHUB_STEP_SUMMARY"), workspace: set("GITHUB_WORKSPACE") })
+    }
+
+    pub fn runs_us() -> bool {
+        std::env::var_os("GITHUB_ACTIONS").is_some_and(|value| value == "true")
     }
 
     /// Workflow commands, one a line, for the worst leaks and for what survived.

@@ -83,7 +83,10 @@ fn facts(report: &Report) -> String {
         ("processor time", time(report.resources.cpu)),
         ("largest process", size(report.resources.memory_peak_bytes)),
         ("contained by", report.containment.kind.to_string()),
-        ("cause of the end", layer(report.outcome.layer).to_string()),
+        (
+            "cause of the end",
+            format!("{} (layer {})", words::layer(report.outcome.layer), report.outcome.layer),
+        ),
     ];
     if !report.ports.watched.is_empty() {
         let ports: Vec<_> = report.ports.watched.iter().map(u16::to_string).collect();
@@ -176,16 +179,6 @@ fn doing(phase: &str) -> &str {
         "kill" => "killing",
         "remove" => "removing",
         other => other,
-    }
-}
-
-fn layer(number: u8) -> &'static str {
-    match number {
-        1 => "normal (layer 1)",
-        2 => "start-up failure (2)",
-        3 => "Ctrl-C (layer 3)",
-        4 => "termination (layer 4)",
-        _ => "cgrun's failure (5)",
     }
 }
 

@@ -6,7 +6,8 @@ use nix::sys::signal::Signal;
 
 use super::paint::Paint;
 use super::tree::{Tree, trees};
-use super::words::processes;
+use super::words::{self, processes};
+use crate::containment::Kind;
 use crate::sys::proc::{age, readable};
 use crate::teardown::{Cause, How, Leak, Verdict};
 
@@ -54,23 +55,25 @@ pub fn allowed(verdict: &Verdict) -> Vec<String> {
 }
 
 /// One line for `-v`.
-pub fn summary(verdict: &Verdict, cause: &Cause, took: Duration) -> String {
+pub fn summary(verdict: &Verdict, cause: &Cause, held_by: Kind, took: Duration) -> String {
     let state = match (verdict.is_proven(), verdict.leaked() == 0) {
         (true, true) if !verdict.command_killed => "clean",
         (true, _) => "clean now",
         (false, _) => "NOT clean",
     };
-    format!("{state}: layer {}, session took {:.2} s", cause.layer(), took.as_secs_f32())
+    let (layer, took) = (cause.layer(), took.as_secs_f32());
+    format!("{state}: layer {layer} ({}), held by a {held_by}, session took {took:.2} s", words::layer(layer))
 }
 
 fn leaks(leaks: &[Leak], total: usize, paint: Paint) -> Vec<String> {
     let mut lines = Vec::new();
     let mut said = 0;
+    let is_known = leaks.iter().any(|leak| leak.started_during.is_some());
     for tree in trees(leaks) {
         if lines.len() >= LISTED {
             break;
         }
-        lines.push(format!("  {}", leak(tree.leak, None, paint)));
+        lines.push(format!("  {}", leak(tree.leak, None, is_known, paint)));
         said += 1;
         said += below(&tree, LISTED.saturating_sub(lines.len()), paint, &mut lines);
     }
@@ -85,7 +88,7 @@ fn below(tree: &Tree<'_>, room: usize, paint: Paint, lines: &mut Vec<String>) ->
     let below = tree.below();
     let listed = below.len().min(BELOW).min(room);
     for (depth, process) in &below[..listed] {
-        lines.push(format!("  {}{}", "  ".repeat(*depth), leak(process, Some(tree.leak), paint)));
+        lines.push(format!("  {}{}", "  ".repeat(*depth), leak(process, Some(tree.leak), false, paint)));
     }
     if below.len() > listed {
         lines.push(format!("    and {} more below it", below.len() - listed));
@@ -94,9 +97,10 @@ fn below(tree: &Tree<'_>, room: usize, paint: Paint, lines: &mut Vec<String>) ->
 }
 
 /// Of one below another, only what differs.
-fn leak(leak: &Leak, root: Option<&Leak>, paint: Paint) -> String {
+fn leak(leak: &Leak, root: Option<&Leak>, of_some_test: bool, paint: Paint) -> String {
     let how = match &leak.how {
-        _ if root.is_some_and(|root| root.how == leak.how) => String::new(),
+        _ if root.is_some_and(|root| root.how == leak.how) && !leak.had_to_be_killed => String::new(),
+        How::OutlivedCommand if leak.had_to_be_killed => "; it did not end when asked to".to_string(),
         How::OutlivedCommand => String::new(),
         How::OutlivedService(name) => format!("; service {name} did not end it within its grace"),
         How::OutlivedProbe(name) => format!("; it is of service {name}'s readiness command"),
@@ -109,6 +113,11 @@ fn leak(leak: &Leak, root: Option<&Leak>, paint: Paint) -> String {
     });
     let test = origin
         .map(|origin| format!(", started during {}", paint.name(&origin.to_string())))
+        .or_else(|| {
+            let may_be_of_one = of_some_test && matches!(leak.how, How::OutlivedCommand);
+            (may_be_of_one && leak.started_during.is_none())
+                .then(|| ", started during an unknown test".into())
+        })
         .unwrap_or_default();
     let ports: Vec<_> = leak.listening.iter().map(ToString::to_string).collect();
     let ports =

@@ -27,6 +27,7 @@ pub use targets::Targets;
 pub use timeline::Timeline;
 
 use crate::clock;
+use crate::containment::Kind;
 use crate::plan::Volume;
 use crate::sys::proc::readable;
 use crate::sys::tty;
@@ -57,18 +58,18 @@ impl Reporter {
         for line in text.lines() {
             let _ = writeln!(lines, "cgrun: {}", readable(line));
         }
-        tty::to_stderr(&lines);
+        to_stderr(&lines);
     }
 
     /// As [`error`](Self::error), of text that is fit for a terminal: it may be coloured.
     fn lines(&self, lines: &[String]) {
         self.clear();
-        tty::to_stderr(&lines.iter().map(|line| format!("cgrun: {line}\n")).collect::<String>());
+        to_stderr(&lines.iter().map(|line| format!("cgrun: {line}\n")).collect::<String>());
     }
 
     /// Commands to GitHub, which stand on lines of their own.
     pub fn workflow_commands(&self, commands: &[String]) {
-        tty::to_stderr(&commands.iter().map(|command| format!("{command}\n")).collect::<String>());
+        to_stderr(&commands.iter().map(|command| format!("{command}\n")).collect::<String>());
     }
 
     /// Something worth knowing.
@@ -121,7 +122,7 @@ impl Reporter {
     }
 
     /// What the teardown found; nothing where all is well, unless asked to be verbose.
-    pub fn verdict(&self, verdict: &Verdict, cause: &Cause, took: Duration) {
+    pub fn verdict(&self, verdict: &Verdict, cause: &Cause, held_by: Kind, took: Duration) {
         let paint = Paint::for_stderr();
         let used = verdict.usage.as_ref();
         self.lines(&human::verdict(verdict, paint));
@@ -133,9 +134,14 @@ impl Reporter {
         if self.volume == Volume::Verbose {
             self.lines(&human::allowed(verdict));
             used.iter().flat_map(|it| usage::table(it)).for_each(|line| self.say(&line));
-            self.say(&human::summary(verdict, cause, took));
+            self.say(&human::summary(verdict, cause, held_by, took));
         }
     }
+}
+
+/// GitHub's runner takes `##[` anywhere in a line for a command.
+fn to_stderr(text: &str) {
+    if GitHub::runs_us() { tty::to_stderr(&text.replace("##[", "##\u{200b}[")) } else { tty::to_stderr(text) }
 }
 
 /// An error and what led to it, each said once: many of our errors end with their source already,

@@ -3,7 +3,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, anyhow, bail};
@@ -183,10 +183,20 @@ fn draft(path: &Path, owner: u32) -> io::Result<PathBuf> {
     Ok(path.with_file_name(draft))
 }
 
+/// Whether one of our streams goes to that file.
+fn is_ours(file: &std::fs::Metadata) -> bool {
+    let same = |it: rustix::fs::Stat| (it.st_dev, it.st_ino) == (file.dev(), file.ino());
+    rustix::fs::fstat(rustix::stdio::stdout()).is_ok_and(same)
+        || rustix::fs::fstat(rustix::stdio::stderr()).is_ok_and(same)
+}
+
 fn make(target: &Target) -> io::Result<()> {
     match std::fs::metadata(&target.path) {
         // To put a file in a device's place would be worse than to write no report.
         Ok(metadata) if !metadata.is_file() => return Err(io::Error::other("it is not a regular file")),
+        Ok(metadata) if is_ours(&metadata) => {
+            return Err(io::Error::other("stdout or stderr goes there, and would be lost"));
+        }
         // Who may not write the file may still be able to replace it.
         Ok(_) => drop(OpenOptions::new().append(true).open(&target.path)?),
         Err(_) => {}

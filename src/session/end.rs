@@ -24,7 +24,10 @@ impl Session<'_> {
         self.explain(cause);
         failpoint::reached("teardown");
         let verdict = self.tear_down(cause);
-        self.report.verdict(&verdict, cause, clock::since(self.begin));
+        let failed = self.failed_unseen(cause, &verdict);
+        failed.iter().for_each(|cause| self.explain(cause));
+        let cause = failed.as_ref().unwrap_or(cause);
+        self.report.verdict(&verdict, cause, self.remains.containment.kind(), clock::since(self.begin));
         let exit = exit(&Outcome {
             cause,
             command: self.remains.command().and_then(|command| command.status),
@@ -76,6 +79,23 @@ impl Session<'_> {
         if problems.is_empty() { exit } else { spoiled }
     }
 
+    /// The tests have passed, but without a service that they needed: it had failed by itself before we
+    /// asked it to end, too late for us to hear of that while the command ran.
+    fn failed_unseen(&self, cause: &Cause, verdict: &Verdict) -> Option<Cause> {
+        let passed = self.remains.command()?.status?.success();
+        (passed && matches!(cause, Cause::CommandEnded { interrupted: false, .. })).then_some(())?;
+        let failed = |&index: &usize| {
+            let part = self.services[index].part;
+            let asked = part.and_then(|part| verdict.spans.get(part)?.asked);
+            let status = part.and_then(|part| self.remains.parts[part].status);
+            self.plan.services[index].critical
+                && asked.is_none()
+                && status.and_then(|status| status.code()).is_some_and(|code| code != 0)
+        };
+        let service = (0..self.services.len()).find(failed)?;
+        Some(Cause::ServiceEnded { service, how: self.how_it_ended(service) })
+    }
+
     /// What we could not end, the guardian may: it is told nothing, and we die before its eyes.
     fn dismiss_guardian(&mut self, verdict: &Verdict) {
         let guardian = self.guardian.take();
@@ -106,7 +126,7 @@ impl Session<'_> {
         match cause {
             Cause::StartupFailed { service, why } => self.explain_service(*service, why),
             Cause::ServiceEnded { service, how } => {
-                self.explain_service(*service, &format!("{how} while the command ran; the session ends"));
+                self.explain_service(*service, &format!("{how} before the command did; it is critical"));
             }
             Cause::TimedOut => {
                 let limit = humantime::format_duration(self.plan.timeout.unwrap_or_default());
@@ -142,7 +162,8 @@ impl Drop for Session<'_> {
         if !self.torn_down {
             let cause = Cause::Broken("cgrun itself failed".into());
             let verdict = self.tear_down(&cause);
-            self.report.verdict(&verdict, &cause, clock::since(self.begin));
+            let kind = self.remains.containment.kind();
+            self.report.verdict(&verdict, &cause, kind, clock::since(self.begin));
             self.write_reports(&cause, &verdict, Exit::Code(exit_code::FAILED));
             self.dismiss_guardian(&verdict);
             // Whoever catches the panic knows only of that. What survived outweighs it.

@@ -179,7 +179,10 @@ fn start(
             Step::Enter => anyhow::anyhow!("cannot enter the session's PID namespace: {why}"),
             Step::Become => anyhow::anyhow!("cannot become the user of --user: {why}"),
             Step::Prepare => anyhow::anyhow!("cannot set up its streams and process group: {why}"),
-            Step::Chdir => anyhow::anyhow!("cannot enter its working directory: {why}"),
+            Step::Chdir => anyhow::anyhow!(
+                "as the session's user it cannot enter its working directory {}: {why}",
+                program.cwd()
+            ),
             Step::Exec => ProgramError::Refused { reason: why }.into(),
             Step::Birth | Step::Begin => anyhow::anyhow!("{why}"),
         }

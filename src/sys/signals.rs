@@ -63,6 +63,9 @@ impl Signals {
         // Inherited as ignored, the kernel would reap our children by itself and tell us nothing.
         // SAFETY: SIG_DFL is no handler of ours, so nothing of ours runs in signal context.
         unsafe { nix::sys::signal::signal(Signal::SIGCHLD, SigHandler::SigDfl) }?;
+        // A report that is too large for a limit (setrlimit(2)) is an error, not our end.
+        // SAFETY: as above, of SIG_IGN.
+        unsafe { nix::sys::signal::signal(Signal::SIGXFSZ, SigHandler::SigIgn) }?;
         Ok(Self(SignalFd::with_flags(&caught, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?))
     }
 

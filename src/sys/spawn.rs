@@ -43,6 +43,11 @@ pub struct Program {
 }
 
 impl Program {
+    /// For people.
+    pub fn cwd(&self) -> String {
+        self.cwd.to_string_lossy().into_owned()
+    }
+
     /// `path` is executed as it is; `argv` includes the program's own name.
     pub fn new(path: CString, argv: Vec<CString>, env: Vec<CString>, cwd: CString) -> Self {
         Self { path, argv, env, cwd }

@@ -43,7 +43,7 @@ pub fn gracefully(remains: &mut Remains, cause: &Cause, wait: &mut Wait<'_>, ver
         for (index, part) in remains.parts.iter().enumerate() {
             if stopping[index].stage != Stage::Waiting || is_its_turn(part, &remains.parts, &stopping) {
                 advance(part, &mut stopping[index], remains, cause, verdict);
-                if matches!(stopping[index].stage, Stage::Ending(_) | Stage::Asked(_)) {
+                if matches!(stopping[index].stage, Stage::Ending(_) | Stage::Asked(_) | Stage::Killed) {
                     verdict.span(index).asked.get_or_insert_with(clock::now);
                 }
             }
