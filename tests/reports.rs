@@ -85,6 +85,10 @@ fn a_clean_session() {
     assert_eq!(web["exit_code"], 0, "{web:#}");
     let cases = junit_of(&run);
     assert_eq!((&cases["command"]["result"], &cases["service web"]["result"]), (&json!([]), &json!([])));
+    for figure in ["session", "command", "service web"] {
+        let property = format!("<property name=\"{figure}.cpu_user_usec\" value=\"");
+        assert!(run.read("r.xml").contains(&property), "{property}");
+    }
     let page = seen(&run);
     for text in ["<span class=\"pill\">clean</span>", ">web</", ">command</"] {
         assert!(page.contains(text), "{text} in {page}");

@@ -8,7 +8,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use super::model::{Process, Report};
-use super::words;
+use super::{usage, words};
+use crate::teardown::Verdict;
 
 /// GitHub shows no more of a step.
 const SHOWN: usize = 10;
@@ -33,13 +34,21 @@ impl GitHub {
         std::env::var_os("GITHUB_ACTIONS").is_some_and(|value| value == "true")
     }
 
-    /// Workflow commands, one a line, for the worst leaks and for what survived.
+    /// Whether there is anything to show.
+    pub fn wants(verdict: &Verdict) -> bool {
+        let broken = verdict.usage.as_ref().is_some_and(|usage| !usage::broken(usage).is_empty());
+        verdict.leaked() > 0 || !verdict.is_proven() || broken
+    }
+
+    /// Workflow commands, one a line, for what survived, the limits that were met, and the worst leaks.
     pub fn annotations(&self, report: &Report) -> Vec<String> {
         let level = if report.outcome.leaks_fail { "error" } else { "warning" };
         let problems = report.survivors.iter().chain(&report.not_verified);
         let survivors = problems.map(|text| command("error", &[("title", "cgrun: not clean")], text));
         let leaks = report.leaks.iter().map(|leak| self.annotation(level, leak));
-        survivors.chain(leaks).take(SHOWN).collect()
+        let broken = report.usage.iter().flat_map(usage::broken);
+        let broken = broken.map(|text| command("warning", &[("title", "cgrun: a limit was met")], &text));
+        survivors.chain(broken).chain(leaks).take(SHOWN).collect()
     }
 
     fn annotation(&self, level: &str, leak: &Process) -> String {
@@ -99,11 +108,16 @@ fn property(text: &str) -> String {
 fn markdown(report: &Report) -> String {
     let mut text = format!("### cgrun: leaked {}\n\n", words::processes(report.leaked));
     if report.leaked == 0 {
-        let state = if report.outcome.proven { &report.outcome.why } else { "not clean" };
+        let state = match &report.usage {
+            _ if !report.outcome.proven => "not clean",
+            Some(usage) if !usage::broken(usage).is_empty() => "a limit was met",
+            _ => &report.outcome.why,
+        };
         text = format!("### cgrun: {}\n\n", cell(state));
     }
     let problems = report.survivors.iter().chain(&report.not_verified);
     text.extend(problems.map(|problem| format!("- **{}**\n", cell(problem))));
+    text.extend(usage::met(report.usage.as_ref()).iter().map(|met| format!("- {}\n", cell(met))));
     if !report.leaks.is_empty() {
         text += "\n| started during | process | listens on | how |\n|---|---|---|---|\n";
     }

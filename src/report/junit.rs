@@ -21,6 +21,9 @@ pub fn document(report: &Report) -> Result<String> {
     let own: Vec<_> = report.leaks.iter().filter(|it| it.service.is_none()).collect();
     let (part, fail) = (&report.command, report.outcome.leaks_fail);
     suite.add_test_case(case("command", part, ending(report), &own, report.undescribed, fail));
+    for figures in report.usage.iter().flat_map(|usage| usage.parts.iter().chain([&usage.session])) {
+        suite.add_properties(usage::named(figures));
+    }
     let met = usage::met(report.usage.as_ref());
     if !met.is_empty() {
         suite.set_system_err(XmlString::new(legal(&met.join("\n"))));

@@ -98,6 +98,13 @@ pub fn row(figures: &Figures) -> [String; COLUMNS.len()] {
     ]
 }
 
+/// `session.cpu_user_usec` and its value, for programs.
+pub fn named(figures: &Figures) -> Vec<(String, String)> {
+    let Ok(serde_json::Value::Object(all)) = serde_json::to_value(figures) else { return Vec::new() };
+    let numbers = all.into_iter().filter(|(_, value)| value.is_number());
+    numbers.map(|(key, value)| (format!("{}.{key}", figures.name), value.to_string())).collect()
+}
+
 /// What was not measured is not zero.
 fn or_nothing(value: Option<impl Display>) -> String {
     value.map_or("-".into(), |value| value.to_string())

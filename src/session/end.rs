@@ -44,7 +44,7 @@ impl Session<'_> {
     /// hides no failure.
     fn write_reports(&self, cause: &Cause, verdict: &Verdict, exit: Exit) -> Exit {
         let Some(draft) = &self.draft else { return exit };
-        let github = GitHub::find().filter(|_| verdict.leaked() > 0 || !verdict.is_proven());
+        let github = GitHub::find().filter(|_| GitHub::wants(verdict));
         if !draft.is_asked_for() && github.is_none() {
             return exit;
         }

@@ -91,6 +91,15 @@ def test_a_session_out_of_memory_ends_as_its_command_did_also_with_services():
     assert_nothing_left()
 
 
+def test_github_is_told_of_a_limit():
+    with tempfile.TemporaryDirectory() as directory:
+        github = ["env", "GITHUB_ACTIONS=true", f"GITHUB_STEP_SUMMARY={directory}/summary"]
+        done = run([*github, CGRUN, "--memory", "48MiB", *HUNGRY, "memory", "200"], code=137)
+        assert "\n::warning title=cgrun%3A a limit was met::out of memory: the session" in done.stderr, done.stderr
+        summary = pathlib.Path(directory, "summary").read_text()
+        assert summary.startswith("### cgrun: a limit was met") and "out of memory" in summary, summary
+
+
 def test_a_fork_bomb_is_bounded():
     for how in EVERYWHERE:
         done = run([*how, CGRUN, "--pids", "50", "--grace", "1s", *HUNGRY, "forks", "500"])
