@@ -158,6 +158,18 @@ fn more_than_the_host_has_is_a_warning() {
     run.assert_said("the session's limit of 5000 CPUs is more than this host has (");
 }
 
+#[test]
+fn less_than_anything_could_live_with_is_refused_or_given_up() {
+    let run = session().options(["--memory", "0.0001%", "--cpus", "5000"]).run();
+    run.assert_code(125).assert_nothing_left();
+    run.assert_said("cannot limit memory: it comes to ");
+    // What comes before the error is said all the same.
+    run.assert_said("the session's limit of 5000 CPUs is more than this host has (");
+    let run = session().options(["--memory", "0.0001%", "--limits-best-effort"]).run();
+    run.assert_code(0).assert_nothing_left().assert_said("without a limit of memory: it comes to ");
+    assert!(run.path().join("ran").exists());
+}
+
 /// The line of the table that begins so, split at its blanks.
 #[track_caller]
 fn figures(run: &Finished, name: &str) -> Vec<String> {

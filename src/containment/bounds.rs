@@ -3,35 +3,11 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 
+use super::limit::{Controller, Limit};
 use crate::config::Limits;
 use crate::size::{CpuSet, LEAST_CPUS, LEAST_MEMORY, in_units};
-
-/// A controller of cgroup v2.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Controller {
-    Memory,
-    Pids,
-    Cpu,
-    Io,
-    Cpuset,
-}
-
-impl Controller {
-    /// Those by which something can be limited.
-    pub const ALL: [Self; 5] = [Self::Memory, Self::Pids, Self::Cpu, Self::Cpuset, Self::Io];
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Memory => "memory",
-            Self::Pids => "pids",
-            Self::Cpu => "cpu",
-            Self::Io => "io",
-            Self::Cpuset => "cpuset",
-        }
-    }
-}
 
 /// What one cgroup may use.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -45,15 +21,21 @@ pub struct Bounds {
 }
 
 impl Bounds {
-    pub fn controllers(&self) -> BTreeSet<Controller> {
+    /// What is limited here.
+    pub fn limits(&self) -> Vec<Limit> {
         let wanted = [
-            (self.memory.is_some() || self.swap.is_some(), Controller::Memory),
-            (self.pids.is_some(), Controller::Pids),
-            (self.cpus.is_some(), Controller::Cpu),
-            (self.io_weight.is_some(), Controller::Io),
-            (self.cpuset.is_some(), Controller::Cpuset),
+            (self.memory.is_some(), Limit::Memory),
+            (self.swap.is_some(), Limit::Swap),
+            (self.pids.is_some(), Limit::Pids),
+            (self.cpus.is_some(), Limit::Cpus),
+            (self.io_weight.is_some(), Limit::IoWeight),
+            (self.cpuset.is_some(), Limit::Cpuset),
         ];
-        wanted.into_iter().filter_map(|(wanted, controller)| wanted.then_some(controller)).collect()
+        wanted.into_iter().filter_map(|(wanted, limit)| wanted.then_some(limit)).collect()
+    }
+
+    pub fn controllers(&self) -> BTreeSet<Controller> {
+        self.limits().into_iter().map(Limit::controller).collect()
     }
 
     /// What of this is more than there is in `outer`; `has` says whose that is.
@@ -77,21 +59,32 @@ impl Bounds {
         found.into_iter().flatten().map(say).collect()
     }
 
-    /// What a part asks for beyond what the session it is in may use.
-    pub fn beyond_session(&self, session: &Self, whose: &str) -> Vec<String> {
-        self.beyond(session, whose, "the whole session's")
+    /// What a part asks for beyond what the session it is in may use, and what it cannot have at all.
+    pub fn within(&self, session: &Self, whose: &str, warnings: &mut Vec<String>) -> Option<Unfit> {
+        warnings.extend(self.beyond(session, whose, "the whole session's"));
+        let (ours, theirs) = self.cpuset.as_ref().zip(session.cpuset.as_ref())?;
+        let why = format!("{ours} has no CPU of the whole session's, which are {theirs}");
+        ours.0.is_disjoint(&theirs.0).then_some(Unfit { limit: Limit::Cpuset, why })
     }
 
-    /// Does without what this controller would do.
-    pub fn give_up(&mut self, controller: Controller) {
-        match controller {
-            Controller::Memory => (self.memory, self.swap) = (None, None),
-            Controller::Pids => self.pids = None,
-            Controller::Cpu => self.cpus = None,
-            Controller::Io => self.io_weight = None,
-            Controller::Cpuset => self.cpuset = None,
+    /// Does without it.
+    pub fn give_up(&mut self, limit: Limit) {
+        match limit {
+            Limit::Memory => self.memory = None,
+            Limit::Swap => self.swap = None,
+            Limit::Pids => self.pids = None,
+            Limit::Cpus => self.cpus = None,
+            Limit::IoWeight => self.io_weight = None,
+            Limit::Cpuset => self.cpuset = None,
         }
     }
+}
+
+/// A limit that nothing could live within here.
+#[derive(Debug)]
+pub struct Unfit {
+    pub limit: Limit,
+    pub why: String,
 }
 
 /// What there is to share out.
@@ -125,34 +118,46 @@ impl Host {
         })
     }
 
-    /// What `limits` mean here, and where that is more than there is. `whose` is for people.
-    pub fn bounds(&self, limits: &Limits, whose: &str, warnings: &mut Vec<String>) -> Result<Bounds> {
-        let memory = limits.memory.map(|memory| memory.of(self.memory));
-        if let Some(memory) = memory.filter(|memory| *memory < LEAST_MEMORY) {
-            bail!(
-                "{whose} memory limit comes to {} here, less than a process needs to start ({})",
-                in_units(memory),
-                in_units(LEAST_MEMORY)
-            );
-        }
-        let swap = limits.swap.map(|swap| swap.0.of(self.swap));
-        let online = self.cpus.0.len();
-        let cpus = limits.cpus.map(|cpus| cpus.of(online));
-        if let Some(cpus) = cpus.filter(|cpus| *cpus < LEAST_CPUS) {
-            bail!(
-                "{whose} share of the CPUs comes to {cpus} here; the kernel grants no less than {LEAST_CPUS}"
-            );
-        }
-        if let Some(set) = &limits.cpuset
-            && set.0.is_disjoint(&self.cpus.0)
-        {
-            bail!("{whose} cpuset {set} has no CPU of this host, which are {}", self.cpus);
-        }
-        let pids = limits.pids.map(|pids| pids.0);
-        let (io_weight, cpuset) = (limits.io_weight.map(|weight| weight.0), limits.cpuset.clone());
-        let bounds = Bounds { memory, swap, pids, cpus, io_weight, cpuset };
+    /// What `limits` mean here, without those that nothing could live within. Where they are more than
+    /// there is, that is said; `whose` is for people.
+    pub fn bounds(&self, limits: &Limits, whose: &str, warnings: &mut Vec<String>) -> (Bounds, Vec<Unfit>) {
+        let mut bounds = Bounds {
+            memory: limits.memory.map(|memory| memory.of(self.memory)),
+            swap: limits.swap.map(|swap| swap.0.of(self.swap)),
+            pids: limits.pids.map(|pids| pids.0),
+            cpus: limits.cpus.map(|cpus| cpus.of(self.cpus.0.len())),
+            io_weight: limits.io_weight.map(|weight| weight.0),
+            cpuset: limits.cpuset.clone(),
+        };
         warnings.extend(bounds.beyond(&self.all(), whose, "this host has"));
-        Ok(bounds)
+        // The kernel refuses a set with one that is not there.
+        if let Some(set) = &mut bounds.cpuset {
+            set.0.retain(|cpu| self.cpus.0.contains(cpu));
+        }
+        let unfit = self.unfit(&bounds, limits);
+        unfit.iter().for_each(|it| bounds.give_up(it.limit));
+        (bounds, unfit)
+    }
+
+    fn unfit(&self, bounds: &Bounds, limits: &Limits) -> Vec<Unfit> {
+        let mut unfit = Vec::new();
+        if let Some(memory) = bounds.memory.filter(|memory| *memory < LEAST_MEMORY) {
+            let (memory, least) = (in_units(memory), in_units(LEAST_MEMORY));
+            let why = format!("it comes to {memory} here, less than a process needs to start ({least})");
+            unfit.push(Unfit { limit: Limit::Memory, why });
+        }
+        if let Some(cpus) = bounds.cpus.filter(|cpus| *cpus < LEAST_CPUS) {
+            let why =
+                format!("it comes to {cpus} CPUs here, and the kernel grants no less than {LEAST_CPUS}");
+            unfit.push(Unfit { limit: Limit::Cpus, why });
+        }
+        if let Some((set, asked)) = bounds.cpuset.as_ref().zip(limits.cpuset.as_ref())
+            && set.0.is_empty()
+        {
+            let why = format!("{asked} has no CPU of this host, which are {}", self.cpus);
+            unfit.push(Unfit { limit: Limit::Cpuset, why });
+        }
+        unfit
     }
 
     fn all(&self) -> Bounds {
@@ -184,7 +189,8 @@ mod tests {
             ..Limits::default()
         };
         let mut warnings = Vec::new();
-        let bounds = host().bounds(&limits, "the session's", &mut warnings).unwrap();
+        let (bounds, unfit) = host().bounds(&limits, "the session's", &mut warnings);
+        assert!(unfit.is_empty(), "{unfit:?}");
         assert_eq!((bounds.memory, bounds.cpus), (Some(4 << 30), Some(2.0)));
         assert_eq!(bounds.controllers(), BTreeSet::from([Controller::Memory, Controller::Cpu]));
         assert_eq!(warnings, [""; 0]);
@@ -205,13 +211,18 @@ mod tests {
             cpuset: Some("1-2".parse().unwrap()),
             ..Bounds::default()
         };
+        let mut warnings = Vec::new();
+        assert!(part.within(&session, "service api's", &mut warnings).is_none());
         assert_eq!(
-            part.beyond_session(&session, "service api's"),
+            warnings,
             [
                 "service api's limit of 2 GiB of memory is more than the whole session's (1 GiB)",
                 "service api's limit of the CPUs 1,2 is more than the whole session's (0,1)"
             ]
         );
+        let part = Bounds { cpuset: Some("2".parse().unwrap()), ..Bounds::default() };
+        let unfit = part.within(&session, "service api's", &mut warnings).unwrap();
+        assert_eq!(unfit.why, "2 has no CPU of the whole session's, which are 0,1");
     }
 
     #[test]
@@ -224,7 +235,10 @@ mod tests {
             ..Limits::default()
         };
         let mut warnings = Vec::new();
-        host().bounds(&limits, "the session's", &mut warnings).unwrap();
+        let (bounds, unfit) = host().bounds(&limits, "the session's", &mut warnings);
+        assert!(unfit.is_empty(), "{unfit:?}");
+        // The kernel would refuse the other.
+        assert_eq!(bounds.cpuset, Some("3".parse().unwrap()));
         assert_eq!(warnings.len(), 4, "{warnings:?}");
         assert_eq!(warnings[0], "the session's limit of 16 GiB of memory is more than this host has (8 GiB)");
         for limits in [
@@ -232,7 +246,8 @@ mod tests {
             Limits { cpus: Some(Cpus::Percent(0.1)), ..Limits::default() },
             Limits { cpuset: Some("7".parse().unwrap()), ..Limits::default() },
         ] {
-            assert!(host().bounds(&limits, "the session's", &mut warnings).is_err(), "{limits:?}");
+            let (bounds, unfit) = host().bounds(&limits, "the session's", &mut warnings);
+            assert_eq!((bounds, unfit.len()), (Bounds::default(), 1), "{limits:?}");
         }
     }
 }

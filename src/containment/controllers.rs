@@ -10,10 +10,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::bounds::Controller;
 use super::cgroup::{is_empty, write};
 use super::error::ContainmentError;
 use super::id::PREFIX;
+use super::limit::{Controller, Limit};
 use super::metadata;
 use super::source::Mount;
 use super::systemd;
@@ -43,6 +43,12 @@ pub enum Refused {
     Occupied { path: PathBuf, processes: String },
     #[error("this session is held by a {0}, and only a cgroup has limits")]
     NoCgroup(super::Kind),
+    #[error("{0}")]
+    Unfit(String),
+    #[error("this kernel has no {file}")]
+    NoFile { limit: Limit, file: &'static str },
+    #[error("{source}")]
+    NotSet { limit: Limit, source: ContainmentError },
     #[error(transparent)]
     Cgroup(#[from] ContainmentError),
 }
@@ -71,6 +77,12 @@ impl Refused {
             ),
             Self::Occupied { .. } => "start cgrun alone in a cgroup of its own".into(),
             Self::NoCgroup(_) => "see how to get one: cgrun doctor".into(),
+            Self::Unfit(_) => "write another".into(),
+            Self::NoFile { limit, .. } => limit.where_missing().into(),
+            Self::NotSet { source, .. } if source.is_denied() => {
+                "see which rights this user has there".into()
+            }
+            Self::NotSet { limit, .. } => format!("write another value for {}", limit.name()),
             Self::Cgroup(_) => "see which rights this user has there".into(),
         }
     }

@@ -23,4 +23,13 @@ impl ContainmentError {
     pub fn is_busy(&self) -> bool {
         self.source.raw_os_error() == Some(libc::EBUSY)
     }
+
+    /// We lack a right.
+    pub fn is_denied(&self) -> bool {
+        matches!(self.source.raw_os_error(), Some(libc::EACCES | libc::EPERM | libc::EROFS))
+    }
+
+    pub fn is_not_there(&self) -> bool {
+        self.source.kind() == io::ErrorKind::NotFound
+    }
 }

@@ -79,12 +79,11 @@ impl Containment {
         }
     }
 
-    /// Makes a part of it, within its limits.
+    /// Makes a part of it.
     pub fn leaf(&self, name: &str) -> Result<Leaf, ContainmentError> {
         match &self.holder {
             Holder::Cgroup(cgroup) => {
                 let leaf = cgroup.leaf(name)?;
-                self.limited.leaf(name).map_or(Ok(()), |bounds| bounds.set(leaf.path()))?;
                 Ok(Leaf::of_cgroup(leaf, self.namespace.clone()))
             }
             Holder::Tree(tree) => Ok(Leaf::of_tree(tree.clone(), name, self.namespace.clone())),

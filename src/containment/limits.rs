@@ -1,30 +1,18 @@
-//! Limits of a session and its services: the boundary to `cgroups-rs`.
-//!
-//! Of that crate only the setters of single controllers are used, which say whether they worked; what
-//! was set is read back. What it cannot do, or does without a word, is written here.
+//! Limits of a session and its services: from what was asked for to what its cgroups have.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use anyhow::{Result, bail};
-use cgroups_rs::fs::cpu::CpuController;
-use cgroups_rs::fs::memory::MemController;
-use cgroups_rs::fs::pid::PidController;
-use cgroups_rs::fs::{MaxValue, error::Error};
 
-use super::bounds::{Bounds, Controller, Host};
-use super::cgroup::write;
+use super::bounds::{Bounds, Host};
 use super::controllers::{self, Refused, Seat};
-use super::error::ContainmentError;
 use super::held::Containment;
+use super::limit::{Controller, Limit};
+use super::set::set;
 use super::source::Mount;
 use crate::config::Limits;
-use crate::size::CpuSet;
 
-/// In which so much processor time is granted, in microseconds; the kernel's own choice.
-const PERIOD: u64 = 100_000;
-/// The kernel counts memory in pages, which are no larger than this.
-const PAGE: u64 = 64 << 10;
 /// Turned on besides what is asked for, where they are there: for the figures.
 const USEFUL: [Controller; 4] = [Controller::Memory, Controller::Pids, Controller::Cpu, Controller::Io];
 
@@ -49,6 +37,7 @@ impl Wanted<'_> {
 pub struct Limited {
     pub session: Bounds,
     leaves: BTreeMap<String, Bounds>,
+    best_effort: bool,
     seat: Option<Seat>,
 }
 
@@ -72,54 +61,101 @@ impl Limited {
         std::iter::once(&self.session).chain(self.leaves.values()).flat_map(Bounds::controllers).collect()
     }
 
+    /// Does without what this controller would do.
     fn give_up(&mut self, controller: Controller) {
-        std::iter::once(&mut self.session)
-            .chain(self.leaves.values_mut())
-            .for_each(|bounds| bounds.give_up(controller));
+        for bounds in std::iter::once(&mut self.session).chain(self.leaves.values_mut()) {
+            let limits = bounds.limits().into_iter().filter(|limit| limit.controller() == controller);
+            limits.for_each(|limit| bounds.give_up(limit));
+        }
     }
 }
 
-/// Limits a session in which nothing runs yet. Returns what is to be said about that. After an error,
-/// remove the session, and then call [`Containment::give_back`].
+/// Limits a session in which nothing runs yet. What is to be said about that goes to `warnings`. After
+/// an error, remove the session, and then call [`Containment::give_back`].
 pub fn limit(
     containment: &mut Containment,
     mount: Option<&Mount>,
     wanted: &Wanted<'_>,
-) -> Result<Vec<String>> {
-    let mut warnings = Vec::new();
-    let host = Host::look()?;
-    let mut limited = Limited {
-        session: host.bounds(wanted.session, "the session's", &mut warnings)?,
-        ..Limited::default()
-    };
-    for (leaf, limits) in &wanted.leaves {
-        let whose = format!("{}'s", leaf.replacen('.', " ", 1));
-        let bounds = host.bounds(limits, &whose, &mut warnings)?;
-        warnings.extend(bounds.beyond_session(&limited.session, &whose));
-        limited.leaves.insert(leaf.clone(), bounds);
-    }
-    let kind = containment.kind();
-    let session = containment.path().map(Path::to_path_buf);
+    warnings: &mut Vec<String>,
+) -> Result<()> {
+    let (kind, session) = (containment.kind(), containment.path().map(Path::to_path_buf));
+    let limited = &mut containment.limited;
+    *limited = bounds(wanted, warnings)?;
     let (Some(mount), Some(session)) = (mount, session) else {
-        let refused = Refused::NoCgroup(kind);
         let names: Vec<_> = limited.controllers().into_iter().map(Controller::name).collect();
-        refuse(&names.join(", "), &refused, wanted.best_effort, &mut warnings)?;
-        return Ok(warnings);
+        *limited = Limited::default();
+        if names.is_empty() {
+            return Ok(());
+        }
+        return refuse(&names.join(", "), &Refused::NoCgroup(kind), wanted.best_effort, warnings);
     };
-    let enabled = enable(mount, &session, &mut limited, wanted.best_effort, &mut warnings);
-    let set = enabled.and_then(|()| Ok(limited.session.set(&session)?));
-    containment.limited = limited;
-    set.map(|()| warnings)
+    enable(mount, &session, limited, warnings)?;
+    apply(&mut limited.session, &session, "", wanted.best_effort, warnings)
 }
 
-/// Turns on what is needed. With best effort, all that can be had of it.
-fn enable(
-    mount: &Mount,
-    session: &Path,
-    limited: &mut Limited,
+/// Limits a leaf in which nothing runs yet, as [`limit`] the session.
+pub fn limit_leaf(containment: &mut Containment, leaf: &str, warnings: &mut Vec<String>) -> Result<()> {
+    let directory = containment.path().map(|session| session.join(leaf));
+    let limited = &mut containment.limited;
+    match directory.zip(limited.leaves.get_mut(leaf)) {
+        Some((directory, bounds)) => apply(bounds, &directory, leaf, limited.best_effort, warnings),
+        None => Ok(()),
+    }
+}
+
+/// What was asked for, on this host.
+fn bounds(wanted: &Wanted<'_>, warnings: &mut Vec<String>) -> Result<Limited> {
+    let host = Host::look()?;
+    let (session, unfit) = host.bounds(wanted.session, "the session's", warnings);
+    for it in unfit {
+        refuse(it.limit.name(), &Refused::Unfit(it.why), wanted.best_effort, warnings)?;
+    }
+    let mut leaves = BTreeMap::new();
+    for (leaf, limits) in &wanted.leaves {
+        let whose = format!("{}'s", readable(leaf));
+        let (mut bounds, mut unfit) = host.bounds(limits, &whose, warnings);
+        unfit.extend(bounds.within(&session, &whose, warnings));
+        for it in unfit {
+            refuse(&of(it.limit, leaf), &Refused::Unfit(it.why), wanted.best_effort, warnings)?;
+            bounds.give_up(it.limit);
+        }
+        leaves.insert(leaf.clone(), bounds);
+    }
+    Ok(Limited { session, leaves, best_effort: wanted.best_effort, seat: None })
+}
+
+/// Writes the limits of one cgroup. With best effort, those that the kernel takes.
+fn apply(
+    bounds: &mut Bounds,
+    directory: &Path,
+    leaf: &str,
     best_effort: bool,
     warnings: &mut Vec<String>,
 ) -> Result<()> {
+    for limit in bounds.limits() {
+        if let Err(refused) = set(bounds, limit, directory) {
+            refuse(&of(limit, leaf), &refused, best_effort, warnings)?;
+            bounds.give_up(limit);
+        }
+    }
+    Ok(())
+}
+
+/// `memory`, `memory of service web`.
+fn of(limit: Limit, leaf: &str) -> String {
+    match leaf {
+        "" => limit.name().into(),
+        leaf => format!("{} of {}", limit.name(), readable(leaf)),
+    }
+}
+
+/// `service web`, of the leaf `service.web`.
+fn readable(leaf: &str) -> String {
+    leaf.replacen('.', " ", 1)
+}
+
+/// Turns on what is needed. With best effort, all that can be had of it.
+fn enable(mount: &Mount, session: &Path, limited: &mut Limited, warnings: &mut Vec<String>) -> Result<()> {
     loop {
         let needed = limited.controllers();
         if needed.is_empty() {
@@ -136,7 +172,7 @@ fn enable(
             _ => needed,
         };
         let names: Vec<_> = missing.iter().map(|it| it.name()).collect();
-        refuse(&names.join(", "), &refused, best_effort, warnings)?;
+        refuse(&names.join(", "), &refused, limited.best_effort, warnings)?;
         missing.into_iter().for_each(|controller| limited.give_up(controller));
     }
 }
@@ -165,85 +201,29 @@ fn refuse(what: &str, refused: &Refused, best_effort: bool, warnings: &mut Vec<S
     Ok(())
 }
 
-impl Bounds {
-    /// Limits the cgroup, and sees that it is limited.
-    pub fn set(&self, directory: &Path) -> Result<(), ContainmentError> {
-        // Their second argument is of no use with cgroup v2.
-        let path = || directory.to_path_buf();
-        if let Some(bytes) = self.memory {
-            let set = MemController::new(path(), path(), true).set_limit(signed(bytes));
-            check(directory, "memory.max", set, |text| is_about(text, bytes))?;
-            // A session half of which is gone would limp on.
-            set_own(directory, "memory.oom.group", "1", |text| text == "1")?;
-        }
-        if let Some(bytes) = self.swap {
-            set_own(directory, "memory.swap.max", &bytes.to_string(), |text| is_about(text, bytes))?;
-        }
-        if let Some(count) = self.pids {
-            let set = PidController::new(path(), path(), true).set_pid_max(MaxValue::Value(signed(count)));
-            check(directory, "pids.max", set, |text| text == count.to_string())?;
-        }
-        if let Some(cpus) = self.cpus {
-            let quota = (cpus * PERIOD as f64).round() as i64;
-            let controller = CpuController::new(path(), path(), true);
-            let set = controller.set_cfs_quota_and_period(Some(quota), Some(PERIOD));
-            check(directory, "cpu.max", set, |text| text == format!("{quota} {PERIOD}"))?;
-        }
-        if let Some(weight) = self.io_weight {
-            let expected = format!("default {weight}");
-            set_own(directory, "io.weight", &expected, |text| text.lines().any(|line| line == expected))?;
-        }
-        if let Some(set) = &self.cpuset {
-            let is_set = |text: &str| text.parse::<CpuSet>().is_ok_and(|it| it == *set);
-            set_own(directory, "cpuset.cpus", &set.to_string(), is_set)?;
-        }
-        Ok(())
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_kernel_refuses_is_refused_by_name_and_given_up_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let pids = directory.path().join("pids.max");
+        std::fs::write(&pids, "").unwrap();
+        let asked = Bounds { pids: Some(50), io_weight: Some(7), swap: Some(0), ..Bounds::default() };
+        let mut warnings = Vec::new();
+        let mut bounds = asked.clone();
+        let error = apply(&mut bounds, directory.path(), "service.web", false, &mut warnings).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "cannot limit swap of service web: this kernel has no memory.swap.max; use a kernel with CONFIG_SWAP, \
+             booted without swapaccount=0, leave the limit out, or go on without it by --limits-best-effort"
+        );
+        let mut bounds = asked;
+        apply(&mut bounds, directory.path(), "", true, &mut warnings).unwrap();
+        assert_eq!(bounds, Bounds { pids: Some(50), ..Bounds::default() });
+        assert_eq!(std::fs::read_to_string(&pids).unwrap(), "50");
+        assert_eq!(warnings.len(), 2, "{warnings:?}");
+        assert!(warnings[1].starts_with("without a limit of io_weight: this kernel has no io.weight; "));
     }
-}
-
-/// Sizes are made sure to fit when they are read.
-fn signed(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
-}
-
-fn is_about(text: &str, bytes: u64) -> bool {
-    // More than the kernel can count reads `max`.
-    text.parse::<u64>().map_or(text == "max", |set| set <= bytes && bytes - set < PAGE)
-}
-
-fn set_own(
-    directory: &Path,
-    file: &str,
-    value: &str,
-    is_set: impl Fn(&str) -> bool,
-) -> Result<(), ContainmentError> {
-    write(&directory.join(file), value.as_bytes())?;
-    read_back(directory, file, is_set)
-}
-
-/// The crate's error, in our words: its source is the kernel's.
-fn check(
-    directory: &Path,
-    file: &str,
-    set: Result<(), Error>,
-    is_set: impl Fn(&str) -> bool,
-) -> Result<(), ContainmentError> {
-    use std::error::Error as _;
-    set.map_err(|error| {
-        let source = error.source().and_then(|it| it.downcast_ref::<std::io::Error>());
-        let source = source.and_then(std::io::Error::raw_os_error).map(std::io::Error::from_raw_os_error);
-        let source = source.unwrap_or_else(|| std::io::Error::other(error.to_string()));
-        ContainmentError::on("write to", &directory.join(file))(source)
-    })?;
-    read_back(directory, file, is_set)
-}
-
-fn read_back(directory: &Path, file: &str, is_set: impl Fn(&str) -> bool) -> Result<(), ContainmentError> {
-    let path = directory.join(file);
-    let text = std::fs::read_to_string(&path).map_err(ContainmentError::on("read", &path))?;
-    if is_set(text.trim()) {
-        return Ok(());
-    }
-    let other = std::io::Error::other(format!("the kernel has {:?} there", text.trim()));
-    Err(ContainmentError::on("set the limit in", &path)(other))
 }

@@ -18,13 +18,14 @@ pub fn apply(
     if wanted.is_nothing() {
         return Ok(());
     }
-    match containment::limit(containment, mount, &wanted) {
-        Ok(warnings) => warnings.iter().for_each(|warning| report.say(warning)),
-        Err(error) => {
-            containment.remove(plan.kill_wait)?;
-            containment.give_back();
-            return Err(error);
-        }
-    }
-    Ok(())
+    let mut warnings = Vec::new();
+    let limited = containment::limit(containment, mount, &wanted, &mut warnings);
+    warnings.iter().for_each(|warning| report.say(warning));
+    let Err(error) = limited else { return Ok(()) };
+    let removed = containment.remove(plan.kill_wait);
+    containment.give_back();
+    Err(match removed {
+        Ok(()) => error,
+        Err(left) => anyhow::anyhow!("{error}; and {left}"),
+    })
 }

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use nix::sys::signal::Signal;
 
 use super::Session;
-use crate::containment::{LEAF, Leaf};
+use crate::containment::{self, LEAF, Leaf};
 use crate::failpoint;
 use crate::plan::{Probe, ServicePlan};
 use crate::program::{self, Environment, ProgramError};
@@ -40,6 +40,10 @@ impl Session<'_> {
         let env = self.service_env(index).with_all([(LEAF, &leaf_name)]);
         let program = program::prepare(&plan.command, &env, &plan.cwd)?;
         let leaf = self.remains.containment.leaf(&leaf_name)?;
+        let mut warnings = Vec::new();
+        let limited = containment::limit_leaf(&mut self.remains.containment, &leaf_name, &mut warnings);
+        warnings.iter().for_each(|warning| self.report.say(warning));
+        limited.context("could not be started")?;
         let null = open_null()?;
         let streams = Streams { input: Some(null.as_fd()), output: Some(log.file.as_fd()) };
         let waiting =

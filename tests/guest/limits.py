@@ -217,6 +217,25 @@ def test_a_service_is_told_that_its_session_has_less():
     assert_nothing_left()
 
 
+def test_of_cpus_that_are_not_there_those_are_had_that_are():
+    # The machine has two.
+    config = "[limits]\ncpuset = '0-3'\n[services.web]\ncommand = ['sleep', '4321']\nlimits = { cpuset = '1-8' }\n"
+    done = with_config([], config, "sh", "-c", SESSION + "cat cpuset.cpus service.web/cpuset.cpus")
+    assert done.stdout.split() == ["0-1", "1"], done
+    for whose in ("the session's", "service web's"):
+        assert re.search(f"{whose} limit of the CPUs [^ ]* is more than this host has", done.stderr), done.stderr
+    # What is said of the one is said also where another is refused.
+    done = with_config([], config.replace("1-8", "7"), "true", code=125)
+    assert "cannot limit cpuset of service web: 7 has no CPU of this host" in done.stderr, done.stderr
+    assert "the session's limit of the CPUs " in done.stderr, done.stderr
+    done = with_config([], config.replace("1-8", "7"), "--limits-best-effort", "sh", "-c", SESSION + "cat cpuset.cpus")
+    assert "without a limit of cpuset of service web: 7 has no CPU" in done.stderr and done.stdout == "0-1\n", done
+    config = config.replace("0-3", "0").replace("1-8", "1")
+    done = with_config([], config, "true", code=125)
+    assert "cannot limit cpuset of service web: 1 has no CPU of the whole session's, which are 0;" in done.stderr, done.stderr
+    assert_nothing_left()
+
+
 def test_a_cgroup_with_other_processes_is_left_alone():
     for how in (DELEGATED, DELEGATED_TO_USER):
         script = f"{CGRUN} --pids 50 true; echo $?; {CGRUN} --pids 50 --limits-best-effort true; echo $?; {CGRUN} true"

@@ -1,0 +1,72 @@
+//! What can be limited, and by which controller of cgroup v2.
+
+/// A controller of cgroup v2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Controller {
+    Memory,
+    Pids,
+    Cpu,
+    Io,
+    Cpuset,
+}
+
+impl Controller {
+    /// Those by which something can be limited.
+    pub const ALL: [Self; 5] = [Self::Memory, Self::Pids, Self::Cpu, Self::Cpuset, Self::Io];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Pids => "pids",
+            Self::Cpu => "cpu",
+            Self::Io => "io",
+            Self::Cpuset => "cpuset",
+        }
+    }
+}
+
+/// A limit, by its key in the config.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    Memory,
+    Swap,
+    Pids,
+    Cpus,
+    IoWeight,
+    Cpuset,
+}
+
+impl Limit {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Swap => "swap",
+            Self::Pids => "pids",
+            Self::Cpus => "cpus",
+            Self::IoWeight => "io_weight",
+            Self::Cpuset => "cpuset",
+        }
+    }
+
+    pub fn controller(self) -> Controller {
+        match self {
+            Self::Memory | Self::Swap => Controller::Memory,
+            Self::Pids => Controller::Pids,
+            Self::Cpus => Controller::Cpu,
+            Self::IoWeight => Controller::Io,
+            Self::Cpuset => Controller::Cpuset,
+        }
+    }
+
+    /// What would help where the kernel has no file for it.
+    pub fn where_missing(self) -> &'static str {
+        match self {
+            Self::Memory => "use a kernel with CONFIG_MEMCG",
+            Self::Swap => "use a kernel with CONFIG_SWAP, booted without swapaccount=0",
+            Self::Pids => "use a kernel with CONFIG_CGROUP_PIDS",
+            Self::Cpus => "use a kernel with CONFIG_CFS_BANDWIDTH",
+            Self::IoWeight => "use a kernel with CONFIG_BLK_CGROUP_IOCOST, or load the bfq scheduler",
+            Self::Cpuset => "use a kernel with CONFIG_CPUSETS",
+        }
+    }
+}
