@@ -10,6 +10,8 @@ pub const LEAST_MEMORY: u64 = 1 << 20;
 pub const LEAST_CPUS: f64 = 0.01;
 /// More than any host has, and far from overflow.
 const MOST_CPUS: f64 = 100_000.0;
+/// Of the largest kernel (NR_CPUS).
+const LAST_CPU: u16 = 8191;
 /// The kernel's own limit of a number of processes (PID_MAX_LIMIT).
 const MOST_PIDS: u64 = 4 << 20;
 
@@ -109,6 +111,12 @@ fn number(text: &str) -> Option<f64> {
     text.parse().ok().filter(|_| plain)
 }
 
+/// Digits alone: no sign.
+fn whole(text: &str) -> Option<u64> {
+    let text = text.trim();
+    text.parse().ok().filter(|_| text.starts_with(|c: char| c.is_ascii_digit()))
+}
+
 /// So much processor time a second.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Cpus {
@@ -192,8 +200,18 @@ pub struct CpuSet(pub BTreeSet<u16>);
 
 impl fmt::Display for CpuSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let numbers: Vec<_> = self.0.iter().map(u16::to_string).collect();
-        f.write_str(&numbers.join(","))
+        let mut ranges: Vec<(u16, u16)> = Vec::new();
+        for &cpu in &self.0 {
+            match ranges.last_mut() {
+                Some((_, last)) if *last + 1 == cpu => *last = cpu,
+                _ => ranges.push((cpu, cpu)),
+            }
+        }
+        let written = ranges.into_iter().map(|(first, last)| match first == last {
+            true => first.to_string(),
+            false => format!("{first}-{last}"),
+        });
+        f.write_str(&written.collect::<Vec<_>>().join(","))
     }
 }
 
@@ -205,10 +223,13 @@ impl FromStr for CpuSet {
         let mut numbers = BTreeSet::new();
         for range in text.split(',') {
             let (first, last) = range.split_once('-').unwrap_or((range, range));
-            let parse = |text: &str| text.trim().parse::<u16>().map_err(|_| wrong());
+            let parse = |text: &str| whole(text).and_then(|it| u16::try_from(it).ok()).ok_or_else(wrong);
             let (first, last) = (parse(first)?, parse(last)?);
             if first > last {
                 return Err(wrong());
+            }
+            if last > LAST_CPU {
+                return Err(format!("{text:?} names a CPU that no kernel has: the last is {LAST_CPU}"));
             }
             numbers.extend(first..=last);
         }
@@ -262,7 +283,7 @@ mod tests {
         assert_eq!("0".parse(), Ok(Swap(Memory::Bytes(0))));
         assert_eq!("1.5".parse(), Ok(Cpus::Count(1.5)));
         assert_eq!("50%".parse::<Cpus>().unwrap().of(4), 2.0);
-        assert_eq!("0-3, 6".parse::<CpuSet>().unwrap().to_string(), "0,1,2,3,6");
+        assert_eq!("3,0-2, 6".parse::<CpuSet>().unwrap().to_string(), "0-3,6");
     }
 
     #[test]
@@ -297,7 +318,7 @@ mod tests {
         for text in ["", "0", "10001", "-1", "1.5"] {
             assert!(text.parse::<Weight>().is_err(), "{text}");
         }
-        for text in ["", "a", "3-1", "-1", "1-", "0,,1", "99999999"] {
+        for text in ["", "a", "3-1", "-1", "1-", "0,,1", "+1", "8192", "0-65535", "99999999"] {
             assert!(text.parse::<CpuSet>().is_err(), "{text}");
         }
     }

@@ -217,12 +217,12 @@ mod tests {
             warnings,
             [
                 "service api's limit of 2 GiB of memory is more than the whole session's (1 GiB)",
-                "service api's limit of the CPUs 1,2 is more than the whole session's (0,1)"
+                "service api's limit of the CPUs 1-2 is more than the whole session's (0-1)"
             ]
         );
         let part = Bounds { cpuset: Some("2".parse().unwrap()), ..Bounds::default() };
         let unfit = part.within(&session, "service api's", &mut warnings).unwrap();
-        assert_eq!(unfit.why, "2 has no CPU of the whole session's, which are 0,1");
+        assert_eq!(unfit.why, "2 has no CPU of the whole session's, which are 0-1");
     }
 
     #[test]

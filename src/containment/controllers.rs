@@ -18,6 +18,7 @@ use super::metadata;
 use super::source::Mount;
 use super::systemd;
 use crate::clock;
+use crate::size::CpuSet;
 use crate::sys::proc::{self, ProcessInfo};
 
 /// No session's id begins so.
@@ -47,6 +48,8 @@ pub enum Refused {
     Unfit(String),
     #[error("this kernel has no {file}")]
     NoFile { limit: Limit, file: &'static str },
+    #[error("the cgroups above grant it the CPUs {granted} only, and none of {asked}")]
+    NotGranted { asked: CpuSet, granted: CpuSet },
     #[error("{source}")]
     NotSet { limit: Limit, source: ContainmentError },
     #[error(transparent)]
@@ -79,6 +82,10 @@ impl Refused {
             Self::NoCgroup(_) => "see how to get one: cgrun doctor".into(),
             Self::Unfit(_) => "write another".into(),
             Self::NoFile { limit, .. } => limit.where_missing().into(),
+            Self::NotGranted { .. } if systemd::manages_this_host() => {
+                "name some of these, or see AllowedCPUs= of the units above (systemctl show)".into()
+            }
+            Self::NotGranted { .. } => "name some of these, or see cpuset.cpus of the cgroups above".into(),
             Self::NotSet { source, .. } if source.is_denied() => {
                 "see which rights this user has there".into()
             }

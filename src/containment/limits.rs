@@ -133,9 +133,12 @@ fn apply(
     warnings: &mut Vec<String>,
 ) -> Result<()> {
     for limit in bounds.limits() {
-        if let Err(refused) = set(bounds, limit, directory) {
-            refuse(&of(limit, leaf), &refused, best_effort, warnings)?;
-            bounds.give_up(limit);
+        match set(bounds, limit, directory) {
+            Ok(less) => warnings.extend(less.map(|less| format!("{}: {less}", of(limit, leaf)))),
+            Err(refused) => {
+                refuse(&of(limit, leaf), &refused, best_effort, warnings)?;
+                bounds.give_up(limit);
+            }
         }
     }
     Ok(())
@@ -225,5 +228,21 @@ mod tests {
         assert_eq!(std::fs::read_to_string(&pids).unwrap(), "50");
         assert_eq!(warnings.len(), 2, "{warnings:?}");
         assert!(warnings[1].starts_with("without a limit of io_weight: this kernel has no io.weight; "));
+    }
+
+    #[test]
+    fn a_cpuset_is_what_the_cgroups_above_grant_of_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let try_with = |effective: &str| {
+            let (mut warnings, mut bounds) = (Vec::new(), Bounds::default());
+            bounds.cpuset = Some("1-2".parse().unwrap());
+            std::fs::write(directory.path().join("cpuset.cpus"), "").unwrap();
+            std::fs::write(directory.path().join("cpuset.cpus.effective"), effective).unwrap();
+            apply(&mut bounds, directory.path(), "", false, &mut warnings).map(|()| warnings)
+        };
+        assert!(try_with("1-2\n").unwrap().is_empty());
+        assert_eq!(try_with("2\n").unwrap(), ["cpuset: of the CPUs 1-2 the cgroups above grant 2 only"]);
+        let error = try_with("0,3\n").unwrap_err().to_string();
+        assert!(error.contains("the cgroups above grant it the CPUs 0,3 only, and none of 1-2"), "{error}");
     }
 }

@@ -22,10 +22,11 @@ const PERIOD: u64 = 100_000;
 /// The kernel counts memory in pages, which are no larger than this.
 const PAGE: u64 = 64 << 10;
 
-/// Limits the cgroup in one way, where `bounds` do, and sees that it is limited.
-pub fn set(bounds: &Bounds, limit: Limit, directory: &Path) -> Result<(), Refused> {
+/// Limits the cgroup in one way, where `bounds` do, and sees that it is limited. Returns what is less
+/// than was asked for.
+pub fn set(bounds: &Bounds, limit: Limit, directory: &Path) -> Result<Option<String>, Refused> {
     let file = Target { directory, limit };
-    match limit {
+    let set = match limit {
         Limit::Memory => bounds.memory.map_or(Ok(()), |bytes| memory(&file, bytes)),
         Limit::Swap => bounds.swap.map_or(Ok(()), |bytes| {
             file.write("memory.swap.max", &bytes.to_string(), |text| is_about(text, bytes))
@@ -36,8 +37,9 @@ pub fn set(bounds: &Bounds, limit: Limit, directory: &Path) -> Result<(), Refuse
             let expected = format!("default {weight}");
             file.write("io.weight", &expected, |text| text.lines().any(|line| line == expected))
         }),
-        Limit::Cpuset => bounds.cpuset.as_ref().map_or(Ok(()), |set| cpuset(&file, set)),
-    }
+        Limit::Cpuset => return bounds.cpuset.as_ref().map_or(Ok(None), |set| cpuset(&file, set)),
+    };
+    set.map(|()| None)
 }
 
 fn memory(file: &Target<'_>, bytes: u64) -> Result<(), Refused> {
@@ -59,8 +61,22 @@ fn quota(file: &Target<'_>, cpus: f64) -> Result<(), Refused> {
     file.check("cpu.max", set, |text| text == format!("{quota} {PERIOD}"))
 }
 
-fn cpuset(file: &Target<'_>, set: &CpuSet) -> Result<(), Refused> {
-    file.write("cpuset.cpus", &set.to_string(), |text| text.parse::<CpuSet>().is_ok_and(|it| it == *set))
+/// What the cgroups above do not grant, the kernel leaves out without a word; and where that is all, it
+/// takes whatever they have.
+fn cpuset(file: &Target<'_>, asked: &CpuSet) -> Result<Option<String>, Refused> {
+    let is_asked = |text: &str| text.parse::<CpuSet>().is_ok_and(|it| it == *asked);
+    file.write("cpuset.cpus", &asked.to_string(), is_asked)?;
+    let granted = file.read("cpuset.cpus.effective")?;
+    let Ok(granted) = granted.parse::<CpuSet>() else {
+        let other = std::io::Error::other(format!("the kernel has {granted:?} there"));
+        let path = file.directory.join("cpuset.cpus.effective");
+        return Err(file.refused("cpuset.cpus.effective", ContainmentError::on("understand", &path)(other)));
+    };
+    if !granted.0.is_subset(&asked.0) {
+        return Err(Refused::NotGranted { asked: asked.clone(), granted });
+    }
+    let less = || format!("of the CPUs {asked} the cgroups above grant {granted} only");
+    Ok((granted != *asked).then(less))
 }
 
 /// Sizes are made sure to fit when they are read.

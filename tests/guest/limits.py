@@ -236,6 +236,16 @@ def test_of_cpus_that_are_not_there_those_are_had_that_are():
     assert_nothing_left()
 
 
+def test_cpus_that_a_unit_is_not_granted():
+    unit = [*DELEGATED, "-p", "AllowedCPUs=0"]
+    done = with_config(unit, "[limits]\ncpuset = '1'\n", "true", code=125)
+    assert "cannot limit cpuset: the cgroups above grant it the CPUs 0 only, and none of 1; " in done.stderr, done.stderr
+    done = with_config(unit, "[limits]\ncpuset = '0-1'\n", "nproc")
+    assert done.stdout == "1\n", done
+    assert "cpuset: of the CPUs 0-1 the cgroups above grant 0 only" in done.stderr, done.stderr
+    assert_nothing_left()
+
+
 def test_a_cgroup_with_other_processes_is_left_alone():
     for how in (DELEGATED, DELEGATED_TO_USER):
         script = f"{CGRUN} --pids 50 true; echo $?; {CGRUN} --pids 50 --limits-best-effort true; echo $?; {CGRUN} true"
