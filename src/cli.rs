@@ -140,7 +140,7 @@ fn kind_and_file(text: OsString) -> Result<(ReportKind, PathBuf), String> {
 
 #[derive(Debug, Default, Args)]
 pub struct LimitOptions {
-    /// How much memory the session may use: 4GiB, or 50% of the host's
+    /// How much memory the session may use, and no swap: 4GiB, or 50% of the host's
     #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
     pub memory: Option<Memory>,
     /// How many processes and threads the session may have at a time

@@ -52,7 +52,7 @@ clean_env = false
 # What the session may use (examples; no limit by default). Sizes: 4G, 512MiB, or 50% of the host's.
 [limits]
 # memory = "4GiB"
-# swap = 0
+# swap = "1GiB"           # 0 where there is a limit of memory
 # pids = 2000             # processes and threads
 # cpus = 2.5              # or "50%" of the host's
 # cpuset = "0-3"

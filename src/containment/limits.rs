@@ -7,6 +7,7 @@ use anyhow::{Result, bail};
 
 use super::bounds::{Bounds, Host};
 use super::controllers::{self, Refused, Seat};
+use super::disks;
 use super::held::Containment;
 use super::limit::{Controller, Limit};
 use super::set::set;
@@ -90,6 +91,9 @@ pub fn limit(
         return refuse(&names.join(", "), &Refused::NoCgroup(kind), wanted.best_effort, warnings);
     };
     enable(mount, &session, limited, warnings)?;
+    if limited.controllers().contains(&Controller::Io) {
+        warnings.extend(disks::ignore_weights(&mount.point, Path::new("/sys")));
+    }
     apply(&mut limited.session, &session, "", wanted.best_effort, warnings)
 }
 

@@ -12,6 +12,7 @@ mod bounds;
 mod cgroup;
 mod choice;
 mod controllers;
+mod disks;
 mod error;
 mod held;
 mod id;

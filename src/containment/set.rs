@@ -21,30 +21,33 @@ use crate::size::CpuSet;
 const PERIOD: u64 = 100_000;
 /// The kernel counts memory in pages, which are no larger than this.
 const PAGE: u64 = 64 << 10;
+const SWAP: &str = "memory.swap.max";
+const BFQ: &str = "io.bfq.weight";
 
 /// Limits the cgroup in one way, where `bounds` do, and sees that it is limited. Returns what is less
 /// than was asked for.
 pub fn set(bounds: &Bounds, limit: Limit, directory: &Path) -> Result<Option<String>, Refused> {
     let file = Target { directory, limit };
     let set = match limit {
-        Limit::Memory => bounds.memory.map_or(Ok(()), |bytes| memory(&file, bytes)),
-        Limit::Swap => bounds.swap.map_or(Ok(()), |bytes| {
-            file.write("memory.swap.max", &bytes.to_string(), |text| is_about(text, bytes))
-        }),
+        Limit::Memory => bounds.memory.map_or(Ok(()), |bytes| memory(&file, bytes, bounds.swap)),
+        Limit::Swap => bounds
+            .swap
+            .map_or(Ok(()), |bytes| file.write(SWAP, &bytes.to_string(), |text| is_about(text, bytes))),
         Limit::Pids => bounds.pids.map_or(Ok(()), |count| pids(&file, count)),
         Limit::Cpus => bounds.cpus.map_or(Ok(()), |cpus| quota(&file, cpus)),
-        Limit::IoWeight => bounds.io_weight.map_or(Ok(()), |weight| {
-            let expected = format!("default {weight}");
-            file.write("io.weight", &expected, |text| text.lines().any(|line| line == expected))
-        }),
+        Limit::IoWeight => bounds.io_weight.map_or(Ok(()), |weight| io_weight(&file, weight)),
         Limit::Cpuset => return bounds.cpuset.as_ref().map_or(Ok(None), |set| cpuset(&file, set)),
     };
     set.map(|()| None)
 }
 
-fn memory(file: &Target<'_>, bytes: u64) -> Result<(), Refused> {
+fn memory(file: &Target<'_>, bytes: u64, swap: Option<u64>) -> Result<(), Refused> {
     let set = MemController::new(file.path(), file.path(), true).set_limit(signed(bytes));
     file.check("memory.max", set, |text| is_about(text, bytes))?;
+    // Otherwise what is over the limit is swapped out, without end.
+    if swap.is_none() && file.directory.join(SWAP).exists() {
+        file.write(SWAP, "0", |text| text == "0")?;
+    }
     // A session half of which is gone would limp on.
     file.write("memory.oom.group", "1", |text| text == "1")
 }
@@ -59,6 +62,28 @@ fn quota(file: &Target<'_>, cpus: f64) -> Result<(), Refused> {
     let controller = CpuController::new(file.path(), file.path(), true);
     let set = controller.set_cfs_quota_and_period(Some(quota), Some(PERIOD));
     file.check("cpu.max", set, |text| text == format!("{quota} {PERIOD}"))
+}
+
+/// Each scheduler of disks has a weight of its own, and not every kernel has each.
+fn io_weight(file: &Target<'_>, weight: u16) -> Result<(), Refused> {
+    let is = |weight| {
+        move |text: &str| text.lines().any(|line| line.trim_start_matches("default ") == format!("{weight}"))
+    };
+    let has_bfq = file.directory.join(BFQ).exists();
+    if has_bfq {
+        let weight = for_bfq(weight);
+        file.write(BFQ, &weight.to_string(), is(weight))?;
+    }
+    if has_bfq && !file.directory.join("io.weight").exists() {
+        return Ok(());
+    }
+    file.write("io.weight", &format!("default {weight}"), is(weight))
+}
+
+/// Its scale ends at 1000, and 100 is what everybody has there as well.
+fn for_bfq(weight: u16) -> u16 {
+    let above = u32::from(weight.saturating_sub(100));
+    weight.min(100) + u16::try_from(above * 900 / 9900).unwrap_or(900)
 }
 
 /// What the cgroups above do not grant, the kernel leaves out without a word; and where that is all, it
@@ -144,5 +169,42 @@ impl Target<'_> {
             true => Refused::NoFile { limit, file },
             false => Refused::NotSet { limit, source },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_without_a_word_on_swap_bounds_that_too() {
+        let directory = tempfile::tempdir().unwrap();
+        let read = |file: &str| std::fs::read_to_string(directory.path().join(file)).unwrap();
+        let set_with = |swap| {
+            for file in ["memory.max", "memory.oom.group", SWAP] {
+                std::fs::write(directory.path().join(file), "").unwrap();
+            }
+            let bounds = Bounds { memory: Some(1 << 20), swap, ..Bounds::default() };
+            set(&bounds, Limit::Memory, directory.path()).unwrap();
+        };
+        set_with(None);
+        assert_eq!((read("memory.max").as_str(), read(SWAP).as_str()), ("1048576", "0"));
+        // Which is written by itself.
+        set_with(Some(1 << 20));
+        assert_eq!(read(SWAP), "");
+    }
+
+    #[test]
+    fn each_scheduler_of_disks_that_is_there_gets_its_weight() {
+        let directory = tempfile::tempdir().unwrap();
+        let read = |file: &str| std::fs::read_to_string(directory.path().join(file)).unwrap();
+        let bounds = Bounds { io_weight: Some(1090), ..Bounds::default() };
+        std::fs::write(directory.path().join(BFQ), "").unwrap();
+        set(&bounds, Limit::IoWeight, directory.path()).unwrap();
+        assert_eq!(read(BFQ), "190");
+        std::fs::write(directory.path().join("io.weight"), "").unwrap();
+        set(&bounds, Limit::IoWeight, directory.path()).unwrap();
+        assert_eq!(read("io.weight"), "default 1090");
+        assert_eq!([1, 100, 110, 10_000].map(for_bfq), [1, 100, 100, 1000]);
     }
 }

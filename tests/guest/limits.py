@@ -167,8 +167,37 @@ def test_what_is_asked_for_is_set():
     # The command line wins, and the user's session has root's limits.
     done = with_config([], config, "--pids", "78", "--user", "tester", "sh", "-c", SESSION + "cat pids.max; id -un")
     assert done.stdout.split() == ["78", "tester"], done
-    done = run([CGRUN, "--require", "cgroup+pidns", "--pids", "79", "sh", "-c", "cat /sys/fs/cgroup/system.slice/cgrun-*/cgrun-*/pids.max | head -n 1"])
+    done = run([CGRUN, "--require", "cgroup+pidns", "--pids", "79", "sh", "-c", SESSION + "cat pids.max"])
     assert done.stdout == "79\n", done
+    assert_nothing_left()
+
+
+def test_memory_bounds_swap_as_well():
+    swap = "/swapfile"
+    run(["dd", "if=/dev/zero", f"of={swap}", "bs=1M", "count=128"])
+    os.chmod(swap, 0o600)
+    run(["mkswap", swap])
+    run(["swapon", swap])
+    try:
+        done = run([CGRUN, "--memory", "48MiB", *HUNGRY, "memory", "100"], code=137)
+        assert "out of memory: the session reached its limit of 48 MiB" in done.stderr, done.stderr
+        # Unless swap was asked for.
+        done = with_config([], "[limits]\nmemory = '48MiB'\nswap = '100%'\n", *HUNGRY, "memory", "100")
+        assert (done.stdout, done.stderr) == ("got 100 MiB\n", ""), done
+    finally:
+        run(["swapoff", swap])
+        os.unlink(swap)
+    assert_nothing_left()
+
+
+def test_a_weight_without_effect_is_said():
+    script = SESSION + "cat io.weight io.bfq.weight 2>/dev/null; true"
+    done = with_config([], "[limits]\nio_weight = 200\n", "sh", "-c", script)
+    assert "default 200\n" in done.stdout, done
+    schedulers = [path.read_text() for path in pathlib.Path("/sys/block").glob("*/queue/scheduler")]
+    cost = pathlib.Path("/sys/fs/cgroup/io.cost.qos")
+    works = any("[bfq]" in it for it in schedulers) or cost.exists() and "enable=1" in cost.read_text()
+    assert ("io_weight has no effect on this host" in done.stderr) == (not works), (done, schedulers)
     assert_nothing_left()
 
 
