@@ -37,6 +37,9 @@ impl FromStr for Memory {
 
     fn from_str(text: &str) -> Result<Self, String> {
         match size(text)? {
+            Self::Percent(0.0) => {
+                Err(format!("{text:?} of the host's memory is nothing, and a process needs some to start"))
+            }
             Self::Bytes(bytes) if bytes < LEAST_MEMORY => Err(format!(
                 "{text:?} is less than a process needs to start; the least is {}, and a number alone is in bytes",
                 in_units(LEAST_MEMORY)
@@ -69,15 +72,14 @@ fn size(text: &str) -> Result<Memory, String> {
     }
     let split = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
     let (figure, unit) = (text[..split].trim(), text[split..].trim());
-    let figure =
-        figure.parse::<u64>().map(Figure::Whole).ok().or_else(|| number(figure).map(Figure::Fraction));
+    let figure = whole(figure).map(Figure::Whole).or_else(|| number(figure).map(Figure::Fraction));
     let figure = figure.ok_or_else(|| format!("{text:?} is no size; {SHAPE}"))?;
     let unit = match unit.to_ascii_lowercase().as_str() {
         "" | "b" => 1,
-        "k" | "kib" => 1 << 10,
-        "m" | "mib" => 1 << 20,
-        "g" | "gib" => 1 << 30,
-        "t" | "tib" => 1 << 40,
+        "k" | "ki" | "kib" => 1 << 10,
+        "m" | "mi" | "mib" => 1 << 20,
+        "g" | "gi" | "gib" => 1 << 30,
+        "t" | "ti" | "tib" => 1 << 40,
         "kb" => 1_000,
         "mb" => 1_000_000,
         "gb" => 1_000_000_000,
@@ -106,8 +108,7 @@ enum Figure {
 
 /// Digits with at most one point: no sign, no exponent, no `inf` or `nan`.
 fn number(text: &str) -> Option<f64> {
-    let plain = text.starts_with(|c: char| c.is_ascii_digit())
-        && text.chars().all(|c| c.is_ascii_digit() || c == '.');
+    let plain = text.chars().all(|c| c.is_ascii_digit() || c == '.');
     text.parse().ok().filter(|_| plain)
 }
 
@@ -130,7 +131,8 @@ impl Cpus {
     pub fn of(self, host: usize) -> f64 {
         match self {
             Self::Count(count) => count,
-            Self::Percent(percent) => host as f64 * percent / 100.0,
+            // The least that is granted is a hundredth.
+            Self::Percent(percent) => (host as f64 * percent).round() / 100.0,
         }
     }
 }
@@ -168,11 +170,11 @@ impl FromStr for Pids {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        match text.trim().parse::<u64>() {
-            Ok(0) => Err("no process can start where none is allowed; the least is 1".into()),
-            Ok(count) if count <= MOST_PIDS => Ok(Self(count)),
-            Ok(_) => Err(format!("the kernel has at most {MOST_PIDS} processes; write fewer")),
-            Err(_) => {
+        match whole(text) {
+            Some(0) => Err("no process can start where none is allowed; the least is 1".into()),
+            Some(count) if count <= MOST_PIDS => Ok(Self(count)),
+            Some(_) => Err(format!("the kernel has at most {MOST_PIDS} processes; write fewer")),
+            None => {
                 Err(format!("{text:?} is no number of processes; write a whole number from 1 to {MOST_PIDS}"))
             }
         }
@@ -187,8 +189,8 @@ impl FromStr for Weight {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        match text.trim().parse::<u16>() {
-            Ok(weight @ 1..=10_000) => Ok(Self(weight)),
+        match whole(text).and_then(|it| u16::try_from(it).ok()) {
+            Some(weight @ 1..=10_000) => Ok(Self(weight)),
             _ => Err(format!("{text:?} is no weight; write a whole number from 1 to 10000 (100 is usual)")),
         }
     }
@@ -268,6 +270,8 @@ mod tests {
         let cases = [
             ("4G", 4 << 30),
             ("4GiB", 4 << 30),
+            ("4Gi", 4 << 30),
+            (".5G", 1 << 29),
             ("4 gib", 4 << 30),
             ("512MiB", 512 << 20),
             ("512m", 512 << 20),
@@ -283,6 +287,9 @@ mod tests {
         assert_eq!("0".parse(), Ok(Swap(Memory::Bytes(0))));
         assert_eq!("1.5".parse(), Ok(Cpus::Count(1.5)));
         assert_eq!("50%".parse::<Cpus>().unwrap().of(4), 2.0);
+        assert_eq!("33.3%".parse::<Cpus>().unwrap().of(2), 0.67);
+        assert_eq!(".5".parse(), Ok(Cpus::Count(0.5)));
+        assert_eq!("0%".parse(), Ok(Swap(Memory::Percent(0.0))));
         assert_eq!("3,0-2, 6".parse::<CpuSet>().unwrap().to_string(), "0-3,6");
     }
 
@@ -292,6 +299,10 @@ mod tests {
             ("", "no size"),
             ("much", "no size"),
             ("-4G", "no size"),
+            ("+4G", "no size"),
+            ("+.5G", "no size"),
+            (".", "no size"),
+            ("0%", "is nothing"),
             ("4X", "no unit"),
             ("1e9", "no unit"),
             ("nan", "no size"),
@@ -309,13 +320,13 @@ mod tests {
             let error = text.parse::<Memory>().unwrap_err();
             assert!(error.contains(reason), "{text}: {error}");
         }
-        for text in ["", "-1", "0", "0.001", "nan", "1e3", "two", "1,5", "0%", "101%", "9999999"] {
+        for text in ["", "-1", "0", "0.001", "nan", "1e3", "two", "1,5", "0%", "101%", "9999999", "+1", "."] {
             assert!(text.parse::<Cpus>().is_err(), "{text}");
         }
-        for text in ["", "-1", "0", "1.5", "many", "99999999999999999999", "5000000"] {
+        for text in ["", "-1", "0", "1.5", "many", "99999999999999999999", "5000000", "+5"] {
             assert!(text.parse::<Pids>().is_err(), "{text}");
         }
-        for text in ["", "0", "10001", "-1", "1.5"] {
+        for text in ["", "0", "10001", "-1", "1.5", "+5"] {
             assert!(text.parse::<Weight>().is_err(), "{text}");
         }
         for text in ["", "a", "3-1", "-1", "1-", "0,,1", "+1", "8192", "0-65535", "99999999"] {
