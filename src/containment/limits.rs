@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
@@ -12,6 +13,8 @@ use super::held::Containment;
 use super::limit::{Controller, Limit};
 use super::set::set;
 use super::source::Mount;
+use super::usage::readable;
+use crate::clock;
 use crate::config::Limits;
 
 /// Turned on besides what is asked for, where they are there: for the figures.
@@ -39,12 +42,18 @@ pub struct Limited {
     pub session: Bounds,
     leaves: BTreeMap<String, Bounds>,
     best_effort: bool,
+    since: Option<Instant>,
     seat: Option<Seat>,
 }
 
 impl Limited {
     pub fn leaf(&self, name: &str) -> Option<&Bounds> {
         self.leaves.get(name)
+    }
+
+    /// For how long.
+    pub fn lasted(&self) -> Duration {
+        self.since.map(clock::since).unwrap_or_default()
     }
 
     pub fn is_nothing(&self) -> bool {
@@ -56,6 +65,11 @@ impl Limited {
         if let Some(seat) = self.seat.take() {
             seat.give_back();
         }
+    }
+
+    #[cfg(test)]
+    pub fn of(session: Bounds, leaf: &str, bounds: Bounds) -> Self {
+        Self { session, leaves: [(leaf.to_string(), bounds)].into(), ..Self::default() }
     }
 
     fn controllers(&self) -> BTreeSet<Controller> {
@@ -125,7 +139,8 @@ fn bounds(wanted: &Wanted<'_>, warnings: &mut Vec<String>) -> Result<Limited> {
         }
         leaves.insert(leaf.clone(), bounds);
     }
-    Ok(Limited { session, leaves, best_effort: wanted.best_effort, seat: None })
+    let since = Some(clock::now());
+    Ok(Limited { session, leaves, best_effort: wanted.best_effort, since, seat: None })
 }
 
 /// Writes the limits of one cgroup. With best effort, those that the kernel takes.
@@ -154,11 +169,6 @@ fn of(limit: Limit, leaf: &str) -> String {
         "" => limit.name().into(),
         leaf => format!("{} of {}", limit.name(), readable(leaf)),
     }
-}
-
-/// `service web`, of the leaf `service.web`.
-fn readable(leaf: &str) -> String {
-    leaf.replacen('.', " ", 1)
 }
 
 /// Turns on what is needed. With best effort, all that can be had of it.

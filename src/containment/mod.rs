@@ -44,6 +44,6 @@ pub use pidns::{NoNamespace, PidNamespace};
 pub use source::{Mount, Source, Unavailable, find_source};
 #[cfg(test)]
 pub use struck::Killed;
-pub use struck::Struck;
+pub use struck::{At, Struck};
 pub use systemd::{manages_this_host, private_socket as manager_socket};
 pub use usage::{Figures, Measured, Usage};

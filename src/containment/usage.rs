@@ -7,7 +7,10 @@ use serde::Serialize;
 use super::held::Containment;
 use super::kmsg::Victim;
 use super::leaf::Leaf;
-use super::struck::{self, Struck};
+use super::struck::{self, Place, Struck};
+
+/// The major number of loop devices, which lie on a file.
+const LOOP: &str = "7:";
 
 /// What a session and its parts used.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -54,6 +57,34 @@ pub struct Measured<'a> {
     pub killed: Option<Victim>,
 }
 
+impl Measured<'_> {
+    fn place(&self) -> Option<Place> {
+        let path = self.leaf.cgroup()?.path().to_path_buf();
+        Some(Place { name: self.name.clone(), path, killed: self.killed.clone() })
+    }
+}
+
+/// The parts of a session, for a guardian, who knows them by their directories only.
+fn places_in(session: &Path) -> Vec<Place> {
+    let entries = std::fs::read_dir(session).into_iter().flatten().flatten();
+    let mut places: Vec<_> = entries
+        .filter_map(|entry| {
+            let name = entry.file_name().into_string().ok()?;
+            let is_ours = name == "command" || name.starts_with("service.") || name.starts_with("probe.");
+            let is_ours = is_ours && entry.file_type().is_ok_and(|it| it.is_dir());
+            is_ours.then(|| Place { name: readable(&name), path: entry.path(), killed: None })
+        })
+        .collect();
+    // As where they are known: the command comes last.
+    places.sort_by_key(|place| (place.name == "command", place.name.clone()));
+    places
+}
+
+/// `service web`, of the leaf `service.web`.
+pub(super) fn readable(leaf: &str) -> String {
+    leaf.replacen('.', " ", 1)
+}
+
 impl Containment {
     /// Whether it has any limit.
     pub fn is_limited(&self) -> bool {
@@ -63,9 +94,9 @@ impl Containment {
     /// What was used so far; `None` where nothing but a cgroup could measure it.
     pub fn usage(&self, parts: &[Measured<'_>]) -> Option<Usage> {
         let session = self.path()?;
-        let parts: Vec<_> =
-            parts.iter().filter_map(|part| Some((part, part.leaf.cgroup()?.path()))).collect();
-        let figures = parts.iter().map(|(part, path)| Figures::read(&part.name, path)).collect();
+        let parts: Vec<_> = parts.iter().filter_map(Measured::place).collect();
+        let parts = if parts.is_empty() { places_in(session) } else { parts };
+        let figures = parts.iter().map(|part| Figures::read(&part.name, &part.path)).collect();
         let mut usage =
             Usage { session: Figures::read("session", session), parts: figures, struck: Vec::new() };
         // A fork that the session's limit refuses counts in the part for a moment.
@@ -82,7 +113,7 @@ impl Containment {
 impl Figures {
     fn read(name: &str, directory: &Path) -> Self {
         let read = |file| read(directory, file);
-        let number = |file| read(file)?.trim().parse().ok();
+        let number = |file| number(directory, file);
         let cpu = read("cpu.stat").unwrap_or_default();
         let io = read("io.stat");
         let stalled = |file| pressure(&read(file)?);
@@ -93,8 +124,8 @@ impl Figures {
             throttled_usec: value(&cpu, "throttled_usec"),
             memory_peak_bytes: number("memory.peak"),
             processes_peak: number("pids.peak"),
-            io_read_bytes: io.as_deref().map(|text| sum(text, "rbytes=")),
-            io_written_bytes: io.as_deref().map(|text| sum(text, "wbytes=")),
+            io_read_bytes: io.as_deref().map(|text| sum(text, "rbytes=", is_stacked)),
+            io_written_bytes: io.as_deref().map(|text| sum(text, "wbytes=", is_stacked)),
             cpu_stalled_usec: stalled("cpu.pressure"),
             memory_stalled_usec: stalled("memory.pressure"),
             io_stalled_usec: stalled("io.pressure"),
@@ -117,10 +148,21 @@ fn value(text: &str, key: &str) -> Option<u64> {
     lines.find(|(name, _)| *name == key)?.1.parse().ok()
 }
 
+pub(super) fn number(directory: &Path, file: &str) -> Option<u64> {
+    read(directory, file)?.trim().parse().ok()
+}
+
 /// Of `io.stat`: `8:0 rbytes=90112 wbytes=0 rios=2 ...`, a line for each device.
-fn sum(text: &str, key: &str) -> u64 {
-    let fields = text.split_whitespace().filter_map(|field| field.strip_prefix(key)?.parse::<u64>().ok());
-    fields.sum()
+fn sum(text: &str, key: &str, is_stacked: impl Fn(&str) -> bool) -> u64 {
+    let lines = text.lines().filter(|line| !line.split(' ').next().is_some_and(&is_stacked));
+    let fields = lines.flat_map(str::split_whitespace);
+    fields.filter_map(|field| field.strip_prefix(key)?.parse::<u64>().ok()).sum()
+}
+
+/// A device that hands on to others what it is given (loop, device mapper, RAID): that counts there too.
+fn is_stacked(device: &str) -> bool {
+    let below = std::fs::read_dir(format!("/sys/dev/block/{device}/slaves"));
+    device.starts_with(LOOP) || below.is_ok_and(|mut below| below.next().is_some())
 }
 
 /// `some avg10=0.00 avg60=0.00 avg300=0.00 total=123`
@@ -132,6 +174,24 @@ fn pressure(text: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_device_hands_on_counts_once() {
+        let text = "8:0 rbytes=100 wbytes=1\n253:0 rbytes=100 wbytes=1\n8:16 rbytes=7 wbytes=0\n";
+        assert_eq!(sum(text, "rbytes=", |device| device == "253:0"), 107);
+        assert!(is_stacked("7:0"));
+        assert!(!is_stacked("9999:0"));
+    }
+
+    #[test]
+    fn a_guardian_finds_the_parts() {
+        let directory = tempfile::tempdir().unwrap();
+        for leaf in ["command", "service.web", "probe.web", "namespace", "of-the-command"] {
+            std::fs::create_dir(directory.path().join(leaf)).unwrap();
+        }
+        let names: Vec<_> = places_in(directory.path()).into_iter().map(|place| place.name).collect();
+        assert_eq!(names, ["probe web", "service web", "command"]);
+    }
 
     #[test]
     fn figures_are_read_and_what_is_not_there_is_absent() {

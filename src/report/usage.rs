@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::time::Duration;
 
-use crate::containment::{Figures, Struck, Usage};
+use crate::containment::{At, Figures, Struck, Usage};
 use crate::size::in_units;
 
 /// What must be said: what a limit has broken.
@@ -24,11 +24,15 @@ pub fn met(usage: Option<&Usage>) -> Vec<String> {
 /// One line on one limit.
 fn line(struck: &Struck) -> String {
     match struck {
-        Struck::Memory { of, bytes, killed, victim } => {
-            let reached = match (of, bytes) {
-                (Some(of), Some(bytes)) => format!("{} reached its limit of {}", the(of), in_units(*bytes)),
-                (Some(of), None) => format!("{} could get no more", the(of)),
-                (None, _) => "there was no more for this session, though within its own limits".to_string(),
+        Struck::Memory { at, of, bytes, killed, victim } => {
+            let whose = of.as_deref().map(the).unwrap_or_default();
+            let reached = match (at, bytes) {
+                (At::Own, Some(bytes)) => format!("{whose} reached its limit of {}", in_units(*bytes)),
+                (At::Own, None) => format!("{whose} could get no more"),
+                (At::Below, _) => format!("a cgroup inside {whose} reached a limit of its own"),
+                (At::Above, _) => {
+                    "there was no more in a cgroup above the session, or on the host".to_string()
+                }
             };
             let killed = killed.iter().map(|it| match it.processes {
                 None => format!("all of {}", the(&it.part)),
@@ -45,7 +49,11 @@ fn line(struck: &Struck) -> String {
         Struck::Pids { of, count, refused, most } => {
             let most = most.as_ref().map_or(String::new(), |most| format!("; most were of {}", the(most)));
             let forks = if *refused == 1 { "1 fork" } else { &format!("{refused} forks") };
-            format!("too many processes: {} reached its limit of {count}, and {forks} failed{most}", the(of))
+            let reached = match of.as_deref().zip(*count) {
+                Some((of, count)) => format!("{} reached its limit of {count}", the(of)),
+                None => "a limit above the session was reached".to_string(),
+            };
+            format!("too many processes: {reached}, and {forks} failed{most}")
         }
         Struck::Cpus { of, cpus, throttled_usec, periods, of_periods } => format!(
             "held back: {} wanted more than its {cpus} CPUs in {periods} of {of_periods} periods of 100 ms, and \
@@ -127,6 +135,7 @@ mod tests {
     #[test]
     fn each_limit_has_its_line() {
         let memory = Struck::Memory {
+            at: At::Own,
             of: Some("service web".into()),
             bytes: Some(48 << 20),
             killed: vec![Killed { part: "service web".into(), processes: None }],
@@ -137,10 +146,28 @@ mod tests {
             "out of memory: service web reached its limit of 48 MiB, and the kernel killed all of service web; \
              first pid 12 (python3)"
         );
-        let pids = Struck::Pids { of: "session".into(), count: 50, refused: 2, most: Some("command".into()) };
+        let pids = Struck::Pids {
+            of: Some("session".into()),
+            count: Some(50),
+            refused: 2,
+            most: Some("command".into()),
+        };
         assert_eq!(
             line(&pids),
             "too many processes: the session reached its limit of 50, and 2 forks failed; most were of the command"
+        );
+        let killed = vec![Killed { part: "command".into(), processes: Some(2) }];
+        let below =
+            Struck::Memory { at: At::Below, of: Some("command".into()), bytes: None, killed, victim: None };
+        assert_eq!(
+            line(&below),
+            "out of memory: a cgroup inside the command reached a limit of its own, and the kernel killed 2 processes \
+             of the command"
+        );
+        let above = Struck::Pids { of: None, count: None, refused: 1, most: None };
+        assert_eq!(
+            line(&above),
+            "too many processes: a limit above the session was reached, and 1 fork failed"
         );
         let cpus = Struck::Cpus {
             of: "session".into(),
