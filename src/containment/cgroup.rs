@@ -150,7 +150,14 @@ impl CgroupLeaf {
 
     /// Runs `start` with this leaf as the place where the new process begins.
     pub fn host<T>(&self, start: impl FnOnce(&spawn::Into<'_>) -> T) -> T {
-        let procs = || self.procs().map_err(|error| error.source);
+        let procs = || {
+            // Joining gets past every limit of processes, which is the kernel's to refuse at a birth only.
+            let full = [Some(self.path.as_path()), self.path.parent()].into_iter().flatten().any(is_full);
+            match full {
+                true => Err(io::Error::from_raw_os_error(libc::EAGAIN)),
+                false => self.procs().map_err(|error| error.source),
+            }
+        };
         start(&spawn::Into { directory: self.directory.as_fd(), procs: &procs })
     }
 
@@ -220,6 +227,12 @@ impl Events {
             Err(error) => Err(ContainmentError::on("read", &self.path)(error)),
         }
     }
+}
+
+/// Whether it has as many processes as it may; without a limit it cannot.
+fn is_full(directory: &Path) -> bool {
+    let number = |file| std::fs::read_to_string(directory.join(file)).ok()?.trim().parse::<u64>().ok();
+    number("pids.current").zip(number("pids.max")).is_some_and(|(current, most)| current >= most)
 }
 
 /// Whether no process lives in the cgroup; where that cannot be read, one may.
@@ -393,4 +406,21 @@ fn directories_in(directory: &Path) -> io::Result<Vec<PathBuf>> {
         }
     }
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cgroup_is_full_at_its_limit() {
+        let directory = tempfile::tempdir().unwrap();
+        let write = |file: &str, text: &str| std::fs::write(directory.path().join(file), text).unwrap();
+        assert!(!is_full(directory.path()));
+        write("pids.current", "5\n");
+        for (most, full) in [("max\n", false), ("6\n", false), ("5\n", true), ("4\n", true)] {
+            write("pids.max", most);
+            assert_eq!(is_full(directory.path()), full, "{most}");
+        }
+    }
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 
 use super::bounds::{Bounds, Host};
+use super::choice::Kind;
 use super::controllers::{self, Refused, Seat};
 use super::disks;
 use super::held::Containment;
@@ -17,6 +18,8 @@ use super::usage::readable;
 use crate::clock;
 use crate::config::Limits;
 
+/// The processes of ours that a PID namespace takes: its first one, and the one that makes another in it.
+const HELPERS: u64 = 2;
 /// Turned on besides what is asked for, where they are there: for the figures.
 const USEFUL: [Controller; 4] = [Controller::Memory, Controller::Pids, Controller::Cpu, Controller::Io];
 
@@ -108,15 +111,18 @@ pub fn limit(
     if limited.controllers().contains(&Controller::Io) {
         warnings.extend(disks::ignore_weights(&mount.point, Path::new("/sys")));
     }
-    apply(&mut limited.session, &session, "", wanted.best_effort, warnings)
+    let helpers = if kind == Kind::CgroupAndPidns { HELPERS } else { 0 };
+    apply(&mut limited.session, &session, "", helpers, wanted.best_effort, warnings)
 }
 
 /// Limits a leaf in which nothing runs yet, as [`limit`] the session.
 pub fn limit_leaf(containment: &mut Containment, leaf: &str, warnings: &mut Vec<String>) -> Result<()> {
     let directory = containment.path().map(|session| session.join(leaf));
+    // The namespace's first process has a leaf of its own.
+    let helpers = if containment.kind() == Kind::CgroupAndPidns { HELPERS - 1 } else { 0 };
     let limited = &mut containment.limited;
     match directory.zip(limited.leaves.get_mut(leaf)) {
-        Some((directory, bounds)) => apply(bounds, &directory, leaf, limited.best_effort, warnings),
+        Some((directory, bounds)) => apply(bounds, &directory, leaf, helpers, limited.best_effort, warnings),
         None => Ok(()),
     }
 }
@@ -148,11 +154,12 @@ fn apply(
     bounds: &mut Bounds,
     directory: &Path,
     leaf: &str,
+    helpers: u64,
     best_effort: bool,
     warnings: &mut Vec<String>,
 ) -> Result<()> {
     for limit in bounds.limits() {
-        match set(bounds, limit, directory) {
+        match set(bounds, limit, directory, helpers) {
             Ok(less) => warnings.extend(less.map(|less| format!("{}: {less}", of(limit, leaf)))),
             Err(refused) => {
                 refuse(&of(limit, leaf), &refused, best_effort, warnings)?;
@@ -230,16 +237,16 @@ mod tests {
         let asked = Bounds { pids: Some(50), io_weight: Some(7), swap: Some(0), ..Bounds::default() };
         let mut warnings = Vec::new();
         let mut bounds = asked.clone();
-        let error = apply(&mut bounds, directory.path(), "service.web", false, &mut warnings).unwrap_err();
+        let error = apply(&mut bounds, directory.path(), "service.web", 0, false, &mut warnings).unwrap_err();
         assert_eq!(
             error.to_string(),
             "cannot limit swap of service web: this kernel has no memory.swap.max; use a kernel with CONFIG_SWAP, \
              booted without swapaccount=0, leave the limit out, or go on without it by --limits-best-effort"
         );
         let mut bounds = asked;
-        apply(&mut bounds, directory.path(), "", true, &mut warnings).unwrap();
+        apply(&mut bounds, directory.path(), "", 2, true, &mut warnings).unwrap();
         assert_eq!(bounds, Bounds { pids: Some(50), ..Bounds::default() });
-        assert_eq!(std::fs::read_to_string(&pids).unwrap(), "50");
+        assert_eq!(std::fs::read_to_string(&pids).unwrap(), "52");
         assert_eq!(warnings.len(), 2, "{warnings:?}");
         assert!(warnings[1].starts_with("without a limit of io_weight: this kernel has no io.weight; "));
     }
@@ -252,7 +259,7 @@ mod tests {
             bounds.cpuset = Some("1-2".parse().unwrap());
             std::fs::write(directory.path().join("cpuset.cpus"), "").unwrap();
             std::fs::write(directory.path().join("cpuset.cpus.effective"), effective).unwrap();
-            apply(&mut bounds, directory.path(), "", false, &mut warnings).map(|()| warnings)
+            apply(&mut bounds, directory.path(), "", 0, false, &mut warnings).map(|()| warnings)
         };
         assert!(try_with("1-2\n").unwrap().is_empty());
         assert_eq!(try_with("2\n").unwrap(), ["cpuset: of the CPUs 1-2 the cgroups above grant 2 only"]);

@@ -24,16 +24,16 @@ const PAGE: u64 = 64 << 10;
 const SWAP: &str = "memory.swap.max";
 const BFQ: &str = "io.bfq.weight";
 
-/// Limits the cgroup in one way, where `bounds` do, and sees that it is limited. Returns what is less
-/// than was asked for.
-pub fn set(bounds: &Bounds, limit: Limit, directory: &Path) -> Result<Option<String>, Refused> {
+/// Limits the cgroup in one way, where `bounds` do, and sees that it is limited. So many `helpers` of ours
+/// are in it besides. Returns what is less than was asked for.
+pub fn set(bounds: &Bounds, limit: Limit, directory: &Path, helpers: u64) -> Result<Option<String>, Refused> {
     let file = Target { directory, limit };
     let set = match limit {
         Limit::Memory => bounds.memory.map_or(Ok(()), |bytes| memory(&file, bytes, bounds.swap)),
         Limit::Swap => bounds
             .swap
             .map_or(Ok(()), |bytes| file.write(SWAP, &bytes.to_string(), |text| is_about(text, bytes))),
-        Limit::Pids => bounds.pids.map_or(Ok(()), |count| pids(&file, count)),
+        Limit::Pids => bounds.pids.map_or(Ok(()), |count| pids(&file, count + helpers)),
         Limit::Cpus => bounds.cpus.map_or(Ok(()), |cpus| quota(&file, cpus)),
         Limit::IoWeight => bounds.io_weight.map_or(Ok(()), |weight| io_weight(&file, weight)),
         Limit::Cpuset => return bounds.cpuset.as_ref().map_or(Ok(None), |set| cpuset(&file, set)),
@@ -185,7 +185,7 @@ mod tests {
                 std::fs::write(directory.path().join(file), "").unwrap();
             }
             let bounds = Bounds { memory: Some(1 << 20), swap, ..Bounds::default() };
-            set(&bounds, Limit::Memory, directory.path()).unwrap();
+            set(&bounds, Limit::Memory, directory.path(), 0).unwrap();
         };
         set_with(None);
         assert_eq!((read("memory.max").as_str(), read(SWAP).as_str()), ("1048576", "0"));
@@ -200,10 +200,10 @@ mod tests {
         let read = |file: &str| std::fs::read_to_string(directory.path().join(file)).unwrap();
         let bounds = Bounds { io_weight: Some(1090), ..Bounds::default() };
         std::fs::write(directory.path().join(BFQ), "").unwrap();
-        set(&bounds, Limit::IoWeight, directory.path()).unwrap();
+        set(&bounds, Limit::IoWeight, directory.path(), 0).unwrap();
         assert_eq!(read(BFQ), "190");
         std::fs::write(directory.path().join("io.weight"), "").unwrap();
-        set(&bounds, Limit::IoWeight, directory.path()).unwrap();
+        set(&bounds, Limit::IoWeight, directory.path(), 0).unwrap();
         assert_eq!(read("io.weight"), "default 1090");
         assert_eq!([1, 100, 110, 10_000].map(for_bfq), [1, 100, 100, 1000]);
     }

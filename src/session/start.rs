@@ -175,7 +175,7 @@ fn start(
     leaf.start(program, &setting).map_err(|error: SpawnError| {
         let why = tty::plain(&error.source);
         match error.step {
-            Step::Fork if error.source.raw_os_error() == Some(libc::EAGAIN) => anyhow::anyhow!(
+            Step::Fork | Step::Join if error.source.raw_os_error() == Some(libc::EAGAIN) => anyhow::anyhow!(
                 "cannot make a process: there are as many as the limits of pids, or of this user, allow"
             ),
             Step::Fork => anyhow::anyhow!("cannot make a process: {why}"),

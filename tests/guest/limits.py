@@ -1,8 +1,11 @@
 """Limits and figures, where all controllers are cgroup v2's. As root and as an ordinary user."""
 
+import html
+import json
 import os
 import pathlib
 import re
+import subprocess
 import tempfile
 
 from main import (
@@ -60,6 +63,9 @@ def test_a_memory_eater_takes_its_whole_session_along():
     assert "leaked" not in done.stderr, done.stderr
     assert "limps" not in done.stdout
     assert_nothing_left()
+
+
+EATEN = "until grep -q 'populated 0' service.eater/cgroup.events; do sleep 0.1; done; exit 0"
 
 
 def eater(critical):
@@ -129,10 +135,14 @@ def test_no_room_is_left_for_the_command():
         f"[session]\ngrace = '500ms'\n[limits]\npids = 10\n[services.bomb]\nready = {{ log = 'refused' }}\n"
         f"command = ['{HUNGRY[0]}', '-u', '{HUNGRY[1]}', 'stay', 'forks', '100']\n"
     )
-    done = with_config([], config, "true", code=125)
-    assert "true could not be executed: cannot make a process: there are as many as the limits of pids" in done.stderr, done.stderr
-    assert "too many processes: the session reached its limit of 10, and " in done.stderr, done.stderr
-    assert "most were of service bomb" in done.stderr, done.stderr
+    # Also where a process joins its cgroup after its birth.
+    for how in ([CGRUN], ["env", f"CGRUN={CGRUN}", "python3", f"{HELPERS}/launch.py", "without-clone3", "ENOSYS"]):
+        with tempfile.TemporaryDirectory() as directory:
+            pathlib.Path(directory, "cgrun.toml").write_text(config)
+            done = run([*how, "-c", f"{directory}/cgrun.toml", "--logs", f"{directory}/logs", "true"], code=125)
+        assert "true could not be executed: cannot make a process: there are as many as the limits of pids" in done.stderr, done.stderr
+        assert "too many processes: the session reached its limit of 10, and " in done.stderr, done.stderr
+        assert "most were of service bomb" in done.stderr, done.stderr
     assert_nothing_left()
 
 
@@ -148,7 +158,71 @@ def test_a_cpu_burner_gets_its_share_and_no_more():
         share = (float(session[1]) + float(session[2])) / (periods * 0.1)
         assert 0.45 <= share <= 0.55, (share, done.stderr)
         used, wall = map(float, done.stdout.split(" of "))
-        assert 0.4 <= used / wall <= 0.55, done.stdout
+        assert 0.45 <= used / wall <= 0.55, done.stdout
+    # Any program is held back for a moment while it starts.
+    assert run([CGRUN, "--cpus", "0.5", "python3", "-c", "pass"]).stderr == ""
+    assert_nothing_left()
+
+
+def test_a_limit_inside_the_session_is_not_the_hosts():
+    inner = [CGRUN, "--memory", "48MiB", *HUNGRY, "memory", "200"]
+    for how in ([], LINGER_ONLY):
+        done = run([*how, CGRUN, "--pids", "60", *inner], code=137)
+        assert "out of memory: the session reached its limit of 48 MiB, and the kernel killed all of the command" in done.stderr, done.stderr
+        line = "out of memory: a cgroup inside the command reached a limit of its own, and the kernel killed 1 process of the command"
+        assert line in done.stderr, done.stderr
+    assert_nothing_left()
+
+
+def test_who_is_killed_in_a_cgroup_of_its_own_making():
+    script = SESSION + f"mkdir own && echo $$ >own/cgroup.procs && exec {' '.join(HUNGRY)} memory 200"
+    done = run([CGRUN, "--memory", "48MiB", "sh", "-c", script], code=137)
+    line = "out of memory: the session reached its limit of 48 MiB, and the kernel killed 1 process of the session"
+    assert line in done.stderr, done.stderr
+    assert_nothing_left()
+
+
+def test_every_report_names_the_limit_that_struck():
+    with tempfile.TemporaryDirectory() as directory:
+        reports = {kind: pathlib.Path(directory, f"cgrun.{kind}") for kind in ("json", "junit", "html")}
+        options = [word for kind, path in reports.items() for word in ("--report", f"{kind}={path}")]
+        done = with_config([], eater("false"), *options, "sh", "-c", SESSION + EATEN)
+        [line] = [line.removeprefix("cgrun: ") for line in done.stderr.splitlines() if "out of memory" in line]
+        text = {kind: html.unescape(path.read_text()) for kind, path in reports.items()}
+        assert line in text["junit"] and line in text["html"], (line, text)
+        usage = json.loads(text["json"])["usage"]
+        [struck] = usage["struck"]
+        victim = struck.pop("victim")
+        assert struck == {
+            "limit": "memory", "at": "own", "of": "service eater", "bytes": 48 << 20, "killed": [{"part": "service eater"}],
+        }, struck
+        assert victim["name"] == "python3" and victim["pid"] > 1, victim
+        assert f"first pid {victim['pid']} (python3)" in line, line
+        figures = {it["name"]: it for it in [usage["session"], *usage["parts"]]}
+        assert figures.keys() == {"session", "service eater", "command"}, figures
+        for it in figures.values():
+            assert {"cpu_user_usec", "memory_peak_bytes", "processes_peak"} <= it.keys(), it
+            assert all(isinstance(value, int) for key, value in it.items() if key != "name"), it
+    assert_nothing_left()
+
+
+def test_a_guardian_reports_what_struck():
+    config = eater("false") + "[limits]\npids = 50\n"
+    with tempfile.TemporaryDirectory() as directory:
+        pathlib.Path(directory, "cgrun.toml").write_text(config)
+        report = pathlib.Path(directory, "cgrun.json")
+        script = SESSION + EATEN.replace("exit 0", f"touch {directory}/running; exec sleep 4321")
+        command = [CGRUN, "-c", f"{directory}/cgrun.toml", "--logs", directory, "--report", f"json={report}", "sh", "-c", script]
+        child = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        until(pathlib.Path(directory, "running").exists, "the eater was killed")
+        child.kill()
+        child.wait()
+        until(report.exists, "the guardian has written the report")
+        usage = json.loads(report.read_text())["usage"]
+        assert [(it["limit"], it["of"], it["killed"]) for it in usage["struck"]] == [
+            ("memory", "service eater", [{"part": "service eater"}])
+        ], usage
+        assert [it["name"] for it in usage["parts"]] == ["service eater", "command"], usage
     assert_nothing_left()
 
 
@@ -168,7 +242,8 @@ def test_what_is_asked_for_is_set():
     done = with_config([], config, "--pids", "78", "--user", "tester", "sh", "-c", SESSION + "cat pids.max; id -un")
     assert done.stdout.split() == ["78", "tester"], done
     done = run([CGRUN, "--require", "cgroup+pidns", "--pids", "79", "sh", "-c", SESSION + "cat pids.max"])
-    assert done.stdout == "79\n", done
+    # And two of ours.
+    assert done.stdout == "81\n", done
     assert_nothing_left()
 
 
@@ -203,6 +278,10 @@ def test_a_weight_without_effect_is_said():
 
 def test_the_least_is_enough_to_start():
     run([CGRUN, "--memory", "1MiB", "--pids", "1", "--cpus", "0.01", "true"])
+    config = "[limits]\npids = 2\n[services.web]\ncommand = ['sleep', '4321']\nlimits = { pids = 1 }\n"
+    for kind in ("cgroup", "cgroup+pidns"):
+        run([CGRUN, "--require", kind, "--pids", "1", "true"])
+        with_config([], config, "--require", kind, "true")
     assert_nothing_left()
 
 
