@@ -95,41 +95,95 @@ impl Refused {
     }
 }
 
+/// What was changed above a session so that it can have limits, to be undone.
+#[derive(Debug, Default)]
+pub struct Changes {
+    /// In the order in which they were turned on.
+    on: Vec<(PathBuf, Controller)>,
+    seat: Option<Seat>,
+}
+
 /// Where we sit while controllers are on in the cgroup we came from.
 #[derive(Debug)]
-pub struct Seat {
+struct Seat {
     parent: PathBuf,
     path: PathBuf,
 }
 
-/// Sees to it that a session below our own cgroup can have these controllers; whether we had to leave
-/// it for that. Of `useful` it takes what is there.
-pub fn enable(
-    mount: &Mount,
-    needed: &BTreeSet<Controller>,
-    useful: &[Controller],
-) -> Result<Option<Seat>, Refused> {
-    for &controller in needed {
-        enable_above(mount, controller)?;
+impl Changes {
+    /// Sees to it that a session below our own cgroup can have these controllers; of `useful` it takes
+    /// what is there. We may have to leave our own cgroup for that. After an error all is as before.
+    pub fn enable(
+        &mut self,
+        mount: &Mount,
+        needed: &BTreeSet<Controller>,
+        useful: &[Controller],
+    ) -> Result<(), Refused> {
+        let enabled = self.try_enable(mount, needed, useful);
+        if enabled.is_err() {
+            self.undo();
+        }
+        enabled
     }
-    let own = mount.own.as_path();
-    let available = listed(own, "cgroup.controllers")?;
-    let on = listed(own, CONTROL)?;
-    if needed.iter().all(|it| on.contains(it.name())) {
-        turn_on_useful(own, &available, useful);
-        return Ok(None);
-    }
-    let seat = if is_root_of_all(own) { None } else { Some(Seat::take(own)?) };
-    for &controller in needed {
-        if let Err(error) = switch(own, '+', controller) {
-            if let Some(seat) = seat {
-                seat.give_back();
+
+    fn try_enable(
+        &mut self,
+        mount: &Mount,
+        needed: &BTreeSet<Controller>,
+        useful: &[Controller],
+    ) -> Result<(), Refused> {
+        // Who is in the way is found before anything is changed.
+        for &controller in needed {
+            if let Some(refused) = why_not(mount, controller) {
+                return Err(refused);
             }
-            return Err(if error.is_busy() { occupied(own) } else { error.into() });
+        }
+        for &controller in needed {
+            for directory in to_pass_down(mount, controller)? {
+                self.turn_on(directory, controller)?;
+            }
+        }
+        let own = mount.own.as_path();
+        let on = listed(own, CONTROL)?;
+        if !needed.iter().all(|it| on.contains(it.name())) && !is_root_of_all(own) {
+            self.seat = Some(Seat::take(own)?);
+        }
+        for &controller in needed {
+            self.turn_on(own, controller)?;
+        }
+        let available = listed(own, "cgroup.controllers")?;
+        // Nothing is lost without them but figures.
+        let there = useful.iter().filter(|it| available.contains(it.name()));
+        there.for_each(|it| drop(self.turn_on(own, *it)));
+        Ok(())
+    }
+
+    fn turn_on(&mut self, directory: &Path, controller: Controller) -> Result<(), Refused> {
+        if listed(directory, CONTROL)?.contains(controller.name()) {
+            return Ok(());
+        }
+        match switch(directory, '+', controller) {
+            Err(error) if error.is_busy() => return Err(occupied(directory)),
+            other => other?,
+        }
+        // There it serves everybody, and nobody can be in its way.
+        if !is_root_of_all(directory) {
+            self.on.push((directory.to_path_buf(), controller));
+        }
+        Ok(())
+    }
+
+    /// Goes back to where we came from, and leaves all as it was. The session's cgroup is removed by
+    /// then. The kernel keeps on what another session has taken up meanwhile; and where nobody is left to
+    /// do it, the next who sweeps there clears our own cgroup.
+    pub fn undo(&mut self) {
+        for (directory, controller) in self.on.drain(..).rev() {
+            let _ = switch(&directory, '-', controller);
+        }
+        if let Some(seat) = self.seat.take() {
+            seat.give_back();
         }
     }
-    turn_on_useful(own, &available, useful);
-    Ok(seat)
 }
 
 /// Turns on in a session's cgroup what its parent gives it, for its leaves.
@@ -155,17 +209,6 @@ pub fn why_not(mount: &Mount, controller: Controller) -> Option<Refused> {
         if !is_on()? && !is_root_of_all(own) && is_shared(own)? { Err(occupied(own)) } else { Ok(()) }
     });
     tried.err()
-}
-
-/// Our own cgroup is to have this controller; those above it may have to pass it down.
-fn enable_above(mount: &Mount, controller: Controller) -> Result<(), Refused> {
-    for directory in to_pass_down(mount, controller)? {
-        match switch(directory, '+', controller) {
-            Err(error) if error.is_busy() => return Err(occupied(directory)),
-            other => other?,
-        }
-    }
-    Ok(())
 }
 
 /// Those above our own cgroup that do not pass this controller down yet and may, from the top.
@@ -293,10 +336,7 @@ impl Seat {
         Ok(seat)
     }
 
-    /// Goes back to where we came from, and leaves that as it was. The session's cgroup is removed by
-    /// then. Where it cannot be done, the next who sweeps there does it.
-    pub fn give_back(&self) {
-        switch_all_off(&self.parent);
+    fn give_back(&self) {
         if join(&self.parent).is_err() {
             return;
         }
@@ -309,7 +349,7 @@ impl Seat {
     }
 }
 
-/// We had found none of them on: they are all ours.
+/// Who took the seat had found none of them on: they are all its own.
 fn switch_all_off(directory: &Path) {
     let on = listed(directory, CONTROL).unwrap_or_default();
     let off: Vec<_> = on.iter().map(|name| format!("-{name}")).collect();

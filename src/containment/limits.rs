@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 
 use super::bounds::{Bounds, Host};
 use super::choice::Kind;
-use super::controllers::{self, Refused, Seat};
+use super::controllers::{self, Changes, Refused};
 use super::disks;
 use super::held::Containment;
 use super::limit::{Controller, Limit};
@@ -46,7 +46,7 @@ pub struct Limited {
     leaves: BTreeMap<String, Bounds>,
     best_effort: bool,
     since: Option<Instant>,
-    seat: Option<Seat>,
+    changes: Changes,
 }
 
 impl Limited {
@@ -63,11 +63,9 @@ impl Limited {
         self.controllers().is_empty()
     }
 
-    /// See [`Seat::give_back`].
+    /// See [`Changes::undo`].
     pub fn give_back(&mut self) {
-        if let Some(seat) = self.seat.take() {
-            seat.give_back();
-        }
+        self.changes.undo();
     }
 
     #[cfg(test)]
@@ -146,7 +144,7 @@ fn bounds(wanted: &Wanted<'_>, warnings: &mut Vec<String>) -> Result<Limited> {
         leaves.insert(leaf.clone(), bounds);
     }
     let since = Some(clock::now());
-    Ok(Limited { session, leaves, best_effort: wanted.best_effort, since, seat: None })
+    Ok(Limited { session, leaves, best_effort: wanted.best_effort, since, ..Limited::default() })
 }
 
 /// Writes the limits of one cgroup. With best effort, those that the kernel takes.
@@ -185,7 +183,9 @@ fn enable(mount: &Mount, session: &Path, limited: &mut Limited, warnings: &mut V
         if needed.is_empty() {
             return Ok(());
         }
-        let refused = match try_enable(mount, session, &needed, &mut limited.seat) {
+        let enabled = limited.changes.enable(mount, &needed, &USEFUL);
+        let enabled = enabled.and_then(|()| controllers::pass_down(session, &needed, &USEFUL));
+        let refused = match enabled {
             Ok(()) => return Ok(()),
             Err(refused) => refused,
         };
@@ -199,18 +199,6 @@ fn enable(mount: &Mount, session: &Path, limited: &mut Limited, warnings: &mut V
         refuse(&names.join(", "), &refused, limited.best_effort, warnings)?;
         missing.into_iter().for_each(|controller| limited.give_up(controller));
     }
-}
-
-fn try_enable(
-    mount: &Mount,
-    session: &Path,
-    needed: &BTreeSet<Controller>,
-    seat: &mut Option<Seat>,
-) -> Result<(), Refused> {
-    if let Some(taken) = controllers::enable(mount, needed, &USEFUL)? {
-        *seat = Some(taken);
-    }
-    controllers::pass_down(session, needed, &USEFUL)
 }
 
 fn refuse(what: &str, refused: &Refused, best_effort: bool, warnings: &mut Vec<String>) -> Result<()> {

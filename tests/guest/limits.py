@@ -386,6 +386,23 @@ def test_our_own_cgroup_is_left_as_it_was():
     assert_nothing_left()
 
 
+def test_the_cgroups_above_are_left_as_they_were():
+    """Two of them pass nothing down yet, and the session's is made below the second one."""
+    script = (
+        'cd "/sys/fs/cgroup$(sed s/^0::// /proc/self/cgroup)" && mkdir -p a/b aside && echo 0 >aside/cgroup.procs\n'
+        'within() { sh -c "echo 0 >a/b/cgroup.procs; $1"; echo $?; cat cgroup.subtree_control a/cgroup.subtree_control; }\n'
+        f"within 'exec {CGRUN} --pids 50 true'\n"
+        f"within '{CGRUN} --pids 50 true; exit $?'\n"
+        f"within 'exec {CGRUN} --memory 64M true'\n"
+    )
+    for how in (DELEGATED, DELEGATED_TO_USER):
+        done = run([*how, "sh", "-c", script])
+        # The second time a shell is in the way.
+        assert done.stdout.split() == ["0", "125", "0"], done
+        assert "has processes of its own" in done.stderr, done.stderr
+    assert_nothing_left()
+
+
 def test_a_session_in_a_session_has_its_own_limits():
     inner = [CGRUN, "--pids", "30", "sh", "-c", SESSION + "cat pids.max"]
     for how in ([], LINGER_ONLY):
