@@ -98,6 +98,8 @@ fn cpuset(file: &Target<'_>, asked: &CpuSet) -> Result<Option<String>, Refused> 
         return Err(file.refused("cpuset.cpus.effective", ContainmentError::on("understand", &path)(other)));
     };
     if !granted.0.is_subset(&asked.0) {
+        // It is not to come into force later, when nobody expects it any more.
+        let _ = write(&file.directory.join("cpuset.cpus"), b"\n");
         return Err(Refused::NotGranted { asked: asked.clone(), granted });
     }
     let less = || format!("of the CPUs {asked} the cgroups above grant {granted} only");

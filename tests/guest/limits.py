@@ -177,7 +177,7 @@ def test_a_limit_inside_the_session_is_not_the_hosts():
 def test_who_is_killed_in_a_cgroup_of_its_own_making():
     script = SESSION + f"mkdir own && echo $$ >own/cgroup.procs && exec {' '.join(HUNGRY)} memory 200"
     done = run([CGRUN, "--memory", "48MiB", "sh", "-c", script], code=137)
-    line = "out of memory: the session reached its limit of 48 MiB, and the kernel killed 1 process of the session"
+    line = "out of memory: the session reached its limit of 48 MiB, and the kernel killed all of the session"
     assert line in done.stderr, done.stderr
     assert_nothing_left()
 

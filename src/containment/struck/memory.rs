@@ -8,8 +8,11 @@ use super::super::usage::keyed;
 use super::{At, Killed, Place, Places, Struck};
 
 /// What the kernel counted in one cgroup and all below.
+#[derive(Default)]
 struct Events {
     killed: u64,
+    /// The one whose group is killed with it is counted twice.
+    twice: u64,
     wanted: u64,
     /// In this cgroup alone.
     wanted_here: u64,
@@ -18,11 +21,22 @@ struct Events {
 impl Events {
     fn of(directory: &Path) -> Self {
         let read = |key| keyed(directory, "memory.events", key).unwrap_or_default();
-        // The one whose group is killed with it is counted twice.
-        let killed = read("oom_kill");
-        let killed = killed.saturating_sub(read("oom_group_kill")).max(killed.min(1));
         let wanted_here = keyed(directory, "memory.events.local", "oom").unwrap_or_default();
-        Self { killed, wanted: read("oom"), wanted_here }
+        Self { killed: read("oom_kill"), twice: read("oom_group_kill"), wanted: read("oom"), wanted_here }
+    }
+
+    /// Who was killed in it, but not in `parts` of it.
+    fn besides(self, parts: &Self) -> Self {
+        Self {
+            killed: self.killed.saturating_sub(parts.killed),
+            twice: self.twice.saturating_sub(parts.twice),
+            wanted: self.wanted.saturating_sub(parts.wanted),
+            ..self
+        }
+    }
+
+    fn processes(&self) -> u64 {
+        self.killed.saturating_sub(self.twice).max(self.killed.min(1))
     }
 }
 
@@ -38,22 +52,23 @@ pub(super) fn find(places: &Places<'_>) -> Vec<Struck> {
     };
     let mut struck = Vec::new();
     let mut rest = Vec::new();
-    let (mut wanted, mut killed) = (0, 0);
+    let mut parts = Events::default();
     for part in places.parts {
         let events = Events::of(&part.path);
-        wanted += events.wanted;
-        killed += events.killed;
+        parts.killed += events.killed;
+        parts.twice += events.twice;
+        parts.wanted += events.wanted;
         if events.killed == 0 {
             continue;
         }
         let limit = places.bounds(part).and_then(|bounds| bounds.memory);
         let own = events.wanted_here > 0;
         if !own && events.wanted == 0 {
-            rest.push((part, events.killed));
+            rest.push((part, events.processes()));
             continue;
         }
         // We have its whole group killed, where the limit is ours.
-        let processes = (!own || limit.is_none()).then_some(events.killed);
+        let processes = (!own || limit.is_none()).then_some(events.processes());
         struck.push(Struck::Memory {
             at: if own { At::Own } else { At::Below },
             of: Some(part.name.clone()),
@@ -63,31 +78,34 @@ pub(super) fn find(places: &Places<'_>) -> Vec<Struck> {
         });
     }
     // In cgroups that somebody has made in the session, beside ours.
-    let strays = whole.killed.saturating_sub(killed);
-    if rest.is_empty() && strays == 0 {
+    let strays = whole.besides(&parts);
+    if rest.is_empty() && strays.killed == 0 {
         return struck;
     }
-    let at = match whole.wanted_here > 0 {
+    let at = match strays.wanted_here > 0 {
         true => At::Own,
-        false if whole.wanted > wanted => At::Below,
+        false if strays.wanted > 0 => At::Below,
         false => At::Above,
     };
     let limit = places.limited.session.memory;
-    let as_a_whole = |part: &Place| {
-        at != At::Below && (limit.is_some() || places.bounds(part).is_some_and(|it| it.memory.is_some()))
-    };
-    let dead = rest.iter().map(|(part, processes)| Killed {
-        part: part.name.clone(),
-        processes: (!as_a_whole(part)).then_some(*processes),
+    let all = at != At::Below && limit.is_some();
+    let dead = rest.iter().map(|(part, processes)| {
+        let all = all || at != At::Below && places.bounds(part).is_some_and(|it| it.memory.is_some());
+        Killed { part: part.name.clone(), processes: (!all).then_some(*processes) }
     });
-    let stray = (strays > 0).then(|| Killed { part: "session".into(), processes: Some(strays) });
+    let of_session = |processes| Killed { part: "session".into(), processes };
+    let killed = match strays.killed > 0 {
+        true if all => vec![of_session(None)],
+        true => dead.chain([of_session(Some(strays.processes()))]).collect(),
+        false => dead.collect(),
+    };
     let is_in_a_part = |place: &kmsg::Place| places.parts.iter().any(|part| place.is_in(&part.path));
     let first_stray = || victims.iter().find(|(place, _)| !is_in_a_part(place)).map(|(_, it)| it.clone());
     struck.push(Struck::Memory {
         at,
         of: (at != At::Above).then(|| "session".to_string()),
         bytes: limit.filter(|_| at == At::Own),
-        killed: dead.chain(stray).collect(),
+        killed,
         victim: rest.iter().find_map(|(part, _)| victim(part)).or_else(first_stray),
     });
     struck
@@ -177,9 +195,14 @@ mod tests {
     fn those_in_a_cgroup_of_their_own_making_are_counted_too() {
         let mock = Mock::new(limit(Some(100)), limit(None));
         events(&mock, "", 3, 1, 1);
-        assert_found(&mock, &[(At::Own, Some("session"), Some(100), vec![killed("session", Some(3))])]);
+        assert_found(&mock, &[(At::Own, Some("session"), Some(100), vec![killed("session", None)])]);
         events(&mock, "", 3, 1, 0);
         assert_found(&mock, &[(At::Below, Some("session"), None, vec![killed("session", Some(3))])]);
+        // The first victim, of the command, is counted twice there; it hides no other.
+        events(&mock, "", 4, 1, 1);
+        events(&mock, "command", 3, 0, 0);
+        mock.write("", "memory.events", "oom 1\noom_kill 4\noom_group_kill 1\n");
+        assert_found(&mock, &[(At::Own, Some("session"), Some(100), vec![killed("session", None)])]);
     }
 
     #[test]
