@@ -40,16 +40,17 @@ impl Pattern {
             Self::CommandLine(pattern) => allows_command(pattern, &leak.process.command),
         }
     }
+}
 
-    /// Of one in a crowd whose name alone was read, as the kernel keeps it: 15 bytes at most.
-    pub fn allows_unread(&self, unread: &Unread) -> bool {
-        match self {
-            Self::Name(name) => allows_named(name, &unread.name),
-            Self::CommandLine(pattern) => {
-                ProcessInfo::read(unread.pid).is_some_and(|it| allows_command(pattern, &it.command))
-            }
-        }
-    }
+/// Of one in a crowd whose name alone was read, as the kernel keeps it: 15 bytes at most. Its command line
+/// is read only where that is asked for, and there is time.
+pub fn allows_unread(patterns: &[Pattern], unread: &Unread, has_time: bool) -> bool {
+    let needs_more = patterns.iter().any(|it| matches!(it, Pattern::CommandLine(_)));
+    let read = (needs_more && has_time).then(|| ProcessInfo::read(unread.pid)).flatten();
+    patterns.iter().any(|pattern| match pattern {
+        Pattern::Name(name) => allows_named(name, &unread.name),
+        Pattern::CommandLine(pattern) => read.as_ref().is_some_and(|it| allows_command(pattern, &it.command)),
+    })
 }
 
 fn allows_named(name: &str, kept: &str) -> bool {

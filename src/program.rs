@@ -133,11 +133,13 @@ fn find(name: &OsStr, env: &Environment, cwd: &Path) -> Result<PathBuf, ProgramE
         }
     }
     let name = name.to_string_lossy();
-    let hint = match OWN.iter().find(|own| strsim::osa_distance(own, &name) <= 1) {
+    // Short words are like too many others.
+    let is_like = |own: &&&str| own.len() > 4 && strsim::osa_distance(own, &name) == 1;
+    let hint = match OWN.iter().find(|own| **own == name).or_else(|| OWN.iter().find(is_like)) {
         Some(own) if *own == name => {
             " in PATH; cgrun's own command of that name comes first, its options after it".into()
         }
-        Some(own) => format!(" in PATH; did you mean: cgrun {own}?"),
+        Some(own) => format!(" in PATH; did you mean: cgrun {own}? Otherwise install it"),
         None => " in PATH; install it, or activate the environment it is in".into(),
     };
     Err(refused.unwrap_or_else(|| ProgramError::NotFound { program: program(), hint }))

@@ -213,6 +213,9 @@ fn what_cannot_be_written_is_said_before_anything_starts() {
     let run =
         Session::again().config("[session]\nreports = { xml = 'x' }").command(["touch", "started"]).run();
     run.assert_code(125).assert_said("unknown value `xml`").assert_said("cgrun.toml:2:13");
+    let config = "[session]\nreports = { json = '-' }";
+    let run = Session::again().config(config).command(["touch", "started"]).run();
+    run.assert_code(125).assert_said("stdout is the command's").assert_nothing_left();
     let run = Session::again().config("[session]\nallow = ['']").command(["touch", "started"]).run();
     run.assert_code(125).assert_said("an empty name allows nothing").assert_nothing_left();
 }
@@ -439,6 +442,11 @@ fn what_had_to_be_ended_by_force_is_not_called_clean() {
     run.assert_said("started during a.py::b (call)");
     let report = json_of(&run);
     assert_eq!((&report["outcome"]["clean"], &report["leaked"]), (&json!(false), &json!(1)));
+    // Also one that ends on the signal that all get.
+    let script = "PYTEST_CURRENT_TEST='a.py::b (call)' setsid -f sleep 901; trap '' TERM; \
+                  while :; do sleep 902; done";
+    let run = Session::again().options(ALL).options(options).sh(script).run();
+    run.assert_code(124).assert_said("leaked 1 process").assert_said("(sleep 901)").assert_nothing_left();
     let run = Session::again().options(ALL).options(["--timeout", "500ms", "--grace", "100ms"]);
     let run = run.sh("trap '' TERM; while :; do sleep 900; done").run();
     run.assert_code(124).assert_nothing_left();
@@ -463,6 +471,16 @@ fn who_had_to_be_killed() {
         assert_eq!(leak["had_to_be_killed"], is_stubborn, "{leak:#}");
         assert_eq!(leak["ignores_sigterm"], false, "{leak:#}");
     }
+    // Nobody was asked.
+    let run = Session::again().options(ALL).options(["--grace", "0s"]).sh("sleep 900 &").run();
+    run.assert_code(0).assert_nothing_left();
+    assert_eq!(json_of(&run)["leaks"][0]["had_to_be_killed"], false);
+    let config = "[services.web]\ncommand = ['sh', '-c', \"trap '' TERM; touch up; while :; do sleep 900; done\"]\ngrace = '200ms'\n";
+    let run = Session::again().options(ALL).config(config).sh("until [ -e up ]; do sleep 0.01; done").run();
+    run.assert_nothing_left();
+    let report = json_of(&run);
+    let root = report["leaks"].as_array().unwrap().iter().find(|it| it["how"] == "outlived_service").unwrap();
+    assert_eq!(root["had_to_be_killed"], true, "{root:#}");
 }
 
 #[test]
@@ -477,6 +495,22 @@ fn what_proc_does_not_show_is_a_leak_all_the_same() {
     std::os::unix::fs::chown(session.path(), Some(65534), Some(65534)).unwrap();
     let run = session.start_through(&["unshare", "-mp", "--fork", "sh", "-c", script]).finish();
     run.assert_code(121).assert_said("leaked 1 process").assert_nothing_left();
+}
+
+#[test]
+fn the_summary_is_written_once() {
+    Session::new();
+    for (place, sections) in [("reported", 1), ("verified", 1)] {
+        let session = Session::again().env("GITHUB_ACTIONS", "true").env("GITHUB_STEP_SUMMARY", "summary");
+        let session = session.env("CGRUN_FAILPOINT", format!("kill:{place}")).options(ALL);
+        let run = session.sh("sleep 900 &").start();
+        let (summary, html) = (run.path().join("summary"), run.path().join("r.html"));
+        run.until(place, || summary.exists() && html.exists());
+        let run = run.finish();
+        run.assert_nothing_left();
+        let text = std::fs::read_to_string(&summary).unwrap();
+        assert_eq!(text.matches("### cgrun").count(), sections, "{place}: {text}");
+    }
 }
 
 #[test]

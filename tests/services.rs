@@ -626,14 +626,26 @@ fn a_port_is_free_afterwards_also_when_the_service_is_killed() {
 
 #[test]
 fn one_that_fails_while_the_tests_pass_spoils_them_also_at_their_end() {
-    let config = "[services.b]\ncommand = ['sh', '-c', 'exec false']\n";
-    // Ends at the moment at which the service does.
+    // Ends at the moment at which the service does, which is asked to fail.
     let script = "m=/sys/fs/cgroup; [ -d $m/unified ] && m=$m/unified; \
-        cd $m$(sed -n 's,^0::\\(.*\\)/.*,\\1,p' /proc/self/cgroup)/service.b && \
-        while read -r line <cgroup.events && [ \"$line\" = 'populated 1' ]; do :; done";
+        d=$m$(sed -n 's,^0::\\(.*\\)/.*,\\1,p' /proc/self/cgroup)/service.b; touch go; \
+        while read -r line <$d/cgroup.events && [ \"$line\" = 'populated 1' ]; do :; done";
     Session::new();
-    for _ in 0..30 {
-        let run = Session::again().config(config).sh(script).run();
-        run.assert_code(125).assert_said("service b ended").assert_nothing_left();
+    for how in ["exec false", "kill -SEGV $$"] {
+        let config = format!("[services.b]\ncommand = ['sh', '-c', 'until [ -e go ]; do :; done; {how}']\n");
+        for _ in 0..15 {
+            let run = Session::again().config(&config).sh(script).run();
+            run.assert_code(125).assert_said("service b ended").assert_nothing_left();
+        }
     }
+}
+
+#[test]
+fn one_that_fails_for_want_of_its_client_while_all_end_spoils_nothing() {
+    let config = "[services.db]\ncommand = ['sh', '-c', 'cat f >/dev/null; exit 1']\n\
+        [services.api]\ndepends_on = ['db']\nready = { log = 'up' }\n\
+        command = ['sh', '-c', \"exec 3>f; trap 'exec 3>&-; sleep 0.3; exit 0' TERM; echo up; while :; do sleep 0.05 3>&-; done\"]\n";
+    let session = Session::new().config(config);
+    nix::unistd::mkfifo(&session.path().join("f"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    session.command(["true"]).run().assert_code(0).assert_nothing_left();
 }

@@ -164,12 +164,28 @@ fn a_report_is_that_users_and_leads_nowhere_else() {
         ("r.json", format!("d=$(ls -A | grep cgrun-); rm \"$d\"; ln -s {} \"$d\"", secret.display())),
         ("out/r.json", format!("mv out away; ln -s {} out", locked.path().display())),
     ];
+    // Nor is anything removed there.
+    std::fs::create_dir(locked.path().join("b")).unwrap();
+    let session = as_nobody().options(["--report", "json=a/b/r.json"]);
+    let run = session.sh(&format!("mv a away; ln -s {} a", locked.path().display())).run();
+    run.assert_nothing_left();
+    assert!(locked.path().join("b").exists());
+    std::fs::remove_dir(locked.path().join("b")).unwrap();
     for (report, script) in scripts {
         let run = as_nobody().options(["--report", &format!("json={report}")]).sh(&script).run();
         run.assert_nothing_left();
         assert_eq!(std::fs::read_to_string(&secret).unwrap(), "secret", "{script}");
         assert_eq!(std::fs::read_dir(locked.path()).unwrap().count(), 1, "{script}");
     }
+    // What cannot be replaced is written where it stands.
+    let sticky = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(sticky.path(), std::fs::Permissions::from_mode(0o1777)).unwrap();
+    let file = sticky.path().join("r.json");
+    std::fs::write(&file, "of the last run").unwrap();
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o666)).unwrap();
+    let run = as_nobody().options(["--report", &format!("json={}", file.display())]).command(["true"]).run();
+    run.assert_code(0).assert_silent().assert_nothing_left();
+    assert!(std::fs::read_to_string(&file).unwrap().starts_with('{'));
     let report = format!("json={}/r.json", locked.path().display());
     let run = as_nobody().options(["--report", &report]).command(["touch", "started"]).run();
     run.assert_code(125).assert_said("in a directory that nobody may write to").assert_nothing_left();

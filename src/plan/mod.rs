@@ -231,7 +231,7 @@ pub fn plan(run: Run, config: Option<&Config>, cwd: PathBuf, state: PathBuf) -> 
         )?,
         clean_env: options.clean_env || session.and_then(|it| it.clean_env).unwrap_or(false),
         allow: [session.and_then(|it| it.allow.clone()).unwrap_or_default(), options.allow].concat(),
-        reports: reports(options.reports, config, &cwd),
+        reports: reports(options.reports, config, &cwd)?,
         reclaim_ports: options.reclaim_ports || session.and_then(|it| it.reclaim_ports).unwrap_or(false),
         logs: logs.unwrap_or_else(|| state.join("logs")),
         records: records(&state),
@@ -292,18 +292,21 @@ fn reports(
     mut asked_for: Vec<(ReportKind, PathBuf)>,
     config: Option<&Config>,
     cwd: &Path,
-) -> Vec<(ReportKind, PathBuf)> {
+) -> Result<Vec<(ReportKind, PathBuf)>> {
     asked_for.iter_mut().for_each(|(_, path)| *path = cwd.join(&path));
     let by_hand: Vec<_> = asked_for.iter().map(|(kind, _)| *kind).collect();
     let keys = config.and_then(|config| Some((config, config.file.session.reports.as_ref()?)));
     for (kind, path) in keys.into_iter().flat_map(|(config, keys)| {
         keys.iter().map(move |(kind, path)| (kind, config.directory().join(&path.0)))
     }) {
+        if path.file_name() == Some(OsStr::new("-")) {
+            bail!("a report cannot go to -: stdout is the command's; name a file");
+        }
         if !by_hand.contains(kind) {
             asked_for.push((*kind, path));
         }
     }
-    asked_for
+    Ok(asked_for)
 }
 
 #[cfg(test)]

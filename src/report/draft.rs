@@ -101,7 +101,7 @@ impl Draft {
         report.teardown.began = report.session.seconds;
         self.targets.write_the_rest(|kind| text(kind, &report));
         if let Some(github) = &self.github {
-            let _ = github.summarize(&report);
+            let _ = github.summarize_for_the_dead(&report);
         }
     }
 

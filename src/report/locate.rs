@@ -88,6 +88,8 @@ impl Locator {
 
 /// Only of a file that a person has written: others could keep us waiting.
 fn read(path: &Path) -> Option<Rc<str>> {
+    // Opening a device may do something.
+    std::fs::metadata(path).is_ok_and(|it| it.is_file()).then_some(())?;
     let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path).ok()?;
     let metadata = file.metadata().ok()?;
     // Those of /proc have no length.

@@ -6,9 +6,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail};
 
 use crate::config::ReportKind;
+use crate::sys::identity::{Identity, Lent};
 use crate::sys::tty::plain;
 
 /// The kernel follows no more, either (path_resolution(7)).
@@ -32,13 +33,25 @@ pub struct Targets {
     made: Vec<PathBuf>,
     /// A fork of ours leaves our drafts alone.
     owner: u32,
+    /// Whose files they are, if not ours: all that is done to them is done with these rights.
+    identity: Option<Identity>,
 }
 
 impl Targets {
     /// Tries whether they can be written. An error means that nothing was made.
-    /// `user` is whose rights we have, where these are not ours.
-    pub fn prepare(reports: &[(ReportKind, PathBuf)], user: Option<&str>) -> Result<Self> {
-        let mut targets = Self { all: Vec::new(), made: Vec::new(), owner: std::process::id() };
+    pub fn prepare(reports: &[(ReportKind, PathBuf)], identity: Option<&Identity>) -> Result<Self> {
+        let _lent = Lent::of(identity).context("cannot take on the rights of the session's user")?;
+        let user = identity.and_then(|it| it.user.as_ref()).map(|(user, _)| user.name.as_str());
+        let (owner, identity) = (std::process::id(), identity.cloned());
+        let mut targets = Self { all: Vec::new(), made: Vec::new(), owner, identity };
+        let prepared = targets.prepare_all(reports, user);
+        if prepared.is_err() {
+            targets.take_last_away();
+        }
+        prepared.map(|()| targets)
+    }
+
+    fn prepare_all(&mut self, reports: &[(ReportKind, PathBuf)], user: Option<&str>) -> Result<()> {
         for (kind, path) in reports {
             let cannot = |error: io::Error| {
                 anyhow!(
@@ -48,14 +61,14 @@ impl Targets {
                     user.unwrap_or("you")
                 )
             };
-            let target = targets.target(*kind, path).map_err(cannot)?;
-            if targets.all.iter().any(|other| other.path == target.path) {
+            let target = self.target(*kind, path).map_err(cannot)?;
+            if self.all.iter().any(|other| other.path == target.path) {
                 bail!("two reports would go to {}; give each a file of its own", path.display());
             }
             make(&target).map_err(cannot)?;
-            targets.all.push(target);
+            self.all.push(target);
         }
-        Ok(targets)
+        Ok(())
     }
 
     fn target(&mut self, kind: ReportKind, path: &Path) -> io::Result<Target> {
@@ -72,13 +85,18 @@ impl Targets {
 
     /// Those that the supervisor, who is dead, has not written.
     pub fn write_the_rest(&self, content: impl Fn(ReportKind) -> Result<String>) {
+        // There is nobody to whom it could be said that this failed.
+        let Ok(_lent) = Lent::of(self.identity.as_ref()) else { return };
         let unwritten = |target: &&Target| target.draft.exists() || !target.path.exists();
         Self::put(self.all.iter().filter(unwritten), content);
     }
 
     /// Writes them all; says what went wrong.
     pub fn write(&self, content: impl Fn(ReportKind) -> Result<String>) -> Vec<String> {
-        Self::put(self.all.iter(), content)
+        match Lent::of(self.identity.as_ref()) {
+            Ok(_lent) => Self::put(self.all.iter(), content),
+            Err(error) => vec![format!("no report is written: cannot take on the user's rights: {error}")],
+        }
     }
 
     fn put<'a>(
@@ -100,7 +118,9 @@ impl Targets {
 
     /// There will be no report: the one of an earlier run is not to pass for it.
     pub fn take_last_away(&self) {
-        self.all.iter().for_each(Target::take_last_away);
+        if let Ok(_lent) = Lent::of(self.identity.as_ref()) {
+            self.all.iter().for_each(Target::take_last_away);
+        }
     }
 }
 
@@ -116,8 +136,7 @@ impl Target {
         file.write_all(text.as_bytes())?;
         drop(file);
         match std::fs::rename(&self.draft, &self.path) {
-            // A file that was mounted into a container cannot be replaced.
-            Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
+            Err(error) if stays(&error) => {
                 let options = OpenOptions::new()
                     .write(true)
                     .truncate(true)
@@ -132,7 +151,7 @@ impl Target {
 
     fn take_last_away(&self) {
         if let Err(error) = std::fs::remove_file(&self.path)
-            && error.kind() == io::ErrorKind::ResourceBusy
+            && stays(&error)
         {
             let _ =
                 OpenOptions::new().write(true).truncate(true).custom_flags(FOLLOW_NOTHING).open(&self.path);
@@ -140,10 +159,18 @@ impl Target {
     }
 }
 
+/// A file that was mounted into a container cannot be replaced, nor another's in a directory such as /tmp.
+fn stays(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::ResourceBusy | io::ErrorKind::PermissionDenied)
+}
+
 /// What was tried and not written leaves no trace; but where we fail, the guardian is to write it.
 impl Drop for Targets {
     fn drop(&mut self) {
-        if !std::thread::panicking() && self.owner == std::process::id() {
+        if std::thread::panicking() || self.owner != std::process::id() {
+            return;
+        }
+        if let Ok(_lent) = Lent::of(self.identity.as_ref()) {
             self.all.iter().for_each(|target| drop(std::fs::remove_file(&target.draft)));
             // Those with something in them stay.
             self.made.iter().rev().for_each(|directory| drop(std::fs::remove_dir(directory)));
@@ -289,7 +316,8 @@ mod tests {
         ] {
             let error = Targets::prepare(&reports, None).unwrap_err().to_string();
             assert!(error.contains("report"), "{error}");
+            // Nothing was made. The file's last content was of no run of this command line.
+            assert_eq!(names(directory.path()).len(), 2 - usize::from(!file.exists()));
         }
-        assert_eq!(names(directory.path()).len(), 2);
     }
 }

@@ -23,8 +23,9 @@ impl Session<'_> {
         self.timeline.end = Some(self.timeline.now());
         self.explain(cause);
         failpoint::reached("teardown");
+        let fallen = self.fallen(cause);
         let verdict = self.tear_down(cause);
-        let failed = self.failed_unseen(cause, &verdict);
+        let failed = self.failed_among(&fallen);
         failed.iter().for_each(|cause| self.explain(cause));
         let cause = failed.as_ref().unwrap_or(cause);
         self.report.verdict(&verdict, cause, self.remains.containment.kind(), clock::since(self.begin));
@@ -48,16 +49,13 @@ impl Session<'_> {
         if !draft.is_asked_for() && github.is_none() {
             return exit;
         }
-        // Nothing that was found may lead us where the session's user may not go.
         let spoiled = if exit == Exit::Code(0) { Exit::Code(exit_code::FAILED) } else { exit };
-        let _lent = match Lent::of(self.plan.identity.as_ref()) {
-            Ok(lent) => lent,
-            Err(error) => {
-                self.report
-                    .error(&format!("no report is written: cannot take on the user's rights: {error}"));
-                return spoiled;
-            }
-        };
+        // Nothing that was found may lead us where the session's user may not go.
+        let lent = Lent::of(self.plan.identity.as_ref());
+        if let Err(error) = &lent {
+            self.report.error(&format!("no report is written: cannot take on the user's rights: {error}"));
+            return spoiled;
+        }
         let logs = self.services.iter().map(|it| it.log.as_ref().map(|log| log.path.clone()));
         let course = Course {
             cause,
@@ -79,20 +77,27 @@ impl Session<'_> {
         if problems.is_empty() { exit } else { spoiled }
     }
 
-    /// The tests have passed, but without a service that they needed: it had failed by itself before we
-    /// asked it to end, too late for us to hear of that while the command ran.
-    fn failed_unseen(&self, cause: &Cause, verdict: &Verdict) -> Option<Cause> {
-        let passed = self.remains.command()?.status?.success();
-        (passed && matches!(cause, Cause::CommandEnded { interrupted: false, .. })).then_some(())?;
-        let failed = |&index: &usize| {
-            let part = self.services[index].part;
-            let asked = part.and_then(|part| verdict.spans.get(part)?.asked);
-            let status = part.and_then(|part| self.remains.parts[part].status);
-            self.plan.services[index].critical
-                && asked.is_none()
-                && status.and_then(|status| status.code()).is_some_and(|code| code != 0)
+    /// Critical services that are gone already, where the tests have passed: too late for us to hear of
+    /// it while the command ran.
+    fn fallen(&self, cause: &Cause) -> Vec<usize> {
+        let status = self.remains.command().and_then(|command| command.status);
+        let has_passed = matches!(cause, Cause::CommandEnded { interrupted: false, .. })
+            && status.is_some_and(|status| status.success());
+        let is_gone = |service: &usize| {
+            let part = self.services[*service].part.map(|part| &self.remains.parts[part]);
+            self.plan.services[*service].critical
+                && part.is_some_and(|part| part.leaf.is_populated().is_ok_and(|populated| !populated))
         };
-        let service = (0..self.services.len()).find(failed)?;
+        if has_passed { (0..self.services.len()).filter(is_gone).collect() } else { Vec::new() }
+    }
+
+    /// The tests have passed without a service that they needed, where one of these had failed.
+    fn failed_among(&self, fallen: &[usize]) -> Option<Cause> {
+        let failed = |service: &&usize| {
+            let part = self.services[**service].part.map(|part| &self.remains.parts[part]);
+            part.and_then(|part| part.status).is_some_and(|status| !status.success())
+        };
+        let &service = fallen.iter().find(failed)?;
         Some(Cause::ServiceEnded { service, how: self.how_it_ended(service) })
     }
 

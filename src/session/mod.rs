@@ -30,7 +30,6 @@ use crate::report::{Draft, GitHub, Reporter, Targets, Timeline, in_words};
 use crate::service::logs::{Log, Logs};
 use crate::service::ready::Waiting;
 use crate::sys::children;
-use crate::sys::identity::Lent;
 use crate::sys::sock_diag::Listener;
 use crate::sys::tty::plain;
 use crate::teardown::{Cause, Part, Remains};
@@ -40,19 +39,11 @@ const REPLACED: &str = "the guardian was killed; another one takes its place";
 
 /// Runs the session and says how cgrun is to end. An error means that nothing was started.
 pub fn run(plan: SessionPlan, report: &Reporter) -> Result<Exit> {
-    let identity = plan.identity.clone();
-    let as_user = || Lent::of(identity.as_ref()).context("cannot take on the rights of the session's user");
-    let targets = {
-        let _lent = as_user()?;
-        let user = identity.as_ref().and_then(|it| it.user.as_ref()).map(|(user, _)| user.name.as_str());
-        Targets::prepare(&plan.reports, user)?
-    };
+    let targets = Targets::prepare(&plan.reports, plan.identity.as_ref())?;
     let mut session = match prepare(plan, report) {
         Ok(session) => session,
         Err(error) => {
-            let _lent = as_user()?;
             targets.take_last_away();
-            drop(targets);
             return match error.downcast_ref() {
                 Some(&Interrupted::Signal(signal)) => Ok(Exit::Signal(signal)),
                 _ => Err(error),

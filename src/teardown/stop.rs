@@ -15,7 +15,7 @@ use rustix::process::Pid;
 use super::cause::Cause;
 use super::part::{Part, Role};
 use super::settle::Stragglers;
-use super::snapshot::{How, Still};
+use super::snapshot::{Crowd, How, Still};
 use super::verdict::Verdict;
 use super::{Remains, Wait};
 use crate::clock;
@@ -59,7 +59,7 @@ pub fn gracefully(remains: &mut Remains, cause: &Cause, wait: &mut Wait<'_>, ver
         verdict.expect(wait.on(&wakes, until, |pid, status| ended.push((pid, status))));
         ended.into_iter().for_each(|(pid, status)| remains.note_exit(pid, status));
     }
-    note_leftovers(remains, &stopping, verdict);
+    note_leftovers(remains, &mut stopping, verdict);
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -83,6 +83,8 @@ struct Stopping {
     asked: HashSet<Pid>,
     roots_due: Instant,
     stragglers: Stragglers,
+    /// What had left the command's tree when that was asked to end: leaked, where it has to be killed.
+    beside: Crowd,
 }
 
 impl Default for Stopping {
@@ -92,6 +94,7 @@ impl Default for Stopping {
             asked: HashSet::new(),
             roots_due: clock::now(),
             stragglers: Stragglers::default(),
+            beside: Crowd::default(),
         }
     }
 }
@@ -122,7 +125,13 @@ fn next(part: &Part, state: &mut Stopping, remains: &Remains, cause: &Cause, ver
     // It stands still from the picture to what is done to it: what is killed need not wake up before.
     let mut still = None;
     let stage = match at {
-        Stage::Waiting if part.is_running_command() => Stage::Ending(now + part.grace),
+        Stage::Waiting if part.is_running_command() => {
+            // Whether it ends these itself is not known yet; once it is asked to end, they are as well.
+            let still = Still::hold(&part.leaf);
+            let taken = still.take_beside(part.leader.pid, &How::OutlivedCommand);
+            state.beside = verdict.expect(taken).unwrap_or_default();
+            Stage::Ending(clock::now() + part.grace)
+        }
         Stage::Waiting if part.role == Role::Command => Stage::Settling(now + remains.settle),
         Stage::Waiting => Stage::Asked(now + part.grace),
         Stage::Ending(_) if part.status.is_some() => Stage::Settling(now + remains.settle),
@@ -147,14 +156,14 @@ fn next(part: &Part, state: &mut Stopping, remains: &Remains, cause: &Cause, ver
             verdict.command_killed |= part.is_running_command();
             let outlived = match part.role {
                 Role::Command if part.is_running_command() => Some(How::OutlivedCommand),
-                Role::Command => {
-                    verdict.had_to_be_killed(&part.leaf.members().unwrap_or_default());
-                    None
-                }
+                Role::Command => None,
                 Role::Service => Some(How::OutlivedService(part.name.clone())),
                 Role::Probe => Some(How::OutlivedProbe(part.name.clone())),
             };
             let _still = outlived.map(|how| note(part, how, verdict));
+            verdict.add_leaks(std::mem::take(&mut state.beside));
+            let members = part.leaf.members().unwrap_or_default();
+            verdict.had_to_be_killed(|pid| state.asked.contains(&pid) && members.contains(&pid));
             verdict.expect(part.leaf.kill());
             Stage::Killed
         }
@@ -245,11 +254,14 @@ fn note<'a>(part: &'a Part, how: How, verdict: &mut Verdict) -> Still<'a> {
 }
 
 /// Where the user would not wait, what the command left is still said.
-fn note_leftovers(remains: &Remains, stopping: &[Stopping], verdict: &mut Verdict) {
+fn note_leftovers(remains: &Remains, stopping: &mut [Stopping], verdict: &mut Verdict) {
     for (part, state) in remains.parts.iter().zip(stopping) {
         let not_noted = matches!(state.stage, Stage::Waiting | Stage::Ending(_) | Stage::Settling(_));
         if part.role == Role::Command && not_noted {
             drop(note(part, How::OutlivedCommand, verdict));
+            if part.is_running_command() {
+                verdict.add_leaks(std::mem::take(&mut state.beside));
+            }
         }
         verdict.command_killed |= part.is_running_command();
     }

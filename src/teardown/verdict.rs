@@ -1,17 +1,20 @@
 //! What a teardown found out. Nothing is clean until it was seen to be.
 
+use std::collections::HashSet;
 use std::fmt;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::process::Pid;
 
-use super::snapshot::{Crowd, How, Leak, Unread};
-use crate::allow::Pattern;
+use super::snapshot::{Crowd, How, Leak};
+use crate::allow::{self, Pattern};
 use crate::clock;
 use crate::containment::Usage;
 use crate::ports::Holding;
 use crate::sys::proc::ProcessInfo;
 
+/// So long it may take to read what may be allowed in a crowd.
+const READ: Duration = Duration::from_millis(500);
 /// So long is the name of one that could not be described.
 const NAME: usize = 100;
 
@@ -76,13 +79,17 @@ impl Verdict {
 
     /// Remembers those of a crowd that are described, and how many more there were.
     pub fn add_leaks(&mut self, crowd: Crowd) {
-        let is_allowed = |it: &Unread| self.allow.iter().any(|pattern| pattern.allows_unread(it));
-        let unread = crowd.undescribed.into_iter().filter(|it| !is_allowed(it));
-        self.undescribed.extend(unread.map(|it| match it.name.as_str() {
-            "" => format!("pid {}, hidden from us", it.pid),
-            _ => it.name,
-        }));
-        crowd.described.into_iter().for_each(|leak| self.sort(leak));
+        let deadline = clock::now() + READ;
+        for it in crowd.undescribed {
+            let has_time = clock::now() < deadline;
+            if !allow::allows_unread(&self.allow, &it, has_time) {
+                let hidden = || format!("pid {}, hidden from us", it.pid);
+                self.undescribed.push(if it.name.is_empty() { hidden() } else { it.name });
+            }
+        }
+        let known: HashSet<Pid> = self.leaks.iter().chain(&self.allowed).map(Leak::pid).collect();
+        let new = crowd.described.into_iter().filter(|leak| !known.contains(&leak.pid()));
+        new.for_each(|leak| self.sort(leak));
     }
 
     fn sort(&mut self, leak: Leak) {
@@ -91,9 +98,9 @@ impl Verdict {
     }
 
     /// These were asked to end in vain.
-    pub fn had_to_be_killed(&mut self, pids: &[Pid]) {
-        let asked = self.leaks.iter_mut().chain(&mut self.allowed).filter(|leak| pids.contains(&leak.pid()));
-        asked.for_each(|leak| leak.had_to_be_killed = true);
+    pub fn had_to_be_killed(&mut self, was_asked_in_vain: impl Fn(Pid) -> bool) {
+        let all = self.leaks.iter_mut().chain(&mut self.allowed);
+        all.filter(|leak| was_asked_in_vain(leak.pid())).for_each(|leak| leak.had_to_be_killed = true);
     }
 
     /// Describes one that was met alone; to be called before it is asked to end.
