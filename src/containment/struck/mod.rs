@@ -124,6 +124,26 @@ mod tests {
             r#"{"limit":"memory","at":"own","of":"service web","bytes":1048576,"killed":[{"part":"service web"}],"victim":{"pid":7}}"#
         );
     }
+
+    #[test]
+    fn each_key_is_in_the_schema() {
+        let schema: serde_json::Value =
+            serde_json::from_str(include_str!("../../report/schema.json")).unwrap();
+        let known = &schema["properties"]["usage"]["properties"]["struck"]["items"]["properties"];
+        let victim = Some(Victim { pid: 7, name: Some("a".into()) });
+        let killed = vec![Killed { part: "command".into(), processes: Some(1) }];
+        let (of, most) = (Some("session".to_string()), Some("command".to_string()));
+        for struck in [
+            Struck::Memory { at: At::Below, of: of.clone(), bytes: Some(1), killed, victim },
+            Struck::Pids { of, count: Some(5), refused: 1, most },
+            Struck::Cpus { of: "session".into(), cpus: 0.5, throttled_usec: 1, periods: 1, of_periods: 1 },
+        ] {
+            let value = serde_json::to_value(&struck).unwrap();
+            for key in value.as_object().unwrap().keys() {
+                assert!(known[key].is_object(), "{key} in {known:#}");
+            }
+        }
+    }
 }
 
 /// A session of plain files, as its cgroups would have them.
