@@ -14,6 +14,7 @@ use super::error::ContainmentError;
 use super::id::SessionId;
 use super::metadata::{self, Owner};
 use super::source::{Mount, Unavailable};
+use super::usage::is_full;
 use crate::sys::pidfd::Process;
 use crate::sys::proc;
 use crate::sys::spawn;
@@ -229,12 +230,6 @@ impl Events {
     }
 }
 
-/// Whether it has as many processes as it may; without a limit it cannot.
-fn is_full(directory: &Path) -> bool {
-    let number = |file| std::fs::read_to_string(directory.join(file)).ok()?.trim().parse::<u64>().ok();
-    number("pids.current").zip(number("pids.max")).is_some_and(|(current, most)| current >= most)
-}
-
 /// Whether no process lives in the cgroup; where that cannot be read, one may.
 pub fn is_empty(directory: &Path) -> bool {
     Events::open(directory).is_ok_and(|events| events.is_populated().is_ok_and(|populated| !populated))
@@ -406,21 +401,4 @@ fn directories_in(directory: &Path) -> io::Result<Vec<PathBuf>> {
         }
     }
     Ok(found)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_cgroup_is_full_at_its_limit() {
-        let directory = tempfile::tempdir().unwrap();
-        let write = |file: &str, text: &str| std::fs::write(directory.path().join(file), text).unwrap();
-        assert!(!is_full(directory.path()));
-        write("pids.current", "5\n");
-        for (most, full) in [("max\n", false), ("6\n", false), ("5\n", true), ("4\n", true)] {
-            write("pids.max", most);
-            assert_eq!(is_full(directory.path()), full, "{most}");
-        }
-    }
 }

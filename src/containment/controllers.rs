@@ -265,7 +265,7 @@ fn may_control(directory: &Path) -> bool {
 }
 
 /// The one cgroup that may have both processes and controllers has no type.
-fn is_root_of_all(directory: &Path) -> bool {
+pub(super) fn is_root_of_all(directory: &Path) -> bool {
     !directory.join("cgroup.type").exists()
 }
 

@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
+use super::controllers::is_root_of_all;
+
 /// Why a weight has no effect on any disk, where that is known, and what would help. `point` is where the
 /// hierarchy is mounted, `sys` is `/sys`.
 pub fn ignore_weights(point: &Path, sys: &Path) -> Option<String> {
-    let is_root_of_all = !point.join("cgroup.type").exists();
-    if !is_root_of_all || has_cost_model(point) || has_bfq(sys) {
+    if !is_root_of_all(point) || has_cost_model(point) || has_bfq(sys) {
         return None;
     }
     Some(

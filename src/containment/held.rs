@@ -15,6 +15,7 @@ use super::leaf::Leaf;
 use super::limits::Limited;
 use super::pidns::PidNamespace;
 use super::tree::Tree;
+use super::usage::keyed;
 use crate::ports::made_in;
 use crate::sys::proc;
 use crate::sys::sock_diag::Listener;
@@ -188,10 +189,8 @@ impl Containment {
     /// The kernel has killed all of the session together, since it had no more memory to give it
     /// (`memory.oom.group`). Not all of it may have ended yet.
     pub fn is_out_of_memory(&self) -> bool {
-        let events = self.path().map(|path| path.join("memory.events.local"));
-        let events = events.and_then(|path| std::fs::read_to_string(path).ok()).unwrap_or_default();
-        let killed = events.lines().find_map(|line| line.strip_prefix("oom_group_kill "));
-        killed.is_some_and(|count| count != "0")
+        let killed = self.path().and_then(|path| keyed(path, "memory.events.local", "oom_group_kill"));
+        killed.is_some_and(|count| count > 0)
     }
 
     /// The directory of its cgroup.

@@ -4,6 +4,7 @@
 //! was set is read back. What it cannot do, or does without a word, is written here.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use cgroups_rs::fs::cpu::CpuController;
 use cgroups_rs::fs::memory::MemController;
@@ -17,8 +18,8 @@ use super::error::ContainmentError;
 use super::limit::Limit;
 use crate::size::CpuSet;
 
-/// In which so much processor time is granted, in microseconds; the kernel's own choice.
-const PERIOD: u64 = 100_000;
+/// In which so much processor time is granted; the kernel's own choice.
+pub const PERIOD: Duration = Duration::from_millis(100);
 /// The kernel counts memory in pages, which are no larger than this.
 const PAGE: u64 = 64 << 10;
 const SWAP: &str = "memory.swap.max";
@@ -58,10 +59,11 @@ fn pids(file: &Target<'_>, count: u64) -> Result<(), Refused> {
 }
 
 fn quota(file: &Target<'_>, cpus: f64) -> Result<(), Refused> {
-    let quota = (cpus * PERIOD as f64).round() as i64;
+    let period = PERIOD.as_micros() as u64;
+    let quota = (cpus * period as f64).round() as i64;
     let controller = CpuController::new(file.path(), file.path(), true);
-    let set = controller.set_cfs_quota_and_period(Some(quota), Some(PERIOD));
-    file.check("cpu.max", set, |text| text == format!("{quota} {PERIOD}"))
+    let set = controller.set_cfs_quota_and_period(Some(quota), Some(period));
+    file.check("cpu.max", set, |text| text == format!("{quota} {period}"))
 }
 
 /// Each scheduler of disks has a weight of its own, and not every kernel has each.

@@ -152,6 +152,12 @@ pub(super) fn number(directory: &Path, file: &str) -> Option<u64> {
     read(directory, file)?.trim().parse().ok()
 }
 
+/// Whether it has as many processes as it may; without a limit it cannot.
+pub(super) fn is_full(directory: &Path) -> bool {
+    let (current, most) = (number(directory, "pids.current"), number(directory, "pids.max"));
+    current.zip(most).is_some_and(|(current, most)| current >= most)
+}
+
 /// Of `io.stat`: `8:0 rbytes=90112 wbytes=0 rios=2 ...`, a line for each device.
 fn sum(text: &str, key: &str, is_stacked: impl Fn(&str) -> bool) -> u64 {
     let lines = text.lines().filter(|line| !line.split(' ').next().is_some_and(&is_stacked));
@@ -213,5 +219,17 @@ mod tests {
         assert_eq!(figures, expected);
         let json = serde_json::to_value(&figures).unwrap();
         assert!(json.get("memory_peak_bytes").is_none(), "{json}");
+    }
+
+    #[test]
+    fn a_cgroup_is_full_at_its_limit() {
+        let directory = tempfile::tempdir().unwrap();
+        let write = |file: &str, text: &str| std::fs::write(directory.path().join(file), text).unwrap();
+        assert!(!is_full(directory.path()));
+        write("pids.current", "5\n");
+        for (most, full) in [("max\n", false), ("6\n", false), ("5\n", true), ("4\n", true)] {
+            write("pids.max", most);
+            assert_eq!(is_full(directory.path()), full, "{most}");
+        }
     }
 }

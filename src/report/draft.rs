@@ -16,7 +16,7 @@ use crate::config::{OnLeak, ReportKind};
 use crate::containment::Containment;
 use crate::exit_code::Exit;
 use crate::plan::SessionPlan;
-use crate::sys::identity::{Identity, Lent};
+use crate::sys::identity::Lent;
 use crate::teardown::{Cause, Remains, Role, Verdict};
 
 #[derive(Debug)]
@@ -29,8 +29,6 @@ pub struct Draft {
     directory: PathBuf,
     leaks_fail: bool,
     github: Option<GitHub>,
-    /// Whose processes the session's are, if not ours.
-    identity: Option<Identity>,
 }
 
 /// How a session went.
@@ -74,8 +72,17 @@ impl Draft {
             directory: plan.cwd.clone(),
             leaks_fail: plan.on_leak == OnLeak::Fail,
             github: GitHub::find(),
-            identity: plan.identity.clone(),
         }
+    }
+
+    /// Where it runs us.
+    pub fn github(&self) -> Option<&GitHub> {
+        self.github.as_ref()
+    }
+
+    /// The rights with which all is read and written that the session could have changed.
+    pub fn lent(&self) -> nix::Result<Option<Lent>> {
+        self.targets.lent()
     }
 
     pub fn is_asked_for(&self) -> bool {
@@ -93,14 +100,14 @@ impl Draft {
             return;
         }
         // There is nobody to whom it could be said that this failed.
-        let Ok(_lent) = Lent::of(self.identity.as_ref()) else { return };
+        let Ok(_lent) = self.lent() else { return };
         let mut report = self.blank(verdict, &Cause::SupervisorDied);
         report.session.written_by = "guardian";
         let now = since_1970(SystemTime::now());
         report.session.seconds = (now - report.session.began_at).max(0.0);
         report.teardown.began = report.session.seconds;
         self.targets.write_the_rest(|kind| text(kind, &report));
-        if let Some(github) = &self.github {
+        if let Some(github) = self.github() {
             let _ = github.summarize_for_the_dead(&report);
         }
     }

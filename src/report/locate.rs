@@ -48,7 +48,6 @@ impl Locator {
 
     pub fn locate(&mut self, origin: &Origin) -> Option<Place> {
         let test = origin.test.as_ref()?;
-        // The parameters do not matter, but a file's name may have a bracket.
         let key = (origin.runner, test.clone());
         if let Some(place) = self.places.get(&key) {
             return place.clone();

@@ -79,6 +79,11 @@ impl Targets {
         Ok(Target { kind, draft: draft(&path, self.owner)?, path })
     }
 
+    /// The rights with which they are written.
+    pub fn lent(&self) -> nix::Result<Option<Lent>> {
+        Lent::of(self.identity.as_ref())
+    }
+
     pub fn is_empty(&self) -> bool {
         self.all.is_empty()
     }
@@ -86,14 +91,14 @@ impl Targets {
     /// Those that the supervisor, who is dead, has not written.
     pub fn write_the_rest(&self, content: impl Fn(ReportKind) -> Result<String>) {
         // There is nobody to whom it could be said that this failed.
-        let Ok(_lent) = Lent::of(self.identity.as_ref()) else { return };
+        let Ok(_lent) = self.lent() else { return };
         let unwritten = |target: &&Target| target.draft.exists() || !target.path.exists();
         Self::put(self.all.iter().filter(unwritten), content);
     }
 
     /// Writes them all; says what went wrong.
     pub fn write(&self, content: impl Fn(ReportKind) -> Result<String>) -> Vec<String> {
-        match Lent::of(self.identity.as_ref()) {
+        match self.lent() {
             Ok(_lent) => Self::put(self.all.iter(), content),
             Err(error) => vec![format!("no report is written: cannot take on the user's rights: {error}")],
         }
@@ -118,7 +123,7 @@ impl Targets {
 
     /// There will be no report: the one of an earlier run is not to pass for it.
     pub fn take_last_away(&self) {
-        if let Ok(_lent) = Lent::of(self.identity.as_ref()) {
+        if let Ok(_lent) = self.lent() {
             self.all.iter().for_each(Target::take_last_away);
         }
     }
@@ -137,12 +142,7 @@ impl Target {
         drop(file);
         match std::fs::rename(&self.draft, &self.path) {
             Err(error) if stays(&error) => {
-                let options = OpenOptions::new()
-                    .write(true)
-                    .truncate(true)
-                    .custom_flags(FOLLOW_NOTHING)
-                    .open(&self.path);
-                options?.write_all(text.as_bytes())?;
+                self.emptied()?.write_all(text.as_bytes())?;
                 std::fs::remove_file(&self.draft)
             }
             other => other,
@@ -153,9 +153,13 @@ impl Target {
         if let Err(error) = std::fs::remove_file(&self.path)
             && stays(&error)
         {
-            let _ =
-                OpenOptions::new().write(true).truncate(true).custom_flags(FOLLOW_NOTHING).open(&self.path);
+            let _ = self.emptied();
         }
+    }
+
+    /// The file that stands there, where it cannot be replaced.
+    fn emptied(&self) -> io::Result<File> {
+        OpenOptions::new().write(true).truncate(true).custom_flags(FOLLOW_NOTHING).open(&self.path)
     }
 }
 
@@ -170,7 +174,7 @@ impl Drop for Targets {
         if std::thread::panicking() || self.owner != std::process::id() {
             return;
         }
-        if let Ok(_lent) = Lent::of(self.identity.as_ref()) {
+        if let Ok(_lent) = self.lent() {
             self.all.iter().for_each(|target| drop(std::fs::remove_file(&target.draft)));
             // Those with something in them stay.
             self.made.iter().rev().for_each(|directory| drop(std::fs::remove_dir(directory)));

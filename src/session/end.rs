@@ -6,7 +6,6 @@ use crate::exit_code::{self, Exit, Outcome, exit};
 use crate::failpoint;
 use crate::guardian::Guardian;
 use crate::report::{Course, GitHub};
-use crate::sys::identity::Lent;
 use crate::sys::proc::ProcessInfo;
 use crate::sys::tty::plain;
 use crate::teardown::{Cause, Remains, Role, Verdict, hurry, tear_down};
@@ -45,13 +44,13 @@ impl Session<'_> {
     /// hides no failure.
     fn write_reports(&self, cause: &Cause, verdict: &Verdict, exit: Exit) -> Exit {
         let Some(draft) = &self.draft else { return exit };
-        let github = GitHub::find().filter(|_| GitHub::wants(verdict));
+        let github = draft.github().filter(|_| GitHub::wants(verdict));
         if !draft.is_asked_for() && github.is_none() {
             return exit;
         }
         let spoiled = if exit == Exit::Code(0) { Exit::Code(exit_code::FAILED) } else { exit };
         // Nothing that was found may lead us where the session's user may not go.
-        let lent = Lent::of(self.plan.identity.as_ref());
+        let lent = draft.lent();
         if let Err(error) = &lent {
             self.report.error(&format!("no report is written: cannot take on the user's rights: {error}"));
             return spoiled;

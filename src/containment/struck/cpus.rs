@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
+use super::super::set::PERIOD;
 use super::super::usage::keyed;
 use super::{Places, Struck};
 
-/// In such the kernel grants processor time.
-const PERIOD: Duration = Duration::from_millis(100);
 /// Any busy program is held back now and then: it counts from so much on,
 const WORTH_A_LINE: Duration = Duration::from_secs(1);
 /// and in no less than this part of the time that the session lasted.
