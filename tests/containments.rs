@@ -89,6 +89,7 @@ everywhere!(
     resumes_after_ctrl_z,
     leaves_ctrl_c_to_the_command,
     fails_a_run_that_leaked_where_that_is_wanted,
+    counts_whom_it_meets_while_they_are_executed,
 );
 
 fn passes_on_exit_codes(host: Host) {
@@ -338,6 +339,14 @@ fn on_the_command_line(host: Host) -> String {
 fn fails_a_run_that_leaked_where_that_is_wanted(host: Host) {
     let run = host.run(Session::new().options(["--on-leak", "fail"]).sh("sleep 900 & echo"));
     run.assert_code(121).assert_said("leaked 1 process").assert_nothing_left();
+}
+
+/// Between two images a process has no environment that could tell where it belongs.
+fn counts_whom_it_meets_while_they_are_executed(host: Host) {
+    let script = "ulimit -s unlimited; exec python3 $HELPERS/half_executed.py";
+    let run = host.run(Session::new().options(["--on-leak", "fail"]).sh(script));
+    run.assert_code(121).assert_said("leaked 1 process").assert_said("(sleep 900 0 0").assert_nothing_left();
+    assert!(!run.stderr().contains("had left"), "{}", run.stderr());
 }
 
 mod require {

@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::MetadataExt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use procfs::FromRead;
 use procfs::process::{FDTarget, Stat};
@@ -16,6 +16,9 @@ use rustix::process::Pid;
 pub const COMMAND_LINE_SHOWN: usize = 4096;
 /// An environment is read up to here (the kernel's own bound for one argument list is larger).
 const ENVIRON_READ: u64 = 1 << 20;
+/// So long one is waited for that is just executed. Nothing announces when it is done.
+const EXECUTING: Duration = Duration::from_millis(100);
+const LOOK: Duration = Duration::from_micros(200);
 
 /// One process at one moment.
 #[derive(Clone, Debug)]
@@ -131,11 +134,23 @@ pub fn variable(pid: Pid, name: &str) -> Option<OsString> {
 }
 
 /// The environment that `pid` was executed with, `NAME=VALUE` each and NUL between them. Empty where the
-/// process has cleared it; an error where it is not ours to read.
+/// process has cleared it; an error where it is not ours to read. Waits for one that is just executed,
+/// and has none for that moment.
 pub fn environ(pid: Pid) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    File::open(format!("/proc/{pid}/environ"))?.take(ENVIRON_READ).read_to_end(&mut bytes)?;
-    Ok(bytes)
+    let deadline = Instant::now() + EXECUTING;
+    let mut is_between = true;
+    loop {
+        let mut bytes = Vec::new();
+        File::open(format!("/proc/{pid}/environ"))?.take(ENVIRON_READ).read_to_end(&mut bytes)?;
+        if !bytes.is_empty() || !is_between || Instant::now() >= deadline {
+            return Ok(bytes);
+        }
+        // Read once more after it was not: what was opened may have been of the image before.
+        is_between = is_executing(pid);
+        if is_between {
+            std::thread::sleep(LOOK);
+        }
+    }
 }
 
 /// As [`variable`], several at once.
@@ -224,6 +239,12 @@ pub fn is_stopped(pid: Pid) -> bool {
 pub fn is_exiting(pid: Pid) -> bool {
     const PF_EXITING: u32 = 0x4;
     stat(pid).is_none_or(|stat| stat.flags & PF_EXITING != 0 && stat.num_threads <= 1)
+}
+
+/// Whether it is between two images: it has memory, and the kernel has not yet written down where its code
+/// begins, which it does last (`load_elf_binary`, linux/fs/binfmt_elf.c).
+fn is_executing(pid: Pid) -> bool {
+    stat(pid).is_some_and(|stat| stat.vsize > 0 && stat.startcode == 0)
 }
 
 /// The session (setsid(2)) of `pid`, by its leader.

@@ -11,7 +11,7 @@ use crate::clock;
 use crate::containment::ContainmentError;
 use crate::events::Wake;
 use crate::sys::pidfd::Process;
-use crate::sys::proc::ProcessInfo;
+use crate::sys::proc::{self, ProcessInfo};
 use crate::sys::tty::plain;
 
 /// A racing fork can survive one kill (before Linux commit b69bb476), so it is repeated.
@@ -48,13 +48,21 @@ pub fn one(process: &Process, remains: &Remains, verdict: &mut Verdict) {
     verdict.expect(ended.map_err(|error| format!("cannot kill pid {}: {}", process.pid, plain(&error))));
 }
 
-/// Those that belong to no part were not seen when the parts were asked to end.
+/// Those that were not seen when the parts were asked to end: they belong to no part, or to one that was
+/// empty when it was looked at.
 pub fn note_strays(remains: &Remains, verdict: &mut Verdict) {
     if verdict.expect(remains.containment.is_populated()) == Some(false) {
         return;
     }
     let strays = verdict.expect(remains.containment.strays(remains.parts.iter().map(|part| &part.leaf)));
     verdict.add_leaks(snapshot::describe(strays.unwrap_or_default(), &How::Strayed));
+    for (index, part) in remains.parts.iter().enumerate() {
+        if verdict.span(index).gone.is_some() {
+            let mut late = verdict.expect(part.leaf.members()).unwrap_or_default();
+            late.retain(|&pid| !proc::is_exiting(pid));
+            verdict.add_leaks(snapshot::describe(late, &part.how_outlived()));
+        }
+    }
 }
 
 /// `false` where it is not empty in time.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use rustix::process::Pid;
 
+use super::snapshot::How;
 use crate::containment::{Leaf, Measured, Victim};
 use crate::sys::pidfd::Process;
 
@@ -55,6 +56,15 @@ impl Part {
         let killed =
             killed.then(|| Victim { pid: self.leader.pid.as_raw_nonzero().get().unsigned_abs(), name: None });
         Measured { name, leaf: &self.leaf, killed }
+    }
+
+    /// What those of it are that should not be there any more.
+    pub fn how_outlived(&self) -> How {
+        match self.role {
+            Role::Service => How::OutlivedService(self.name.clone()),
+            Role::Command => How::OutlivedCommand,
+            Role::Probe => How::OutlivedProbe(self.name.clone()),
+        }
     }
 
     /// The command, and it has not ended.

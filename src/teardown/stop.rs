@@ -15,7 +15,7 @@ use rustix::process::Pid;
 use super::cause::Cause;
 use super::part::{Part, Role};
 use super::settle::Stragglers;
-use super::snapshot::{Crowd, How, Still};
+use super::snapshot::{Crowd, Still};
 use super::verdict::Verdict;
 use super::{Remains, Wait};
 use crate::clock;
@@ -128,7 +128,7 @@ fn next(part: &Part, state: &mut Stopping, remains: &Remains, cause: &Cause, ver
         Stage::Waiting if part.is_running_command() => {
             // Whether it ends these itself is not known yet; once it is asked to end, they are as well.
             let still = Still::hold(&part.leaf);
-            let taken = still.take_beside(part.leader.pid, &How::OutlivedCommand);
+            let taken = still.take_beside(part.leader.pid, &part.how_outlived());
             state.beside = verdict.expect(taken).unwrap_or_default();
             Stage::Ending(clock::now() + part.grace)
         }
@@ -141,7 +141,7 @@ fn next(part: &Part, state: &mut Stopping, remains: &Remains, cause: &Cause, ver
             Stage::Settling(now + LOOK)
         }
         Stage::Settling(until) if now >= until => {
-            still = Some(note(part, How::OutlivedCommand, verdict));
+            still = Some(note(part, verdict));
             state.asked.clear();
             // A service may wait for these, as a database does for its clients: the rest of its
             // grace is to be enough to end without them.
@@ -154,13 +154,9 @@ fn next(part: &Part, state: &mut Stopping, remains: &Remains, cause: &Cause, ver
     match stage {
         Stage::Ending(until) | Stage::Asked(until) if now >= until => {
             verdict.command_killed |= part.is_running_command();
-            let outlived = match part.role {
-                Role::Command if part.is_running_command() => Some(How::OutlivedCommand),
-                Role::Command => None,
-                Role::Service => Some(How::OutlivedService(part.name.clone())),
-                Role::Probe => Some(How::OutlivedProbe(part.name.clone())),
-            };
-            let _still = outlived.map(|how| note(part, how, verdict));
+            // What a command that has ended left behind was noted before it was asked.
+            let is_noted = part.role == Role::Command && !part.is_running_command();
+            let _still = (!is_noted).then(|| note(part, verdict));
             verdict.add_leaks(std::mem::take(&mut state.beside));
             let members = part.leaf.members().unwrap_or_default();
             verdict.had_to_be_killed(|pid| state.asked.contains(&pid) && members.contains(&pid));
@@ -243,7 +239,8 @@ fn ask(
 }
 
 /// Remembers who is in the leaf as leaked, and leaves it standing still.
-fn note<'a>(part: &'a Part, how: How, verdict: &mut Verdict) -> Still<'a> {
+fn note<'a>(part: &'a Part, verdict: &mut Verdict) -> Still<'a> {
+    let how = part.how_outlived();
     let still = Still::hold(&part.leaf);
     // What has left the tree of a command that runs, nobody would have ended.
     let running = part.is_running_command().then_some(part.leader.pid);
@@ -258,7 +255,7 @@ fn note_leftovers(remains: &Remains, stopping: &mut [Stopping], verdict: &mut Ve
     for (part, state) in remains.parts.iter().zip(stopping) {
         let not_noted = matches!(state.stage, Stage::Waiting | Stage::Ending(_) | Stage::Settling(_));
         if part.role == Role::Command && not_noted {
-            drop(note(part, How::OutlivedCommand, verdict));
+            drop(note(part, verdict));
             if part.is_running_command() {
                 verdict.add_leaks(std::mem::take(&mut state.beside));
             }
