@@ -218,6 +218,7 @@ def test_a_guardian_reports_what_struck():
         child.kill()
         child.wait()
         until(report.exists, "the guardian has written the report")
+        until(lambda: not processes(directory), "the guardian has ended")
         usage = json.loads(report.read_text())["usage"]
         assert [(it["limit"], it["of"], it["killed"]) for it in usage["struck"]] == [
             ("memory", "service eater", [{"part": "service eater"}])
