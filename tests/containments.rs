@@ -90,6 +90,8 @@ everywhere!(
     leaves_ctrl_c_to_the_command,
     fails_a_run_that_leaked_where_that_is_wanted,
     counts_whom_it_meets_while_they_are_executed,
+    asks_whom_it_meets_late,
+    counts_what_a_session_in_the_session_left,
 );
 
 fn passes_on_exit_codes(host: Host) {
@@ -266,6 +268,7 @@ fn ends_a_process_whose_first_thread_has_ended(host: Host) {
     let command = "python3 thread.py & until [ -e alone ]; do sleep 0.02; done";
     let run = host.run(Session::new().options(SHORT).file("thread.py", script).sh(command));
     run.assert_code(0).assert_said("leaked 1 process, found").assert_nothing_left();
+    assert_of_the_command(&run);
 }
 
 /// Its parent was our child before we began, and no part of the session.
@@ -346,7 +349,32 @@ fn counts_whom_it_meets_while_they_are_executed(host: Host) {
     let script = "ulimit -s unlimited; exec python3 $HELPERS/half_executed.py";
     let run = host.run(Session::new().options(["--on-leak", "fail"]).sh(script));
     run.assert_code(121).assert_said("leaked 1 process").assert_said("(sleep 900 0 0").assert_nothing_left();
+    assert_of_the_command(&run);
+}
+
+fn assert_of_the_command(run: &Finished) {
     assert!(!run.stderr().contains("had left"), "{}", run.stderr());
+}
+
+/// It says where it belongs only when the command's part was found empty.
+fn asks_whom_it_meets_late(host: Host) {
+    let slow = "[services.slow]\ncommand = ['sh', '-c', 'trap \"sleep 0.5; exit\" TERM; touch up; sleep 900 & wait']\n\
+        ready = { command = ['test', '-e', 'up'] }\n";
+    let late = "trap 'touch asked; exit' TERM; sleep 900 & wait";
+    let script = "env -i sh -c \"sleep 0.2; CGRUN_SESSION=$CGRUN_SESSION CGRUN_LEAF=command exec sh late\" & sleep 0.1";
+    let run = host.run(Session::new().config(slow).file("late", late).sh(script));
+    run.assert_code(0).assert_said("leaked 2 processes").assert_nothing_left();
+    assert_of_the_command(&run);
+    // In a cgroup it was never out of sight, and is asked before it knows what to do then.
+    assert!(host == Host::Cgroups || run.path().join("asked").exists());
+}
+
+/// What it says of its part is of a session that is not ours.
+fn counts_what_a_session_in_the_session_left(host: Host) {
+    let script =
+        "CGRUN_OUTER=$CGRUN_SESSION CGRUN_SESSION=bcdfghjk CGRUN_LEAF=service.db sleep 900 & sleep 0.1";
+    let run = host.run(Session::new().options(["--on-leak", "fail"]).sh(script));
+    run.assert_code(121).assert_said("leaked 1 process").assert_nothing_left();
 }
 
 mod require {

@@ -139,7 +139,7 @@ impl Containment {
     pub fn strays<'a>(&self, leaves: impl Iterator<Item = &'a Leaf>) -> Result<Vec<Pid>, ContainmentError> {
         let mut strays = match &self.holder {
             Holder::Cgroup(cgroup) => cgroup.strays(leaves.filter_map(Leaf::cgroup))?,
-            Holder::Tree(tree) => tree.strays()?,
+            Holder::Tree(tree) => tree.strays(&leaves.filter_map(Leaf::branch).collect::<Vec<_>>())?,
         };
         strays.retain(|pid| Some(*pid) != self.init());
         Ok(strays)

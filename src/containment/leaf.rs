@@ -41,6 +41,13 @@ impl Leaf {
         }
     }
 
+    pub(super) fn branch(&self) -> Option<&str> {
+        match &self.holder {
+            Holder::Cgroup(_) => None,
+            Holder::Branch { name, .. } => Some(name),
+        }
+    }
+
     /// Starts a program as its first process.
     pub fn start(&self, program: &Program, setting: &Setting<'_>) -> Result<Process, SpawnError> {
         let namespace = self.namespace.as_ref().map(|namespace| namespace.entrance());

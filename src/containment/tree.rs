@@ -10,7 +10,7 @@ use nix::sys::signal::Signal;
 use rustix::process::Pid;
 
 use super::error::ContainmentError;
-use super::id::{LEAF, SessionId};
+use super::id::{LEAF, MARKER, SessionId};
 use crate::sys::children;
 use crate::sys::pidfd::Process;
 use crate::sys::proc;
@@ -100,9 +100,10 @@ impl Tree {
         Ok(members.filter(|it| it.part.as_deref() == Some(part)).map(|it| it.pid).collect())
     }
 
-    /// The living of no part. Who is on the way out has lost its environment already, and is none.
-    pub fn strays(&self) -> Result<Vec<Pid>, ContainmentError> {
-        let strays = self.members()?.into_iter().filter(|it| it.part.is_none()).map(|it| it.pid);
+    /// The living of none of `parts`. Who is on the way out has lost its environment already, and is none.
+    pub fn strays(&self, parts: &[&str]) -> Result<Vec<Pid>, ContainmentError> {
+        let is_in = |member: &Member| member.part.as_deref().is_some_and(|part| parts.contains(&part));
+        let strays = self.members()?.into_iter().filter(|it| !is_in(it)).map(|it| it.pid);
         Ok(strays.filter(|&pid| !proc::is_exiting(pid)).collect())
     }
 
@@ -208,7 +209,10 @@ impl Tree {
     /// What an orphan tells of where it came from: its environment, or the session (setsid(2)) that its
     /// service was started in.
     fn part_by_itself(&self, pid: Pid) -> Option<String> {
-        if let Some(part) = proc::variable(pid, LEAF).filter(|_| self.carries_marker(pid)) {
+        let [nearest, part] = proc::variables(pid, [MARKER, LEAF]);
+        let is_ours = nearest.is_some_and(|id| id == self.id.to_string().as_str());
+        // In a session within this one, it names a part of that.
+        if let Some(part) = part.filter(|_| is_ours) {
             return part.into_string().ok();
         }
         let session = proc::session_of(pid)?;

@@ -6,6 +6,8 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use procfs::FromRead;
@@ -16,9 +18,13 @@ use rustix::process::Pid;
 pub const COMMAND_LINE_SHOWN: usize = 4096;
 /// An environment is read up to here (the kernel's own bound for one argument list is larger).
 const ENVIRON_READ: u64 = 1 << 20;
+const ENVIRON_USUAL: usize = 1 << 16;
 /// So long one is waited for that is just executed. Nothing announces when it is done.
 const EXECUTING: Duration = Duration::from_millis(100);
 const LOOK: Duration = Duration::from_micros(200);
+/// After so many that hung, none is waited for any more: a disk may be away.
+const VAIN_WAITS: u32 = 10;
+static WAITED_IN_VAIN: AtomicU32 = AtomicU32::new(0);
 
 /// One process at one moment.
 #[derive(Clone, Debug)]
@@ -138,19 +144,50 @@ pub fn variable(pid: Pid, name: &str) -> Option<OsString> {
 /// and has none for that moment.
 pub fn environ(pid: Pid) -> io::Result<Vec<u8>> {
     let deadline = Instant::now() + EXECUTING;
-    let mut is_between = true;
+    let mut was_executed = false;
     loop {
-        let mut bytes = Vec::new();
-        File::open(format!("/proc/{pid}/environ"))?.take(ENVIRON_READ).read_to_end(&mut bytes)?;
-        if !bytes.is_empty() || !is_between || Instant::now() >= deadline {
-            return Ok(bytes);
+        let read = read_environ(format!("/proc/{pid}/environ"));
+        if read.as_ref().map_or_else(|error| !is_gone(error), |bytes| !bytes.is_empty()) {
+            return read;
         }
-        // Read once more after it was not: what was opened may have been of the image before.
-        is_between = is_executing(pid);
-        if is_between {
-            std::thread::sleep(LOOK);
+        let Some(stat) = stat(pid) else { return read };
+        if stat.vsize == 0 {
+            // Without memory: a zombie, a part of the kernel, or only its first thread has ended.
+            let others = if stat.num_threads > 1 { environ_of_threads(pid) } else { return read };
+            if !others.is_empty() {
+                return Ok(others);
+            }
+        } else if stat.startcode != 0 {
+            // Read once more after that: what was opened may have been of the image before.
+            if std::mem::replace(&mut was_executed, true) {
+                return read;
+            }
+            continue;
         }
+        // Where its code begins, the kernel writes down last (`load_elf_binary`, linux/fs/binfmt_elf.c).
+        if WAITED_IN_VAIN.load(Ordering::Relaxed) >= VAIN_WAITS {
+            return read;
+        }
+        if Instant::now() >= deadline {
+            WAITED_IN_VAIN.fetch_add(1, Ordering::Relaxed);
+            return read;
+        }
+        std::thread::sleep(LOOK);
     }
+}
+
+/// An exec by another thread ends the first one a while before it takes its number.
+fn environ_of_threads(pid: Pid) -> Vec<u8> {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let mut environs = tasks.filter_map(|task| read_environ(task.path().join("environ")).ok());
+    environs.find(|bytes| !bytes.is_empty()).unwrap_or_default()
+}
+
+/// In one read, as a rule: between two of them the process may be executed.
+fn read_environ(path: impl AsRef<Path>) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(ENVIRON_USUAL);
+    File::open(path)?.take(ENVIRON_READ).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// As [`variable`], several at once.
@@ -239,12 +276,6 @@ pub fn is_stopped(pid: Pid) -> bool {
 pub fn is_exiting(pid: Pid) -> bool {
     const PF_EXITING: u32 = 0x4;
     stat(pid).is_none_or(|stat| stat.flags & PF_EXITING != 0 && stat.num_threads <= 1)
-}
-
-/// Whether it is between two images: it has memory, and the kernel has not yet written down where its code
-/// begins, which it does last (`load_elf_binary`, linux/fs/binfmt_elf.c).
-fn is_executing(pid: Pid) -> bool {
-    stat(pid).is_some_and(|stat| stat.vsize > 0 && stat.startcode == 0)
 }
 
 /// The session (setsid(2)) of `pid`, by its leader.

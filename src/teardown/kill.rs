@@ -11,7 +11,7 @@ use crate::clock;
 use crate::containment::ContainmentError;
 use crate::events::Wake;
 use crate::sys::pidfd::Process;
-use crate::sys::proc::{self, ProcessInfo};
+use crate::sys::proc::ProcessInfo;
 use crate::sys::tty::plain;
 
 /// A racing fork can survive one kill (before Linux commit b69bb476), so it is repeated.
@@ -54,15 +54,24 @@ pub fn note_strays(remains: &Remains, verdict: &mut Verdict) {
     if verdict.expect(remains.containment.is_populated()) == Some(false) {
         return;
     }
-    let strays = verdict.expect(remains.containment.strays(remains.parts.iter().map(|part| &part.leaf)));
-    verdict.add_leaks(snapshot::describe(strays.unwrap_or_default(), &How::Strayed));
-    for (index, part) in remains.parts.iter().enumerate() {
-        if verdict.span(index).gone.is_some() {
-            let mut late = verdict.expect(part.leaf.members()).unwrap_or_default();
-            late.retain(|&pid| !proc::is_exiting(pid));
+    let (gone, asked): (Vec<_>, Vec<_>) =
+        (0..remains.parts.len()).partition(|&index| verdict.span(index).gone.is_some());
+    let strays = remains.containment.strays(asked.iter().map(|&index| &remains.parts[index].leaf));
+    let mut strays = verdict.expect(strays).unwrap_or_default();
+    for index in gone {
+        if strays.is_empty() {
+            return;
+        }
+        let part = &remains.parts[index];
+        let members = verdict.expect(part.leaf.members()).unwrap_or_default();
+        let (late, others): (Vec<_>, Vec<_>) = strays.into_iter().partition(|pid| members.contains(pid));
+        if !late.is_empty() {
+            verdict.span(index).gone = None;
             verdict.add_leaks(snapshot::describe(late, &part.how_outlived()));
         }
+        strays = others;
     }
+    verdict.add_leaks(snapshot::describe(strays, &How::Strayed));
 }
 
 /// `false` where it is not empty in time.

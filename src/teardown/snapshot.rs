@@ -22,7 +22,7 @@ const LOOK: Duration = Duration::from_micros(200);
 /// Bounds of one snapshot: after these, the rest is only counted. So many are described in any case.
 const READ: Duration = Duration::from_millis(500);
 const DESCRIBED: usize = 1000;
-const AT_LEAST: usize = 50;
+const AT_LEAST: usize = 250;
 
 /// A process that should not have been there.
 #[derive(Clone, Debug)]

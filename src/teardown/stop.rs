@@ -50,7 +50,10 @@ pub fn gracefully(remains: &mut Remains, cause: &Cause, wait: &mut Wait<'_>, ver
         }
         // What was killed is waited for later, all at once.
         if stopping.iter().all(|state| matches!(state.stage, Stage::Killed | Stage::Done)) {
-            return;
+            if !look_again(&remains.parts, &mut stopping, verdict) {
+                return;
+            }
+            continue;
         }
         let populated = remains.parts.iter().zip(&stopping).filter(|(_, state)| state.stage != Stage::Done);
         let wakes: Vec<_> = populated.filter_map(|(part, _)| part.leaf.events().map(Wake::changed)).collect();
@@ -85,6 +88,8 @@ struct Stopping {
     stragglers: Stragglers,
     /// What had left the command's tree when that was asked to end: leaked, where it has to be killed.
     beside: Crowd,
+    /// It was not as empty as it had been.
+    looked_again: bool,
 }
 
 impl Default for Stopping {
@@ -95,6 +100,7 @@ impl Default for Stopping {
             roots_due: clock::now(),
             stragglers: Stragglers::default(),
             beside: Crowd::default(),
+            looked_again: false,
         }
     }
 }
@@ -262,6 +268,19 @@ fn note_leftovers(remains: &Remains, stopping: &mut [Stopping], verdict: &mut Ve
         }
         verdict.command_killed |= part.is_running_command();
     }
+}
+
+/// Whether somebody is in a part that was empty: came late, or was out of sight. Begins anew with it, once.
+fn look_again(parts: &[Part], stopping: &mut [Stopping], verdict: &mut Verdict) -> bool {
+    let mut any = false;
+    for (index, state) in stopping.iter_mut().enumerate() {
+        if state.stage == Stage::Done && !state.looked_again && is_populated(&parts[index].leaf, verdict) {
+            *state = Stopping { looked_again: true, ..Stopping::default() };
+            verdict.span(index).gone = None;
+            any = true;
+        }
+    }
+    any
 }
 
 /// A leaf that cannot be read may hold anybody.
