@@ -161,6 +161,14 @@ fn two_thousand_sleepers() {
     assert!(took < SOON, "took {took:?}");
 }
 
+/// As long as they end one after the other, the kernel is busy, not stuck.
+#[test]
+fn two_thousand_that_take_longer_to_die_than_one_may() {
+    let options = ["--grace", "1ms", "--kill-wait", "100ms"];
+    let run = Session::new().options(options).helper("leak.py", &["sleepers", "2000"]).run();
+    run.assert_code(0).assert_said("leaked 2000 processes, found and ended:").assert_nothing_left();
+}
+
 #[test]
 fn a_held_stdout_is_let_go_of() {
     let script = "{ $CGRUN --grace 60s sh -c 'sleep 900 & echo hi'; echo $? >code; } | cat >out";

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
+use rustix::process::Pid;
 
 use super::snapshot::{self, How};
 use super::verdict::Verdict;
@@ -16,29 +17,35 @@ use crate::sys::tty::plain;
 
 /// A racing fork can survive one kill (before Linux commit b69bb476), so it is repeated.
 const AGAIN: Duration = Duration::from_millis(100);
+/// No longer than this, in all.
+const BUSY: Duration = Duration::from_secs(60);
 /// The kernel holds its notice of an empty cgroup back for 10 to 15 ms; looking costs 2 µs.
 const LOOK: Duration = Duration::from_micros(500);
 /// After this time a notice that is 15 ms late does not matter any more.
 const LOOKING: Duration = Duration::from_millis(300);
 
-/// Kills whatever is left in the session's cgroup.
-pub fn the_rest(remains: &mut Remains, verdict: &mut Verdict) {
+/// Kills whatever is left in the session's cgroup. Returns who did not end in time.
+pub fn the_rest(remains: &mut Remains, verdict: &mut Verdict) -> Vec<Pid> {
     let emptied = until_empty(remains);
     let containment = &remains.containment;
     match emptied {
-        Ok(true) => {}
+        Ok(true) => Vec::new(),
         Ok(false) => {
             let members = verdict.expect(containment.members()).unwrap_or_default();
             let wait = remains.kill_wait.as_secs_f32();
             verdict.survivors.extend(
                 members
-                    .into_iter()
-                    .filter_map(ProcessInfo::read)
+                    .iter()
+                    .filter_map(|&pid| ProcessInfo::read(pid))
                     .map(|process| format!("{process} was killed but has not ended within {wait} s")),
             );
             verdict.unknown(format!("{} still holds processes", containment.name()));
+            members
         }
-        Err(error) => verdict.unknown(error),
+        Err(error) => {
+            verdict.unknown(error);
+            Vec::new()
+        }
     }
 }
 
@@ -74,11 +81,15 @@ pub fn note_strays(remains: &Remains, verdict: &mut Verdict) {
     verdict.add_leaks(snapshot::describe(strays, &How::Strayed));
 }
 
-/// `false` where it is not empty in time.
+/// `false` where it is not empty in time. As long as there are ever fewer, the kernel is busy, not stuck.
 fn until_empty(remains: &mut Remains) -> Result<bool, ContainmentError> {
+    if !remains.containment.is_populated()? {
+        return Ok(true);
+    }
     let begin = clock::now();
-    let deadline = begin + remains.kill_wait;
-    while remains.containment.is_populated()? {
+    let mut deadline = begin + remains.kill_wait;
+    let mut fewest = remains.containment.members()?.len();
+    loop {
         // Killed at least once, however short the limit.
         remains.containment.kill()?;
         let again = (clock::now() + AGAIN).min(deadline);
@@ -91,9 +102,15 @@ fn until_empty(remains: &mut Remains) -> Result<bool, ContainmentError> {
             let look = if clock::since(begin) < LOOKING { clock::now() + LOOK } else { again };
             Wake::wait_for_change(remains.containment.events(), look.min(again));
         }
-        if clock::now() >= deadline {
-            return Ok(!remains.containment.is_populated()?);
+        if !remains.containment.is_populated()? {
+            return Ok(true);
+        }
+        let left = remains.containment.members()?.len();
+        if left < fewest && clock::since(begin) < BUSY {
+            fewest = left;
+            deadline = clock::now() + remains.kill_wait;
+        } else if clock::now() >= deadline {
+            return Ok(false);
         }
     }
-    Ok(true)
 }

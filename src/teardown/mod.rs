@@ -112,12 +112,12 @@ pub fn tear_down(
         }
         Err(error) => verdict.unknown(error),
     }
-    kill::the_rest(remains, &mut verdict);
+    let killed = kill::the_rest(remains, &mut verdict);
     verdict.done("kill");
     failpoint::reached("killed");
     // Only the supervisor is the parent of what lost its parents.
     if *cause != Cause::SupervisorDied {
-        orphans::end(remains, &mut wait, &mut verdict);
+        orphans::end(remains, &killed, &mut wait, &mut verdict);
     }
     verdict.done("escaped");
     failpoint::reached("orphans ended");
@@ -196,7 +196,9 @@ fn remove(remains: &mut Remains, verdict: &mut Verdict) {
         match remains.containment.remove(remains.kill_wait) {
             Ok(()) => return,
             // A process that a dead supervisor had just made was still on its way in.
-            Err(error) if error.is_busy() && clock::now() < deadline => kill::the_rest(remains, verdict),
+            Err(error) if error.is_busy() && clock::now() < deadline => {
+                drop(kill::the_rest(remains, verdict))
+            }
             Err(error) => return verdict.unknown(error),
         }
     }

@@ -12,7 +12,7 @@ use super::{Remains, Wait, marked};
 use crate::clock;
 use crate::sys::children;
 use crate::sys::pidfd::Process;
-use crate::sys::proc::ProcessInfo;
+use crate::sys::proc::{self, ProcessInfo};
 use crate::sys::tty::plain;
 
 const LOOK: Duration = Duration::from_millis(20);
@@ -20,12 +20,13 @@ const LOOK: Duration = Duration::from_millis(20);
 const REAPING: Duration = Duration::from_millis(200);
 
 /// Ends every child that is left: asked first, unless the user is in a hurry, then killed. What a
-/// dying child leaves behind becomes our child in turn, until there is none.
-pub fn end(remains: &mut Remains, wait: &mut Wait<'_>, verdict: &mut Verdict) {
+/// dying child leaves behind becomes our child in turn, until there is none. Those who were `killed` in
+/// the cgroup, and have not ended, have not left it.
+pub fn end(remains: &mut Remains, killed: &[Pid], wait: &mut Wait<'_>, verdict: &mut Verdict) {
     let mut asked: Vec<Pid> = Vec::new();
     let mut kill_from = clock::now() + remains.grace;
     // Killed at least once, however short the limit.
-    let mut killed = false;
+    let mut tried = false;
     loop {
         match reap(remains).and_then(|()| children::any_left()) {
             Ok(true) => {}
@@ -50,7 +51,7 @@ pub fn end(remains: &mut Remains, wait: &mut Wait<'_>, verdict: &mut Verdict) {
         if left.is_empty() && others > 0 {
             return;
         }
-        if killed && now >= kill_from + remains.kill_wait {
+        if tried && now >= kill_from + remains.kill_wait {
             verdict.survivors.extend(
                 left.iter()
                     .map(|process| format!("{process} had left the session's cgroup and does not end")),
@@ -61,7 +62,7 @@ pub fn end(remains: &mut Remains, wait: &mut Wait<'_>, verdict: &mut Verdict) {
             return;
         }
         let killing = now >= kill_from;
-        killed |= killing;
+        tried |= killing;
         for process in left {
             let pid = process.pid;
             let first = !asked.contains(&pid);
@@ -70,7 +71,10 @@ pub fn end(remains: &mut Remains, wait: &mut Wait<'_>, verdict: &mut Verdict) {
             }
             if first {
                 asked.push(pid);
-                verdict.add_leak(How::Escaped, process);
+                // One that is dying has left the cgroup before it is a zombie.
+                if !killed.contains(&pid) && !proc::is_exiting(pid) {
+                    verdict.add_leak(How::Escaped, process);
+                }
             }
             // Our own unreaped child: the number cannot have changed hands.
             // Whether it was asked matters little: ECHILD alone proves the end.
