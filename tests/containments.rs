@@ -361,7 +361,7 @@ fn asks_whom_it_meets_late(host: Host) {
     let slow = "[services.slow]\ncommand = ['sh', '-c', 'trap \"sleep 0.5; exit\" TERM; touch up; sleep 900 & wait']\n\
         ready = { command = ['test', '-e', 'up'] }\n";
     let late = "trap 'touch asked; exit' TERM; sleep 900 & wait";
-    let script = "env -i sh -c \"sleep 0.2; CGRUN_SESSION=$CGRUN_SESSION CGRUN_LEAF=command exec sh late\" & sleep 0.1";
+    let script = "env -i sh -c \"sleep 0.35; CGRUN_SESSION=$CGRUN_SESSION CGRUN_LEAF=command exec sh late\" & sleep 0.1";
     let run = host.run(Session::new().config(slow).file("late", late).sh(script));
     run.assert_code(0).assert_said("leaked 2 processes").assert_nothing_left();
     assert_of_the_command(&run);

@@ -2,11 +2,12 @@
 
 use std::ffi::OsString;
 use std::fmt;
+use std::io;
 use std::str::FromStr;
 
 use rustix::process::Pid;
 
-use crate::sys::proc;
+use crate::sys::environ::variables;
 
 /// No vowels and no look-alikes, so that an id is neither a word nor misread.
 const ALPHABET: &[u8; 24] = b"bcdfghjkmnpqrstvwxz24679";
@@ -43,11 +44,14 @@ impl SessionId {
     }
 
     /// Whether the process was executed in this session, or in one within it. A zombie has no environment
-    /// any more.
-    pub fn marks(&self, pid: Pid) -> bool {
-        let [nearest, outer] = proc::variables(pid, [MARKER, OUTER]);
+    /// any more, and what is not ours to read is none of ours. An error where it could not be told.
+    pub fn marks(&self, pid: Pid) -> io::Result<bool> {
+        let [nearest, outer] = match variables(pid, [MARKER, OUTER]) {
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => return Err(error),
+            other => other.unwrap_or_default(),
+        };
         let is_ours = |ids: OsString| ids.to_string_lossy().split(' ').any(|id| id == self.0);
-        nearest.is_some_and(is_ours) || outer.is_some_and(is_ours)
+        Ok(nearest.is_some_and(is_ours) || outer.is_some_and(is_ours))
     }
 
     /// What marks a process of this session that we start.

@@ -12,6 +12,7 @@ use rustix::process::Pid;
 use super::error::ContainmentError;
 use super::id::{LEAF, MARKER, SessionId};
 use crate::sys::children;
+use crate::sys::environ::variables;
 use crate::sys::pidfd::Process;
 use crate::sys::proc;
 
@@ -209,7 +210,7 @@ impl Tree {
     /// What an orphan tells of where it came from: its environment, or the session (setsid(2)) that its
     /// service was started in.
     fn part_by_itself(&self, pid: Pid) -> Option<String> {
-        let [nearest, part] = proc::variables(pid, [MARKER, LEAF]);
+        let [nearest, part] = variables(pid, [MARKER, LEAF]).unwrap_or_default();
         let is_ours = nearest.is_some_and(|id| id == self.id.to_string().as_str());
         // In a session within this one, it names a part of that.
         if let Some(part) = part.filter(|_| is_ours) {
@@ -220,7 +221,7 @@ impl Tree {
     }
 
     fn carries_marker(&self, pid: Pid) -> bool {
-        self.id.marks(pid)
+        self.id.marks(pid).unwrap_or(false)
     }
 
     fn are_we_the_supervisor(&self) -> bool {

@@ -217,6 +217,6 @@ fn container() -> Option<String> {
     let signed = signs.into_iter().find(|(path, _)| Path::new(path).exists());
     signed.map(|(_, name)| name.to_string()).or_else(|| {
         let first = rustix::process::Pid::INIT;
-        crate::sys::proc::variable(first, "container").map(|kind| kind.to_string_lossy().into_owned())
+        crate::sys::environ::variable(first, "container").map(|kind| kind.to_string_lossy().into_owned())
     })
 }

@@ -221,7 +221,7 @@ fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sys::proc;
+    use crate::sys::environ::environ;
     use std::io::{BufRead, BufReader};
     use std::process::{Command, Stdio};
 
@@ -238,7 +238,7 @@ mod tests {
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut String::new()).unwrap();
         let pid = Pid::from_raw(child.id() as i32).unwrap();
         let names = ["CGRUN_TEST_LATE", "CGRUN_TEST_EARLY", "CGRUN_TEST_NEVER"];
-        let (glimpse, executed) = (Glimpse::of(pid).unwrap(), proc::environ(pid).unwrap());
+        let (glimpse, executed) = (Glimpse::of(pid).unwrap(), environ(pid).unwrap());
         let length = glimpse.environment.end - glimpse.environment.start;
         assert_eq!(length, executed.len() as u64, "it stands where it is said to");
         let mut found = Memories::default().environment(&glimpse, &executed, &names).unwrap();

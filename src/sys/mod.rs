@@ -3,6 +3,7 @@
 pub mod children;
 pub mod detach;
 pub mod details;
+pub mod environ;
 pub mod handshake;
 pub mod identity;
 pub mod memory;

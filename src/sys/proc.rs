@@ -6,9 +6,8 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use procfs::FromRead;
 use procfs::process::{FDTarget, Stat};
@@ -16,16 +15,6 @@ use rustix::process::Pid;
 
 /// More of a command line than this says nothing more to a person.
 pub const COMMAND_LINE_SHOWN: usize = 4096;
-/// An environment is read up to here (the kernel's own bound for one argument list is larger).
-const ENVIRON_READ: u64 = 1 << 20;
-const ENVIRON_USUAL: usize = 1 << 16;
-/// So long one is waited for that is just executed. Nothing announces when it is done.
-const EXECUTING: Duration = Duration::from_millis(100);
-const LOOK: Duration = Duration::from_micros(200);
-/// After so many that hung, none is waited for any more: a disk may be away.
-const VAIN_WAITS: u32 = 10;
-static WAITED_IN_VAIN: AtomicU32 = AtomicU32::new(0);
-
 /// One process at one moment.
 #[derive(Clone, Debug)]
 pub struct ProcessInfo {
@@ -132,75 +121,6 @@ fn command_line(pid: Pid) -> io::Result<Vec<OsString>> {
     Ok(split_nul(&bytes))
 }
 
-/// One variable of the environment that `pid` was executed with. `None` also when it is not ours to
-/// read, or the process cleared it.
-pub fn variable(pid: Pid, name: &str) -> Option<OsString> {
-    let [value] = variables(pid, [name]);
-    value
-}
-
-/// The environment that `pid` was executed with, `NAME=VALUE` each and NUL between them. Empty where the
-/// process has cleared it; an error where it is not ours to read. Waits for one that is just executed,
-/// and has none for that moment.
-pub fn environ(pid: Pid) -> io::Result<Vec<u8>> {
-    let deadline = Instant::now() + EXECUTING;
-    let mut was_executed = false;
-    loop {
-        let read = read_environ(format!("/proc/{pid}/environ"));
-        if read.as_ref().map_or_else(|error| !is_gone(error), |bytes| !bytes.is_empty()) {
-            return read;
-        }
-        let Some(stat) = stat(pid) else { return read };
-        if stat.vsize == 0 {
-            // Without memory: a zombie, a part of the kernel, or only its first thread has ended.
-            let others = if stat.num_threads > 1 { environ_of_threads(pid) } else { return read };
-            if !others.is_empty() {
-                return Ok(others);
-            }
-        } else if stat.startcode != 0 {
-            // Read once more after that: what was opened may have been of the image before.
-            if std::mem::replace(&mut was_executed, true) {
-                return read;
-            }
-            continue;
-        }
-        // Where its code begins, the kernel writes down last (`load_elf_binary`, linux/fs/binfmt_elf.c).
-        if WAITED_IN_VAIN.load(Ordering::Relaxed) >= VAIN_WAITS {
-            return read;
-        }
-        if Instant::now() >= deadline {
-            WAITED_IN_VAIN.fetch_add(1, Ordering::Relaxed);
-            return read;
-        }
-        std::thread::sleep(LOOK);
-    }
-}
-
-/// An exec by another thread ends the first one a while before it takes its number.
-fn environ_of_threads(pid: Pid) -> Vec<u8> {
-    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
-    let mut environs = tasks.filter_map(|task| read_environ(task.path().join("environ")).ok());
-    environs.find(|bytes| !bytes.is_empty()).unwrap_or_default()
-}
-
-/// In one read, as a rule: between two of them the process may be executed.
-fn read_environ(path: impl AsRef<Path>) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::with_capacity(ENVIRON_USUAL);
-    File::open(path)?.take(ENVIRON_READ).read_to_end(&mut bytes)?;
-    Ok(bytes)
-}
-
-/// As [`variable`], several at once.
-pub fn variables<const N: usize>(pid: Pid, names: [&str; N]) -> [Option<OsString>; N] {
-    let bytes = environ(pid).unwrap_or_default();
-    names.map(|name| {
-        bytes.split(|&byte| byte == 0).find_map(|entry| {
-            let value = entry.strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
-            Some(OsString::from_vec(value.to_vec()))
-        })
-    })
-}
-
 /// The path of the process's cgroup in the cgroup2 hierarchy, as seen from our cgroup namespace.
 /// `None` when the process has ended.
 pub fn cgroup_of(pid: Pid) -> io::Result<Option<String>> {
@@ -272,10 +192,23 @@ pub fn is_stopped(pid: Pid) -> bool {
     stat(pid).is_some_and(|stat| stat.state == 'T')
 }
 
-/// Whether it is on its way out (`PF_EXITING`, linux/sched.h).
+/// Whether all of it is on its way out.
 pub fn is_exiting(pid: Pid) -> bool {
+    let Some(stat) = stat(pid) else { return true };
+    let is_alone = stat.num_threads <= 1;
+    is_leaving(&stat) && (is_alone || threads(pid).filter_map(|it| stat_at(&it)).all(|it| is_leaving(&it)))
+}
+
+/// `PF_EXITING` (linux/sched.h), of one thread.
+pub fn is_leaving(thread: &Stat) -> bool {
     const PF_EXITING: u32 = 0x4;
-    stat(pid).is_none_or(|stat| stat.flags & PF_EXITING != 0 && stat.num_threads <= 1)
+    thread.flags & PF_EXITING != 0
+}
+
+/// The directories of its threads; none where it has ended.
+pub fn threads(pid: Pid) -> impl Iterator<Item = PathBuf> {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task"));
+    tasks.into_iter().flatten().flatten().map(|task| task.path())
 }
 
 /// The session (setsid(2)) of `pid`, by its leader.
@@ -284,8 +217,13 @@ pub fn session_of(pid: Pid) -> Option<Pid> {
 }
 
 /// Without the handle on the process's directory that `procfs::process::Process` opens first.
-fn stat(pid: Pid) -> Option<Stat> {
-    Stat::from_read(File::open(format!("/proc/{pid}/stat")).ok()?).ok()
+pub fn stat(pid: Pid) -> Option<Stat> {
+    stat_at(format!("/proc/{pid}").as_ref())
+}
+
+/// Of the process or thread with this directory.
+pub fn stat_at(directory: &Path) -> Option<Stat> {
+    Stat::from_read(File::open(directory.join("stat")).ok()?).ok()
 }
 
 /// The pids of all processes that we can see, and of all that begin until the walk ends: who forks the

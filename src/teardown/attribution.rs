@@ -13,8 +13,9 @@ use rustix::process::Pid;
 use super::snapshot::Leak;
 use crate::containment::MARKER;
 use crate::sys::details::Glimpse;
+use crate::sys::environ::environ;
 use crate::sys::memory::Memories;
-use crate::sys::proc::{self, readable};
+use crate::sys::proc::readable;
 
 /// A test runner and its marks. To add one is to add an entry.
 struct Runner {
@@ -149,7 +150,7 @@ impl Witness {
     }
 
     pub fn ask(&mut self, glimpse: &Glimpse) -> Account {
-        let environ = proc::environ(glimpse.pid);
+        let environ = environ(glimpse.pid);
         let is_cleared = environ.as_ref().is_ok_and(|text| !has(text, MARKER));
         let executed = environ.unwrap_or_default();
         // Forked from what runs the tests: its memory tells what that had come to.

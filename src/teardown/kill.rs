@@ -1,13 +1,13 @@
 //! `cgroup.kill`, and again, until the kernel says that nobody is left.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use rustix::process::Pid;
 
 use super::snapshot::{self, How};
 use super::verdict::Verdict;
-use super::{Remains, orphans};
+use super::{Remains, Wait, orphans};
 use crate::clock;
 use crate::containment::ContainmentError;
 use crate::events::Wake;
@@ -17,27 +17,28 @@ use crate::sys::tty::plain;
 
 /// A racing fork can survive one kill (before Linux commit b69bb476), so it is repeated.
 const AGAIN: Duration = Duration::from_millis(100);
-/// No longer than this, in all.
-const BUSY: Duration = Duration::from_secs(60);
+/// After this no more time is given.
+const BUSY: Duration = Duration::from_secs(30);
 /// The kernel holds its notice of an empty cgroup back for 10 to 15 ms; looking costs 2 µs.
 const LOOK: Duration = Duration::from_micros(500);
 /// After this time a notice that is 15 ms late does not matter any more.
 const LOOKING: Duration = Duration::from_millis(300);
 
 /// Kills whatever is left in the session's cgroup. Returns who did not end in time.
-pub fn the_rest(remains: &mut Remains, verdict: &mut Verdict) -> Vec<Pid> {
-    let emptied = until_empty(remains);
+pub fn the_rest(remains: &mut Remains, wait: &mut Wait<'_>, verdict: &mut Verdict) -> Vec<Pid> {
+    let begin = clock::now();
+    let emptied = until_empty(remains, wait);
     let containment = &remains.containment;
     match emptied {
         Ok(true) => Vec::new(),
         Ok(false) => {
             let members = verdict.expect(containment.members()).unwrap_or_default();
-            let wait = remains.kill_wait.as_secs_f32();
+            let took = clock::since(begin).as_secs_f32();
             verdict.survivors.extend(
                 members
                     .iter()
                     .filter_map(|&pid| ProcessInfo::read(pid))
-                    .map(|process| format!("{process} was killed but has not ended within {wait} s")),
+                    .map(|process| format!("{process} was killed but has not ended within {took:.1} s")),
             );
             verdict.unknown(format!("{} still holds processes", containment.name()));
             members
@@ -81,18 +82,14 @@ pub fn note_strays(remains: &Remains, verdict: &mut Verdict) {
     verdict.add_leaks(snapshot::describe(strays, &How::Strayed));
 }
 
-/// `false` where it is not empty in time. As long as there are ever fewer, the kernel is busy, not stuck.
-fn until_empty(remains: &mut Remains) -> Result<bool, ContainmentError> {
-    if !remains.containment.is_populated()? {
-        return Ok(true);
-    }
+/// `false` where it is not empty in time.
+fn until_empty(remains: &mut Remains, wait: &mut Wait<'_>) -> Result<bool, ContainmentError> {
     let begin = clock::now();
-    let mut deadline = begin + remains.kill_wait;
-    let mut fewest = remains.containment.members()?.len();
-    loop {
+    let mut dying = Dying::new(remains.kill_wait);
+    while remains.containment.is_populated()? {
         // Killed at least once, however short the limit.
         remains.containment.kill()?;
-        let again = (clock::now() + AGAIN).min(deadline);
+        let again = (clock::now() + AGAIN).min(dying.deadline);
         while remains.containment.is_populated()? && clock::now() < again {
             // The first process of a PID namespace ends after all of its others were reaped.
             if remains.containment.init().is_some() {
@@ -102,15 +99,58 @@ fn until_empty(remains: &mut Remains) -> Result<bool, ContainmentError> {
             let look = if clock::since(begin) < LOOKING { clock::now() + LOOK } else { again };
             Wake::wait_for_change(remains.containment.events(), look.min(again));
         }
-        if !remains.containment.is_populated()? {
-            return Ok(true);
+        // Who cannot be counted is not known to get fewer.
+        let left = remains.containment.members().map_or(usize::MAX, |members| members.len());
+        if dying.are_stuck(left) {
+            return Ok(!remains.containment.is_populated()?);
         }
-        let left = remains.containment.members()?.len();
-        if left < fewest && clock::since(begin) < BUSY {
-            fewest = left;
-            deadline = clock::now() + remains.kill_wait;
-        } else if clock::now() >= deadline {
-            return Ok(false);
+        (wait.tend)(remains);
+    }
+    Ok(true)
+}
+
+/// A killed crowd. As long as ever fewer are left, the kernel is busy, not stuck.
+pub struct Dying {
+    wait: Duration,
+    begin: Instant,
+    deadline: Instant,
+    fewest: usize,
+}
+
+impl Dying {
+    /// So long none of them may end.
+    pub fn new(wait: Duration) -> Self {
+        let begin = clock::now();
+        Self { wait, begin, deadline: begin + wait, fewest: usize::MAX }
+    }
+
+    /// Whether they have not become fewer for too long, now that so many are left.
+    pub fn are_stuck(&mut self, left: usize) -> bool {
+        let now = clock::now();
+        if left < self.fewest && now < self.begin + BUSY {
+            self.fewest = left;
+            self.deadline = now + self.wait;
         }
+        now >= self.deadline
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_crowd_is_stuck_only_when_it_does_not_get_smaller() {
+        let wait = Duration::from_millis(100);
+        let mut dying = Dying::new(wait);
+        assert!(!dying.are_stuck(9));
+        for left in [8, 7] {
+            std::thread::sleep(wait);
+            assert!(!dying.are_stuck(left), "{left} are left");
+        }
+        std::thread::sleep(wait);
+        assert!(dying.are_stuck(7));
+        // Who cannot be counted.
+        assert!(Dying::new(Duration::ZERO).are_stuck(usize::MAX));
     }
 }

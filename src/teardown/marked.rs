@@ -2,6 +2,8 @@
 //! left the cgroup is nobody's child here. Its environment still carries the marker of the session, or
 //! of one in it, whose guardian ended with this one.
 
+use std::io;
+
 use rustix::process::Pid;
 
 use super::snapshot::How;
@@ -27,7 +29,15 @@ pub fn end(remains: &Remains, verdict: &mut Verdict) {
         let mut found = false;
         // We may be in the session ourselves: a sweep from a shell that a dead cgrun left.
         let others = walk.filter(|&pid| pid != rustix::process::getpid());
-        for info in others.filter(|&pid| carries(pid, &sessions)).filter_map(ProcessInfo::read) {
+        let is_ours = |pid: &Pid| match carries(*pid, &sessions) {
+            Ok(is_ours) => is_ours,
+            Err(error) => {
+                verdict.unknown(format!("cannot tell whether pid {pid} is of the session: {error}"));
+                false
+            }
+        };
+        let ours: Vec<_> = others.filter(is_ours).collect();
+        for info in ours.into_iter().filter_map(ProcessInfo::read) {
             found = true;
             if too_late {
                 verdict.survivors.push(format!("{info} carries the session's marker and does not end"));
@@ -46,7 +56,7 @@ pub fn end(remains: &Remains, verdict: &mut Verdict) {
 pub fn end_one(info: ProcessInfo, sessions: &[SessionId], remains: &Remains, verdict: &mut Verdict) {
     // The marker is read after opening: only then is it surely this process's.
     if let Ok(Some(process)) = Process::open(info.pid)
-        && carries(info.pid, sessions)
+        && carries(info.pid, sessions).unwrap_or(false)
     {
         verdict.add_leak(How::Escaped, info);
         kill::one(&process, remains, verdict);
@@ -54,7 +64,12 @@ pub fn end_one(info: ProcessInfo, sessions: &[SessionId], remains: &Remains, ver
 }
 
 /// Whether the process was executed with the marker of one of these sessions. A zombie has no
-/// environment any more.
-pub fn carries(pid: Pid, sessions: &[SessionId]) -> bool {
-    sessions.iter().any(|session| session.marks(pid))
+/// environment any more. An error where it could not be told.
+pub fn carries(pid: Pid, sessions: &[SessionId]) -> io::Result<bool> {
+    for session in sessions {
+        if session.marks(pid)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }

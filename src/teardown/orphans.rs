@@ -6,6 +6,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use rustix::process::Pid;
 
+use super::kill::Dying;
 use super::snapshot::How;
 use super::verdict::Verdict;
 use super::{Remains, Wait, marked};
@@ -25,8 +26,8 @@ const REAPING: Duration = Duration::from_millis(200);
 pub fn end(remains: &mut Remains, killed: &[Pid], wait: &mut Wait<'_>, verdict: &mut Verdict) {
     let mut asked: Vec<Pid> = Vec::new();
     let mut kill_from = clock::now() + remains.grace;
-    // Killed at least once, however short the limit.
-    let mut tried = false;
+    // Begins with the first kill, however short the limit.
+    let mut dying: Option<Dying> = None;
     loop {
         match reap(remains).and_then(|()| children::any_left()) {
             Ok(true) => {}
@@ -51,9 +52,10 @@ pub fn end(remains: &mut Remains, killed: &[Pid], wait: &mut Wait<'_>, verdict: 
         if left.is_empty() && others > 0 {
             return;
         }
-        if tried && now >= kill_from + remains.kill_wait {
+        if dying.as_mut().is_some_and(|dying| dying.are_stuck(left.len())) {
             verdict.survivors.extend(
                 left.iter()
+                    .filter(|process| !killed.contains(&process.pid))
                     .map(|process| format!("{process} had left the session's cgroup and does not end")),
             );
             if left.is_empty() {
@@ -62,7 +64,9 @@ pub fn end(remains: &mut Remains, killed: &[Pid], wait: &mut Wait<'_>, verdict: 
             return;
         }
         let killing = now >= kill_from;
-        tried |= killing;
+        if killing {
+            dying.get_or_insert_with(|| Dying::new(remains.kill_wait));
+        }
         for process in left {
             let pid = process.pid;
             let first = !asked.contains(&pid);
@@ -99,7 +103,7 @@ fn spare_strangers(left: &mut Vec<ProcessInfo>, remains: &Remains, verdict: &mut
     left.retain(|process| !remains.predating.contains(&process.pid));
     let sessions = verdict.expect(remains.containment.ids()).unwrap_or_default();
     left.retain(|process| {
-        let ours = marked::carries(process.pid, &sessions);
+        let ours = marked::carries(process.pid, &sessions).unwrap_or(false);
         if !ours {
             verdict.unknown(format!(
                 "{process} became our child: of this session, or of a process before it? Left alone"

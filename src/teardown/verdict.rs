@@ -103,8 +103,11 @@ impl Verdict {
         all.filter(|leak| was_asked_in_vain(leak.pid())).for_each(|leak| leak.had_to_be_killed = true);
     }
 
-    /// Describes one that was met alone; to be called before it is asked to end.
+    /// Describes one that was met alone, unless it is known; to be called before it is asked to end.
     pub fn add_leak(&mut self, how: How, process: ProcessInfo) {
+        if self.leaks.iter().chain(&self.allowed).any(|leak| leak.pid() == process.pid) {
+            return;
+        }
         let name = process.command_for_people(NAME);
         match Leak::of(how, process) {
             Some(leak) => self.sort(leak),
