@@ -358,11 +358,18 @@ fn assert_of_the_command(run: &Finished) {
 
 /// It says where it belongs only when the command's part was found empty.
 fn asks_whom_it_meets_late(host: Host) {
-    let slow = "[services.slow]\ncommand = ['sh', '-c', 'trap \"sleep 0.5; exit\" TERM; touch up; sleep 900 & wait']\n\
-        ready = { command = ['test', '-e', 'up'] }\n";
-    let late = "trap 'touch asked; exit' TERM; sleep 900 & wait";
-    let script = "env -i sh -c \"sleep 0.35; CGRUN_SESSION=$CGRUN_SESSION CGRUN_LEAF=command exec sh late\" & sleep 0.1";
-    let run = host.run(Session::new().config(slow).file("late", late).sh(script));
+    let until = |file: &str| format!("until [ -e {file} ]; do sleep 0.02; done");
+    let stop = format!("touch stopping; {}; exit", until("late"));
+    let service = format!(
+        "[services.slow]\ncommand = ['sh', '-c', 'trap \"{stop}\" TERM; touch up; sleep 900 & wait']\n\
+         ready = {{ command = ['test', '-e', 'up'] }}\n"
+    );
+    let late =
+        format!("touch cleared; {}; CGRUN_SESSION=$1 CGRUN_LEAF=command exec sh late.sh", until("stopping"));
+    let asked = "trap 'touch asked; exit' TERM; touch late; sleep 900 & wait";
+    let script = format!("env -i sh cleared.sh $CGRUN_SESSION & {}", until("cleared"));
+    let session = Session::new().config(&service).file("cleared.sh", &late).file("late.sh", asked);
+    let run = host.run(session.sh(&script));
     run.assert_code(0).assert_said("leaked 2 processes").assert_nothing_left();
     assert_of_the_command(&run);
     // In a cgroup it was never out of sight, and is asked before it knows what to do then.

@@ -53,7 +53,7 @@ impl Glimpse {
         let ticks = procfs::ticks_per_second();
         (!proc::is_dead(&stat)).then(|| Self {
             pid,
-            parent: Pid::from_raw(stat.ppid),
+            parent: proc::pid_of(stat.ppid),
             session: stat.session,
             name: stat.comm,
             started: stat.starttime,

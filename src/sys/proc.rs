@@ -158,7 +158,7 @@ pub fn shows_descriptors(pid: Pid) -> bool {
 
 /// The parent of `pid`; `None` when there is no such process, or the parent is out of sight.
 pub fn parent(pid: Pid) -> Option<Pid> {
-    Pid::from_raw(stat(pid)?.ppid)
+    pid_of(stat(pid)?.ppid)
 }
 
 /// The children of `pid`, of all its threads; none where it has ended.
@@ -213,7 +213,13 @@ pub fn threads(pid: Pid) -> impl Iterator<Item = PathBuf> {
 
 /// The session (setsid(2)) of `pid`, by its leader.
 pub fn session_of(pid: Pid) -> Option<Pid> {
-    Pid::from_raw(stat(pid)?.session)
+    pid_of(stat(pid)?.session)
+}
+
+/// A number in a stat: 0 is somebody out of our sight, and -1 stands in that of a process that is just
+/// going (`do_task_stat`, linux/fs/proc/array.c).
+pub fn pid_of(raw: i32) -> Option<Pid> {
+    if raw > 0 { Pid::from_raw(raw) } else { None }
 }
 
 /// Without the handle on the process's directory that `procfs::process::Process` opens first.
@@ -291,6 +297,36 @@ mod tests {
         for (seconds, text) in said {
             assert_eq!(age(Duration::from_secs(seconds)), text);
         }
+    }
+
+    /// While a process is reaped its stat has no session any more.
+    #[test]
+    fn one_that_is_just_going_is_in_no_session() {
+        use std::sync::atomic::{AtomicI32, Ordering};
+        let ours = session_of(rustix::process::getpid());
+        let (asked, done) = (AtomicI32::new(0), -1);
+        std::thread::scope(|scope| {
+            let reader = scope.spawn(|| {
+                loop {
+                    match asked.load(Ordering::Relaxed) {
+                        0 => std::hint::spin_loop(),
+                        pid if pid == done => return,
+                        pid => {
+                            assert!(session_of(Pid::from_raw(pid).unwrap()).is_none_or(|it| Some(it) == ours))
+                        }
+                    }
+                }
+            });
+            for _ in 0..300 {
+                if reader.is_finished() {
+                    break;
+                }
+                let mut child = std::process::Command::new("true").spawn().unwrap();
+                asked.store(child.id() as i32, Ordering::Relaxed);
+                child.wait().unwrap();
+            }
+            asked.store(done, Ordering::Relaxed);
+        });
     }
 
     #[test]

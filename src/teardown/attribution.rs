@@ -15,7 +15,7 @@ use crate::containment::MARKER;
 use crate::sys::details::Glimpse;
 use crate::sys::environ::environ;
 use crate::sys::memory::Memories;
-use crate::sys::proc::readable;
+use crate::sys::proc::{pid_of, readable};
 
 /// A test runner and its marks. To add one is to add an entry.
 struct Runner {
@@ -248,7 +248,7 @@ fn by_descent(leaks: &mut [Leak]) {
             }
             let glimpse = &leaks[ancestor].glimpse;
             let up = glimpse.parent.and_then(|pid| place.get(&pid));
-            let leader = Pid::from_raw(glimpse.session).and_then(|pid| place.get(&pid));
+            let leader = pid_of(glimpse.session).and_then(|pid| place.get(&pid));
             match up.or(leader) {
                 Some(&next) if next != ancestor => ancestor = next,
                 _ => break,
