@@ -366,7 +366,7 @@ fn asks_whom_it_meets_late(host: Host) {
     );
     let late =
         format!("touch cleared; {}; CGRUN_SESSION=$1 CGRUN_LEAF=command exec sh late.sh", until("stopping"));
-    let asked = "trap 'touch asked; exit' TERM; touch late; sleep 900 & wait";
+    let asked = "trap 'touch asked; exit' TERM; sleep 900 & : >late; wait";
     let script = format!("env -i sh cleared.sh $CGRUN_SESSION & {}", until("cleared"));
     let session = Session::new().config(&service).file("cleared.sh", &late).file("late.sh", asked);
     let run = host.run(session.sh(&script));

@@ -8,6 +8,7 @@ use std::str::FromStr;
 use rustix::process::Pid;
 
 use crate::sys::environ::variables;
+use crate::sys::proc::is_gone;
 
 /// No vowels and no look-alikes, so that an id is neither a word nor misread.
 const ALPHABET: &[u8; 24] = b"bcdfghjkmnpqrstvwxz24679";
@@ -47,8 +48,11 @@ impl SessionId {
     /// any more, and what is not ours to read is none of ours. An error where it could not be told.
     pub fn marks(&self, pid: Pid) -> io::Result<bool> {
         let [nearest, outer] = match variables(pid, [MARKER, OUTER]) {
-            Err(error) if error.kind() == io::ErrorKind::TimedOut => return Err(error),
-            other => other.unwrap_or_default(),
+            Ok(ids) => ids,
+            Err(error) if is_gone(&error) || error.kind() == io::ErrorKind::PermissionDenied => {
+                return Ok(false);
+            }
+            Err(error) => return Err(error),
         };
         let is_ours = |ids: OsString| ids.to_string_lossy().split(' ').any(|id| id == self.0);
         Ok(nearest.is_some_and(is_ours) || outer.is_some_and(is_ours))

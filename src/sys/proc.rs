@@ -194,9 +194,12 @@ pub fn is_stopped(pid: Pid) -> bool {
 
 /// Whether all of it is on its way out.
 pub fn is_exiting(pid: Pid) -> bool {
-    let Some(stat) = stat(pid) else { return true };
-    let is_alone = stat.num_threads <= 1;
-    is_leaving(&stat) && (is_alone || threads(pid).filter_map(|it| stat_at(&it)).all(|it| is_leaving(&it)))
+    let Some(first) = stat(pid) else { return true };
+    let is_alone = first.num_threads <= 1;
+    let are_all_leaving = || threads(pid).filter_map(|it| stat_at(&it)).all(|it| is_leaving(&it));
+    // One of them may just have taken the number of the first (execve(2)).
+    let is_so_still = || stat(pid).is_none_or(|stat| is_leaving(&stat));
+    is_leaving(&first) && (is_alone || are_all_leaving() && is_so_still())
 }
 
 /// `PF_EXITING` (linux/sched.h), of one thread.
@@ -305,12 +308,13 @@ mod tests {
         use std::sync::atomic::{AtomicI32, Ordering};
         let ours = session_of(rustix::process::getpid());
         let (asked, done) = (AtomicI32::new(0), -1);
+        let begin = std::time::Instant::now();
         std::thread::scope(|scope| {
             let reader = scope.spawn(|| {
                 loop {
                     match asked.load(Ordering::Relaxed) {
                         0 => std::hint::spin_loop(),
-                        pid if pid == done => return,
+                        pid if pid == done || begin.elapsed().as_secs() > 30 => return,
                         pid => {
                             assert!(session_of(Pid::from_raw(pid).unwrap()).is_none_or(|it| Some(it) == ours))
                         }

@@ -7,7 +7,7 @@ use rustix::process::Pid;
 
 use super::snapshot::{self, How};
 use super::verdict::Verdict;
-use super::{Remains, Wait, orphans};
+use super::{Remains, orphans};
 use crate::clock;
 use crate::containment::ContainmentError;
 use crate::events::Wake;
@@ -25,9 +25,13 @@ const LOOK: Duration = Duration::from_micros(500);
 const LOOKING: Duration = Duration::from_millis(300);
 
 /// Kills whatever is left in the session's cgroup. Returns who did not end in time.
-pub fn the_rest(remains: &mut Remains, wait: &mut Wait<'_>, verdict: &mut Verdict) -> Vec<Pid> {
+pub fn the_rest(
+    remains: &mut Remains,
+    tend: &mut dyn FnMut(&mut Remains),
+    verdict: &mut Verdict,
+) -> Vec<Pid> {
     let begin = clock::now();
-    let emptied = until_empty(remains, wait);
+    let emptied = until_empty(remains, tend);
     let containment = &remains.containment;
     match emptied {
         Ok(true) => Vec::new(),
@@ -83,7 +87,7 @@ pub fn note_strays(remains: &Remains, verdict: &mut Verdict) {
 }
 
 /// `false` where it is not empty in time.
-fn until_empty(remains: &mut Remains, wait: &mut Wait<'_>) -> Result<bool, ContainmentError> {
+fn until_empty(remains: &mut Remains, tend: &mut dyn FnMut(&mut Remains)) -> Result<bool, ContainmentError> {
     let begin = clock::now();
     let mut dying = Dying::new(remains.kill_wait);
     while remains.containment.is_populated()? {
@@ -104,7 +108,7 @@ fn until_empty(remains: &mut Remains, wait: &mut Wait<'_>) -> Result<bool, Conta
         if dying.are_stuck(left) {
             return Ok(!remains.containment.is_populated()?);
         }
-        (wait.tend)(remains);
+        tend(remains);
     }
     Ok(true)
 }

@@ -112,7 +112,7 @@ pub fn tear_down(
         }
         Err(error) => verdict.unknown(error),
     }
-    let killed = kill::the_rest(remains, &mut wait, &mut verdict);
+    let killed = kill::the_rest(remains, wait.tend, &mut verdict);
     verdict.done("kill");
     failpoint::reached("killed");
     // Only the supervisor is the parent of what lost its parents.
@@ -140,7 +140,7 @@ pub fn tear_down(
     verdict.done("ports");
     failpoint::reached("ports looked at");
     verdict.usage = remains.usage();
-    remove(remains, &mut wait, &mut verdict);
+    remove(remains, &mut verdict);
     verdict.done("remove");
     failpoint::reached("removed");
     attribution::infer(&mut verdict.leaks);
@@ -189,7 +189,7 @@ impl Wait<'_> {
 }
 
 /// The kernel refuses to remove a cgroup with a process in it: this is the proof that it is empty.
-fn remove(remains: &mut Remains, wait: &mut Wait<'_>, verdict: &mut Verdict) {
+fn remove(remains: &mut Remains, verdict: &mut Verdict) {
     let deadline = clock::now() + remains.kill_wait;
     loop {
         remains.parts.iter().for_each(|part| part.leaf.remove_if_empty());
@@ -197,7 +197,7 @@ fn remove(remains: &mut Remains, wait: &mut Wait<'_>, verdict: &mut Verdict) {
             Ok(()) => return,
             // A process that a dead supervisor had just made was still on its way in.
             Err(error) if error.is_busy() && clock::now() < deadline => {
-                drop(kill::the_rest(remains, wait, verdict))
+                drop(kill::the_rest(remains, &mut |_| {}, verdict))
             }
             Err(error) => return verdict.unknown(error),
         }

@@ -223,6 +223,11 @@ impl Leak {
     pub fn pid(&self) -> Pid {
         self.process.pid
     }
+
+    /// Its pid may be somebody else's later, not with this start.
+    pub fn key(&self) -> (Pid, u64) {
+        (self.process.pid, self.glimpse.started)
+    }
 }
 
 #[cfg(test)]

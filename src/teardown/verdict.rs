@@ -87,9 +87,13 @@ impl Verdict {
                 self.undescribed.push(if it.name.is_empty() { hidden() } else { it.name });
             }
         }
-        let known: HashSet<Pid> = self.leaks.iter().chain(&self.allowed).map(Leak::pid).collect();
-        let new = crowd.described.into_iter().filter(|leak| !known.contains(&leak.pid()));
+        let known: HashSet<_> = self.known().collect();
+        let new = crowd.described.into_iter().filter(|leak| !known.contains(&leak.key()));
         new.for_each(|leak| self.sort(leak));
+    }
+
+    fn known(&self) -> impl Iterator<Item = (Pid, u64)> {
+        self.leaks.iter().chain(&self.allowed).map(Leak::key)
     }
 
     fn sort(&mut self, leak: Leak) {
@@ -105,11 +109,9 @@ impl Verdict {
 
     /// Describes one that was met alone, unless it is known; to be called before it is asked to end.
     pub fn add_leak(&mut self, how: How, process: ProcessInfo) {
-        if self.leaks.iter().chain(&self.allowed).any(|leak| leak.pid() == process.pid) {
-            return;
-        }
         let name = process.command_for_people(NAME);
         match Leak::of(how, process) {
+            Some(leak) if self.known().any(|it| it == leak.key()) => {}
             Some(leak) => self.sort(leak),
             None => self.undescribed.push(name),
         }
