@@ -80,7 +80,7 @@ pub struct RunOptions {
     /// How long a process may take to end after it was asked to [default: 5s]
     #[arg(long, value_name = "DUR", allow_hyphen_values = true)]
     pub grace: Option<Time>,
-    /// How long the kernel may take until ever fewer of the killed are left [default: 2s]
+    /// How long the kernel may go without ending one of the killed processes [default: 2s]
     #[arg(long, value_name = "DUR", allow_hyphen_values = true)]
     pub kill_wait: Option<Time>,
     /// How long what the command leaves behind may take to end by itself [default: 100ms]

@@ -11,7 +11,7 @@ ports = [3000, 8000]
 # How long a process may take to end after it was asked to; then it is killed.
 grace = "5s"
 
-# How long the kernel may take until ever fewer of the killed are left, before cgrun calls them survivors.
+# How long the kernel may go without ending one of the killed processes before those left are survivors.
 kill_wait = "2s"
 
 # How long what the command leaves behind may take to end by itself before it is a leak.

@@ -1,6 +1,5 @@
 //! A session's name: `cgrun-` and this id is its cgroup.
 
-use std::ffi::OsString;
 use std::fmt;
 use std::io;
 use std::str::FromStr;
@@ -44,18 +43,26 @@ impl SessionId {
         name.strip_prefix(PREFIX)?.parse().ok()
     }
 
-    /// Whether the process was executed in this session, or in one within it. A zombie has no environment
-    /// any more, and what is not ours to read is none of ours. An error where it could not be told.
+    /// Whether the process was executed in this session, or in one within it. An error as of [`Self::all_of`].
     pub fn marks(&self, pid: Pid) -> io::Result<bool> {
-        let [nearest, outer] = match variables(pid, [MARKER, OUTER]) {
+        Ok(Self::all_of(pid)?.contains(self))
+    }
+
+    /// The sessions that the process was executed in. A zombie has no environment any more, and what is
+    /// not ours to read is none of ours. An error where it could not be told.
+    pub fn all_of(pid: Pid) -> io::Result<Vec<Self>> {
+        let ids = match variables(pid, [MARKER, OUTER]) {
             Ok(ids) => ids,
             Err(error) if is_gone(&error) || error.kind() == io::ErrorKind::PermissionDenied => {
-                return Ok(false);
+                return Ok(Vec::new());
             }
             Err(error) => return Err(error),
         };
-        let is_ours = |ids: OsString| ids.to_string_lossy().split(' ').any(|id| id == self.0);
-        Ok(nearest.is_some_and(is_ours) || outer.is_some_and(is_ours))
+        let mut all = Vec::new();
+        for ids in ids.iter().flatten() {
+            all.extend(ids.to_string_lossy().split(' ').filter_map(|id| id.parse().ok()));
+        }
+        Ok(all)
     }
 
     /// What marks a process of this session that we start.

@@ -1,12 +1,9 @@
 //! What procfs(5) says of a process beyond who it is. For reports: read once something is wrong.
 
 use std::ffi::OsString;
-use std::fs::File;
 use std::ops::Range;
 use std::time::Duration;
 
-use procfs::FromRead;
-use procfs::process::Stat;
 use rustix::process::Pid;
 
 use super::proc;
@@ -49,7 +46,7 @@ pub struct Glimpse {
 impl Glimpse {
     /// `None` when there is no such process any more, or it is dead.
     pub fn of(pid: Pid) -> Option<Self> {
-        let stat = Stat::from_read(File::open(format!("/proc/{pid}/stat")).ok()?).ok()?;
+        let stat = proc::stat(pid)?;
         let ticks = procfs::ticks_per_second();
         (!proc::is_dead(&stat)).then(|| Self {
             pid,

@@ -88,10 +88,5 @@ fn cannot_tell(pid: Pid, error: &io::Error) -> String {
 /// Whether the process was executed with the marker of one of these sessions. A zombie has no
 /// environment any more. An error where it could not be told.
 pub fn carries(pid: Pid, sessions: &[SessionId]) -> io::Result<bool> {
-    for session in sessions {
-        if session.marks(pid)? {
-            return Ok(true);
-        }
-    }
-    Ok(false)
+    Ok(SessionId::all_of(pid)?.iter().any(|id| sessions.contains(id)))
 }

@@ -50,10 +50,10 @@ pub fn gracefully(remains: &mut Remains, cause: &Cause, wait: &mut Wait<'_>, ver
         }
         // What was killed is waited for later, all at once.
         if stopping.iter().all(|state| matches!(state.stage, Stage::Killed | Stage::Done)) {
-            if !look_again(&remains.parts, &mut stopping, verdict) {
-                return;
+            if look_again(&remains.parts, &mut stopping, verdict) {
+                continue;
             }
-            continue;
+            return;
         }
         let populated = remains.parts.iter().zip(&stopping).filter(|(_, state)| state.stage != Stage::Done);
         let wakes: Vec<_> = populated.filter_map(|(part, _)| part.leaf.events().map(Wake::changed)).collect();
