@@ -7,10 +7,10 @@ use std::path::PathBuf;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{ArgAction, Args, Parser, Subcommand};
 
-use crate::allow::Pattern;
 use crate::config::{OnLeak, Port, ReportKind, Time};
 use crate::containment::Require;
-use crate::size::{Cpus, Memory, Pids};
+use crate::leaks::allow::Pattern;
+use crate::limits::size::{Cpus, Memory, Pids};
 
 /// Run a test session in one transient cgroup: what it starts, ends with it.
 ///

@@ -1,24 +1,19 @@
 //! cgrun: what a test session starts, ends with it.
 
-mod allow;
 mod cli;
-mod clock;
+mod commands;
 mod config;
 mod containment;
-mod doctor;
-mod events;
-mod exit_code;
-mod failpoint;
 mod guardian;
-mod host;
+mod leaks;
+mod limits;
 mod plan;
 mod ports;
-mod program;
-mod reclaim;
+mod readiness;
+mod registry;
 mod report;
-mod service;
+mod runtime;
 mod session;
-mod size;
 mod sys;
 mod teardown;
 
@@ -30,9 +25,10 @@ use clap::Parser;
 
 use cli::{Action, Cli, ConfigOptions, Run};
 use config::Config;
-use exit_code::Exit;
 use plan::Volume;
 use report::Reporter;
+use runtime::exit_code::{self, Exit};
+use session::program::ProgramError;
 
 fn main() -> ! {
     sys::signals::die_of_crashes();
@@ -60,12 +56,12 @@ fn dispatch(cli: Cli) -> Result<Exit> {
         Some(Action::Run(args)) => run(args),
         Some(Action::Check(args)) => {
             let config = find_config(&args.config)?;
-            host::check::check(&plan::watched_ports(&args.config, config.as_ref())?, &report)
+            commands::check::check(&plan::watched_ports(&args.config, config.as_ref())?, &report)
         }
-        Some(Action::Doctor { json }) => doctor::doctor(json),
-        Some(Action::Sessions { json }) => host::list::list(&records, json),
-        Some(Action::Stop { id, grace }) => host::stop::stop(&id, grace.0, &records, &report),
-        Some(Action::Sweep { dry_run }) => host::sweep::sweep(&records, dry_run, &report),
+        Some(Action::Doctor { json }) => commands::doctor::doctor(json),
+        Some(Action::Sessions { json }) => commands::sessions::list(&records, json),
+        Some(Action::Stop { id, grace }) => commands::stop::stop(&id, grace.0, &records, &report),
+        Some(Action::Sweep { dry_run }) => registry::sweep::sweep(&records, dry_run, &report),
         Some(Action::Init) => init(),
     }
 }
@@ -111,8 +107,8 @@ fn state_directory() -> PathBuf {
 
 fn code_of(error: &anyhow::Error) -> u8 {
     match error.downcast_ref() {
-        Some(program::ProgramError::NotFound { .. }) => exit_code::NOT_FOUND,
-        Some(program::ProgramError::NotExecutable { .. }) => exit_code::NOT_EXECUTABLE,
+        Some(ProgramError::NotFound { .. }) => exit_code::NOT_FOUND,
+        Some(ProgramError::NotExecutable { .. }) => exit_code::NOT_EXECUTABLE,
         _ => exit_code::FAILED,
     }
 }

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use serde::Deserialize;
 use serde::de::{self, Deserializer, Unexpected, Visitor};
 
-use crate::size::{CpuSet, Cpus, Memory, Pids, Swap, Weight};
+use crate::limits::size::{CpuSet, Cpus, Memory, Pids, Swap, Weight};
 
 /// What a session or a service may use.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq)]

@@ -10,8 +10,8 @@ use serde::de::{self, Deserializer, Error, SeqAccess, Unexpected, Visitor};
 use toml::Spanned;
 
 use super::limits::{Limits, SessionLimits};
-use crate::allow::Pattern;
 use crate::containment::Require;
+use crate::leaks::allow::Pattern;
 
 #[derive(Debug, Default, Deserialize, PartialEq)]
 #[serde(default, deny_unknown_fields, expecting = "the tables session, services and limits")]

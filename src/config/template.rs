@@ -79,7 +79,7 @@ best_effort = false
 
 #[cfg(test)]
 mod tests {
-    use super::super::File;
+    use crate::config::File;
 
     #[test]
     fn the_template_is_a_valid_config() {

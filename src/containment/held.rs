@@ -8,14 +8,14 @@ use std::time::Duration;
 use rustix::process::Pid;
 
 use super::cgroup::SessionCgroup;
-use super::choice::Kind;
 use super::error::ContainmentError;
-use super::id::SessionId;
 use super::leaf::Leaf;
-use super::limits::Limited;
-use super::pidns::PidNamespace;
-use super::tree::Tree;
-use super::usage::keyed;
+use super::pid_namespace::PidNamespace;
+use super::process_tree::Tree;
+use super::select::Kind;
+use super::session_id::SessionId;
+use crate::limits::Limited;
+use crate::limits::keyed;
 use crate::ports::made_in;
 use crate::sys::proc;
 use crate::sys::sock_diag::Listener;
@@ -26,7 +26,7 @@ pub struct Containment {
     pub id: SessionId,
     holder: Holder,
     namespace: Option<Rc<PidNamespace>>,
-    pub(super) limited: Limited,
+    pub limited: Limited,
 }
 
 #[derive(Debug)]

@@ -8,8 +8,8 @@ use rustix::process::Pid;
 
 use super::cgroup::CgroupLeaf;
 use super::error::ContainmentError;
-use super::pidns::PidNamespace;
-use super::tree::Tree;
+use super::pid_namespace::PidNamespace;
+use super::process_tree::Tree;
 use crate::sys::pidfd::Process;
 use crate::sys::spawn::{Program, Setting, SpawnError, spawn};
 
@@ -34,7 +34,7 @@ impl Leaf {
         Self { holder: Holder::Branch { tree, name: name.to_string() }, namespace }
     }
 
-    pub(super) fn cgroup(&self) -> Option<&CgroupLeaf> {
+    pub fn cgroup(&self) -> Option<&CgroupLeaf> {
         match &self.holder {
             Holder::Cgroup(leaf) => Some(leaf),
             Holder::Branch { .. } => None,

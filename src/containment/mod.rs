@@ -8,42 +8,22 @@
 //!
 //! A cgroup and a PID namespace can be had together.
 
-mod bounds;
-mod cgroup;
-mod choice;
-mod controllers;
-mod disks;
+pub mod cgroup;
 mod error;
 mod held;
-mod id;
-mod kmsg;
 mod leaf;
-mod limit;
-mod limits;
-mod metadata;
-mod pidns;
-mod set;
-mod source;
-mod struck;
-mod systemd;
-mod tree;
-mod usage;
+mod pid_namespace;
+mod process_tree;
+mod select;
+mod session_id;
 
+pub use cgroup::metadata::{Owner, Ownership, read as read_metadata};
+pub use cgroup::placement::{Mount, Source, Unavailable, find_source};
+pub use cgroup::systemd::{manages_this_host, private_socket as manager_socket};
 pub use cgroup::{SessionCgroup, is_empty, session_directories};
-pub use choice::{Kind, Require, choose};
-pub use controllers::{clear_seats, why_not};
 pub use error::ContainmentError;
 pub use held::{Containment, Sockets};
-pub use id::{LEAF, MARKER, SessionId};
-pub use kmsg::Victim;
 pub use leaf::Leaf;
-pub use limit::Controller;
-pub use limits::{Wanted, limit, limit_leaf};
-pub use metadata::{Owner, Ownership, read as read_metadata};
-pub use pidns::{NoNamespace, PidNamespace};
-pub use source::{Mount, Source, Unavailable, find_source};
-#[cfg(test)]
-pub use struck::Killed;
-pub use struck::{At, Struck};
-pub use systemd::{manages_this_host, private_socket as manager_socket};
-pub use usage::{Figures, Measured, Usage};
+pub use pid_namespace::{NoNamespace, PidNamespace};
+pub use select::{Kind, Require, choose};
+pub use session_id::{LEAF, MARKER, PREFIX, SessionId};

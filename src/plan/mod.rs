@@ -12,12 +12,12 @@ use anyhow::{Context, Result, bail};
 use nix::sys::signal::Signal;
 use regex::bytes::Regex;
 
-use crate::allow::Pattern;
 use crate::cli::{ConfigOptions, LimitOptions, Run};
 use crate::config::{Config, Limits, OnLeak, ReportKind};
 use crate::containment::Require;
-use crate::program::Environment;
-use crate::service::http::Url;
+use crate::leaks::allow::Pattern;
+use crate::readiness::http::Url;
+use crate::session::program::Environment;
 use crate::sys::identity::{Identity, groups_of};
 
 const PORTS: [u16; 2] = [3000, 8000];

@@ -14,8 +14,8 @@ use super::tree::trees;
 use super::{GitHub, html, junit};
 use crate::config::{OnLeak, ReportKind};
 use crate::containment::Containment;
-use crate::exit_code::Exit;
 use crate::plan::SessionPlan;
+use crate::runtime::exit_code::Exit;
 use crate::sys::identity::Lent;
 use crate::teardown::{Cause, Remains, Role, Verdict};
 

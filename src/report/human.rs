@@ -8,8 +8,9 @@ use super::paint::Paint;
 use super::tree::{Tree, trees};
 use super::words::{self, processes};
 use crate::containment::Kind;
+use crate::leaks::{How, Leak};
 use crate::sys::proc::{age, readable};
-use crate::teardown::{Cause, How, Leak, Verdict};
+use crate::teardown::{Cause, Verdict};
 
 /// More leaks than this are counted, not listed.
 const LISTED: usize = 20;

@@ -7,8 +7,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+use crate::leaks::{Origin, bats_name};
 use crate::sys::proc::readable;
-use crate::teardown::{Origin, bats_name};
 
 /// A test file longer than this is not searched.
 const SEARCHED: u64 = 1 << 20;
@@ -155,7 +155,7 @@ fn encoded(name: &str, by_character: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::teardown::Evidence;
+    use crate::leaks::Evidence;
 
     fn origin(runner: &'static str, test: &str) -> Origin {
         let test = Some(test.to_string());

@@ -26,9 +26,9 @@ pub use github::GitHub;
 pub use targets::Targets;
 pub use timeline::Timeline;
 
-use crate::clock;
 use crate::containment::Kind;
 use crate::plan::Volume;
+use crate::runtime::clock;
 use crate::sys::proc::readable;
 use crate::sys::tty;
 use crate::teardown::{Cause, Verdict};

@@ -9,10 +9,11 @@ use serde::Serialize;
 
 use super::locate::{Locator, Place};
 use super::tree::Tree;
-use crate::containment::{self, Kind, Usage};
+use crate::containment::{self, Kind};
+use crate::leaks::{How, Leak};
+use crate::limits::Usage;
 use crate::sys::details::Glimpse;
 use crate::sys::proc::COMMAND_LINE_SHOWN;
-use crate::teardown::{How, Leak};
 
 pub const SCHEMA: &str = "cgrun-report";
 pub const VERSION: u32 = 1;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::clock;
+use crate::runtime::clock;
 
 #[derive(Clone, Debug)]
 pub struct Timeline {

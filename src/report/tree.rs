@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use nix::sys::signal::Signal;
 use rustix::process::Pid;
 
-use crate::teardown::{How, Leak};
+use crate::leaks::{How, Leak};
 
 /// Deeper ones are told as children of their ancestor at this depth: readers of JSON have a limit.
 const DEPTH: usize = 32;

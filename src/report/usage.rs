@@ -3,8 +3,8 @@
 use std::fmt::Display;
 use std::time::Duration;
 
-use crate::containment::{At, Figures, Struck, Usage};
-use crate::size::in_units;
+use crate::limits::size::in_units;
+use crate::limits::{At, Figures, Struck, Usage};
 
 /// What must be said: what a limit has broken.
 pub fn broken(usage: &Usage) -> Vec<String> {
@@ -130,7 +130,7 @@ fn the(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::containment::{Killed, Victim};
+    use crate::limits::{Killed, Victim};
 
     #[test]
     fn each_limit_has_its_line() {

@@ -1,11 +1,11 @@
 //! The end of a session: why, the teardown, the report, the exit code. By a panic, too.
 
 use super::{REPLACED, Session};
-use crate::clock;
-use crate::exit_code::{self, Exit, Outcome, exit};
-use crate::failpoint;
 use crate::guardian::Guardian;
 use crate::report::{Course, GitHub};
+use crate::runtime::clock;
+use crate::runtime::exit_code::{self, Exit, Outcome, exit};
+use crate::runtime::failpoint;
 use crate::sys::proc::ProcessInfo;
 use crate::sys::tty::plain;
 use crate::teardown::{Cause, Remains, Role, Verdict, hurry, tear_down};

@@ -2,7 +2,8 @@
 
 use anyhow::Result;
 
-use crate::containment::{self, Containment, Mount, Wanted};
+use crate::containment::{Containment, Mount};
+use crate::limits::{self, Wanted};
 use crate::plan::SessionPlan;
 use crate::report::Reporter;
 
@@ -19,7 +20,7 @@ pub fn apply(
         return Ok(());
     }
     let mut warnings = Vec::new();
-    let limited = containment::limit(containment, mount, &wanted, &mut warnings);
+    let limited = limits::limit(containment, mount, &wanted, &mut warnings);
     warnings.iter().for_each(|warning| report.say(warning));
     let Err(error) = limited else { return Ok(()) };
     let removed = containment.remove(plan.kill_wait);

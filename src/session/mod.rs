@@ -6,6 +6,8 @@ mod limits;
 mod machine;
 mod observe;
 mod preflight;
+pub mod program;
+mod service_log;
 mod start;
 mod suspend;
 
@@ -16,19 +18,20 @@ use anyhow::{Context, Result};
 use nix::sys::signal::Signal;
 use rustix::process::Pid;
 
-use crate::clock;
 use crate::containment::{self, Containment};
-use crate::events::{self, Events};
-use crate::exit_code::Exit;
-use crate::failpoint;
 use crate::guardian::Guardian;
-use crate::host::{self, record::Record};
+use crate::guardian::record::Record;
 use crate::plan::{SessionPlan, Volume};
-use crate::program::{Environment, ProgramError};
-use crate::reclaim::Interrupted;
+use crate::ports::reclaim::Interrupted;
+use crate::readiness::Waiting;
+use crate::registry;
 use crate::report::{Draft, GitHub, Reporter, Targets, Timeline, in_words};
-use crate::service::logs::{Log, Logs};
-use crate::service::ready::Waiting;
+use crate::runtime::clock;
+use crate::runtime::events::{self, Events};
+use crate::runtime::exit_code::Exit;
+use crate::runtime::failpoint;
+use crate::session::program::{Environment, ProgramError};
+use crate::session::service_log::{Log, Logs};
 use crate::sys::children;
 use crate::sys::sock_diag::Listener;
 use crate::sys::tty::plain;
@@ -68,7 +71,7 @@ fn prepare(plan: SessionPlan, report: &Reporter) -> Result<Session<'_>> {
     let events = Events::new().context("cannot take over signal handling")?;
     let source = containment::find_source();
     if let Ok((mount, _)) = &source {
-        host::sweep::end_neighbours(mount, &plan.records, &events, report)?;
+        registry::sweep::end_neighbours(mount, &plan.records, &events, report)?;
     }
     let held_before = preflight::ports(&plan, &events, report)?;
     // Whoever becomes our child from now on is of the session.

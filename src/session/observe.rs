@@ -6,11 +6,11 @@ use anyhow::{Context, Result};
 
 use super::machine::Event;
 use super::{REPLACED, ServiceState, Session};
-use crate::clock;
-use crate::events::{self, Wake};
 use crate::ports;
+use crate::readiness::{Look, Surroundings, TICK};
 use crate::report::in_words;
-use crate::service::ready::{Look, Surroundings, TICK};
+use crate::runtime::clock;
+use crate::runtime::events::{self, Wake};
 
 /// How often a service is looked at whose end announces itself by nothing.
 const DAEMON_TICK: Duration = Duration::from_millis(100);

@@ -2,12 +2,12 @@
 
 use anyhow::{Context, Result, bail};
 
-use crate::events::Events;
+use super::program::{self, Environment, ProgramError};
 use crate::plan::{Probe, ServicePlan, SessionPlan};
+use crate::ports::reclaim;
 use crate::ports::{self, Holding};
-use crate::program::{self, Environment, ProgramError};
-use crate::reclaim;
 use crate::report::Reporter;
+use crate::runtime::events::Events;
 use crate::sys::sock_diag::Listener;
 
 /// Who holds watched ports already. A port that a service needs must be free: its holder is named

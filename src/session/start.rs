@@ -7,13 +7,13 @@ use anyhow::{Context, Result};
 use nix::sys::signal::Signal;
 
 use super::Session;
-use crate::containment::{self, LEAF, Leaf};
-use crate::failpoint;
+use super::program::{self, Environment, ProgramError};
+use super::service_log::Logs;
+use crate::containment::{LEAF, Leaf};
 use crate::plan::{Probe, ServicePlan};
-use crate::program::{self, Environment, ProgramError};
+use crate::readiness::Waiting;
 use crate::report::describe;
-use crate::service::logs::Logs;
-use crate::service::ready::Waiting;
+use crate::runtime::failpoint;
 use crate::sys::identity::Identity;
 use crate::sys::pidfd::Process;
 use crate::sys::spawn::{Group, Program, Setting, SpawnError, Step, Streams};
@@ -41,7 +41,7 @@ impl Session<'_> {
         let program = program::prepare(&plan.command, &env, &plan.cwd)?;
         let leaf = self.remains.containment.leaf(&leaf_name)?;
         let mut warnings = Vec::new();
-        let limited = containment::limit_leaf(&mut self.remains.containment, &leaf_name, &mut warnings);
+        let limited = crate::limits::limit_leaf(&mut self.remains.containment, &leaf_name, &mut warnings);
         warnings.iter().for_each(|warning| self.report.say(warning));
         limited.context("could not be started")?;
         let null = open_null()?;

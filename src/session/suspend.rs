@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use nix::sys::signal::Signal;
 
 use super::Session;
-use crate::clock;
+use crate::runtime::clock;
 use crate::sys::children;
 use crate::sys::signals::{self, Caught};
 use crate::sys::tty;

@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use rustix::process::Pid;
 
-use super::snapshot::{self, How};
 use super::verdict::Verdict;
 use super::{Remains, orphans};
-use crate::clock;
 use crate::containment::ContainmentError;
-use crate::events::Wake;
+use crate::leaks::{self, How};
+use crate::runtime::clock;
+use crate::runtime::events::Wake;
 use crate::sys::pidfd::Process;
 use crate::sys::proc::ProcessInfo;
 use crate::sys::tty::plain;
@@ -79,11 +79,11 @@ pub fn note_strays(remains: &Remains, verdict: &mut Verdict) {
         let (late, others): (Vec<_>, Vec<_>) = strays.into_iter().partition(|pid| members.contains(pid));
         if !late.is_empty() {
             verdict.span(index).gone = None;
-            verdict.add_leaks(snapshot::describe(late, &part.how_outlived()));
+            verdict.add_leaks(leaks::describe(late, &part.how_outlived()));
         }
         strays = others;
     }
-    verdict.add_leaks(snapshot::describe(strays, &How::Strayed));
+    verdict.add_leaks(leaks::describe(strays, &How::Strayed));
 }
 
 /// `false` where it is not empty in time.

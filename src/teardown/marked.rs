@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use rustix::process::Pid;
 
-use super::snapshot::How;
 use super::verdict::Verdict;
 use super::{Remains, kill};
-use crate::clock;
 use crate::containment::SessionId;
+use crate::leaks::How;
+use crate::runtime::clock;
 use crate::sys::pidfd::Process;
 use crate::sys::proc::{self, ProcessInfo};
 

@@ -6,7 +6,6 @@
 //! verify. No step's failure keeps the next from being taken; each is remembered, and what is not
 //! known to be clean is not called clean.
 
-mod attribution;
 mod cause;
 mod holders;
 mod kill;
@@ -15,7 +14,6 @@ mod orphans;
 mod part;
 mod patience;
 mod settle;
-mod snapshot;
 mod stop;
 mod verdict;
 
@@ -25,20 +23,18 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Pid;
 
-#[cfg(test)]
-pub use attribution::Evidence;
-pub use attribution::{Origin, bats_name};
 pub use cause::Cause;
 pub use part::{Part, Role};
 use patience::Patience;
-pub use snapshot::{How, Leak, Unread};
 pub use verdict::Verdict;
 
-use crate::allow::Pattern;
-use crate::clock;
-use crate::containment::{Containment, Usage};
-use crate::events::{Event, Events, Wake};
-use crate::failpoint;
+use crate::containment::Containment;
+use crate::leaks;
+use crate::leaks::allow::Pattern;
+use crate::limits::Usage;
+use crate::runtime::clock;
+use crate::runtime::events::{Event, Events, Wake};
+use crate::runtime::failpoint;
 use crate::sys::sock_diag::Listener;
 use crate::sys::tty::plain;
 
@@ -143,7 +139,7 @@ pub fn tear_down(
     remove(remains, &mut verdict);
     verdict.done("remove");
     failpoint::reached("removed");
-    attribution::infer(&mut verdict.leaks);
+    leaks::infer(&mut verdict.leaks);
     verdict
 }
 

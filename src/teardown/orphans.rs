@@ -7,10 +7,10 @@ use nix::sys::signal::Signal;
 use rustix::process::Pid;
 
 use super::kill::Dying;
-use super::snapshot::How;
 use super::verdict::Verdict;
 use super::{Remains, Wait, marked};
-use crate::clock;
+use crate::leaks::How;
+use crate::runtime::clock;
 use crate::sys::children;
 use crate::sys::pidfd::Process;
 use crate::sys::proc::{self, ProcessInfo};

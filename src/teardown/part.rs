@@ -7,8 +7,9 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use rustix::process::Pid;
 
-use super::snapshot::How;
-use crate::containment::{Leaf, Measured, Victim};
+use crate::containment::Leaf;
+use crate::leaks::How;
+use crate::limits::{Measured, Victim};
 use crate::sys::pidfd::Process;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

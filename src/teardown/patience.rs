@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 
 use super::cause::Cause;
-use crate::clock;
+use crate::runtime::clock;
 use crate::sys::signals::Caught;
 
 /// timeout(1) and some CI runners signal us and then our whole group: that is one request.

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Pid;
 
-use crate::clock;
 use crate::containment::Leaf;
+use crate::runtime::clock;
 use crate::sys::details::Glimpse;
 
 /// In times of the time to settle: no longer than this is anybody waited for.

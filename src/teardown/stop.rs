@@ -15,12 +15,12 @@ use rustix::process::Pid;
 use super::cause::Cause;
 use super::part::{Part, Role};
 use super::settle::Stragglers;
-use super::snapshot::{Crowd, Still};
 use super::verdict::Verdict;
 use super::{Remains, Wait};
-use crate::clock;
 use crate::containment::Leaf;
-use crate::events::Wake;
+use crate::leaks::{Crowd, Still};
+use crate::runtime::clock;
+use crate::runtime::events::Wake;
 use crate::sys::pidfd::Process;
 use crate::sys::proc;
 

@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Pid;
 
-use super::snapshot::{Crowd, How, Leak};
-use crate::allow::{self, Pattern};
-use crate::clock;
-use crate::containment::Usage;
+use crate::leaks::allow::{self, Pattern};
+use crate::leaks::{Crowd, How, Leak};
+use crate::limits::Usage;
 use crate::ports::Holding;
+use crate::runtime::clock;
 use crate::sys::proc::ProcessInfo;
 
 /// So long it may take to read what may be allowed in a crowd.

@@ -1,0 +1,223 @@
+//! What this host has, tried.
+
+use std::path::{Path, PathBuf};
+
+use caps::CapSet;
+use serde::Serialize;
+
+use crate::containment::{
+    Kind, Mount, NoNamespace, PidNamespace, SessionCgroup, Source, find_source, manager_socket,
+    manages_this_host,
+};
+use crate::limits::{Controller, why_not};
+use crate::sys::{namespace, sock_diag, spawn};
+
+/// The form of the JSON; a change that breaks readers raises it.
+const VERSION: u32 = 1;
+
+#[derive(Debug, Serialize)]
+pub struct Findings {
+    version: u32,
+    pub containment: Kind,
+    pub guarantee: &'static str,
+    pub kernel: String,
+    pub user: String,
+    pub cgroup: Cgroup,
+    pub systemd: Systemd,
+    pub namespaces: Namespaces,
+    /// Names of the effective ones.
+    pub capabilities: Vec<String>,
+    /// The kind of container this is, as far as it tells.
+    pub container: Option<String>,
+    /// Whether it puts a process into a cgroup at birth; otherwise processes join theirs a little later.
+    pub clone3: bool,
+    /// Whether it can be told who listens on a port.
+    pub sock_diag: bool,
+    pub missing: Vec<Missing>,
+    pub next_step: Option<String>,
+}
+
+#[derive(Debug, Default, Serialize)]
+pub struct Cgroup {
+    pub layout: Layout,
+    pub mount: Option<PathBuf>,
+    /// Where we were started.
+    pub own: Option<PathBuf>,
+    /// Where a session's would be made, and by whose leave.
+    pub parent: Option<PathBuf>,
+    pub source: Option<Source>,
+    /// Those the kernel has there for a session's own cgroup.
+    pub controllers: Vec<String>,
+    /// What a session can be limited in.
+    pub limits: Vec<&'static str>,
+    /// And what not.
+    pub no_limits: Vec<NoLimit>,
+    pub kill: bool,
+    pub xattrs: bool,
+}
+
+/// A controller that a session cannot have.
+#[derive(Debug, Serialize)]
+pub struct NoLimit {
+    pub controller: &'static str,
+    pub reason: String,
+    pub remedy: String,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Layout {
+    /// cgroup2 alone.
+    Unified,
+    /// cgroup2 beside the old controllers.
+    Hybrid,
+    Legacy,
+    #[default]
+    None,
+}
+
+#[derive(Debug, Serialize)]
+pub struct Systemd {
+    pub running: bool,
+    /// Where our service manager listens, if it does.
+    pub manager: Option<PathBuf>,
+}
+
+#[derive(Debug, Serialize)]
+pub struct Namespaces {
+    pub pid: bool,
+    pub user: bool,
+}
+
+/// A containment that cannot be had.
+#[derive(Debug, Serialize)]
+pub struct Missing {
+    pub containment: Kind,
+    pub reason: String,
+    pub remedy: String,
+}
+
+pub fn look() -> Findings {
+    let mut missing = Vec::new();
+    let mut cgroup = before();
+    match try_cgroup(&mut cgroup) {
+        Ok(()) => {}
+        Err((reason, remedy)) => missing.push(Missing { containment: Kind::Cgroup, reason, remedy }),
+    }
+    let has_cgroup = missing.is_empty();
+    let pid = PidNamespace::create(None).and_then(|made| {
+        made.end(std::time::Duration::from_secs(2))
+            .map_err(|error| NoNamespace::Other { step: "its end", source: error.source })
+    });
+    if let Err(error) = &pid {
+        missing.push(Missing { containment: Kind::Pidns, reason: error.to_string(), remedy: error.remedy() });
+    }
+    let containment = match (has_cgroup, pid.is_ok()) {
+        (true, _) => Kind::Cgroup,
+        (false, true) => Kind::Pidns,
+        (false, false) => Kind::Tree,
+    };
+    let root = rustix::process::geteuid().is_root();
+    let next_step = match missing.first() {
+        Some(first) if first.containment > containment => Some(first.remedy.clone()),
+        _ if root => {
+            Some("tests run as root here: cgrun --user NAME gives them that user's rights only".into())
+        }
+        _ => None,
+    };
+    let (kernel, user) = (
+        rustix::system::uname().release().to_string_lossy().into_owned(),
+        crate::sys::proc::user(rustix::process::geteuid().as_raw()),
+    );
+    Findings {
+        version: VERSION,
+        containment,
+        guarantee: containment.guarantee(),
+        kernel,
+        user,
+        cgroup,
+        systemd: Systemd {
+            running: manages_this_host(),
+            manager: Some(manager_socket())
+                .filter(|socket| std::os::unix::net::UnixStream::connect(socket).is_ok()),
+        },
+        namespaces: Namespaces { pid: pid.is_ok(), user: namespace::can_make_user_namespace() },
+        capabilities: capabilities(),
+        container: container(),
+        clone3: spawn::has_clone3(),
+        sock_diag: sock_diag::listeners().is_ok(),
+        missing,
+        next_step,
+    }
+}
+
+/// What is so before we may be moved into a scope.
+fn before() -> Cgroup {
+    let mount = Mount::find().ok();
+    Cgroup {
+        layout: layout(),
+        own: mount.as_ref().map(|mount| mount.own.clone()),
+        mount: mount.map(|mount| mount.point),
+        ..Cgroup::default()
+    }
+}
+
+fn try_cgroup(found: &mut Cgroup) -> Result<(), (String, String)> {
+    let (mount, source) = find_source().map_err(|error| (error.to_string(), error.remedy()))?;
+    let controllers = std::fs::read_to_string(mount.own.join("cgroup.controllers"));
+    found.controllers = controllers.unwrap_or_default().split_whitespace().map(str::to_string).collect();
+    for controller in Controller::ALL {
+        match why_not(&mount, controller) {
+            None => found.limits.push(controller.name()),
+            Some(refused) => found.no_limits.push(NoLimit {
+                controller: controller.name(),
+                reason: refused.to_string(),
+                remedy: refused.remedy(),
+            }),
+        }
+    }
+    // Signs it, too: that takes extended attributes.
+    let made = SessionCgroup::create(&mount, b"cgrun doctor", &[])
+        .map_err(|error| (error.to_string(), error.remedy()))?;
+    found.xattrs = true;
+    found.kill = std::fs::write(made.path().join("cgroup.kill"), "1").is_ok();
+    made.remove().map_err(|error| (error.to_string(), "remove it".into()))?;
+    found.source = Some(source);
+    found.parent = Some(mount.own);
+    Ok(())
+}
+
+fn layout() -> Layout {
+    let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    let has = |kind: &str| mounts.lines().any(|line| line.split(' ').nth(2) == Some(kind));
+    match (has("cgroup2"), has("cgroup")) {
+        (true, false) => Layout::Unified,
+        (true, true) => Layout::Hybrid,
+        (false, true) => Layout::Legacy,
+        (false, false) => Layout::None,
+    }
+}
+
+fn capabilities() -> Vec<String> {
+    let effective = caps::read(None, CapSet::Effective).unwrap_or_default();
+    let mut names: Vec<_> = effective.into_iter().map(|capability| capability.to_string()).collect();
+    names.sort();
+    names
+}
+
+/// Each leaves its own sign.
+fn container() -> Option<String> {
+    if let Ok(kind) = std::fs::read_to_string("/run/systemd/container") {
+        return Some(kind.trim().to_string());
+    }
+    let signs = [
+        ("/.dockerenv", "docker"),
+        ("/run/.containerenv", "podman"),
+        ("/run/secrets/kubernetes.io", "kubernetes"),
+    ];
+    let signed = signs.into_iter().find(|(path, _)| Path::new(path).exists());
+    signed.map(|(_, name)| name.to_string()).or_else(|| {
+        let first = rustix::process::Pid::INIT;
+        crate::sys::environ::variable(first, "container").map(|kind| kind.to_string_lossy().into_owned())
+    })
+}

@@ -1,0 +1,225 @@
+//! Where a session's cgroup can be made: below our own, in the cgroup2 hierarchy, wherever that is
+//! mounted (hybrid hosts mount it beside the old controllers).
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::metadata;
+use super::systemd::{self, NoScope};
+use crate::containment::error::ContainmentError;
+use crate::containment::session_id::SessionId;
+use crate::sys::proc;
+use crate::sys::tty::plain;
+
+/// Why no cgroup can be had here.
+#[derive(Debug, thiserror::Error)]
+pub enum Unavailable {
+    #[error("no cgroup2 file system is mounted here (none in sight of those in /proc/self/mountinfo)")]
+    NotMounted,
+    #[error("our own cgroup {own} does not lie below the cgroup2 mount {}", mount.display())]
+    OutOfSight { own: String, mount: PathBuf },
+    #[error("may not make a cgroup in {}: {}", path.display(), plain(source))]
+    NotWritable { path: PathBuf, source: io::Error },
+    #[error("{} is a threaded cgroup, which cannot hold a session", path.display())]
+    Threaded { path: PathBuf },
+    #[error("systemd manages {} and gave us no scope of our own: {source}", path.display())]
+    NoScope { path: PathBuf, source: NoScope },
+    #[error(transparent)]
+    Cgroup(#[from] ContainmentError),
+    #[error("cannot read /proc/self/{file}: {source}")]
+    Proc { file: &'static str, source: io::Error },
+}
+
+impl Unavailable {
+    /// What would help.
+    pub fn remedy(&self) -> String {
+        match self {
+            Self::NotMounted => "mount one as root: mount -t cgroup2 none /sys/fs/cgroup".into(),
+            Self::OutOfSight { .. } => {
+                "start cgrun from inside that mount, or mount cgroup2 in this cgroup namespace".into()
+            }
+            Self::NotWritable { source, .. } if source.raw_os_error() == Some(libc::EROFS) => {
+                "in a container, start it with --security-opt writable-cgroups=true (Docker 28 or newer), or \
+                 have that cgroup delegated to you"
+                    .into()
+            }
+            Self::NotWritable { .. } => {
+                "run as root (sudo cgrun --user NAME), or have that cgroup delegated to you (Delegate=yes in a \
+                 systemd unit)"
+                    .into()
+            }
+            Self::Threaded { .. } => "start cgrun from an ordinary cgroup".into(),
+            Self::NoScope { .. } if rustix::process::geteuid().is_root() => {
+                "run in a unit with Delegate=yes".into()
+            }
+            Self::NoScope { .. } => {
+                let user = proc::user(rustix::process::geteuid().as_raw());
+                format!(
+                    "start your service manager (sudo loginctl enable-linger {user}), or run in a unit with \
+                     Delegate=yes"
+                )
+            }
+            Self::Cgroup(_) => "see which rights this user has there".into(),
+            Self::Proc { .. } => "mount /proc".into(),
+        }
+    }
+
+    /// And what would help.
+    pub fn advice(&self) -> String {
+        format!("{self}; {}", self.remedy())
+    }
+}
+
+/// Why it is that a session's cgroup may be made where it is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Source {
+    /// Our own cgroup was delegated to us, or lies in a session.
+    Delegated,
+    /// Nobody else manages the hierarchy, or nobody answers who does.
+    Direct,
+    /// systemd gave us a scope.
+    Scope,
+}
+
+/// Finds where a session's cgroup may be made. Under systemd this may move us into a scope of our own.
+pub fn find_source() -> Result<(Mount, Source), Unavailable> {
+    let mount = Mount::find()?;
+    if !systemd::manages_this_host() {
+        return Ok((mount, Source::Direct));
+    }
+    if mount.is_delegated() {
+        return Ok((mount, Source::Delegated));
+    }
+    let moved = systemd::enter_scope(&mount.own, |name| {
+        let mount = Mount::find().ok()?;
+        mount.own.ends_with(name).then_some(mount)
+    });
+    match moved {
+        Ok(mount) => Ok((mount, Source::Scope)),
+        // Nobody answers whose order that could disturb.
+        Err(NoScope::NoManager { .. }) if rustix::process::geteuid().is_root() => Ok((mount, Source::Direct)),
+        Err(source) => Err(Unavailable::NoScope { path: mount.own, source }),
+    }
+}
+
+/// The mounted cgroup2 hierarchy, and our own place in it.
+#[derive(Clone, Debug)]
+pub struct Mount {
+    pub point: PathBuf,
+    /// The directory of our own cgroup, below which a session may be made.
+    pub own: PathBuf,
+    /// The part of the hierarchy that is mounted, `/` for all of it.
+    root: String,
+}
+
+impl Mount {
+    /// Finds the mount that shows our own cgroup, through mountinfo.
+    pub fn find() -> Result<Self, Unavailable> {
+        let own = own_path()?;
+        let mut mounts: Vec<_> = read("mountinfo")?.lines().filter_map(cgroup2_mount).collect();
+        mounts.retain(Self::is_in_sight);
+        // The last mount on a point hides the earlier ones.
+        let found = mounts.iter().rev().find_map(|mount| Some((mount, mount.below(&own)?)));
+        match found {
+            Some((mount, own)) => Ok(Self { own, ..mount.clone() }),
+            None => Err(mounts.into_iter().next().map_or(Unavailable::NotMounted, |mount| {
+                Unavailable::OutOfSight { own, mount: mount.point }
+            })),
+        }
+    }
+
+    /// Whether systemd leaves this place to us. What it delegated to a user's service manager, that
+    /// manages in turn.
+    fn is_delegated(&self) -> bool {
+        let is_ours = |directory: &Path| {
+            let name = directory.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            SessionId::of_directory(name).is_some()
+        };
+        let above = self.own.ancestors().take_while(|directory| directory.starts_with(&self.point));
+        for directory in above {
+            if is_ours(directory) {
+                return true;
+            }
+            // What is marked on the mount itself concerns whoever mounted it for this container.
+            if *directory != self.point && metadata::is_marked_delegated(directory) {
+                let name = directory.file_name().unwrap_or_default().to_string_lossy();
+                return !(name.starts_with("user@") && name.ends_with(".service"));
+            }
+        }
+        false
+    }
+
+    /// Another file system may be mounted over it, in which directories can be made as well.
+    fn is_in_sight(&self) -> bool {
+        rustix::fs::statfs(&self.point).is_ok_and(|found| found.f_type == libc::CGROUP2_SUPER_MAGIC)
+    }
+
+    /// Where a path of the hierarchy is seen through this mount.
+    fn below(&self, path: &str) -> Option<PathBuf> {
+        let rest = Path::new(path).strip_prefix(&self.root).ok()?;
+        let leaves = rest.components().any(|part| part == std::path::Component::ParentDir);
+        (!leaves).then(|| self.point.join(rest))
+    }
+
+    /// The hierarchy's name for a directory below this mount, as `/proc/PID/cgroup` writes it.
+    pub fn path_of(&self, directory: &Path) -> Option<String> {
+        let rest = directory.strip_prefix(&self.point).ok()?;
+        Some(Path::new(&self.root).join(rest).to_string_lossy().into_owned())
+    }
+}
+
+fn own_path() -> Result<String, Unavailable> {
+    proc::unified_path(&read("cgroup")?).ok_or(Unavailable::NotMounted)
+}
+
+fn read(file: &'static str) -> Result<String, Unavailable> {
+    let bytes = std::fs::read(format!("/proc/self/{file}"));
+    Ok(String::from_utf8_lossy(&bytes.map_err(|source| Unavailable::Proc { file, source })?).into_owned())
+}
+
+/// One line of mountinfo (proc_pid_mountinfo(5)), if it is a cgroup2 mount:
+/// `38 31 0:38 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw`
+fn cgroup2_mount(line: &str) -> Option<Mount> {
+    let (mount, file_system) = line.split_once(" - ")?;
+    if !file_system.starts_with("cgroup2 ") {
+        return None;
+    }
+    let mut fields = mount.split(' ').skip(3);
+    let (root, point) = (fields.next()?, fields.next()?);
+    let point = PathBuf::from(unescape(point));
+    Some(Mount { root: unescape(root), own: point.clone(), point })
+}
+
+/// mountinfo writes blanks, tabs, newlines and backslashes in octal.
+fn unescape(field: &str) -> String {
+    [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")]
+        .into_iter()
+        .fold(field.to_string(), |text, (escaped, plain)| text.replace(escaped, plain))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HYBRID: &str = "31 23 0:28 / /sys/fs/cgroup rw - tmpfs tmpfs rw,mode=755\n\
+        35 31 0:32 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n\
+        38 31 0:38 / /sys/fs/cgroup/uni\\040fied rw,relatime shared:4 - cgroup2 cgroup2 rw";
+
+    #[test]
+    fn finds_the_mount_of_a_hybrid_host() {
+        let mounts: Vec<_> = HYBRID.lines().filter_map(cgroup2_mount).collect();
+        assert_eq!(mounts.len(), 1);
+        assert_eq!(mounts[0].point, Path::new("/sys/fs/cgroup/uni fied"));
+        assert_eq!(mounts[0].below("/a/b"), Some("/sys/fs/cgroup/uni fied/a/b".into()));
+    }
+
+    #[test]
+    fn a_partial_mount_shows_only_its_part() {
+        let mount = cgroup2_mount("38 31 0:38 /ci/job /mnt rw - cgroup2 none rw").unwrap();
+        assert_eq!(mount.below("/ci/job/7"), Some("/mnt/7".into()));
+        assert_eq!(mount.below("/ci"), None);
+        assert_eq!(mount.below("/../outside"), None);
+        assert_eq!(mount.path_of(Path::new("/mnt/7/x")), Some("/ci/job/7/x".into()));
+    }
+}

@@ -1,0 +1,10 @@
+//! What leaked: who is still there, in which test each was started, and which the user allows.
+
+pub mod allow;
+mod attribution;
+mod snapshot;
+
+#[cfg(test)]
+pub use attribution::Evidence;
+pub use attribution::{Origin, bats_name, infer};
+pub use snapshot::{Crowd, How, Leak, Still, Unread, describe};

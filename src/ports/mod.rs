@@ -1,0 +1,66 @@
+//! Who holds a TCP port, and whether it is the session.
+
+pub mod reclaim;
+
+use std::fmt;
+
+use crate::sys::proc::{self, ProcessInfo};
+use crate::sys::sock_diag::{Listener, listeners};
+
+/// All that listens on one of `ports`. Costs one walk over the host's listening sockets.
+pub fn listening_on(ports: &[u16]) -> std::io::Result<Vec<Listener>> {
+    if ports.is_empty() {
+        return Ok(Vec::new());
+    }
+    Ok(listeners()?.into_iter().filter(|listener| ports.contains(&listener.port)).collect())
+}
+
+/// Whether the socket was made in one of these cgroups.
+pub fn made_in(listener: &Listener, cgroups: &[u64]) -> bool {
+    listener.cgroup.is_some_and(|number| cgroups.contains(&number))
+}
+
+/// One held port and its holders, for people.
+#[derive(Debug)]
+pub struct Holding {
+    pub port: u16,
+    pub holders: Vec<ProcessInfo>,
+    uid: u32,
+}
+
+impl Holding {
+    /// Looks for the processes that have one of the sockets open. Slow; for when something is wrong.
+    pub fn of(listeners: &[Listener]) -> Vec<Self> {
+        let mut found: Vec<Self> = Vec::new();
+        for first in listeners {
+            if found.iter().any(|holding| holding.port == first.port) {
+                continue;
+            }
+            let sockets: Vec<_> =
+                listeners.iter().filter(|it| it.port == first.port).map(|it| it.inode).collect();
+            let holders = proc::holders(&sockets).into_iter().filter_map(ProcessInfo::read).collect();
+            found.push(Self { port: first.port, holders, uid: first.uid });
+        }
+        found
+    }
+}
+
+/// `port 8000 is taken by pid 4711 (uvicorn app:app, started 3 h ago by ci)`
+impl fmt::Display for Holding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "port {} is taken by ", self.port)?;
+        match self.holders.as_slice() {
+            [] => write!(
+                f,
+                "a process of uid {} that we may not look at (or of another PID namespace)",
+                self.uid
+            ),
+            [only] => write!(f, "{only}"),
+            // Workers share one socket; the oldest is the one that opened it.
+            several => {
+                let oldest = several.iter().max_by_key(|holder| holder.age).unwrap_or(&several[0]);
+                write!(f, "{oldest} and {} more", several.len() - 1)
+            }
+        }
+    }
+}

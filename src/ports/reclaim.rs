@@ -1,0 +1,81 @@
+//! `--reclaim-ports`: ending whoever holds a port, because the user asked for just that.
+
+use std::iter::successors;
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use rustix::process::Pid;
+
+use crate::runtime::clock;
+use crate::runtime::events::{Event, Events, Wake};
+use crate::sys::pidfd::Process;
+use crate::sys::proc::{self, ProcessInfo};
+use crate::sys::sock_diag::Listener;
+
+/// Ends the processes that have one of these listening sockets open, never their clients: asked
+/// first, then killed. Returns what could not be ended.
+pub fn end_holders(
+    listeners: &[Listener],
+    grace: Duration,
+    kill_wait: Duration,
+    events: &Events,
+) -> Result<Vec<String>, Interrupted> {
+    let sockets: Vec<_> = listeners.iter().map(|listener| listener.inode).collect();
+    let us = rustix::process::getpid();
+    let ancestors: Vec<_> = successors(proc::parent(us), |&pid| proc::parent(pid)).collect();
+    let mut problems = Vec::new();
+    let mut holders = Vec::new();
+    for pid in proc::holders(&sockets) {
+        let Some(info) = ProcessInfo::read(pid) else { continue };
+        // Whoever started us may have left its socket open in us.
+        if pid == us {
+            problems
+                .push(format!("cgrun itself was started with an open socket of a port to reclaim ({info})"));
+            continue;
+        }
+        // The host's first process holds sockets for services that it starts (socket activation).
+        if ancestors.contains(&pid) || pid == Pid::INIT {
+            problems.push(format!("{info} is not ended: cgrun was started by it"));
+            continue;
+        }
+        match Process::open(pid) {
+            // Asked again after opening: only then is it surely this process's socket.
+            Ok(Some(process)) if proc::holds(pid, &sockets) => holders.push((process, info)),
+            Ok(_) => {}
+            Err(error) => problems.push(format!("cannot end {info}: {error}")),
+        }
+    }
+    for (signal, patience) in [(Signal::SIGTERM, grace), (Signal::SIGKILL, kill_wait)] {
+        let deadline = clock::now() + patience;
+        holders.retain(|(process, info)| match process.signal(signal) {
+            Ok(alive) => alive,
+            Err(error) => {
+                problems.push(format!("cannot end {info}: {}", crate::sys::tty::plain(&error)));
+                false
+            }
+        });
+        while !holders.is_empty() && clock::now() < deadline {
+            let wakes: Vec<_> = holders.iter().map(|(process, _)| Wake::readable(process.as_fd())).collect();
+            let ending = events.wait(&wakes, Some(deadline))?.into_iter().find_map(|event| match event {
+                Event::Signal(caught) if caught.is_about_ending() => Some(caught.signal),
+                _ => None,
+            });
+            if let Some(signal) = ending {
+                return Err(Interrupted::Signal(signal));
+            }
+            holders.retain(|(process, _)| !process.wait(Duration::ZERO).unwrap_or(false));
+        }
+    }
+    problems.extend(holders.iter().map(|(_, info)| format!("{info} was killed but does not end")));
+    Ok(problems)
+}
+
+/// Why it is not known whether they ended.
+#[derive(Debug, thiserror::Error)]
+pub enum Interrupted {
+    #[error("{0} came while the holders of ports were to end")]
+    Signal(Signal),
+    #[error("cannot wait for the holders of ports (ppoll): {0}")]
+    Wait(#[from] std::io::Error),
+}

@@ -1,0 +1,103 @@
+//! Everything the supervisor waits for comes through here: one thread, one ppoll(2).
+
+use std::cell::Cell;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::process::ExitStatus;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::process::Pid;
+
+use super::clock;
+use crate::sys::children;
+use crate::sys::signals::{Caught, Signals};
+use crate::sys::timeout;
+
+/// So long at most are children reaped before anything else is looked at.
+const REAPING: Duration = Duration::from_millis(10);
+
+/// What happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    Signal(Caught),
+    /// A child of ours ended, one we started or one re-parented to us. It is reaped already.
+    Exited(Pid, ExitStatus),
+}
+
+/// A descriptor to wake up for besides signals.
+pub struct Wake<'a> {
+    fd: BorrowedFd<'a>,
+    flags: PollFlags,
+}
+
+impl<'a> Wake<'a> {
+    pub fn readable(fd: BorrowedFd<'a>) -> Self {
+        Self { fd, flags: PollFlags::IN }
+    }
+
+    /// For `cgroup.events`.
+    pub fn changed(fd: BorrowedFd<'a>) -> Self {
+        Self { fd, flags: PollFlags::PRI }
+    }
+
+    /// Waits for a change of `cgroup.events`, where there is one, or just until `deadline`.
+    pub fn wait_for_change(events: Option<BorrowedFd<'_>>, deadline: Instant) {
+        match events {
+            Some(events) => Wake::changed(events).wait(deadline),
+            None => drop(poll(&mut [], timeout(deadline, clock::now()).as_ref())),
+        }
+    }
+
+    /// Waits for this alone; signals stay pending.
+    pub fn wait(&self, deadline: Instant) {
+        let timeout = timeout(deadline, clock::now());
+        let _ = poll(&mut [PollFd::from_borrowed_fd(self.fd, self.flags)], timeout.as_ref());
+    }
+}
+
+#[derive(Debug)]
+pub struct Events {
+    signals: Signals,
+    /// More children may have ended than were reaped.
+    unreaped: Cell<bool>,
+}
+
+impl Events {
+    pub fn new() -> io::Result<Self> {
+        Ok(Self { signals: Signals::block()?, unreaped: Cell::new(false) })
+    }
+
+    /// Waits until something happened, one of `wakes` has news, or `deadline` has passed, and
+    /// returns what happened. Empty for the latter two.
+    pub fn wait(&self, wakes: &[Wake<'_>], deadline: Option<Instant>) -> io::Result<Vec<Event>> {
+        let mut fds = vec![PollFd::from_borrowed_fd(self.signals.as_fd(), PollFlags::IN)];
+        fds.extend(wakes.iter().map(|wake| PollFd::from_borrowed_fd(wake.fd, wake.flags)));
+        let deadline = if self.unreaped.get() { Some(clock::now()) } else { deadline };
+        let timeout = deadline.and_then(|deadline| timeout(deadline, clock::now()));
+        match poll(&mut fds, timeout.as_ref()) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => self.pending(),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    /// What has happened already, without waiting.
+    pub fn pending(&self) -> io::Result<Vec<Event>> {
+        let mut events = Vec::new();
+        let mut child_ended = self.unreaped.get();
+        while let Some(caught) = self.signals.next()? {
+            match caught.signal {
+                Signal::SIGCHLD => child_ended = true,
+                _ => events.push(Event::Signal(caught)),
+            }
+        }
+        // One SIGCHLD may stand for many children.
+        if child_ended {
+            let (ended, more) = children::reap(REAPING)?;
+            events.extend(ended.into_iter().map(|(pid, status)| Event::Exited(pid, status)));
+            self.unreaped.set(more);
+        }
+        Ok(events)
+    }
+}
