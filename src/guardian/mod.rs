@@ -11,7 +11,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context as _, Result, bail};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socketpair};
 
@@ -21,7 +21,7 @@ use crate::runtime::events::{Events, Wake};
 use crate::runtime::failpoint;
 use crate::sys::detach::{fork_detached, keep_only};
 use crate::sys::pidfd::Process;
-use crate::teardown::{Cause, Remains, hurry, tear_down};
+use crate::teardown::{Cause, Context, raise_priority, tear_down};
 
 const CLEAN: &[u8] = b"clean";
 /// The bytes of a pid.
@@ -37,18 +37,18 @@ pub struct Guardian {
 }
 
 impl Guardian {
-    /// Forks it and waits until it stands guard over `remains`. Where somebody kills it on the way,
+    /// Forks it and waits until it stands guard over `context`. Where somebody kills it on the way,
     /// there is another one.
-    pub fn arm(remains: &mut Remains, record: &Record) -> Result<Self> {
+    pub fn arm(context: &mut Context, record: &Record) -> Result<Self> {
         for _ in 0..ATTEMPTS {
-            if let Some(guardian) = Self::try_arm(remains, record)? {
+            if let Some(guardian) = Self::try_arm(context, record)? {
                 return Ok(guardian);
             }
         }
         bail!("the guardian was killed {ATTEMPTS} times before it stood guard")
     }
 
-    fn try_arm(remains: &mut Remains, record: &Record) -> Result<Option<Self>> {
+    fn try_arm(context: &mut Context, record: &Record) -> Result<Option<Self>> {
         let (ours, theirs) =
             socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
                 .context("cannot make the guardian's line (socketpair)")?;
@@ -57,15 +57,15 @@ impl Guardian {
         let us = us.context("we are not alive")?;
         fork_detached(|| {
             let kept: Vec<_> =
-                [theirs.as_fd(), us.as_fd()].into_iter().chain(remains.containment.descriptors()).collect();
+                [theirs.as_fd(), us.as_fd()].into_iter().chain(context.containment.descriptors()).collect();
             failpoint::disable();
             // Their descriptors are closed here; nothing of them is needed.
-            std::mem::forget(std::mem::take(&mut remains.parts));
+            std::mem::forget(std::mem::take(&mut context.components));
             if keep_only(&kept).is_ok() {
                 // Nobody may be there to hear it any more: so much the more there is to do.
                 let _ = send(&theirs, &std::process::id().to_ne_bytes(), SendFlags::NOSIGNAL);
                 protect_from_oom();
-                watch(&theirs, &us, remains, record);
+                watch(&theirs, &us, context, record);
             }
         })
         .context("cannot fork the guardian")?;
@@ -73,17 +73,17 @@ impl Guardian {
         failpoint::reached("guardian forked");
         let guardian = Self { line: ours };
         let Ok(pid) = <[u8; PID]>::try_from(guardian.hears()?) else { return Ok(None) };
-        remains.guardian = rustix::process::Pid::from_raw(i32::from_ne_bytes(pid));
-        remains.guardian.into_iter().for_each(|pid| remains.containment.spare(pid));
+        context.guardian = rustix::process::Pid::from_raw(i32::from_ne_bytes(pid));
+        context.guardian.into_iter().for_each(|pid| context.containment.spare(pid));
         Ok(Some(guardian))
     }
 
     /// Puts another one in its place where it was killed; `true` then.
-    pub fn tend(&mut self, remains: &mut Remains, record: &Record) -> Result<bool> {
+    pub fn ensure_guardian(&mut self, context: &mut Context, record: &Record) -> Result<bool> {
         let dead = self.is_dead();
         if dead {
-            remains.lost_orphans = true;
-            *self = Self::arm(remains, record)?;
+            context.lost_orphans = true;
+            *self = Self::arm(context, record)?;
         }
         Ok(dead)
     }
@@ -115,7 +115,7 @@ impl Guardian {
 }
 
 /// The guardian's whole life.
-fn watch(line: &OwnedFd, supervisor: &Process, remains: &mut Remains, record: &Record) {
+fn watch(line: &OwnedFd, supervisor: &Process, context: &mut Context, record: &Record) {
     loop {
         let mut fds = [PollFd::new(supervisor, PollFlags::IN), PollFd::new(line, PollFlags::IN)];
         match poll(&mut fds, None) {
@@ -136,10 +136,10 @@ fn watch(line: &OwnedFd, supervisor: &Process, remains: &mut Remains, record: &R
         }
     }
     let Ok(events) = Events::new() else { return };
-    hurry();
-    let verdict = tear_down(remains, &Cause::SupervisorDied, &events, &|_| (), &mut |_| ());
+    raise_priority();
+    let verdict = tear_down(context, &Cause::SupervisorDied, &events, &|_| (), &mut |_| ());
     record.write(&verdict);
-    remains.containment.give_back();
+    context.containment.give_back();
 }
 
 /// The kernel is to choose somebody else when memory is short. Needs privilege; without it, nothing

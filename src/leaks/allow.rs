@@ -3,7 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::str::FromStr;
 
-use crate::leaks::{Leak, Unread};
+use crate::leaks::{Leak, Undescribed};
 use crate::sys::proc::ProcessInfo;
 
 /// One entry of `allow`.
@@ -44,7 +44,7 @@ impl Pattern {
 
 /// Of one in a crowd whose name alone was read, as the kernel keeps it: 15 bytes at most. Its command line
 /// is read only where that is asked for, and there is time.
-pub fn allows_unread(patterns: &[Pattern], unread: &Unread, has_time: bool) -> bool {
+pub fn allows_unread(patterns: &[Pattern], unread: &Undescribed, has_time: bool) -> bool {
     let needs_more = patterns.iter().any(|it| matches!(it, Pattern::CommandLine(_)));
     let read = (needs_more && has_time).then(|| ProcessInfo::read(unread.pid)).flatten();
     patterns.iter().any(|pattern| match pattern {

@@ -137,12 +137,12 @@ impl fmt::Display for Origin {
 }
 
 /// Reads marks of processes, one after the other.
-pub struct Witness {
+pub struct OriginReader {
     names: Vec<&'static str>,
     memories: Memories,
 }
 
-impl Witness {
+impl OriginReader {
     /// A mark that we carry ourselves is of what runs us, and says nothing.
     pub fn new() -> Self {
         let names = RUNNERS.iter().flat_map(|runner| runner.test.iter().copied().chain(runner.worker));

@@ -7,4 +7,4 @@ mod snapshot;
 #[cfg(test)]
 pub use attribution::Evidence;
 pub use attribution::{Origin, bats_name, infer};
-pub use snapshot::{Crowd, How, Leak, Still, Unread, describe};
+pub use snapshot::{Frozen, How, Leak, Snapshot, Undescribed, describe};

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rustix::process::Pid;
 
-use super::attribution::{Account, Origin, Witness};
+use super::attribution::{Account, Origin, OriginReader};
 use crate::containment::{ContainmentError, Leaf};
 use crate::runtime::clock;
 use crate::runtime::events::Wake;
@@ -56,22 +56,22 @@ pub enum How {
     /// Of a command that asked whether this service is ready.
     OutlivedProbe(String),
     /// Had left its own cgroup for another one in the session.
-    Strayed,
+    ChangedCgroup,
     /// Had left the session's cgroup.
     Escaped,
 }
 
 /// The living of one leaf.
 #[derive(Debug, Default)]
-pub struct Crowd {
+pub struct Snapshot {
     pub described: Vec<Leak>,
     /// The rest, as far as they live.
-    pub undescribed: Vec<Unread>,
+    pub undescribed: Vec<Undescribed>,
 }
 
 /// One of whom nothing was read but its name.
 #[derive(Debug)]
-pub struct Unread {
+pub struct Undescribed {
     pub pid: Pid,
     /// As the kernel keeps it; empty where even that is hidden from us.
     pub name: String,
@@ -79,11 +79,11 @@ pub struct Unread {
 
 /// A leaf whose processes stand still, until this is dropped. Nobody in it comes or goes meanwhile,
 /// and a crowd cannot keep us from the processor.
-pub struct Still<'a>(&'a Leaf);
+pub struct Frozen<'a>(&'a Leaf);
 
-impl<'a> Still<'a> {
+impl<'a> Frozen<'a> {
     /// Only for a truer picture: where it cannot be had in time, they are met as they move.
-    pub fn hold(leaf: &'a Leaf) -> Self {
+    pub fn freeze(leaf: &'a Leaf) -> Self {
         let still = Self(leaf);
         let patience = clock::now() + FREEZE;
         if leaf.freeze(true).is_ok() {
@@ -96,34 +96,34 @@ impl<'a> Still<'a> {
     }
 }
 
-impl Drop for Still<'_> {
+impl Drop for Frozen<'_> {
     /// What cannot be let go on can still be killed.
     fn drop(&mut self) {
         let _ = self.0.freeze(false);
     }
 }
 
-impl Still<'_> {
+impl Frozen<'_> {
     /// Reads who is in it.
-    pub fn take(&self, how: &How) -> Result<Crowd, ContainmentError> {
+    pub fn take(&self, how: &How) -> Result<Snapshot, ContainmentError> {
         self.0.members().map(|members| describe(members, how))
     }
 
     /// Only those that do not descend from `first`.
-    pub fn take_beside(&self, first: Pid, how: &How) -> Result<Crowd, ContainmentError> {
+    pub fn take_beside(&self, first: Pid, how: &How) -> Result<Snapshot, ContainmentError> {
         self.0.members().map(|members| describe(beside(members, first), how))
     }
 }
 
 /// Describes the roots of the crowd's trees first: they were started by what is to be mended.
-pub fn describe(members: Vec<Pid>, how: &How) -> Crowd {
-    let mut crowd = Crowd::default();
+pub fn describe(members: Vec<Pid>, how: &How) -> Snapshot {
+    let mut crowd = Snapshot::default();
     let mut glimpses = Vec::new();
     for pid in members {
         match Glimpse::of(pid) {
             Some(glimpse) => glimpses.push(glimpse),
             // Mounted with hidepid, /proc does not show others' processes (proc(5)).
-            None if is_alive(pid) => crowd.undescribed.push(Unread { pid, name: String::new() }),
+            None if is_alive(pid) => crowd.undescribed.push(Undescribed { pid, name: String::new() }),
             None => {}
         }
     }
@@ -138,7 +138,7 @@ pub fn describe(members: Vec<Pid>, how: &How) -> Crowd {
     for glimpse in roots.into_iter().chain(others) {
         let described = crowd.described.len();
         if described == DESCRIBED || described >= AT_LEAST && clock::now() >= deadline {
-            crowd.undescribed.push(Unread { pid: glimpse.pid, name: glimpse.name });
+            crowd.undescribed.push(Undescribed { pid: glimpse.pid, name: glimpse.name });
         } else if let Some(process) = ProcessInfo::named(glimpse.pid, &glimpse.name, glimpse.started) {
             crowd.described.push(surroundings.describe(how.clone(), process, glimpse));
         }
@@ -169,7 +169,7 @@ struct Surroundings {
     streams: [Option<OsString>; 3],
     /// The command's session.
     session: i32,
-    witness: Witness,
+    witness: OriginReader,
 }
 
 impl Surroundings {
@@ -179,7 +179,7 @@ impl Surroundings {
             listeners: sock_diag::listeners().unwrap_or_default(),
             streams: details::own_streams(),
             session: nix::unistd::getsid(None).map_or(0, nix::unistd::Pid::as_raw),
-            witness: Witness::new(),
+            witness: OriginReader::new(),
         }
     }
 
@@ -193,7 +193,7 @@ impl Surroundings {
         let is_held = |stream: &Option<OsString>| {
             stream.as_ref().is_some_and(|it| it != "/dev/null" && descriptors.contains(it))
         };
-        let is_command = matches!(how, How::OutlivedCommand | How::Strayed | How::Escaped);
+        let is_command = matches!(how, How::OutlivedCommand | How::ChangedCgroup | How::Escaped);
         // Services run in no test, whatever their environment seems to say.
         let account = if is_command { self.witness.ask(&glimpse) } else { Account::default() };
         Leak {

@@ -13,7 +13,7 @@ use crate::plan::KILL_WAIT;
 use crate::report::Reporter;
 use crate::runtime::events::Events;
 use crate::runtime::exit_code::{Exit, NOT_PROVEN};
-use crate::teardown::{Cause, Remains, Verdict, tear_down};
+use crate::teardown::{Cause, Context, Verdict, tear_down};
 
 /// `cgrun sweep`: ends all stale sessions of ours on this host.
 pub fn sweep(records: &Path, dry_run: bool, report: &Reporter) -> Result<Exit> {
@@ -82,13 +82,13 @@ pub fn end(session: Session, mount: &Mount, records: &Path, events: &Events) -> 
         Err(_) if !session.path.exists() => return Ok(None),
         opened => opened?,
     };
-    let mut remains = Remains {
+    let mut context = Context {
         containment: Containment::cgroup(cgroup, None),
-        parts: Vec::new(),
+        components: Vec::new(),
         watched: session.ports,
         held_before: Vec::new(),
-        predating: Vec::new(),
-        had_predating: false,
+        preexisting: Vec::new(),
+        had_preexisting: false,
         guardian: None,
         grace: Duration::ZERO,
         kill_wait: KILL_WAIT,
@@ -97,7 +97,7 @@ pub fn end(session: Session, mount: &Mount, records: &Path, events: &Events) -> 
         lost_orphans: false,
         measure: false,
     };
-    let verdict = tear_down(&mut remains, &Cause::SupervisorDied, events, &|_| (), &mut |_| ());
+    let verdict = tear_down(&mut context, &Cause::SupervisorDied, events, &|_| (), &mut |_| ());
     record.write(&verdict);
     session.path.parent().into_iter().for_each(clear_seats);
     Ok(Some(verdict))

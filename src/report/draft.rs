@@ -17,7 +17,7 @@ use crate::containment::Containment;
 use crate::plan::SessionPlan;
 use crate::runtime::exit_code::Exit;
 use crate::sys::identity::Lent;
-use crate::teardown::{Cause, Remains, Role, Verdict};
+use crate::teardown::{Cause, Context, Role, Verdict};
 
 #[derive(Debug)]
 pub struct Draft {
@@ -36,7 +36,7 @@ pub struct Course<'a> {
     pub cause: &'a Cause,
     pub verdict: &'a Verdict,
     pub timeline: &'a Timeline,
-    pub remains: &'a Remains,
+    pub context: &'a Context,
     pub exit: Exit,
     /// One for each service.
     pub logs: Vec<Option<PathBuf>>,
@@ -113,7 +113,7 @@ impl Draft {
     }
 
     pub fn report(&self, course: &Course<'_>) -> Report {
-        let Course { cause, verdict, timeline, remains, .. } = course;
+        let Course { cause, verdict, timeline, context, .. } = course;
         let mut report = self.blank(verdict, cause);
         report.session.began_at = since_1970(timeline.begin_by_calendar);
         report.session.seconds = seconds(timeline.now());
@@ -124,9 +124,9 @@ impl Draft {
         let killed = verdict.phases.iter().find(|(name, _)| *name == "kill").map(|(_, at)| timeline.at(*at));
         let of_part = |times: &Times, role: Role, name: Option<&str>| {
             let is_it =
-                |it: &crate::teardown::Part| it.role == role && name.is_none_or(|name| it.name == name);
-            let index = remains.parts.iter().position(is_it);
-            let status = index.and_then(|index| remains.parts[index].status);
+                |it: &crate::teardown::Component| it.role == role && name.is_none_or(|name| it.name == name);
+            let index = context.components.iter().position(is_it);
+            let status = index.and_then(|index| context.components[index].status);
             let span = index.and_then(|index| verdict.spans.get(index)).copied().unwrap_or_default();
             let gone = span.gone.map(|at| timeline.at(at));
             let gone = gone.or(span.asked.and(killed)).or(times.ended).or(killed);

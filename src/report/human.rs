@@ -105,7 +105,7 @@ fn leak(leak: &Leak, root: Option<&Leak>, of_some_test: bool, paint: Paint) -> S
         How::OutlivedCommand => String::new(),
         How::OutlivedService(name) => format!("; service {name} did not end it within its grace"),
         How::OutlivedProbe(name) => format!("; it is of service {name}'s readiness command"),
-        How::Strayed => "; it had left its part of the session".to_string(),
+        How::ChangedCgroup => "; it had moved to another cgroup of the session".to_string(),
         How::Escaped => "; it had left the session's cgroup".to_string(),
     };
     let origin = leak.started_during.as_ref().filter(|origin| {

@@ -258,7 +258,7 @@ pub fn how(leak: &Leak) -> &'static str {
         How::OutlivedCommand => "background",
         How::OutlivedService(_) => "outlived_service",
         How::OutlivedProbe(_) => "outlived_probe",
-        How::Strayed => "strayed",
+        How::ChangedCgroup => "changed_cgroup",
         How::Escaped => "escaped",
     }
 }

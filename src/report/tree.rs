@@ -79,7 +79,7 @@ fn grow<'a>(
 }
 
 fn rank(leak: &Leak) -> u32 {
-    let got_away = matches!(leak.how, How::Escaped | How::Strayed);
+    let got_away = matches!(leak.how, How::Escaped | How::ChangedCgroup);
     let points = [
         (got_away, 8),
         (!leak.listening.is_empty(), 4),

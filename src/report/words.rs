@@ -58,7 +58,7 @@ pub fn how(leak: &Process) -> &'static str {
         "background" => "was still running in the background",
         "outlived_service" => "did not end within its service's grace",
         "outlived_probe" => "is of a readiness command",
-        "strayed" => "had left its part of the session",
+        "changed_cgroup" => "had moved to another cgroup of the session",
         _ => "had left the session's cgroup",
     }
 }

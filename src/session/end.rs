@@ -8,7 +8,7 @@ use crate::runtime::exit_code::{self, Exit, Outcome, exit};
 use crate::runtime::failpoint;
 use crate::sys::proc::ProcessInfo;
 use crate::sys::tty::plain;
-use crate::teardown::{Cause, Remains, Role, Verdict, hurry, tear_down};
+use crate::teardown::{Cause, Context, Role, Verdict, raise_priority, tear_down};
 
 /// How many processes are named when the time has run out.
 const RUNNING_SHOWN: usize = 10;
@@ -27,10 +27,10 @@ impl Session<'_> {
         let failed = self.failed_among(&fallen);
         failed.iter().for_each(|cause| self.explain(cause));
         let cause = failed.as_ref().unwrap_or(cause);
-        self.report.verdict(&verdict, cause, self.remains.containment.kind(), clock::since(self.begin));
+        self.report.verdict(&verdict, cause, self.context.containment.kind(), clock::since(self.begin));
         let exit = exit(&Outcome {
             cause,
-            command: self.remains.command().and_then(|command| command.status),
+            command: self.context.command().and_then(|command| command.status),
             verdict: &verdict,
             on_leak: self.plan.on_leak,
         });
@@ -60,7 +60,7 @@ impl Session<'_> {
             cause,
             verdict,
             timeline: &self.timeline,
-            remains: &self.remains,
+            context: &self.context,
             exit,
             logs: logs.collect(),
         };
@@ -79,11 +79,11 @@ impl Session<'_> {
     /// Critical services that are gone already, where the tests have passed: too late for us to hear of
     /// it while the command ran.
     fn fallen(&self, cause: &Cause) -> Vec<usize> {
-        let status = self.remains.command().and_then(|command| command.status);
+        let status = self.context.command().and_then(|command| command.status);
         let has_passed = matches!(cause, Cause::CommandEnded { interrupted: false, .. })
             && status.is_some_and(|status| status.success());
         let is_gone = |service: &usize| {
-            let part = self.services[*service].part.map(|part| &self.remains.parts[part]);
+            let part = self.services[*service].part.map(|part| &self.context.components[part]);
             self.plan.services[*service].critical
                 && part.is_some_and(|part| part.leaf.is_populated().is_ok_and(|populated| !populated))
         };
@@ -93,7 +93,7 @@ impl Session<'_> {
     /// The tests have passed without a service that they needed, where one of these had failed.
     fn failed_among(&self, fallen: &[usize]) -> Option<Cause> {
         let failed = |service: &&usize| {
-            let part = self.services[**service].part.map(|part| &self.remains.parts[part]);
+            let part = self.services[**service].part.map(|part| &self.context.components[part]);
             part.and_then(|part| part.status).is_some_and(|status| !status.success())
         };
         let &service = fallen.iter().find(failed)?;
@@ -105,21 +105,24 @@ impl Session<'_> {
         let guardian = self.guardian.take();
         if verdict.is_proven() {
             guardian.into_iter().for_each(Guardian::dismiss);
-            self.remains.containment.give_back();
+            self.context.containment.give_back();
         }
         failpoint::reached("dismissed");
     }
 
     fn tear_down(&mut self, cause: &Cause) -> Verdict {
-        hurry();
+        raise_priority();
         let (mut guardian, record, report) = (self.guardian.as_mut(), &self.record, self.report);
-        let mut tend = |remains: &mut Remains| {
+        let mut ensure_guardian = |context: &mut Context| {
             // Where no other can be had, this is the last who can end the session, and goes on.
-            if let Some(Ok(true)) = guardian.as_mut().map(|guardian| guardian.tend(remains, record)) {
+            if let Some(Ok(true)) =
+                guardian.as_mut().map(|guardian| guardian.ensure_guardian(context, record))
+            {
                 report.say(REPLACED);
             }
         };
-        let verdict = tear_down(&mut self.remains, cause, &self.events, &|text| report.say(text), &mut tend);
+        let verdict =
+            tear_down(&mut self.context, cause, &self.events, &|text| report.say(text), &mut ensure_guardian);
         self.torn_down = true;
         failpoint::reached("verified");
         verdict
@@ -144,8 +147,9 @@ impl Session<'_> {
 
     /// The processes of the command, or of the services where it has not started.
     fn say_what_runs(&self) {
-        let command = self.remains.command();
-        let parts = self.remains.parts.iter().filter(|part| command.is_none() || part.role == Role::Command);
+        let command = self.context.command();
+        let parts =
+            self.context.components.iter().filter(|part| command.is_none() || part.role == Role::Command);
         let running = parts.flat_map(|part| part.leaf.members().unwrap_or_default());
         for process in running.filter_map(ProcessInfo::read).take(RUNNING_SHOWN) {
             self.report.error(&format!("  {process}"));
@@ -166,7 +170,7 @@ impl Drop for Session<'_> {
         if !self.torn_down {
             let cause = Cause::Broken("cgrun itself failed".into());
             let verdict = self.tear_down(&cause);
-            let kind = self.remains.containment.kind();
+            let kind = self.context.containment.kind();
             self.report.verdict(&verdict, &cause, kind, clock::since(self.begin));
             self.write_reports(&cause, &verdict, Exit::Code(exit_code::FAILED));
             self.dismiss_guardian(&verdict);

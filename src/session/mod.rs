@@ -14,7 +14,7 @@ mod suspend;
 use std::rc::Rc;
 use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::{Context as _, Result};
 use nix::sys::signal::Signal;
 use rustix::process::Pid;
 
@@ -35,7 +35,7 @@ use crate::session::service_log::{Log, Logs};
 use crate::sys::children;
 use crate::sys::sock_diag::Listener;
 use crate::sys::tty::plain;
-use crate::teardown::{Cause, Part, Remains};
+use crate::teardown::{Cause, Component, Context};
 use machine::{Action, Event, Machine, Node};
 
 const REPLACED: &str = "the guardian was killed; another one takes its place";
@@ -75,14 +75,14 @@ fn prepare(plan: SessionPlan, report: &Reporter) -> Result<Session<'_>> {
     }
     let held_before = preflight::ports(&plan, &events, report)?;
     // Whoever becomes our child from now on is of the session.
-    let predating = children::list().context("cannot list our children")?;
+    let preexisting = children::list().context("cannot list our children")?;
     children::become_subreaper().context("cannot become a subreaper (prctl)")?;
 
     let source = source.map(|(mount, _)| mount);
     let command = plan.command_line();
     let mount = source.as_ref().ok().cloned();
     let (mut containment, missing) =
-        containment::choose(source, plan.require, command.as_bytes(), &plan.watched, &predating)?;
+        containment::choose(source, plan.require, command.as_bytes(), &plan.watched, &preexisting)?;
     if !missing.is_empty() && plan.require.is_none() {
         let kind = containment.kind();
         report.say(&format!(
@@ -92,12 +92,12 @@ fn prepare(plan: SessionPlan, report: &Reporter) -> Result<Session<'_>> {
     }
     limits::apply(&plan, &mut containment, mount.as_ref(), report)?;
     failpoint::reached("cgroup made");
-    Ok(Session::new(plan, containment, held_before, predating, env, events, report))
+    Ok(Session::new(plan, containment, held_before, preexisting, env, events, report))
 }
 
 struct Session<'a> {
     plan: SessionPlan,
-    remains: Remains,
+    context: Context,
     env: Environment,
     events: Events,
     report: &'a Reporter,
@@ -134,7 +134,7 @@ impl<'a> Session<'a> {
         plan: SessionPlan,
         containment: Containment,
         held_before: Vec<Listener>,
-        predating: Vec<Pid>,
+        preexisting: Vec<Pid>,
         env: Environment,
         events: Events,
         report: &'a Reporter,
@@ -147,16 +147,16 @@ impl<'a> Session<'a> {
             machine: Machine::new(nodes.collect(), plan.grace),
             services: plan.services.iter().map(|_| ServiceState::default()).collect(),
             env: env.with_all(containment.id.marks_of_ours()),
-            remains: Remains {
-                parts: Vec::new(),
+            context: Context {
+                components: Vec::new(),
                 watched: plan.watched.clone(),
                 held_before,
                 grace: plan.grace,
                 kill_wait: plan.kill_wait,
                 settle: plan.settle,
                 allow: plan.allow.clone(),
-                had_predating: !predating.is_empty(),
-                predating,
+                had_preexisting: !preexisting.is_empty(),
+                preexisting,
                 guardian: None,
                 lost_orphans: false,
                 measure: plan.volume == Volume::Verbose
@@ -182,7 +182,7 @@ impl<'a> Session<'a> {
         if targets.is_empty() && GitHub::find().is_none() {
             return;
         }
-        let draft = Rc::new(Draft::new(targets, &self.plan, &self.remains.containment));
+        let draft = Rc::new(Draft::new(targets, &self.plan, &self.context.containment));
         self.record.draft = Some(draft.clone());
         self.draft = Some(draft);
     }
@@ -215,7 +215,7 @@ impl<'a> Session<'a> {
                         self.start_command()?;
                     }
                     Action::PassOn(signal) => {
-                        if let Some(command) = self.remains.command() {
+                        if let Some(command) = self.context.command() {
                             self.pass_on(signal, command);
                         }
                     }
@@ -238,13 +238,13 @@ impl<'a> Session<'a> {
     }
 
     fn arm_guardian(&mut self) -> Result<()> {
-        self.guardian = Some(Guardian::arm(&mut self.remains, &self.record)?);
+        self.guardian = Some(Guardian::arm(&mut self.context, &self.record)?);
         failpoint::reached("guardian armed");
         Ok(())
     }
 
     /// A command that runs as another user may not be ours to signal. It is still ours to wait for.
-    fn pass_on(&self, signal: Signal, command: &Part) {
+    fn pass_on(&self, signal: Signal, command: &Component) {
         if let Err(error) = command.leader.signal(signal) {
             self.report.say(&format!("cannot pass {signal} on to the command: {}", plain(&error)));
         }

@@ -21,7 +21,7 @@ impl Session<'_> {
         let happened =
             self.events.wait(&self.wakes(), self.deadline()).context("cannot wait for events (ppoll)")?;
         if let Some(guardian) = &mut self.guardian
-            && guardian.tend(&mut self.remains, &self.record)?
+            && guardian.ensure_guardian(&mut self.context, &self.record)?
         {
             self.report.say(REPLACED);
         }
@@ -30,7 +30,7 @@ impl Session<'_> {
             match event {
                 events::Event::Signal(caught) => events.push(Event::Signal(caught)),
                 events::Event::Exited(pid, status) => {
-                    self.remains.note_exit(pid, status);
+                    self.context.note_exit(pid, status);
                     for waiting in self.services.iter_mut().filter_map(|service| service.waiting.as_mut()) {
                         waiting.note_exit(pid, status);
                     }
@@ -41,7 +41,7 @@ impl Session<'_> {
         if !events.iter().any(stopping) {
             events.extend(self.command_stopped()?.map(Event::Signal));
         }
-        if self.remains.command().is_some_and(|command| command.status.is_some()) {
+        if self.context.command().is_some_and(|command| command.status.is_some()) {
             events.push(Event::CommandEnded);
         } else if self.plan.timeout.is_some_and(|timeout| clock::since(self.begin) >= timeout) {
             events.push(Event::TimedOut);
@@ -54,7 +54,7 @@ impl Session<'_> {
         let alive = self.services.iter().filter(|service| !service.gone).filter_map(|service| service.part);
         let asked = self.services.iter().filter_map(|service| service.waiting.as_ref()?.wakes_on());
         alive
-            .filter_map(|part| self.remains.parts[part].leaf.events().map(Wake::changed))
+            .filter_map(|part| self.context.components[part].leaf.events().map(Wake::changed))
             .chain(asked.map(Wake::readable))
             .chain(self.guardian.as_ref().map(|guardian| Wake::readable(guardian.line())))
             .collect()
@@ -71,23 +71,24 @@ impl Session<'_> {
 
     /// In a PID namespace a daemon is nobody's child here, and no cgroup tells of its end.
     fn ends_unseen(&self, service: &ServiceState) -> bool {
-        let leaf = service.part.map(|part| &self.remains.parts[part].leaf);
+        let leaf = service.part.map(|part| &self.context.components[part].leaf);
         service.is_daemon && !service.gone && leaf.is_some_and(|leaf| leaf.events().is_none())
     }
 
     /// Not by its own fault: the command's end is to be met first, and decides.
     fn ends_with_all(&self, index: usize) -> bool {
-        let is_running = self.remains.command().is_some_and(|command| command.status.is_none());
+        let is_running = self.context.command().is_some_and(|command| command.status.is_none());
         let since = self.services[index].killed_with_all;
         let is_late = since.is_some_and(|since| clock::since(since) >= self.plan.kill_wait);
-        is_running && !is_late && self.remains.containment.is_out_of_memory()
+        is_running && !is_late && self.context.containment.is_out_of_memory()
     }
 
     /// Which services became ready, failed to, or ended.
     fn look_at_services(&mut self, events: &mut Vec<Event>) -> Result<()> {
         for index in 0..self.services.len() {
             let service = &self.services[index];
-            let Some(part) = service.part.filter(|_| !service.gone).map(|part| &self.remains.parts[part])
+            let Some(part) =
+                service.part.filter(|_| !service.gone).map(|part| &self.context.components[part])
             else {
                 continue;
             };
@@ -115,7 +116,7 @@ impl Session<'_> {
         }
         let listeners = ports::listening_on(&self.plan.watched);
         let heard = listeners.as_deref().unwrap_or_default();
-        let sockets = self.remains.containment.sockets(heard)?;
+        let sockets = self.context.containment.sockets(heard)?;
         let around = Surroundings { listeners: &listeners, sockets: &sockets };
         let mut to_ask = Vec::new();
         for (index, plan) in self.plan.services.iter().enumerate() {

@@ -18,7 +18,7 @@ use crate::sys::identity::Identity;
 use crate::sys::pidfd::Process;
 use crate::sys::spawn::{Group, Program, Setting, SpawnError, Step, Streams};
 use crate::sys::tty;
-use crate::teardown::{Part, Role};
+use crate::teardown::{Component, Role};
 
 const COMMAND_LEAF: &str = "command";
 const PROBE_LEAF: &str = "probe";
@@ -32,16 +32,16 @@ impl Session<'_> {
     pub(super) fn start_service(&mut self, index: usize) -> Result<()> {
         let plan = &self.plan.services[index];
         if self.logs.is_none() {
-            self.logs = Some(Logs::create(&self.plan.logs, &self.remains.containment.id)?);
+            self.logs = Some(Logs::create(&self.plan.logs, &self.context.containment.id)?);
         }
         let logs = self.logs.as_ref().context("no log directory")?;
         let log = logs.open(&plan.name)?;
         let leaf_name = leaf_of(plan);
         let env = self.service_env(index).with_all([(LEAF, &leaf_name)]);
         let program = program::prepare(&plan.command, &env, &plan.cwd)?;
-        let leaf = self.remains.containment.leaf(&leaf_name)?;
+        let leaf = self.context.containment.leaf(&leaf_name)?;
         let mut warnings = Vec::new();
-        let limited = crate::limits::limit_leaf(&mut self.remains.containment, &leaf_name, &mut warnings);
+        let limited = crate::limits::limit_leaf(&mut self.context.containment, &leaf_name, &mut warnings);
         warnings.iter().for_each(|warning| self.report.say(warning));
         limited.context("could not be started")?;
         let null = open_null()?;
@@ -53,10 +53,10 @@ impl Session<'_> {
             .context("could not be started")?;
 
         let service = &mut self.services[index];
-        service.part = Some(self.remains.parts.len());
+        service.part = Some(self.context.components.len());
         service.waiting = Some(waiting);
         service.log = Some(log);
-        self.remains.parts.push(Part {
+        self.context.components.push(Component {
             role: Role::Service,
             name: plan.name.clone(),
             leaf,
@@ -80,12 +80,12 @@ impl Session<'_> {
         let env = self.env.with_all([(LEAF, COMMAND_LEAF)]);
         let program = program::prepare(&self.plan.command, &env, &self.plan.cwd)?;
         failpoint::reached("services ready");
-        let leaf = self.remains.containment.leaf(COMMAND_LEAF)?;
+        let leaf = self.context.containment.leaf(COMMAND_LEAF)?;
         let group = if tty::has_terminal() { Group::Shared } else { Group::Own };
         let name = self.plan.command[0].to_string_lossy().into_owned();
         let leader = start(&program, group, Streams::default(), &leaf, self.plan.identity.as_ref())
             .with_context(|| format!("{name} could not be executed"))?;
-        self.remains.parts.push(Part {
+        self.context.components.push(Component {
             role: Role::Command,
             name,
             leaf,
@@ -108,23 +108,23 @@ impl Session<'_> {
         let env = self.service_env(index).with_all([(LEAF, &leaf_name)]);
         let program = program::prepare(command, &env, &plan.cwd)?;
         let identity = self.plan.identity.as_ref();
-        let is_its_probe = |part: &Part| part.role == Role::Probe && part.name == plan.name;
-        let asked_before = self.remains.parts.iter().position(is_its_probe);
+        let is_its_probe = |part: &Component| part.role == Role::Probe && part.name == plan.name;
+        let asked_before = self.context.components.iter().position(is_its_probe);
         let log = self.services[index].log.as_ref().context("a service without a log is asked")?;
         let null = open_null()?;
         let streams = Streams { input: Some(null.as_fd()), output: Some(log.file.as_fd()) };
         let pid = match asked_before {
             Some(part) => {
-                let part = &mut self.remains.parts[part];
+                let part = &mut self.context.components[part];
                 part.leader = start(&program, Group::Session, streams, &part.leaf, identity)?;
                 part.status = None;
                 part.leader.pid
             }
             None => {
-                let leaf = self.remains.containment.leaf(&leaf_name)?;
+                let leaf = self.context.containment.leaf(&leaf_name)?;
                 let leader = start(&program, Group::Session, streams, &leaf, identity)?;
                 let pid = leader.pid;
-                self.remains.parts.push(Part {
+                self.context.components.push(Component {
                     role: Role::Probe,
                     name: plan.name.clone(),
                     leaf,
@@ -146,7 +146,7 @@ impl Session<'_> {
 
     /// How a service ended, for people.
     pub(super) fn how_it_ended(&self, index: usize) -> String {
-        let part = self.services[index].part.map(|part| &self.remains.parts[part]);
+        let part = self.services[index].part.map(|part| &self.context.components[part]);
         // The status of what started a daemon says nothing about the daemon's end.
         let status = part.and_then(|part| part.status).filter(|_| !self.services[index].is_daemon);
         let after =

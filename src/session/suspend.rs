@@ -20,7 +20,7 @@ impl Session<'_> {
     /// Whether the command has stopped by itself, as pagers do on Ctrl-Z. The shell waits for us alone
     /// and could not tell. Without a terminal nobody could resume us.
     pub(super) fn command_stopped(&self) -> Result<Option<Caught>> {
-        let Some(command) = self.remains.command().filter(|command| command.status.is_none()) else {
+        let Some(command) = self.context.command().filter(|command| command.status.is_none()) else {
             return Ok(None);
         };
         let signal = children::stopped_by(command.leader.pid).context("cannot look at the command")?;
@@ -32,7 +32,7 @@ impl Session<'_> {
     /// meanwhile: no deadline passes.
     pub(super) fn suspend(&mut self, caught: Caught) -> Result<()> {
         self.report.clear();
-        if let Some(command) = self.remains.command() {
+        if let Some(command) = self.context.command() {
             if !caught.from_terminal {
                 self.pass_on(caught.signal, command);
             }
@@ -41,15 +41,15 @@ impl Session<'_> {
                 std::thread::sleep(LOOK);
             }
         }
-        self.remains.containment.freeze(true)?;
+        self.context.containment.freeze(true)?;
         let begin = Instant::now();
         // Whoever has continued us meanwhile would not do so again.
         let stopped =
             if signals::is_pending(Signal::SIGCONT) { Ok(()) } else { signals::stop_by(caught.signal) };
         clock::stood_still(begin.elapsed());
-        self.remains.containment.freeze(false)?;
+        self.context.containment.freeze(false)?;
         stopped.context("cannot stop ourselves")?;
-        if let Some(command) = self.remains.command() {
+        if let Some(command) = self.context.command() {
             // Whoever continued us may not have continued it.
             self.pass_on(Signal::SIGCONT, command);
         }

@@ -6,7 +6,7 @@ use nix::sys::signal::Signal;
 use rustix::process::Pid;
 
 use super::verdict::Verdict;
-use super::{Remains, orphans};
+use super::{Context, orphans};
 use crate::containment::ContainmentError;
 use crate::leaks::{self, How};
 use crate::runtime::clock;
@@ -26,13 +26,13 @@ const LOOKING: Duration = Duration::from_millis(300);
 
 /// Kills whatever is left in the session's cgroup. Returns who did not end in time.
 pub fn the_rest(
-    remains: &mut Remains,
-    tend: &mut dyn FnMut(&mut Remains),
+    context: &mut Context,
+    ensure_guardian: &mut dyn FnMut(&mut Context),
     verdict: &mut Verdict,
 ) -> Vec<Pid> {
     let begin = clock::now();
-    let emptied = until_empty(remains, tend);
-    let containment = &remains.containment;
+    let emptied = until_empty(context, ensure_guardian);
+    let containment = &context.containment;
     match emptied {
         Ok(true) => Vec::new(),
         Ok(false) => {
@@ -55,60 +55,63 @@ pub fn the_rest(
 }
 
 /// Kills one process and waits for its end.
-pub fn one(process: &Process, remains: &Remains, verdict: &mut Verdict) {
-    let ended = process.signal(Signal::SIGKILL).and_then(|_| process.wait(remains.kill_wait));
+pub fn one(process: &Process, context: &Context, verdict: &mut Verdict) {
+    let ended = process.signal(Signal::SIGKILL).and_then(|_| process.wait(context.kill_wait));
     verdict.expect(ended.map_err(|error| format!("cannot kill pid {}: {}", process.pid, plain(&error))));
 }
 
-/// Those that were not seen when the parts were asked to end: they belong to no part, or to one that was
+/// Those that were not seen when the components were asked to end: they belong to no component, or to one that was
 /// empty when it was looked at.
-pub fn note_strays(remains: &Remains, verdict: &mut Verdict) {
-    if verdict.expect(remains.containment.is_populated()) == Some(false) {
+pub fn note_strays(context: &Context, verdict: &mut Verdict) {
+    if verdict.expect(context.containment.is_populated()) == Some(false) {
         return;
     }
     let (gone, asked): (Vec<_>, Vec<_>) =
-        (0..remains.parts.len()).partition(|&index| verdict.span(index).gone.is_some());
-    let strays = remains.containment.strays(asked.iter().map(|&index| &remains.parts[index].leaf));
+        (0..context.components.len()).partition(|&index| verdict.span(index).gone.is_some());
+    let strays = context.containment.strays(asked.iter().map(|&index| &context.components[index].leaf));
     let mut strays = verdict.expect(strays).unwrap_or_default();
     for index in gone {
         if strays.is_empty() {
             return;
         }
-        let part = &remains.parts[index];
-        let members = verdict.expect(part.leaf.members()).unwrap_or_default();
+        let component = &context.components[index];
+        let members = verdict.expect(component.leaf.members()).unwrap_or_default();
         let (late, others): (Vec<_>, Vec<_>) = strays.into_iter().partition(|pid| members.contains(pid));
         if !late.is_empty() {
             verdict.span(index).gone = None;
-            verdict.add_leaks(leaks::describe(late, &part.how_outlived()));
+            verdict.add_leaks(leaks::describe(late, &component.how_outlived()));
         }
         strays = others;
     }
-    verdict.add_leaks(leaks::describe(strays, &How::Strayed));
+    verdict.add_leaks(leaks::describe(strays, &How::ChangedCgroup));
 }
 
 /// `false` where it is not empty in time.
-fn until_empty(remains: &mut Remains, tend: &mut dyn FnMut(&mut Remains)) -> Result<bool, ContainmentError> {
+fn until_empty(
+    context: &mut Context,
+    ensure_guardian: &mut dyn FnMut(&mut Context),
+) -> Result<bool, ContainmentError> {
     let begin = clock::now();
-    let mut dying = Dying::new(remains.kill_wait);
-    while remains.containment.is_populated()? {
+    let mut dying = Dying::new(context.kill_wait);
+    while context.containment.is_populated()? {
         // Killed at least once, however short the limit.
-        remains.containment.kill()?;
+        context.containment.kill()?;
         let again = (clock::now() + AGAIN).min(dying.deadline);
-        while remains.containment.is_populated()? && clock::now() < again {
+        while context.containment.is_populated()? && clock::now() < again {
             // The first process of a PID namespace ends after all of its others were reaped.
-            if remains.containment.init().is_some() {
-                orphans::reap(remains)
+            if context.containment.init().is_some() {
+                orphans::reap(context)
                     .map_err(ContainmentError::on("reap the children of", "/proc/self".as_ref()))?;
             }
             let look = if clock::since(begin) < LOOKING { clock::now() + LOOK } else { again };
-            Wake::wait_for_change(remains.containment.events(), look.min(again));
+            Wake::wait_for_change(context.containment.events(), look.min(again));
         }
         // Who cannot be counted is not known to get fewer.
-        let left = remains.containment.members().map_or(usize::MAX, |members| members.len());
+        let left = context.containment.members().map_or(usize::MAX, |members| members.len());
         if dying.are_stuck(left) {
-            return Ok(!remains.containment.is_populated()?);
+            return Ok(!context.containment.is_populated()?);
         }
-        tend(remains);
+        ensure_guardian(context);
     }
     Ok(true)
 }

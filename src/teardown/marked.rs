@@ -8,7 +8,7 @@ use std::time::Duration;
 use rustix::process::Pid;
 
 use super::verdict::Verdict;
-use super::{Remains, kill};
+use super::{Context, kill};
 use crate::containment::SessionId;
 use crate::leaks::How;
 use crate::runtime::clock;
@@ -19,9 +19,9 @@ use crate::sys::proc::{self, ProcessInfo};
 const LOOK: Duration = Duration::from_millis(20);
 
 /// Kills every process with the marker, until a walk over the host finds none.
-pub fn end(remains: &Remains, verdict: &mut Verdict) {
-    let Some(sessions) = verdict.expect(remains.containment.ids()) else { return };
-    let deadline = clock::now() + remains.kill_wait;
+pub fn end(context: &Context, verdict: &mut Verdict) {
+    let Some(sessions) = verdict.expect(context.containment.ids()) else { return };
+    let deadline = clock::now() + context.kill_wait;
     // Killed at least once, however short the limit.
     let mut tried = false;
     loop {
@@ -48,7 +48,7 @@ pub fn end(remains: &Remains, verdict: &mut Verdict) {
                 Some(info) if too_late => {
                     verdict.survivors.push(format!("{info} carries the session's marker and does not end"));
                 }
-                Some(info) => end_one(info, &sessions, remains, verdict),
+                Some(info) => end_one(info, &sessions, context, verdict),
             }
         }
         if too_late {
@@ -68,13 +68,13 @@ pub fn end(remains: &Remains, verdict: &mut Verdict) {
 }
 
 /// Kills a process if it carries the marker of one of these sessions.
-pub fn end_one(info: ProcessInfo, sessions: &[SessionId], remains: &Remains, verdict: &mut Verdict) {
+pub fn end_one(info: ProcessInfo, sessions: &[SessionId], context: &Context, verdict: &mut Verdict) {
     // The marker is read after opening: only then is it surely this process's.
     let Ok(Some(process)) = Process::open(info.pid) else { return };
     match carries(info.pid, sessions) {
         Ok(true) => {
             verdict.add_leak(How::Escaped, info);
-            kill::one(&process, remains, verdict);
+            kill::one(&process, context, verdict);
         }
         Ok(false) => {}
         Err(error) => verdict.unknown(cannot_tell(info.pid, &error)),

@@ -7,11 +7,11 @@
 //! known to be clean is not called clean.
 
 mod cause;
+mod component;
 mod holders;
 mod kill;
 mod marked;
 mod orphans;
-mod part;
 mod patience;
 mod settle;
 mod stop;
@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Pid;
 
 pub use cause::Cause;
-pub use part::{Part, Role};
+pub use component::{Component, Role};
 use patience::Patience;
 pub use verdict::Verdict;
 
@@ -43,17 +43,17 @@ const URGENT: i32 = -15;
 
 /// All that is needed to end a session, whoever does it.
 #[derive(Debug)]
-pub struct Remains {
+pub struct Context {
     pub containment: Containment,
     /// The services in the order of their start, then the command.
-    pub parts: Vec<Part>,
+    pub components: Vec<Component>,
     pub watched: Vec<u16>,
     /// Who held watched ports before the session began: not ours to judge.
     pub held_before: Vec<Listener>,
     /// Children that we had when we began: not of the session, and not ours to end.
-    pub predating: Vec<Pid>,
+    pub preexisting: Vec<Pid>,
     /// We had such: what they leave behind becomes our child as well, also when they are gone.
-    pub had_predating: bool,
+    pub had_preexisting: bool,
     /// Our child only where we are the first process of a PID namespace.
     pub guardian: Option<Pid>,
     pub grace: Duration,
@@ -67,76 +67,76 @@ pub struct Remains {
     pub measure: bool,
 }
 
-impl Remains {
+impl Context {
     /// A child of ours ended; whose leader was it?
     pub fn note_exit(&mut self, pid: Pid, status: ExitStatus) {
-        self.parts.iter_mut().for_each(|part| part.note_exit(pid, status));
-        self.predating.retain(|&child| child != pid);
+        self.components.iter_mut().for_each(|component| component.note_exit(pid, status));
+        self.preexisting.retain(|&child| child != pid);
     }
 
     /// What was used, until the cgroups are removed.
     fn usage(&self) -> Option<Usage> {
-        let parts = self.parts.iter().filter(|_| self.measure).map(Part::measured);
-        self.measure.then(|| self.containment.usage(&parts.collect::<Vec<_>>()))?
+        let components = self.components.iter().filter(|_| self.measure).map(Component::measured);
+        self.measure.then(|| self.containment.usage(&components.collect::<Vec<_>>()))?
     }
 
-    pub fn command(&self) -> Option<&Part> {
-        self.parts.iter().find(|part| part.role == Role::Command)
+    pub fn command(&self) -> Option<&Component> {
+        self.components.iter().find(|component| component.role == Role::Command)
     }
 }
 
 /// Ends everything the session has started and says what was found. Safe to call again. Now and then
-/// it calls `tend`, which may replace a guardian.
+/// it calls `ensure_guardian`, which may replace a guardian.
 pub fn tear_down(
-    remains: &mut Remains,
+    context: &mut Context,
     cause: &Cause,
     events: &Events,
     say: &dyn Fn(&str),
-    tend: &mut dyn FnMut(&mut Remains),
+    ensure_guardian: &mut dyn FnMut(&mut Context),
 ) -> Verdict {
-    let mut verdict = Verdict::new(&remains.allow);
-    let mut wait = Wait { events, say, tend, patience: Patience::new(cause) };
-    match remains.containment.is_populated() {
+    let mut verdict = Verdict::new(&context.allow);
+    let mut wait = Wait { events, say, ensure_guardian, patience: Patience::new(cause) };
+    match context.containment.is_populated() {
         Ok(false) => {}
         // There is nobody to answer to: the sooner, the less can happen.
-        Ok(true) if *cause == Cause::SupervisorDied => drop(verdict.expect(remains.containment.kill())),
+        Ok(true) if *cause == Cause::SupervisorDied => drop(verdict.expect(context.containment.kill())),
         Ok(true) => {
-            stop::gracefully(remains, cause, &mut wait, &mut verdict);
-            kill::note_strays(remains, &mut verdict);
+            stop::gracefully(context, cause, &mut wait, &mut verdict);
+            kill::note_strays(context, &mut verdict);
             verdict.done("ask");
             failpoint::reached("stopped");
         }
         Err(error) => verdict.unknown(error),
     }
-    let killed = kill::the_rest(remains, wait.tend, &mut verdict);
+    let killed = kill::the_rest(context, wait.ensure_guardian, &mut verdict);
     verdict.done("kill");
     failpoint::reached("killed");
     // Only the supervisor is the parent of what lost its parents.
     if *cause != Cause::SupervisorDied {
-        orphans::end(remains, &killed, &mut wait, &mut verdict);
+        orphans::end(context, &killed, &mut wait, &mut verdict);
     }
     verdict.done("escaped");
     failpoint::reached("orphans ended");
-    if *cause == Cause::SupervisorDied || remains.lost_orphans {
-        marked::end(remains, &mut verdict);
+    if *cause == Cause::SupervisorDied || context.lost_orphans {
+        marked::end(context, &mut verdict);
     }
-    if remains.lost_orphans && !remains.containment.outlives_supervisor() {
+    if context.lost_orphans && !context.containment.outlives_supervisor() {
         verdict.unknown(
             "the guardian was killed and replaced, and nothing but the process tree holds the session: what \
              lost its parent at that moment and cleared its environment cannot be found any more",
         );
     }
-    if *cause == Cause::SupervisorDied && !remains.containment.outlives_supervisor() {
+    if *cause == Cause::SupervisorDied && !context.containment.outlives_supervisor() {
         verdict.unknown(
             "cgrun was killed and had nothing but the process tree to hold the session: what cleared its \
              environment cannot be found any more",
         );
     }
-    holders::look(remains, &mut verdict);
+    holders::look(context, &mut verdict);
     verdict.done("ports");
     failpoint::reached("ports looked at");
-    verdict.usage = remains.usage();
-    remove(remains, &mut verdict);
+    verdict.usage = context.usage();
+    remove(context, &mut verdict);
     verdict.done("remove");
     failpoint::reached("removed");
     leaks::infer(&mut verdict.leaks);
@@ -145,7 +145,7 @@ pub fn tear_down(
 
 /// Lets whoever ends a session have the processor: a fork storm would leave it little. To be called
 /// where nothing is started any more that could inherit it; where we may not, all takes longer.
-pub fn hurry() {
+pub fn raise_priority() {
     let _ = rustix::process::setpriority_process(None, URGENT);
 }
 
@@ -154,7 +154,7 @@ struct Wait<'a> {
     events: &'a Events,
     say: &'a dyn Fn(&str),
     /// Sees to it that somebody else could finish this.
-    tend: &'a mut dyn FnMut(&mut Remains),
+    ensure_guardian: &'a mut dyn FnMut(&mut Context),
     patience: Patience,
 }
 
@@ -185,15 +185,15 @@ impl Wait<'_> {
 }
 
 /// The kernel refuses to remove a cgroup with a process in it: this is the proof that it is empty.
-fn remove(remains: &mut Remains, verdict: &mut Verdict) {
-    let deadline = clock::now() + remains.kill_wait;
+fn remove(context: &mut Context, verdict: &mut Verdict) {
+    let deadline = clock::now() + context.kill_wait;
     loop {
-        remains.parts.iter().for_each(|part| part.leaf.remove_if_empty());
-        match remains.containment.remove(remains.kill_wait) {
+        context.components.iter().for_each(|component| component.leaf.remove_if_empty());
+        match context.containment.remove(context.kill_wait) {
             Ok(()) => return,
             // A process that a dead supervisor had just made was still on its way in.
             Err(error) if error.is_busy() && clock::now() < deadline => {
-                drop(kill::the_rest(remains, &mut |_| {}, verdict))
+                drop(kill::the_rest(context, &mut |_| {}, verdict))
             }
             Err(error) => return verdict.unknown(error),
         }

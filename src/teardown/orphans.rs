@@ -8,7 +8,7 @@ use rustix::process::Pid;
 
 use super::kill::Dying;
 use super::verdict::Verdict;
-use super::{Remains, Wait, marked};
+use super::{Context, Wait, marked};
 use crate::leaks::How;
 use crate::runtime::clock;
 use crate::sys::children;
@@ -23,18 +23,18 @@ const REAPING: Duration = Duration::from_millis(200);
 /// Ends every child that is left: asked first, unless the user is in a hurry, then killed. What a
 /// dying child leaves behind becomes our child in turn, until there is none. Those who were `killed` in
 /// the cgroup, and have not ended, have not left it.
-pub fn end(remains: &mut Remains, killed: &[Pid], wait: &mut Wait<'_>, verdict: &mut Verdict) {
+pub fn end(context: &mut Context, killed: &[Pid], wait: &mut Wait<'_>, verdict: &mut Verdict) {
     let mut asked: Vec<Pid> = Vec::new();
-    let mut kill_from = clock::now() + remains.grace;
+    let mut kill_from = clock::now() + context.grace;
     // Begins with the first kill, however short the limit.
     let mut dying: Option<Dying> = None;
     loop {
-        match reap(remains).and_then(|()| children::any_left()) {
+        match reap(context).and_then(|()| children::any_left()) {
             Ok(true) => {}
             Ok(false) => return,
             Err(error) => return verdict.unknown(format!("cannot tell whether children are left: {error}")),
         }
-        (wait.tend)(remains);
+        (wait.ensure_guardian)(context);
         let now = clock::now();
         if wait.patience.is_over() {
             kill_from = kill_from.min(now);
@@ -44,10 +44,10 @@ pub fn end(remains: &mut Remains, killed: &[Pid], wait: &mut Wait<'_>, verdict: 
             Err(error) => return verdict.unknown(format!("cannot list our children: {error}")),
         };
         let others = left.len();
-        let init = remains.containment.init();
-        left.retain(|process| Some(process.pid) != remains.guardian && Some(process.pid) != init);
-        if remains.had_predating {
-            spare_strangers(&mut left, remains, verdict);
+        let init = context.containment.init();
+        left.retain(|process| Some(process.pid) != context.guardian && Some(process.pid) != init);
+        if context.had_preexisting {
+            spare_strangers(&mut left, context, verdict);
         }
         if left.is_empty() && others > 0 {
             return;
@@ -65,7 +65,7 @@ pub fn end(remains: &mut Remains, killed: &[Pid], wait: &mut Wait<'_>, verdict: 
         }
         let killing = now >= kill_from;
         if killing {
-            dying.get_or_insert_with(|| Dying::new(remains.kill_wait));
+            dying.get_or_insert_with(|| Dying::new(context.kill_wait));
         }
         for process in left {
             let pid = process.pid;
@@ -92,16 +92,16 @@ pub fn end(remains: &mut Remains, killed: &[Pid], wait: &mut Wait<'_>, verdict: 
             }
         }
         // Re-parenting announces itself by nothing, but for the parent's own end.
-        let reaped = wait.on(&[], Some(clock::now() + LOOK), |pid, status| remains.note_exit(pid, status));
+        let reaped = wait.on(&[], Some(clock::now() + LOOK), |pid, status| context.note_exit(pid, status));
         verdict.expect(reaped);
     }
 }
 
 /// Children that we had before the session are not of it; what they leave behind becomes our child as
 /// well, and only the marker tells it from what the session has left.
-fn spare_strangers(left: &mut Vec<ProcessInfo>, remains: &Remains, verdict: &mut Verdict) {
-    left.retain(|process| !remains.predating.contains(&process.pid));
-    let sessions = verdict.expect(remains.containment.ids()).unwrap_or_default();
+fn spare_strangers(left: &mut Vec<ProcessInfo>, context: &Context, verdict: &mut Verdict) {
+    left.retain(|process| !context.preexisting.contains(&process.pid));
+    let sessions = verdict.expect(context.containment.ids()).unwrap_or_default();
     left.retain(|process| {
         let ours = marked::carries(process.pid, &sessions).unwrap_or(false);
         if !ours {
@@ -114,8 +114,8 @@ fn spare_strangers(left: &mut Vec<ProcessInfo>, remains: &Remains, verdict: &mut
 }
 
 /// Reaps whoever has ended.
-pub fn reap(remains: &mut Remains) -> std::io::Result<()> {
+pub fn reap(context: &mut Context) -> std::io::Result<()> {
     let (ended, _) = children::reap(REAPING)?;
-    ended.into_iter().for_each(|(pid, status)| remains.note_exit(pid, status));
+    ended.into_iter().for_each(|(pid, status)| context.note_exit(pid, status));
     Ok(())
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Pid;
 
 use crate::leaks::allow::{self, Pattern};
-use crate::leaks::{Crowd, How, Leak};
+use crate::leaks::{How, Leak, Snapshot};
 use crate::limits::Usage;
 use crate::ports::Holding;
 use crate::runtime::clock;
@@ -34,7 +34,7 @@ pub struct Verdict {
     pub strangers: Vec<Holding>,
     /// What was done, and when that was over.
     pub phases: Vec<(&'static str, Instant)>,
-    /// One for each part.
+    /// One for each component.
     pub spans: Vec<Span>,
     /// The command was killed, since it did not end within the grace (or the user would not wait).
     pub command_killed: bool,
@@ -42,7 +42,7 @@ pub struct Verdict {
     pub usage: Option<Usage>,
 }
 
-/// When a part was asked to end, and when nothing was left of it.
+/// When a component was asked to end, and when nothing was left of it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Span {
     pub asked: Option<Instant>,
@@ -59,12 +59,12 @@ impl Verdict {
         self.phases.push((phase, clock::now()));
     }
 
-    /// The span of the part of this index.
-    pub fn span(&mut self, part: usize) -> &mut Span {
-        if self.spans.len() <= part {
-            self.spans.resize(part + 1, Span::default());
+    /// The span of the component of this index.
+    pub fn span(&mut self, component: usize) -> &mut Span {
+        if self.spans.len() <= component {
+            self.spans.resize(component + 1, Span::default());
         }
-        &mut self.spans[part]
+        &mut self.spans[component]
     }
 
     /// Nothing survives, and that is known.
@@ -78,7 +78,7 @@ impl Verdict {
     }
 
     /// Remembers those of a crowd that are described, and how many more there were.
-    pub fn add_leaks(&mut self, crowd: Crowd) {
+    pub fn add_leaks(&mut self, crowd: Snapshot) {
         let deadline = clock::now() + READ;
         for it in crowd.undescribed {
             let has_time = clock::now() < deadline;

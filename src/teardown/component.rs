@@ -1,4 +1,4 @@
-//! One part of a session: a service, or the command, with the leaf it lives in.
+//! One component of a session: a service, or the command, with the leaf it lives in.
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
@@ -21,7 +21,7 @@ pub enum Role {
 }
 
 #[derive(Debug)]
-pub struct Part {
+pub struct Component {
     pub role: Role,
     /// The service's, also that of a probe.
     pub name: String,
@@ -38,7 +38,7 @@ pub struct Part {
     pub depends_on: Vec<String>,
 }
 
-impl Part {
+impl Component {
     /// Remembers how the leader ended, if this was it.
     pub fn note_exit(&mut self, pid: Pid, status: ExitStatus) {
         if pid == self.leader.pid && self.status.is_none() {
