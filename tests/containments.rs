@@ -214,7 +214,7 @@ fn dies_of_sigterm_after_the_clean_up(host: Host) {
 fn ends_when_time_is_out(host: Host) {
     let options = ["--timeout", "300ms", "--grace", "300ms"];
     let run = host.run(Session::new().options(options).sh("trap '' TERM; sleep 900 & wait; wait"));
-    run.assert_code(124).assert_said("took longer than 300ms").assert_nothing_left().assert_faster_than(SOON);
+    run.assert_code(124).assert_said("timed out after 300ms").assert_nothing_left().assert_faster_than(SOON);
 }
 
 fn leaves_nothing_when_cgrun_is_killed(host: Host) {

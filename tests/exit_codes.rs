@@ -107,7 +107,7 @@ fn a_command_that_a_service_removes_is_not_found() {
 fn timeout_ends_the_session() {
     let run = Session::new().options(["--timeout", "200ms"]).sh("sleep 1000").run();
     run.assert_code(124)
-        .assert_said("longer than 200ms")
+        .assert_said("timed out after 200ms")
         .assert_said("(sleep 1000, started")
         .assert_nothing_left();
     run.assert_faster_than(Duration::from_secs(4));

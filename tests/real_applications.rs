@@ -170,7 +170,7 @@ fn a_redis_daemon_saves_its_data() {
 #[test]
 fn a_service_that_ends_during_the_tests_ends_the_session_at_once() {
     let run = redis("no", "").sh("touch ended; redis-cli shutdown; exec sleep 1000").run();
-    run.assert_code(125).assert_said("service cache ended: exit status 0 before the command did");
+    run.assert_code(125).assert_said("service cache ended: exit status 0; it is critical");
     run.assert_said("Redis is now ready to exit");
     assert_graceful(&run);
 }
@@ -179,7 +179,7 @@ fn a_service_that_ends_during_the_tests_ends_the_session_at_once() {
 fn a_daemon_that_was_killed_is_not_said_to_have_ended_well() {
     let pid = r"redis-cli info server | sed -n 's/^process_id:\([0-9]*\).*/\1/p'";
     let run = redis("yes", "").sh(&format!("touch ended; kill -KILL $({pid}); exec sleep 1000")).run();
-    run.assert_code(125).assert_said("service cache ended before the command did");
+    run.assert_code(125).assert_said("service cache ended; it is critical");
     assert_graceful(&run);
 }
 

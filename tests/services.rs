@@ -474,7 +474,7 @@ mod stop {
                       ready = { log = 'ready', timeout = '20s' }\n";
         let run = Session::new().config(config).sh("touch go; sleep 1000").run();
         run.assert_code(125).assert_nothing_left();
-        run.assert_said("service web ended: exit status 4 before the command did; it is critical");
+        run.assert_said("service web ended: exit status 4; it is critical and must outlive the command");
     }
 
     #[test]
@@ -532,7 +532,7 @@ mod what_is_said {
         let run = two().options(["-v"]).run();
         assert_ran(&run);
         run.assert_said("a is ready after")
-            .assert_said("clean: layer 1 (the command's end), held by a cgroup, session took ");
+            .assert_said("clean: layer 1 (normal exit), held by a cgroup, session took ");
     }
 
     #[test]

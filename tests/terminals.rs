@@ -149,7 +149,7 @@ fn ctrl_c_during_startup() {
 fn ctrl_c_during_cleanup_warns_and_the_next_one_kills() {
     let terminal = Session::new().config(STUBBORN).on_terminal();
     terminal.enter("cgrun sh -c 'exit 3'").until_file("asked");
-    terminal.press(CTRL_C).shows("SIGINT while cleaning up; once more to kill what is left at once");
+    terminal.press(CTRL_C).shows("SIGINT while cleaning up; send again to kill everything now");
     // Nobody presses twice within 20 ms.
     std::thread::sleep(Duration::from_millis(200));
     terminal.press(CTRL_C).prompt(3);

@@ -137,7 +137,7 @@ fn watch(line: &OwnedFd, supervisor: &Process, context: &mut Context, record: &R
     }
     let Ok(events) = Events::new() else { return };
     raise_priority();
-    let verdict = tear_down(context, &Cause::SupervisorDied, &events, &|_| (), &mut |_| ());
+    let verdict = tear_down(context, &Cause::SUPERVISOR_DIED, &events, &|_| (), &mut |_| ());
     record.write(&verdict);
     context.containment.give_back();
 }

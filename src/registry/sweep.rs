@@ -97,7 +97,7 @@ pub fn end(session: Session, mount: &Mount, records: &Path, events: &Events) -> 
         lost_orphans: false,
         measure: false,
     };
-    let verdict = tear_down(&mut context, &Cause::SupervisorDied, events, &|_| (), &mut |_| ());
+    let verdict = tear_down(&mut context, &Cause::SUPERVISOR_DIED, events, &|_| (), &mut |_| ());
     record.write(&verdict);
     session.path.parent().into_iter().for_each(clear_seats);
     Ok(Some(verdict))

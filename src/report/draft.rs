@@ -101,7 +101,7 @@ impl Draft {
         }
         // There is nobody to whom it could be said that this failed.
         let Ok(_lent) = self.lent() else { return };
-        let mut report = self.blank(verdict, &Cause::SupervisorDied);
+        let mut report = self.blank(verdict, &Cause::SUPERVISOR_DIED);
         report.session.written_by = "guardian";
         let now = since_1970(SystemTime::now());
         report.session.seconds = (now - report.session.began_at).max(0.0);
@@ -148,11 +148,8 @@ impl Draft {
         for (at, service) in report.services.iter_mut().enumerate() {
             service.part = of_part(&timeline.services[at], Role::Service, Some(&service.name));
             service.log = course.logs[at].as_ref().map(|path| path.to_string_lossy().into_owned());
-            service.problem = match cause {
-                Cause::StartupFailed { service, why } if *service == at => Some(why.clone()),
-                Cause::ServiceEnded { service, how } if *service == at => Some(how.clone()),
-                _ => None,
-            };
+            let failed = cause.failed_service().filter(|(service, _)| *service == at);
+            service.problem = failed.map(|(_, problem)| problem.to_string());
         }
         let mut began = timeline.end.unwrap_or_default();
         report.teardown.began = seconds(began);
@@ -170,6 +167,7 @@ impl Draft {
     }
 
     fn blank(&self, verdict: &Verdict, cause: &Cause) -> Report {
+        let services: Vec<_> = self.services.iter().map(|service| service.name.as_str()).collect();
         let mut tests = Locator::new(&self.directory, &self.session.command);
         let mut described = |leaks| trees(leaks).iter().map(|tree| Process::of(tree, &mut tests)).collect();
         Report {
@@ -181,13 +179,14 @@ impl Draft {
                 clean: verdict.is_proven()
                     && verdict.leaked() == 0
                     && !verdict.command_killed
-                    && *cause != Cause::SupervisorDied,
+                    && !cause.is_supervisor_dead(),
                 proven: verdict.is_proven(),
                 exit_code: None,
                 signal: None,
                 layer: cause.layer(),
-                cause: name(cause),
-                why: why(cause, &self.services),
+                layer_title: cause.layer_title(),
+                cause: cause.name(),
+                why: cause.sentence(&services),
                 leaks_fail: self.leaks_fail,
             },
             containment: self.containment.clone(),
@@ -220,33 +219,6 @@ fn text(kind: ReportKind, report: &Report) -> Result<String> {
         ReportKind::Junit => junit::document(report)?,
         ReportKind::Html => html::page(report),
     })
-}
-
-fn name(cause: &Cause) -> &'static str {
-    match cause {
-        Cause::CommandEnded { interrupted: true, .. } => "interrupted",
-        Cause::CommandEnded { .. } => "command_ended",
-        Cause::StartupFailed { .. } => "startup_failed",
-        Cause::Signal { .. } => "signal",
-        Cause::TimedOut => "timed_out",
-        Cause::ServiceEnded { .. } => "service_ended",
-        Cause::NotExecuted { .. } => "not_executed",
-        Cause::Broken(_) => "broken",
-        Cause::SupervisorDied => "supervisor_died",
-    }
-}
-
-fn why(cause: &Cause, services: &[Service]) -> String {
-    match cause {
-        Cause::CommandEnded { interrupted: true, .. } => "the command ended after a Ctrl-C".into(),
-        Cause::CommandEnded { .. } => "the command ended".into(),
-        Cause::StartupFailed { service, why } => format!("service {} {why}", services[*service].name),
-        Cause::Signal { caught, .. } => format!("{} came to cgrun", caught.signal),
-        Cause::TimedOut => "the session took too long".into(),
-        Cause::ServiceEnded { service, how } => format!("service {} {how}", services[*service].name),
-        Cause::NotExecuted { why, .. } | Cause::Broken(why) => why.clone(),
-        Cause::SupervisorDied => "cgrun was killed; its guardian ended the session".into(),
-    }
 }
 
 fn resources() -> model::Resources {

@@ -83,10 +83,7 @@ fn facts(report: &Report) -> String {
         ("processor time", time(report.resources.cpu)),
         ("largest process", size(report.resources.memory_peak_bytes)),
         ("contained by", report.containment.kind.to_string()),
-        (
-            "cause of the end",
-            format!("{} (layer {})", words::layer(report.outcome.layer), report.outcome.layer),
-        ),
+        ("cause of the end", format!("{} (layer {})", report.outcome.layer_title, report.outcome.layer)),
     ];
     if !report.ports.watched.is_empty() {
         let ports: Vec<_> = report.ports.watched.iter().map(u16::to_string).collect();

@@ -6,7 +6,7 @@ use nix::sys::signal::Signal;
 
 use super::paint::Paint;
 use super::tree::{Tree, trees};
-use super::words::{self, processes};
+use super::words::processes;
 use crate::containment::Kind;
 use crate::leaks::{How, Leak};
 use crate::sys::proc::{age, readable};
@@ -62,8 +62,8 @@ pub fn summary(verdict: &Verdict, cause: &Cause, held_by: Kind, took: Duration) 
         (true, _) => "clean now",
         (false, _) => "NOT clean",
     };
-    let (layer, took) = (cause.layer(), took.as_secs_f32());
-    format!("{state}: layer {layer} ({}), held by a {held_by}, session took {took:.2} s", words::layer(layer))
+    let (layer, title, took) = (cause.layer(), cause.layer_title(), took.as_secs_f32());
+    format!("{state}: layer {layer} ({title}), held by a {held_by}, session took {took:.2} s")
 }
 
 fn leaks(leaks: &[Leak], total: usize, paint: Paint) -> Vec<String> {

@@ -67,6 +67,8 @@ pub struct Outcome {
     pub exit_code: Option<u8>,
     pub signal: Option<String>,
     pub layer: u8,
+    #[serde(skip)]
+    pub layer_title: &'static str,
     pub cause: &'static str,
     /// The cause, for people.
     pub why: String,

@@ -62,14 +62,3 @@ pub fn how(leak: &Process) -> &'static str {
         _ => "had left the session's cgroup",
     }
 }
-
-/// Which of the layers made an end.
-pub fn layer(number: u8) -> &'static str {
-    match number {
-        1 => "the command's end",
-        2 => "failed to start",
-        3 => "Ctrl-C",
-        4 => "termination",
-        _ => "cgrun's failure",
-    }
-}

@@ -4,11 +4,13 @@ use super::{REPLACED, Session};
 use crate::guardian::Guardian;
 use crate::report::{Course, GitHub};
 use crate::runtime::clock;
-use crate::runtime::exit_code::{self, Exit, Outcome, exit};
+use crate::runtime::exit_code::{self, Exit};
 use crate::runtime::failpoint;
 use crate::sys::proc::ProcessInfo;
 use crate::sys::tty::plain;
-use crate::teardown::{Cause, Context, Role, Verdict, raise_priority, tear_down};
+use crate::teardown::{
+    AnyOtherExit, Cause, Context, NormalExit, Role, Termination, Verdict, raise_priority, tear_down,
+};
 
 /// How many processes are named when the time has run out.
 const RUNNING_SHOWN: usize = 10;
@@ -28,12 +30,8 @@ impl Session<'_> {
         failed.iter().for_each(|cause| self.explain(cause));
         let cause = failed.as_ref().unwrap_or(cause);
         self.report.verdict(&verdict, cause, self.context.containment.kind(), clock::since(self.begin));
-        let exit = exit(&Outcome {
-            cause,
-            command: self.context.command().and_then(|command| command.status),
-            verdict: &verdict,
-            on_leak: self.plan.on_leak,
-        });
+        let command = self.context.command().and_then(|command| command.status);
+        let exit = cause.exit(command, &verdict, self.plan.on_leak);
         let exit = self.write_reports(cause, &verdict, exit);
         failpoint::reached("reported");
         self.dismiss_guardian(&verdict);
@@ -80,7 +78,7 @@ impl Session<'_> {
     /// it while the command ran.
     fn fallen(&self, cause: &Cause) -> Vec<usize> {
         let status = self.context.command().and_then(|command| command.status);
-        let has_passed = matches!(cause, Cause::CommandEnded { interrupted: false, .. })
+        let has_passed = matches!(cause, Cause::NormalExit(NormalExit { interrupted: false, .. }))
             && status.is_some_and(|status| status.success());
         let is_gone = |service: &usize| {
             let part = self.services[*service].part.map(|part| &self.context.components[part]);
@@ -97,7 +95,8 @@ impl Session<'_> {
             part.and_then(|part| part.status).is_some_and(|status| !status.success())
         };
         let &service = fallen.iter().find(failed)?;
-        Some(Cause::ServiceEnded { service, how: self.how_it_ended(service) })
+        let how = self.how_it_ended(service);
+        Some(Cause::Termination(Termination::ServiceEnded { service, how }))
     }
 
     /// What we could not end, the guardian may: it is told nothing, and we die before its eyes.
@@ -128,20 +127,23 @@ impl Session<'_> {
         verdict
     }
 
-    /// Says why the session ends, where that is not the command's own doing.
+    /// Tells the user why the session ends, unless that was the command's or the user's own doing.
     fn explain(&self, cause: &Cause) {
-        match cause {
-            Cause::StartupFailed { service, why } => self.explain_service(*service, why),
-            Cause::ServiceEnded { service, how } => {
-                self.explain_service(*service, &format!("{how} before the command did; it is critical"));
-            }
-            Cause::TimedOut => {
-                let limit = humantime::format_duration(self.plan.timeout.unwrap_or_default());
-                self.report.error(&format!("the session took longer than {limit}; it ends while there run:"));
-                self.say_what_runs();
-            }
-            Cause::NotExecuted { why, .. } | Cause::Broken(why) => self.report.error(why),
-            Cause::CommandEnded { .. } | Cause::Signal { .. } | Cause::SupervisorDied => {}
+        if !cause.is_explained() {
+            return;
+        }
+        let services: Vec<_> = self.plan.services.iter().map(|service| service.name.as_str()).collect();
+        let sentence = cause.sentence(&services);
+        if matches!(cause, Cause::Termination(Termination::TimedOut(_))) {
+            self.report.error(&format!("{sentence}; still running:"));
+            self.say_what_runs();
+        } else {
+            self.report.error(&sentence);
+        }
+        if let Some((service, _)) = cause.failed_service()
+            && let Some(log) = &self.services[service].log
+        {
+            self.report.log(&log.path, &log.tail(LOG_TAIL));
         }
     }
 
@@ -155,20 +157,13 @@ impl Session<'_> {
             self.report.error(&format!("  {process}"));
         }
     }
-
-    fn explain_service(&self, service: usize, what: &str) {
-        self.report.error(&format!("service {} {what}", self.plan.services[service].name));
-        if let Some(log) = &self.services[service].log {
-            self.report.log(&log.path, &log.tail(LOG_TAIL));
-        }
-    }
 }
 
 /// Layer 5: a panic unwinds through here.
 impl Drop for Session<'_> {
     fn drop(&mut self) {
         if !self.torn_down {
-            let cause = Cause::Broken("cgrun itself failed".into());
+            let cause = Cause::AnyOtherExit(AnyOtherExit::Broken("cgrun itself failed".into()));
             let verdict = self.tear_down(&cause);
             let kind = self.context.containment.kind();
             self.report.verdict(&verdict, &cause, kind, clock::since(self.begin));

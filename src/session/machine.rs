@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 
 use crate::sys::signals::Caught;
-use crate::teardown::Cause;
+use crate::teardown::{Cause, CtrlC, NormalExit, StartupFailure, Termination};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
@@ -18,7 +18,8 @@ pub enum Event {
     ServiceEnded(usize, String),
     CommandEnded,
     Signal(Caught),
-    TimedOut,
+    /// The session lasted as long as `--timeout` allows.
+    TimedOut(Duration),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,13 +91,15 @@ impl Machine {
                 }
                 self.start_what_can()
             }
-            Event::NotReady(service, why) => self.end(Cause::StartupFailed { service, why }),
+            Event::NotReady(service, why) => {
+                self.end(Cause::StartupFailure(StartupFailure::Service { service, why }))
+            }
             Event::ServiceEnded(service, how) => self.service_ended(service, how),
             Event::CommandEnded => {
-                let (interrupted, lately) = (self.interrupted.is_some(), self.is_lately_interrupted(now));
-                self.end(Cause::CommandEnded { interrupted, lately })
+                let (interrupted, recently) = (self.interrupted.is_some(), self.is_recently_interrupted(now));
+                self.end(Cause::NormalExit(NormalExit { interrupted, recently }))
             }
-            Event::TimedOut => self.end(Cause::TimedOut),
+            Event::TimedOut(limit) => self.end(Cause::Termination(Termination::TimedOut(limit))),
             Event::Signal(caught) => self.signal(caught, now),
         }
     }
@@ -104,8 +107,12 @@ impl Machine {
     fn service_ended(&mut self, service: usize, how: String) -> Vec<Action> {
         match std::mem::replace(&mut self.stages[service], Stage::Gone) {
             Stage::Gone => Vec::new(),
-            Stage::Waiting | Stage::Starting => self.end(Cause::StartupFailed { service, why: how }),
-            Stage::Ready if self.nodes[service].critical => self.end(Cause::ServiceEnded { service, how }),
+            Stage::Waiting | Stage::Starting => {
+                self.end(Cause::StartupFailure(StartupFailure::Service { service, why: how }))
+            }
+            Stage::Ready if self.nodes[service].critical => {
+                self.end(Cause::Termination(Termination::ServiceEnded { service, how }))
+            }
             Stage::Ready => vec![Action::Mention(service, how)],
         }
     }
@@ -120,15 +127,15 @@ impl Machine {
             // Ctrl-C reached the command as well, and a debugger or a prompt lives on after it: the
             // command decides, unless the user presses again while it should be ending.
             Signal::SIGINT if from_terminal && self.phase == Phase::Running => {
-                let again = self.is_lately_interrupted(now);
+                let again = self.is_recently_interrupted(now);
                 self.interrupted = Some(now);
-                if again { self.end(Cause::Signal { caught, again }) } else { Vec::new() }
+                if again { self.end(Cause::CtrlC(CtrlC { from_terminal, again })) } else { Vec::new() }
             }
-            _ => self.end(Cause::Signal { caught, again: false }),
+            _ => self.end(Cause::from_signal(caught)),
         }
     }
 
-    fn is_lately_interrupted(&self, now: Instant) -> bool {
+    fn is_recently_interrupted(&self, now: Instant) -> bool {
         self.interrupted.is_some_and(|last| now.duration_since(last) <= self.patience)
     }
 
@@ -196,17 +203,18 @@ mod tests {
         let later = now + Duration::from_secs(60);
         assert_eq!(machine.step(caught(Signal::SIGINT, true), later), [], "the debugger lived on");
         let actions = machine.step(caught(Signal::SIGINT, true), later + Duration::from_secs(1));
-        assert!(matches!(actions[..], [Action::TearDown(Cause::Signal { again: true, .. })]));
+        assert!(matches!(actions[..], [Action::TearDown(Cause::CtrlC(CtrlC { again: true, .. }))]));
     }
 
     #[test]
     fn a_ctrl_c_that_the_command_has_long_handled_is_no_haste() {
-        for (minutes, lately) in [(0, true), (60, false)] {
+        for (minutes, recently) in [(0, true), (60, false)] {
             let now = Instant::now();
             let mut machine = running();
             machine.step(caught(Signal::SIGINT, true), now);
             let ended = machine.step(Event::CommandEnded, now + Duration::from_secs(60 * minutes));
-            assert_eq!(ended, [Action::TearDown(Cause::CommandEnded { interrupted: true, lately })]);
+            let cause = Cause::NormalExit(NormalExit { interrupted: true, recently });
+            assert_eq!(ended, [Action::TearDown(cause)]);
         }
     }
 
@@ -216,7 +224,11 @@ mod tests {
             for mut machine in [running(), chain()] {
                 machine.begin();
                 let actions = machine.step(caught(signal, false), Instant::now());
-                assert!(matches!(actions[..], [Action::TearDown(Cause::Signal { again: false, .. })]));
+                let is_first = matches!(
+                    actions[..],
+                    [Action::TearDown(Cause::CtrlC(CtrlC { again: false, .. }) | Cause::Termination(_))]
+                );
+                assert!(is_first, "{signal}: {actions:?}");
             }
         }
     }
@@ -228,7 +240,7 @@ mod tests {
             1 => (0..3usize).prop_map(|it| Event::NotReady(it, String::new())),
             1 => (0..3usize).prop_map(|it| Event::ServiceEnded(it, String::new())),
             1 => Just(Event::CommandEnded),
-            1 => Just(Event::TimedOut),
+            1 => Just(Event::TimedOut(Duration::ZERO)),
             1 => (signal, any::<bool>()).prop_map(|(signal, tty)| caught(signal, tty)),
         ]
     }

@@ -35,7 +35,7 @@ use crate::session::service_log::{Log, Logs};
 use crate::sys::children;
 use crate::sys::sock_diag::Listener;
 use crate::sys::tty::plain;
-use crate::teardown::{Cause, Component, Context};
+use crate::teardown::{AnyOtherExit, Cause, Component, Context, StartupFailure};
 use machine::{Action, Event, Machine, Node};
 
 const REPLACED: &str = "the guardian was killed; another one takes its place";
@@ -56,10 +56,12 @@ pub fn run(plan: SessionPlan, report: &Reporter) -> Result<Exit> {
     session.will_report(targets);
     let cause = session.live().unwrap_or_else(|error| match error.downcast_ref() {
         Some(ProgramError::Refused { .. } | ProgramError::NotExecutable { .. }) => {
-            Cause::NotExecuted { found: true, why: in_words(&error) }
+            Cause::StartupFailure(StartupFailure::Command { found: true, why: in_words(&error) })
         }
-        Some(ProgramError::NotFound { .. }) => Cause::NotExecuted { found: false, why: in_words(&error) },
-        _ => Cause::Broken(in_words(&error)),
+        Some(ProgramError::NotFound { .. }) => {
+            Cause::StartupFailure(StartupFailure::Command { found: false, why: in_words(&error) })
+        }
+        _ => Cause::AnyOtherExit(AnyOtherExit::Broken(in_words(&error))),
     });
     Ok(session.end(&cause))
 }

@@ -43,8 +43,8 @@ impl Session<'_> {
         }
         if self.context.command().is_some_and(|command| command.status.is_some()) {
             events.push(Event::CommandEnded);
-        } else if self.plan.timeout.is_some_and(|timeout| clock::since(self.begin) >= timeout) {
-            events.push(Event::TimedOut);
+        } else if let Some(limit) = self.plan.timeout.filter(|&limit| clock::since(self.begin) >= limit) {
+            events.push(Event::TimedOut(limit));
         }
         self.look_at_services(&mut events)?;
         Ok(events)

@@ -6,15 +6,15 @@
 //! verify. No step's failure keeps the next from being taken; each is remembered, and what is not
 //! known to be clean is not called clean.
 
-mod cause;
 mod component;
 mod holders;
 mod kill;
+mod layers;
 mod marked;
 mod orphans;
-mod patience;
 mod settle;
 mod stop;
+mod stop_requests;
 mod verdict;
 
 use std::io;
@@ -23,9 +23,10 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Pid;
 
-pub use cause::Cause;
 pub use component::{Component, Role};
-use patience::Patience;
+use layers::Orphans;
+pub use layers::{AnyOtherExit, Cause, CtrlC, NormalExit, StartupFailure, Termination};
+use stop_requests::StopRequests;
 pub use verdict::Verdict;
 
 use crate::containment::Containment;
@@ -95,11 +96,11 @@ pub fn tear_down(
     ensure_guardian: &mut dyn FnMut(&mut Context),
 ) -> Verdict {
     let mut verdict = Verdict::new(&context.allow);
-    let mut wait = Wait { events, say, ensure_guardian, patience: Patience::new(cause) };
+    let mut wait = Wait { events, say, ensure_guardian, requests: StopRequests::new(cause) };
     match context.containment.is_populated() {
         Ok(false) => {}
         // There is nobody to answer to: the sooner, the less can happen.
-        Ok(true) if *cause == Cause::SupervisorDied => drop(verdict.expect(context.containment.kill())),
+        Ok(true) if cause.is_supervisor_dead() => drop(verdict.expect(context.containment.kill())),
         Ok(true) => {
             stop::gracefully(context, cause, &mut wait, &mut verdict);
             kill::note_strays(context, &mut verdict);
@@ -111,26 +112,18 @@ pub fn tear_down(
     let killed = kill::the_rest(context, wait.ensure_guardian, &mut verdict);
     verdict.done("kill");
     failpoint::reached("killed");
-    // Only the supervisor is the parent of what lost its parents.
-    if *cause != Cause::SupervisorDied {
+    let layer_6 = Orphans::after(cause, context.lost_orphans);
+    if layer_6.are_our_children() {
         orphans::end(context, &killed, &mut wait, &mut verdict);
     }
     verdict.done("escaped");
     failpoint::reached("orphans ended");
-    if *cause == Cause::SupervisorDied || context.lost_orphans {
+    let layer_6 = Orphans::after(cause, context.lost_orphans);
+    if layer_6.have_only_their_marker() {
         marked::end(context, &mut verdict);
     }
-    if context.lost_orphans && !context.containment.outlives_supervisor() {
-        verdict.unknown(
-            "the guardian was killed and replaced, and nothing but the process tree holds the session: what \
-             lost its parent at that moment and cleared its environment cannot be found any more",
-        );
-    }
-    if *cause == Cause::SupervisorDied && !context.containment.outlives_supervisor() {
-        verdict.unknown(
-            "cgrun was killed and had nothing but the process tree to hold the session: what cleared its \
-             environment cannot be found any more",
-        );
+    if let Some(unknown) = layer_6.out_of_reach().filter(|_| !context.containment.outlives_supervisor()) {
+        verdict.unknown(unknown);
     }
     holders::look(context, &mut verdict);
     verdict.done("ports");
@@ -155,7 +148,7 @@ struct Wait<'a> {
     say: &'a dyn Fn(&str),
     /// Sees to it that somebody else could finish this.
     ensure_guardian: &'a mut dyn FnMut(&mut Context),
-    patience: Patience,
+    requests: StopRequests,
 }
 
 impl Wait<'_> {
@@ -171,9 +164,9 @@ impl Wait<'_> {
         for event in happened.map_err(said)? {
             match event {
                 Event::Exited(pid, status) => ended(pid, status),
-                Event::Signal(caught) if self.patience.note(caught) => {
+                Event::Signal(caught) if self.requests.note(caught) => {
                     (self.say)(&format!(
-                        "{} while cleaning up; once more to kill what is left at once",
+                        "{} while cleaning up; send again to kill everything now",
                         caught.signal
                     ));
                 }

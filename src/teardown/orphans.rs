@@ -7,6 +7,7 @@ use nix::sys::signal::Signal;
 use rustix::process::Pid;
 
 use super::kill::Dying;
+use super::layers::Orphans;
 use super::verdict::Verdict;
 use super::{Context, Wait, marked};
 use crate::leaks::How;
@@ -36,7 +37,7 @@ pub fn end(context: &mut Context, killed: &[Pid], wait: &mut Wait<'_>, verdict: 
         }
         (wait.ensure_guardian)(context);
         let now = clock::now();
-        if wait.patience.is_over() {
+        if wait.requests.end_the_grace() {
             kill_from = kill_from.min(now);
         }
         let mut left: Vec<_> = match children::list() {
@@ -84,7 +85,7 @@ pub fn end(context: &mut Context, killed: &[Pid], wait: &mut Wait<'_>, verdict: 
             // Whether it was asked matters little: ECHILD alone proves the end.
             let sent = Process::open(pid).and_then(|child| match child {
                 Some(child) if killing => child.signal(Signal::SIGKILL),
-                Some(child) => child.signal(Signal::SIGTERM).and_then(|_| child.signal(Signal::SIGCONT)),
+                Some(child) => child.signal(Orphans::STOP_SIGNAL).and_then(|_| child.signal(Signal::SIGCONT)),
                 None => Ok(false),
             });
             if let (true, Err(error)) = (killing, sent) {

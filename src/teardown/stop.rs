@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use rustix::process::Pid;
 
-use super::cause::Cause;
 use super::component::{Component, Role};
+use super::layers::Cause;
 use super::settle::Stragglers;
 use super::verdict::Verdict;
 use super::{Context, Wait};
@@ -32,7 +32,7 @@ const ROOTS: Duration = LOOK;
 /// Asks all components to end and waits, as long as their grace lasts, and the user's patience.
 pub fn gracefully(context: &mut Context, cause: &Cause, wait: &mut Wait<'_>, verdict: &mut Verdict) {
     let mut stopping: Vec<_> = context.components.iter().map(|_| Stopping::default()).collect();
-    while !wait.patience.is_over() {
+    while !wait.requests.end_the_grace() {
         (wait.ensure_guardian)(context);
         for (index, state) in stopping.iter_mut().enumerate() {
             if state.stage != Stage::Done && !is_populated(&context.components[index].leaf, verdict) {

@@ -1,0 +1,57 @@
+//! Layer 3: SIGINT, during startup, the tests or the cleanup.
+//!
+//! A first Ctrl-C while the command runs is the command's to handle: it ends the session only if the command
+//! ends (layer 1). Layer 3 begins with a second one, with one during startup, or with a SIGINT sent to cgrun
+//! alone.
+//! Asked to end: the command with SIGINT, unless the terminal has sent it that already. Patience: this is the
+//! first request, or the second one; a request during the cleanup counts as well.
+//! Exit: cgrun dies of SIGINT, unless the command handled it.
+
+use nix::sys::signal::Signal;
+
+use super::exit::SessionEnd;
+use super::layer::Layer;
+use crate::runtime::exit_code::Exit;
+use crate::sys::signals::Caught;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CtrlC {
+    /// The terminal has sent SIGINT to the command as well.
+    pub from_terminal: bool,
+    /// It was not the first one.
+    pub again: bool,
+}
+
+impl Layer for CtrlC {
+    fn number(&self) -> u8 {
+        3
+    }
+
+    fn title(&self) -> &'static str {
+        "Ctrl-C"
+    }
+
+    fn name(&self) -> &'static str {
+        "signal"
+    }
+
+    fn sentence(&self, _: &[&str]) -> String {
+        format!("cgrun received {}", Signal::SIGINT)
+    }
+
+    fn stop_signal(&self) -> Option<Signal> {
+        (!self.from_terminal).then_some(Signal::SIGINT)
+    }
+
+    fn requests(&self) -> u32 {
+        1 + u32::from(self.again)
+    }
+
+    fn received(&self) -> Option<Caught> {
+        Some(Caught { signal: Signal::SIGINT, from_terminal: self.from_terminal })
+    }
+
+    fn exit(&self, end: &SessionEnd) -> Exit {
+        end.after_signal(Signal::SIGINT)
+    }
+}

@@ -1,0 +1,30 @@
+//! The layers: why a session ends, and what follows from it. One file a layer.
+//!
+//! | layer | when | noticed by |
+//! |---|---|---|
+//! | 1 [`normal_exit`] | the command ended, pass or fail | session |
+//! | 2 [`startup_failure`] | a service failed or never became ready; the command cannot be executed | session |
+//! | 3 [`ctrl_c`] | SIGINT: during startup, the tests or the cleanup | session |
+//! | 4 [`termination`] | SIGTERM, SIGHUP, SIGQUIT; the timeout; a critical service ended | session |
+//! | 5 [`any_other_exit`] | a panic or an error of our own | `Drop` of the session |
+//! | | a crash, SIGKILL or out-of-memory kill of the supervisor | guardian, `cgrun sweep` |
+//! | 6 [`orphans`] | processes that left the containment, after each of the above | the teardown itself |
+
+mod any_other_exit;
+mod cause;
+mod ctrl_c;
+mod exit;
+mod layer;
+mod normal_exit;
+mod orphans;
+mod startup_failure;
+mod termination;
+
+pub use any_other_exit::AnyOtherExit;
+pub use cause::Cause;
+pub use ctrl_c::CtrlC;
+pub use layer::NO_MORE_GRACE;
+pub use normal_exit::NormalExit;
+pub use orphans::Orphans;
+pub use startup_failure::StartupFailure;
+pub use termination::Termination;

@@ -1,0 +1,59 @@
+//! Layer 2: the tests never ran, because a service or the command could not be started.
+//!
+//! Asked to end: the services that run already. Patience: full.
+//! Exit: 125 for a service; 126 or 127 for the command, as shells do.
+
+use super::exit::SessionEnd;
+use super::layer::Layer;
+use crate::runtime::exit_code::{self, Exit};
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StartupFailure {
+    /// A service could not be started, ended, or did not become ready.
+    Service { service: usize, why: String },
+    /// The command cannot be executed. Not `found`: it is gone since the preflight.
+    Command { found: bool, why: String },
+}
+
+impl Layer for StartupFailure {
+    fn number(&self) -> u8 {
+        2
+    }
+
+    fn title(&self) -> &'static str {
+        "startup failure"
+    }
+
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Service { .. } => "startup_failed",
+            Self::Command { .. } => "not_executed",
+        }
+    }
+
+    fn sentence(&self, services: &[&str]) -> String {
+        match self {
+            Self::Service { service, why } => format!("service {} {why}", services[*service]),
+            Self::Command { why, .. } => why.clone(),
+        }
+    }
+
+    fn is_explained(&self) -> bool {
+        true
+    }
+
+    fn failed_service(&self) -> Option<(usize, &str)> {
+        match self {
+            Self::Service { service, why } => Some((*service, why)),
+            Self::Command { .. } => None,
+        }
+    }
+
+    fn exit(&self, _: &SessionEnd) -> Exit {
+        Exit::Code(match self {
+            Self::Service { .. } => exit_code::FAILED,
+            Self::Command { found: true, .. } => exit_code::NOT_EXECUTABLE,
+            Self::Command { found: false, .. } => exit_code::NOT_FOUND,
+        })
+    }
+}

@@ -1,0 +1,91 @@
+//! Layer 4: SIGTERM, SIGHUP or SIGQUIT to cgrun, the timeout, or the end of a critical service.
+//!
+//! Asked to end: the command with the signal that cgrun received, unless the terminal has sent it that already
+//! (a hangup); with SIGTERM otherwise. Patience: a signal is the first request.
+//! Exit: cgrun dies of the signal, unless the command handled it; 124 after the timeout; 125 if a service ended.
+
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+
+use super::exit::SessionEnd;
+use super::layer::Layer;
+use crate::runtime::exit_code::{self, Exit};
+use crate::sys::signals::Caught;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Termination {
+    Signal(Caught),
+    /// `--timeout` ran out after this long.
+    TimedOut(Duration),
+    /// A critical service ended before the command; says how.
+    ServiceEnded {
+        service: usize,
+        how: String,
+    },
+}
+
+impl Layer for Termination {
+    fn number(&self) -> u8 {
+        4
+    }
+
+    fn title(&self) -> &'static str {
+        "termination"
+    }
+
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Signal(_) => "signal",
+            Self::TimedOut(_) => "timed_out",
+            Self::ServiceEnded { .. } => "service_ended",
+        }
+    }
+
+    fn sentence(&self, services: &[&str]) -> String {
+        match self {
+            Self::Signal(caught) => format!("cgrun received {}", caught.signal),
+            Self::TimedOut(limit) => format!("timed out after {}", humantime::format_duration(*limit)),
+            Self::ServiceEnded { service, how } => {
+                format!("service {} {how}; it is critical and must outlive the command", services[*service])
+            }
+        }
+    }
+
+    fn is_explained(&self) -> bool {
+        !matches!(self, Self::Signal(_))
+    }
+
+    fn failed_service(&self) -> Option<(usize, &str)> {
+        match self {
+            Self::ServiceEnded { service, how } => Some((*service, how)),
+            Self::Signal(_) | Self::TimedOut(_) => None,
+        }
+    }
+
+    fn stop_signal(&self) -> Option<Signal> {
+        match self {
+            Self::Signal(caught) => (!caught.from_terminal).then_some(caught.signal),
+            Self::TimedOut(_) | Self::ServiceEnded { .. } => Some(Signal::SIGTERM),
+        }
+    }
+
+    fn requests(&self) -> u32 {
+        u32::from(matches!(self, Self::Signal(_)))
+    }
+
+    fn received(&self) -> Option<Caught> {
+        match self {
+            Self::Signal(caught) => Some(*caught),
+            Self::TimedOut(_) | Self::ServiceEnded { .. } => None,
+        }
+    }
+
+    fn exit(&self, end: &SessionEnd) -> Exit {
+        match self {
+            Self::Signal(caught) => end.after_signal(caught.signal),
+            Self::TimedOut(_) => Exit::Code(exit_code::TIMED_OUT),
+            Self::ServiceEnded { .. } => Exit::Code(exit_code::FAILED),
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! How often the session was asked to end: the first request starts the grace, the second one ends it.
+
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+
+use super::layers::{Cause, NO_MORE_GRACE};
+use crate::runtime::clock;
+use crate::sys::signals::Caught;
+
+/// timeout(1) and some CI runners signal us and then our whole group: that is one request.
+const SAME_REQUEST: Duration = Duration::from_millis(20);
+
+#[derive(Debug)]
+pub struct StopRequests {
+    count: u32,
+    last: Option<(Caught, Instant)>,
+}
+
+impl StopRequests {
+    pub fn new(cause: &Cause) -> Self {
+        Self { count: cause.requests(), last: cause.received().map(|caught| (caught, clock::now())) }
+    }
+
+    /// Counts a signal that came during the teardown. `true` if it is the first request.
+    pub fn note(&mut self, caught: Caught) -> bool {
+        let now = clock::now();
+        let is_echo = self.last.is_some_and(|(last, at)| {
+            last.signal == caught.signal && (now - at < SAME_REQUEST || is_same_hangup(last, caught))
+        });
+        if !caught.is_about_ending() || is_echo {
+            return false;
+        }
+        self.last = Some((caught, now));
+        self.count += 1;
+        self.count == 1
+    }
+
+    /// The grace is over: kill what is left.
+    pub fn end_the_grace(&self) -> bool {
+        self.count >= NO_MORE_GRACE
+    }
+}
+
+/// A terminal hangs up once: its shell passes that on, and the kernel sends it again when the shell has
+/// ended, which may be at any time later.
+fn is_same_hangup(one: Caught, other: Caught) -> bool {
+    one.signal == Signal::SIGHUP && (one.from_terminal || other.from_terminal)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::layers::NormalExit;
+    use super::*;
+
+    fn caught(signal: Signal) -> Caught {
+        Caught { signal, from_terminal: false }
+    }
+
+    fn after_ctrl_c(recently: bool) -> StopRequests {
+        StopRequests::new(&Cause::NormalExit(NormalExit { interrupted: true, recently }))
+    }
+
+    #[test]
+    fn the_second_request_ends_the_grace() {
+        let mut requests = after_ctrl_c(false);
+        assert!(requests.note(caught(Signal::SIGINT)));
+        assert!(!requests.end_the_grace());
+        assert!(!requests.note(caught(Signal::SIGTERM)));
+        assert!(requests.end_the_grace());
+    }
+
+    #[test]
+    fn a_ctrl_c_that_ended_the_tests_was_the_first_request() {
+        let mut requests = after_ctrl_c(true);
+        assert!(!requests.end_the_grace());
+        requests.note(caught(Signal::SIGINT));
+        assert!(requests.end_the_grace());
+    }
+
+    #[test]
+    fn an_echo_is_no_request_and_neither_is_a_signal_that_does_not_ask_to_end() {
+        let mut requests = StopRequests::new(&Cause::from_signal(caught(Signal::SIGTERM)));
+        requests.note(caught(Signal::SIGTERM));
+        requests.note(caught(Signal::SIGUSR1));
+        assert!(!requests.end_the_grace());
+    }
+}
