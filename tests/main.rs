@@ -4,12 +4,14 @@
 #![allow(clippy::unwrap_used)]
 
 mod harness;
+mod witness;
 
 mod bad_input;
 mod chaos;
 mod containments;
 mod doctor;
 mod escapes;
+mod evidence;
 mod exit_codes;
 mod guardian;
 mod leaks;

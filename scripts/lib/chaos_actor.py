@@ -1,7 +1,7 @@
-"""One process of a chaos session: a service, or the command, with all that it leaves behind.
+"""A service or the command of a chaos session, with everything it leaves behind.
 
-chaos_actor.py NAME SPEC is run by cgrun, in the directory of the run. Each process is in a file of
-its own in `registered`, which it keeps locked as long as it lives.
+cgrun runs chaos_actor.py NAME SPEC in the directory of the run. Each process registers with a file of
+its own in `registered`, which it keeps locked for as long as it lives.
 """
 
 import fcntl
@@ -13,13 +13,13 @@ import sys
 import time
 
 POLITE = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
-HANDLED = 42  # How a leader ends that handles one of them.
-LONG = 300  # No process lives longer, whatever goes wrong.
+HANDLED = 42  # Exit code of a leader that handles one of them.
+LONG = 300  # Seconds after which every process ends, whatever goes wrong.
 lock = None
 
 
 def register(name):
-    """From now on this process counts. A lock that was inherited is its parent's."""
+    """Locks a file for this process. A lock that it inherited belongs to its parent."""
     global lock
     if lock is not None:
         os.close(lock)
@@ -35,7 +35,7 @@ def rest():
 
 
 def child(spec):
-    """One process below a service or the command, with `depth` others above it."""
+    """A process below a service or the command, with `depth` others in between."""
     for _ in range(spec["depth"]):
         register("parent")
         if os.fork():
@@ -69,7 +69,7 @@ def child(spec):
 
 
 def actor(name, spec):
-    """A service, or the command: the leader of its children."""
+    """A service or the command, which leads its children."""
     spec = json.loads(spec)
     register(name)
     if spec["on_signal"] == "handles":

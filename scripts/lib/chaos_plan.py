@@ -1,4 +1,4 @@
-"""What is to happen in one run of chaos, from its seed, and how cgrun may end then. Pure."""
+"""Derives from a seed what happens in one run of chaos, and how cgrun may end. Pure functions."""
 
 import random
 from signal import SIGABRT, SIGCONT, SIGKILL, SIGSEGV, SIGSTOP, SIGTERM, SIGUSR1
@@ -23,7 +23,7 @@ def plan_child(it, safe_to_vanish, ports):
 
 
 def plan_hits(it, services):
-    """Who gets which signal, one after another without a pause."""
+    """Who receives which signal; they are sent one after another without a pause."""
     one = {
         "supervisor": lambda: [("supervisor", it.choice([*POLITE, *DEADLY, SIGKILL, SIGKILL]))],
         "guardian": lambda: [("guardian", it.choice([*DEADLY, SIGTERM]))],
@@ -66,7 +66,7 @@ def plan(seed):
 
 
 def exit_codes(plan, hits):
-    """The exit codes that cgrun may owe after these hits; a death by a signal is negative."""
+    """The exit codes that cgrun may have after these hits; a death by a signal is negative."""
     command = plan["command"]
     own = {command["code"]} | ({121} if plan["fail_on_leak"] and command["code"] == 0 else set())
     answers = {"dies": set(), "handles": {HANDLED}, "ignores": own}
@@ -75,7 +75,7 @@ def exit_codes(plan, hits):
         answer = answers[command["on_signal"]] if what in POLITE else set()
         if who == "supervisor" and what not in (SIGSTOP, SIGCONT):
             may |= answer
-            # What has not started, or is killed by a less patient cgrun above it, answers nothing.
+            # A command that has not started, or that a less patient outer cgrun kills, handles nothing.
             if answer != {HANDLED} or plan["phase"] == "start" or plan["nested"]:
                 may.add(-what)
         elif who == "command":

@@ -1,12 +1,13 @@
-//! Runs cgrun as a user would, in a cgroup and a network namespace of the test's own, and looks
-//! afterwards, without cgrun's help, whether anything is left.
+//! Runs cgrun as a user would, in a cgroup and a network namespace that belong to the test, and then
+//! checks without cgrun that nothing is left.
 //!
-//! The test process is a subreaper: whatever survives cgrun, by whatever escape, becomes its child.
+//! The test process is a subreaper: every process that survives cgrun becomes its child.
 
+mod cgroup;
+mod orphans;
 mod running;
 mod stranger;
 pub mod terminal;
-mod witness;
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -16,12 +17,17 @@ use std::process::Command;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+pub use cgroup::{OwnHost, TestCgroup};
 pub use running::{Finished, Running};
 pub use stranger::Stranger;
 pub use terminal::Terminal;
-pub use witness::{OwnHost, TestCgroup};
 
-/// One run of cgrun, described.
+use crate::witness::ports;
+
+/// A killed process may take this long to disappear; one that was not killed still exists then.
+const DYING: Duration = Duration::from_secs(2);
+
+/// Describes one run of cgrun.
 pub struct Session {
     directory: tempfile::TempDir,
     cgroup: Rc<TestCgroup>,
@@ -41,7 +47,7 @@ impl Session {
             nix::unistd::geteuid().is_root(),
             "these tests make cgroups and network namespaces; run them as root"
         );
-        witness::become_subreaper();
+        orphans::become_subreaper();
         private_network();
         Self::again()
     }
@@ -182,6 +188,13 @@ pub fn helpers() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/helpers")
 }
 
+/// The witness as a program, which cargo builds with the tests.
+pub fn witness_program() -> PathBuf {
+    let path = Path::new(env!("CARGO_BIN_EXE_cgrun")).with_file_name("examples/witness");
+    assert!(path.exists(), "{} is missing; build it: cargo build --example witness", path.display());
+    path
+}
+
 /// What `scripts/test` installs, by its path in the repository.
 pub fn installed(path: &str) -> PathBuf {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
@@ -205,7 +218,7 @@ pub fn until(what: &str, condition: impl Fn() -> bool) {
 
 /// Whether some process listens on `port` in this test's network.
 pub fn is_listening(port: u16) -> bool {
-    witness::listening_ports().contains(&port)
+    ports::listening().unwrap().contains(&port)
 }
 
 /// Enters a network of this test's own, with a loopback interface that is up.

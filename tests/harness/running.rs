@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::witness::{self, TestCgroup};
+use super::{DYING, TestCgroup, orphans};
+use crate::witness::Search;
 
 /// No test may take longer, on the slowest machine.
 pub const LIMIT: Duration = Duration::from_secs(90);
@@ -214,9 +215,9 @@ impl Finished {
         log_path(self.path(), service)
     }
 
-    /// Whoever has outlived cgrun; they are killed.
+    /// Describes the processes that have outlived cgrun, and kills them.
     pub fn survivors(&self) -> Vec<String> {
-        witness::survivors()
+        orphans::kill_survivors()
     }
 
     /// Pids of the processes in the test's cgroup.
@@ -232,15 +233,16 @@ impl Finished {
     /// No process, no cgroup and no listening port of the session is left.
     #[track_caller]
     pub fn assert_nothing_left(&self) -> &Self {
-        let survivors = witness::survivors();
-        let members = self.cgroup.members();
-        let sessions = self.cgroup.children();
-        let ports = witness::listening_ports();
-        let said = self.stderr();
-        assert!(survivors.is_empty(), "alive: {survivors:#?}\n{said}");
-        assert!(members.is_empty(), "in the test's cgroup: {members:?}\n{said}");
-        assert!(sessions.is_empty(), "cgroups left: {sessions:?}\n{said}");
-        assert!(ports.is_empty(), "ports still held: {ports:?}\n{said}");
+        let survivors = self.survivors();
+        assert!(survivors.is_empty(), "alive: {survivors:#?}\n{}", self.stderr());
+        let search = Search {
+            cgroups: vec![self.cgroup.path().to_path_buf()],
+            every_port: true,
+            marks: vec![self.path().to_str().unwrap().to_string()],
+            ..Search::default()
+        };
+        let left = search.leftovers_after(DYING).unwrap();
+        assert!(left.is_empty(), "left: {left:#?}\n{}", self.stderr());
         self
     }
 }
