@@ -21,26 +21,28 @@ fn kernel() -> String {
 #[test]
 fn with_cgroups() {
     let (said, _) = doctor(&[]);
-    assert_eq!(said["version"], 1);
+    assert_eq!(said["schema_version"], 1);
     assert_eq!(said["containment"], "cgroup");
     assert_eq!(said["kernel"], kernel());
     assert_eq!(said["user"], "root");
-    for found in ["kill", "xattrs"] {
+    for found in ["cgroup_kill", "extended_attributes"] {
         assert_eq!(said["cgroup"][found], true, "{said}");
     }
     assert_eq!((&said["clone3"], &said["sock_diag"]), (&true.into(), &true.into()));
     assert_eq!(said["namespaces"], serde_json::json!({ "pid": true, "user": true }));
     assert!(said["capabilities"].as_array().unwrap().iter().any(|it| it == "CAP_SYS_ADMIN"));
-    assert_eq!(said["missing"].as_array().unwrap().len(), 0, "{said}");
+    assert_eq!(said["unavailable"].as_array().unwrap().len(), 0, "{said}");
     assert_limits_are_as_said(&said);
     assert!(said["next_step"].as_str().unwrap().contains("--user NAME"));
-    assert!(std::path::Path::new(said["cgroup"]["mount"].as_str().unwrap()).join("cgroup.procs").exists());
+    assert!(
+        std::path::Path::new(said["cgroup"]["mount_point"].as_str().unwrap()).join("cgroup.procs").exists()
+    );
 }
 
 /// For each controller: a session that asks for it runs, or is refused for the reason that is said.
 fn assert_limits_are_as_said(said: &serde_json::Value) {
-    let refused = said["cgroup"]["no_limits"].as_array().unwrap();
-    let limits = said["cgroup"]["limits"].as_array().unwrap();
+    let refused = said["cgroup"]["unavailable_limits"].as_array().unwrap();
+    let limits = said["cgroup"]["available_limits"].as_array().unwrap();
     assert_eq!(refused.len() + limits.len(), 5, "{said}");
     let keys = [
         ("memory", "memory = '64M'"),
@@ -66,7 +68,7 @@ fn assert_limits_are_as_said(said: &serde_json::Value) {
 fn with_read_only_cgroups() {
     let (said, _) = doctor(&["without-cgroups"]);
     assert_eq!(said["containment"], "pidns");
-    let missing = &said["missing"][0];
+    let missing = &said["unavailable"][0];
     assert_eq!(missing["containment"], "cgroup");
     assert!(missing["reason"].as_str().unwrap().contains("Read-only file system"), "{said}");
     assert!(missing["remedy"].as_str().unwrap().contains("writable-cgroups=true"), "{said}");
@@ -79,8 +81,8 @@ fn without_namespaces_too() {
     assert_eq!(said["containment"], "tree");
     assert_eq!(said["namespaces"], serde_json::json!({ "pid": false, "user": false }));
     assert_eq!(said["clone3"], false);
-    assert_eq!(said["missing"][1]["containment"], "pidns");
-    assert!(said["missing"][1]["reason"].as_str().unwrap().contains("Operation not permitted"), "{said}");
+    assert_eq!(said["unavailable"][1]["containment"], "pidns");
+    assert!(said["unavailable"][1]["reason"].as_str().unwrap().contains("Operation not permitted"), "{said}");
 }
 
 #[test]

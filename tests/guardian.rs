@@ -175,8 +175,8 @@ fn both_at_once_then_a_sweep() {
     run.cgrun(&["sweep"]).assert_code(0).assert_silent();
 
     let ended = &run.cgrun(&["sessions", "--json"]).json()["ended"][0];
-    assert_eq!((ended["id"].as_str(), ended["by"].as_str()), (Some(id), Some("sweep")));
-    assert_eq!(ended["clean"], true);
+    assert_eq!((ended["id"].as_str(), ended["ended_by"].as_str()), (Some(id), Some("sweep")));
+    assert_eq!(ended["verified_empty"], true);
 }
 
 #[test]
@@ -199,8 +199,11 @@ fn the_guardian_leaves_a_record() {
     run.assert_signal(SIGKILL).assert_nothing_left();
     let ended = &run.cgrun(&["sessions", "--json"]).json()["ended"][0];
     assert_eq!(ended["id"], id);
-    assert_eq!(ended["owner"], owner);
-    assert_eq!((ended["by"].as_str(), ended["clean"].as_bool()), (Some("guardian"), Some(true)));
+    assert_eq!(ended["supervisor_pid"], owner);
+    assert_eq!(
+        (ended["ended_by"].as_str(), ended["verified_empty"].as_bool()),
+        (Some("guardian"), Some(true))
+    );
     assert!(ended["command"].as_str().unwrap().contains("sleep 900"), "{ended}");
     let table = run.cgrun(&["sessions"]).stdout;
     assert!(table.contains("by guardian, clean") && table.contains(id.as_str().unwrap()), "{table}");

@@ -32,7 +32,7 @@ fn leaks(run: &Finished) -> Vec<Value> {
     let report: Value = serde_json::from_str(&run.read("report.json")).unwrap();
     let mut found = Vec::new();
     report["leaks"].as_array().unwrap().iter().for_each(|leak| collect(leak, &mut found));
-    assert_eq!(report["leaked"], found.len(), "all are described");
+    assert_eq!(report["leaked_process_count"], found.len(), "all are described");
     found
 }
 
@@ -72,9 +72,9 @@ fn two_hundred_of_pytest_in_eight_ways() {
     for kind in ["environment", "memory", "parent"] {
         assert!(evidence(&leaks, kind) >= 12, "{kind}");
     }
-    let listening = leaks.iter().filter(|leak| !leak["listening"].as_array().unwrap().is_empty());
+    let listening = leaks.iter().filter(|leak| !leak["listening_on"].as_array().unwrap().is_empty());
     assert_eq!(listening.count(), 25, "one server a test");
-    assert_eq!(leaks.iter().filter(|leak| leak["how"] == "daemonized").count(), 50);
+    assert_eq!(leaks.iter().filter(|leak| leak["kind"] == "daemon").count(), 50);
 }
 
 #[test]
@@ -102,7 +102,7 @@ fn one_between_two_of_the_same_test_is_of_that_test() {
     let tests: Vec<_> = said.iter().map(|(_, during)| during["test"].as_str()).collect();
     let (one, two) = (Some("test_it.py::test_one"), Some("test_it.py::test_two"));
     assert_eq!(tests, [one, one, one, None, two], "what lies between two tests is of none");
-    assert_eq!(said[1].1["evidence"], "start time");
+    assert_eq!(said[1].1["evidence"], "start_time");
 }
 
 #[test]
@@ -114,7 +114,7 @@ fn what_no_test_started_is_of_none() {
     let run = session.sh(&format!("{pytest}; sleep 901 & {pytest}")).run();
     run.assert_code(0).assert_said("(sleep 901)").assert_said("started during an unknown test");
     let said = leaks(&run);
-    let of_shell = said.iter().find(|leak| leak["cmdline"][1] == "901").unwrap();
+    let of_shell = said.iter().find(|leak| leak["command_line"][1] == "901").unwrap();
     assert_eq!(of_shell["started_during"], Value::Null, "{of_shell:#}");
     run.assert_nothing_left();
 }
@@ -128,7 +128,7 @@ fn what_a_leak_starts_later_is_known_by_that_leak() {
     let run = session.command([python_program("pytest").as_str(), "-q", "test_it.py"]).run();
     run.assert_code(0).assert_nothing_left();
     let said = leaks(&run);
-    let late = said.iter().find(|leak| leak["cmdline"][1] == "900").unwrap();
+    let late = said.iter().find(|leak| leak["command_line"][1] == "900").unwrap();
     assert_eq!(late["started_during"]["evidence"], "parent", "{late:#}");
 }
 
@@ -215,13 +215,13 @@ fn how_each_leaked_is_said() {
     let run = Session::new().options(JSON).options(options).sh(script).run();
     run.assert_nothing_left();
     let leaks = leaks(&run);
-    let of = |seconds: &str| leaks.iter().find(|leak| leak["cmdline"][1] == seconds).unwrap();
-    let said = |leak: &Value| (leak["how"].clone(), leak["ignores_sigterm"].clone());
+    let of = |seconds: &str| leaks.iter().find(|leak| leak["command_line"][1] == seconds).unwrap();
+    let said = |leak: &Value| (leak["kind"].clone(), leak["ignores_sigterm"].clone());
     assert_eq!(said(of("901")), ("background".into(), false.into()));
-    assert_eq!(said(of("902")), ("daemonized".into(), false.into()));
+    assert_eq!(said(of("902")), ("daemon".into(), false.into()));
     assert_eq!(said(of("903")), ("background".into(), true.into()));
     for leak in &leaks {
-        assert_eq!(leak["holds"], serde_json::json!(["stdout", "stderr"]), "{leak:#}");
+        assert_eq!(leak["open_streams"], serde_json::json!(["stdout", "stderr"]), "{leak:#}");
         assert_eq!(
             leak["working_directory"].as_str().map(Path::new),
             Some(run.path().canonicalize().unwrap().as_path())

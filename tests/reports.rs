@@ -77,11 +77,16 @@ fn a_clean_session() {
     run.assert_code(0).assert_nothing_left();
     let report = json_of(&run);
     assert_eq!(report["outcome"]["clean"], true);
-    assert_eq!((&report["outcome"]["exit_code"], &report["leaked"]), (&json!(0), &json!(0)));
+    assert_eq!((&report["outcome"]["exit_code"], &report["leaked_process_count"]), (&json!(0), &json!(0)));
     let web = &report["services"][0];
-    let times: Vec<_> = ["started", "ready", "asked", "gone"].map(|it| web[it].as_f64().unwrap()).into();
+    let times: Vec<_> = ["started", "ready", "stop_requested", "gone"]
+        .map(|it| web[format!("{it}_at_seconds")].as_f64().unwrap())
+        .into();
     assert!(times.is_sorted(), "{web:#}");
-    assert!(report["command"]["started"].as_f64() >= web["ready"].as_f64(), "{report:#}");
+    assert!(
+        report["command"]["started_at_seconds"].as_f64() >= web["ready_at_seconds"].as_f64(),
+        "{report:#}"
+    );
     assert_eq!(web["exit_code"], 0, "{web:#}");
     let cases = junit_of(&run);
     assert_eq!((&cases["command"]["result"], &cases["service web"]["result"]), (&json!([]), &json!([])));
@@ -102,7 +107,10 @@ fn a_leak_by_on_leak() {
         let run = reporting().options(["--on-leak", on_leak]).sh("sleep 900 &").run();
         run.assert_code(code).assert_nothing_left();
         let report = json_of(&run);
-        assert_eq!((&report["leaked"], &report["outcome"]["exit_code"]), (&json!(1), &json!(code)));
+        assert_eq!(
+            (&report["leaked_process_count"], &report["outcome"]["exit_code"]),
+            (&json!(1), &json!(code))
+        );
         let case = &junit_of(&run)["command"];
         assert_eq!(case["result"], result);
         assert!(case["err"].as_str().unwrap().contains("(sleep 900)"), "{case}");
@@ -287,8 +295,8 @@ fn the_keys_of_the_config() {
     let run = session.options(["--on-leak", "fail"]).sh("sleep 900 &").run();
     run.assert_code(0).assert_silent().assert_nothing_left();
     let report: Value = serde_json::from_str(&run.read("sub/r.json")).unwrap();
-    assert_eq!((&report["leaked"], &report["outcome"]["clean"]), (&json!(0), &json!(true)));
-    assert_eq!(report["allowed"][0]["cmdline"], json!(["sleep", "900"]));
+    assert_eq!((&report["leaked_process_count"], &report["outcome"]["clean"]), (&json!(0), &json!(true)));
+    assert_eq!(report["allowed_leaks"][0]["command_line"], json!(["sleep", "900"]));
     assert!(run.path().join("r.html").exists() && !run.path().join("no.html").exists());
 }
 
@@ -386,9 +394,9 @@ while "(b" not in open("/proc/%s/comm" % child).read(): pass
 
     let report = json_of(&run);
     let leak = &report["leaks"][0];
-    assert_eq!((&leak["name"], &leak["cmdline_cut"]), (&json!("a) R 1 (b"), &json!(true)));
-    assert!(leak["cmdline"][0].as_str().unwrap().contains("\u{1b}[2J]]>"), "{leak:#}");
-    assert!(leak["cmdline"][0].as_str().unwrap().contains('\u{fffd}'), "{leak:#}");
+    assert_eq!((&leak["name"], &leak["command_line_truncated"]), (&json!("a) R 1 (b"), &json!(true)));
+    assert!(leak["command_line"][0].as_str().unwrap().contains("\u{1b}[2J]]>"), "{leak:#}");
+    assert!(leak["command_line"][0].as_str().unwrap().contains('\u{fffd}'), "{leak:#}");
     assert!(junit_of(&run)["command"]["err"].as_str().unwrap().contains("]]>"));
     let page = seen(&run);
     assert!(!page.contains("<script>") && !page.contains("<title>owned"), "{page}");
@@ -414,7 +422,7 @@ fn more_of_it() {
     assert!(!stderr.lines().any(|line| line.starts_with("::error")), "{stderr:?}");
     let report = json_of(&run);
     let leaks = report["leaks"].as_array().unwrap();
-    let marked = leaks.iter().find(|it| it["cmdline"][1] == "901").unwrap();
+    let marked = leaks.iter().find(|it| it["command_line"][1] == "901").unwrap();
     // The command's directory is not its own.
     assert_eq!(marked["started_during"]["test"], "t.py::test_a", "{report:#}");
     assert!(junit_of(&run)["command"]["err"].as_str().unwrap().contains("a\u{fffd}b"));
@@ -441,7 +449,7 @@ fn what_had_to_be_ended_by_force_is_not_called_clean() {
     run.assert_code(124).assert_said("leaked 1 process").assert_said("(sleep 901)").assert_nothing_left();
     run.assert_said("started during a.py::b (call)");
     let report = json_of(&run);
-    assert_eq!((&report["outcome"]["clean"], &report["leaked"]), (&json!(false), &json!(1)));
+    assert_eq!((&report["outcome"]["clean"], &report["leaked_process_count"]), (&json!(false), &json!(1)));
     // Also one that ends on the signal that all get.
     let script = "PYTEST_CURRENT_TEST='a.py::b (call)' setsid -f sleep 901; trap '' TERM; \
                   while :; do sleep 902; done";
@@ -451,7 +459,7 @@ fn what_had_to_be_ended_by_force_is_not_called_clean() {
     let run = run.sh("trap '' TERM; while :; do sleep 900; done").run();
     run.assert_code(124).assert_nothing_left();
     let report = json_of(&run);
-    assert_eq!((&report["outcome"]["clean"], &report["leaked"]), (&json!(false), &json!(0)));
+    assert_eq!((&report["outcome"]["clean"], &report["leaked_process_count"]), (&json!(false), &json!(0)));
     assert!(seen(&run).contains("ended by force"));
 }
 
@@ -467,20 +475,21 @@ fn who_had_to_be_killed() {
     let run = session.sh(script).run();
     run.assert_code(0).assert_said("it did not end when asked to").assert_nothing_left();
     for leak in json_of(&run)["leaks"].as_array().unwrap() {
-        let is_stubborn = leak["cmdline"][2] == "stubborn";
-        assert_eq!(leak["had_to_be_killed"], is_stubborn, "{leak:#}");
+        let is_stubborn = leak["command_line"][2] == "stubborn";
+        assert_eq!(leak["needed_sigkill"], is_stubborn, "{leak:#}");
         assert_eq!(leak["ignores_sigterm"], false, "{leak:#}");
     }
     // Nobody was asked.
     let run = Session::again().options(ALL).options(["--grace", "0s"]).sh("sleep 900 &").run();
     run.assert_code(0).assert_nothing_left();
-    assert_eq!(json_of(&run)["leaks"][0]["had_to_be_killed"], false);
+    assert_eq!(json_of(&run)["leaks"][0]["needed_sigkill"], false);
     let config = "[services.web]\ncommand = ['sh', '-c', \"trap '' TERM; touch up; while :; do sleep 900; done\"]\ngrace = '200ms'\n";
     let run = Session::again().options(ALL).config(config).sh("until [ -e up ]; do sleep 0.01; done").run();
     run.assert_nothing_left();
     let report = json_of(&run);
-    let root = report["leaks"].as_array().unwrap().iter().find(|it| it["how"] == "outlived_service").unwrap();
-    assert_eq!(root["had_to_be_killed"], true, "{root:#}");
+    let root =
+        report["leaks"].as_array().unwrap().iter().find(|it| it["kind"] == "outlived_service").unwrap();
+    assert_eq!(root["needed_sigkill"], true, "{root:#}");
 }
 
 #[test]
@@ -520,7 +529,7 @@ fn what_is_allowed_is_so_for_the_guardian_and_in_a_crowd() {
     let path = run.path().join("r.json");
     run.until("the report", || path.exists());
     let run = run.finish();
-    assert_eq!(json_of(&run)["leaked"], 0);
+    assert_eq!(json_of(&run)["leaked_process_count"], 0);
     run.assert_nothing_left();
     // More than are described one by one.
     let crowd = "import os, time\nfor _ in range(1100):\n  if os.fork() == 0: time.sleep(900)\n";
@@ -542,9 +551,9 @@ fn five_thousand_leaked_processes() {
     assert!(lines < 30, "{}", run.stderr());
     assert!(sizes.iter().all(|&size| size < 5_000_000), "{sizes:?}");
     let report = json_of(&run);
-    assert_eq!(report["leaked"], 5000);
+    assert_eq!(report["leaked_process_count"], 5000);
     assert_eq!(
-        report["undescribed"].as_u64().unwrap() as usize,
+        report["undescribed_process_count"].as_u64().unwrap() as usize,
         5000 - report["leaks"].as_array().unwrap().len()
     );
     assert!(took < Duration::from_secs(20), "took {took:?}");

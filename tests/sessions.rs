@@ -58,8 +58,8 @@ fn live_and_stale_ones_are_listed() {
     let [first, second] = &sessions[..] else { panic!("{sessions:?}") };
     assert_eq!((first["id"].as_str(), first["state"].as_str()), (Some(&*id(live.path())), Some("live")));
     assert_eq!((second["id"].as_str(), second["state"].as_str()), (Some(&*id(stale.path())), Some("stale")));
-    assert_eq!(first["owner"], live.pid().as_raw());
-    assert_eq!(second["owner"], stale_owner);
+    assert_eq!(first["supervisor_pid"], live.pid().as_raw());
+    assert_eq!(second["supervisor_pid"], stale_owner);
     assert_eq!(first["command"], format!("sh -c {WAITING}"));
     assert_eq!(first["ports"][0], 4321);
     assert_eq!(first["user"], "root");

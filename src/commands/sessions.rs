@@ -27,7 +27,7 @@ struct Row {
     id: String,
     state: State,
     /// Pid of the supervisor; null where it cannot be known.
-    owner: Option<u32>,
+    supervisor_pid: Option<u32>,
     user: String,
     command: String,
     ports: Vec<u16>,
@@ -39,7 +39,7 @@ pub fn list(records: &Path, json: bool) -> Result<Exit> {
     let found = crate::registry::mount()?.map_or(Ok(Vec::new()), |mount| sessions(&mount))?;
     let rows = found.into_iter().map(|session| Row {
         state: session.state,
-        owner: session.owner_pid(),
+        supervisor_pid: session.owner_pid(),
         id: session.id.to_string(),
         user: proc::user(session.uid),
         command: session.command,
@@ -60,7 +60,7 @@ fn table(listing: &Listing) -> String {
             State::Stale => "stale",
             State::Unknown => "unknown",
         };
-        let owner = row.owner.map_or("?".into(), |pid| pid.to_string());
+        let owner = row.supervisor_pid.map_or("?".into(), |pid| pid.to_string());
         lines.push([row.id.clone(), state.into(), owner, row.user.clone(), short(&row.command)]);
     }
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();

@@ -27,13 +27,17 @@ pub struct Record {
 pub struct Ended {
     pub id: String,
     /// Pid of its supervisor.
+    #[serde(rename = "supervisor_pid")]
     pub owner: u32,
     pub command: String,
     /// `guardian` or `sweep`.
+    #[serde(rename = "ended_by")]
     pub by: String,
     /// Seconds since 1970.
+    #[serde(rename = "ended_at_unix_seconds")]
     pub at: u64,
     /// Nothing survived, and that is known.
+    #[serde(rename = "verified_empty")]
     pub clean: bool,
     pub problems: Vec<String>,
 }

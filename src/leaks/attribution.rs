@@ -98,17 +98,6 @@ pub enum Evidence {
     StartTime,
 }
 
-impl Evidence {
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Environment => "environment",
-            Self::Memory => "memory",
-            Self::Parent => "parent",
-            Self::StartTime => "start time",
-        }
-    }
-}
-
 /// What a process was started during.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin {

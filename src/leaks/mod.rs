@@ -4,7 +4,5 @@ pub mod allow;
 mod attribution;
 mod snapshot;
 
-#[cfg(test)]
-pub use attribution::Evidence;
-pub use attribution::{Origin, bats_name, infer};
+pub use attribution::{Evidence, Origin, bats_name, infer};
 pub use snapshot::{Frozen, How, Leak, Snapshot, Undescribed, describe};

@@ -16,7 +16,9 @@ const LOOP: &str = "7:";
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Usage {
     pub session: Figures,
+    #[serde(rename = "components")]
     pub parts: Vec<Figures>,
+    #[serde(rename = "limits_hit")]
     pub struck: Vec<Struck>,
 }
 
@@ -30,7 +32,7 @@ pub struct Figures {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu_system_usec: Option<u64>,
     /// How long its processes were kept from a CPU by its limit, summed up.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "cpu_throttled_usec", skip_serializing_if = "Option::is_none")]
     pub throttled_usec: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_peak_bytes: Option<u64>,

@@ -6,8 +6,10 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::Result;
 
-use super::locate::Locator;
-use super::model::{self, Part, Phase, Process, Report, Service, seconds};
+use super::json::{
+    self, ComponentSummary, LeakedProcess, PhaseSummary, ReportDocument, ServiceSummary, rounded_seconds,
+};
+use super::locate::TestLocator;
 use super::targets::Targets;
 use super::timeline::{Timeline, Times};
 use super::tree::trees;
@@ -22,9 +24,9 @@ use crate::teardown::{Cause, Context, Role, Verdict};
 #[derive(Debug)]
 pub struct Draft {
     targets: Targets,
-    session: model::Session,
-    containment: model::Containment,
-    services: Vec<Service>,
+    session: json::SessionSummary,
+    containment: json::ContainmentSummary,
+    services: Vec<ServiceSummary>,
     watched: Vec<u16>,
     directory: PathBuf,
     leaks_fail: bool,
@@ -47,26 +49,26 @@ impl Draft {
         let lossy = |words: &[std::ffi::OsString]| {
             words.iter().map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>()
         };
-        let services = plan.services.iter().map(|service| Service {
+        let services = plan.services.iter().map(|service| ServiceSummary {
             name: service.name.clone(),
             command: lossy(&service.command),
             port: service.port,
-            log: None,
+            log_file: None,
             problem: None,
-            part: Part::default(),
+            component: ComponentSummary::default(),
         });
         Self {
             targets,
-            session: model::Session {
+            session: json::SessionSummary {
                 id: containment.id.to_string(),
-                owner: std::process::id(),
+                supervisor_pid: std::process::id(),
                 command: lossy(&plan.command),
                 working_directory: plan.cwd.to_string_lossy().into_owned(),
-                began_at: since_1970(SystemTime::now()),
-                seconds: 0.0,
+                started_at_unix_seconds: since_1970(SystemTime::now()),
+                duration_seconds: 0.0,
                 written_by: "supervisor",
             },
-            containment: model::Containment::of(containment),
+            containment: json::ContainmentSummary::new(containment),
             services: services.collect(),
             watched: plan.watched.clone(),
             directory: plan.cwd.clone(),
@@ -90,7 +92,7 @@ impl Draft {
     }
 
     /// Writes what was asked for; says what went wrong.
-    pub fn write(&self, report: &Report) -> Vec<String> {
+    pub fn write(&self, report: &ReportDocument) -> Vec<String> {
         self.targets.write(|kind| text(kind, report))
     }
 
@@ -104,19 +106,19 @@ impl Draft {
         let mut report = self.blank(verdict, &Cause::SUPERVISOR_DIED);
         report.session.written_by = "guardian";
         let now = since_1970(SystemTime::now());
-        report.session.seconds = (now - report.session.began_at).max(0.0);
-        report.teardown.began = report.session.seconds;
+        report.session.duration_seconds = (now - report.session.started_at_unix_seconds).max(0.0);
+        report.teardown.started_at_seconds = report.session.duration_seconds;
         self.targets.write_the_rest(|kind| text(kind, &report));
         if let Some(github) = self.github() {
             let _ = github.summarize_for_the_dead(&report);
         }
     }
 
-    pub fn report(&self, course: &Course<'_>) -> Report {
+    pub fn report(&self, course: &Course<'_>) -> ReportDocument {
         let Course { cause, verdict, timeline, context, .. } = course;
         let mut report = self.blank(verdict, cause);
-        report.session.began_at = since_1970(timeline.begin_by_calendar);
-        report.session.seconds = seconds(timeline.now());
+        report.session.started_at_unix_seconds = since_1970(timeline.begin_by_calendar);
+        report.session.duration_seconds = rounded_seconds(timeline.now());
         match course.exit {
             Exit::Code(code) => report.outcome.exit_code = Some(code),
             Exit::Signal(signal) => report.outcome.signal = Some(signal.to_string()),
@@ -133,32 +135,36 @@ impl Draft {
             let gone = gone.filter(|_| index.is_some());
             let signal = status.and_then(|status| std::os::unix::process::ExitStatusExt::signal(&status));
             let signal = signal.and_then(|signal| nix::sys::signal::Signal::try_from(signal).ok());
-            let after = |at: Option<Duration>| at.map(seconds);
-            Part {
-                started: after(times.started),
-                ready: after(times.ready),
-                asked: after(span.asked.map(|at| timeline.at(at))),
-                ended: after(times.ended),
-                gone: after(gone),
+            let after = |at: Option<Duration>| at.map(rounded_seconds);
+            ComponentSummary {
+                started_at_seconds: after(times.started),
+                ready_at_seconds: after(times.ready),
+                stop_requested_at_seconds: after(span.asked.map(|at| timeline.at(at))),
+                exited_at_seconds: after(times.ended),
+                gone_at_seconds: after(gone),
                 exit_code: status.and_then(|status| status.code()),
                 signal: signal.map(|signal| signal.to_string()),
             }
         };
         report.command = of_part(&timeline.command, Role::Command, None);
         for (at, service) in report.services.iter_mut().enumerate() {
-            service.part = of_part(&timeline.services[at], Role::Service, Some(&service.name));
-            service.log = course.logs[at].as_ref().map(|path| path.to_string_lossy().into_owned());
+            service.component = of_part(&timeline.services[at], Role::Service, Some(&service.name));
+            service.log_file = course.logs[at].as_ref().map(|path| path.to_string_lossy().into_owned());
             let failed = cause.failed_service().filter(|(service, _)| *service == at);
             service.problem = failed.map(|(_, problem)| problem.to_string());
         }
         let mut began = timeline.end.unwrap_or_default();
-        report.teardown.began = seconds(began);
+        report.teardown.started_at_seconds = rounded_seconds(began);
         report.teardown.phases = verdict
             .phases
             .iter()
             .map(|&(name, at)| {
                 let ended = timeline.at(at);
-                let phase = Phase { name, began: seconds(began), ended: seconds(ended) };
+                let phase = PhaseSummary {
+                    name,
+                    started_at_seconds: rounded_seconds(began),
+                    ended_at_seconds: rounded_seconds(ended),
+                };
                 began = ended;
                 phase
             })
@@ -166,44 +172,45 @@ impl Draft {
         report
     }
 
-    fn blank(&self, verdict: &Verdict, cause: &Cause) -> Report {
+    fn blank(&self, verdict: &Verdict, cause: &Cause) -> ReportDocument {
         let services: Vec<_> = self.services.iter().map(|service| service.name.as_str()).collect();
-        let mut tests = Locator::new(&self.directory, &self.session.command);
-        let mut described = |leaks| trees(leaks).iter().map(|tree| Process::of(tree, &mut tests)).collect();
-        Report {
-            schema: model::SCHEMA,
-            version: model::VERSION,
-            cgrun: env!("CARGO_PKG_VERSION"),
+        let mut tests = TestLocator::new(&self.directory, &self.session.command);
+        let mut described =
+            |leaks| trees(leaks).iter().map(|tree| LeakedProcess::from_tree(tree, &mut tests)).collect();
+        ReportDocument {
+            schema: json::SCHEMA,
+            schema_version: json::SCHEMA_VERSION,
+            cgrun_version: env!("CARGO_PKG_VERSION"),
             session: self.session.clone(),
-            outcome: model::Outcome {
+            outcome: json::Outcome {
                 clean: verdict.is_proven()
                     && verdict.leaked() == 0
                     && !verdict.command_killed
                     && !cause.is_supervisor_dead(),
-                proven: verdict.is_proven(),
+                verified_empty: verdict.is_proven(),
                 exit_code: None,
                 signal: None,
                 layer: cause.layer(),
                 layer_title: cause.layer_title(),
                 cause: cause.name(),
-                why: cause.sentence(&services),
-                leaks_fail: self.leaks_fail,
+                reason: cause.sentence(&services),
+                on_leak: if self.leaks_fail { "fail" } else { "report" },
             },
             containment: self.containment.clone(),
-            command: Part::default(),
+            command: ComponentSummary::default(),
             services: self.services.clone(),
             leaks: described(&verdict.leaks),
-            leaked: verdict.leaked(),
-            undescribed: verdict.undescribed.len(),
-            allowed: described(&verdict.allowed),
+            leaked_process_count: verdict.leaked(),
+            undescribed_process_count: verdict.undescribed.len(),
+            allowed_leaks: described(&verdict.allowed),
             survivors: verdict.survivors.clone(),
-            not_verified: verdict.unknown.clone(),
-            ports: model::Ports {
+            unverified: verdict.unknown.clone(),
+            ports: json::PortSummary {
                 watched: self.watched.clone(),
-                strangers: verdict.strangers.iter().map(ToString::to_string).collect(),
+                held_by_others: verdict.strangers.iter().map(ToString::to_string).collect(),
             },
-            teardown: model::Teardown {
-                began: 0.0,
+            teardown: json::TeardownSummary {
+                started_at_seconds: 0.0,
                 phases: Vec::new(),
                 command_killed: verdict.command_killed,
             },
@@ -213,7 +220,7 @@ impl Draft {
     }
 }
 
-fn text(kind: ReportKind, report: &Report) -> Result<String> {
+fn text(kind: ReportKind, report: &ReportDocument) -> Result<String> {
     Ok(match kind {
         ReportKind::Json => serde_json::to_string_pretty(report)? + "\n",
         ReportKind::Junit => junit::document(report)?,
@@ -221,17 +228,17 @@ fn text(kind: ReportKind, report: &Report) -> Result<String> {
     })
 }
 
-fn resources() -> model::Resources {
+fn resources() -> json::ResourceSummary {
     let used = nix::sys::resource::getrusage(nix::sys::resource::UsageWho::RUSAGE_CHILDREN).ok();
     let (cpu, largest) = used.map_or((0.0, 0), |used| {
         let seconds = |time: nix::sys::time::TimeVal| time.tv_sec() as f64 + time.tv_usec() as f64 / 1e6;
         (seconds(used.user_time()) + seconds(used.system_time()), used.max_rss())
     });
     // In kilobytes (getrusage(2)).
-    let memory_peak_bytes = u64::try_from(largest).unwrap_or_default() * 1024;
-    model::Resources { cpu: (cpu * 1000.0).round() / 1000.0, memory_peak_bytes }
+    let largest_process_memory_bytes = u64::try_from(largest).unwrap_or_default() * 1024;
+    json::ResourceSummary { cpu_seconds: (cpu * 1000.0).round() / 1000.0, largest_process_memory_bytes }
 }
 
 fn since_1970(time: SystemTime) -> f64 {
-    seconds(time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default())
+    rounded_seconds(time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default())
 }

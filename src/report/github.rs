@@ -7,7 +7,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use super::model::{Process, Report};
+use super::json::{LeakedProcess, ReportDocument};
 use super::{usage, words};
 use crate::teardown::Verdict;
 
@@ -45,9 +45,9 @@ impl GitHub {
     }
 
     /// Workflow commands, one a line, for what survived, the limits that were met, and the worst leaks.
-    pub fn annotations(&self, report: &Report) -> Vec<String> {
-        let level = if report.outcome.leaks_fail { "error" } else { "warning" };
-        let problems = report.survivors.iter().chain(&report.not_verified);
+    pub fn annotations(&self, report: &ReportDocument) -> Vec<String> {
+        let level = if report.outcome.leaks_fail() { "error" } else { "warning" };
+        let problems = report.survivors.iter().chain(&report.unverified);
         let survivors = problems.map(|text| command("error", &[("title", "cgrun: not clean")], text));
         let leaks = report.leaks.iter().map(|leak| self.annotation(level, leak));
         let broken = report.usage.iter().flat_map(usage::broken);
@@ -55,8 +55,8 @@ impl GitHub {
         survivors.chain(broken).chain(leaks).take(SHOWN).collect()
     }
 
-    fn annotation(&self, level: &str, leak: &Process) -> String {
-        let count = words::processes(leak.size());
+    fn annotation(&self, level: &str, leak: &LeakedProcess) -> String {
+        let count = words::processes(leak.process_count());
         let title = match words::test(leak) {
             Some(test) => format!("leaked {count}, started during {test}"),
             None => format!("leaked {count}"),
@@ -83,7 +83,7 @@ impl GitHub {
     }
 
     /// Appends to the step's summary, unless the supervisor has done so before it died.
-    pub fn summarize_for_the_dead(&self, report: &Report) -> io::Result<()> {
+    pub fn summarize_for_the_dead(&self, report: &ReportDocument) -> io::Result<()> {
         let is_there = |path: &OsString| {
             let text = std::fs::metadata(path).is_ok_and(|it| it.is_file()).then(|| std::fs::read(path));
             let text = text.and_then(Result::ok).unwrap_or_default();
@@ -93,7 +93,7 @@ impl GitHub {
     }
 
     /// Appends to the step's summary.
-    pub fn summarize(&self, report: &Report) -> io::Result<()> {
+    pub fn summarize(&self, report: &ReportDocument) -> io::Result<()> {
         let Some(path) = &self.summary else { return Ok(()) };
         let mut file =
             OpenOptions::new().append(true).create(true).custom_flags(libc::O_NONBLOCK).open(path)?;
@@ -105,7 +105,7 @@ impl GitHub {
 }
 
 /// By which whoever comes later sees that the session's summary is there.
-fn mark(report: &Report) -> String {
+fn mark(report: &ReportDocument) -> String {
     format!("<!-- cgrun session {} -->", report.session.id)
 }
 
@@ -124,17 +124,17 @@ fn property(text: &str) -> String {
     data(text).replace(':', "%3A").replace(',', "%2C")
 }
 
-fn markdown(report: &Report) -> String {
-    let mut text = format!("### cgrun: leaked {}\n\n", words::processes(report.leaked));
-    if report.leaked == 0 {
+fn markdown(report: &ReportDocument) -> String {
+    let mut text = format!("### cgrun: leaked {}\n\n", words::processes(report.leaked_process_count));
+    if report.leaked_process_count == 0 {
         let state = match &report.usage {
-            _ if !report.outcome.proven => "not clean",
+            _ if !report.outcome.verified_empty => "not clean",
             Some(usage) if !usage::broken(usage).is_empty() => "a limit was met",
-            _ => &report.outcome.why,
+            _ => &report.outcome.reason,
         };
         text = format!("### cgrun: {}\n\n", cell(state));
     }
-    let problems = report.survivors.iter().chain(&report.not_verified);
+    let problems = report.survivors.iter().chain(&report.unverified);
     text.extend(problems.map(|problem| format!("- **{}**\n", cell(problem))));
     text.extend(usage::met(report.usage.as_ref()).iter().map(|met| format!("- {}\n", cell(met))));
     if !report.leaks.is_empty() {
@@ -142,12 +142,12 @@ fn markdown(report: &Report) -> String {
     }
     for leak in report.leaks.iter().take(LISTED) {
         let test = words::test(leak).map_or("unknown".into(), cell);
-        let ports: Vec<_> = leak.listening.iter().map(ToString::to_string).collect();
-        let below = match leak.size() {
+        let ports: Vec<_> = leak.listening_on.iter().map(ToString::to_string).collect();
+        let below = match leak.process_count() {
             1 => String::new(),
             size => format!(" and {} below it", size - 1),
         };
-        let process = cell(&words::cut(&leak.line(), 200));
+        let process = cell(&words::cut(&leak.command_text(), 200));
         text += &format!(
             "| {test} | pid {} {process}{below} | {} | {} |\n",
             leak.pid,
@@ -155,9 +155,9 @@ fn markdown(report: &Report) -> String {
             words::how(leak)
         );
     }
-    let listed: usize = report.leaks.iter().take(LISTED).map(Process::size).sum();
-    if report.leaked > listed {
-        text += &format!("\nand {} more\n", report.leaked - listed);
+    let listed: usize = report.leaks.iter().take(LISTED).map(LeakedProcess::process_count).sum();
+    if report.leaked_process_count > listed {
+        text += &format!("\nand {} more\n", report.leaked_process_count - listed);
     }
     text + "\n"
 }

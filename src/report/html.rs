@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write};
 
-use super::model::{Part, Process, Report, Service};
+use super::json::{ComponentSummary, LeakedProcess, ReportDocument, ServiceSummary};
 use super::{usage, words};
 
 const STYLE: &str = include_str!("page.css");
@@ -29,7 +29,7 @@ impl fmt::Display for Text<'_> {
     }
 }
 
-pub fn page(report: &Report) -> String {
+pub fn page(report: &ReportDocument) -> String {
     let command = report.session.command.join(" ");
     let mut page = String::with_capacity(32 * 1024);
     // Writing to a String does not fail.
@@ -46,18 +46,18 @@ pub fn page(report: &Report) -> String {
         facts = facts(report),
         problems = problems(report),
         timeline = timeline(report),
-        leaks = leaks("What leaked", &report.leaks, report.undescribed),
-        allowed = leaks("What was allowed to stay until the end", &report.allowed, 0),
+        leaks = leaks("What leaked", &report.leaks, report.undescribed_process_count),
+        allowed = leaks("What was allowed to stay until the end", &report.allowed_leaks, 0),
         services = services(report) + &used(report),
         id = Text(&report.session.id),
-        version = report.cgrun,
+        version = report.cgrun_version,
         by = report.session.written_by,
     );
     page
 }
 
-fn header(report: &Report, command: &str) -> String {
-    let (class, state) = match (report.outcome.proven, report.leaked) {
+fn header(report: &ReportDocument, command: &str) -> String {
+    let (class, state) = match (report.outcome.verified_empty, report.leaked_process_count) {
         (true, 0) if report.outcome.clean => ("pill", "clean".to_string()),
         (true, 0) => ("pill bad", "ended by force".to_string()),
         (true, leaked) => ("pill bad", format!("leaked {}, ended", words::processes(leaked))),
@@ -67,11 +67,11 @@ fn header(report: &Report, command: &str) -> String {
         "<header><h1 class=\"mono\">{}</h1><span class=\"{class}\">{state}</span></header>\n\
          <p class=\"dim\">{}</p>\n",
         Text(&words::cut(command, 300)),
-        Text(&report.outcome.why),
+        Text(&report.outcome.reason),
     )
 }
 
-fn facts(report: &Report) -> String {
+fn facts(report: &ReportDocument) -> String {
     let outcome = match (report.outcome.exit_code, &report.outcome.signal) {
         (Some(code), _) => code.to_string(),
         (None, Some(signal)) => signal.clone(),
@@ -79,9 +79,9 @@ fn facts(report: &Report) -> String {
     };
     let mut facts = vec![
         ("exit code", outcome),
-        ("took", time(report.session.seconds)),
-        ("processor time", time(report.resources.cpu)),
-        ("largest process", size(report.resources.memory_peak_bytes)),
+        ("took", time(report.session.duration_seconds)),
+        ("processor time", time(report.resources.cpu_seconds)),
+        ("largest process", size(report.resources.largest_process_memory_bytes)),
         ("contained by", report.containment.kind.to_string()),
         ("cause of the end", format!("{} (layer {})", report.outcome.layer_title, report.outcome.layer)),
     ];
@@ -99,10 +99,10 @@ fn facts(report: &Report) -> String {
     )
 }
 
-fn problems(report: &Report) -> String {
+fn problems(report: &ReportDocument) -> String {
     let survivors = report.survivors.iter().map(|it| ("survived", it));
-    let unknown = report.not_verified.iter().map(|it| ("not verified", it));
-    let strangers = report.ports.strangers.iter().map(|it| ("left alone", it));
+    let unknown = report.unverified.iter().map(|it| ("not verified", it));
+    let strangers = report.ports.held_by_others.iter().map(|it| ("left alone", it));
     let met = usage::met(report.usage.as_ref());
     let lines: String = survivors
         .chain(unknown)
@@ -113,31 +113,33 @@ fn problems(report: &Report) -> String {
     if lines.is_empty() { lines } else { format!("<section><h2>What is not clean</h2>{lines}</section>\n") }
 }
 
-fn timeline(report: &Report) -> String {
-    let total = report.session.seconds.max(0.001);
+fn timeline(report: &ReportDocument) -> String {
+    let total = report.session.duration_seconds.max(0.001);
     let mut rows = String::new();
     for service in &report.services {
-        let part = &service.part;
-        let until = part.asked.or(part.gone).unwrap_or(total);
+        let part = &service.component;
+        let until = part.stop_requested_at_seconds.or(part.gone_at_seconds).unwrap_or(total);
         let bars = [
-            ("start", "starting", part.started, part.ready.or(Some(until))),
-            ("serve", "ready", part.ready, Some(until)),
-            ("stop", "stopping", part.asked, part.gone.or(Some(total))),
+            ("start", "starting", part.started_at_seconds, part.ready_at_seconds.or(Some(until))),
+            ("serve", "ready", part.ready_at_seconds, Some(until)),
+            ("stop", "stopping", part.stop_requested_at_seconds, part.gone_at_seconds.or(Some(total))),
         ];
         rows += &row(&service.name, &bars, total);
     }
     let command = &report.command;
-    let ended = command.ended.or(command.gone);
+    let ended = command.exited_at_seconds.or(command.gone_at_seconds);
     let bars = [
-        ("run", "running", command.started, ended.or(Some(total))),
-        ("stop", "leftovers", ended, command.gone.filter(|gone| Some(*gone) > ended)),
+        ("run", "running", command.started_at_seconds, ended.or(Some(total))),
+        ("stop", "leftovers", ended, command.gone_at_seconds.filter(|gone| Some(*gone) > ended)),
     ];
     rows += &row("command", &bars, total);
     rows += &started(report, total);
-    for phase in report.teardown.phases.iter().filter(|phase| phase.ended > phase.began) {
+    for phase in
+        report.teardown.phases.iter().filter(|phase| phase.ended_at_seconds > phase.started_at_seconds)
+    {
         rows += &row(
             &format!("clean-up: {}", doing(phase.name)),
-            &[("stop", phase.name, Some(phase.began), Some(phase.ended))],
+            &[("stop", phase.name, Some(phase.started_at_seconds), Some(phase.ended_at_seconds))],
             total,
         );
     }
@@ -153,17 +155,23 @@ fn timeline(report: &Report) -> String {
 }
 
 /// When what leaked was started, as far as its age tells.
-fn started(report: &Report, total: f64) -> String {
-    let Some(seen) = report.command.asked.or(report.command.gone).filter(|_| !report.leaks.is_empty()) else {
+fn started(report: &ReportDocument, total: f64) -> String {
+    let Some(seen) = report
+        .command
+        .stop_requested_at_seconds
+        .or(report.command.gone_at_seconds)
+        .filter(|_| !report.leaks.is_empty())
+    else {
         return String::new();
     };
     let ticks: String = report
         .leaks
         .iter()
-        .filter(|leak| leak.service.is_none() && leak.age <= seen)
+        .filter(|leak| leak.service.is_none() && leak.age_seconds <= seen)
         .take(SHOWN)
         .map(|leak| {
-            let (at, title) = ((seen - leak.age) / total * 100.0, words::cut(&words::line(leak), 160));
+            let (at, title) =
+                ((seen - leak.age_seconds) / total * 100.0, words::cut(&words::line(leak), 160));
             format!("<div class=\"bar leak\" style=\"left:{at:.2}%\" title=\"{}\"></div>", Text(&title))
         })
         .collect();
@@ -196,14 +204,14 @@ fn row(name: &str, bars: &[Bar<'_>], total: f64) -> String {
     format!("<div class=\"row\"><span>{0}</span><div class=\"track\">{track}</div></div>", Text(name))
 }
 
-fn leaks(title: &str, leaks: &[Process], undescribed: usize) -> String {
+fn leaks(title: &str, leaks: &[LeakedProcess], undescribed: usize) -> String {
     if leaks.is_empty() && undescribed == 0 {
         return String::new();
     }
     let mut text = format!("<section><h2>{title}</h2><ul class=\"tree\">");
     let shown = leaks.len().min(SHOWN);
     leaks[..shown].iter().for_each(|leak| process(leak, &mut text));
-    let more = leaks[shown..].iter().map(Process::size).sum::<usize>() + undescribed;
+    let more = leaks[shown..].iter().map(LeakedProcess::process_count).sum::<usize>() + undescribed;
     text += "</ul>";
     if more > 0 {
         text += &format!("<p class=\"dim\">and {more} more</p>");
@@ -211,13 +219,13 @@ fn leaks(title: &str, leaks: &[Process], undescribed: usize) -> String {
     text + "</section>\n"
 }
 
-fn process(leak: &Process, text: &mut String) {
+fn process(leak: &LeakedProcess, text: &mut String) {
     let _ = write!(
         text,
         "<li><details><summary><code>{}</code> <span class=\"dim\">pid {}, {} old</span>",
-        Text(&words::cut(&leak.line(), 160)),
+        Text(&words::cut(&leak.command_text(), 160)),
         leak.pid,
-        time(leak.age)
+        time(leak.age_seconds)
     );
     match words::test(leak) {
         Some(test) => drop(write!(text, "<br>started during <span class=\"test\">{}</span>", Text(test))),
@@ -225,12 +233,12 @@ fn process(leak: &Process, text: &mut String) {
     }
     *text += "<br>";
     let _ = write!(text, "<span class=\"tag\">{}</span>", words::how(leak));
-    for address in &leak.listening {
+    for address in &leak.listening_on {
         let _ = write!(text, "<span class=\"tag\">listening on {address}</span>");
     }
     if leak.ignores_sigterm {
         *text += "<span class=\"tag\">ignores SIGTERM</span>";
-    } else if leak.had_to_be_killed {
+    } else if leak.needed_sigkill {
         *text += "<span class=\"tag\">did not end on SIGTERM</span>";
     }
     *text += "</summary><table>";
@@ -240,17 +248,25 @@ fn process(leak: &Process, text: &mut String) {
         Some(it.line.map_or(file.clone(), |line| format!("{file}:{line}")))
     });
     let rows = [
-        ("command line", Some(words::cut(&leak.line(), 4096))),
+        ("command line", Some(words::cut(&leak.command_text(), 4096))),
         ("executable", leak.executable.clone()),
         ("directory", leak.working_directory.clone()),
         ("user", Some(leak.user.clone())),
-        ("parent", leak.parent.map(|pid| format!("pid {pid}"))),
+        ("parent", leak.parent_pid.map(|pid| format!("pid {pid}"))),
         ("state", Some(format!("{}, {} threads", leak.state, leak.threads))),
         (
             "used",
-            Some(format!("{} of processor time, {} of memory", time(leak.cpu), size(leak.memory_bytes))),
+            Some(format!(
+                "{} of processor time, {} of memory",
+                time(leak.cpu_seconds),
+                size(leak.memory_bytes)
+            )),
         ),
-        ("holds open", (!leak.holds.is_empty()).then(|| format!("the command's {}", leak.holds.join(", ")))),
+        (
+            "holds open",
+            (!leak.open_streams.is_empty())
+                .then(|| format!("the command's {}", leak.open_streams.join(", "))),
+        ),
         ("cgroup", leak.cgroup.clone()),
         ("test", place),
         ("known by its", during.map(|it| it.evidence.to_string())),
@@ -270,7 +286,7 @@ fn process(leak: &Process, text: &mut String) {
     *text += "</li>";
 }
 
-fn services(report: &Report) -> String {
+fn services(report: &ReportDocument) -> String {
     if report.services.is_empty() {
         return String::new();
     }
@@ -279,7 +295,7 @@ fn services(report: &Report) -> String {
 }
 
 /// What the cgroups have measured.
-fn used(report: &Report) -> String {
+fn used(report: &ReportDocument) -> String {
     let Some(used) = &report.usage else { return String::new() };
     let cells = |kind: &str, row: &[String]| {
         let cells: String = row.iter().map(|it| format!("<{kind}>{}</{kind}>", Text(it))).collect();
@@ -295,8 +311,8 @@ fn used(report: &Report) -> String {
     )
 }
 
-fn service(service: &Service) -> String {
-    let Part { started, ready, .. } = service.part;
+fn service(service: &ServiceSummary) -> String {
+    let ComponentSummary { started_at_seconds: started, ready_at_seconds: ready, .. } = service.component;
     let ready = match (started, ready, &service.problem) {
         (_, _, Some(problem)) => problem.clone(),
         (Some(started), Some(ready), _) => format!("ready after {}", time(ready - started)),
@@ -305,7 +321,7 @@ fn service(service: &Service) -> String {
     };
     let port = service.port.map_or(String::new(), |port| format!(", port {port}"));
     let log = service
-        .log
+        .log_file
         .as_ref()
         .map_or(String::new(), |log| format!("<br><code class=\"dim\">{}</code>", Text(log)));
     format!(

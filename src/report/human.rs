@@ -5,7 +5,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 use super::paint::Paint;
-use super::tree::{Tree, trees};
+use super::tree::{LeakTree, trees};
 use super::words::processes;
 use crate::containment::Kind;
 use crate::leaks::{How, Leak};
@@ -85,7 +85,7 @@ fn leaks(leaks: &[Leak], total: usize, paint: Paint) -> Vec<String> {
 }
 
 /// How many processes it has spoken for.
-fn below(tree: &Tree<'_>, room: usize, paint: Paint, lines: &mut Vec<String>) -> usize {
+fn below(tree: &LeakTree<'_>, room: usize, paint: Paint, lines: &mut Vec<String>) -> usize {
     let below = tree.below();
     let listed = below.len().min(BELOW).min(room);
     for (depth, process) in &below[..listed] {

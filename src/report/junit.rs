@@ -3,24 +3,24 @@
 use anyhow::{Context, Result};
 use quick_junit::{NonSuccessKind, Report as Junit, TestCase, TestCaseStatus, TestSuite, XmlString};
 
-use super::model::{Part, Process, Report};
+use super::json::{ComponentSummary, LeakedProcess, ReportDocument};
 use super::{usage, words};
 
 /// A case lists so many processes.
 const LISTED: usize = 100;
 
-pub fn document(report: &Report) -> Result<String> {
+pub fn document(report: &ReportDocument) -> Result<String> {
     let mut suite = TestSuite::new("cgrun");
     for service in &report.services {
         let own: Vec<_> =
             report.leaks.iter().filter(|it| it.service.as_deref() == Some(&service.name)).collect();
         let problem = service.problem.as_ref().map(|why| (NonSuccessKind::Failure, "service", why.clone()));
         let name = format!("service {}", service.name);
-        suite.add_test_case(case(&name, &service.part, problem, &own, 0, report.outcome.leaks_fail));
+        suite.add_test_case(case(&name, &service.component, problem, &own, 0, report.outcome.leaks_fail()));
     }
     let own: Vec<_> = report.leaks.iter().filter(|it| it.service.is_none()).collect();
-    let (part, fail) = (&report.command, report.outcome.leaks_fail);
-    suite.add_test_case(case("command", part, ending(report), &own, report.undescribed, fail));
+    let (part, fail) = (&report.command, report.outcome.leaks_fail());
+    suite.add_test_case(case("command", part, ending(report), &own, report.undescribed_process_count, fail));
     for figures in report.usage.iter().flat_map(|usage| usage.parts.iter().chain([&usage.session])) {
         suite.add_properties(usage::named(figures));
     }
@@ -34,12 +34,12 @@ pub fn document(report: &Report) -> Result<String> {
 }
 
 /// What went wrong with the session as a whole, the worst first.
-fn ending(report: &Report) -> Option<(NonSuccessKind, &'static str, String)> {
-    let problems: Vec<_> = report.survivors.iter().chain(&report.not_verified).cloned().collect();
-    let why = report.outcome.why.clone();
+fn ending(report: &ReportDocument) -> Option<(NonSuccessKind, &'static str, String)> {
+    let problems: Vec<_> = report.survivors.iter().chain(&report.unverified).cloned().collect();
+    let why = report.outcome.reason.clone();
     match report.outcome.cause {
         _ if !problems.is_empty() => Some((NonSuccessKind::Error, "survivor", problems.join("\n"))),
-        "timed_out" | "not_executed" | "broken" | "supervisor_died" | "signal" => {
+        "timed_out" | "command_not_executed" | "internal_error" | "supervisor_died" | "signal" => {
             Some((NonSuccessKind::Error, "session", why))
         }
         // These are their service's.
@@ -54,14 +54,14 @@ fn ending(report: &Report) -> Option<(NonSuccessKind, &'static str, String)> {
 
 fn case(
     name: &str,
-    part: &Part,
+    part: &ComponentSummary,
     problem: Option<(NonSuccessKind, &str, String)>,
-    leaks: &[&Process],
+    leaks: &[&LeakedProcess],
     undescribed: usize,
     leaks_fail: bool,
 ) -> TestCase {
     let text = words::listing(leaks, undescribed, LISTED).join("\n");
-    let leaked = leaks.iter().map(|it| it.size()).sum::<usize>() + undescribed;
+    let leaked = leaks.iter().map(|it| it.process_count()).sum::<usize>() + undescribed;
     let leak = (leaked > 0 && leaks_fail)
         .then(|| (NonSuccessKind::Failure, "leak", format!("leaked {}", words::processes(leaked))));
     let status = match problem.or(leak) {
@@ -76,7 +76,9 @@ fn case(
     };
     let mut case = TestCase::new(name, status);
     case.set_classname("cgrun");
-    if let (Some(started), Some(ended)) = (part.started, part.gone.or(part.ended)) {
+    if let (Some(started), Some(ended)) =
+        (part.started_at_seconds, part.gone_at_seconds.or(part.exited_at_seconds))
+    {
         case.set_time(std::time::Duration::from_secs_f64((ended - started).max(0.0)));
     }
     if leaked > 0 {

@@ -16,7 +16,7 @@ const SEARCHED: u64 = 1 << 20;
 const ROOTS: usize = 100;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct TestLocation {
     pub file: PathBuf,
     /// From 1.
     pub line: Option<usize>,
@@ -24,15 +24,15 @@ pub struct Place {
 
 /// Looks for tests, each once.
 #[derive(Debug)]
-pub struct Locator {
+pub struct TestLocator {
     /// Where files are named from: what the command names and where it ran, and all above these.
     directories: Vec<PathBuf>,
     /// By runner and test.
-    places: HashMap<(&'static str, String), Option<Place>>,
+    places: HashMap<(&'static str, String), Option<TestLocation>>,
     texts: HashMap<PathBuf, Option<Rc<str>>>,
 }
 
-impl Locator {
+impl TestLocator {
     pub fn new(directory: &Path, command: &[String]) -> Self {
         let named = command.iter().skip(1).map(|word| word.split("::").next().unwrap_or_default());
         let named = named.filter(|word| !word.is_empty()).map(|word| directory.join(word));
@@ -46,7 +46,7 @@ impl Locator {
         Self { directories, places: HashMap::new(), texts: HashMap::new() }
     }
 
-    pub fn locate(&mut self, origin: &Origin) -> Option<Place> {
+    pub fn locate(&mut self, origin: &Origin) -> Option<TestLocation> {
         let test = origin.test.as_ref()?;
         let key = (origin.runner, test.clone());
         if let Some(place) = self.places.get(&key) {
@@ -65,7 +65,7 @@ impl Locator {
     }
 
     /// The file of that name that has the line; else the only one of that name.
-    fn find(&mut self, name: &str, line: impl Fn(&str) -> Option<usize>) -> Option<Place> {
+    fn find(&mut self, name: &str, line: impl Fn(&str) -> Option<usize>) -> Option<TestLocation> {
         let named: Vec<_> = self.directories.iter().map(|directory| directory.join(name)).collect();
         let mut others = Vec::new();
         for file in named {
@@ -74,12 +74,12 @@ impl Locator {
             }
             let Some(text) = self.texts.entry(file.clone()).or_insert_with(|| read(&file)) else { continue };
             match line(text) {
-                Some(line) => return Some(Place { file, line: Some(line) }),
+                Some(line) => return Some(TestLocation { file, line: Some(line) }),
                 None => others.push(file),
             }
         }
         match others.as_slice() {
-            [file] => Some(Place { file: file.clone(), line: None }),
+            [file] => Some(TestLocation { file: file.clone(), line: None }),
             _ => None,
         }
     }
@@ -180,8 +180,8 @@ mod tests {
             ("nextest", "c::t m::n", None, None),
         ];
         for (runner, test, file, line) in cases {
-            let wanted = file.map(|file| Place { file: root.join(file), line });
-            let mut tests = Locator::new(&root.join("tests/deep"), &[]);
+            let wanted = file.map(|file| TestLocation { file: root.join(file), line });
+            let mut tests = TestLocator::new(&root.join("tests/deep"), &[]);
             assert_eq!(tests.locate(&origin(runner, test)), wanted, "{test}");
             assert_eq!(tests.locate(&origin(runner, test)), wanted, "{test}, again");
         }
@@ -196,7 +196,7 @@ mod tests {
             std::fs::write(root.join(file), format!("def test_{test}(): ...\n")).unwrap();
         }
         let command = ["pytest", "svc/tests"].map(str::to_string);
-        let mut tests = Locator::new(root, &command);
+        let mut tests = TestLocator::new(root, &command);
         let mut place = |test: &str| tests.locate(&origin("pytest", &format!("tests/test_x.py::{test}")));
         assert_eq!(place("test_a").unwrap().file, root.join("tests/test_x.py"));
         assert_eq!(place("test_b").unwrap().file, root.join("svc/tests/test_x.py"));

@@ -12,15 +12,15 @@ use crate::leaks::{How, Leak};
 const DEPTH: usize = 32;
 
 #[derive(Debug)]
-pub struct Tree<'a> {
+pub struct LeakTree<'a> {
     pub leak: &'a Leak,
-    pub children: Vec<Tree<'a>>,
+    pub children: Vec<LeakTree<'a>>,
 }
 
-impl Tree<'_> {
+impl LeakTree<'_> {
     /// How many processes it has.
     pub fn size(&self) -> usize {
-        1 + self.children.iter().map(Tree::size).sum::<usize>()
+        1 + self.children.iter().map(LeakTree::size).sum::<usize>()
     }
 
     /// All processes below the root, parents first, with their depth.
@@ -35,7 +35,7 @@ impl Tree<'_> {
 }
 
 /// The worst first: those that got away, that hold a port, that would not end when asked.
-pub fn trees(leaks: &[Leak]) -> Vec<Tree<'_>> {
+pub fn trees(leaks: &[Leak]) -> Vec<LeakTree<'_>> {
     let places: HashMap<Pid, usize> = leaks.iter().enumerate().map(|(at, leak)| (leak.pid(), at)).collect();
     let mut children: HashMap<usize, Vec<usize>> = HashMap::new();
     let mut roots = Vec::new();
@@ -60,8 +60,8 @@ fn grow<'a>(
     depth: usize,
     leaks: &'a [Leak],
     children: &mut HashMap<usize, Vec<usize>>,
-) -> Tree<'a> {
-    let mut tree = Tree { leak: &leaks[at], children: Vec::new() };
+) -> LeakTree<'a> {
+    let mut tree = LeakTree { leak: &leaks[at], children: Vec::new() };
     if depth < DEPTH {
         for child in children.remove(&at).unwrap_or_default() {
             tree.children.push(grow(child, depth + 1, leaks, children));
@@ -71,7 +71,7 @@ fn grow<'a>(
     let mut next = vec![at];
     while let Some(at) = next.pop() {
         for child in children.remove(&at).unwrap_or_default() {
-            tree.children.push(Tree { leak: &leaks[child], children: Vec::new() });
+            tree.children.push(LeakTree { leak: &leaks[child], children: Vec::new() });
             next.push(child);
         }
     }

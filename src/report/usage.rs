@@ -189,4 +189,23 @@ mod tests {
         let cells: Vec<_> = lines[1].split_whitespace().collect();
         assert_eq!(cells, ["session", "0.00", "s", "-", "-", "-", "-", "-", "-", "-", "-"]);
     }
+
+    #[test]
+    fn the_schema_describes_every_key_of_a_limit_that_is_hit() {
+        let schema: serde_json::Value = serde_json::from_str(include_str!("schema.json")).unwrap();
+        let known = &schema["properties"]["usage"]["properties"]["limits_hit"]["items"]["properties"];
+        let victim = Some(Victim { pid: 7, name: Some("a".into()) });
+        let killed = vec![Killed { part: "command".into(), processes: Some(1) }];
+        let (of, most) = (Some("session".to_string()), Some("command".to_string()));
+        for limit_hit in [
+            Struck::Memory { at: At::Below, of: of.clone(), bytes: Some(1), killed, victim },
+            Struck::Pids { of, count: Some(5), refused: 1, most },
+            Struck::Cpus { of: "session".into(), cpus: 0.5, throttled_usec: 1, periods: 1, of_periods: 1 },
+        ] {
+            let value = serde_json::to_value(&limit_hit).unwrap();
+            for key in value.as_object().unwrap().keys() {
+                assert!(known[key].is_object(), "{key} in {known:#}");
+            }
+        }
+    }
 }

@@ -1,15 +1,15 @@
 //! Leaks in words, for reports that are not said on the terminal.
 
-use super::model::Process;
+use super::json::LeakedProcess;
 
 pub fn processes(count: usize) -> String {
     if count == 1 { "1 process".into() } else { format!("{count} processes") }
 }
 
 /// One line a process, children below their parent, at most `limit`.
-pub fn listing(leaks: &[&Process], undescribed: usize, limit: usize) -> Vec<String> {
+pub fn listing(leaks: &[&LeakedProcess], undescribed: usize, limit: usize) -> Vec<String> {
     let mut lines = Vec::new();
-    let total = leaks.iter().map(|it| it.size()).sum::<usize>() + undescribed;
+    let total = leaks.iter().map(|it| it.process_count()).sum::<usize>() + undescribed;
     for leak in leaks {
         list(leak, 0, limit, &mut lines);
     }
@@ -19,7 +19,7 @@ pub fn listing(leaks: &[&Process], undescribed: usize, limit: usize) -> Vec<Stri
     lines
 }
 
-fn list(leak: &Process, depth: usize, limit: usize, lines: &mut Vec<String>) {
+fn list(leak: &LeakedProcess, depth: usize, limit: usize, lines: &mut Vec<String>) {
     if lines.len() < limit {
         lines.push(format!("{}{}", "  ".repeat(depth), line(leak)));
         leak.children.iter().for_each(|child| list(child, depth + 1, limit, lines));
@@ -27,12 +27,12 @@ fn list(leak: &Process, depth: usize, limit: usize, lines: &mut Vec<String>) {
 }
 
 /// `pid 4711 (python3 server.py), started during tests/a.py::b (call), listening on 127.0.0.1:8000`
-pub fn line(leak: &Process) -> String {
-    let mut text = format!("pid {} ({})", leak.pid, cut(&leak.line(), 200));
+pub fn line(leak: &LeakedProcess) -> String {
+    let mut text = format!("pid {} ({})", leak.pid, cut(&leak.command_text(), 200));
     if let Some(test) = test(leak) {
         text += &format!(", started during {test}");
     }
-    let ports: Vec<_> = leak.listening.iter().map(ToString::to_string).collect();
+    let ports: Vec<_> = leak.listening_on.iter().map(ToString::to_string).collect();
     if !ports.is_empty() {
         text += &format!(", listening on {}", ports.join(" and "));
     }
@@ -40,8 +40,8 @@ pub fn line(leak: &Process) -> String {
 }
 
 /// The test, or the worker where that is all that is known.
-pub fn test(leak: &Process) -> Option<&str> {
-    leak.started_during.as_ref().map(|during| during.said.as_str())
+pub fn test(leak: &LeakedProcess) -> Option<&str> {
+    leak.started_during.as_ref().map(|during| during.text.as_str())
 }
 
 pub fn cut(text: &str, width: usize) -> String {
@@ -52,9 +52,9 @@ pub fn cut(text: &str, width: usize) -> String {
 }
 
 /// How it leaked.
-pub fn how(leak: &Process) -> &'static str {
-    match leak.how {
-        "daemonized" => "had left the command's session, as daemons do",
+pub fn how(leak: &LeakedProcess) -> &'static str {
+    match leak.kind {
+        "daemon" => "had left the command's session, as daemons do",
         "background" => "was still running in the background",
         "outlived_service" => "did not end within its service's grace",
         "outlived_probe" => "is of a readiness command",

@@ -191,14 +191,15 @@ def test_every_report_names_the_limit_that_struck():
         text = {kind: html.unescape(path.read_text()) for kind, path in reports.items()}
         assert line in text["junit"] and line in text["html"], (line, text)
         usage = json.loads(text["json"])["usage"]
-        [struck] = usage["struck"]
+        [struck] = usage["limits_hit"]
         victim = struck.pop("victim")
         assert struck == {
-            "limit": "memory", "at": "own", "of": "service eater", "bytes": 48 << 20, "killed": [{"part": "service eater"}],
+            "resource": "memory", "level": "own", "component": "service eater", "limit_bytes": 48 << 20,
+            "killed": [{"component": "service eater"}],
         }, struck
         assert victim["name"] == "python3" and victim["pid"] > 1, victim
         assert f"first pid {victim['pid']} (python3)" in line, line
-        figures = {it["name"]: it for it in [usage["session"], *usage["parts"]]}
+        figures = {it["name"]: it for it in [usage["session"], *usage["components"]]}
         assert figures.keys() == {"session", "service eater", "command"}, figures
         for it in figures.values():
             assert {"cpu_user_usec", "memory_peak_bytes", "processes_peak"} <= it.keys(), it
@@ -220,10 +221,10 @@ def test_a_guardian_reports_what_struck():
         until(report.exists, "the guardian has written the report")
         until(lambda: not processes(directory), "the guardian has ended")
         usage = json.loads(report.read_text())["usage"]
-        assert [(it["limit"], it["of"], it["killed"]) for it in usage["struck"]] == [
-            ("memory", "service eater", [{"part": "service eater"}])
+        assert [(it["resource"], it["component"], it["killed"]) for it in usage["limits_hit"]] == [
+            ("memory", "service eater", [{"component": "service eater"}])
         ], usage
-        assert [it["name"] for it in usage["parts"]] == ["service eater", "command"], usage
+        assert [it["name"] for it in usage["components"]] == ["service eater", "command"], usage
     assert_nothing_left()
 
 
@@ -302,8 +303,8 @@ def test_doctor_says_what_can_be_limited():
     counts = []
     for how in EVERYWHERE:
         said = doctor(how)["cgroup"]
-        refused = {it["controller"]: it for it in said["no_limits"]}
-        assert refused.keys().isdisjoint(said["limits"]) and refused.keys() | set(said["limits"]) == keys.keys(), said
+        refused = {it["controller"]: it for it in said["unavailable_limits"]}
+        assert refused.keys().isdisjoint(said["available_limits"]) and refused.keys() | set(said["available_limits"]) == keys.keys(), said
         for controller, key in keys.items():
             it = refused.get(controller)
             done = with_config(how, f"[limits]\n{key}\n", "true", code=125 if it else 0)

@@ -81,7 +81,7 @@ READ_ONLY = ["unshare", "-m", "sh", "-c", 'mount -o remount,bind,ro /sys/fs/cgro
 
 def assert_chosen(how, containment, source):
     said = doctor(how)
-    assert (said["containment"], said["cgroup"]["source"]) == (containment, source), said
+    assert (said["containment"], said["cgroup"]["session_parent_source"]) == (containment, source), said
     assert said["cgroup"]["layout"] == "unified", said
     assert said["systemd"]["running"], said
     # A session: the command's exit code, a leak, and a service that is asked to end.
@@ -177,7 +177,7 @@ def sysctl(name, value):
 def test_no_namespaces_allowed_leaves_the_process_tree():
     with sysctl("user.max_user_namespaces", "0"):
         assert_chosen(NO_MANAGER, "tree", None)
-        missing = doctor(NO_MANAGER)["missing"]
+        missing = doctor(NO_MANAGER)["unavailable"]
         assert any("sysctl user.max_user_namespaces=15000" in it["remedy"] for it in missing), missing
         done = run([*NO_MANAGER, CGRUN, "--require", "pidns", "true"], code=125)
         assert "--require" in done.stderr

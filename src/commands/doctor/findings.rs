@@ -12,12 +12,12 @@ use crate::containment::{
 use crate::limits::{Controller, why_not};
 use crate::sys::{namespace, sock_diag, spawn};
 
-/// The form of the JSON; a change that breaks readers raises it.
-const VERSION: u32 = 1;
+/// A change of the JSON that breaks readers raises it.
+const SCHEMA_VERSION: u32 = 1;
 
 #[derive(Debug, Serialize)]
 pub struct Findings {
-    version: u32,
+    schema_version: u32,
     pub containment: Kind,
     pub guarantee: &'static str,
     pub kernel: String,
@@ -33,32 +33,33 @@ pub struct Findings {
     pub clone3: bool,
     /// Whether it can be told who listens on a port.
     pub sock_diag: bool,
-    pub missing: Vec<Missing>,
+    pub unavailable: Vec<UnavailableContainment>,
     pub next_step: Option<String>,
 }
 
 #[derive(Debug, Default, Serialize)]
 pub struct Cgroup {
     pub layout: Layout,
-    pub mount: Option<PathBuf>,
-    /// Where we were started.
-    pub own: Option<PathBuf>,
-    /// Where a session's would be made, and by whose leave.
-    pub parent: Option<PathBuf>,
-    pub source: Option<Source>,
-    /// Those the kernel has there for a session's own cgroup.
+    pub mount_point: Option<PathBuf>,
+    /// The cgroup in which cgrun was started.
+    pub current: Option<PathBuf>,
+    /// The cgroup in which sessions would be created.
+    pub session_parent: Option<PathBuf>,
+    /// Why sessions may be created there.
+    pub session_parent_source: Option<Source>,
+    /// The controllers that the kernel offers to a session's cgroup.
     pub controllers: Vec<String>,
-    /// What a session can be limited in.
-    pub limits: Vec<&'static str>,
-    /// And what not.
-    pub no_limits: Vec<NoLimit>,
-    pub kill: bool,
-    pub xattrs: bool,
+    /// The controllers whose limits a session can use.
+    pub available_limits: Vec<&'static str>,
+    pub unavailable_limits: Vec<UnavailableLimit>,
+    /// The kernel has `cgroup.kill` (since Linux 5.14).
+    pub cgroup_kill: bool,
+    pub extended_attributes: bool,
 }
 
-/// A controller that a session cannot have.
+/// A controller whose limits a session cannot use.
 #[derive(Debug, Serialize)]
-pub struct NoLimit {
+pub struct UnavailableLimit {
     pub controller: &'static str,
     pub reason: String,
     pub remedy: String,
@@ -79,8 +80,8 @@ pub enum Layout {
 #[derive(Debug, Serialize)]
 pub struct Systemd {
     pub running: bool,
-    /// Where our service manager listens, if it does.
-    pub manager: Option<PathBuf>,
+    /// The socket of our service manager, if it answers.
+    pub manager_socket: Option<PathBuf>,
 }
 
 #[derive(Debug, Serialize)]
@@ -89,28 +90,34 @@ pub struct Namespaces {
     pub user: bool,
 }
 
-/// A containment that cannot be had.
+/// A containment that this host does not offer.
 #[derive(Debug, Serialize)]
-pub struct Missing {
+pub struct UnavailableContainment {
     pub containment: Kind,
     pub reason: String,
     pub remedy: String,
 }
 
 pub fn look() -> Findings {
-    let mut missing = Vec::new();
+    let mut unavailable = Vec::new();
     let mut cgroup = before();
     match try_cgroup(&mut cgroup) {
         Ok(()) => {}
-        Err((reason, remedy)) => missing.push(Missing { containment: Kind::Cgroup, reason, remedy }),
+        Err((reason, remedy)) => {
+            unavailable.push(UnavailableContainment { containment: Kind::Cgroup, reason, remedy })
+        }
     }
-    let has_cgroup = missing.is_empty();
+    let has_cgroup = unavailable.is_empty();
     let pid = PidNamespace::create(None).and_then(|made| {
         made.end(std::time::Duration::from_secs(2))
             .map_err(|error| NoNamespace::Other { step: "its end", source: error.source })
     });
     if let Err(error) = &pid {
-        missing.push(Missing { containment: Kind::Pidns, reason: error.to_string(), remedy: error.remedy() });
+        unavailable.push(UnavailableContainment {
+            containment: Kind::Pidns,
+            reason: error.to_string(),
+            remedy: error.remedy(),
+        });
     }
     let containment = match (has_cgroup, pid.is_ok()) {
         (true, _) => Kind::Cgroup,
@@ -118,7 +125,7 @@ pub fn look() -> Findings {
         (false, false) => Kind::Tree,
     };
     let root = rustix::process::geteuid().is_root();
-    let next_step = match missing.first() {
+    let next_step = match unavailable.first() {
         Some(first) if first.containment > containment => Some(first.remedy.clone()),
         _ if root => {
             Some("tests run as root here: cgrun --user NAME gives them that user's rights only".into())
@@ -130,7 +137,7 @@ pub fn look() -> Findings {
         crate::sys::proc::user(rustix::process::geteuid().as_raw()),
     );
     Findings {
-        version: VERSION,
+        schema_version: SCHEMA_VERSION,
         containment,
         guarantee: containment.guarantee(),
         kernel,
@@ -138,7 +145,7 @@ pub fn look() -> Findings {
         cgroup,
         systemd: Systemd {
             running: manages_this_host(),
-            manager: Some(manager_socket())
+            manager_socket: Some(manager_socket())
                 .filter(|socket| std::os::unix::net::UnixStream::connect(socket).is_ok()),
         },
         namespaces: Namespaces { pid: pid.is_ok(), user: namespace::can_make_user_namespace() },
@@ -146,7 +153,7 @@ pub fn look() -> Findings {
         container: container(),
         clone3: spawn::has_clone3(),
         sock_diag: sock_diag::listeners().is_ok(),
-        missing,
+        unavailable,
         next_step,
     }
 }
@@ -156,8 +163,8 @@ fn before() -> Cgroup {
     let mount = Mount::find().ok();
     Cgroup {
         layout: layout(),
-        own: mount.as_ref().map(|mount| mount.own.clone()),
-        mount: mount.map(|mount| mount.point),
+        current: mount.as_ref().map(|mount| mount.own.clone()),
+        mount_point: mount.map(|mount| mount.point),
         ..Cgroup::default()
     }
 }
@@ -168,8 +175,8 @@ fn try_cgroup(found: &mut Cgroup) -> Result<(), (String, String)> {
     found.controllers = controllers.unwrap_or_default().split_whitespace().map(str::to_string).collect();
     for controller in Controller::ALL {
         match why_not(&mount, controller) {
-            None => found.limits.push(controller.name()),
-            Some(refused) => found.no_limits.push(NoLimit {
+            None => found.available_limits.push(controller.name()),
+            Some(refused) => found.unavailable_limits.push(UnavailableLimit {
                 controller: controller.name(),
                 reason: refused.to_string(),
                 remedy: refused.remedy(),
@@ -179,11 +186,11 @@ fn try_cgroup(found: &mut Cgroup) -> Result<(), (String, String)> {
     // Signs it, too: that takes extended attributes.
     let made = SessionCgroup::create(&mount, b"cgrun doctor", &[])
         .map_err(|error| (error.to_string(), error.remedy()))?;
-    found.xattrs = true;
-    found.kill = std::fs::write(made.path().join("cgroup.kill"), "1").is_ok();
+    found.extended_attributes = true;
+    found.cgroup_kill = std::fs::write(made.path().join("cgroup.kill"), "1").is_ok();
     made.remove().map_err(|error| (error.to_string(), "remove it".into()))?;
-    found.source = Some(source);
-    found.parent = Some(mount.own);
+    found.session_parent_source = Some(source);
+    found.session_parent = Some(mount.own);
     Ok(())
 }
 

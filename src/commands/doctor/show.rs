@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::findings::{Findings, Layout, NoLimit};
+use super::findings::{Findings, Layout, UnavailableLimit};
 use crate::containment::Source;
 
 pub fn in_words(found: &Findings) -> String {
@@ -23,12 +23,16 @@ pub fn in_words(found: &Findings) -> String {
             Layout::None => "none mounted",
         }
         .to_string()
-            + &cgroup.mount.as_ref().map(|mount| format!(", at {}", mount.display())).unwrap_or_default(),
+            + &cgroup
+                .mount_point
+                .as_ref()
+                .map(|mount| format!(", at {}", mount.display()))
+                .unwrap_or_default(),
     );
-    if let Some(own) = &cgroup.own {
+    if let Some(own) = &cgroup.current {
         row("own cgroup", own.display().to_string());
     }
-    if let (Some(parent), Some(source)) = (&cgroup.parent, cgroup.source) {
+    if let (Some(parent), Some(source)) = (&cgroup.session_parent, cgroup.session_parent_source) {
         let leave = match source {
             Source::Delegated => "delegated to us",
             Source::Direct => "ours by right",
@@ -36,12 +40,19 @@ pub fn in_words(found: &Findings) -> String {
         };
         row("sessions in", format!("{} ({leave})", parent.display()));
         row("controllers", list(&cgroup.controllers));
-        row("limits", if cgroup.limits.is_empty() { "none".into() } else { cgroup.limits.join(" ") });
-        for (controllers, first) in by_remedy(&cgroup.no_limits) {
+        row(
+            "limits",
+            if cgroup.available_limits.is_empty() {
+                "none".into()
+            } else {
+                cgroup.available_limits.join(" ")
+            },
+        );
+        for (controllers, first) in by_remedy(&cgroup.unavailable_limits) {
             row("no limits", format!("{}: {}", controllers.join(" "), first.reason));
             row("", format!("to get them: {}", first.remedy));
         }
-        row("cgroup.kill", yes(cgroup.kill, "processes are killed one by one"));
+        row("cgroup.kill", yes(cgroup.cgroup_kill, "processes are killed one by one"));
     }
     row("systemd", systemd(found));
     row(
@@ -51,7 +62,7 @@ pub fn in_words(found: &Findings) -> String {
     row("container", found.container.clone().unwrap_or_else(|| "no".into()));
     row("clone3", yes(found.clone3, "processes join their cgroup after their birth, some 8 ms later each"));
     row("sock_diag", yes(found.sock_diag, "it cannot be told who listens on a port"));
-    for missing in &found.missing {
+    for missing in &found.unavailable {
         row("missing", format!("{}: {}", missing.containment, missing.reason));
         row("", format!("to get it: {}", missing.remedy));
     }
@@ -60,8 +71,8 @@ pub fn in_words(found: &Findings) -> String {
 }
 
 /// What is mended together is told together.
-fn by_remedy(refused: &[NoLimit]) -> Vec<(Vec<&'static str>, &NoLimit)> {
-    let mut groups: Vec<(Vec<&'static str>, &NoLimit)> = Vec::new();
+fn by_remedy(refused: &[UnavailableLimit]) -> Vec<(Vec<&'static str>, &UnavailableLimit)> {
+    let mut groups: Vec<(Vec<&'static str>, &UnavailableLimit)> = Vec::new();
     for one in refused {
         match groups.iter_mut().find(|(_, first)| first.remedy == one.remedy) {
             Some((controllers, _)) => controllers.push(one.controller),
@@ -72,7 +83,7 @@ fn by_remedy(refused: &[NoLimit]) -> Vec<(Vec<&'static str>, &NoLimit)> {
 }
 
 fn systemd(found: &Findings) -> String {
-    match (found.systemd.running, &found.systemd.manager) {
+    match (found.systemd.running, &found.systemd.manager_socket) {
         (false, _) => "not running".into(),
         (true, Some(socket)) => format!("running; our manager answers at {}", socket.display()),
         (true, None) => "running; no manager of ours answers".into(),

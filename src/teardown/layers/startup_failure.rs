@@ -27,7 +27,7 @@ impl Layer for StartupFailure {
     fn name(&self) -> &'static str {
         match self {
             Self::Service { .. } => "startup_failed",
-            Self::Command { .. } => "not_executed",
+            Self::Command { .. } => "command_not_executed",
         }
     }
 

@@ -1,0 +1,285 @@
+//! The session as data: what `--report json=FILE` writes, and what the other reports are made from.
+//! `schema.json` documents every key. A change that breaks readers raises [`SCHEMA_VERSION`].
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use serde::Serialize;
+
+use super::locate::{TestLocation, TestLocator};
+use super::tree::LeakTree;
+use crate::containment::{Containment, Kind};
+use crate::leaks::{Evidence, How, Leak};
+use crate::limits::Usage;
+use crate::sys::details::Glimpse;
+use crate::sys::proc::{COMMAND_LINE_SHOWN, readable};
+
+pub const SCHEMA: &str = "cgrun-report";
+pub const SCHEMA_VERSION: u32 = 1;
+
+#[derive(Debug, Serialize)]
+pub struct ReportDocument {
+    pub schema: &'static str,
+    pub schema_version: u32,
+    pub cgrun_version: &'static str,
+    pub session: SessionSummary,
+    pub outcome: Outcome,
+    pub containment: ContainmentSummary,
+    pub command: ComponentSummary,
+    pub services: Vec<ServiceSummary>,
+    /// The roots of the leaked process trees.
+    pub leaks: Vec<LeakedProcess>,
+    /// Counts every leaked process, including descendants and those that are not described.
+    pub leaked_process_count: usize,
+    pub undescribed_process_count: usize,
+    pub allowed_leaks: Vec<LeakedProcess>,
+    pub survivors: Vec<String>,
+    pub unverified: Vec<String>,
+    pub ports: PortSummary,
+    pub teardown: TeardownSummary,
+    pub resources: ResourceSummary,
+    /// `None` if the session had no cgroup to measure.
+    pub usage: Option<Usage>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct SessionSummary {
+    pub id: String,
+    pub supervisor_pid: u32,
+    pub command: Vec<String>,
+    pub working_directory: String,
+    pub started_at_unix_seconds: f64,
+    pub duration_seconds: f64,
+    /// `supervisor`, or `guardian` if the supervisor died.
+    pub written_by: &'static str,
+}
+
+#[derive(Debug, Serialize)]
+pub struct Outcome {
+    pub clean: bool,
+    pub verified_empty: bool,
+    /// `None` if a signal ended cgrun.
+    pub exit_code: Option<u8>,
+    pub signal: Option<String>,
+    pub layer: u8,
+    #[serde(skip)]
+    pub layer_title: &'static str,
+    pub cause: &'static str,
+    /// The cause as a sentence.
+    pub reason: String,
+    pub on_leak: &'static str,
+}
+
+impl Outcome {
+    pub fn leaks_fail(&self) -> bool {
+        self.on_leak == "fail"
+    }
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct ContainmentSummary {
+    pub kind: Kind,
+    pub guarantee: &'static str,
+    pub cgroup: Option<String>,
+}
+
+impl ContainmentSummary {
+    pub fn new(containment: &Containment) -> Self {
+        let kind = containment.kind();
+        let cgroup = containment.path().map(|path| path.to_string_lossy().into_owned());
+        Self { kind, guarantee: kind.guarantee(), cgroup }
+    }
+}
+
+/// The life of the command or of a service, in seconds since the session started.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct ComponentSummary {
+    pub started_at_seconds: Option<f64>,
+    pub ready_at_seconds: Option<f64>,
+    pub stop_requested_at_seconds: Option<f64>,
+    /// When its first process exited on its own.
+    pub exited_at_seconds: Option<f64>,
+    /// When none of its processes was left.
+    pub gone_at_seconds: Option<f64>,
+    pub exit_code: Option<i32>,
+    pub signal: Option<String>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct ServiceSummary {
+    pub name: String,
+    pub command: Vec<String>,
+    pub port: Option<u16>,
+    pub log_file: Option<String>,
+    pub problem: Option<String>,
+    #[serde(flatten)]
+    pub component: ComponentSummary,
+}
+
+#[derive(Debug, Serialize)]
+pub struct LeakedProcess {
+    pub pid: i32,
+    pub parent_pid: Option<i32>,
+    pub name: String,
+    pub command_line: Vec<String>,
+    pub command_line_truncated: bool,
+    pub executable: Option<String>,
+    pub working_directory: Option<String>,
+    pub user: String,
+    pub uid: Option<u32>,
+    pub age_seconds: f64,
+    pub cpu_seconds: f64,
+    pub memory_bytes: u64,
+    pub threads: u64,
+    pub state: &'static str,
+    pub listening_on: Vec<SocketAddr>,
+    pub cgroup: Option<String>,
+    /// The command's standard streams that it held open.
+    pub open_streams: Vec<&'static str>,
+    pub kind: &'static str,
+    pub service: Option<String>,
+    pub ignores_sigterm: bool,
+    /// It was asked to stop and was still alive at the end of its grace.
+    pub needed_sigkill: bool,
+    pub started_during: Option<StartedDuring>,
+    pub children: Vec<LeakedProcess>,
+}
+
+#[derive(Debug, Serialize)]
+pub struct StartedDuring {
+    pub runner: &'static str,
+    pub test: Option<String>,
+    pub phase: Option<String>,
+    pub worker: Option<String>,
+    pub evidence: &'static str,
+    pub file: Option<String>,
+    pub line: Option<usize>,
+    /// The test, or the worker if only that is known, as text.
+    #[serde(skip)]
+    pub text: String,
+}
+
+#[derive(Debug, Serialize)]
+pub struct PortSummary {
+    pub watched: Vec<u16>,
+    /// Processes outside the session that hold a watched port; cgrun left them alone.
+    pub held_by_others: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+pub struct TeardownSummary {
+    pub started_at_seconds: f64,
+    pub phases: Vec<PhaseSummary>,
+    pub command_killed: bool,
+}
+
+#[derive(Debug, Serialize)]
+pub struct PhaseSummary {
+    pub name: &'static str,
+    pub started_at_seconds: f64,
+    pub ended_at_seconds: f64,
+}
+
+/// From getrusage(2): all processes that were waited for.
+#[derive(Debug, Serialize)]
+pub struct ResourceSummary {
+    pub cpu_seconds: f64,
+    pub largest_process_memory_bytes: u64,
+}
+
+impl LeakedProcess {
+    pub fn from_tree(tree: &LeakTree<'_>, locator: &mut TestLocator) -> Self {
+        let Leak { process, glimpse, .. } = tree.leak;
+        let lossy = |text: &std::ffi::OsString| text.to_string_lossy().into_owned();
+        let length: usize = process.command.iter().map(|word| word.len() + 1).sum();
+        Self {
+            pid: process.pid.as_raw_nonzero().get(),
+            parent_pid: glimpse.parent.map(|pid| pid.as_raw_nonzero().get()),
+            name: glimpse.name.clone(),
+            command_line: process.command.iter().map(lossy).collect(),
+            command_line_truncated: length > COMMAND_LINE_SHOWN,
+            executable: tree.leak.executable.as_ref().map(lossy),
+            working_directory: tree.leak.working_directory.as_ref().map(lossy),
+            user: process.user(),
+            uid: process.uid,
+            age_seconds: rounded_seconds(process.age),
+            cpu_seconds: rounded_seconds(glimpse.cpu),
+            memory_bytes: glimpse.memory,
+            threads: glimpse.threads,
+            state: state_name(glimpse),
+            listening_on: tree.leak.listening.clone(),
+            cgroup: tree.leak.place.clone(),
+            open_streams: tree.leak.streams.clone(),
+            kind: leak_kind(tree.leak),
+            service: match &tree.leak.how {
+                How::OutlivedService(name) | How::OutlivedProbe(name) => Some(name.clone()),
+                _ => None,
+            },
+            ignores_sigterm: glimpse.ignores(Signal::SIGTERM),
+            needed_sigkill: tree.leak.had_to_be_killed,
+            started_during: started_during(tree.leak, locator),
+            children: tree.children.iter().map(|child| Self::from_tree(child, locator)).collect(),
+        }
+    }
+
+    /// The command line as one line of printable text.
+    pub fn command_text(&self) -> String {
+        readable(&self.command_line.join(" "))
+    }
+
+    /// The number of processes in this tree.
+    pub fn process_count(&self) -> usize {
+        1 + self.children.iter().map(Self::process_count).sum::<usize>()
+    }
+}
+
+fn started_during(leak: &Leak, locator: &mut TestLocator) -> Option<StartedDuring> {
+    let origin = leak.started_during.as_ref()?;
+    let (file, line) = match locator.locate(origin) {
+        Some(TestLocation { file, line }) => (Some(file.to_string_lossy().into_owned()), line),
+        None => (None, None),
+    };
+    Some(StartedDuring {
+        runner: origin.runner,
+        test: origin.test.clone(),
+        phase: origin.phase.clone(),
+        worker: origin.worker.clone(),
+        evidence: match origin.evidence {
+            Evidence::Environment => "environment",
+            Evidence::Memory => "memory",
+            Evidence::Parent => "parent",
+            Evidence::StartTime => "start_time",
+        },
+        file,
+        line,
+        text: origin.to_string(),
+    })
+}
+
+fn leak_kind(leak: &Leak) -> &'static str {
+    match leak.how {
+        How::OutlivedCommand if leak.is_daemon => "daemon",
+        How::OutlivedCommand => "background",
+        How::OutlivedService(_) => "outlived_service",
+        How::OutlivedProbe(_) => "outlived_probe",
+        How::ChangedCgroup => "changed_cgroup",
+        How::Escaped => "escaped",
+    }
+}
+
+/// The states of proc_pid_stat(5). A process that was frozen while we read it shows as sleeping.
+fn state_name(glimpse: &Glimpse) -> &'static str {
+    match glimpse.state {
+        'R' => "running",
+        'D' => "uninterruptible",
+        'T' | 't' => "stopped",
+        'Z' | 'X' => "zombie",
+        _ => "sleeping",
+    }
+}
+
+/// Rounds to the millisecond; anything finer is noise.
+pub fn rounded_seconds(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1000.0).round() / 1000.0
+}
