@@ -1,18 +1,23 @@
-//! What may outlive its command: ended like the rest, but no leak.
+//! What may outlive its command: it is ended like the rest, but is not counted as a leak.
 
 use std::ffi::{OsStr, OsString};
 use std::str::FromStr;
 
-use crate::leaks::{Leak, Undescribed};
+use regex::Regex;
+
+use super::leak::{Leak, Undescribed};
 use crate::sys::proc::ProcessInfo;
+
+/// The kernel keeps at most so many bytes of a process's name (`TASK_COMM_LEN`, without the final zero).
+const KERNEL_NAME: usize = 15;
 
 /// One entry of `allow`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Pattern {
     /// The executable's name.
     Name(String),
-    /// The whole command line, with `*` for anything and `?` for any one character.
-    CommandLine(Vec<char>),
+    /// The whole command line, in which `*` stands for anything and `?` for any one character.
+    CommandLine(Glob),
 }
 
 impl FromStr for Pattern {
@@ -21,7 +26,7 @@ impl FromStr for Pattern {
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
             "" => Err("an empty name allows nothing; write a program's name, such as \"ssh-agent\"".into()),
-            _ if text.contains(['*', '?', ' ']) => Ok(Self::CommandLine(text.chars().collect())),
+            _ if text.contains(['*', '?', ' ']) => Glob::new(text).map(Self::CommandLine),
             _ if text.contains('/') => Err(format!(
                 "{text:?} is a path; write the program's name, or a pattern for its command line, such as \"*{text} *\""
             )),
@@ -34,106 +39,139 @@ impl Pattern {
     pub fn allows(&self, leak: &Leak) -> bool {
         match self {
             Self::Name(name) => {
-                let words = leak.executable.as_ref().into_iter().chain(leak.process.command.first());
-                leak.glimpse.name == *name || words.map(|it| base(it)).any(|it| it == *name)
+                let paths = leak.executable.as_ref().into_iter().chain(leak.process.command.first());
+                leak.glimpse.name == *name || paths.map(|path| file_name(path)).any(|it| it == *name)
             }
-            Self::CommandLine(pattern) => allows_command(pattern, &leak.process.command),
+            Self::CommandLine(glob) => glob.matches_command(&leak.process.command),
         }
     }
 }
 
-/// Of one in a crowd whose name alone was read, as the kernel keeps it: 15 bytes at most. Its command line
-/// is read only where that is asked for, and there is time.
-pub fn allows_unread(patterns: &[Pattern], unread: &Undescribed, has_time: bool) -> bool {
+/// Whether one of the patterns allows a process of which only the name was read. Its command line is read only if
+/// a pattern needs it and there is time.
+pub fn allows_undescribed(patterns: &[Pattern], process: &Undescribed, has_time: bool) -> bool {
     let needs_more = patterns.iter().any(|it| matches!(it, Pattern::CommandLine(_)));
-    let read = (needs_more && has_time).then(|| ProcessInfo::read(unread.pid)).flatten();
+    let read = (needs_more && has_time).then(|| ProcessInfo::read(process.pid)).flatten();
     patterns.iter().any(|pattern| match pattern {
-        Pattern::Name(name) => allows_named(name, &unread.name),
-        Pattern::CommandLine(pattern) => read.as_ref().is_some_and(|it| allows_command(pattern, &it.command)),
+        Pattern::Name(name) => is_kernel_name_of(&process.name, name),
+        Pattern::CommandLine(glob) => read.as_ref().is_some_and(|it| glob.matches_command(&it.command)),
     })
 }
 
-fn allows_named(name: &str, kept: &str) -> bool {
-    name == kept || (kept.len() == 15 && name.starts_with(kept))
-}
-
-fn allows_command(pattern: &[char], command: &[OsString]) -> bool {
-    let words: Vec<_> = command.iter().map(|it| it.to_string_lossy()).collect();
-    matches(pattern, &words.join(" ").chars().collect::<Vec<_>>())
+fn is_kernel_name_of(kept: &str, name: &str) -> bool {
+    name == kept || (kept.len() == KERNEL_NAME && name.starts_with(kept))
 }
 
 /// `/usr/bin/x (deleted)` is an `x`.
-fn base(path: &OsStr) -> String {
+fn file_name(path: &OsStr) -> String {
     let path = path.to_string_lossy();
     let path = path.strip_suffix(" (deleted)").unwrap_or(&path);
     path.rsplit('/').next().unwrap_or_default().to_string()
 }
 
-/// Goes back to the last `*` only, so that no pattern takes longer than text times pattern.
-fn matches(pattern: &[char], text: &[char]) -> bool {
-    let (mut p, mut t) = (0, 0);
-    let mut star: Option<(usize, usize)> = None;
-    while t < text.len() {
-        match pattern.get(p) {
-            Some('*') => {
-                star = Some((p, t));
-                p += 1;
-            }
-            Some(&c) if c == '?' || c == text[t] => {
-                p += 1;
-                t += 1;
-            }
-            _ => match &mut star {
-                Some((at, taken)) => {
-                    *taken += 1;
-                    p = *at + 1;
-                    t = *taken;
-                }
-                None => return false,
-            },
-        }
-    }
-    pattern[p..].iter().all(|&c| c == '*')
+/// A pattern with wildcards, as a regular expression. Matching takes time linear in the text.
+#[derive(Clone, Debug)]
+pub struct Glob {
+    text: String,
+    regex: Regex,
 }
+
+impl Glob {
+    fn new(text: &str) -> Result<Self, String> {
+        let body: String = text
+            .chars()
+            .map(|c| match c {
+                '*' => ".*".to_string(),
+                '?' => ".".to_string(),
+                c => regex::escape(c.encode_utf8(&mut [0; 4])),
+            })
+            .collect();
+        let regex = Regex::new(&format!(r"\A(?s:{body})\z"))
+            .map_err(|_| "the pattern is too long; write a shorter one, with `*` for the rest".to_string())?;
+        Ok(Self { text: text.to_string(), regex })
+    }
+
+    fn matches_command(&self, command: &[OsString]) -> bool {
+        let words: Vec<_> = command.iter().map(|it| it.to_string_lossy()).collect();
+        self.regex.is_match(&words.join(" "))
+    }
+}
+
+impl PartialEq for Glob {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for Glob {}
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn glob(pattern: &str, text: &str) -> bool {
-        matches(&pattern.chars().collect::<Vec<_>>(), &text.chars().collect::<Vec<_>>())
+    fn matches(pattern: &str, text: &str) -> bool {
+        Glob::new(pattern).unwrap().regex.is_match(text)
     }
 
     #[test]
-    fn patterns() {
+    fn a_star_is_anything_and_a_question_mark_one_character() {
+        for (pattern, text) in [
+            ("*", ""),
+            ("a*c", "abbc"),
+            ("*b*c", "abcbc"),
+            ("?x ?", "ax é"),
+            ("a b", "a b"),
+            ("*c", "a\nb\nc"),
+        ] {
+            assert!(matches(pattern, text), "{pattern} {text}");
+        }
         for (pattern, text) in
-            [("*", ""), ("a*c", "abbc"), ("*b*c", "abcbc"), ("?x ?", "ax é"), ("a b", "a b")]
+            [("", "a"), ("a", "ab"), ("*b", "abc"), ("?", ""), ("a*b*c", "acb"), ("a", "a\n")]
         {
-            assert!(glob(pattern, text), "{pattern} {text}");
+            assert!(!matches(pattern, text), "{pattern} {text}");
         }
-        for (pattern, text) in [("", "a"), ("a", "ab"), ("*b", "abc"), ("?", ""), ("a*b*c", "acb")] {
-            assert!(!glob(pattern, text), "{pattern} {text}");
+    }
+
+    #[test]
+    fn what_is_special_in_a_regular_expression_stands_for_itself() {
+        for text in ["a.b", "a+", "(a|b)", "[a]", "^a$", r"a\d", "a{2}", "a-b", "#a &&b"] {
+            assert!(matches(text, text), "{text}");
         }
+        assert!(!matches("a.b *", "axb c"));
+        assert!(!matches("[ab] *", "a c"));
     }
 
     #[test]
     fn nonsense_is_refused() {
         assert!("".parse::<Pattern>().is_err());
         assert!("/usr/bin/ssh-agent".parse::<Pattern>().unwrap_err().contains("is a path"));
+        assert!("?".repeat(1 << 16).parse::<Pattern>().unwrap_err().contains("too long"));
     }
 
     #[test]
     fn the_kernel_keeps_15_bytes_of_a_name() {
-        assert!(allows_named("a-rather-long-name", "a-rather-long-n"));
-        assert!(!allows_named("a-rather-long-name", "a-rather-long"));
+        assert!(is_kernel_name_of("a-rather-long-n", "a-rather-long-name"));
+        assert!(!is_kernel_name_of("a-rather-long", "a-rather-long-name"));
+    }
+
+    /// The definition of a wildcard, without regard to the time it takes.
+    fn matches_by_definition(pattern: &[char], text: &[char]) -> bool {
+        match (pattern, text) {
+            ([], text) => text.is_empty(),
+            (['*', rest @ ..], text) => (0..=text.len()).any(|at| matches_by_definition(rest, &text[at..])),
+            (['?', rest @ ..], [_, text @ ..]) => matches_by_definition(rest, text),
+            ([c, rest @ ..], [d, text @ ..]) => c == d && matches_by_definition(rest, text),
+            (_, []) => false,
+        }
     }
 
     proptest! {
         #[test]
-        fn agrees_with_a_regular_expression(pattern in "[ab*?]{0,8}", text in "[ab]{0,10}") {
-            let regex = format!("^{}$", pattern.replace('*', ".*").replace('?', "."));
-            prop_assert_eq!(glob(&pattern, &text), regex::Regex::new(&regex).unwrap().is_match(&text));
+        fn a_glob_matches_as_it_is_defined(pattern in "[ab*?.+é\n]{0,8}", text in "[ab.+é\n]{0,10}") {
+            let chars = |text: &str| text.chars().collect::<Vec<_>>();
+            let wanted = matches_by_definition(&chars(&pattern), &chars(&text));
+            prop_assert_eq!(matches(&pattern, &text), wanted);
         }
     }
 }

@@ -1,8 +1,14 @@
-//! What leaked: who is still there, in which test each was started, and which the user allows.
+//! What leaked: the processes still there, during which test each was started, and which the user allows.
 
 pub mod allow;
 mod attribution;
+mod leak;
+mod origin;
+mod runners;
 mod snapshot;
 
-pub use attribution::{Evidence, Origin, bats_name, infer};
-pub use snapshot::{Frozen, How, Leak, Snapshot, Undescribed, describe};
+pub use attribution::infer_origins;
+pub use leak::{How, Leak};
+pub use origin::{Evidence, Origin};
+pub use runners::bats_name;
+pub use snapshot::{Frozen, Snapshot, describe_all, describe_one};

@@ -209,7 +209,7 @@ impl LeakedProcess {
             threads: glimpse.threads,
             state: state_name(glimpse),
             listening_on: tree.leak.listening.clone(),
-            cgroup: tree.leak.place.clone(),
+            cgroup: tree.leak.cgroup.clone(),
             open_streams: tree.leak.streams.clone(),
             kind: leak_kind(tree.leak),
             service: match &tree.leak.how {

@@ -79,11 +79,11 @@ pub fn note_strays(context: &Context, verdict: &mut Verdict) {
         let (late, others): (Vec<_>, Vec<_>) = strays.into_iter().partition(|pid| members.contains(pid));
         if !late.is_empty() {
             verdict.span(index).gone = None;
-            verdict.add_leaks(leaks::describe(late, &component.how_outlived()));
+            verdict.add_leaks(leaks::describe_all(late, &component.how_outlived()));
         }
         strays = others;
     }
-    verdict.add_leaks(leaks::describe(strays, &How::ChangedCgroup));
+    verdict.add_leaks(leaks::describe_all(strays, &How::ChangedCgroup));
 }
 
 /// `false` where it is not empty in time.

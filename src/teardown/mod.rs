@@ -132,7 +132,7 @@ pub fn tear_down(
     remove(context, &mut verdict);
     verdict.done("remove");
     failpoint::reached("removed");
-    leaks::infer(&mut verdict.leaks);
+    leaks::infer_origins(&mut verdict.leaks);
     verdict
 }
 

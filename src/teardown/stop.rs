@@ -150,7 +150,7 @@ fn next(
         Stage::Waiting if component.is_running_command() => {
             // Whether it ends these itself is not known yet; once it is asked to end, they are as well.
             let still = Frozen::freeze(&component.leaf);
-            let taken = still.take_beside(component.leader.pid, &component.how_outlived());
+            let taken = still.snapshot_without(component.leader.pid, &component.how_outlived());
             state.beside = verdict.expect(taken).unwrap_or_default();
             Stage::Ending(clock::now() + component.grace)
         }
@@ -266,7 +266,7 @@ fn note<'a>(component: &'a Component, verdict: &mut Verdict) -> Frozen<'a> {
     let still = Frozen::freeze(&component.leaf);
     // What has left the tree of a command that runs, nobody would have ended.
     let running = component.is_running_command().then_some(component.leader.pid);
-    let taken = running.map_or_else(|| still.take(&how), |leader| still.take_beside(leader, &how));
+    let taken = running.map_or_else(|| still.snapshot(&how), |leader| still.snapshot_without(leader, &how));
     let crowd = verdict.expect(taken).unwrap_or_default();
     verdict.add_leaks(crowd);
     still

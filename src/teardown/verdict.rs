@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Pid;
 
 use crate::leaks::allow::{self, Pattern};
-use crate::leaks::{How, Leak, Snapshot};
+use crate::leaks::{How, Leak, Snapshot, describe_one};
 use crate::limits::Usage;
 use crate::ports::Holding;
 use crate::runtime::clock;
@@ -82,7 +82,7 @@ impl Verdict {
         let deadline = clock::now() + READ;
         for it in crowd.undescribed {
             let has_time = clock::now() < deadline;
-            if !allow::allows_unread(&self.allow, &it, has_time) {
+            if !allow::allows_undescribed(&self.allow, &it, has_time) {
                 let hidden = || format!("pid {}, hidden from us", it.pid);
                 self.undescribed.push(if it.name.is_empty() { hidden() } else { it.name });
             }
@@ -110,7 +110,7 @@ impl Verdict {
     /// Describes one that was met alone, unless it is known; to be called before it is asked to end.
     pub fn add_leak(&mut self, how: How, process: ProcessInfo) {
         let name = process.command_for_people(NAME);
-        match Leak::of(how, process) {
+        match describe_one(how, process) {
             Some(leak) if self.known().any(|it| it == leak.key()) => {}
             Some(leak) => self.sort(leak),
             None => self.undescribed.push(name),

@@ -1,0 +1,44 @@
+//! During which test a process was started, and how that is known.
+
+use std::fmt;
+
+/// What a process was started during.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// The name of the test runner.
+    pub runner: &'static str,
+    /// The test as its runner names it; `None` if the runner only names its workers.
+    pub test: Option<String>,
+    /// `setup`, `call` or `teardown`.
+    pub phase: Option<String>,
+    pub worker: Option<String>,
+    pub evidence: Evidence,
+}
+
+/// How the origin is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Evidence {
+    /// The mark is in the environment with which the process was executed.
+    Environment,
+    /// The process was forked from the runner, and has the mark in its memory.
+    Memory,
+    /// A process that it descends from has the mark.
+    Parent,
+    /// The processes started right before and right after it have the mark, and there is one worker.
+    StartTime,
+}
+
+/// `tests/test_a.py::test_b (call)`, `vitest worker 3`
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.test, &self.worker) {
+            (Some(test), _) => f.write_str(test)?,
+            (None, Some(worker)) => write!(f, "{} worker {worker}", self.runner)?,
+            (None, None) => f.write_str(self.runner)?,
+        }
+        match &self.phase {
+            Some(phase) => write!(f, " ({phase})"),
+            None => Ok(()),
+        }
+    }
+}
