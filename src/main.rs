@@ -16,6 +16,7 @@ mod runtime;
 mod session;
 mod sys;
 mod teardown;
+mod text;
 
 use std::path::PathBuf;
 use std::process::exit;
@@ -42,7 +43,7 @@ fn main() -> ! {
         Ok(Exit::Code(code)) => exit(code.into()),
         Ok(Exit::Signal(signal)) => sys::signals::die_of(signal),
         Err(error) => {
-            Reporter::new(Volume::Normal).error(&report::in_words(&error));
+            Reporter::new(Volume::Normal).error(&text::error_chain(&error));
             exit(code_of(&error).into())
         }
     }

@@ -10,10 +10,13 @@ use serde::Serialize;
 use crate::guardian::record::{self, Ended};
 use crate::registry::{State, sessions};
 use crate::runtime::exit_code::Exit;
-use crate::sys::proc::{self, age, readable};
+use crate::sys::proc;
+use crate::text::{age, readable, shorten};
 
 /// So many of the ended ones are worth a line; `--json` has all.
 const ENDED_SHOWN: usize = 10;
+/// How many characters of a command line are shown.
+const COMMAND_WIDTH: usize = 60;
 
 #[derive(Serialize)]
 struct Listing {
@@ -61,14 +64,26 @@ fn table(listing: &Listing) -> String {
             State::Unknown => "unknown",
         };
         let owner = row.supervisor_pid.map_or("?".into(), |pid| pid.to_string());
-        lines.push([row.id.clone(), state.into(), owner, row.user.clone(), short(&row.command)]);
+        lines.push([
+            row.id.clone(),
+            state.into(),
+            owner,
+            row.user.clone(),
+            shorten(&readable(&row.command), COMMAND_WIDTH),
+        ]);
     }
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
     for ended in listing.ended.iter().take(ENDED_SHOWN) {
         let when = age(Duration::from_secs(now.saturating_sub(ended.at)));
         let how = if ended.clean { "clean" } else { "NOT clean" };
         let state = format!("ended {when} ago by {}, {how}", ended.by);
-        lines.push([ended.id.clone(), state, ended.owner.to_string(), String::new(), short(&ended.command)]);
+        lines.push([
+            ended.id.clone(),
+            state,
+            ended.owner.to_string(),
+            String::new(),
+            shorten(&readable(&ended.command), COMMAND_WIDTH),
+        ]);
     }
     if lines.is_empty() {
         return "no sessions\n".into();
@@ -81,8 +96,4 @@ fn table(listing: &Listing) -> String {
         cells.collect::<String>() + &line[4] + "\n"
     };
     lines.iter().map(pad).collect()
-}
-
-fn short(command: &str) -> String {
-    readable(command).chars().take(60).collect()
 }

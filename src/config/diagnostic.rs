@@ -4,7 +4,7 @@ use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use crate::sys::tty::plain;
+use crate::text::plain;
 
 /// How many characters of the line are shown.
 const SHOWN: usize = 120;

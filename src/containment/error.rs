@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::sys::tty::plain;
+use crate::text::plain;
 
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {operation} {}: {}", path.display(), plain(source))]

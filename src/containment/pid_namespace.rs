@@ -15,7 +15,7 @@ use rustix::process::Pid;
 use super::error::ContainmentError;
 use crate::sys::namespace::{self, Entrance, Stage};
 use crate::sys::pidfd::Process;
-use crate::sys::tty::plain;
+use crate::text::plain;
 
 /// Why no PID namespace can be had here.
 #[derive(Debug, thiserror::Error)]

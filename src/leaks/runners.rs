@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 
 use super::origin::{Evidence, Origin};
-use crate::sys::proc::readable;
+use crate::text::readable;
 
 /// A test runner, and the marks that it leaves in the environment of what it starts.
 struct Runner {

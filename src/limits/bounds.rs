@@ -6,8 +6,9 @@ use std::path::Path;
 use anyhow::Result;
 
 use super::limit::{Controller, Limit};
-use super::size::{CpuSet, LEAST_CPUS, LEAST_MEMORY, in_units};
+use super::size::{CpuSet, LEAST_CPUS, LEAST_MEMORY};
 use crate::config::Limits;
+use crate::text::Bytes;
 
 /// What one cgroup may use.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -42,7 +43,7 @@ impl Bounds {
     fn beyond(&self, outer: &Self, whose: &str, has: &str) -> Vec<String> {
         let bytes = |what: &str, ours: Option<u64>, theirs: Option<u64>| {
             let (ours, theirs) = ours.zip(theirs).filter(|(ours, theirs)| ours > theirs)?;
-            Some((format!("{} of {what}", in_units(ours)), in_units(theirs).to_string()))
+            Some((format!("{} of {what}", Bytes(ours)), Bytes(theirs).to_string()))
         };
         let pids = self.pids.zip(outer.pids).filter(|(ours, theirs)| ours > theirs);
         let cpus = self.cpus.zip(outer.cpus).filter(|(ours, theirs)| ours > theirs);
@@ -142,7 +143,7 @@ impl Host {
     fn unfit(&self, bounds: &Bounds, limits: &Limits) -> Vec<Unfit> {
         let mut unfit = Vec::new();
         if let Some(memory) = bounds.memory.filter(|memory| *memory < LEAST_MEMORY) {
-            let (memory, least) = (in_units(memory), in_units(LEAST_MEMORY));
+            let (memory, least) = (Bytes(memory), Bytes(LEAST_MEMORY));
             let why = format!("it comes to {memory} here, less than a process needs to start ({least})");
             unfit.push(Unfit { limit: Limit::Memory, why });
         }

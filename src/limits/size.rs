@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
+use crate::text::Bytes;
+
 /// What the kernel counts in at least; a process whose pages are all refused cannot even start.
 pub const LEAST_MEMORY: u64 = 1 << 20;
 /// A hundredth of a CPU is the least the kernel grants: 1 ms of every 100 ms.
@@ -42,7 +44,7 @@ impl FromStr for Memory {
             }
             Self::Bytes(bytes) if bytes < LEAST_MEMORY => Err(format!(
                 "{text:?} is less than a process needs to start; the least is {}, and a number alone is in bytes",
-                in_units(LEAST_MEMORY)
+                Bytes(LEAST_MEMORY)
             )),
             size => Ok(size),
         }
@@ -239,27 +241,6 @@ impl FromStr for CpuSet {
     }
 }
 
-/// `512 MiB`, `1.5 GiB`.
-pub fn in_units(bytes: u64) -> Units {
-    Units(bytes)
-}
-
-/// A number of bytes, for people.
-#[derive(Clone, Copy, Debug)]
-pub struct Units(u64);
-
-impl fmt::Display for Units {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let units = [(1u64 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
-        let text = match units.into_iter().find(|(unit, _)| self.0 >= *unit) {
-            None => format!("{} B", self.0),
-            Some((unit, name)) if self.0.is_multiple_of(unit) => format!("{} {name}", self.0 / unit),
-            Some((unit, name)) => format!("{:.1} {name}", self.0 as f64 / unit as f64),
-        };
-        f.pad(&text)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -331,13 +312,6 @@ mod tests {
         }
         for text in ["", "a", "3-1", "-1", "1-", "0,,1", "+1", "8192", "0-65535", "99999999"] {
             assert!(text.parse::<CpuSet>().is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn sizes_for_people() {
-        for (bytes, text) in [(0, "0 B"), (1023, "1023 B"), (64 << 20, "64 MiB"), (3 << 29, "1.5 GiB")] {
-            assert_eq!(in_units(bytes).to_string(), text);
         }
     }
 

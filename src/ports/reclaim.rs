@@ -51,7 +51,7 @@ pub fn end_holders(
         holders.retain(|(process, info)| match process.signal(signal) {
             Ok(alive) => alive,
             Err(error) => {
-                problems.push(format!("cannot end {info}: {}", crate::sys::tty::plain(&error)));
+                problems.push(format!("cannot end {info}: {}", crate::text::plain(&error)));
                 false
             }
         });

@@ -125,7 +125,7 @@ impl Request {
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Some(Answer::Failed(crate::sys::tty::plain(&error))),
+                Err(error) => return Some(Answer::Failed(crate::text::plain(&error))),
             }
         }
         (clock::now() >= self.deadline)

@@ -19,9 +19,9 @@ use crate::containment::Sockets;
 use crate::plan::{Probe, ServicePlan};
 use crate::ports::Holding;
 use crate::readiness::http::{Answer, Request, Url};
-use crate::report::describe;
 use crate::runtime::clock;
 use crate::sys::sock_diag::Listener;
+use crate::text::exit_status;
 
 /// No event tells that a socket began to listen, so we look this often. One look costs 50 µs.
 pub const TICK: Duration = Duration::from_millis(10);
@@ -111,9 +111,7 @@ impl Waiting {
                     self.attempt = Attempt::Http(request);
                     Look::NotYet
                 }
-                Err(error) => {
-                    self.failed(format!("cannot connect to it: {}", crate::sys::tty::plain(&error)))
-                }
+                Err(error) => self.failed(format!("cannot connect to it: {}", crate::text::plain(&error))),
             },
             (Probe::Command(_), Attempt::None) => Look::Ask,
             (Probe::Command(_) | Probe::Log(_), _) => Look::NotYet,
@@ -136,7 +134,7 @@ impl Waiting {
             if status.success() {
                 self.attempt = Attempt::Passed;
             } else {
-                self.failed(format!("its readiness command ends: {}", describe(status)));
+                self.failed(format!("its readiness command ends: {}", exit_status(status)));
             }
         }
     }

@@ -10,6 +10,7 @@ use std::path::Path;
 use super::json::{LeakedProcess, ReportDocument};
 use super::{usage, words};
 use crate::teardown::Verdict;
+use crate::text;
 
 /// GitHub shows no more of a step.
 const SHOWN: usize = 10;
@@ -56,7 +57,7 @@ impl GitHub {
     }
 
     fn annotation(&self, level: &str, leak: &LeakedProcess) -> String {
-        let count = words::processes(leak.process_count());
+        let count = text::processes(leak.process_count());
         let title = match words::test(leak) {
             Some(test) => format!("leaked {count}, started during {test}"),
             None => format!("leaked {count}"),
@@ -125,7 +126,7 @@ fn property(text: &str) -> String {
 }
 
 fn markdown(report: &ReportDocument) -> String {
-    let mut text = format!("### cgrun: leaked {}\n\n", words::processes(report.leaked_process_count));
+    let mut text = format!("### cgrun: leaked {}\n\n", text::processes(report.leaked_process_count));
     if report.leaked_process_count == 0 {
         let state = match &report.usage {
             _ if !report.outcome.verified_empty => "not clean",
@@ -147,7 +148,7 @@ fn markdown(report: &ReportDocument) -> String {
             1 => String::new(),
             size => format!(" and {} below it", size - 1),
         };
-        let process = cell(&words::cut(&leak.command_text(), 200));
+        let process = cell(&text::shorten(&leak.command_text(), 200));
         text += &format!(
             "| {test} | pid {} {process}{below} | {} | {} |\n",
             leak.pid,

@@ -4,6 +4,7 @@ use std::fmt::{self, Write};
 
 use super::json::{ComponentSummary, LeakedProcess, ReportDocument, ServiceSummary};
 use super::{usage, words};
+use crate::text::{self, Bytes};
 
 const STYLE: &str = include_str!("page.css");
 /// More leaked trees than this are counted, not shown.
@@ -41,7 +42,7 @@ pub fn page(report: &ReportDocument) -> String {
          <title>cgrun: {title}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n\
          {header}{facts}{problems}{timeline}{leaks}{allowed}{services}\
          <p class=\"dim\">session {id}, written by cgrun {version}'s {by}</p>\n</main>\n</body>\n</html>\n",
-        title = Text(&words::cut(&command, 100)),
+        title = Text(&text::shorten(&command, 100)),
         header = header(report, &command),
         facts = facts(report),
         problems = problems(report),
@@ -60,13 +61,13 @@ fn header(report: &ReportDocument, command: &str) -> String {
     let (class, state) = match (report.outcome.verified_empty, report.leaked_process_count) {
         (true, 0) if report.outcome.clean => ("pill", "clean".to_string()),
         (true, 0) => ("pill bad", "ended by force".to_string()),
-        (true, leaked) => ("pill bad", format!("leaked {}, ended", words::processes(leaked))),
+        (true, leaked) => ("pill bad", format!("leaked {}, ended", text::processes(leaked))),
         (false, _) => ("pill bad", "not clean".to_string()),
     };
     format!(
         "<header><h1 class=\"mono\">{}</h1><span class=\"{class}\">{state}</span></header>\n\
          <p class=\"dim\">{}</p>\n",
-        Text(&words::cut(command, 300)),
+        Text(&text::shorten(command, 300)),
         Text(&report.outcome.reason),
     )
 }
@@ -79,9 +80,9 @@ fn facts(report: &ReportDocument) -> String {
     };
     let mut facts = vec![
         ("exit code", outcome),
-        ("took", time(report.session.duration_seconds)),
-        ("processor time", time(report.resources.cpu_seconds)),
-        ("largest process", size(report.resources.largest_process_memory_bytes)),
+        ("took", text::elapsed(report.session.duration_seconds)),
+        ("processor time", text::elapsed(report.resources.cpu_seconds)),
+        ("largest process", Bytes(report.resources.largest_process_memory_bytes).to_string()),
         ("contained by", report.containment.kind.to_string()),
         ("cause of the end", format!("{} (layer {})", report.outcome.layer_title, report.outcome.layer)),
     ];
@@ -149,8 +150,8 @@ fn timeline(report: &ReportDocument) -> String {
     format!(
         "<section><h2>What happened when</h2>{rows}<div class=\"axis\"><span>0</span><span>{}</span>\
          <span>{}</span></div><div class=\"legend\">{legend}</div></section>\n",
-        time(total / 2.0),
-        time(total)
+        text::elapsed(total / 2.0),
+        text::elapsed(total)
     )
 }
 
@@ -171,7 +172,7 @@ fn started(report: &ReportDocument, total: f64) -> String {
         .take(SHOWN)
         .map(|leak| {
             let (at, title) =
-                ((seen - leak.age_seconds) / total * 100.0, words::cut(&words::line(leak), 160));
+                ((seen - leak.age_seconds) / total * 100.0, text::shorten(&words::line(leak), 160));
             format!("<div class=\"bar leak\" style=\"left:{at:.2}%\" title=\"{}\"></div>", Text(&title))
         })
         .collect();
@@ -197,8 +198,8 @@ fn row(name: &str, bars: &[Bar<'_>], total: f64) -> String {
         track += &format!(
             "<div class=\"bar {class}\" style=\"left:{left:.2}%;width:{width:.2}%\" title=\"{}: {} to {}\"></div>",
             Text(what),
-            time(*from),
-            time(*to)
+            text::elapsed(*from),
+            text::elapsed(*to)
         );
     }
     format!("<div class=\"row\"><span>{0}</span><div class=\"track\">{track}</div></div>", Text(name))
@@ -223,9 +224,9 @@ fn process(leak: &LeakedProcess, text: &mut String) {
     let _ = write!(
         text,
         "<li><details><summary><code>{}</code> <span class=\"dim\">pid {}, {} old</span>",
-        Text(&words::cut(&leak.command_text(), 160)),
+        Text(&text::shorten(&leak.command_text(), 160)),
         leak.pid,
-        time(leak.age_seconds)
+        text::elapsed(leak.age_seconds)
     );
     match words::test(leak) {
         Some(test) => drop(write!(text, "<br>started during <span class=\"test\">{}</span>", Text(test))),
@@ -248,7 +249,7 @@ fn process(leak: &LeakedProcess, text: &mut String) {
         Some(it.line.map_or(file.clone(), |line| format!("{file}:{line}")))
     });
     let rows = [
-        ("command line", Some(words::cut(&leak.command_text(), 4096))),
+        ("command line", Some(text::shorten(&leak.command_text(), 4096))),
         ("executable", leak.executable.clone()),
         ("directory", leak.working_directory.clone()),
         ("user", Some(leak.user.clone())),
@@ -258,8 +259,8 @@ fn process(leak: &LeakedProcess, text: &mut String) {
             "used",
             Some(format!(
                 "{} of processor time, {} of memory",
-                time(leak.cpu_seconds),
-                size(leak.memory_bytes)
+                text::elapsed(leak.cpu_seconds),
+                Bytes(leak.memory_bytes)
             )),
         ),
         (
@@ -315,7 +316,7 @@ fn service(service: &ServiceSummary) -> String {
     let ComponentSummary { started_at_seconds: started, ready_at_seconds: ready, .. } = service.component;
     let ready = match (started, ready, &service.problem) {
         (_, _, Some(problem)) => problem.clone(),
-        (Some(started), Some(ready), _) => format!("ready after {}", time(ready - started)),
+        (Some(started), Some(ready), _) => format!("ready after {}", text::elapsed(ready - started)),
         (Some(_), None, _) => "not ready".into(),
         _ => "not started".into(),
     };
@@ -328,25 +329,8 @@ fn service(service: &ServiceSummary) -> String {
         "<tr><td>{}</td><td>{}{port}<br><code>{}</code>{log}</td></tr>",
         Text(&service.name),
         Text(&ready),
-        Text(&words::cut(&service.command.join(" "), 300))
+        Text(&text::shorten(&service.command.join(" "), 300))
     )
-}
-
-fn time(seconds: f64) -> String {
-    match seconds {
-        s if s < 1.0 => format!("{:.0} ms", s * 1000.0),
-        s if s < 120.0 => format!("{s:.1} s"),
-        s if s < 7200.0 => format!("{:.0} min", s / 60.0),
-        s => format!("{:.1} h", s / 3600.0),
-    }
-}
-
-fn size(bytes: u64) -> String {
-    match bytes {
-        0..1_048_576 => format!("{} KiB", bytes / 1024),
-        1_048_576..1_073_741_824 => format!("{} MiB", bytes / 1_048_576),
-        _ => format!("{:.1} GiB", bytes as f64 / 1_073_741_824.0),
-    }
 }
 
 #[cfg(test)]

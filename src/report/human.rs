@@ -6,11 +6,10 @@ use nix::sys::signal::Signal;
 
 use super::paint::Paint;
 use super::tree::{LeakTree, trees};
-use super::words::processes;
 use crate::containment::Kind;
 use crate::leaks::{How, Leak};
-use crate::sys::proc::{age, readable};
 use crate::teardown::{Cause, Verdict};
+use crate::text::{age, processes, readable};
 
 /// More leaks than this are counted, not listed.
 const LISTED: usize = 20;

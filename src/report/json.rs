@@ -13,7 +13,8 @@ use crate::containment::{Containment, Kind};
 use crate::leaks::{Evidence, How, Leak};
 use crate::limits::Usage;
 use crate::sys::details::Glimpse;
-use crate::sys::proc::{COMMAND_LINE_SHOWN, readable};
+use crate::sys::proc::COMMAND_LINE_SHOWN;
+use crate::text::readable;
 
 pub const SCHEMA: &str = "cgrun-report";
 pub const SCHEMA_VERSION: u32 = 1;

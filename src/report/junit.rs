@@ -5,6 +5,7 @@ use quick_junit::{NonSuccessKind, Report as Junit, TestCase, TestCaseStatus, Tes
 
 use super::json::{ComponentSummary, LeakedProcess, ReportDocument};
 use super::{usage, words};
+use crate::text;
 
 /// A case lists so many processes.
 const LISTED: usize = 100;
@@ -63,7 +64,7 @@ fn case(
     let text = words::listing(leaks, undescribed, LISTED).join("\n");
     let leaked = leaks.iter().map(|it| it.process_count()).sum::<usize>() + undescribed;
     let leak = (leaked > 0 && leaks_fail)
-        .then(|| (NonSuccessKind::Failure, "leak", format!("leaked {}", words::processes(leaked))));
+        .then(|| (NonSuccessKind::Failure, "leak", format!("leaked {}", text::processes(leaked))));
     let status = match problem.or(leak) {
         Some((kind, category, message)) => {
             let mut status = TestCaseStatus::non_success(kind);
@@ -82,7 +83,7 @@ fn case(
         case.set_time(std::time::Duration::from_secs_f64((ended - started).max(0.0)));
     }
     if leaked > 0 {
-        case.set_system_err(XmlString::new(legal(&format!("leaked {}\n{text}", words::processes(leaked)))));
+        case.set_system_err(XmlString::new(legal(&format!("leaked {}\n{text}", text::processes(leaked)))));
     }
     case
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use crate::leaks::{Origin, bats_name};
-use crate::sys::proc::readable;
+use crate::text::readable;
 
 /// A test file longer than this is not searched.
 const SEARCHED: u64 = 1 << 20;

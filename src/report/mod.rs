@@ -16,9 +16,7 @@ mod words;
 
 use std::cell::Cell;
 use std::fmt::Write;
-use std::io;
 use std::path::Path;
-use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 pub use draft::{Course, Draft};
@@ -29,9 +27,9 @@ pub use timeline::Timeline;
 use crate::containment::Kind;
 use crate::plan::Volume;
 use crate::runtime::clock;
-use crate::sys::proc::readable;
 use crate::sys::tty;
 use crate::teardown::{Cause, Verdict};
+use crate::text::readable;
 use paint::Paint;
 
 /// The status line is drawn again this often.
@@ -142,30 +140,4 @@ impl Reporter {
 /// GitHub's runner takes `##[` anywhere in a line for a command.
 fn to_stderr(text: &str) {
     if GitHub::runs_us() { tty::to_stderr(&text.replace("##[", "##\u{200b}[")) } else { tty::to_stderr(text) }
-}
-
-/// An error and what led to it, each said once: many of our errors end with their source already,
-/// and give advice after it.
-pub fn in_words(error: &anyhow::Error) -> String {
-    error.chain().fold(String::new(), |text, link| {
-        let link = link.downcast_ref::<io::Error>().map_or_else(|| link.to_string(), tty::plain);
-        match (text.is_empty(), text.contains(&link)) {
-            (true, _) => link,
-            (_, true) => text,
-            (_, false) => format!("{text}: {link}"),
-        }
-    })
-}
-
-/// `exit status 3`, `killed by SIGKILL`.
-pub fn describe(status: ExitStatus) -> String {
-    use std::os::unix::process::ExitStatusExt;
-    match (status.code(), status.signal()) {
-        (Some(code), _) => format!("exit status {code}"),
-        (_, Some(signal)) => match nix::sys::signal::Signal::try_from(signal) {
-            Ok(signal) => format!("killed by {signal}"),
-            Err(_) => format!("killed by signal {signal}"),
-        },
-        _ => status.to_string(),
-    }
 }

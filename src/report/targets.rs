@@ -10,7 +10,7 @@ use anyhow::{Context, Result, anyhow, bail};
 
 use crate::config::ReportKind;
 use crate::sys::identity::{Identity, Lent};
-use crate::sys::tty::plain;
+use crate::text::plain;
 
 /// The kernel follows no more, either (path_resolution(7)).
 const LINKS: usize = 40;

@@ -3,8 +3,8 @@
 use std::fmt::Display;
 use std::time::Duration;
 
-use crate::limits::size::in_units;
 use crate::limits::{At, Figures, Struck, Usage};
+use crate::text::Bytes;
 
 /// What must be said: what a limit has broken.
 pub fn broken(usage: &Usage) -> Vec<String> {
@@ -27,7 +27,7 @@ fn line(struck: &Struck) -> String {
         Struck::Memory { at, of, bytes, killed, victim } => {
             let whose = of.as_deref().map(the).unwrap_or_default();
             let reached = match (at, bytes) {
-                (At::Own, Some(bytes)) => format!("{whose} reached its limit of {}", in_units(*bytes)),
+                (At::Own, Some(bytes)) => format!("{whose} reached its limit of {}", Bytes(*bytes)),
                 (At::Own, None) => format!("{whose} could get no more"),
                 (At::Below, _) => format!("a cgroup inside {whose} reached a limit of its own"),
                 (At::Above, _) => {
@@ -91,7 +91,7 @@ pub fn table(usage: &Usage) -> Vec<String> {
 
 pub fn row(figures: &Figures) -> [String; COLUMNS.len()] {
     let time = |usec: Option<u64>| or_nothing(usec.map(seconds));
-    let size = |bytes: Option<u64>| or_nothing(bytes.map(in_units));
+    let size = |bytes: Option<u64>| or_nothing(bytes.map(Bytes));
     [
         figures.name.clone(),
         time(figures.cpu_user_usec),

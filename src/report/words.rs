@@ -1,10 +1,7 @@
 //! Leaks in words, for reports that are not said on the terminal.
 
 use super::json::LeakedProcess;
-
-pub fn processes(count: usize) -> String {
-    if count == 1 { "1 process".into() } else { format!("{count} processes") }
-}
+use crate::text;
 
 /// One line a process, children below their parent, at most `limit`.
 pub fn listing(leaks: &[&LeakedProcess], undescribed: usize, limit: usize) -> Vec<String> {
@@ -28,7 +25,7 @@ fn list(leak: &LeakedProcess, depth: usize, limit: usize, lines: &mut Vec<String
 
 /// `pid 4711 (python3 server.py), started during tests/a.py::b (call), listening on 127.0.0.1:8000`
 pub fn line(leak: &LeakedProcess) -> String {
-    let mut text = format!("pid {} ({})", leak.pid, cut(&leak.command_text(), 200));
+    let mut text = format!("pid {} ({})", leak.pid, text::shorten(&leak.command_text(), 200));
     if let Some(test) = test(leak) {
         text += &format!(", started during {test}");
     }
@@ -42,13 +39,6 @@ pub fn line(leak: &LeakedProcess) -> String {
 /// The test, or the worker where that is all that is known.
 pub fn test(leak: &LeakedProcess) -> Option<&str> {
     leak.started_during.as_ref().map(|during| during.text.as_str())
-}
-
-pub fn cut(text: &str, width: usize) -> String {
-    match text.char_indices().nth(width) {
-        Some((at, _)) => format!("{}…", &text[..at]),
-        None => text.to_string(),
-    }
 }
 
 /// How it leaked.

@@ -7,10 +7,10 @@ use crate::runtime::clock;
 use crate::runtime::exit_code::{self, Exit};
 use crate::runtime::failpoint;
 use crate::sys::proc::ProcessInfo;
-use crate::sys::tty::plain;
 use crate::teardown::{
     AnyOtherExit, Cause, Context, NormalExit, Role, Termination, Verdict, raise_priority, tear_down,
 };
+use crate::text::plain;
 
 /// How many processes are named when the time has run out.
 const RUNNING_SHOWN: usize = 10;

@@ -25,7 +25,7 @@ use crate::plan::{SessionPlan, Volume};
 use crate::ports::reclaim::Interrupted;
 use crate::readiness::Waiting;
 use crate::registry;
-use crate::report::{Draft, GitHub, Reporter, Targets, Timeline, in_words};
+use crate::report::{Draft, GitHub, Reporter, Targets, Timeline};
 use crate::runtime::clock;
 use crate::runtime::events::{self, Events};
 use crate::runtime::exit_code::Exit;
@@ -34,8 +34,9 @@ use crate::session::program::{Environment, ProgramError};
 use crate::session::service_log::{Log, Logs};
 use crate::sys::children;
 use crate::sys::sock_diag::Listener;
-use crate::sys::tty::plain;
 use crate::teardown::{AnyOtherExit, Cause, Component, Context, StartupFailure};
+use crate::text::error_chain;
+use crate::text::plain;
 use machine::{Action, Event, Machine, Node};
 
 const REPLACED: &str = "the guardian was killed; another one takes its place";
@@ -56,12 +57,12 @@ pub fn run(plan: SessionPlan, report: &Reporter) -> Result<Exit> {
     session.will_report(targets);
     let cause = session.live().unwrap_or_else(|error| match error.downcast_ref() {
         Some(ProgramError::Refused { .. } | ProgramError::NotExecutable { .. }) => {
-            Cause::StartupFailure(StartupFailure::Command { found: true, why: in_words(&error) })
+            Cause::StartupFailure(StartupFailure::Command { found: true, why: error_chain(&error) })
         }
         Some(ProgramError::NotFound { .. }) => {
-            Cause::StartupFailure(StartupFailure::Command { found: false, why: in_words(&error) })
+            Cause::StartupFailure(StartupFailure::Command { found: false, why: error_chain(&error) })
         }
-        _ => Cause::AnyOtherExit(AnyOtherExit::Broken(in_words(&error))),
+        _ => Cause::AnyOtherExit(AnyOtherExit::Broken(error_chain(&error))),
     });
     Ok(session.end(&cause))
 }
@@ -209,7 +210,7 @@ impl<'a> Session<'a> {
                         self.timeline.service_started(service);
                         if let Err(error) = self.start_service(service) {
                             failed = true;
-                            actions.extend(self.step(Event::NotReady(service, in_words(&error))));
+                            actions.extend(self.step(Event::NotReady(service, error_chain(&error))));
                         }
                     }
                     Action::StartCommand => {

@@ -8,9 +8,9 @@ use super::machine::Event;
 use super::{REPLACED, ServiceState, Session};
 use crate::ports;
 use crate::readiness::{Look, Surroundings, TICK};
-use crate::report::in_words;
 use crate::runtime::clock;
 use crate::runtime::events::{self, Wake};
+use crate::text::error_chain;
 
 /// How often a service is looked at whose end announces itself by nothing.
 const DAEMON_TICK: Duration = Duration::from_millis(100);
@@ -140,7 +140,7 @@ impl Session<'_> {
         }
         for index in to_ask {
             if let Err(error) = self.ask(index) {
-                let why = format!("cannot be asked whether it is ready: {}", in_words(&error));
+                let why = format!("cannot be asked whether it is ready: {}", error_chain(&error));
                 events.push(Event::NotReady(index, why));
             }
         }

@@ -110,7 +110,7 @@ pub fn prepare(command: &[OsString], env: &Environment, cwd: &Path) -> Result<Pr
 }
 
 fn find(name: &OsStr, env: &Environment, cwd: &Path) -> Result<PathBuf, ProgramError> {
-    let program = || crate::sys::proc::readable(&name.to_string_lossy());
+    let program = || crate::text::readable(&name.to_string_lossy());
     if name.as_bytes().contains(&b'/') {
         let path = cwd.join(name);
         return match executable(&path) {

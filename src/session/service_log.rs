@@ -63,7 +63,7 @@ impl Log {
     /// The last `lines` lines, as far as they can be read.
     pub fn tail(&self, lines: usize) -> Vec<String> {
         let text = self.end().unwrap_or_default();
-        let all: Vec<_> = text.lines().map(crate::sys::proc::readable).collect();
+        let all: Vec<_> = text.lines().map(crate::text::readable).collect();
         all[all.len().saturating_sub(lines)..].to_vec()
     }
 

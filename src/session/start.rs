@@ -12,13 +12,13 @@ use super::service_log::Logs;
 use crate::containment::{LEAF, Leaf};
 use crate::plan::{Probe, ServicePlan};
 use crate::readiness::Waiting;
-use crate::report::describe;
 use crate::runtime::failpoint;
 use crate::sys::identity::Identity;
 use crate::sys::pidfd::Process;
 use crate::sys::spawn::{Group, Program, Setting, SpawnError, Step, Streams};
 use crate::sys::tty;
 use crate::teardown::{Component, Role};
+use crate::text::exit_status;
 
 const COMMAND_LEAF: &str = "command";
 const PROBE_LEAF: &str = "probe";
@@ -152,7 +152,7 @@ impl Session<'_> {
         let after =
             if self.services[index].waiting.is_some() { " before it was ready" } else { Default::default() };
         match status {
-            Some(status) => format!("ended{after}: {}", describe(status)),
+            Some(status) => format!("ended{after}: {}", exit_status(status)),
             None => format!("ended{after}"),
         }
     }
@@ -173,7 +173,7 @@ fn start(
     let keep_nohup = group != Group::Session;
     let setting = Setting { group, streams, keep_nohup, identity };
     leaf.start(program, &setting).map_err(|error: SpawnError| {
-        let why = tty::plain(&error.source);
+        let why = crate::text::plain(&error.source);
         match error.step {
             Step::Fork | Step::Join if error.source.raw_os_error() == Some(libc::EAGAIN) => anyhow::anyhow!(
                 "cannot make a process: there are as many as the limits of pids, or of this user, allow"

@@ -13,6 +13,8 @@ use procfs::FromRead;
 use procfs::process::{FDTarget, Stat};
 use rustix::process::Pid;
 
+use crate::text::{age, readable, shorten};
+
 /// More of a command line than this says nothing more to a person.
 pub const COMMAND_LINE_SHOWN: usize = 4096;
 /// One process at one moment.
@@ -63,10 +65,7 @@ impl ProcessInfo {
     pub fn command_for_people(&self, width: usize) -> String {
         let words: Vec<_> = self.command.iter().map(|word| readable(&word.to_string_lossy())).collect();
         let line = words.join(" ");
-        match line.char_indices().nth(width) {
-            Some((cut, _)) => format!("{}…", &line[..cut]),
-            None => line,
-        }
+        shorten(&line, width)
     }
 }
 
@@ -84,33 +83,6 @@ impl fmt::Display for ProcessInfo {
         let (pid, command) = (self.pid, self.command_for_people(120));
         write!(f, "pid {pid} ({command}, started {} ago by {})", age(self.age), self.user())
     }
-}
-
-/// A duration as people say it: `240 ms`, `12 s`, `5 min`, `3 h`, `2 days`.
-pub fn age(duration: Duration) -> String {
-    let seconds = duration.as_secs();
-    match seconds {
-        0 => format!("{} ms", duration.as_millis()),
-        1..120 => format!("{seconds} s"),
-        120..7200 => format!("{} min", seconds / 60),
-        7200..172_800 => format!("{} h", seconds / 3600),
-        _ => format!("{} days", seconds / 86_400),
-    }
-}
-
-/// `text` with control characters escaped, so that no process can draw on the reader's terminal.
-pub fn readable(text: &str) -> String {
-    text.chars()
-        .flat_map(|c| {
-            // What turns the direction of text round could show another command line than the real one.
-            let turns =
-                matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}');
-            let is_bad = c.is_control() || turns;
-            let escaped = is_bad.then(|| c.escape_default());
-            let plain = (!is_bad).then_some(c);
-            escaped.into_iter().flatten().chain(plain)
-        })
-        .collect()
 }
 
 fn command_line(pid: Pid) -> io::Result<Vec<OsString>> {
@@ -294,14 +266,6 @@ fn split_nul(bytes: &[u8]) -> Vec<OsString> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn ages_read_as_people_say_them() {
-        let said = [(0, "0 ms"), (59, "59 s"), (600, "10 min"), (3 * 3600, "3 h"), (3 * 86_400, "3 days")];
-        for (seconds, text) in said {
-            assert_eq!(age(Duration::from_secs(seconds)), text);
-        }
-    }
-
     /// While a process is reaped its stat has no session any more.
     #[test]
     fn one_that_is_just_going_is_in_no_session() {
@@ -331,11 +295,6 @@ mod tests {
             }
             asked.store(done, Ordering::Relaxed);
         });
-    }
-
-    #[test]
-    fn control_characters_do_not_reach_a_terminal() {
-        assert_eq!(readable("a\x1b[2Jb\n\u{9b}c é"), "a\\u{1b}[2Jb\\n\\u{9b}c é");
     }
 
     #[test]

@@ -1,6 +1,5 @@
 //! Writing to stderr without ever being held up by it.
 
-use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -58,13 +57,5 @@ pub fn columns() -> usize {
     match rustix::termios::tcgetwinsize(rustix::stdio::stderr()) {
         Ok(size) if size.ws_col > 0 => usize::from(size.ws_col),
         _ => 80,
-    }
-}
-
-/// The error number's text without its number, for messages.
-pub fn plain(error: &io::Error) -> String {
-    match error.raw_os_error() {
-        Some(number) => nix::errno::Errno::from_raw(number).desc().to_string(),
-        None => error.to_string(),
     }
 }

@@ -13,7 +13,7 @@ use crate::runtime::clock;
 use crate::runtime::events::Wake;
 use crate::sys::pidfd::Process;
 use crate::sys::proc::ProcessInfo;
-use crate::sys::tty::plain;
+use crate::text::plain;
 
 /// A racing fork can survive one kill (before Linux commit b69bb476), so it is repeated.
 const AGAIN: Duration = Duration::from_millis(100);

@@ -37,7 +37,7 @@ use crate::runtime::clock;
 use crate::runtime::events::{Event, Events, Wake};
 use crate::runtime::failpoint;
 use crate::sys::sock_diag::Listener;
-use crate::sys::tty::plain;
+use crate::text::plain;
 
 /// The niceness of a teardown (setpriority(2)).
 const URGENT: i32 = -15;

@@ -15,7 +15,7 @@ use crate::runtime::clock;
 use crate::sys::children;
 use crate::sys::pidfd::Process;
 use crate::sys::proc::{self, ProcessInfo};
-use crate::sys::tty::plain;
+use crate::text::plain;
 
 const LOOK: Duration = Duration::from_millis(20);
 /// So long at most are children reaped before the living are looked at.

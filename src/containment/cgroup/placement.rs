@@ -9,7 +9,7 @@ use super::systemd::{self, NoScope};
 use crate::containment::error::ContainmentError;
 use crate::containment::session_id::SessionId;
 use crate::sys::proc;
-use crate::sys::tty::plain;
+use crate::text::plain;
 
 /// Why no cgroup can be had here.
 #[derive(Debug, thiserror::Error)]

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 
 use crate::containment::session_id::SessionId;
-use crate::sys::tty::plain;
+use crate::text::plain;
 
 /// How long the manager may take for each step.
 const PATIENCE: Duration = Duration::from_secs(5);
