@@ -5,16 +5,17 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
-use clap::{ArgAction, Args, Parser, Subcommand};
+use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
 
 use crate::config::{OnLeak, Port, ReportKind, Time};
 use crate::containment::Require;
 use crate::leaks::allow::Pattern;
 use crate::limits::size::{Cpus, Memory, Pids};
 
-/// Run a test session in one transient cgroup: what it starts, ends with it.
+/// Run a test session in one transient cgroup: everything a session starts ends with the session
 ///
 /// Everything from COMMAND on belongs to COMMAND. `cgrun -- check` runs a program called check.
+/// The command line wins over the config; see `cgrun init` for all its keys.
 #[derive(Debug, Parser)]
 #[command(version, args_conflicts_with_subcommands = true, subcommand_precedence_over_arg = false)]
 #[command(
@@ -28,35 +29,35 @@ pub struct Cli {
 }
 
 #[derive(Debug, Subcommand)]
-#[expect(clippy::large_enum_variant, reason = "there is one in the life of the program")]
+#[expect(clippy::large_enum_variant, reason = "the program makes one and drops it at its end")]
 pub enum Action {
     /// Run COMMAND in a session (the long form of `cgrun COMMAND`)
     Run(Run),
-    /// Post-run check: watched ports free, no stale session; exit 0, 1, or 125 where it is not known
+    /// Check that watched ports are free and no session is stale: exit 0 or 1; 125 if unknown
     Check(Check),
-    /// Which containment this host gives, why not a stronger one, how to get it
+    /// Show this host's containment and how to get a stronger one
     Doctor {
-        /// As JSON
+        /// Print JSON
         #[arg(long)]
         json: bool,
     },
-    /// Live and stale sessions on this host
+    /// List live and stale sessions on this host
     Sessions {
-        /// As JSON
+        /// Print JSON
         #[arg(long)]
         json: bool,
     },
-    /// End a live session: asked first, then by force; waits for the end
+    /// End a live session, by force if it does not end when asked, and wait for its end
     Stop {
-        /// As `cgrun sessions` shows it, or as CGRUN_SESSION
+        /// The session's id, as `cgrun sessions` and CGRUN_SESSION show it
         id: String,
-        /// How long it may take after each request [default: 15s]
-        #[arg(long, value_name = "DUR", default_value = "15s", hide_default_value = true)]
+        /// Time to end after each request
+        #[arg(long, value_name = "DUR", default_value = "15s")]
         grace: Time,
     },
-    /// Remove what dead runs left behind
+    /// End what dead cgruns left behind
     Sweep {
-        /// Only say what would be ended
+        /// Only show what would be ended
         #[arg(long)]
         dry_run: bool,
     },
@@ -73,94 +74,112 @@ pub struct Run {
     pub command: Vec<OsString>,
 }
 
+/// The options' headings in help.
+const SESSION: &str = "Session";
+const SERVICES: &str = "Services and ports";
+const LEAKS: &str = "Leaks and reports";
+const CONTAINMENT: &str = "Containment";
+const LIMITS: &str = "Limits";
+
 #[derive(Debug, Default, Args)]
 pub struct RunOptions {
     #[command(flatten)]
     pub config: ConfigOptions,
-    /// How long a process may take to end after it was asked to [default: 5s]
-    #[arg(long, value_name = "DUR", allow_hyphen_values = true)]
+
+    /// Time a process gets to end after it was asked to [default: 5s]
+    #[arg(long, value_name = "DUR", allow_hyphen_values = true, help_heading = SESSION)]
     pub grace: Option<Time>,
-    /// How long the kernel may go without ending one of the killed processes [default: 2s]
-    #[arg(long, value_name = "DUR", allow_hyphen_values = true)]
-    pub kill_wait: Option<Time>,
-    /// How long what the command leaves behind may take to end by itself [default: 100ms]
-    #[arg(long, value_name = "DUR", allow_hyphen_values = true)]
-    pub settle: Option<Time>,
     /// End the session after this time, with exit code 124
-    #[arg(long, value_name = "DUR", allow_hyphen_values = true)]
+    #[arg(long, value_name = "DUR", allow_hyphen_values = true, help_heading = SESSION)]
     pub timeout: Option<Time>,
-    /// Exit 121 where the command passed and something leaked, or only say it [default: report]
-    #[arg(long, value_name = "WHAT")]
-    pub on_leak: Option<OnLeak>,
-    /// What may outlive the command, besides the config's: a program's name, or a command line with * and ?
-    #[arg(long, value_name = "PATTERN", action = ArgAction::Append)]
-    pub allow: Vec<Pattern>,
-    /// Also write a report: json, junit or html; may be given more than once
-    #[arg(long = "report", value_name = "KIND=FILE", value_parser = OsStringValueParser::new().try_map(kind_and_file))]
-    pub reports: Vec<(ReportKind, PathBuf)>,
-    /// End whoever holds a service's port instead of refusing to start
-    #[arg(long)]
+    /// Time a process that the command leaves behind gets to end by itself before it is a leak
+    /// [default: 100ms]
+    #[arg(long, value_name = "DUR", allow_hyphen_values = true, help_heading = SESSION, hide_short_help = true)]
+    pub settle: Option<Time>,
+    /// Give up when no killed process exits for this long [default: 2s]
+    #[arg(long, value_name = "DUR", allow_hyphen_values = true, help_heading = SESSION, hide_short_help = true)]
+    pub kill_wait: Option<Time>,
+    /// Pass on only PATH, TERM, LANG, LC_*, TZ and COLORTERM of the environment
+    #[arg(long, help_heading = SESSION, hide_short_help = true)]
+    pub clean_env: bool,
+    /// Print only errors and leaks
+    #[arg(short, long, conflicts_with = "verbose", help_heading = SESSION)]
+    pub quiet: bool,
+    /// Also print the containment, what the session used, and allowed leaks
+    #[arg(short, long, help_heading = SESSION)]
+    pub verbose: bool,
+
+    /// End the processes that hold a service's port, instead of refusing to start
+    #[arg(long, help_heading = SERVICES)]
     pub reclaim_ports: bool,
-    /// Hold the session by nothing weaker: cgroup, pidns, tree, or cgroup+pidns for both
-    #[arg(long, value_name = "KIND")]
+    /// Write the services' logs to this directory
+    #[arg(long, value_name = "DIR", help_heading = SERVICES)]
+    pub logs: Option<PathBuf>,
+
+    /// What a leak does: `report` names it, `fail` also exits 121 if the command passed [default: report]
+    #[arg(long, value_name = "POLICY", help_heading = LEAKS)]
+    pub on_leak: Option<OnLeak>,
+    /// No leak: a program's name, or a command line with * and ? (repeatable)
+    #[arg(long, value_name = "PATTERN", action = ArgAction::Append, help_heading = LEAKS)]
+    pub allow: Vec<Pattern>,
+    /// Also write a report: json, junit or html (repeatable)
+    #[arg(
+        long = "report",
+        value_name = "KIND=FILE",
+        value_parser = OsStringValueParser::new().try_map(kind_and_file),
+        help_heading = LEAKS
+    )]
+    pub reports: Vec<(ReportKind, PathBuf)>,
+
+    /// Minimum containment to accept: cgroup, pidns, tree, or cgroup+pidns for both
+    #[arg(long, value_name = "KIND", help_heading = CONTAINMENT)]
     pub require: Option<Require>,
     /// As root: run services and command as this user, without any capability
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", help_heading = CONTAINMENT)]
     pub user: Option<String>,
-    /// No program of the session gains privileges (sudo fails); the capability bounding set is emptied
-    #[arg(long)]
+    /// Let no process gain privileges (sudo fails), and empty the capability bounding set
+    #[arg(long, help_heading = CONTAINMENT, hide_short_help = true)]
     pub no_new_privs: bool,
-    /// Keep only PATH, TERM, LANG, LC_*, TZ and COLORTERM of the environment
-    #[arg(long)]
-    pub clean_env: bool,
-    /// Where the services' logs go
-    #[arg(long, value_name = "DIR")]
-    pub logs: Option<PathBuf>,
+
     #[command(flatten)]
     pub limits: LimitOptions,
-    /// Say nothing but errors and leaks
-    #[arg(short, long, conflicts_with = "verbose")]
-    pub quiet: bool,
-    /// Also say what held the session, what it used, and what leaked by leave
-    #[arg(short, long)]
-    pub verbose: bool,
 }
 
-/// `json=FILE`. The file's name may be of any bytes.
+/// `json=FILE`. The file's name may have any bytes.
 fn kind_and_file(text: OsString) -> Result<(ReportKind, PathBuf), String> {
     let mut parts = text.as_bytes().splitn(2, |&byte| byte == b'=');
     match (parts.next(), parts.next()) {
-        (Some(_), Some(b"-")) => Err("stdout is the command's; name a file".into()),
+        (Some(_), Some(b"-")) => Err("stdout belongs to the command; name a file".into()),
         (Some(kind), Some(file)) if !file.is_empty() => {
             Ok((String::from_utf8_lossy(kind).parse()?, PathBuf::from(OsStr::from_bytes(file))))
         }
-        _ => Err("a report is KIND=FILE, such as json=cgrun.json".into()),
+        _ => Err("write KIND=FILE, such as json=cgrun.json".into()),
     }
 }
 
 #[derive(Debug, Default, Args)]
 pub struct LimitOptions {
-    /// How much memory the session may use, and no swap: 4GiB, or 50% of the host's
-    #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
+    /// Memory for the whole session, and no swap: 4GiB, or 50% of the host's
+    #[arg(long, value_name = "SIZE", allow_hyphen_values = true, help_heading = LIMITS)]
     pub memory: Option<Memory>,
-    /// How many processes and threads the session may have at a time
-    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    /// Processes and threads at the same time
+    #[arg(long, value_name = "N", allow_hyphen_values = true, help_heading = LIMITS)]
     pub pids: Option<Pids>,
-    /// How many CPUs the session may keep busy: 1.5, or 50% of the host's
-    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    /// CPUs to keep busy: 1.5, or 50% of the host's
+    #[arg(long, value_name = "N", allow_hyphen_values = true, help_heading = LIMITS)]
     pub cpus: Option<Cpus>,
-    /// Go on with a warning where a limit cannot be applied
-    #[arg(long)]
+    /// Warn about a limit that cannot be applied, and run without it
+    #[arg(long, help_heading = LIMITS, hide_short_help = true)]
     pub limits_best_effort: bool,
 }
 
 #[derive(Debug, Default, Args)]
 pub struct ConfigOptions {
-    /// Read this config instead of looking for one from the working directory upwards
-    #[arg(short, long, value_name = "FILE")]
+    /// Read this config, not the nearest cgrun.toml or pyproject.toml
+    #[arg(short, long, value_name = "FILE", help_heading = SESSION)]
     pub config: Option<PathBuf>,
-    /// A port to watch; may be given more than once [default: 3000 and 8000]
-    #[arg(short, long = "port", value_name = "N", action = ArgAction::Append, allow_hyphen_values = true)]
+    /// Watch this port (repeatable) [default: 3000 and 8000]
+    #[arg(short, long = "port", value_name = "N", action = ArgAction::Append, allow_hyphen_values = true, help_heading = SERVICES)]
     pub ports: Vec<Port>,
 }
 
@@ -168,4 +187,26 @@ pub struct ConfigOptions {
 pub struct Check {
     #[command(flatten)]
     pub config: ConfigOptions,
+}
+
+/// The names of cgrun's own commands.
+pub fn command_names() -> impl Iterator<Item = String> {
+    Cli::command()
+        .get_subcommands()
+        .map(|command| command.get_name().to_string())
+        .collect::<Vec<_>>()
+        .into_iter()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_short_help_fits_one_screen() {
+        let help = Cli::command().term_width(100).render_help().to_string();
+        let options = help.lines().filter(|line| line.trim_start().starts_with('-')).count();
+        assert!(options <= 24, "{options} options:\n{help}");
+        assert!(help.lines().count() <= 50, "{} lines:\n{help}", help.lines().count());
+    }
 }

@@ -324,7 +324,10 @@ fn an_unknown_option_is_refused() {
     assert_options_refused(&[
         (&["--nonsense"], &["unexpected argument '--nonsense'", "--help"]),
         (&["-Z"], &["unexpected argument '-Z'", "--help"]),
-        (&["--on-leak", "nonsense"], &["'nonsense' for '--on-leak <WHAT>'", "possible values: report, fail"]),
+        (
+            &["--on-leak", "nonsense"],
+            &["'nonsense' for '--on-leak <POLICY>'", "possible values: report, fail"],
+        ),
         (&["-q", "-v"], &["cannot be used with"]),
     ]);
     let run = Session::new().options(["--config"]).run();

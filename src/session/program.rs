@@ -9,13 +9,11 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, AtFlags, CWD, StatVfsMountFlags};
 
+use crate::cli::command_names;
 use crate::sys::spawn::Program;
 
 /// Where programs are looked for when `PATH` is not set, as execvp(3) does.
 const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
-
-/// The first words that are commands of ours.
-const OWN: [&str; 7] = ["run", "doctor", "check", "sessions", "stop", "sweep", "init"];
 
 /// The kernel reads no more of a `#!` line (`BINPRM_BUF_SIZE`, linux/binfmts.h).
 const INTERPRETER_LINE: u64 = 256;
@@ -133,11 +131,12 @@ fn find(name: &OsStr, env: &Environment, cwd: &Path) -> Result<PathBuf, ProgramE
         }
     }
     let name = name.to_string_lossy();
-    // Short words are like too many others.
-    let is_like = |own: &&&str| own.len() > 4 && strsim::osa_distance(own, &name) == 1;
-    let hint = match OWN.iter().find(|own| **own == name).or_else(|| OWN.iter().find(is_like)) {
-        Some(own) if *own == name => {
-            " in PATH; cgrun's own command of that name comes first, its options after it".into()
+    // Short words resemble too many others.
+    let resembles = |own: &&String| own.len() > 4 && strsim::osa_distance(own, &name) == 1;
+    let own: Vec<String> = command_names().collect();
+    let hint = match own.iter().find(|own| **own == *name).or_else(|| own.iter().find(resembles)) {
+        Some(own) if **own == *name => {
+            " in PATH; to use cgrun's own command of that name, put it first and its options after it".into()
         }
         Some(own) => format!(" in PATH; did you mean: cgrun {own}? Otherwise install it"),
         None => " in PATH; install it, or activate the environment it is in".into(),
