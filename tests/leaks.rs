@@ -1,14 +1,17 @@
-//! A leak is attributed to the test during which it was started, as far as any evidence of that is left.
+//! cgrun says during which test a leak was started, where anything of that is left to be known.
 
 use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
 
-use crate::fixtures::{JSON, LONG};
 use crate::harness::{Finished, Session, helpers, installed, python_program};
 
-/// Runs a pytest suite that leaks in eight ways, `times` each.
+const JSON: [&str; 2] = ["--report", "json=report.json"];
+/// Not needed by what ends when asked to.
+const LONG: [&str; 2] = ["--grace", "10s"];
+
+/// What `pytest` with these arguments leaks in eight ways, so often each.
 fn pytest(times: u32, arguments: &[&str]) -> Finished {
     let session = Session::new().options(JSON).options(["--grace", "1s"]);
     let suite = helpers().join("leaky/test_leaks.py");
@@ -20,7 +23,7 @@ fn pytest(times: u32, arguments: &[&str]) -> Finished {
     session.env("TRUTH", truth).env("LEAKS", times.to_string()).env("PYTHONDONTWRITEBYTECODE", "1").run()
 }
 
-/// All leaked processes in the JSON report, at any depth of the tree.
+/// All leaked processes of the JSON report, whatever their place in the tree.
 fn leaks(run: &Finished) -> Vec<Value> {
     fn collect(leak: &Value, found: &mut Vec<Value>) {
         found.push(leak.clone());
@@ -33,8 +36,7 @@ fn leaks(run: &Finished) -> Vec<Value> {
     found
 }
 
-/// How many leaks of a suite are attributed to the right test, and how many to none. Fails if any is
-/// attributed to a wrong one.
+/// Of all leaks of a suite: how many are said to be of the right test, and of none. No other is said.
 fn right_and_unknown(run: &Finished) -> (usize, usize, Vec<Value>) {
     let leaks = leaks(run);
     let (mut right, mut unknown) = (0, 0);
@@ -44,7 +46,7 @@ fn right_and_unknown(run: &Finished) -> (usize, usize, Vec<Value>) {
         let leak = leaks.iter().find(|leak| leak["pid"] == pid);
         let leak = leak.unwrap_or_else(|| panic!("pid {pid} of {truth} is not in the report"));
         match leak["started_during"]["test"].as_str() {
-            // pytest names files relative to its root directory, and so does the truth.
+            // pytest names files from its root directory, the truth from the same.
             Some(test) if test == truth => right += 1,
             Some(test) => panic!("pid {pid} of {truth} is said to be of {test}: {leak:#}"),
             None => {
@@ -61,11 +63,11 @@ fn evidence(leaks: &[Value], kind: &str) -> usize {
 }
 
 #[test]
-fn two_hundred_leaks_of_pytest_are_attributed_to_the_right_test_or_to_none() {
+fn two_hundred_of_pytest_in_eight_ways() {
     let run = pytest(25, &[]);
     run.assert_code(0).assert_nothing_left();
     let (right, unknown, leaks) = right_and_unknown(&run);
-    // Five had no environment, no surviving parent, and no neighbor of the same test.
+    // Five had no environment, no parent that lived on, and nobody beside them of the same test.
     assert_eq!((right, unknown), (195, 5));
     for kind in ["environment", "memory", "parent"] {
         assert!(evidence(&leaks, kind) >= 12, "{kind}");
@@ -76,7 +78,7 @@ fn two_hundred_leaks_of_pytest_are_attributed_to_the_right_test_or_to_none() {
 }
 
 #[test]
-fn two_hundred_leaks_of_four_xdist_workers_are_attributed_to_the_right_test_or_to_none() {
+fn two_hundred_of_pytest_with_four_workers() {
     let run = pytest(25, &["-n", "4"]);
     run.assert_code(0).assert_nothing_left();
     let (right, unknown, leaks) = right_and_unknown(&run);
@@ -87,7 +89,7 @@ fn two_hundred_leaks_of_four_xdist_workers_are_attributed_to_the_right_test_or_t
 }
 
 #[test]
-fn a_leak_between_two_of_the_same_test_is_attributed_to_that_test() {
+fn one_between_two_of_the_same_test_is_of_that_test() {
     let suite = "import subprocess\n\
         def test_one():\n    for env in (None, {}, None): subprocess.Popen(['/bin/sleep', '900'], env=env)\n\
         def test_two():\n    for env in ({}, None): subprocess.Popen(['/bin/sleep', '900'], env=env)\n";
@@ -104,8 +106,8 @@ fn a_leak_between_two_of_the_same_test_is_attributed_to_that_test() {
 }
 
 #[test]
-fn a_leak_that_no_test_started_is_attributed_to_none() {
-    // The shell starts it between two runs of the same test.
+fn what_no_test_started_is_of_none() {
+    // Between two runs of the same test, by the shell.
     let suite = "import subprocess\ndef test_one(): subprocess.Popen(['/bin/sleep', '900'])\n";
     let session = Session::new().options(JSON).options(LONG).file("test_it.py", suite);
     let pytest = format!("{} -q test_it.py", python_program("pytest"));
@@ -118,7 +120,7 @@ fn a_leak_that_no_test_started_is_attributed_to_none() {
 }
 
 #[test]
-fn what_a_leak_starts_later_is_attributed_by_its_parent() {
+fn what_a_leak_starts_later_is_known_by_that_leak() {
     let suite = "import os, subprocess, time\n\
         def test_one(): subprocess.Popen(['sh', '-c', 'until [ -e two ]; do sleep 0.01; done; sleep 900 & touch three; wait'])\n\
         def test_two():\n  open('two', 'w')\n  while not os.path.exists('three'): time.sleep(0.01)\n";
@@ -131,7 +133,7 @@ fn what_a_leak_starts_later_is_attributed_by_its_parent() {
 }
 
 #[test]
-fn a_leak_of_a_service_is_attributed_to_no_test() {
+fn a_service_is_of_no_test() {
     let config = "[services.web]\ngrace = '200ms'\n\
         command = ['sh', '-c', \"trap '' TERM; JEST_WORKER_ID=1 sleep 900 & touch up; wait; wait\"]\n";
     let run = Session::new().options(JSON).config(config).sh("until [ -e up ]; do sleep 0.01; done").run();
@@ -141,7 +143,7 @@ fn a_leak_of_a_service_is_attributed_to_no_test() {
 }
 
 #[test]
-fn the_test_is_reported_with_phase_and_line() {
+fn the_test_is_said_with_its_phase_and_place() {
     let run = pytest(1, &["-k", "fixture"]);
     run.assert_code(0).assert_said("test_leaks.py::test_fixture[0] (setup)").assert_nothing_left();
     run.assert_said("hint: a fixture started it and did not stop it");
@@ -154,7 +156,7 @@ fn the_test_is_reported_with_phase_and_line() {
 }
 
 #[test]
-fn a_leak_of_bats_is_attributed_to_its_test() {
+fn of_bats() {
     let suite = "@test \"a server is left: 100%\" {\n  sleep 900 >/dev/null 2>&1 3>&- &\n}\n\
                  @test \"and_another\" {\n  setsid -f sleep 900 >/dev/null 2>&1 3>&-\n}\n";
     let run =
@@ -167,7 +169,7 @@ fn a_leak_of_bats_is_attributed_to_its_test() {
 }
 
 #[test]
-fn a_leak_of_nextest_is_attributed_to_its_test() {
+fn of_nextest() {
     let manifest = "[package]\nname = 'leaky'\nversion = '0.0.0'\nedition = '2021'\n[workspace]\n";
     let test = "#[test] fn leaves_a_process() { std::process::Command::new(\"sleep\").arg(\"900\")\
         .stdin(std::process::Stdio::null()).stdout(std::process::Stdio::null())\
@@ -182,7 +184,7 @@ fn a_leak_of_nextest_is_attributed_to_its_test() {
 }
 
 #[test]
-fn a_leak_of_vitest_is_attributed_to_its_worker() {
+fn of_vitest_by_its_worker() {
     let suite = "import { test } from 'vitest'; import { spawn } from 'node:child_process';\n\
         test('leaves a process', () => { spawn('sleep', ['900'], { detached: true, stdio: 'ignore' }).unref(); });\n";
     let session = Session::new().options(JSON).options(LONG).file("it.test.js", suite);
@@ -198,7 +200,7 @@ fn a_leak_of_vitest_is_attributed_to_its_worker() {
 }
 
 #[test]
-fn an_unknown_test_is_not_mentioned_without_a_test_runner() {
+fn what_is_not_known_is_not_said() {
     let run = Session::new().options(JSON).options(LONG).sh("sleep 900 &").run();
     run.assert_code(0).assert_nothing_left();
     assert!(!run.stderr().contains("started during"), "{}", run.stderr());
@@ -206,7 +208,7 @@ fn an_unknown_test_is_not_mentioned_without_a_test_runner() {
 }
 
 #[test]
-fn each_leak_is_reported_with_how_it_leaked() {
+fn how_each_leaked_is_said() {
     let script =
         "sleep 901 & setsid -f sleep 902; (trap '' TERM; exec sleep 903) & exec 1>&- 2>&-; wait $$ || true";
     let options = ["--grace", "300ms"];

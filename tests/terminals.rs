@@ -1,18 +1,33 @@
-//! At a real terminal, in a shell with job control, cgrun behaves as the command alone would.
+//! At a real terminal, in a shell with job control: cgrun is as good a job as the command alone.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::sys::signal::Signal::SIGHUP;
 
-use crate::fixtures::{NEVER_READY, STUBBORN};
 use crate::harness::terminal::{CTRL_BACKSLASH, CTRL_C, CTRL_Z, ENTER, ESCAPE};
 use crate::harness::{Session, Terminal};
 
-/// Runs until a file `go` exists, whatever is typed; `ints` counts the Ctrl-Cs.
+/// Runs until a file `go` is there, whatever the keyboard says to it; `ints` counts the Ctrl-Cs.
 const UNTIL_GO: &str = "trap 'echo >>ints' INT; touch running; until [ -e go ]; do sleep 0.02; done; exit 5";
 
-/// A service that uses part of its grace to save its state.
+/// A service that is never ready, and says that it runs.
+const NEVER_READY: &str = r#"
+[services.slow]
+command = ["sh", "-c", "touch started; exec sleep 1000"]
+ready = { log = "never said" }
+"#;
+
+/// A service that will not end by itself.
+const STUBBORN: &str = r#"
+[session]
+grace = "60s"
+[services.stubborn]
+command = ["sh", "-c", "trap 'touch asked' TERM; echo ready; while :; do sleep 1000 & wait; done"]
+ready = { log = "ready" }
+"#;
+
+/// A service that needs some of its grace to save its state.
 const SAVER: &str = r#"
 [session]
 grace = "60s"
@@ -44,7 +59,7 @@ impl Terminal {
         self.until(&wanted, || std::fs::read_to_string(&events).unwrap().contains(&wanted));
     }
 
-    /// Waits until the command has finished drawing and waits for a key.
+    /// The command has drawn what it wanted and waits for a key.
     fn until_command_waits(&self) {
         let procs = self.session_cgroup().join("command/cgroup.procs");
         let sleeps =
@@ -52,7 +67,7 @@ impl Terminal {
         self.until("the command waits", || std::fs::read_to_string(&procs).unwrap().lines().all(sleeps));
     }
 
-    /// Stops the job with Ctrl-Z and waits for the prompt.
+    /// Whoever is at the keyboard stops the job and gets the prompt back.
     fn stop(&self) {
         self.press(CTRL_Z).shows("Stopped");
         self.prompt(128 + 20);
@@ -97,7 +112,7 @@ fn ctrl_c_that_kills_the_command_ends_a_loop_of_the_shell() {
 }
 
 #[test]
-fn a_second_ctrl_c_within_the_grace_ends_the_session_at_once() {
+fn second_ctrl_c_within_the_grace_ends_the_session_at_once() {
     let terminal = Session::new().config(SAVER).on_terminal();
     terminal.enter("cgrun python3 $HELPERS/ignore.py INT TERM").until_file("ignoring");
     terminal.press(CTRL_C).until_file("got-SIGINT");
@@ -109,7 +124,7 @@ fn a_second_ctrl_c_within_the_grace_ends_the_session_at_once() {
 }
 
 #[test]
-fn a_ctrl_c_long_after_another_counts_as_the_first() {
+fn a_ctrl_c_long_after_another_counts_anew() {
     let terminal = until_go();
     terminal.enter("cgrun --grace 300ms sh until_go").until_file("running");
     for count in 1..=2 {
@@ -122,7 +137,7 @@ fn a_ctrl_c_long_after_another_counts_as_the_first() {
 }
 
 #[test]
-fn ctrl_c_during_startup_ends_the_session() {
+fn ctrl_c_during_startup() {
     let terminal = Session::new().config(NEVER_READY).on_terminal();
     terminal.enter("cgrun touch ran").until_file("started");
     terminal.press(CTRL_C).prompt(130);
@@ -135,7 +150,7 @@ fn ctrl_c_during_cleanup_warns_and_the_next_one_kills() {
     let terminal = Session::new().config(STUBBORN).on_terminal();
     terminal.enter("cgrun sh -c 'exit 3'").until_file("asked");
     terminal.press(CTRL_C).shows("SIGINT while cleaning up; send again to kill everything now");
-    // Two that arrive within 20 ms would count as one.
+    // Nobody presses twice within 20 ms.
     std::thread::sleep(Duration::from_millis(200));
     terminal.press(CTRL_C).prompt(3);
     terminal.leave().assert_nothing_left();
@@ -153,7 +168,7 @@ fn ctrl_backslash_ends_the_session_as_it_would_the_command() {
 // --- Ctrl-Z ------------------------------------------------------------------------------
 
 #[test]
-fn ctrl_z_stops_the_whole_session_and_fg_resumes_it() {
+fn ctrl_z_stops_all_of_the_session_and_fg_resumes_it() {
     let ticking = "[services.clock]\ncommand = ['sh', '-c', 'while :; do echo tick; sleep 0.02; done']\n\
         ready = { log = 'tick' }";
     let terminal = Session::new().file("until_go", UNTIL_GO).config(ticking).on_terminal();
@@ -161,7 +176,7 @@ fn ctrl_z_stops_the_whole_session_and_fg_resumes_it() {
     let ticks = || std::fs::metadata(terminal.log_path("clock")).unwrap().len();
     terminal.stop();
     let before = ticks();
-    // The test is that nothing happens in this time.
+    // The point is that nothing happens meanwhile.
     std::thread::sleep(Duration::from_millis(200));
     assert_eq!(ticks(), before, "the service ran on");
     terminal.enter("fg").until_frozen(false);
@@ -175,7 +190,7 @@ fn ctrl_z_stops_the_whole_session_and_fg_resumes_it() {
 
 #[test]
 fn a_command_that_stops_itself_stops_the_session() {
-    // Pagers do this: they restore the terminal first, some only at the next key.
+    // Pagers do: they put the terminal in order first, some only at the next key.
     let terminal = Session::new().on_terminal();
     terminal.enter("cgrun sh -c 'kill -TSTP $$; exit 5'").shows("Stopped");
     terminal.prompt(148);
@@ -185,7 +200,7 @@ fn a_command_that_stops_itself_stops_the_session() {
 }
 
 #[test]
-fn bg_resumes_the_session() {
+fn bg_resumes_the_session_too() {
     let terminal = until_go();
     terminal.enter("cgrun sh until_go").until_file("running");
     terminal.stop();
@@ -199,7 +214,7 @@ fn bg_resumes_the_session() {
 }
 
 #[test]
-fn ctrl_z_during_startup_stops_the_session() {
+fn ctrl_z_during_startup_stops_the_wait() {
     let config = "[services.slow]\nready = { log = 'here', timeout = '3s' }\n\
         command = ['sh', '-c', 'touch started; until [ -e go ]; do sleep 0.02; done; echo here; exec sleep 1000']";
     let terminal = Session::new().config(config).on_terminal();
@@ -229,7 +244,7 @@ fn kill_ends_a_stopped_session() {
     let terminal = Session::new().config(SAVER).on_terminal();
     terminal.enter("cgrun sh -c 'touch running; exec sleep 1000'").until_file("running");
     terminal.stop();
-    // With -b the shell reports a change of its jobs at once.
+    // With -b the shell tells at once what becomes of its jobs.
     terminal.enter("set -b").prompt(0);
     terminal.enter("kill %1").shows("Terminated");
     assert!(terminal.has("saved"));
@@ -239,7 +254,7 @@ fn kill_ends_a_stopped_session() {
 // --- background --------------------------------------------------------------------------
 
 #[test]
-fn a_session_in_the_background_leaves_the_terminal_to_the_shell() {
+fn in_the_background_it_leaves_the_terminal_to_the_shell() {
     let terminal = until_go();
     terminal.enter("cgrun sh until_go &").prompt(0);
     terminal.until_file("running");
@@ -256,7 +271,7 @@ fn a_session_in_the_background_leaves_the_terminal_to_the_shell() {
 #[test]
 fn a_background_command_that_reads_the_keyboard_stops_until_fg() {
     let terminal = Session::new().on_terminal();
-    // With -b the shell reports a change of its jobs at once.
+    // With -b the shell tells at once what becomes of its jobs.
     terminal.enter("set -b").prompt(0);
     terminal.enter("cgrun sh -c 'read line; echo \"got <$line>\"' &").prompt(0);
     terminal.shows("Stopped");
@@ -304,9 +319,8 @@ fn a_shell_inside_has_job_control() {
     terminal.leave().assert_nothing_left();
 }
 
-/// Runs `program` under cgrun and asserts that the terminal is in the same mode before it, while it is stopped,
-/// and after it.
-fn assert_terminal_is_left_in_order(terminal: &Terminal, program: &str, quit: &str, drive: impl Fn()) {
+/// Runs `program` under cgrun; the terminal is to be in the same mode before, when it is stopped, and after.
+fn leaves_the_terminal_in_order(terminal: &Terminal, program: &str, quit: &str, drive: impl Fn()) {
     let modes = || {
         terminal.enter("stty -a");
         terminal.prompt(0)
@@ -315,7 +329,7 @@ fn assert_terminal_is_left_in_order(terminal: &Terminal, program: &str, quit: &s
     assert!(before.contains("icanon"), "{before}");
     terminal.enter(&format!("cgrun {program}"));
     drive();
-    // less notices what comes while it draws only at the next key.
+    // What comes while it draws, less would only notice at the next key.
     terminal.until_command_waits();
     terminal.stop();
     assert_eq!(modes(), before, "stopped");
@@ -326,10 +340,10 @@ fn assert_terminal_is_left_in_order(terminal: &Terminal, program: &str, quit: &s
 }
 
 #[test]
-fn less_leaves_the_terminal_in_order() {
+fn less_inside() {
     let lines: String = (1..=200).map(|number| format!("line {number};\n")).collect();
     let terminal = Session::new().file("lines", lines).on_terminal();
-    assert_terminal_is_left_in_order(&terminal, "less lines", "q", || {
+    leaves_the_terminal_in_order(&terminal, "less lines", "q", || {
         terminal.press("G").shows("line 200;");
         terminal.press("g").shows("line 1;");
     });
@@ -337,9 +351,9 @@ fn less_leaves_the_terminal_in_order() {
 }
 
 #[test]
-fn an_editor_leaves_the_terminal_in_order() {
+fn an_editor_inside() {
     let terminal = Session::new().file("note", "written before\n").on_terminal();
-    assert_terminal_is_left_in_order(&terminal, "vi -u NONE note", ":wq\r", || {
+    leaves_the_terminal_in_order(&terminal, "vi -u NONE note", ":wq\r", || {
         terminal.shows("written before");
         terminal.press("Oinserted").shows("inserted");
         terminal.press(ESCAPE);
@@ -350,12 +364,12 @@ fn an_editor_leaves_the_terminal_in_order() {
 }
 
 #[test]
-fn the_debugger_of_pytest_survives_ctrl_c() {
+fn the_debugger_of_pytest_lives_on_after_ctrl_c() {
     let tests = "def test_wrong():\n    assert 1 == 2\n";
     let terminal = Session::new().file("test_it.py", tests).on_terminal();
     let debug = |launcher: &str, code: i32| {
         terminal.enter(&format!("{launcher} {} --pdb test_it.py", pytest().display())).shows("(Pdb) ");
-        // Python may show its prompt, then receive a signal, and handle it only after the next key.
+        // Python may show its prompt, then see a signal, and then wait for a key before it acts on it.
         terminal.press(CTRL_C).press(ENTER).shows("KeyboardInterrupt");
         terminal.enter("p 6*7").shows("42");
         terminal.shows("(Pdb) ");
@@ -392,8 +406,8 @@ fn a_pipeline_ends_as_it_does_without_cgrun() {
 
 // --- the terminal goes away ----------------------------------------------------------------
 
-/// The shell passes the SIGHUP on and dies of it.
-fn assert_closing_ends_everything(terminal: Terminal) {
+/// The shell dies of the SIGHUP, having passed it on.
+fn closing_ends_all(terminal: Terminal) {
     let run = terminal.close();
     run.assert_signal(SIGHUP).assert_nothing_left();
     assert!(run.path().join("saved").exists(), "the service was not given its grace");
@@ -402,10 +416,10 @@ fn assert_closing_ends_everything(terminal: Terminal) {
 #[test]
 fn a_closed_terminal_ends_the_session() {
     let terminal = Session::new().config(SAVER).on_terminal();
-    // The kernel sends another SIGHUP after the shell has ended. Both count as one hangup.
+    // The kernel tells of it when the shell has ended, some time after the shell has: one hangup.
     terminal.enter("trap 'sleep 0.3' EXIT").prompt(0);
     terminal.enter("cgrun sh -c 'touch running; exec sleep 1000'").until_file("running");
-    assert_closing_ends_everything(terminal);
+    closing_ends_all(terminal);
 }
 
 #[test]
@@ -413,7 +427,7 @@ fn a_closed_terminal_ends_a_session_in_the_background() {
     let terminal = Session::new().config(SAVER).on_terminal();
     terminal.enter("cgrun sh -c 'touch running; exec sleep 1000' &").until_file("running");
     terminal.prompt(0);
-    assert_closing_ends_everything(terminal);
+    closing_ends_all(terminal);
 }
 
 #[test]
@@ -421,7 +435,7 @@ fn a_closed_terminal_ends_a_stopped_session() {
     let terminal = Session::new().config(SAVER).on_terminal();
     terminal.enter("cgrun sh -c 'touch running; exec sleep 1000'").until_file("running");
     terminal.stop();
-    assert_closing_ends_everything(terminal);
+    closing_ends_all(terminal);
 }
 
 // --- the status line -----------------------------------------------------------------------
@@ -441,7 +455,7 @@ fn the_status_line_is_drawn_and_taken_away() {
     let mut shown = terminal.shows(WAITING);
     terminal.go();
     shown += &terminal.prompt(0);
-    // Everything is drawn on the same line, which is empty at the end.
+    // It is all on one line, over and over, and at last that line is empty.
     let (waited, after) = shown.rsplit_once("\r\x1b[2K").unwrap();
     assert_eq!(after, "ran\r\n");
     assert!(!waited.contains('\n'), "{waited:?}");
@@ -455,7 +469,7 @@ fn the_status_line_is_not_drawn_from_the_background() {
     terminal.stop();
     terminal.enter("bg").prompt(0);
     terminal.until_frozen(false);
-    // The test is that nothing is drawn in this time.
+    // The point is that nothing is drawn meanwhile.
     std::thread::sleep(Duration::from_millis(500));
     terminal.go();
     terminal.enter("wait %1");

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 
 use crate::containment::SessionId;
-use crate::report::Draft;
+use crate::report::SessionReport;
 use crate::teardown::Verdict;
 
 /// Records are kept this long.
@@ -19,7 +19,7 @@ pub struct Record {
     directory: PathBuf,
     ended: Ended,
     /// The reports that the supervisor was asked for.
-    pub draft: Option<Rc<Draft>>,
+    pub report: Option<Rc<SessionReport>>,
 }
 
 /// A session that was ended by somebody else than its supervisor.
@@ -46,7 +46,7 @@ impl Record {
     pub fn new(directory: &Path, id: &SessionId, owner: u32, command: &str, by: &str) -> Self {
         let (id, command, by) = (id.to_string(), command.to_string(), by.to_string());
         let ended = Ended { id, owner, command, by, at: 0, clean: false, problems: Vec::new() };
-        Self { directory: directory.to_path_buf(), ended, draft: None }
+        Self { directory: directory.to_path_buf(), ended, report: None }
     }
 
     /// Writes it, whole or not at all. A failure harms nobody: the session is ended all the same.
@@ -60,8 +60,8 @@ impl Record {
         let draft = path.with_extension("draft");
         let _ = std::fs::create_dir_all(&self.directory);
         let _ = std::fs::write(&draft, text).and_then(|()| std::fs::rename(&draft, &path));
-        if let Some(draft) = &self.draft {
-            draft.write_for_the_dead(verdict);
+        if let Some(report) = &self.report {
+            report.write_for_dead_supervisor(verdict);
         }
     }
 }

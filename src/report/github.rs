@@ -1,4 +1,4 @@
-//! What GitHub Actions shows by itself: annotations on the tests' own lines, and a summary of the step.
+//! GitHub Actions: annotations at the lines of the tests, and a summary of the step.
 //! <https://docs.github.com/actions/reference/workflow-commands-for-github-actions>
 
 use std::ffi::OsString;
@@ -8,16 +8,16 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use super::json::{LeakedProcess, ReportDocument};
-use super::{usage, words};
+use super::{leak_text, usage};
 use crate::teardown::Verdict;
-use crate::text;
+use crate::text::{processes, shorten};
 
-/// GitHub shows no more of a step.
-const SHOWN: usize = 10;
-/// A summary has at most 1 MiB, and nobody reads so much.
-const LISTED: usize = 50;
+/// GitHub shows at most this many annotations of one level for a step.
+const ANNOTATIONS: usize = 10;
+/// GitHub accepts 1 MiB; nobody reads more rows than this.
+const ROWS: usize = 50;
 
-/// Where GitHub wants what, when it runs us.
+/// The places that GitHub's runner names in the environment.
 #[derive(Debug)]
 pub struct GitHub {
     summary: Option<OsString>,
@@ -25,9 +25,10 @@ pub struct GitHub {
 }
 
 impl GitHub {
-    pub fn find() -> Option<Self> {
+    /// `None` unless GitHub's runner runs us.
+    pub fn from_environment() -> Option<Self> {
         let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
-        // The guardian is elsewhere.
+        // The guardian has another working directory.
         let absolute = |path: OsString| std::path::absolute(&path).map_or(path, Into::into);
         Self::runs_us().then(|| Self {
             summary: set("GITHUB_STEP_SUMMARY").map(absolute),
@@ -40,25 +41,25 @@ impl GitHub {
     }
 
     /// Whether there is anything to show.
-    pub fn wants(verdict: &Verdict) -> bool {
-        let broken = verdict.usage.as_ref().is_some_and(|usage| !usage::broken(usage).is_empty());
-        verdict.leaked() > 0 || !verdict.is_proven() || broken
+    pub fn has_news(verdict: &Verdict) -> bool {
+        let failures = verdict.usage.as_ref().is_some_and(|usage| !usage::failures(usage).is_empty());
+        verdict.leaked() > 0 || !verdict.is_proven() || failures
     }
 
-    /// Workflow commands, one a line, for what survived, the limits that were met, and the worst leaks.
+    /// Workflow commands for survivors, limits that were hit, and the worst leaks.
     pub fn annotations(&self, report: &ReportDocument) -> Vec<String> {
         let level = if report.outcome.leaks_fail() { "error" } else { "warning" };
         let problems = report.survivors.iter().chain(&report.unverified);
         let survivors = problems.map(|text| command("error", &[("title", "cgrun: not clean")], text));
         let leaks = report.leaks.iter().map(|leak| self.annotation(level, leak));
-        let broken = report.usage.iter().flat_map(usage::broken);
-        let broken = broken.map(|text| command("warning", &[("title", "cgrun: a limit was met")], &text));
-        survivors.chain(broken).chain(leaks).take(SHOWN).collect()
+        let limits = report.usage.iter().flat_map(usage::failures);
+        let limits = limits.map(|text| command("warning", &[("title", "cgrun: a limit was hit")], &text));
+        survivors.chain(limits).chain(leaks).take(ANNOTATIONS).collect()
     }
 
     fn annotation(&self, level: &str, leak: &LeakedProcess) -> String {
-        let count = text::processes(leak.process_count());
-        let title = match words::test(leak) {
+        let count = processes(leak.process_count());
+        let title = match leak_text::test(leak) {
             Some(test) => format!("leaked {count}, started during {test}"),
             None => format!("leaked {count}"),
         };
@@ -72,19 +73,19 @@ impl GitHub {
             properties.extend(line.as_deref().map(|line| ("line", line)));
         }
         properties.push(("title", &title));
-        let text = words::listing(&[leak], 0, SHOWN).join("\n");
-        command(level, &properties, &format!("{text}\nIt {}.", words::how(leak)))
+        let text = leak_text::listing(&[leak], 0, ANNOTATIONS).join("\n");
+        command(level, &properties, &format!("{text}\nIt {}.", leak_text::kind(leak)))
     }
 
-    /// Annotations are for files of the repository, named from its root.
+    /// Annotations need paths that are relative to the root of the repository.
     fn in_repository(&self, file: &Path) -> Option<String> {
         let workspace = self.workspace.as_ref().map(Path::new);
         let file = workspace.map_or(Some(file), |workspace| file.strip_prefix(workspace).ok())?;
         Some(file.to_string_lossy().into_owned())
     }
 
-    /// Appends to the step's summary, unless the supervisor has done so before it died.
-    pub fn summarize_for_the_dead(&self, report: &ReportDocument) -> io::Result<()> {
+    /// Appends to the step's summary, unless the supervisor did so before it died.
+    pub fn summarize_unless_done(&self, report: &ReportDocument) -> io::Result<()> {
         let is_there = |path: &OsString| {
             let text = std::fs::metadata(path).is_ok_and(|it| it.is_file()).then(|| std::fs::read(path));
             let text = text.and_then(Result::ok).unwrap_or_default();
@@ -105,7 +106,7 @@ impl GitHub {
     }
 }
 
-/// By which whoever comes later sees that the session's summary is there.
+/// Shows that the summary of this session has been written.
 fn mark(report: &ReportDocument) -> String {
     format!("<!-- cgrun session {} -->", report.session.id)
 }
@@ -116,7 +117,7 @@ fn command(name: &str, properties: &[(&str, &str)], text: &str) -> String {
     format!("::{name} {}::{}", properties.join(","), data(text))
 }
 
-/// As the runner decodes it: `%25`, `%0D` and `%0A` in the text, `%3A` and `%2C` in properties too.
+/// The runner decodes `%25`, `%0D` and `%0A` in the text, and `%3A` and `%2C` in properties.
 fn data(text: &str) -> String {
     text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
 }
@@ -126,44 +127,44 @@ fn property(text: &str) -> String {
 }
 
 fn markdown(report: &ReportDocument) -> String {
-    let mut text = format!("### cgrun: leaked {}\n\n", text::processes(report.leaked_process_count));
+    let mut text = format!("### cgrun: leaked {}\n\n", processes(report.leaked_process_count));
     if report.leaked_process_count == 0 {
         let state = match &report.usage {
             _ if !report.outcome.verified_empty => "not clean",
-            Some(usage) if !usage::broken(usage).is_empty() => "a limit was met",
+            Some(usage) if !usage::failures(usage).is_empty() => "a limit was hit",
             _ => &report.outcome.reason,
         };
         text = format!("### cgrun: {}\n\n", cell(state));
     }
     let problems = report.survivors.iter().chain(&report.unverified);
     text.extend(problems.map(|problem| format!("- **{}**\n", cell(problem))));
-    text.extend(usage::met(report.usage.as_ref()).iter().map(|met| format!("- {}\n", cell(met))));
+    text.extend(usage::limits_hit(report.usage.as_ref()).iter().map(|limit| format!("- {}\n", cell(limit))));
     if !report.leaks.is_empty() {
-        text += "\n| started during | process | listens on | how |\n|---|---|---|---|\n";
+        text += "\n| started during | process | listening on | how it leaked |\n|---|---|---|---|\n";
     }
-    for leak in report.leaks.iter().take(LISTED) {
-        let test = words::test(leak).map_or("unknown".into(), cell);
+    for leak in report.leaks.iter().take(ROWS) {
+        let test = leak_text::test(leak).map_or("unknown".into(), cell);
         let ports: Vec<_> = leak.listening_on.iter().map(ToString::to_string).collect();
         let below = match leak.process_count() {
             1 => String::new(),
             size => format!(" and {} below it", size - 1),
         };
-        let process = cell(&text::shorten(&leak.command_text(), 200));
+        let process = cell(&shorten(&leak.command_text(), 200));
         text += &format!(
             "| {test} | pid {} {process}{below} | {} | {} |\n",
             leak.pid,
             ports.join(", "),
-            words::how(leak)
+            leak_text::kind(leak)
         );
     }
-    let listed: usize = report.leaks.iter().take(LISTED).map(LeakedProcess::process_count).sum();
+    let listed: usize = report.leaks.iter().take(ROWS).map(LeakedProcess::process_count).sum();
     if report.leaked_process_count > listed {
         text += &format!("\nand {} more\n", report.leaked_process_count - listed);
     }
     text + "\n"
 }
 
-/// Text as it is, in a cell of a table: nothing in it is a mark of Markdown or HTML.
+/// Escapes text for a table cell, so that it contains no Markdown and no HTML.
 fn cell(text: &str) -> String {
     let mut cell = String::new();
     for c in text.chars() {
@@ -184,13 +185,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn commands_are_encoded_as_the_runner_decodes_them() {
+    fn the_runner_decodes_what_we_encode() {
         let command = command("error", &[("file", "a,b:c.py"), ("title", "50%\n")], "a\r\nb: 100%, ::x::");
         assert_eq!(command, "::error file=a%2Cb%3Ac.py,title=50%25%0A::a%0D%0Ab: 100%25, ::x::");
     }
 
     #[test]
-    fn a_cell_is_text_and_nothing_else() {
+    fn a_cell_contains_only_text() {
         assert_eq!(cell("a|b\n<img> `x` [y](z)"), r"a\|b &lt;img&gt; \`x\` \[y\]\(z\)");
     }
 }

@@ -1,13 +1,13 @@
-//! JUnit XML for CI servers: a suite of its own, one case a service and one for the command.
+//! JUnit XML for CI servers: one suite with a case for each service and one for the command.
 
 use anyhow::{Context, Result};
 use quick_junit::{NonSuccessKind, Report as Junit, TestCase, TestCaseStatus, TestSuite, XmlString};
 
 use super::json::{ComponentSummary, LeakedProcess, ReportDocument};
-use super::{usage, words};
-use crate::text;
+use super::{leak_text, usage};
+use crate::text::processes;
 
-/// A case lists so many processes.
+/// The number of processes that a case lists.
 const LISTED: usize = 100;
 
 pub fn document(report: &ReportDocument) -> Result<String> {
@@ -21,21 +21,28 @@ pub fn document(report: &ReportDocument) -> Result<String> {
     }
     let own: Vec<_> = report.leaks.iter().filter(|it| it.service.is_none()).collect();
     let (part, fail) = (&report.command, report.outcome.leaks_fail());
-    suite.add_test_case(case("command", part, ending(report), &own, report.undescribed_process_count, fail));
+    suite.add_test_case(case(
+        "command",
+        part,
+        session_problem(report),
+        &own,
+        report.undescribed_process_count,
+        fail,
+    ));
     for figures in report.usage.iter().flat_map(|usage| usage.parts.iter().chain([&usage.session])) {
-        suite.add_properties(usage::named(figures));
+        suite.add_properties(usage::properties(figures));
     }
-    let met = usage::met(report.usage.as_ref());
-    if !met.is_empty() {
-        suite.set_system_err(XmlString::new(legal(&met.join("\n"))));
+    let limits_hit = usage::limits_hit(report.usage.as_ref());
+    if !limits_hit.is_empty() {
+        suite.set_system_err(XmlString::new(legal(&limits_hit.join("\n"))));
     }
     let mut junit = Junit::new("cgrun");
     junit.add_test_suite(suite);
-    junit.to_string().context("cannot write it as XML")
+    junit.to_string().context("cannot turn the report into XML")
 }
 
-/// What went wrong with the session as a whole, the worst first.
-fn ending(report: &ReportDocument) -> Option<(NonSuccessKind, &'static str, String)> {
+/// The worst problem of the session as a whole.
+fn session_problem(report: &ReportDocument) -> Option<(NonSuccessKind, &'static str, String)> {
     let problems: Vec<_> = report.survivors.iter().chain(&report.unverified).cloned().collect();
     let why = report.outcome.reason.clone();
     match report.outcome.cause {
@@ -43,7 +50,7 @@ fn ending(report: &ReportDocument) -> Option<(NonSuccessKind, &'static str, Stri
         "timed_out" | "command_not_executed" | "internal_error" | "supervisor_died" | "signal" => {
             Some((NonSuccessKind::Error, "session", why))
         }
-        // These are their service's.
+        // The failure itself is in the service's case.
         "startup_failed" | "service_ended" => Some((NonSuccessKind::Error, "session", why)),
         _ => match (report.command.exit_code, &report.command.signal) {
             (Some(0), _) | (None, None) => None,
@@ -61,10 +68,10 @@ fn case(
     undescribed: usize,
     leaks_fail: bool,
 ) -> TestCase {
-    let text = words::listing(leaks, undescribed, LISTED).join("\n");
+    let text = leak_text::listing(leaks, undescribed, LISTED).join("\n");
     let leaked = leaks.iter().map(|it| it.process_count()).sum::<usize>() + undescribed;
     let leak = (leaked > 0 && leaks_fail)
-        .then(|| (NonSuccessKind::Failure, "leak", format!("leaked {}", text::processes(leaked))));
+        .then(|| (NonSuccessKind::Failure, "leak", format!("leaked {}", processes(leaked))));
     let status = match problem.or(leak) {
         Some((kind, category, message)) => {
             let mut status = TestCaseStatus::non_success(kind);
@@ -83,12 +90,12 @@ fn case(
         case.set_time(std::time::Duration::from_secs_f64((ended - started).max(0.0)));
     }
     if leaked > 0 {
-        case.set_system_err(XmlString::new(legal(&format!("leaked {}\n{text}", text::processes(leaked)))));
+        case.set_system_err(XmlString::new(legal(&format!("leaked {}\n{text}", processes(leaked)))));
     }
     case
 }
 
-/// Two characters that XML 1.0 has no way to write, and that the library lets pass.
+/// XML 1.0 cannot represent these two characters, and the library does not remove them.
 fn legal(text: &str) -> String {
     text.replace(['\u{fffe}', '\u{ffff}'], "\u{fffd}")
 }

@@ -1,4 +1,4 @@
-//! Where a test is written: its file and line, as far as its name tells.
+//! Finds the file and line of a test by its name.
 
 use std::collections::HashMap;
 use std::fs::OpenOptions;
@@ -12,7 +12,7 @@ use crate::text::readable;
 
 /// A test file longer than this is not searched.
 const SEARCHED: u64 = 1 << 20;
-/// So many words of a command are tried as the names of directories.
+/// The number of words of the command that are tried as paths.
 const ROOTS: usize = 100;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,10 +22,11 @@ pub struct TestLocation {
     pub line: Option<usize>,
 }
 
-/// Looks for tests, each once.
+/// Looks up each test only once.
 #[derive(Debug)]
 pub struct TestLocator {
-    /// Where files are named from: what the command names and where it ran, and all above these.
+    /// Test files may be relative to any of these: paths in the command, the working directory, and their
+    /// ancestors.
     directories: Vec<PathBuf>,
     /// By runner and test.
     places: HashMap<(&'static str, String), Option<TestLocation>>,
@@ -55,17 +56,19 @@ impl TestLocator {
         let place = match origin.runner {
             "pytest" => {
                 let (file, names) = test.split_once("::").unwrap_or((test, ""));
-                self.find(file, |text| python(text, names.split("::")))
+                self.find_in_file(file, |text| python(text, names.split("::")))
             }
-            "bats" => test.split_once(": ").and_then(|(file, name)| self.find(file, |text| bats(text, name))),
+            "bats" => test
+                .split_once(": ")
+                .and_then(|(file, name)| self.find_in_file(file, |text| bats(text, name))),
             _ => None,
         };
         self.places.insert(key, place.clone());
         place
     }
 
-    /// The file of that name that has the line; else the only one of that name.
-    fn find(&mut self, name: &str, line: impl Fn(&str) -> Option<usize>) -> Option<TestLocation> {
+    /// The file in which `line` finds a line, or else the only file of that name.
+    fn find_in_file(&mut self, name: &str, line: impl Fn(&str) -> Option<usize>) -> Option<TestLocation> {
         let named: Vec<_> = self.directories.iter().map(|directory| directory.join(name)).collect();
         let mut others = Vec::new();
         for file in named {
@@ -85,13 +88,13 @@ impl TestLocator {
     }
 }
 
-/// Only of a file that a person has written: others could keep us waiting.
+/// Reads a regular file only: anything else could block.
 fn read(path: &Path) -> Option<Rc<str>> {
-    // Opening a device may do something.
+    // Opening a device can have side effects.
     std::fs::metadata(path).is_ok_and(|it| it.is_file()).then_some(())?;
     let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path).ok()?;
     let metadata = file.metadata().ok()?;
-    // Those of /proc have no length.
+    // Files in /proc have no length.
     (metadata.is_file() && metadata.len() > 0).then_some(())?;
     let mut bytes = Vec::new();
     file.take(SEARCHED).read_to_end(&mut bytes).ok()?;
@@ -125,20 +128,20 @@ fn defines(line: &str, name: &str) -> bool {
     rest.is_some_and(|rest| !rest.starts_with(|c: char| c.is_alphanumeric() || c == '_'))
 }
 
-/// The line of `@test "name" {`, whose name bats has encoded, and we decoded, to this one.
+/// The line of `@test "name" {`. bats encodes the name and we decode it, so both are done to the text, too.
 fn bats(text: &str, name: &str) -> Option<usize> {
     let is_it = |line: &str| {
         let rest = line.trim_start().strip_prefix("@test ")?.trim_end();
         let written = rest.strip_suffix('{').unwrap_or(rest).trim();
         let unquoted = |quote: char| written.strip_prefix(quote)?.strip_suffix(quote);
         let written = unquoted('"').or_else(|| unquoted('\'')).unwrap_or(written);
-        let told = [true, false].map(|by_character| readable(&bats_name(&encoded(written, by_character))));
-        Some(told.iter().any(|it| it == name))
+        let decoded = [true, false].map(|by_character| readable(&bats_name(&encoded(written, by_character))));
+        Some(decoded.iter().any(|it| it == name))
     };
     text.lines().position(|line| is_it(line).unwrap_or(false)).map(|at| at + 1)
 }
 
-/// As bats does it in a locale that knows characters, or in one that knows bytes.
+/// bats encodes characters, or bytes if its locale does not know UTF-8.
 fn encoded(name: &str, by_character: bool) -> String {
     let of = |code: u32| match char::from_u32(code) {
         Some(' ') => "_".to_string(),
@@ -163,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn finds_tests_where_they_are_written() {
+    fn tests_are_found_in_their_files() {
         let directory = tempfile::tempdir().unwrap();
         let root = directory.path();
         std::fs::create_dir_all(root.join("tests/deep")).unwrap();
@@ -188,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn of_two_files_of_one_name_the_one_that_has_the_test() {
+    fn of_two_files_with_one_name_the_one_with_the_test_is_found() {
         let directory = tempfile::tempdir().unwrap();
         let root = directory.path();
         for (file, test) in [("tests/test_x.py", "a"), ("svc/tests/test_x.py", "b")] {
@@ -204,13 +207,13 @@ mod tests {
     }
 
     #[test]
-    fn a_bats_test_by_its_whole_name() {
+    fn a_bats_test_is_found_by_its_whole_name() {
         let text = "@test \"it leaks twice\" {\n@test 'leaks' {\n@test \"é → leaks\" {\n@test a-5f_b {\n";
         assert_eq!(bats(text, "leaks"), Some(2));
-        // As it comes from a locale of characters, and from one of bytes.
+        // From a UTF-8 locale, and from a locale of bytes.
         assert_eq!(bats(text, "é !92 leaks"), Some(3));
         assert_eq!(bats(text, "é → leaks"), Some(3));
-        // One of two that bats encodes alike.
+        // bats encodes two names alike.
         assert_eq!(bats(text, "a__b"), Some(4));
         assert_eq!(bats(text, "it"), None);
     }

@@ -1,4 +1,4 @@
-//! Colours, where they are wanted: on a terminal, unless `NO_COLOR` is set (no-color.org).
+//! Colours for terminals, unless `NO_COLOR` is set (<https://no-color.org>).
 
 use crate::sys::tty;
 

@@ -1,4 +1,4 @@
-//! What happened when, for a report: remembered as it happens, in a few words each.
+//! When everything happened, recorded for the reports while it happens.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -6,40 +6,40 @@ use crate::runtime::clock;
 
 #[derive(Clone, Debug)]
 pub struct Timeline {
-    pub begin: Instant,
-    pub begin_by_calendar: SystemTime,
-    /// One for each service of the plan.
-    pub services: Vec<Times>,
-    pub command: Times,
-    /// When the session was to end.
-    pub end: Option<Duration>,
+    pub started: Instant,
+    pub started_at: SystemTime,
+    /// In the order of the plan's services.
+    pub services: Vec<ComponentTimes>,
+    pub command: ComponentTimes,
+    /// When the teardown started.
+    pub teardown: Option<Duration>,
 }
 
-/// All since the session's begin.
+/// Times since the session started.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Times {
+pub struct ComponentTimes {
     pub started: Option<Duration>,
     pub ready: Option<Duration>,
     pub ended: Option<Duration>,
 }
 
 impl Timeline {
-    pub fn begin(services: usize) -> Self {
+    pub fn start(services: usize) -> Self {
         Self {
-            begin: clock::now(),
-            begin_by_calendar: SystemTime::now(),
-            services: vec![Times::default(); services],
-            command: Times::default(),
-            end: None,
+            started: clock::now(),
+            started_at: SystemTime::now(),
+            services: vec![ComponentTimes::default(); services],
+            command: ComponentTimes::default(),
+            teardown: None,
         }
     }
 
     pub fn now(&self) -> Duration {
-        clock::since(self.begin)
+        clock::since(self.started)
     }
 
     pub fn at(&self, then: Instant) -> Duration {
-        then.saturating_duration_since(self.begin)
+        then.saturating_duration_since(self.started)
     }
 
     pub fn service_started(&mut self, service: usize) {

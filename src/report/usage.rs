@@ -1,4 +1,4 @@
-//! What the session used, and which limits it met, in words.
+//! Resource usage and limits that were hit, as text.
 
 use std::fmt::Display;
 use std::time::Duration;
@@ -6,33 +6,30 @@ use std::time::Duration;
 use crate::limits::{At, Figures, Struck, Usage};
 use crate::text::Bytes;
 
-/// What must be said: what a limit has broken.
-pub fn broken(usage: &Usage) -> Vec<String> {
+/// Limits that made something fail.
+pub fn failures(usage: &Usage) -> Vec<String> {
     usage.struck.iter().filter(|struck| !matches!(struck, Struck::Cpus { .. })).map(line).collect()
 }
 
-/// What is worth knowing: what a limit has slowed down.
-pub fn slowed(usage: &Usage) -> Vec<String> {
+/// Limits that only made something slower.
+pub fn slowdowns(usage: &Usage) -> Vec<String> {
     usage.struck.iter().filter(|struck| matches!(struck, Struck::Cpus { .. })).map(line).collect()
 }
 
-/// All of them, a line each.
-pub fn met(usage: Option<&Usage>) -> Vec<String> {
+/// One line for each limit that was hit.
+pub fn limits_hit(usage: Option<&Usage>) -> Vec<String> {
     usage.iter().flat_map(|usage| usage.struck.iter().map(line)).collect()
 }
 
-/// One line on one limit.
 fn line(struck: &Struck) -> String {
     match struck {
         Struck::Memory { at, of, bytes, killed, victim } => {
             let whose = of.as_deref().map(the).unwrap_or_default();
             let reached = match (at, bytes) {
                 (At::Own, Some(bytes)) => format!("{whose} reached its limit of {}", Bytes(*bytes)),
-                (At::Own, None) => format!("{whose} could get no more"),
+                (At::Own, None) => format!("{whose} could get no more memory"),
                 (At::Below, _) => format!("a cgroup inside {whose} reached a limit of its own"),
-                (At::Above, _) => {
-                    "there was no more in a cgroup above the session, or on the host".to_string()
-                }
+                (At::Above, _) => "a cgroup above the session, or the host, had no more memory".to_string(),
             };
             let killed = killed.iter().map(|it| match it.processes {
                 None => format!("all of {}", the(&it.part)),
@@ -42,12 +39,14 @@ fn line(struck: &Struck) -> String {
             let killed = killed.collect::<Vec<_>>().join(", ");
             let first = victim.as_ref().map_or(String::new(), |victim| {
                 let name = victim.name.as_ref().map_or(String::new(), |name| format!(" ({name})"));
-                format!("; first pid {}{name}", victim.pid)
+                format!("; the first was pid {}{name}", victim.pid)
             });
             format!("out of memory: {reached}, and the kernel killed {killed}{first}")
         }
         Struck::Pids { of, count, refused, most } => {
-            let most = most.as_ref().map_or(String::new(), |most| format!("; most were of {}", the(most)));
+            let most = most
+                .as_ref()
+                .map_or(String::new(), |most| format!("; most processes belonged to {}", the(most)));
             let forks = if *refused == 1 { "1 fork" } else { &format!("{refused} forks") };
             let reached = match of.as_deref().zip(*count) {
                 Some((of, count)) => format!("{} reached its limit of {count}", the(of)),
@@ -56,7 +55,7 @@ fn line(struck: &Struck) -> String {
             format!("too many processes: {reached}, and {forks} failed{most}")
         }
         Struck::Cpus { of, cpus, throttled_usec, periods, of_periods } => format!(
-            "held back: {} wanted more than its {cpus} CPUs in {periods} of {of_periods} periods of 100 ms, and \
+            "throttled: {} exceeded its {cpus} CPUs in {periods} of {of_periods} periods of 100 ms, and \
              waited {}",
             the(of),
             seconds(*throttled_usec)
@@ -64,11 +63,13 @@ fn line(struck: &Struck) -> String {
     }
 }
 
-/// The last three are times in which some of its processes waited for that.
 pub const COLUMNS: [&str; 10] =
     ["used by", "user", "system", "memory", "procs", "read", "written", "cpu", "memory", "io"];
+/// Explains the last three columns.
+pub const STALLED_COLUMNS: &str =
+    "The last three columns show how long at least one process waited for a CPU, for memory, or for I/O.";
 
-/// A small table, a line for the session and each of its parts.
+/// A table with one row for each component and one for the session.
 pub fn table(usage: &Usage) -> Vec<String> {
     let head = COLUMNS;
     let mut rows = vec![head.map(str::to_string)];
@@ -85,19 +86,19 @@ pub fn table(usage: &Usage) -> Vec<String> {
             cells.collect::<String>()
         })
         .collect();
-    lines[0] += "  (the last three: time stalled)";
+    lines[0] += "  (last three: time stalled)";
     lines
 }
 
 pub fn row(figures: &Figures) -> [String; COLUMNS.len()] {
-    let time = |usec: Option<u64>| or_nothing(usec.map(seconds));
-    let size = |bytes: Option<u64>| or_nothing(bytes.map(Bytes));
+    let time = |usec: Option<u64>| or_dash(usec.map(seconds));
+    let size = |bytes: Option<u64>| or_dash(bytes.map(Bytes));
     [
         figures.name.clone(),
         time(figures.cpu_user_usec),
         time(figures.cpu_system_usec),
         size(figures.memory_peak_bytes),
-        or_nothing(figures.processes_peak),
+        or_dash(figures.processes_peak),
         size(figures.io_read_bytes),
         size(figures.io_written_bytes),
         time(figures.cpu_stalled_usec),
@@ -106,15 +107,15 @@ pub fn row(figures: &Figures) -> [String; COLUMNS.len()] {
     ]
 }
 
-/// `session.cpu_user_usec` and its value, for programs.
-pub fn named(figures: &Figures) -> Vec<(String, String)> {
+/// Pairs such as `session.cpu_user_usec` and its value.
+pub fn properties(figures: &Figures) -> Vec<(String, String)> {
     let Ok(serde_json::Value::Object(all)) = serde_json::to_value(figures) else { return Vec::new() };
     let numbers = all.into_iter().filter(|(_, value)| value.is_number());
     numbers.map(|(key, value)| (format!("{}.{key}", figures.name), value.to_string())).collect()
 }
 
-/// What was not measured is not zero.
-fn or_nothing(value: Option<impl Display>) -> String {
+/// A figure that was not measured is not zero.
+fn or_dash(value: Option<impl Display>) -> String {
     value.map_or("-".into(), |value| value.to_string())
 }
 
@@ -133,7 +134,7 @@ mod tests {
     use crate::limits::{Killed, Victim};
 
     #[test]
-    fn each_limit_has_its_line() {
+    fn each_limit_has_a_line() {
         let memory = Struck::Memory {
             at: At::Own,
             of: Some("service web".into()),
@@ -144,7 +145,7 @@ mod tests {
         assert_eq!(
             line(&memory),
             "out of memory: service web reached its limit of 48 MiB, and the kernel killed all of service web; \
-             first pid 12 (python3)"
+             the first was pid 12 (python3)"
         );
         let pids = Struck::Pids {
             of: Some("session".into()),
@@ -154,7 +155,8 @@ mod tests {
         };
         assert_eq!(
             line(&pids),
-            "too many processes: the session reached its limit of 50, and 2 forks failed; most were of the command"
+            "too many processes: the session reached its limit of 50, and 2 forks failed; most processes belonged to \
+             the command"
         );
         let killed = vec![Killed { part: "command".into(), processes: Some(2) }];
         let below =
@@ -178,12 +180,12 @@ mod tests {
         };
         assert_eq!(
             line(&cpus),
-            "held back: the session wanted more than its 0.5 CPUs in 30 of 40 periods of 100 ms, and waited 1.50 s"
+            "throttled: the session exceeded its 0.5 CPUs in 30 of 40 periods of 100 ms, and waited 1.50 s"
         );
     }
 
     #[test]
-    fn what_is_not_measured_is_no_zero() {
+    fn a_figure_that_was_not_measured_is_a_dash() {
         let figures = Figures { name: "session".into(), cpu_user_usec: Some(0), ..Figures::default() };
         let lines = table(&Usage { session: figures, ..Usage::default() });
         let cells: Vec<_> = lines[1].split_whitespace().collect();

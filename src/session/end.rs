@@ -2,7 +2,7 @@
 
 use super::{REPLACED, Session};
 use crate::guardian::Guardian;
-use crate::report::{Course, GitHub};
+use crate::report::{GitHub, RunSummary};
 use crate::runtime::clock;
 use crate::runtime::exit_code::{self, Exit};
 use crate::runtime::failpoint;
@@ -21,7 +21,7 @@ impl Session<'_> {
     /// The end, whatever the cause.
     pub(super) fn end(&mut self, cause: &Cause) -> Exit {
         self.report.clear();
-        self.timeline.end = Some(self.timeline.now());
+        self.timeline.teardown = Some(self.timeline.now());
         self.explain(cause);
         failpoint::reached("teardown");
         let fallen = self.fallen(cause);
@@ -41,20 +41,20 @@ impl Session<'_> {
     /// What was asked for, and what GitHub wants. A report that cannot be written spoils a success, and
     /// hides no failure.
     fn write_reports(&self, cause: &Cause, verdict: &Verdict, exit: Exit) -> Exit {
-        let Some(draft) = &self.draft else { return exit };
-        let github = draft.github().filter(|_| GitHub::wants(verdict));
-        if !draft.is_asked_for() && github.is_none() {
+        let Some(reports) = &self.reports else { return exit };
+        let github = reports.github().filter(|_| GitHub::has_news(verdict));
+        if !reports.has_files() && github.is_none() {
             return exit;
         }
         let spoiled = if exit == Exit::Code(0) { Exit::Code(exit_code::FAILED) } else { exit };
         // Nothing that was found may lead us where the session's user may not go.
-        let lent = draft.lent();
+        let lent = reports.act_as_user();
         if let Err(error) = &lent {
-            self.report.error(&format!("no report is written: cannot take on the user's rights: {error}"));
+            self.report.error(&format!("no report was written: cannot take on the user's rights: {error}"));
             return spoiled;
         }
         let logs = self.services.iter().map(|it| it.log.as_ref().map(|log| log.path.clone()));
-        let course = Course {
+        let run = RunSummary {
             cause,
             verdict,
             timeline: &self.timeline,
@@ -62,14 +62,14 @@ impl Session<'_> {
             exit,
             logs: logs.collect(),
         };
-        let report = draft.report(&course);
+        let document = reports.document(&run);
         if let Some(github) = github {
-            self.report.workflow_commands(&github.annotations(&report));
-            if let Err(error) = github.summarize(&report) {
+            self.report.workflow_commands(&github.annotations(&document));
+            if let Err(error) = github.summarize(&document) {
                 self.report.say(&format!("cannot write GITHUB_STEP_SUMMARY: {}", plain(&error)));
             }
         }
-        let problems = draft.write(&report);
+        let problems = reports.write(&document);
         problems.iter().for_each(|problem| self.report.error(problem));
         if problems.is_empty() { exit } else { spoiled }
     }

@@ -25,7 +25,7 @@ use crate::plan::{SessionPlan, Volume};
 use crate::ports::reclaim::Interrupted;
 use crate::readiness::Waiting;
 use crate::registry;
-use crate::report::{Draft, GitHub, Reporter, Targets, Timeline};
+use crate::report::{GitHub, ReportFiles, Reporter, SessionReport, Timeline};
 use crate::runtime::clock;
 use crate::runtime::events::{self, Events};
 use crate::runtime::exit_code::Exit;
@@ -43,11 +43,11 @@ const REPLACED: &str = "the guardian was killed; another one takes its place";
 
 /// Runs the session and says how cgrun is to end. An error means that nothing was started.
 pub fn run(plan: SessionPlan, report: &Reporter) -> Result<Exit> {
-    let targets = Targets::prepare(&plan.reports, plan.identity.as_ref())?;
+    let targets = ReportFiles::prepare(&plan.reports, plan.identity.as_ref())?;
     let mut session = match prepare(plan, report) {
         Ok(session) => session,
         Err(error) => {
-            targets.take_last_away();
+            targets.remove_old_reports();
             return match error.downcast_ref() {
                 Some(&Interrupted::Signal(signal)) => Ok(Exit::Signal(signal)),
                 _ => Err(error),
@@ -113,7 +113,7 @@ struct Session<'a> {
     guardian: Option<Guardian>,
     record: Record,
     /// What is to be written at the end, where anything is.
-    draft: Option<Rc<Draft>>,
+    reports: Option<Rc<SessionReport>>,
     timeline: Timeline,
     torn_down: bool,
 }
@@ -171,8 +171,8 @@ impl<'a> Session<'a> {
             begin: clock::now(),
             guardian: None,
             record,
-            draft: None,
-            timeline: Timeline::begin(plan.services.len()),
+            reports: None,
+            timeline: Timeline::start(plan.services.len()),
             torn_down: false,
             plan,
             events,
@@ -181,13 +181,13 @@ impl<'a> Session<'a> {
     }
 
     /// The guardian is to know as well what was asked for.
-    fn will_report(&mut self, targets: Targets) {
-        if targets.is_empty() && GitHub::find().is_none() {
+    fn will_report(&mut self, files: ReportFiles) {
+        if files.is_empty() && GitHub::from_environment().is_none() {
             return;
         }
-        let draft = Rc::new(Draft::new(targets, &self.plan, &self.context.containment));
-        self.record.draft = Some(draft.clone());
-        self.draft = Some(draft);
+        let reports = Rc::new(SessionReport::new(files, &self.plan, &self.context.containment));
+        self.record.report = Some(reports.clone());
+        self.reports = Some(reports);
     }
 
     /// From the first start to the moment at which the session is to end, and why.

@@ -44,7 +44,7 @@ def test_a_memory_eater_is_ended_and_named():
         assert line in done.stderr, done.stderr
         # Only root may read the kernel's log; without it there is still whom we started.
         name = " (python3)" if how in ([], DELEGATED) else ""
-        assert re.search(rf"; first pid \d+{re.escape(name)}\n", done.stderr), done.stderr
+        assert re.search(rf"; the first was pid \d+{re.escape(name)}\n", done.stderr), done.stderr
         assert "got " not in done.stdout
         assert_nothing_left()
 
@@ -111,7 +111,7 @@ def test_a_fork_bomb_is_bounded():
         done = run([*how, CGRUN, "--pids", "50", "--grace", "1s", *HUNGRY, "forks", "500"])
         assert done.stdout == "refused\n", done
         assert "too many processes: the session reached its limit of 50, and " in done.stderr, done.stderr
-        assert "most were of the command" in done.stderr, done.stderr
+        assert "most processes belonged to the command" in done.stderr, done.stderr
         leaked = re.search(r"leaked (\d+) processes, found and ended", done.stderr)
         assert leaked and 40 <= int(leaked[1]) < 50, done.stderr
         assert not processes("hungry.py")
@@ -142,14 +142,14 @@ def test_no_room_is_left_for_the_command():
             done = run([*how, "-c", f"{directory}/cgrun.toml", "--logs", f"{directory}/logs", "true"], code=125)
         assert "true could not be executed: cannot make a process: there are as many as the limits of pids" in done.stderr, done.stderr
         assert "too many processes: the session reached its limit of 10, and " in done.stderr, done.stderr
-        assert "most were of service bomb" in done.stderr, done.stderr
+        assert "most processes belonged to service bomb" in done.stderr, done.stderr
     assert_nothing_left()
 
 
 def test_a_cpu_burner_gets_its_share_and_no_more():
     for how, workers in (([], "1"), (LINGER_ONLY, "2")):
         done = run([*how, CGRUN, "-v", "--cpus", "0.5", *HUNGRY, "burn", "5", workers])
-        line = re.search(r"held back: the session wanted more than its 0.5 CPUs in (\d+) of (\d+) periods", done.stderr)
+        line = re.search(r"throttled: the session exceeded its 0.5 CPUs in (\d+) of (\d+) periods", done.stderr)
         assert line, done.stderr
         throttled, periods = map(int, line.groups())
         assert throttled >= 0.8 * periods, done.stderr
@@ -198,7 +198,7 @@ def test_every_report_names_the_limit_that_struck():
             "killed": [{"component": "service eater"}],
         }, struck
         assert victim["name"] == "python3" and victim["pid"] > 1, victim
-        assert f"first pid {victim['pid']} (python3)" in line, line
+        assert f"the first was pid {victim['pid']} (python3)" in line, line
         figures = {it["name"]: it for it in [usage["session"], *usage["components"]]}
         assert figures.keys() == {"session", "service eater", "command"}, figures
         for it in figures.values():

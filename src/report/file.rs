@@ -1,0 +1,138 @@
+//! One report file.
+
+use std::ffi::OsString;
+use std::fs::{File, Metadata, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use crate::config::ReportKind;
+
+/// The kernel follows no more symbolic links than this (path_resolution(7)).
+const MAX_LINKS: usize = 40;
+const NO_FOLLOW: i32 = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+
+#[derive(Debug)]
+pub struct ReportFile {
+    pub kind: ReportKind,
+    /// The path without symbolic links.
+    pub path: PathBuf,
+    /// A file in the same directory, created before the session starts and renamed to `path` in the end. If
+    /// it is missing, the report has been written.
+    placeholder: PathBuf,
+}
+
+impl ReportFile {
+    /// Follows symbolic links and creates missing directories, which are added to `created`.
+    pub fn resolve(
+        kind: ReportKind,
+        path: &Path,
+        owner: u32,
+        created: &mut Vec<PathBuf>,
+    ) -> io::Result<Self> {
+        if path.as_os_str().as_bytes().ends_with(b"/") {
+            return Err(io::Error::other("it names a directory"));
+        }
+        let path = without_links(path, created)?;
+        let mut name = OsString::from(".");
+        name.push(path.file_name().ok_or_else(no_file_name)?);
+        name.push(format!(".cgrun-{owner}"));
+        Ok(Self { kind, placeholder: path.with_file_name(name), path })
+    }
+
+    /// Fails if the report could not be written later.
+    pub fn create_placeholder(&self) -> io::Result<()> {
+        match std::fs::metadata(&self.path) {
+            // Replacing a device by a file would be worse than writing no report.
+            Ok(metadata) if !metadata.is_file() => return Err(io::Error::other("it is not a regular file")),
+            Ok(metadata) if is_our_output(&metadata) => {
+                return Err(io::Error::other("stdout or stderr goes there and would be overwritten"));
+            }
+            Ok(_) => drop(OpenOptions::new().append(true).open(&self.path)?),
+            Err(_) => {}
+        }
+        // A dead cgrun with the same pid may have left one.
+        self.remove_placeholder();
+        File::create_new(&self.placeholder).map(drop)
+    }
+
+    pub fn remove_placeholder(&self) {
+        let _ = std::fs::remove_file(&self.placeholder);
+    }
+
+    pub fn is_written(&self) -> bool {
+        !self.placeholder.exists() && self.path.exists()
+    }
+
+    pub fn write(&self, text: &str) -> io::Result<()> {
+        // The command may have removed the directory with its last results.
+        if let Some(directory) = self.path.parent() {
+            std::fs::create_dir_all(directory)?;
+        }
+        // The session may have replaced the placeholder by something that blocks, or leads elsewhere.
+        self.remove_placeholder();
+        let mut file = File::create_new(&self.placeholder)?;
+        file.write_all(text.as_bytes())?;
+        drop(file);
+        match std::fs::rename(&self.placeholder, &self.path) {
+            Err(error) if cannot_be_replaced(&error) => {
+                self.open_truncated()?.write_all(text.as_bytes())?;
+                std::fs::remove_file(&self.placeholder)
+            }
+            other => other,
+        }
+    }
+
+    pub fn remove_old_report(&self) {
+        if let Err(error) = std::fs::remove_file(&self.path)
+            && cannot_be_replaced(&error)
+        {
+            let _ = self.open_truncated();
+        }
+    }
+
+    fn open_truncated(&self) -> io::Result<File> {
+        OpenOptions::new().write(true).truncate(true).custom_flags(NO_FOLLOW).open(&self.path)
+    }
+}
+
+/// True for a file that is mounted into a container, and for another user's file in a directory such as /tmp.
+fn cannot_be_replaced(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::ResourceBusy | io::ErrorKind::PermissionDenied)
+}
+
+/// A link stays a link: the file that it points to is written.
+fn without_links(path: &Path, created: &mut Vec<PathBuf>) -> io::Result<PathBuf> {
+    let mut path = path.to_path_buf();
+    for _ in 0..MAX_LINKS {
+        let name = path.file_name().ok_or_else(no_file_name)?.to_owned();
+        let directory = path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        create_directory(directory, created)?;
+        let directory = std::fs::canonicalize(directory)?;
+        path = directory.join(name);
+        match std::fs::read_link(&path) {
+            Ok(target) => path = directory.join(target),
+            Err(_) => return Ok(path),
+        }
+    }
+    Err(io::Error::other("its symbolic links form a loop"))
+}
+
+fn no_file_name() -> io::Error {
+    io::Error::other("it has no file name")
+}
+
+fn create_directory(directory: &Path, created: &mut Vec<PathBuf>) -> io::Result<()> {
+    let missing: Vec<_> =
+        directory.ancestors().take_while(|it| !it.as_os_str().is_empty() && !it.exists()).collect();
+    created.extend(missing.iter().rev().map(|it| it.to_path_buf()));
+    std::fs::create_dir_all(directory)
+}
+
+/// Whether our stdout or stderr is this file.
+fn is_our_output(file: &Metadata) -> bool {
+    let is_file = |stat: rustix::fs::Stat| (stat.st_dev, stat.st_ino) == (file.dev(), file.ino());
+    rustix::fs::fstat(rustix::stdio::stdout()).is_ok_and(is_file)
+        || rustix::fs::fstat(rustix::stdio::stderr()).is_ok_and(is_file)
+}

@@ -1,0 +1,36 @@
+//! How to fix the worst leak, in one sentence.
+
+use nix::sys::signal::Signal;
+
+use super::tree::trees;
+use crate::leaks::{How, Leak};
+
+/// `None` if nothing leaked that is described.
+pub fn hint(leaks: &[Leak]) -> Option<String> {
+    let trees = trees(leaks);
+    let worst = trees.first()?.leak;
+    let phase = worst.started_during.as_ref().and_then(|origin| origin.phase.as_deref());
+    Some(match (&worst.how, phase) {
+        (How::OutlivedService(name), _) => {
+            format!("give service {name} a stop_signal that ends it, or a longer grace")
+        }
+        (How::OutlivedProbe(name), _) => {
+            format!(
+                "the readiness command of service {name} does not exit on its own: run it with a timeout of its own"
+            )
+        }
+        (_, Some("setup")) => {
+            "a fixture started it and did not stop it: after the fixture's yield, stop it and wait for it"
+                .into()
+        }
+        _ if worst.glimpse.ignores(Signal::SIGTERM) => {
+            "it ignores SIGTERM: kill it with SIGKILL where you start it, and wait for it".into()
+        }
+        _ if worst.had_to_be_killed => {
+            "it does not stop on SIGTERM: where you start it, stop it the way it expects, and wait for it"
+                .into()
+        }
+        (_, Some(_)) => "stop it and wait for it in the test that started it, even if the test fails".into(),
+        _ => "stop it where you start it; if it may outlive the command, add it to allow".into(),
+    })
+}

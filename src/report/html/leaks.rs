@@ -1,0 +1,87 @@
+//! The leaked processes as trees that open on a click.
+
+use maud::{Markup, html};
+
+use crate::report::json::LeakedProcess;
+use crate::report::leak_text;
+use crate::text::{Bytes, elapsed, shorten};
+
+/// More trees than this are counted, not shown.
+const SHOWN: usize = 200;
+
+pub fn section(title: &str, leaks: &[LeakedProcess], undescribed: usize) -> Markup {
+    let (shown, hidden) = leaks.split_at(leaks.len().min(SHOWN));
+    let more = hidden.iter().map(LeakedProcess::process_count).sum::<usize>() + undescribed;
+    html! {
+        @if !shown.is_empty() || more > 0 {
+            section {
+                h2 { (title) }
+                ul.tree { @for leak in shown { (process(leak)) } }
+                @if more > 0 { p.dim { "and " (more) " more" } }
+            }
+        }
+    }
+}
+
+fn process(leak: &LeakedProcess) -> Markup {
+    html! {
+        li {
+            details {
+                summary {
+                    code { (shorten(&leak.command_text(), 160)) }
+                    span.dim { " pid " (leak.pid) ", " (elapsed(leak.age_seconds)) " old" }
+                    br;
+                    @match leak_text::test(leak) {
+                        Some(test) => { "started during " span.test { (test) } }
+                        None => span.dim { "started during an unknown test" }
+                    }
+                    br;
+                    @for tag in tags(leak) { span.tag { (tag) } }
+                }
+                table {
+                    @for (name, value) in details(leak) { tr { td { (name) } td { code { (value) } } } }
+                }
+            }
+            @if !leak.children.is_empty() {
+                ul { @for child in &leak.children { (process(child)) } }
+            }
+        }
+    }
+}
+
+fn tags(leak: &LeakedProcess) -> Vec<String> {
+    let mut tags = vec![leak_text::kind(leak).to_string()];
+    tags.extend(leak.listening_on.iter().map(|address| format!("listening on {address}")));
+    if leak.ignores_sigterm {
+        tags.push("ignores SIGTERM".into());
+    } else if leak.needed_sigkill {
+        tags.push("needed SIGKILL".into());
+    }
+    tags
+}
+
+fn details(leak: &LeakedProcess) -> Vec<(&'static str, String)> {
+    let origin = leak.started_during.as_ref();
+    let file = origin.and_then(|origin| {
+        let file = origin.file.as_ref()?;
+        Some(origin.line.map_or(file.clone(), |line| format!("{file}:{line}")))
+    });
+    let streams = leak.open_streams.join(", ");
+    let threads = if leak.threads == 1 { "1 thread".into() } else { format!("{} threads", leak.threads) };
+    let rows = [
+        ("command line", Some(shorten(&leak.command_text(), 4096))),
+        ("executable", leak.executable.clone()),
+        ("directory", leak.working_directory.clone()),
+        ("user", Some(leak.user.clone())),
+        ("parent", leak.parent_pid.map(|pid| format!("pid {pid}"))),
+        ("state", Some(format!("{}, {threads}", leak.state))),
+        ("CPU time", Some(elapsed(leak.cpu_seconds))),
+        ("memory", Some(Bytes(leak.memory_bytes).to_string())),
+        ("holds open", (!streams.is_empty()).then(|| format!("{streams} of the command"))),
+        ("cgroup", leak.cgroup.clone()),
+        ("test file", file),
+        ("evidence", origin.map(|origin| leak_text::evidence(origin).to_string())),
+        ("worker", origin.and_then(|origin| origin.worker.clone())),
+    ];
+    rows.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
+}

@@ -1,0 +1,82 @@
+//! What everybody reads first: the result, the key facts, and the problems.
+
+use maud::{Markup, html};
+
+use crate::report::json::ReportDocument;
+use crate::report::usage;
+use crate::text::{Bytes, elapsed, processes, shorten};
+
+pub fn header(report: &ReportDocument, command: &str) -> Markup {
+    let leaked = report.leaked_process_count;
+    let result = match (report.outcome.verified_empty, leaked) {
+        (true, 0) if report.outcome.clean => "clean".to_string(),
+        (true, 0) => "ended by force".into(),
+        (true, _) => format!("{} leaked", processes(leaked)),
+        (false, _) => "not clean".into(),
+    };
+    html! {
+        header {
+            h1.mono { (shorten(command, 300)) }
+            @if report.outcome.clean { span.pill { (result) } } @else { span.pill.bad { (result) } }
+        }
+        p.dim { (sentence(&report.outcome.reason)) }
+    }
+}
+
+/// Starts with a capital letter and ends with a period.
+fn sentence(text: &str) -> String {
+    let mut chars = text.chars();
+    let first = chars.next().map(|c| c.to_uppercase().to_string()).unwrap_or_default();
+    let end = if text.ends_with(['.', '!', '?']) { "" } else { "." };
+    first + chars.as_str() + end
+}
+
+pub fn facts(report: &ReportDocument) -> Markup {
+    let outcome = &report.outcome;
+    let exit = match (outcome.exit_code, &outcome.signal) {
+        (Some(code), _) => code.to_string(),
+        (None, Some(signal)) => signal.clone(),
+        (None, None) => "killed".into(),
+    };
+    let mut facts = vec![
+        ("Exit", exit),
+        ("Duration", elapsed(report.session.duration_seconds)),
+        ("CPU time", elapsed(report.resources.cpu_seconds)),
+        ("Largest process", Bytes(report.resources.largest_process_memory_bytes).to_string()),
+        ("Ended by", format!("{} (layer {})", outcome.layer_title, outcome.layer)),
+        ("Containment", report.containment.kind.to_string()),
+    ];
+    if !report.ports.watched.is_empty() {
+        let ports: Vec<_> = report.ports.watched.iter().map(u16::to_string).collect();
+        facts.push(("Watched ports", ports.join(", ")));
+    }
+    html! {
+        section {
+            dl.facts {
+                @for (name, value) in &facts { div { dt { (name) } dd { (value) } } }
+            }
+            p.dim { "Guarantee of this containment: " (report.containment.guarantee) "." }
+        }
+    }
+}
+
+pub fn problems(report: &ReportDocument) -> Markup {
+    let limits_hit = usage::limits_hit(report.usage.as_ref());
+    let problems: Vec<(&str, &String)> = [
+        ("survived", &report.survivors),
+        ("not verified", &report.unverified),
+        ("limit hit", &limits_hit),
+        ("left alone", &report.ports.held_by_others),
+    ]
+    .into_iter()
+    .flat_map(|(tag, texts)| texts.iter().map(move |text| (tag, text)))
+    .collect();
+    html! {
+        @if !problems.is_empty() {
+            section {
+                h2 { "Problems" }
+                @for (tag, text) in &problems { p { span.tag { (tag) } (text) } }
+            }
+        }
+    }
+}

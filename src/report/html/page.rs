@@ -1,0 +1,64 @@
+//! The page as a whole.
+
+use maud::{DOCTYPE, PreEscaped, html};
+
+use super::{leaks, overview, services, timeline};
+use crate::report::json::ReportDocument;
+use crate::text::shorten;
+
+const STYLE: &str = include_str!("page.css");
+
+pub fn page(report: &ReportDocument) -> String {
+    let command = report.session.command.join(" ");
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'";
+                title { "cgrun: " (shorten(&command, 100)) }
+                style { (PreEscaped(STYLE)) }
+            }
+            body {
+                main {
+                    (overview::header(report, &command))
+                    (overview::facts(report))
+                    (overview::problems(report))
+                    (leaks::section("Leaked processes", &report.leaks, report.undescribed_process_count))
+                    (timeline::section(report))
+                    (leaks::section("Allowed leaks", &report.allowed_leaks, 0))
+                    (services::section(&report.services))
+                    (services::usage(report.usage.as_ref()))
+                    footer.dim {
+                        "Session " (report.session.id) ", reported by the " (report.session.written_by)
+                        " of cgrun " (report.cgrun_version)
+                    }
+                }
+            }
+        }
+    };
+    without_control_characters(&page.into_string()) + "\n"
+}
+
+/// HTML has no way to write a control character. Line breaks are only white space.
+fn without_control_characters(page: &str) -> String {
+    let mut text = String::with_capacity(page.len());
+    for c in page.chars() {
+        if c.is_control() && c != '\n' { text.extend(c.escape_default()) } else { text.push(c) }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hostile_text_stays_text() {
+        let hostile = "<script>&\"\u{1b}[2J\u{0}";
+        let page = without_control_characters(&html! { p title=(hostile) { (hostile) } }.into_string());
+        let escaped = "&lt;script&gt;&amp;&quot;\\u{1b}[2J\\u{0}";
+        assert_eq!(page, format!("<p title=\"{escaped}\">{escaped}</p>"));
+    }
+}

@@ -1,0 +1,206 @@
+//! The reports of one session. What is known when it starts is kept here, so that the guardian, which has a
+//! copy, can write them if the supervisor dies.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use anyhow::Result;
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeVal;
+
+use super::files::ReportFiles;
+use super::github::GitHub;
+use super::json::{
+    ComponentSummary, ContainmentSummary, LeakedProcess, Outcome, PortSummary, ReportDocument,
+    ResourceSummary, SCHEMA, SCHEMA_VERSION, ServiceSummary, SessionSummary, TeardownSummary,
+    rounded_seconds,
+};
+use super::locate::TestLocator;
+use super::run_summary::RunSummary;
+use super::tree::trees;
+use super::{html, junit};
+use crate::config::{OnLeak, ReportKind};
+use crate::containment::Containment;
+use crate::plan::SessionPlan;
+use crate::runtime::exit_code::Exit;
+use crate::sys::identity::Lent;
+use crate::teardown::{Cause, Verdict};
+
+#[derive(Debug)]
+pub struct SessionReport {
+    files: ReportFiles,
+    session: SessionSummary,
+    containment: ContainmentSummary,
+    services: Vec<ServiceSummary>,
+    watched_ports: Vec<u16>,
+    working_directory: PathBuf,
+    on_leak: OnLeak,
+    github: Option<GitHub>,
+}
+
+impl SessionReport {
+    pub fn new(files: ReportFiles, plan: &SessionPlan, containment: &Containment) -> Self {
+        let services = plan.services.iter().map(|service| ServiceSummary {
+            name: service.name.clone(),
+            command: lossy(&service.command),
+            port: service.port,
+            log_file: None,
+            problem: None,
+            component: ComponentSummary::default(),
+        });
+        Self {
+            files,
+            session: SessionSummary {
+                id: containment.id.to_string(),
+                supervisor_pid: std::process::id(),
+                command: lossy(&plan.command),
+                working_directory: plan.cwd.to_string_lossy().into_owned(),
+                started_at_unix_seconds: unix_seconds(SystemTime::now()),
+                duration_seconds: 0.0,
+                written_by: "supervisor",
+            },
+            containment: ContainmentSummary::new(containment),
+            services: services.collect(),
+            watched_ports: plan.watched.clone(),
+            working_directory: plan.cwd.clone(),
+            on_leak: plan.on_leak,
+            github: GitHub::from_environment(),
+        }
+    }
+
+    /// `None` unless GitHub's runner runs us.
+    pub fn github(&self) -> Option<&GitHub> {
+        self.github.as_ref()
+    }
+
+    /// Takes on the rights of the session's user, with which everything is read and written that the
+    /// session could have changed.
+    pub fn act_as_user(&self) -> nix::Result<Option<Lent>> {
+        self.files.act_as_user()
+    }
+
+    /// Whether the user asked for a report file.
+    pub fn has_files(&self) -> bool {
+        !self.files.is_empty()
+    }
+
+    /// Writes the report files and returns what went wrong.
+    pub fn write(&self, document: &ReportDocument) -> Vec<String> {
+        self.files.write(|kind| render(kind, document))
+    }
+
+    /// Called by the guardian: reports what was known when the session started, and what it found itself.
+    pub fn write_for_dead_supervisor(&self, verdict: &Verdict) {
+        if !self.has_files() && self.github.is_none() {
+            return;
+        }
+        // The guardian has nobody to whom it could report a failure.
+        let Ok(_user) = self.act_as_user() else { return };
+        let mut document = self.document_without_times(verdict, &Cause::SUPERVISOR_DIED);
+        document.session.written_by = "guardian";
+        let duration = unix_seconds(SystemTime::now()) - document.session.started_at_unix_seconds;
+        document.session.duration_seconds = duration.max(0.0);
+        document.teardown.started_at_seconds = document.session.duration_seconds;
+        self.files.write_missing(|kind| render(kind, &document));
+        if let Some(github) = self.github() {
+            let _ = github.summarize_unless_done(&document);
+        }
+    }
+
+    pub fn document(&self, run: &RunSummary<'_>) -> ReportDocument {
+        let mut document = self.document_without_times(run.verdict, run.cause);
+        document.session.started_at_unix_seconds = unix_seconds(run.timeline.started_at);
+        document.session.duration_seconds = rounded_seconds(run.timeline.now());
+        match run.exit {
+            Exit::Code(code) => document.outcome.exit_code = Some(code),
+            Exit::Signal(signal) => document.outcome.signal = Some(signal.to_string()),
+        }
+        document.command = run.command();
+        for (index, service) in document.services.iter_mut().enumerate() {
+            service.component = run.service(index, &service.name);
+            service.log_file = run.logs[index].as_ref().map(|path| path.to_string_lossy().into_owned());
+            service.problem = run.service_problem(index);
+        }
+        document.teardown.started_at_seconds = rounded_seconds(run.timeline.teardown.unwrap_or_default());
+        document.teardown.phases = run.phases();
+        document
+    }
+
+    fn document_without_times(&self, verdict: &Verdict, cause: &Cause) -> ReportDocument {
+        let services: Vec<_> = self.services.iter().map(|service| service.name.as_str()).collect();
+        let mut locator = TestLocator::new(&self.working_directory, &self.session.command);
+        let mut describe =
+            |leaks| trees(leaks).iter().map(|tree| LeakedProcess::from_tree(tree, &mut locator)).collect();
+        ReportDocument {
+            schema: SCHEMA,
+            schema_version: SCHEMA_VERSION,
+            cgrun_version: env!("CARGO_PKG_VERSION"),
+            session: self.session.clone(),
+            outcome: Outcome {
+                clean: verdict.is_proven()
+                    && verdict.leaked() == 0
+                    && !verdict.command_killed
+                    && !cause.is_supervisor_dead(),
+                verified_empty: verdict.is_proven(),
+                exit_code: None,
+                signal: None,
+                layer: cause.layer(),
+                layer_title: cause.layer_title(),
+                cause: cause.name(),
+                reason: cause.sentence(&services),
+                on_leak: match self.on_leak {
+                    OnLeak::Report => "report",
+                    OnLeak::Fail => "fail",
+                },
+            },
+            containment: self.containment.clone(),
+            command: ComponentSummary::default(),
+            services: self.services.clone(),
+            leaks: describe(&verdict.leaks),
+            leaked_process_count: verdict.leaked(),
+            undescribed_process_count: verdict.undescribed.len(),
+            allowed_leaks: describe(&verdict.allowed),
+            survivors: verdict.survivors.clone(),
+            unverified: verdict.unknown.clone(),
+            ports: PortSummary {
+                watched: self.watched_ports.clone(),
+                held_by_others: verdict.strangers.iter().map(ToString::to_string).collect(),
+            },
+            teardown: TeardownSummary {
+                started_at_seconds: 0.0,
+                phases: Vec::new(),
+                command_killed: verdict.command_killed,
+            },
+            resources: resources(),
+            usage: verdict.usage.clone(),
+        }
+    }
+}
+
+fn render(kind: ReportKind, document: &ReportDocument) -> Result<String> {
+    Ok(match kind {
+        ReportKind::Json => serde_json::to_string_pretty(document)? + "\n",
+        ReportKind::Junit => junit::document(document)?,
+        ReportKind::Html => html::page(document),
+    })
+}
+
+fn resources() -> ResourceSummary {
+    let seconds = |time: TimeVal| time.tv_sec() as f64 + time.tv_usec() as f64 / 1e6;
+    let (cpu, largest) = getrusage(UsageWho::RUSAGE_CHILDREN)
+        .map_or((0.0, 0), |used| (seconds(used.user_time()) + seconds(used.system_time()), used.max_rss()));
+    ResourceSummary {
+        cpu_seconds: (cpu * 1000.0).round() / 1000.0,
+        // ru_maxrss is in kilobytes (getrusage(2)).
+        largest_process_memory_bytes: u64::try_from(largest).unwrap_or_default() * 1024,
+    }
+}
+
+fn lossy(words: &[OsString]) -> Vec<String> {
+    words.iter().map(|word| word.to_string_lossy().into_owned()).collect()
+}
+
+fn unix_seconds(time: SystemTime) -> f64 {
+    rounded_seconds(time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default())
+}

@@ -1,0 +1,127 @@
+//! The user's terminal: messages and the status line. All of it goes to stderr, because stdout belongs to
+//! the command.
+
+use std::cell::Cell;
+use std::fmt::Write;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use super::github::GitHub;
+use super::paint::Paint;
+use super::{usage, verdict_text};
+use crate::containment::Kind;
+use crate::plan::Volume;
+use crate::runtime::clock;
+use crate::sys::tty;
+use crate::teardown::{Cause, Verdict};
+use crate::text::readable;
+
+/// The status line is drawn this often.
+const REDRAW: Duration = Duration::from_millis(100);
+/// A service that becomes ready sooner never appears in the status line.
+const WORTH_A_LINE: Duration = Duration::from_millis(200);
+
+/// Writes messages at the verbosity that the user asked for.
+#[derive(Debug)]
+pub struct Reporter {
+    volume: Volume,
+    status_drawn: Cell<Option<Instant>>,
+}
+
+impl Reporter {
+    pub fn new(volume: Volume) -> Self {
+        Self { volume, status_drawn: Cell::new(None) }
+    }
+
+    /// Reports a problem, even if cgrun is quiet.
+    pub fn error(&self, text: &str) {
+        self.clear();
+        let mut lines = String::new();
+        for line in text.lines() {
+            let _ = writeln!(lines, "cgrun: {}", readable(line));
+        }
+        to_stderr(&lines);
+    }
+
+    /// Writes lines that may be coloured, so their text must be readable already.
+    fn lines(&self, lines: &[String]) {
+        self.clear();
+        to_stderr(&lines.iter().map(|line| format!("cgrun: {line}\n")).collect::<String>());
+    }
+
+    /// GitHub recognizes a workflow command only at the start of a line.
+    pub fn workflow_commands(&self, commands: &[String]) {
+        to_stderr(&commands.iter().map(|command| format!("{command}\n")).collect::<String>());
+    }
+
+    /// Tells something worth knowing, unless cgrun is quiet.
+    pub fn say(&self, text: &str) {
+        if self.volume >= Volume::Normal {
+            self.error(text);
+        }
+    }
+
+    /// Shows the last lines of a service's log.
+    pub fn log(&self, path: &Path, lines: &[String]) {
+        if lines.is_empty() {
+            return self.error(&format!("  its log {} is empty", path.display()));
+        }
+        self.error(&format!("  the end of {}:", path.display()));
+        lines.iter().for_each(|line| self.error(&format!("  | {line}")));
+    }
+
+    /// A service became ready. On a terminal the status line has shown this already.
+    pub fn ready(&self, service: &str, seconds: f32) {
+        if self.volume == Volume::Verbose || !tty::stderr_is_our_terminal() {
+            self.say(&format!("{service} is ready after {seconds:.1} s"));
+        }
+    }
+
+    /// Draws the status line: the services that are not ready yet, what each waits for, and how long.
+    pub fn waiting<'a>(&self, services: impl Iterator<Item = (&'a str, String, Duration)>) {
+        let is_due = self.status_drawn.get().is_none_or(|drawn| clock::since(drawn) >= REDRAW);
+        // Asked every time, because the shell may have moved us to the background.
+        if !is_due || self.volume == Volume::Quiet || !tty::stderr_is_our_terminal() {
+            return;
+        }
+        let waiting: Vec<_> = services
+            .filter(|(_, _, waited)| *waited >= WORTH_A_LINE)
+            .map(|(name, what, waited)| format!("{name} ({what}) {:.1} s", waited.as_secs_f32()))
+            .collect();
+        if !waiting.is_empty() {
+            let line = format!("cgrun: waiting for {}", waiting.join(", "));
+            let line: String = line.chars().take(tty::columns().saturating_sub(1)).collect();
+            tty::to_stderr(&format!("\r\x1b[2K{line}"));
+            self.status_drawn.set(Some(clock::now()));
+        }
+    }
+
+    /// Erases the status line.
+    pub fn clear(&self) {
+        if self.status_drawn.take().is_some() {
+            tty::to_stderr("\r\x1b[2K");
+        }
+    }
+
+    /// Reports what the teardown found. A clean session is silent, unless cgrun is verbose.
+    pub fn verdict(&self, verdict: &Verdict, cause: &Cause, kind: Kind, took: Duration) {
+        let paint = Paint::for_stderr();
+        let used = verdict.usage.as_ref();
+        self.lines(&verdict_text::problems(verdict, paint));
+        used.iter().flat_map(|it| usage::failures(it)).for_each(|line| self.error(&line));
+        if self.volume >= Volume::Normal {
+            self.lines(&verdict_text::notes(verdict, paint));
+        }
+        used.iter().flat_map(|it| usage::slowdowns(it)).for_each(|line| self.say(&line));
+        if self.volume == Volume::Verbose {
+            self.lines(&verdict_text::allowed_leaks(verdict));
+            used.iter().flat_map(|it| usage::table(it)).for_each(|line| self.say(&line));
+            self.say(&verdict_text::summary(verdict, cause, kind, took));
+        }
+    }
+}
+
+/// GitHub's runner takes `##[` anywhere in a line for a command, so it must not appear in what we quote.
+fn to_stderr(text: &str) {
+    if GitHub::runs_us() { tty::to_stderr(&text.replace("##[", "##\u{200b}[")) } else { tty::to_stderr(text) }
+}

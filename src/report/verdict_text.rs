@@ -1,0 +1,129 @@
+//! What the teardown found, as lines for the terminal.
+
+use std::time::Duration;
+
+use super::hint::hint;
+use super::paint::Paint;
+use super::tree::{LeakTree, trees};
+use crate::containment::Kind;
+use crate::leaks::{How, Leak};
+use crate::teardown::{Cause, Verdict};
+use crate::text::{age, processes, readable};
+
+/// More processes than this are counted, not listed.
+const LISTED: usize = 20;
+/// The same for the descendants of one leaked process.
+const LISTED_DESCENDANTS: usize = 5;
+
+/// Leaks, survivors, and checks that failed.
+pub fn problems(verdict: &Verdict, paint: Paint) -> Vec<String> {
+    let mut lines = Vec::new();
+    if verdict.leaked() > 0 {
+        let ending = if verdict.is_proven() { "found and ended" } else { "found" };
+        lines.push(paint.bad(&format!("leaked {}, {ending}:", processes(verdict.leaked()))));
+        lines.extend(leak_lines(&verdict.leaks, verdict.leaked(), paint));
+    }
+    let survivors = verdict.survivors.iter().map(|survivor| format!("SURVIVED: {}", readable(survivor)));
+    lines.extend(survivors.map(|line| paint.bad(&line)));
+    let unknown = verdict.unknown.iter().map(|unknown| format!("not verified: {}", readable(unknown)));
+    lines.extend(unknown.map(|line| paint.bad(&line)));
+    lines
+}
+
+/// What is worth knowing, but no problem of its own.
+pub fn notes(verdict: &Verdict, paint: Paint) -> Vec<String> {
+    let hint = hint(&verdict.leaks).map(|hint| paint.dim(&format!("  hint: {hint}")));
+    let killed =
+        verdict.command_killed.then(|| "the command did not stop when asked to, and was killed".to_string());
+    let strangers = verdict.strangers.iter().map(|holding| {
+        readable(&format!("{holding}; it does not belong to this session and was left alone"))
+    });
+    hint.into_iter().chain(killed).chain(strangers).collect()
+}
+
+/// For `-v`.
+pub fn allowed_leaks(verdict: &Verdict) -> Vec<String> {
+    let heading = match verdict.allowed.len() {
+        0 => return Vec::new(),
+        1 => "1 allowed leak, ended:".to_string(),
+        count => format!("{count} allowed leaks, ended:"),
+    };
+    let lines = leak_lines(&verdict.allowed, verdict.allowed.len(), Paint::none());
+    std::iter::once(heading).chain(lines).collect()
+}
+
+/// One line for `-v`.
+pub fn summary(verdict: &Verdict, cause: &Cause, kind: Kind, took: Duration) -> String {
+    let state = match (verdict.is_proven(), verdict.leaked() == 0) {
+        (true, true) if !verdict.command_killed => "clean",
+        (true, _) => "clean now",
+        (false, _) => "NOT clean",
+    };
+    let (layer, title, took) = (cause.layer(), cause.layer_title(), took.as_secs_f32());
+    format!("{state}: layer {layer} ({title}), contained by a {kind}, took {took:.2} s")
+}
+
+fn leak_lines(leaks: &[Leak], total: usize, paint: Paint) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut covered = 0;
+    let some_test_is_known = leaks.iter().any(|leak| leak.started_during.is_some());
+    for tree in trees(leaks) {
+        if lines.len() >= LISTED {
+            break;
+        }
+        lines.push(format!("  {}", leak_line(tree.leak, None, some_test_is_known, paint)));
+        let room = LISTED.saturating_sub(lines.len());
+        covered += 1 + list_descendants(&tree, room, paint, &mut lines);
+    }
+    if total > covered {
+        lines.push(format!("  and {} more", total - covered));
+    }
+    lines
+}
+
+/// Returns how many processes its lines account for, including those that are only counted.
+fn list_descendants(tree: &LeakTree<'_>, room: usize, paint: Paint, lines: &mut Vec<String>) -> usize {
+    let descendants = tree.descendants();
+    let listed = descendants.len().min(LISTED_DESCENDANTS).min(room);
+    for (depth, process) in &descendants[..listed] {
+        let indent = "  ".repeat(*depth);
+        lines.push(format!("  {indent}{}", leak_line(process, Some(tree.leak), false, paint)));
+    }
+    if descendants.len() > listed {
+        lines.push(format!("    and {} more below it", descendants.len() - listed));
+    }
+    descendants.len()
+}
+
+/// `root` is the root of its tree, whose properties are not repeated.
+fn leak_line(leak: &Leak, root: Option<&Leak>, some_test_is_known: bool, paint: Paint) -> String {
+    let ports: Vec<_> = leak.listening.iter().map(ToString::to_string).collect();
+    let ports =
+        if ports.is_empty() { String::new() } else { format!(", listening on {}", ports.join(" and ")) };
+    let (command, age) = (leak.process.command_for_people(100), age(leak.process.age));
+    let (test, how) = (test(leak, root, some_test_is_known, paint), how(leak, root));
+    format!("pid {} ({}), {age} old{test}{ports}{how}", leak.pid(), paint.strong(&command))
+}
+
+fn test(leak: &Leak, root: Option<&Leak>, some_test_is_known: bool, paint: Paint) -> String {
+    let of_root = root.and_then(|root| root.started_during.as_ref()).map(ToString::to_string);
+    match leak.started_during.as_ref().map(ToString::to_string) {
+        Some(test) if of_root.as_ref() != Some(&test) => format!(", started during {}", paint.name(&test)),
+        None if some_test_is_known && leak.how == How::OutlivedCommand => {
+            ", started during an unknown test".into()
+        }
+        _ => String::new(),
+    }
+}
+
+fn how(leak: &Leak, root: Option<&Leak>) -> String {
+    match &leak.how {
+        _ if root.is_some_and(|root| root.how == leak.how) && !leak.had_to_be_killed => String::new(),
+        How::OutlivedCommand if leak.had_to_be_killed => "; it did not stop when asked to".to_string(),
+        How::OutlivedCommand => String::new(),
+        How::OutlivedService(name) => format!("; service {name} did not stop it within its grace"),
+        How::OutlivedProbe(name) => format!("; it belongs to the readiness command of service {name}"),
+        How::ChangedCgroup => "; it had moved to another cgroup of the session".to_string(),
+        How::Escaped => "; it had left the session's cgroup".to_string(),
+    }
+}
