@@ -21,7 +21,7 @@ mod text;
 use std::path::PathBuf;
 use std::process::exit;
 
-use anyhow::{Context, Error, Result, anyhow};
+use anyhow::{Context, Result};
 use clap::Parser;
 
 use cli::{Action, Cli, ConfigOptions, Run};
@@ -60,10 +60,10 @@ fn dispatch(cli: Cli) -> Result<Exit> {
             commands::check::check(&plan::watched_ports(&args.config, config.as_ref())?, &report)
         }
         Some(Action::Doctor { json }) => commands::doctor::doctor(json),
-        Some(Action::Sessions { json }) => commands::sessions::list(&records, json),
+        Some(Action::Sessions { json }) => commands::sessions::print_sessions(&records, json),
         Some(Action::Stop { id, grace }) => commands::stop::stop(&id, grace.0, &records, &report),
-        Some(Action::Sweep { dry_run }) => registry::sweep::sweep(&records, dry_run, &report),
-        Some(Action::Init) => init(),
+        Some(Action::Sweep { dry_run }) => commands::sweep::sweep(&records, dry_run, &report),
+        Some(Action::Init) => commands::init::init(&report),
     }
 }
 
@@ -72,18 +72,6 @@ fn run(args: Run) -> Result<Exit> {
     let plan = plan::plan(args, config.as_ref(), working_directory()?, state_directory())?;
     let report = Reporter::new(plan.volume);
     session::run(plan, &report)
-}
-
-fn init() -> Result<Exit> {
-    use std::io::{ErrorKind, Write};
-    let name = config::FILE_NAME;
-    let mut file = std::fs::File::create_new(name).map_err(|error| match error.kind() {
-        ErrorKind::AlreadyExists => anyhow!("{name} is here already; edit that, or remove it first"),
-        _ => Error::new(error).context(format!("cannot make {name} here")),
-    })?;
-    file.write_all(config::template::TEMPLATE.as_bytes()).with_context(|| format!("cannot write {name}"))?;
-    Reporter::new(Volume::Normal).say(&format!("wrote {name}; now try: cgrun COMMAND"));
-    Ok(Exit::Code(0))
 }
 
 fn find_config(options: &ConfigOptions) -> Result<Option<Config>> {

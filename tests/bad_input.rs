@@ -603,7 +603,7 @@ mod init {
     fn refuses_to_overwrite() {
         let run = Session::new().config("# mine\n").options(["init"]).run();
         assert_refused(&run, 125);
-        run.assert_said("cgrun.toml is here already; edit that, or remove it first");
+        run.assert_said("cgrun.toml already exists here; edit it, or remove it first");
         assert_eq!(run.read("cgrun.toml"), "# mine\n");
     }
 }

@@ -153,7 +153,7 @@ fn the_guardian_then_the_supervisor() {
 fn both_at_once_then_the_next_run() {
     let _host = OwnHost::enter();
     let run = running().kill_with_guardian();
-    run.cgrun(&["check"]).assert_code(1).assert_said("is left over, its cgrun is dead");
+    run.cgrun(&["check"]).assert_code(1).assert_said("is left over from a cgrun that died");
     run.cgrun(&["true"]).assert_code(0).assert_said("ended session");
     run.assert_nothing_left();
     run.cgrun(&["check"]).assert_code(0).assert_silent();

@@ -67,7 +67,7 @@ fn live_and_stale_ones_are_listed() {
 
     let table = live.cgrun(&["sessions"]).assert_code(0).stdout.clone();
     let rows: Vec<Vec<_>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
-    assert_eq!(rows[0], ["ID", "STATE", "OWNER", "USER", "COMMAND"]);
+    assert_eq!(rows[0], ["ID", "STATE", "PID", "USER", "COMMAND"]);
     let row = |id: &str| rows.iter().find(|row| row[0] == id).unwrap()[1..6].join(" ");
     assert_eq!(row(&id(live.path())), format!("live {} root sh -c", live.pid()));
     assert_eq!(row(&id(stale.path())), format!("stale {stale_owner} root sh -c"));
@@ -110,7 +110,7 @@ fn stop_of_what_is_not_there() {
     let run = let_go(waiting(Session::new()));
     run.assert_code(5).cgrun(&["stop", &id(run.path())]).assert_code(125).assert_said("there is no session");
     run.cgrun(&["stop", "zzzzzzzz"]).assert_code(125).assert_said("there is no session zzzzzzzz");
-    run.cgrun(&["stop", "../x"]).assert_code(125).assert_said("is no session's id");
+    run.cgrun(&["stop", "../x"]).assert_code(125).assert_said("invalid session ID");
 }
 
 #[test]
@@ -136,7 +136,9 @@ fn a_session_of_another_user_is_left_alone() {
     let listed = run.cgrun(&["sessions", "--json"]).json();
     let cgroup = Path::new(listed["sessions"][0]["cgroup"].as_str().unwrap());
     chown(cgroup, Some(NOBODY), None).unwrap();
-    run.cgrun(&["sweep"]).assert_code(0).assert_said("is not ours to end; end it as nobody: cgrun sweep");
+    run.cgrun(&["sweep"])
+        .assert_code(0)
+        .assert_said("belongs to another user; end it as nobody: cgrun sweep");
     run.cgrun(&["true"]).assert_code(0).assert_silent();
     assert!(fs::read_to_string(cgroup.join("cgroup.events")).unwrap().contains("populated 1"));
     let check = run.cgrun(&["check"]);

@@ -1,36 +1,33 @@
-//! `cgrun check`: after a run, are the watched ports free, and is no dead session left?
+//! `cgrun check`: after a run, are the watched ports free, and is no stale session left?
 
 use anyhow::{Context, Result};
 
 use crate::ports::{self, Holding};
-use crate::registry::{State, sessions};
+use crate::registry::{SessionEntry, SessionState, cgroup_mount, list_sessions};
 use crate::report::Reporter;
 use crate::runtime::exit_code::{Exit, NOT_CLEAN};
 
-/// Says what is not clean. An error means that it is not known.
-pub fn check(watched: &[u16], report: &Reporter) -> Result<Exit> {
-    let mut found = Vec::new();
-    let held =
-        ports::listening_on(watched).context("cannot tell who listens on the watched ports (sock_diag)")?;
-    found.extend(Holding::of(&held).iter().map(|holding| holding.to_string()));
-    let left = crate::registry::mount()?.map_or(Ok(Vec::new()), |mount| sessions(&mount))?;
-    for session in left {
-        let path = session.path.display();
-        match session.state {
-            State::Live => continue,
-            State::Stale => {}
-            State::Unknown => {
-                found
-                    .push(format!("session {} may be left over, its owner is not known: {path}", session.id));
-                continue;
-            }
-        }
-        found.push(format!(
-            "session {} is left over, its cgrun is dead: {path}; end it {}",
-            session.id,
+/// Reports everything that is not clean. An error means that the answer is not known.
+pub fn check(watched: &[u16], reporter: &Reporter) -> Result<Exit> {
+    let listeners = ports::listening_on(watched)
+        .context("cannot find out which processes listen on the watched ports (sock_diag)")?;
+    let sessions = cgroup_mount()?.map_or(Ok(Vec::new()), |mount| list_sessions(&mount))?;
+    let mut problems: Vec<_> = Holding::of(&listeners).iter().map(ToString::to_string).collect();
+    problems.extend(sessions.iter().filter_map(leftover));
+    problems.iter().for_each(|problem| reporter.error(problem));
+    Ok(Exit::Code(if problems.is_empty() { 0 } else { NOT_CLEAN }))
+}
+
+fn leftover(session: &SessionEntry) -> Option<String> {
+    let (id, path) = (&session.id, session.path.display());
+    match session.state {
+        SessionState::Live => None,
+        SessionState::Stale => Some(format!(
+            "session {id} is left over from a cgrun that died: {path}; end it {}",
             session.how_to_sweep()
-        ));
+        )),
+        SessionState::Unknown => Some(format!(
+            "session {id} may be left over: cannot determine whether its supervisor is alive: {path}"
+        )),
     }
-    found.iter().for_each(|line| report.error(line));
-    Ok(Exit::Code(if found.is_empty() { 0 } else { NOT_CLEAN }))
 }

@@ -1,4 +1,4 @@
-//! `cgrun stop ID`: ends a live session through its supervisor, and waits for the end.
+//! `cgrun stop ID`: ends a live session through its supervisor, and waits until it is gone.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -7,69 +7,73 @@ use anyhow::{Context, Result, bail};
 use nix::sys::signal::Signal;
 
 use crate::containment::{Mount, Owner, SessionId};
-use crate::registry::{Session, State, sessions, sweep};
+use crate::registry::sweep::end_session;
+use crate::registry::{SessionEntry, SessionState, cgroup_mount, list_sessions};
 use crate::report::Reporter;
 use crate::runtime::events::Events;
 use crate::runtime::exit_code::{Exit, NOT_PROVEN};
 use crate::sys::pidfd::Process;
 
-/// How often it is looked whether the session's cgroup is gone, once its supervisor is.
-const LOOK: Duration = Duration::from_millis(5);
-/// What a guardian may need to end what its supervisor left.
-const GUARDIAN: Duration = Duration::from_secs(5);
+/// How often to check whether the session's cgroup is gone after its supervisor has exited.
+const POLL: Duration = Duration::from_millis(5);
+/// How long the guardian may take to end what a killed supervisor left behind.
+const GUARDIAN_WAIT: Duration = Duration::from_secs(5);
 
-/// Asks the supervisor to end, again after `grace`, and kills it after another `grace`: its guardian
-/// or we end the session then.
-pub fn stop(id: &str, grace: Duration, records: &Path, report: &Reporter) -> Result<Exit> {
-    let Ok(wanted) = id.parse::<SessionId>() else { bail!("{id:?} is no session's id; see: cgrun sessions") };
-    let mount = crate::registry::mount()?
-        .with_context(|| format!("there is no session {id} in a cgroup: none is mounted here"))?;
-    let session =
-        find(&mount, &wanted)?.with_context(|| format!("there is no session {id}; see: cgrun sessions"))?;
+/// Asks the supervisor to stop, asks again after `grace`, and kills it after another `grace`. Its guardian
+/// ends the session then, or we do.
+pub fn stop(id: &str, grace: Duration, records: &Path, reporter: &Reporter) -> Result<Exit> {
+    let Ok(wanted) = id.parse::<SessionId>() else {
+        bail!("invalid session ID {id:?}; list sessions with: cgrun sessions")
+    };
+    let mount = cgroup_mount()?
+        .with_context(|| format!("there is no session {id}: no cgroup file system is mounted here"))?;
+    let session = session_with_id(&mount, &wanted)?
+        .with_context(|| format!("there is no session {id}; list sessions with: cgrun sessions"))?;
     match session.state {
-        State::Live => {}
-        State::Stale => return end(session, &mount, records, report),
-        State::Unknown => bail!(
-            "whose session {id} is cannot be told from here (another PID namespace, or a hidden process)"
+        SessionState::Live => {}
+        SessionState::Stale => return end_stale(session, &mount, records, reporter),
+        SessionState::Unknown => bail!(
+            "cannot determine who owns session {id}: its supervisor is in another PID namespace or hidden from \
+             this user; run cgrun stop where the session was started"
         ),
     }
     if let Some(owner) = session.owner() {
         end_supervisor(owner, grace)?;
     }
-    let deadline = Instant::now() + GUARDIAN;
+    let deadline = Instant::now() + GUARDIAN_WAIT;
     while session.path.exists() && Instant::now() < deadline {
-        std::thread::sleep(LOOK);
+        std::thread::sleep(POLL);
     }
-    match find(&mount, &wanted)? {
+    match session_with_id(&mount, &wanted)? {
         None => Ok(Exit::Code(0)),
-        Some(left) => end(left, &mount, records, report),
+        Some(session) => end_stale(session, &mount, records, reporter),
     }
 }
 
 fn end_supervisor(owner: Owner, grace: Duration) -> Result<()> {
     let Some(supervisor) = Process::open(owner.pid)? else { return Ok(()) };
-    // Asked after opening: only then is it surely the supervisor.
+    // Checked after opening the pidfd, so that it cannot be another process with the same pid.
     if !owner.is_alive()? {
         return Ok(());
     }
     for signal in [Signal::SIGTERM, Signal::SIGTERM, Signal::SIGKILL] {
-        // It may be stopped (Ctrl-Z), and could not answer.
+        // A supervisor that is stopped (Ctrl-Z) must continue before it can react.
         let sent = supervisor.signal(signal).and_then(|_| supervisor.signal(Signal::SIGCONT));
-        sent.with_context(|| format!("cannot signal the supervisor, pid {}", owner.pid))?;
+        sent.with_context(|| format!("cannot signal the supervisor (pid {})", owner.pid))?;
         if supervisor.wait(grace)? {
             return Ok(());
         }
     }
-    bail!("the supervisor, pid {}, was killed but does not end", owner.pid)
+    bail!("the supervisor (pid {}) was killed but has not exited", owner.pid)
 }
 
-fn find(mount: &Mount, id: &SessionId) -> Result<Option<Session>> {
-    Ok(sessions(mount)?.into_iter().find(|session| session.id == *id))
+fn session_with_id(mount: &Mount, id: &SessionId) -> Result<Option<SessionEntry>> {
+    Ok(list_sessions(mount)?.into_iter().find(|session| session.id == *id))
 }
 
-fn end(session: Session, mount: &Mount, records: &Path, report: &Reporter) -> Result<Exit> {
-    let verdict = sweep::end(session, mount, records, &Events::new()?)?;
+fn end_stale(session: SessionEntry, mount: &Mount, records: &Path, reporter: &Reporter) -> Result<Exit> {
+    let verdict = end_session(session, mount, records, &Events::new()?)?;
     let Some(verdict) = verdict else { return Ok(Exit::Code(0)) };
-    verdict.problems().iter().for_each(|problem| report.error(problem));
+    verdict.problems().iter().for_each(|problem| reporter.error(problem));
     Ok(Exit::Code(if verdict.is_proven() { 0 } else { NOT_PROVEN }))
 }

@@ -74,7 +74,7 @@ fn prepare(plan: SessionPlan, report: &Reporter) -> Result<Session<'_>> {
     let events = Events::new().context("cannot take over signal handling")?;
     let source = containment::find_source();
     if let Ok((mount, _)) = &source {
-        registry::sweep::end_neighbours(mount, &plan.records, &events, report)?;
+        registry::sweep::end_stale_neighbours(mount, &plan.records, &events, report)?;
     }
     let held_before = preflight::ports(&plan, &events, report)?;
     // Whoever becomes our child from now on is of the session.

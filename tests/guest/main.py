@@ -303,7 +303,7 @@ def test_the_next_session_ends_what_a_dead_one_left_in_its_scope():
     start_and_kill(LINGER_ONLY, with_guardian=True)
     assert processes("sleep 4321"), "somebody was to be left"
     done = run([*LINGER_ONLY, CGRUN, "true"])
-    assert "which a dead cgrun had left" in done.stderr, done.stderr
+    assert "left behind by a cgrun that died" in done.stderr, done.stderr
     assert_nothing_left()
 
 

@@ -1,4 +1,4 @@
-//! What this host has, tried.
+//! What this host offers, found by trying it.
 
 use std::path::{Path, PathBuf};
 
@@ -22,24 +22,25 @@ pub struct Findings {
     pub guarantee: &'static str,
     pub kernel: String,
     pub user: String,
-    pub cgroup: Cgroup,
-    pub systemd: Systemd,
-    pub namespaces: Namespaces,
-    /// Names of the effective ones.
+    pub cgroup: CgroupFindings,
+    pub systemd: SystemdFindings,
+    pub namespaces: NamespaceFindings,
+    /// The names of our effective capabilities.
     pub capabilities: Vec<String>,
-    /// The kind of container this is, as far as it tells.
+    /// The kind of container in which cgrun runs, if it can be recognized.
     pub container: Option<String>,
-    /// Whether it puts a process into a cgroup at birth; otherwise processes join theirs a little later.
+    /// Whether clone3(2) can create a process inside a cgroup. Otherwise each process joins its cgroup after
+    /// it started.
     pub clone3: bool,
-    /// Whether it can be told who listens on a port.
+    /// Whether sock_diag(7) shows which process listens on a port.
     pub sock_diag: bool,
     pub unavailable: Vec<UnavailableContainment>,
     pub next_step: Option<String>,
 }
 
 #[derive(Debug, Default, Serialize)]
-pub struct Cgroup {
-    pub layout: Layout,
+pub struct CgroupFindings {
+    pub layout: CgroupLayout,
     pub mount_point: Option<PathBuf>,
     /// The cgroup in which cgrun was started.
     pub current: Option<PathBuf>,
@@ -67,10 +68,10 @@ pub struct UnavailableLimit {
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Layout {
+pub enum CgroupLayout {
     /// cgroup2 alone.
     Unified,
-    /// cgroup2 beside the old controllers.
+    /// cgroup2 next to version 1 hierarchies.
     Hybrid,
     Legacy,
     #[default]
@@ -78,14 +79,14 @@ pub enum Layout {
 }
 
 #[derive(Debug, Serialize)]
-pub struct Systemd {
+pub struct SystemdFindings {
     pub running: bool,
     /// The socket of our service manager, if it answers.
     pub manager_socket: Option<PathBuf>,
 }
 
 #[derive(Debug, Serialize)]
-pub struct Namespaces {
+pub struct NamespaceFindings {
     pub pid: bool,
     pub user: bool,
 }
@@ -98,9 +99,9 @@ pub struct UnavailableContainment {
     pub remedy: String,
 }
 
-pub fn look() -> Findings {
+pub fn gather() -> Findings {
     let mut unavailable = Vec::new();
-    let mut cgroup = before();
+    let mut cgroup = current_cgroup();
     match try_cgroup(&mut cgroup) {
         Ok(()) => {}
         Err((reason, remedy)) => {
@@ -110,7 +111,7 @@ pub fn look() -> Findings {
     let has_cgroup = unavailable.is_empty();
     let pid = PidNamespace::create(None).and_then(|made| {
         made.end(std::time::Duration::from_secs(2))
-            .map_err(|error| NoNamespace::Other { step: "its end", source: error.source })
+            .map_err(|error| NoNamespace::Other { step: "ending it", source: error.source })
     });
     if let Err(error) = &pid {
         unavailable.push(UnavailableContainment {
@@ -128,7 +129,7 @@ pub fn look() -> Findings {
     let next_step = match unavailable.first() {
         Some(first) if first.containment > containment => Some(first.remedy.clone()),
         _ if root => {
-            Some("tests run as root here: cgrun --user NAME gives them that user's rights only".into())
+            Some("tests run as root here; to run them with a user's rights only: cgrun --user NAME".into())
         }
         _ => None,
     };
@@ -143,12 +144,12 @@ pub fn look() -> Findings {
         kernel,
         user,
         cgroup,
-        systemd: Systemd {
+        systemd: SystemdFindings {
             running: manages_this_host(),
             manager_socket: Some(manager_socket())
                 .filter(|socket| std::os::unix::net::UnixStream::connect(socket).is_ok()),
         },
-        namespaces: Namespaces { pid: pid.is_ok(), user: namespace::can_make_user_namespace() },
+        namespaces: NamespaceFindings { pid: pid.is_ok(), user: namespace::can_make_user_namespace() },
         capabilities: capabilities(),
         container: container(),
         clone3: spawn::has_clone3(),
@@ -158,18 +159,18 @@ pub fn look() -> Findings {
     }
 }
 
-/// What is so before we may be moved into a scope.
-fn before() -> Cgroup {
+/// What is known before systemd may move us into a scope.
+fn current_cgroup() -> CgroupFindings {
     let mount = Mount::find().ok();
-    Cgroup {
+    CgroupFindings {
         layout: layout(),
         current: mount.as_ref().map(|mount| mount.own.clone()),
         mount_point: mount.map(|mount| mount.point),
-        ..Cgroup::default()
+        ..CgroupFindings::default()
     }
 }
 
-fn try_cgroup(found: &mut Cgroup) -> Result<(), (String, String)> {
+fn try_cgroup(found: &mut CgroupFindings) -> Result<(), (String, String)> {
     let (mount, source) = find_source().map_err(|error| (error.to_string(), error.remedy()))?;
     let controllers = std::fs::read_to_string(mount.own.join("cgroup.controllers"));
     found.controllers = controllers.unwrap_or_default().split_whitespace().map(str::to_string).collect();
@@ -183,25 +184,25 @@ fn try_cgroup(found: &mut Cgroup) -> Result<(), (String, String)> {
             }),
         }
     }
-    // Signs it, too: that takes extended attributes.
+    // Creating it also writes its metadata into extended attributes.
     let made = SessionCgroup::create(&mount, b"cgrun doctor", &[])
         .map_err(|error| (error.to_string(), error.remedy()))?;
     found.extended_attributes = true;
     found.cgroup_kill = std::fs::write(made.path().join("cgroup.kill"), "1").is_ok();
-    made.remove().map_err(|error| (error.to_string(), "remove it".into()))?;
+    made.remove().map_err(|error| (error.to_string(), "remove this cgroup".into()))?;
     found.session_parent_source = Some(source);
     found.session_parent = Some(mount.own);
     Ok(())
 }
 
-fn layout() -> Layout {
+fn layout() -> CgroupLayout {
     let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
     let has = |kind: &str| mounts.lines().any(|line| line.split(' ').nth(2) == Some(kind));
     match (has("cgroup2"), has("cgroup")) {
-        (true, false) => Layout::Unified,
-        (true, true) => Layout::Hybrid,
-        (false, true) => Layout::Legacy,
-        (false, false) => Layout::None,
+        (true, false) => CgroupLayout::Unified,
+        (true, true) => CgroupLayout::Hybrid,
+        (false, true) => CgroupLayout::Legacy,
+        (false, false) => CgroupLayout::None,
     }
 }
 
@@ -212,7 +213,7 @@ fn capabilities() -> Vec<String> {
     names
 }
 
-/// Each leaves its own sign.
+/// Each kind of container can be recognized by its own sign.
 fn container() -> Option<String> {
     if let Ok(kind) = std::fs::read_to_string("/run/systemd/container") {
         return Some(kind.trim().to_string());

@@ -1,5 +1,5 @@
-//! `cgrun doctor`: which containment this host gives, why not a stronger one, and how to get it. Each
-//! answer is found by trying, not guessed from a version.
+//! `cgrun doctor`: shows this host's containment and how to get a stronger one. Each answer comes from
+//! trying, not from a version number.
 
 mod findings;
 mod show;
@@ -10,10 +10,10 @@ use anyhow::{Context, Result};
 
 use crate::runtime::exit_code::Exit;
 
-/// Looks at the host and prints what was found to stdout.
+/// Examines the host and prints the findings to stdout.
 pub fn doctor(json: bool) -> Result<Exit> {
-    let findings = findings::look();
-    let text = if json { serde_json::to_string_pretty(&findings)? + "\n" } else { show::in_words(&findings) };
+    let findings = findings::gather();
+    let text = if json { serde_json::to_string_pretty(&findings)? + "\n" } else { show::as_text(&findings) };
     std::io::stdout().write_all(text.as_bytes()).context("cannot write to stdout")?;
     Ok(Exit::Code(0))
 }

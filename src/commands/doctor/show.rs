@@ -1,11 +1,11 @@
-//! The findings for a person.
+//! The findings as a table for people.
 
 use std::fmt::Write;
 
-use super::findings::{Findings, Layout, UnavailableLimit};
+use super::findings::{CgroupLayout, Findings, UnavailableLimit};
 use crate::containment::Source;
 
-pub fn in_words(found: &Findings) -> String {
+pub fn as_text(found: &Findings) -> String {
     let mut text = String::new();
     let mut row = |name: &str, value: String| {
         let _ = writeln!(text, "{name:13} {value}");
@@ -17,10 +17,10 @@ pub fn in_words(found: &Findings) -> String {
     row(
         "cgroups",
         match cgroup.layout {
-            Layout::Unified => "version 2",
-            Layout::Hybrid => "version 2 beside version 1 (hybrid)",
-            Layout::Legacy => "version 1 only",
-            Layout::None => "none mounted",
+            CgroupLayout::Unified => "version 2",
+            CgroupLayout::Hybrid => "versions 1 and 2 (hybrid)",
+            CgroupLayout::Legacy => "version 1 only",
+            CgroupLayout::None => "none mounted",
         }
         .to_string()
             + &cgroup
@@ -33,12 +33,12 @@ pub fn in_words(found: &Findings) -> String {
         row("own cgroup", own.display().to_string());
     }
     if let (Some(parent), Some(source)) = (&cgroup.session_parent, cgroup.session_parent_source) {
-        let leave = match source {
-            Source::Delegated => "delegated to us",
-            Source::Direct => "ours by right",
-            Source::Scope => "a scope that systemd gives us",
+        let reason = match source {
+            Source::Delegated => "delegated to this user",
+            Source::Direct => "writable by this user",
+            Source::Scope => "a systemd scope",
         };
-        row("sessions in", format!("{} ({leave})", parent.display()));
+        row("sessions in", format!("{} ({reason})", parent.display()));
         row("controllers", list(&cgroup.controllers));
         row(
             "limits",
@@ -49,8 +49,8 @@ pub fn in_words(found: &Findings) -> String {
             },
         );
         for (controllers, first) in by_remedy(&cgroup.unavailable_limits) {
-            row("no limits", format!("{}: {}", controllers.join(" "), first.reason));
-            row("", format!("to get them: {}", first.remedy));
+            row("unavailable", format!("{}: {}", controllers.join(" "), first.reason));
+            row("", format!("to enable: {}", first.remedy));
         }
         row("cgroup.kill", yes(cgroup.cgroup_kill, "processes are killed one by one"));
     }
@@ -60,17 +60,23 @@ pub fn in_words(found: &Findings) -> String {
         format!("PID {}, user {}", yes(found.namespaces.pid, ""), yes(found.namespaces.user, "")),
     );
     row("container", found.container.clone().unwrap_or_else(|| "no".into()));
-    row("clone3", yes(found.clone3, "processes join their cgroup after their birth, some 8 ms later each"));
-    row("sock_diag", yes(found.sock_diag, "it cannot be told who listens on a port"));
+    row(
+        "clone3",
+        yes(found.clone3, "each process joins its cgroup after it started, which takes about 8 ms"),
+    );
+    row("sock_diag", yes(found.sock_diag, "cgrun cannot find out which process listens on a port"));
     for missing in &found.unavailable {
-        row("missing", format!("{}: {}", missing.containment, missing.reason));
-        row("", format!("to get it: {}", missing.remedy));
+        row("unavailable", format!("{}: {}", missing.containment, missing.reason));
+        row("", format!("to enable: {}", missing.remedy));
     }
-    row("next step", found.next_step.clone().unwrap_or_else(|| "none; this is as good as it gets".into()));
+    row(
+        "next step",
+        found.next_step.clone().unwrap_or_else(|| "none; this host offers the strongest containment".into()),
+    );
     text
 }
 
-/// What is mended together is told together.
+/// Controllers with the same remedy share a row.
 fn by_remedy(refused: &[UnavailableLimit]) -> Vec<(Vec<&'static str>, &UnavailableLimit)> {
     let mut groups: Vec<(Vec<&'static str>, &UnavailableLimit)> = Vec::new();
     for one in refused {
@@ -85,14 +91,14 @@ fn by_remedy(refused: &[UnavailableLimit]) -> Vec<(Vec<&'static str>, &Unavailab
 fn systemd(found: &Findings) -> String {
     match (found.systemd.running, &found.systemd.manager_socket) {
         (false, _) => "not running".into(),
-        (true, Some(socket)) => format!("running; our manager answers at {}", socket.display()),
-        (true, None) => "running; no manager of ours answers".into(),
+        (true, Some(socket)) => format!("running; its manager answers at {}", socket.display()),
+        (true, None) => "running; no manager answers".into(),
     }
 }
 
 fn capabilities(names: &[String]) -> String {
     match names.len() {
-        0 => "no capability".into(),
+        0 => "no capabilities".into(),
         1..6 => list(names),
         many => format!("{many} capabilities"),
     }

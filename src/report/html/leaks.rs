@@ -16,41 +16,49 @@ pub fn section(title: &str, leaks: &[LeakedProcess], undescribed: usize) -> Mark
         @if !shown.is_empty() || more > 0 {
             section {
                 h2 { (title) }
-                ul.tree { @for leak in shown { (process(leak)) } }
+                ul.tree { @for leak in shown { (process(leak, None)) } }
                 @if more > 0 { p.dim { "and " (more) " more" } }
             }
         }
     }
 }
 
-fn process(leak: &LeakedProcess) -> Markup {
+/// What is the same for its parent is not repeated.
+fn process(leak: &LeakedProcess, parent: Option<&LeakedProcess>) -> Markup {
+    let test = leak_text::test(leak);
+    let tags = tags(leak, parent);
     html! {
         li {
             details {
                 summary {
                     code { (shorten(&leak.command_text(), 160)) }
                     span.dim { " pid " (leak.pid) ", " (elapsed(leak.age_seconds)) " old" }
-                    br;
-                    @match leak_text::test(leak) {
-                        Some(test) => { "started during " span.test { (test) } }
-                        None => span.dim { "started during an unknown test" }
+                    @if parent.is_none_or(|parent| leak_text::test(parent) != test) {
+                        br;
+                        @match test {
+                            Some(test) => { "started during " span.test { (test) } }
+                            None => span.dim { "started during an unknown test" }
+                        }
                     }
-                    br;
-                    @for tag in tags(leak) { span.tag { (tag) } }
+                    @if !tags.is_empty() {
+                        br;
+                        @for tag in &tags { span.tag { (tag) } }
+                    }
                 }
                 table {
                     @for (name, value) in details(leak) { tr { td { (name) } td { code { (value) } } } }
                 }
             }
             @if !leak.children.is_empty() {
-                ul { @for child in &leak.children { (process(child)) } }
+                ul { @for child in &leak.children { (process(child, Some(leak))) } }
             }
         }
     }
 }
 
-fn tags(leak: &LeakedProcess) -> Vec<String> {
-    let mut tags = vec![leak_text::kind(leak).to_string()];
+fn tags(leak: &LeakedProcess, parent: Option<&LeakedProcess>) -> Vec<String> {
+    let is_new = parent.is_none_or(|parent| parent.kind != leak.kind);
+    let mut tags: Vec<_> = is_new.then(|| leak_text::kind(leak).to_string()).into_iter().collect();
     tags.extend(leak.listening_on.iter().map(|address| format!("listening on {address}")));
     if leak.ignores_sigterm {
         tags.push("ignores SIGTERM".into());

@@ -1,0 +1,20 @@
+//! `cgrun init`: writes a commented `cgrun.toml` into the working directory.
+
+use std::fs::File;
+use std::io::{ErrorKind, Write};
+
+use anyhow::{Context, Error, Result, anyhow};
+
+use crate::config::{FILE_NAME, template};
+use crate::report::Reporter;
+use crate::runtime::exit_code::Exit;
+
+pub fn init(reporter: &Reporter) -> Result<Exit> {
+    let mut file = File::create_new(FILE_NAME).map_err(|error| match error.kind() {
+        ErrorKind::AlreadyExists => anyhow!("{FILE_NAME} already exists here; edit it, or remove it first"),
+        _ => Error::new(error).context(format!("cannot create {FILE_NAME} here")),
+    })?;
+    file.write_all(template::TEMPLATE.as_bytes()).with_context(|| format!("cannot write {FILE_NAME}"))?;
+    reporter.say(&format!("wrote {FILE_NAME}; now try: cgrun COMMAND"));
+    Ok(Exit::Code(0))
+}

@@ -1,0 +1,45 @@
+//! `cgrun sweep`: ends the stale sessions of our user on this host. Live sessions are left alone, and so are
+//! the sessions of other users.
+
+use std::path::Path;
+
+use anyhow::Result;
+
+use crate::registry::sweep::end_session;
+use crate::registry::{SessionEntry, SessionState, cgroup_mount, list_sessions};
+use crate::report::Reporter;
+use crate::runtime::events::Events;
+use crate::runtime::exit_code::{Exit, NOT_PROVEN};
+
+pub fn sweep(records: &Path, dry_run: bool, reporter: &Reporter) -> Result<Exit> {
+    let mut all_proven = true;
+    let events = Events::new()?;
+    let Some(mount) = cgroup_mount()? else { return Ok(Exit::Code(0)) };
+    let stale = list_sessions(&mount)?.into_iter().filter(|session| session.state == SessionState::Stale);
+    let (ours, others): (Vec<_>, Vec<_>) = stale.partition(SessionEntry::is_ours);
+    for session in others {
+        let (id, how) = (&session.id, session.how_to_sweep());
+        reporter.say(&format!("session {id} belongs to another user; end it {how}"));
+    }
+    for session in ours {
+        let name = format!("session {} ({}), left behind by a cgrun that died", session.id, session.command);
+        if dry_run {
+            reporter.say(&format!("would end {name}"));
+            continue;
+        }
+        let verdict = match end_session(session, &mount, records, &events) {
+            Ok(Some(verdict)) => verdict,
+            Ok(None) => continue,
+            Err(error) => {
+                reporter.error(&format!("cannot end {name}: {error:#}"));
+                all_proven = false;
+                continue;
+            }
+        };
+        verdict.problems().iter().for_each(|problem| reporter.error(problem));
+        let result = if verdict.is_proven() { "ended" } else { "could not end" };
+        reporter.say(&format!("{result} {name}"));
+        all_proven &= verdict.is_proven();
+    }
+    Ok(Exit::Code(if all_proven { 0 } else { NOT_PROVEN }))
+}

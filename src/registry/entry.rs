@@ -1,0 +1,91 @@
+//! One session, as its cgroup shows it.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::containment::{self, Owner, Ownership, SessionId};
+
+/// A supervisor that is alive has signed its cgroup by this age. Signing takes microseconds.
+const SIGNED_BY: Duration = Duration::from_secs(1);
+
+#[derive(Debug)]
+pub struct SessionEntry {
+    pub id: SessionId,
+    /// The directory of its cgroup.
+    pub path: PathBuf,
+    ownership: Ownership,
+    pub state: SessionState,
+    pub command: String,
+    pub ports: Vec<u16>,
+    pub uid: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SessionState {
+    /// Its supervisor is alive.
+    Live,
+    /// Its supervisor is dead, so the session should be ended.
+    Stale,
+    /// Its supervisor is in another PID namespace, is hidden from us, or has not signed the cgroup. We must
+    /// not end it, and cannot call it clean.
+    Unknown,
+}
+
+impl SessionEntry {
+    /// `None` if the directory is not a session's cgroup, or is gone.
+    pub fn read(path: &Path) -> Option<Self> {
+        let id = SessionId::of_directory(path.file_name()?.to_str()?)?;
+        let uid = std::fs::metadata(path).ok()?.uid();
+        let metadata = containment::read_metadata(path);
+        let state = state(metadata.ownership, path);
+        let (ownership, command, ports) = (metadata.ownership, metadata.command, metadata.ports);
+        Some(Self { id, path: path.into(), ownership, state, command, ports, uid })
+    }
+
+    pub fn owner(&self) -> Option<Owner> {
+        match self.ownership {
+            Ownership::Known(owner) => Some(owner),
+            _ => None,
+        }
+    }
+
+    pub fn supervisor_pid(&self) -> Option<u32> {
+        self.owner().map(|owner| owner.pid.as_raw_nonzero().get().unsigned_abs())
+    }
+
+    /// Whether it belongs to our user.
+    pub fn is_ours(&self) -> bool {
+        self.uid == rustix::process::geteuid().as_raw()
+    }
+
+    /// Completes "end it ...". Only the session's user can end it.
+    pub fn how_to_sweep(&self) -> String {
+        match self.uid {
+            _ if self.is_ours() => "with: cgrun sweep".into(),
+            0 => "as root: sudo cgrun sweep".into(),
+            uid => format!("as {}: cgrun sweep", crate::sys::proc::user(uid)),
+        }
+    }
+}
+
+fn state(ownership: Ownership, directory: &Path) -> SessionState {
+    match ownership {
+        Ownership::Known(owner) => match owner.is_alive() {
+            Ok(true) => SessionState::Live,
+            Ok(false) => SessionState::Stale,
+            Err(_) => SessionState::Unknown,
+        },
+        // Its supervisor died before it could sign.
+        Ownership::Unsigned if is_old(directory) && containment::is_empty(directory) => SessionState::Stale,
+        Ownership::Unsigned | Ownership::Foreign => SessionState::Unknown,
+    }
+}
+
+fn is_old(directory: &Path) -> bool {
+    let modified = std::fs::metadata(directory).and_then(|metadata| metadata.modified());
+    modified.is_ok_and(|modified| modified.elapsed().is_ok_and(|age| age > SIGNED_BY))
+}
