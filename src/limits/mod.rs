@@ -14,7 +14,6 @@ mod usage;
 pub use apply::{Limited, Wanted, limit, limit_leaf};
 pub use controllers::{clear_seats, why_not};
 pub use limit::Controller;
-#[cfg(test)]
 pub use limit_hit::Killed;
 pub use limit_hit::{At, Struck};
 pub use oom_log::Victim;

@@ -8,7 +8,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use super::json::{LeakedProcess, ReportDocument};
-use super::{leak_text, usage};
+use super::{leak_text, limits_hit};
 use crate::teardown::Verdict;
 use crate::text::{processes, shorten};
 
@@ -42,7 +42,7 @@ impl GitHub {
 
     /// Whether there is anything to show.
     pub fn has_news(verdict: &Verdict) -> bool {
-        let failures = verdict.usage.as_ref().is_some_and(|usage| !usage::failures(usage).is_empty());
+        let failures = verdict.usage.as_ref().is_some_and(|usage| !limits_hit::failures(usage).is_empty());
         verdict.leaked() > 0 || !verdict.is_proven() || failures
     }
 
@@ -52,7 +52,7 @@ impl GitHub {
         let problems = report.survivors.iter().chain(&report.unverified);
         let survivors = problems.map(|text| command("error", &[("title", "cgrun: not clean")], text));
         let leaks = report.leaks.iter().map(|leak| self.annotation(level, leak));
-        let limits = report.usage.iter().flat_map(usage::failures);
+        let limits = report.usage.iter().flat_map(limits_hit::failures);
         let limits = limits.map(|text| command("warning", &[("title", "cgrun: a limit was hit")], &text));
         survivors.chain(limits).chain(leaks).take(ANNOTATIONS).collect()
     }
@@ -131,14 +131,14 @@ fn markdown(report: &ReportDocument) -> String {
     if report.leaked_process_count == 0 {
         let state = match &report.usage {
             _ if !report.outcome.verified_empty => "not clean",
-            Some(usage) if !usage::failures(usage).is_empty() => "a limit was hit",
+            Some(usage) if !limits_hit::failures(usage).is_empty() => "a limit was hit",
             _ => &report.outcome.reason,
         };
         text = format!("### cgrun: {}\n\n", cell(state));
     }
     let problems = report.survivors.iter().chain(&report.unverified);
     text.extend(problems.map(|problem| format!("- **{}**\n", cell(problem))));
-    text.extend(usage::limits_hit(report.usage.as_ref()).iter().map(|limit| format!("- {}\n", cell(limit))));
+    text.extend(limits_hit::all(report.usage.as_ref()).iter().map(|limit| format!("- {}\n", cell(limit))));
     if !report.leaks.is_empty() {
         text += "\n| started during | process | listening on | how it leaked |\n|---|---|---|---|\n";
     }

@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use quick_junit::{NonSuccessKind, Report as Junit, TestCase, TestCaseStatus, TestSuite, XmlString};
 
 use super::json::{ComponentSummary, LeakedProcess, ReportDocument};
-use super::{leak_text, usage};
+use super::{leak_text, limits_hit, usage};
 use crate::text::processes;
 
 /// The number of processes that a case lists.
@@ -32,9 +32,9 @@ pub fn document(report: &ReportDocument) -> Result<String> {
     for figures in report.usage.iter().flat_map(|usage| usage.parts.iter().chain([&usage.session])) {
         suite.add_properties(usage::properties(figures));
     }
-    let limits_hit = usage::limits_hit(report.usage.as_ref());
-    if !limits_hit.is_empty() {
-        suite.set_system_err(XmlString::new(legal(&limits_hit.join("\n"))));
+    let limits = limits_hit::all(report.usage.as_ref());
+    if !limits.is_empty() {
+        suite.set_system_err(XmlString::new(legal(&limits.join("\n"))));
     }
     let mut junit = Junit::new("cgrun");
     junit.add_test_suite(suite);

@@ -8,6 +8,7 @@ mod html;
 mod json;
 mod junit;
 mod leak_text;
+mod limits_hit;
 mod locate;
 mod paint;
 mod run_summary;

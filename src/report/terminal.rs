@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::github::GitHub;
 use super::paint::Paint;
-use super::{usage, verdict_text};
+use super::{limits_hit, usage, verdict_text};
 use crate::containment::Kind;
 use crate::plan::Volume;
 use crate::runtime::clock;
@@ -108,11 +108,11 @@ impl Reporter {
         let paint = Paint::for_stderr();
         let used = verdict.usage.as_ref();
         self.lines(&verdict_text::problems(verdict, paint));
-        used.iter().flat_map(|it| usage::failures(it)).for_each(|line| self.error(&line));
+        used.iter().flat_map(|it| limits_hit::failures(it)).for_each(|line| self.error(&line));
         if self.volume >= Volume::Normal {
             self.lines(&verdict_text::notes(verdict, paint));
         }
-        used.iter().flat_map(|it| usage::slowdowns(it)).for_each(|line| self.say(&line));
+        used.iter().flat_map(|it| limits_hit::slowdowns(it)).for_each(|line| self.say(&line));
         if self.volume == Volume::Verbose {
             self.lines(&verdict_text::allowed_leaks(verdict));
             used.iter().flat_map(|it| usage::table(it)).for_each(|line| self.say(&line));

@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use crate::report::json::ReportDocument;
-use crate::report::usage;
+use crate::report::limits_hit;
 use crate::text::{Bytes, elapsed, processes, shorten};
 
 pub fn header(report: &ReportDocument, command: &str) -> Markup {
@@ -61,11 +61,11 @@ pub fn facts(report: &ReportDocument) -> Markup {
 }
 
 pub fn problems(report: &ReportDocument) -> Markup {
-    let limits_hit = usage::limits_hit(report.usage.as_ref());
+    let limits = limits_hit::all(report.usage.as_ref());
     let problems: Vec<(&str, &String)> = [
         ("survived", &report.survivors),
         ("not verified", &report.unverified),
-        ("limit hit", &limits_hit),
+        ("limit hit", &limits),
         ("left alone", &report.ports.held_by_others),
     ]
     .into_iter()

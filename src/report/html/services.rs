@@ -53,7 +53,6 @@ pub fn usage(usage: Option<&Usage>) -> Markup {
                         }
                     }
                 }
-                p.dim { (usage::STALLED_COLUMNS) }
             }
         }
     }
