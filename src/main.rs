@@ -26,7 +26,7 @@ use clap::Parser;
 
 use cli::{Action, Cli, ConfigOptions, Run};
 use config::Config;
-use plan::Volume;
+use plan::Verbosity;
 use report::Reporter;
 use runtime::exit_code::{self, Exit};
 use session::program::ProgramError;
@@ -43,14 +43,14 @@ fn main() -> ! {
         Ok(Exit::Code(code)) => exit(code.into()),
         Ok(Exit::Signal(signal)) => sys::signals::die_of(signal),
         Err(error) => {
-            Reporter::new(Volume::Normal).error(&text::error_chain(&error));
+            Reporter::new(Verbosity::Normal).error(&text::error_chain(&error));
             exit(code_of(&error).into())
         }
     }
 }
 
 fn dispatch(cli: Cli) -> Result<Exit> {
-    let report = Reporter::new(Volume::Normal);
+    let report = Reporter::new(Verbosity::Normal);
     let records = plan::records(&state_directory());
     match cli.action {
         None => run(cli.run),
@@ -70,7 +70,7 @@ fn dispatch(cli: Cli) -> Result<Exit> {
 fn run(args: Run) -> Result<Exit> {
     let config = find_config(&args.options.config)?;
     let plan = plan::plan(args, config.as_ref(), working_directory()?, state_directory())?;
-    let report = Reporter::new(plan.volume);
+    let report = Reporter::new(plan.verbosity);
     session::run(plan, &report)
 }
 

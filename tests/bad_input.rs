@@ -110,7 +110,7 @@ fn readiness_that_cannot_be_meant() {
         (&format!("{SERVICE}ready = {{}}\n"), &["ready takes one of http, tcp, log or command"]),
         (&format!("{SERVICE}ready = {{ tcp = 1, log = 'x' }}\n"), &["ready takes one of"]),
         (&format!("{SERVICE}ready = {{ command = [] }}\n"), &["expected a list of words"]),
-        (&format!("{SERVICE}ready = {{ log = '(' }}\n"), &["log is no regular expression: unclosed group"]),
+        (&format!("{SERVICE}ready = {{ log = '(' }}\n"), &["log is not a regular expression: unclosed group"]),
         (
             &format!("{SERVICE}ready = {{ http = 'http://example.org/' }}\n"),
             &["is not this host", "localhost"],

@@ -7,13 +7,13 @@ use std::time::Duration;
 use anyhow::Result;
 use regex::bytes::Regex;
 
-use super::{Probe, ServicePlan};
+use super::service_plan::{Probe, ServicePlan};
 use crate::config::{Config, Ready, Service, ServiceName, Words};
 
 const READY_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// In an order in which each comes after what it depends on.
-pub(super) fn services(config: &Config, grace: Duration) -> Result<Vec<ServicePlan>> {
+/// The services in start order: each comes after those that it depends on.
+pub fn plan_services(config: &Config, grace: Duration) -> Result<Vec<ServicePlan>> {
     let order = start_order(config)?;
     let mut taken = BTreeMap::new();
     let mut plans: Vec<ServicePlan> = Vec::new();
@@ -22,8 +22,7 @@ pub(super) fn services(config: &Config, grace: Duration) -> Result<Vec<ServicePl
         if let Some(port) = &service.port
             && let Some(other) = taken.insert(port.get_ref().0, name)
         {
-            let message =
-                format!("services {other:?} and {name:?} have the same port; one port is one service's");
+            let message = format!("services {other:?} and {name:?} have the same port; give each its own");
             return Err(config.error(port.span(), message).into());
         }
         let cwd = service.cwd.as_ref().map_or("", |cwd| &cwd.0);
@@ -81,21 +80,21 @@ fn probe(config: &Config, service: &Service) -> Result<Probe> {
     Ok(probe)
 }
 
-/// The reason alone: the crate's own message draws the pattern, and we draw the line.
+/// Only the reason: the crate's own message shows the pattern, and ours shows the line of the file.
 fn not_a_regex(error: &regex::Error) -> String {
     let text = error.to_string();
     let reason = text.lines().last().unwrap_or_default();
-    format!("log is no regular expression: {}", reason.trim_start_matches("error: "))
+    format!("log is not a regular expression: {}", reason.trim_start_matches("error: "))
 }
 
-/// Depth first, so that each service comes after those it depends on. Without recursion, which a
-/// long chain would drive out of its stack.
+/// Depth first, so that each service comes after those that it depends on. Not recursive: a long chain would
+/// overflow the stack.
 fn start_order(config: &Config) -> Result<Vec<&ServiceName>> {
     let services = &config.file.services;
     let mut order = Vec::new();
     let mut placed = BTreeSet::new();
     for first in services.keys() {
-        // The chain that leads to where we are, each with how many of its dependencies were seen.
+        // The chain that leads to the current service; with each, how many of its dependencies are done.
         let mut path = vec![(first, 0)];
         while let Some((name, seen)) = path.last_mut() {
             let name = *name;
@@ -112,7 +111,7 @@ fn start_order(config: &Config) -> Result<Vec<&ServiceName>> {
             let wanted = depended.get_ref();
             if !services.contains_key(wanted) {
                 let known: Vec<_> = services.keys().map(|it| it.0.as_str()).collect();
-                return wrong(format!("no service {:?}; there are: {}", wanted.0, known.join(", ")));
+                return wrong(format!("no service {:?}; the services are: {}", wanted.0, known.join(", ")));
             }
             if let Some(start) = path.iter().position(|(name, _)| *name == wanted) {
                 let circle: Vec<_> = path[start..].iter().map(|(name, _)| name.0.as_str()).collect();

@@ -16,9 +16,10 @@ use regex::bytes::Regex;
 use rustix::process::Pid;
 
 use crate::containment::Sockets;
+use crate::plan::Url;
 use crate::plan::{Probe, ServicePlan};
 use crate::ports::Holding;
-use crate::readiness::http::{Answer, Request, Url};
+use crate::readiness::http::{Answer, Request};
 use crate::runtime::clock;
 use crate::sys::sock_diag::Listener;
 use crate::text::exit_status;

@@ -10,7 +10,7 @@ use super::github::GitHub;
 use super::paint::Paint;
 use super::{limits_hit, usage, verdict_text};
 use crate::containment::Kind;
-use crate::plan::Volume;
+use crate::plan::Verbosity;
 use crate::runtime::clock;
 use crate::sys::tty;
 use crate::teardown::{Cause, Verdict};
@@ -24,13 +24,13 @@ const WORTH_A_LINE: Duration = Duration::from_millis(200);
 /// Writes messages at the verbosity that the user asked for.
 #[derive(Debug)]
 pub struct Reporter {
-    volume: Volume,
+    verbosity: Verbosity,
     status_drawn: Cell<Option<Instant>>,
 }
 
 impl Reporter {
-    pub fn new(volume: Volume) -> Self {
-        Self { volume, status_drawn: Cell::new(None) }
+    pub fn new(verbosity: Verbosity) -> Self {
+        Self { verbosity, status_drawn: Cell::new(None) }
     }
 
     /// Reports a problem, even if cgrun is quiet.
@@ -56,7 +56,7 @@ impl Reporter {
 
     /// Tells something worth knowing, unless cgrun is quiet.
     pub fn say(&self, text: &str) {
-        if self.volume >= Volume::Normal {
+        if self.verbosity >= Verbosity::Normal {
             self.error(text);
         }
     }
@@ -72,7 +72,7 @@ impl Reporter {
 
     /// A service became ready. On a terminal the status line has shown this already.
     pub fn ready(&self, service: &str, seconds: f32) {
-        if self.volume == Volume::Verbose || !tty::stderr_is_our_terminal() {
+        if self.verbosity == Verbosity::Verbose || !tty::stderr_is_our_terminal() {
             self.say(&format!("{service} is ready after {seconds:.1} s"));
         }
     }
@@ -81,7 +81,7 @@ impl Reporter {
     pub fn waiting<'a>(&self, services: impl Iterator<Item = (&'a str, String, Duration)>) {
         let is_due = self.status_drawn.get().is_none_or(|drawn| clock::since(drawn) >= REDRAW);
         // Asked every time, because the shell may have moved us to the background.
-        if !is_due || self.volume == Volume::Quiet || !tty::stderr_is_our_terminal() {
+        if !is_due || self.verbosity == Verbosity::Quiet || !tty::stderr_is_our_terminal() {
             return;
         }
         let waiting: Vec<_> = services
@@ -109,11 +109,11 @@ impl Reporter {
         let used = verdict.usage.as_ref();
         self.lines(&verdict_text::problems(verdict, paint));
         used.iter().flat_map(|it| limits_hit::failures(it)).for_each(|line| self.error(&line));
-        if self.volume >= Volume::Normal {
+        if self.verbosity >= Verbosity::Normal {
             self.lines(&verdict_text::notes(verdict, paint));
         }
         used.iter().flat_map(|it| limits_hit::slowdowns(it)).for_each(|line| self.say(&line));
-        if self.volume == Volume::Verbose {
+        if self.verbosity == Verbosity::Verbose {
             self.lines(&verdict_text::allowed_leaks(verdict));
             used.iter().flat_map(|it| usage::table(it)).for_each(|line| self.say(&line));
             self.say(&verdict_text::summary(verdict, cause, kind, took));

@@ -21,7 +21,8 @@ use rustix::process::Pid;
 use crate::containment::{self, Containment};
 use crate::guardian::Guardian;
 use crate::guardian::record::Record;
-use crate::plan::{SessionPlan, Volume};
+use crate::plan::Environment;
+use crate::plan::{SessionPlan, Verbosity};
 use crate::ports::reclaim::Interrupted;
 use crate::readiness::Waiting;
 use crate::registry;
@@ -30,7 +31,7 @@ use crate::runtime::clock;
 use crate::runtime::events::{self, Events};
 use crate::runtime::exit_code::Exit;
 use crate::runtime::failpoint;
-use crate::session::program::{Environment, ProgramError};
+use crate::session::program::ProgramError;
 use crate::session::service_log::{Log, Logs};
 use crate::sys::children;
 use crate::sys::sock_diag::Listener;
@@ -162,7 +163,7 @@ impl<'a> Session<'a> {
                 preexisting,
                 guardian: None,
                 lost_orphans: false,
-                measure: plan.volume == Volume::Verbose
+                measure: plan.verbosity == Verbosity::Verbose
                     || containment.is_limited()
                     || !plan.reports.is_empty(),
                 containment,

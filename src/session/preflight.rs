@@ -2,7 +2,8 @@
 
 use anyhow::{Context, Result, bail};
 
-use super::program::{self, Environment, ProgramError};
+use super::program::{self, ProgramError};
+use crate::plan::Environment;
 use crate::plan::{Probe, ServicePlan, SessionPlan};
 use crate::ports::reclaim;
 use crate::ports::{self, Holding};

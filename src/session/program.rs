@@ -1,6 +1,5 @@
 //! From a command as written to a program that can be executed, before anything is started.
 
-use std::collections::BTreeMap;
 use std::ffi::{CString, OsStr, OsString};
 use std::io::Read;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -10,6 +9,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Access, AtFlags, CWD, StatVfsMountFlags};
 
 use crate::cli::command_names;
+use crate::plan::Environment;
 use crate::sys::spawn::Program;
 
 /// Where programs are looked for when `PATH` is not set, as execvp(3) does.
@@ -41,50 +41,6 @@ fn loader_hint(reason: &str) -> &'static str {
     }
 }
 
-/// The environment of a new process: ours, with changes.
-#[derive(Clone, Debug)]
-pub struct Environment(BTreeMap<OsString, OsString>);
-
-impl Environment {
-    pub fn ours() -> Self {
-        Self(std::env::vars_os().collect())
-    }
-
-    /// Only with the variables whose names are `wanted`.
-    pub fn keeping(&self, wanted: impl Fn(&str) -> bool) -> Self {
-        self.keeping_os(|name| name.to_str().is_some_and(&wanted))
-    }
-
-    /// Without the variables whose names are `unwanted`.
-    pub fn without(&self, unwanted: impl Fn(&str) -> bool) -> Self {
-        self.keeping_os(|name| !name.to_str().is_some_and(&unwanted))
-    }
-
-    fn keeping_os(&self, wanted: impl Fn(&OsStr) -> bool) -> Self {
-        let mut kept = self.clone();
-        kept.0.retain(|name, _| wanted(name));
-        kept
-    }
-
-    /// With these variables besides, or in place of ours.
-    pub fn with_all<N: Into<OsString>, V: Into<OsString>>(
-        &self,
-        variables: impl IntoIterator<Item = (N, V)>,
-    ) -> Self {
-        let mut changed = self.clone();
-        changed.0.extend(variables.into_iter().map(|(name, value)| (name.into(), value.into())));
-        changed
-    }
-
-    fn entries(&self) -> Result<Vec<CString>, ProgramError> {
-        let entry = |(name, value): (&OsString, &OsString)| {
-            let bytes = [name.as_bytes(), b"=", value.as_bytes()].concat();
-            CString::new(bytes).map_err(|_| ProgramError::Nul)
-        };
-        self.0.iter().map(entry).collect()
-    }
-}
-
 /// Finds the program and lays out all that executing it in `cwd` needs.
 pub fn prepare(command: &[OsString], env: &Environment, cwd: &Path) -> Result<Program, ProgramError> {
     let absent = |reason| ProgramError::WorkingDirectory { path: cwd.to_path_buf(), reason };
@@ -102,7 +58,7 @@ pub fn prepare(command: &[OsString], env: &Environment, cwd: &Path) -> Result<Pr
     Ok(Program::new(
         c_string(path.as_os_str().as_bytes())?,
         argv,
-        env.entries()?,
+        env.entries().ok_or(ProgramError::Nul)?,
         c_string(cwd.as_os_str().as_bytes())?,
     ))
 }
@@ -119,7 +75,7 @@ fn find(name: &OsStr, env: &Environment, cwd: &Path) -> Result<PathBuf, ProgramE
             Err(Some(reason)) => Err(ProgramError::NotExecutable { path, reason }),
         };
     }
-    let search = env.0.get(OsStr::new("PATH")).map_or(OsStr::new(DEFAULT_PATH), OsString::as_os_str);
+    let search = env.get("PATH").unwrap_or(OsStr::new(DEFAULT_PATH));
     let mut refused = None;
     for directory in search.as_bytes().split(|&byte| byte == b':') {
         // An empty entry is the working directory.

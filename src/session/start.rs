@@ -7,9 +7,10 @@ use anyhow::{Context, Result};
 use nix::sys::signal::Signal;
 
 use super::Session;
-use super::program::{self, Environment, ProgramError};
+use super::program::{self, ProgramError};
 use super::service_log::Logs;
 use crate::containment::{LEAF, Leaf};
+use crate::plan::Environment;
 use crate::plan::{Probe, ServicePlan};
 use crate::readiness::Waiting;
 use crate::runtime::failpoint;

@@ -1,0 +1,203 @@
+//! From arguments and config to a plan.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+
+use super::identity::resolve_identity;
+use super::service_plan::ServicePlan;
+use super::services::plan_services;
+use super::session_plan::{GRACE, KILL_WAIT, SETTLE, SessionPlan, Verbosity, records};
+use crate::cli::{ConfigOptions, LimitOptions, Run};
+use crate::config::{Config, Limits, OnLeak, ReportKind};
+
+const PORTS: [u16; 2] = [3000, 8000];
+
+/// The ports to watch: those of the command line, otherwise of the config, otherwise 3000 and 8000; and the
+/// services' own.
+pub fn watched_ports(options: &ConfigOptions, config: Option<&Config>) -> Result<Vec<u16>> {
+    Ok(watched(options, config, &planned_services(config, GRACE)?))
+}
+
+fn watched(options: &ConfigOptions, config: Option<&Config>, services: &[ServicePlan]) -> Vec<u16> {
+    let session = config.map(|config| &config.file.session);
+    let asked_for: Vec<u16> = if !options.ports.is_empty() {
+        options.ports.iter().map(|port| port.0).collect()
+    } else if let Some(ports) = session.and_then(|session| session.ports.as_ref()) {
+        ports.iter().map(|port| port.0).collect()
+    } else {
+        PORTS.to_vec()
+    };
+    let mut ports = Vec::new();
+    for port in asked_for.into_iter().chain(services.iter().flat_map(ServicePlan::own_ports)) {
+        if !ports.contains(&port) {
+            ports.push(port);
+        }
+    }
+    ports
+}
+
+fn planned_services(config: Option<&Config>, grace: Duration) -> Result<Vec<ServicePlan>> {
+    config.map_or(Ok(Vec::new()), |config| plan_services(config, grace))
+}
+
+/// Decides everything that can be decided without looking at the host.
+pub fn plan(run: Run, config: Option<&Config>, cwd: PathBuf, state: PathBuf) -> Result<SessionPlan> {
+    match run.command.first() {
+        None => bail!("no command given; say what to run, such as: cgrun pytest"),
+        Some(program) if program.is_empty() => {
+            bail!("the command is an empty string; say what to run, such as: cgrun pytest")
+        }
+        Some(_) => {}
+    }
+    let options = run.options;
+    let session = config.map(|config| &config.file.session);
+    let time = |option: Option<crate::config::Time>, key: Option<crate::config::Time>, default| {
+        option.or(key).map_or(default, |time| time.0)
+    };
+    let grace = time(options.grace, session.and_then(|it| it.grace), GRACE);
+    let services = planned_services(config, grace)?;
+    let logs = options.logs.or_else(|| {
+        let config = config?;
+        Some(config.directory().join(&config.file.session.logs.as_ref()?.0))
+    });
+    let timeout = options.timeout.or(session.and_then(|it| it.timeout)).map(|time| time.0);
+    if timeout == Some(Duration::ZERO) {
+        bail!("a timeout of 0 would end the session before it begins; omit it for no timeout");
+    }
+    let (limits, limits_best_effort) = limits(options.limits, config, services.len())?;
+    Ok(SessionPlan {
+        limits,
+        limits_best_effort,
+        command: run.command,
+        watched: watched(&options.config, config, &services),
+        services,
+        grace,
+        kill_wait: time(options.kill_wait, session.and_then(|it| it.kill_wait), KILL_WAIT),
+        settle: time(options.settle, session.and_then(|it| it.settle), SETTLE),
+        timeout,
+        on_leak: options.on_leak.or(session.and_then(|it| it.on_leak)).unwrap_or(OnLeak::Report),
+        require: options.require.or(session.and_then(|it| it.require)),
+        identity: resolve_identity(
+            options.user.as_deref().or(session.and_then(|it| it.user.as_ref()).map(|it| it.0.as_str())),
+            options.no_new_privs || session.and_then(|it| it.no_new_privs).unwrap_or(false),
+        )?,
+        clean_env: options.clean_env || session.and_then(|it| it.clean_env).unwrap_or(false),
+        allow: [session.and_then(|it| it.allow.clone()).unwrap_or_default(), options.allow].concat(),
+        reports: reports(options.reports, config, &cwd)?,
+        reclaim_ports: options.reclaim_ports || session.and_then(|it| it.reclaim_ports).unwrap_or(false),
+        logs: logs.unwrap_or_else(|| state.join("logs")),
+        records: records(&state),
+        verbosity: match (options.quiet, options.verbose) {
+            (true, _) => Verbosity::Quiet,
+            (_, true) => Verbosity::Verbose,
+            _ => Verbosity::Normal,
+        },
+        cwd,
+    })
+}
+
+/// The session's limits, and whether to run without those that cannot be applied.
+fn limits(options: LimitOptions, config: Option<&Config>, services: usize) -> Result<(Limits, bool)> {
+    let written = config.map(|config| &config.file.limits);
+    let mut limits = written.map(|it| it.limits()).unwrap_or_default();
+    limits.memory = options.memory.or(limits.memory);
+    limits.pids = options.pids.or(limits.pids);
+    limits.cpus = options.cpus.or(limits.cpus);
+    if let Some(pids) = limits.pids.filter(|pids| pids.0 <= services as u64) {
+        bail!(
+            "a limit of {} processes is too small: {services} services and the command need at least {}",
+            pids.0,
+            services + 1
+        );
+    }
+    Ok((limits, options.limits_best_effort || written.is_some_and(|it| it.best_effort)))
+}
+
+/// The reports to write. A kind on the command line replaces the same kind of the config.
+fn reports(
+    mut asked_for: Vec<(ReportKind, PathBuf)>,
+    config: Option<&Config>,
+    cwd: &Path,
+) -> Result<Vec<(ReportKind, PathBuf)>> {
+    asked_for.iter_mut().for_each(|(_, path)| *path = cwd.join(&path));
+    let by_hand: Vec<_> = asked_for.iter().map(|(kind, _)| *kind).collect();
+    let keys = config.and_then(|config| Some((config, config.file.session.reports.as_ref()?)));
+    for (kind, path) in keys.into_iter().flat_map(|(config, keys)| {
+        keys.iter().map(move |(kind, path)| (kind, config.directory().join(&path.0)))
+    }) {
+        if path.file_name() == Some(OsStr::new("-")) {
+            bail!("a report cannot go to -: stdout belongs to the command; name a file");
+        }
+        if !by_hand.contains(kind) {
+            asked_for.push((*kind, path));
+        }
+    }
+    Ok(asked_for)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+    use std::path::Path;
+
+    fn planned(toml: &str, args: &[&str]) -> Result<SessionPlan, String> {
+        let path = Path::new("/project/cgrun.toml");
+        let file = toml::from_str(toml).map_err(|error| error.to_string())?;
+        let config = Config { path: path.into(), text: toml.into(), file };
+        let cli = crate::cli::Cli::try_parse_from([&["cgrun"], args].concat())
+            .map_err(|error| error.to_string())?;
+        plan(cli.run, Some(&config), "/project".into(), "/state".into()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_command_line_wins_over_the_config() {
+        let toml = "[session]\ngrace = '1s'\nports = [1, 2]\nkill_wait = '9s'";
+        let plan = planned(toml, &["--grace", "3s", "-p", "7", "true"]).unwrap();
+        assert_eq!((plan.grace.as_secs(), plan.kill_wait.as_secs(), plan.watched), (3, 9, vec![7]));
+    }
+
+    #[test]
+    fn services_start_after_what_they_need() {
+        let toml = "[services.a]\ncommand=['x']\ndepends_on=['c']\n[services.b]\ncommand=['x']\n\
+                    [services.c]\ncommand=['x']\ndepends_on=['b']";
+        let plan = planned(toml, &["true"]).unwrap();
+        let names: Vec<_> = plan.services.iter().map(|it| it.name.as_str()).collect();
+        assert_eq!(names, ["b", "c", "a"]);
+        assert_eq!(plan.services[2].depends_on, [1]);
+    }
+
+    #[test]
+    fn services_ports_are_watched() {
+        let plan = planned(
+            "[services.a]\ncommand=['x']\nport=8000\n[services.b]\ncommand=['x']\nport=99",
+            &["true"],
+        );
+        assert_eq!(plan.unwrap().watched, [3000, 8000, 99]);
+    }
+
+    #[test]
+    fn nonsense_is_refused_with_a_reason() {
+        let cases = [
+            (
+                "[services.a]\ncommand=['x']\ndepends_on=['b']\n[services.b]\ncommand=['x']\ndepends_on=['a']",
+                "a -> b -> a",
+            ),
+            ("[services.a]\ncommand=['x']\ndepends_on=['a']", "a -> a"),
+            ("[services.a]\ncommand=['x']\ndepends_on=['z']", "no service \"z\""),
+            ("[services.a]\ncommand=[]", "a list of words"),
+            ("[services.a]\ncommand=['x']\nport=1\n[services.b]\ncommand=['x']\nport=1", "the same port"),
+            ("[services.a]\ncommand=['x']\nready={}", "one of http"),
+            ("[services.a]\ncommand=['x']\nready={log='(',tcp=1}", "one of http"),
+            ("[services.a]\ncommand=['x']\nready={log='('}", "not a regular expression"),
+            ("[services.a]\ncommand=['x']\nready={http='https://x'}", "http://"),
+        ];
+        for (toml, reason) in cases {
+            let error = planned(toml, &["true"]).unwrap_err();
+            assert!(error.contains(reason), "{toml}\n{error}");
+        }
+    }
+}

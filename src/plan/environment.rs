@@ -1,0 +1,66 @@
+//! The environment of the session's processes.
+
+use std::collections::BTreeMap;
+use std::ffi::{CString, OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+
+use crate::sys::identity::Identity;
+
+/// The variables that `--clean-env` keeps, as login(1) does; `LC_*` as well.
+const LOGIN_KEEPS: [&str; 5] = ["PATH", "TERM", "LANG", "TZ", "COLORTERM"];
+
+/// The environment of a new process: the supervisor's, with changes.
+#[derive(Clone, Debug)]
+pub struct Environment(BTreeMap<OsString, OsString>);
+
+impl Environment {
+    /// The supervisor's environment, adapted to the user whom the session runs as. The session's own markers
+    /// are added when it starts.
+    pub fn for_session(clean: bool, identity: Option<&Identity>) -> Self {
+        let mut env = Self(std::env::vars_os().collect());
+        if clean {
+            env.retain(|name| LOGIN_KEEPS.contains(&name) || name.starts_with("LC_"));
+        }
+        let Some((user, _)) = identity.and_then(|identity| identity.user.as_ref()) else {
+            return env;
+        };
+        // These lead to what belongs to the supervisor's user. A name that is not UTF-8 is none of them.
+        env.0.retain(|name, _| {
+            !name.to_str().is_some_and(|name| {
+                name.starts_with("XDG_") || ["DBUS_SESSION_BUS_ADDRESS", "MAIL"].contains(&name)
+            })
+        });
+        env.with_all([
+            ("HOME", user.dir.as_os_str()),
+            ("USER", OsStr::new(&user.name)),
+            ("LOGNAME", OsStr::new(&user.name)),
+            ("SHELL", user.shell.as_os_str()),
+        ])
+    }
+
+    fn retain(&mut self, wanted: impl Fn(&str) -> bool) {
+        self.0.retain(|name, _| name.to_str().is_some_and(&wanted));
+    }
+
+    pub fn get(&self, name: &str) -> Option<&OsStr> {
+        self.0.get(OsStr::new(name)).map(OsString::as_os_str)
+    }
+
+    /// A copy with these variables added or replaced.
+    pub fn with_all<N: Into<OsString>, V: Into<OsString>>(
+        &self,
+        variables: impl IntoIterator<Item = (N, V)>,
+    ) -> Self {
+        let mut changed = self.clone();
+        changed.0.extend(variables.into_iter().map(|(name, value)| (name.into(), value.into())));
+        changed
+    }
+
+    /// `NAME=VALUE` for each variable, as execve(2) takes them; `None` if one has a NUL byte.
+    pub fn entries(&self) -> Option<Vec<CString>> {
+        let entry = |(name, value): (&OsString, &OsString)| {
+            CString::new([name.as_bytes(), b"=", value.as_bytes()].concat()).ok()
+        };
+        self.0.iter().map(entry).collect()
+    }
+}

@@ -1,0 +1,67 @@
+//! One service, fully decided.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use regex::bytes::Regex;
+
+use super::url::Url;
+use crate::config::Limits;
+
+#[derive(Debug)]
+pub struct ServicePlan {
+    pub name: String,
+    pub command: Vec<OsString>,
+    pub cwd: PathBuf,
+    pub env: BTreeMap<String, String>,
+    pub port: Option<u16>,
+    pub probe: Probe,
+    pub ready_timeout: Duration,
+    pub depends_on: Vec<usize>,
+    pub stop_signal: Signal,
+    pub grace: Duration,
+    pub critical: bool,
+    pub limits: Limits,
+}
+
+/// What makes a service ready.
+#[derive(Debug)]
+pub enum Probe {
+    /// It was started.
+    Started,
+    /// It listens on this port.
+    Listening(u16),
+    /// It listens there, and answers a GET with 2xx or 3xx.
+    Http(Url),
+    /// A line of its log matches.
+    Log(Regex),
+    /// This command exits with 0.
+    Command(Vec<OsString>),
+}
+
+impl ServicePlan {
+    /// The ports that must be free before it starts, and that only the session may listen on before it is
+    /// ready: its port, and the port of its probe.
+    pub fn own_ports(&self) -> impl Iterator<Item = u16> {
+        let asked = match &self.probe {
+            Probe::Listening(port) => Some(*port),
+            Probe::Http(url) => Some(url.port),
+            _ => None,
+        };
+        self.port.into_iter().chain(asked.filter(|_| asked != self.port))
+    }
+
+    /// What its probe waits for, in a word or two.
+    pub fn awaited(&self) -> String {
+        match &self.probe {
+            Probe::Started => "start".into(),
+            Probe::Listening(port) => format!("port {port}"),
+            Probe::Http(url) => url.to_string(),
+            Probe::Log(regex) => format!("log line /{regex}/"),
+            Probe::Command(command) => command.join(OsStr::new(" ")).to_string_lossy().into_owned(),
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! One session, fully decided.
+
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::environment::Environment;
+use super::service_plan::ServicePlan;
+use crate::config::{Limits, OnLeak, ReportKind};
+use crate::containment::Require;
+use crate::leaks::allow::Pattern;
+use crate::sys::identity::Identity;
+
+pub const GRACE: Duration = Duration::from_secs(5);
+pub const KILL_WAIT: Duration = Duration::from_secs(2);
+pub const SETTLE: Duration = Duration::from_millis(100);
+
+#[derive(Debug)]
+pub struct SessionPlan {
+    pub command: Vec<OsString>,
+    pub cwd: PathBuf,
+    /// In start order: each service comes after those that it depends on.
+    pub services: Vec<ServicePlan>,
+    /// All ports that must be free afterwards, including the services' own; no duplicates.
+    pub watched: Vec<u16>,
+    pub grace: Duration,
+    pub kill_wait: Duration,
+    pub settle: Duration,
+    pub timeout: Option<Duration>,
+    pub on_leak: OnLeak,
+    /// Leaks that are not counted.
+    pub allow: Vec<Pattern>,
+    pub reports: Vec<(ReportKind, PathBuf)>,
+    pub reclaim_ports: bool,
+    /// The minimum containment to accept.
+    pub require: Option<Require>,
+    /// Whom the session's processes run as, if not the supervisor's user.
+    pub identity: Option<Identity>,
+    /// Pass on only the variables that a login would keep.
+    pub clean_env: bool,
+    /// The directory for the logs of all runs.
+    pub logs: PathBuf,
+    /// The directory for the records of what guardians and sweeps did.
+    pub records: PathBuf,
+    pub verbosity: Verbosity,
+    /// Limits for the session as a whole.
+    pub limits: Limits,
+    /// Warn about a limit that cannot be applied, instead of failing.
+    pub limits_best_effort: bool,
+}
+
+/// How much cgrun prints.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verbosity {
+    Quiet,
+    #[default]
+    Normal,
+    Verbose,
+}
+
+impl SessionPlan {
+    /// What the session's processes find in their environment, before the session's own markers.
+    pub fn environment(&self) -> Environment {
+        Environment::for_session(self.clean_env, self.identity.as_ref())
+    }
+
+    /// The command as one line, for people.
+    pub fn command_line(&self) -> String {
+        self.command.join(OsStr::new(" ")).to_string_lossy().into_owned()
+    }
+}
+
+/// The directory for the records of how sessions were ended whose supervisor had died.
+pub fn records(state: &Path) -> PathBuf {
+    state.join("ended")
+}
