@@ -77,7 +77,7 @@ fn run(args: Run) -> Result<Exit> {
 fn find_config(options: &ConfigOptions) -> Result<Option<Config>> {
     match &options.config {
         Some(path) => Ok(Some(Config::read(&working_directory()?.join(path))?)),
-        None => Ok(Config::find(&working_directory()?)?),
+        None => Ok(Config::discover(&working_directory()?)?),
     }
 }
 

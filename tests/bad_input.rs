@@ -96,7 +96,7 @@ fn wrong_types_are_told_what_is_expected() {
         ("[services.web]\ncommand = ['touch', 1]\n", &["cgrun.toml:2:21", "expected a string in quotes"]),
         ("[services.web]\nport = 1\n", &["missing key `command`"]),
         (&format!("{SERVICE}env = {{ A = 1 }}\n"), &["cgrun.toml:3:13", "expected a string in quotes"]),
-        (&format!("{SERVICE}env = {{ 'A=B' = '1' }}\n"), &["cgrun.toml:3:9", "cannot name a variable"]),
+        (&format!("{SERVICE}env = {{ 'A=B' = '1' }}\n"), &["cgrun.toml:3:9", "invalid variable name"]),
         (&format!("{SERVICE}ready = 'http://localhost'\n"), &["expected a table, such as { tcp"]),
         ("[session]\nports = 3000\n", &["cgrun.toml:2:9", "expected a list"]),
         ("[session]\non_leak = 'nonsense'\n", &["unknown value `nonsense`, expected `report` or `fail`"]),
@@ -110,7 +110,10 @@ fn readiness_that_cannot_be_meant() {
         (&format!("{SERVICE}ready = {{}}\n"), &["ready takes one of http, tcp, log or command"]),
         (&format!("{SERVICE}ready = {{ tcp = 1, log = 'x' }}\n"), &["ready takes one of"]),
         (&format!("{SERVICE}ready = {{ command = [] }}\n"), &["expected a list of words"]),
-        (&format!("{SERVICE}ready = {{ log = '(' }}\n"), &["log is not a regular expression: unclosed group"]),
+        (
+            &format!("{SERVICE}ready = {{ log = '(' }}\n"),
+            &["log is not a regular expression: unclosed group"],
+        ),
         (
             &format!("{SERVICE}ready = {{ http = 'http://example.org/' }}\n"),
             &["is not this host", "localhost"],
@@ -180,7 +183,7 @@ fn service_names_that_would_leave_their_directory() {
         let run =
             session().config(&format!("[services.'{name}']\ncommand = ['touch', 'service-ran']\n")).run();
         assert_refused(&run, 125);
-        run.assert_said("cgrun.toml:1:11").assert_said("cannot name a service; use up to 64 letters");
+        run.assert_said("cgrun.toml:1:11").assert_said("invalid service name");
     }
 }
 
@@ -193,7 +196,7 @@ fn an_empty_command() {
     }
     assert_configs_refused(&[
         ("[services.web]\ncommand = []\n", &["cgrun.toml:2:11", "expected a list of words, such as"]),
-        ("[services.web]\ncommand = ['']\n", &["cgrun.toml:2:11", "name is empty; say what to run"]),
+        ("[services.web]\ncommand = ['']\n", &["cgrun.toml:2:11", "name is empty; write what to run"]),
     ]);
 }
 

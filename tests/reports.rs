@@ -207,7 +207,7 @@ fn what_cannot_be_written_is_said_before_anything_starts() {
         ("xml=x", "json, junit and html"),
         ("json", "KIND=FILE"),
         ("json=", "KIND=FILE"),
-        ("json=-", "stdout is the command's"),
+        ("json=-", "stdout belongs to the command"),
         ("json=new/", "it names a directory"),
         ("json=stderr", "stdout or stderr goes there"),
         ("json=/dev/stdout", "stdout or stderr goes there"),
@@ -223,7 +223,7 @@ fn what_cannot_be_written_is_said_before_anything_starts() {
     run.assert_code(125).assert_said("unknown value `xml`").assert_said("cgrun.toml:2:13");
     let config = "[session]\nreports = { json = '-' }";
     let run = Session::again().config(config).command(["touch", "started"]).run();
-    run.assert_code(125).assert_said("stdout is the command's").assert_nothing_left();
+    run.assert_code(125).assert_said("stdout belongs to the command").assert_nothing_left();
     let run = Session::again().config("[session]\nallow = ['']").command(["touch", "started"]).run();
     run.assert_code(125).assert_said("an empty name allows nothing").assert_nothing_left();
 }
@@ -348,7 +348,7 @@ fn github_annotates_the_line_of_the_test() {
     let summary = run.read("summary.md");
     assert!(summary.starts_with("before\n### cgrun: leaked 1 process\n"), "{summary}");
     assert!(summary.contains(r"| t\/test\_it\.py\:\:TestIt\:\:test\_it \(call\) | pid "), "{summary}");
-    assert_eq!(run.stdout().matches("::error").count(), 0, "stdout is the command's");
+    assert_eq!(run.stdout().matches("::error").count(), 0, "stdout belongs to the command");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Config errors, shown with the line and a caret below the fault.
+//! Config errors, with the faulty line and a caret below the fault.
 
 use std::io;
 use std::ops::Range;
@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use crate::text::plain;
 
-/// How many characters of the line are shown.
+/// Characters of the line that are shown.
 const SHOWN: usize = 120;
-/// And of the message, which may quote the file.
+/// Characters of the message that are shown; it may quote the file.
 const LONGEST: usize = 500;
 
 #[derive(Debug, thiserror::Error)]
@@ -17,22 +17,22 @@ pub enum ConfigError {
     Unreadable { path: PathBuf, source: io::Error },
     #[error("the config {} is not UTF-8 text (byte {at}); save it as UTF-8", path.display())]
     NotText { path: PathBuf, at: usize },
-    #[error("{} has no table [tool.cgrun]; add it, or name another file with -c", path.display())]
+    #[error("{} has no table [tool.cgrun]; add one, or name another file with -c", path.display())]
     NoTable { path: PathBuf },
     #[error("{0}")]
     Wrong(String),
 }
 
 impl ConfigError {
-    /// `message` about `span` (byte offsets) of the file.
+    /// `message` about `span` (byte offsets) of `text`.
     pub fn at(path: &Path, text: &str, span: Range<usize>, message: String) -> Self {
-        let start = floor(text, span.start);
+        let start = floor_char_boundary(text, span.start);
         let line_start = text[..start].rfind('\n').map_or(0, |at| at + 1);
         let line = text[line_start..].lines().next().unwrap_or_default();
         let number = text[..line_start].matches('\n').count() + 1;
         let column = text[line_start..start].chars().count();
-        // The fault may lie in the line's own end: `lines` takes CR LF away.
-        let end = floor(text, span.end).min(line_start + line.len()).max(start);
+        // The fault may lie in the line ending, which `lines` strips.
+        let end = floor_char_boundary(text, span.end).min(line_start + line.len()).max(start);
         let hidden = column.saturating_sub(SHOWN / 2);
         let shown: String = line.chars().skip(hidden).take(SHOWN).collect();
         let indent = column - hidden;
@@ -49,7 +49,7 @@ impl ConfigError {
     }
 }
 
-fn floor(text: &str, mut at: usize) -> usize {
+fn floor_char_boundary(text: &str, mut at: usize) -> usize {
     at = at.min(text.len());
     while !text.is_char_boundary(at) {
         at -= 1;
@@ -63,14 +63,14 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn points_at_the_fault() {
+    fn a_caret_points_at_the_fault() {
         let text = "[session]\nporrts = [1]\n";
         let error = ConfigError::at(Path::new("cgrun.toml"), text, 10..16, "unknown key".into());
         assert_eq!(error.to_string(), "cgrun.toml:2:1: unknown key\n  |\n2 | porrts = [1]\n  | ^^^^^^");
     }
 
     #[test]
-    fn survives_any_span() {
+    fn any_span_is_shown_without_a_panic() {
         let spans =
             [("", 0..0), ("é", 1..9), ("a\n", 2..2), ("a\nb", 0..3), ("a\r\n", 2..2), ("a\r\n", 2..3)];
         for (text, span) in spans {
@@ -80,7 +80,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn survives_any_text(text in "[a\"'=\\\\é\r\n ]{0,12}", start in 0..20usize, length in 0..20usize) {
+        fn any_text_is_shown_without_a_panic(text in "[a\"'=\\\\é\r\n ]{0,12}", start in 0..20usize, length in 0..20usize) {
             let _ = ConfigError::at(Path::new("x"), &text, start..start + length, String::new()).to_string();
         }
     }

@@ -22,7 +22,7 @@ pub fn watched_ports(options: &ConfigOptions, config: Option<&Config>) -> Result
 }
 
 fn watched(options: &ConfigOptions, config: Option<&Config>, services: &[ServicePlan]) -> Vec<u16> {
-    let session = config.map(|config| &config.file.session);
+    let session = config.map(|config| &config.keys.session);
     let asked_for: Vec<u16> = if !options.ports.is_empty() {
         options.ports.iter().map(|port| port.0).collect()
     } else if let Some(ports) = session.and_then(|session| session.ports.as_ref()) {
@@ -53,7 +53,7 @@ pub fn plan(run: Run, config: Option<&Config>, cwd: PathBuf, state: PathBuf) -> 
         Some(_) => {}
     }
     let options = run.options;
-    let session = config.map(|config| &config.file.session);
+    let session = config.map(|config| &config.keys.session);
     let time = |option: Option<crate::config::Time>, key: Option<crate::config::Time>, default| {
         option.or(key).map_or(default, |time| time.0)
     };
@@ -61,7 +61,7 @@ pub fn plan(run: Run, config: Option<&Config>, cwd: PathBuf, state: PathBuf) -> 
     let services = planned_services(config, grace)?;
     let logs = options.logs.or_else(|| {
         let config = config?;
-        Some(config.directory().join(&config.file.session.logs.as_ref()?.0))
+        Some(config.directory().join(&config.keys.session.logs.as_ref()?.0))
     });
     let timeout = options.timeout.or(session.and_then(|it| it.timeout)).map(|time| time.0);
     if timeout == Some(Duration::ZERO) {
@@ -101,7 +101,7 @@ pub fn plan(run: Run, config: Option<&Config>, cwd: PathBuf, state: PathBuf) -> 
 
 /// The session's limits, and whether to run without those that cannot be applied.
 fn limits(options: LimitOptions, config: Option<&Config>, services: usize) -> Result<(Limits, bool)> {
-    let written = config.map(|config| &config.file.limits);
+    let written = config.map(|config| &config.keys.limits);
     let mut limits = written.map(|it| it.limits()).unwrap_or_default();
     limits.memory = options.memory.or(limits.memory);
     limits.pids = options.pids.or(limits.pids);
@@ -124,7 +124,7 @@ fn reports(
 ) -> Result<Vec<(ReportKind, PathBuf)>> {
     asked_for.iter_mut().for_each(|(_, path)| *path = cwd.join(&path));
     let by_hand: Vec<_> = asked_for.iter().map(|(kind, _)| *kind).collect();
-    let keys = config.and_then(|config| Some((config, config.file.session.reports.as_ref()?)));
+    let keys = config.and_then(|config| Some((config, config.keys.session.reports.as_ref()?)));
     for (kind, path) in keys.into_iter().flat_map(|(config, keys)| {
         keys.iter().map(move |(kind, path)| (kind, config.directory().join(&path.0)))
     }) {
@@ -146,8 +146,8 @@ mod tests {
 
     fn planned(toml: &str, args: &[&str]) -> Result<SessionPlan, String> {
         let path = Path::new("/project/cgrun.toml");
-        let file = toml::from_str(toml).map_err(|error| error.to_string())?;
-        let config = Config { path: path.into(), text: toml.into(), file };
+        let keys = toml::from_str(toml).map_err(|error| error.to_string())?;
+        let config = Config { path: path.into(), text: toml.into(), keys };
         let cli = crate::cli::Cli::try_parse_from([&["cgrun"], args].concat())
             .map_err(|error| error.to_string())?;
         plan(cli.run, Some(&config), "/project".into(), "/state".into()).map_err(|error| error.to_string())

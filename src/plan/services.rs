@@ -8,7 +8,7 @@ use anyhow::Result;
 use regex::bytes::Regex;
 
 use super::service_plan::{Probe, ServicePlan};
-use crate::config::{Config, Ready, Service, ServiceName, Words};
+use crate::config::{Config, ReadyKeys, ServiceKeys, ServiceName, Words};
 
 const READY_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -18,7 +18,7 @@ pub fn plan_services(config: &Config, grace: Duration) -> Result<Vec<ServicePlan
     let mut taken = BTreeMap::new();
     let mut plans: Vec<ServicePlan> = Vec::new();
     for name in order {
-        let (name, service) = (&name.0, config.file.services[name].get_ref());
+        let (name, service) = (&name.0, config.keys.services[name].get_ref());
         if let Some(port) = &service.port
             && let Some(other) = taken.insert(port.get_ref().0, name)
         {
@@ -50,29 +50,29 @@ fn os_strings(words: &Words) -> Vec<OsString> {
     words.0.iter().map(|word| OsString::from(&word.0)).collect()
 }
 
-fn ready_timeout(service: &Service) -> Duration {
+fn ready_timeout(service: &ServiceKeys) -> Duration {
     service.ready.as_ref().and_then(|ready| ready.get_ref().timeout).map_or(READY_TIMEOUT, |time| time.0)
 }
 
-fn probe(config: &Config, service: &Service) -> Result<Probe> {
+fn probe(config: &Config, service: &ServiceKeys) -> Result<Probe> {
     let Some(ready) = &service.ready else {
         return Ok(service.port.as_ref().map_or(Probe::Started, |port| Probe::Listening(port.get_ref().0)));
     };
     let wrong = |message: String| config.error(ready.span(), message);
     let probe = match ready.get_ref() {
-        Ready { http: Some(url), tcp: None, log: None, command: None, .. } => {
+        ReadyKeys { http: Some(url), tcp: None, log: None, command: None, .. } => {
             Probe::Http(url.parse().map_err(wrong)?)
         }
-        Ready { http: None, tcp: Some(port), log: None, command: None, .. } => {
+        ReadyKeys { http: None, tcp: Some(port), log: None, command: None, .. } => {
             Probe::Listening(port.get_ref().0)
         }
-        Ready { http: None, tcp: None, log: Some(regex), command: None, .. } => {
+        ReadyKeys { http: None, tcp: None, log: Some(regex), command: None, .. } => {
             Probe::Log(Regex::new(regex).map_err(|error| wrong(not_a_regex(&error)))?)
         }
-        Ready { http: None, tcp: None, log: None, command: Some(words), .. } => {
+        ReadyKeys { http: None, tcp: None, log: None, command: Some(words), .. } => {
             Probe::Command(os_strings(words))
         }
-        Ready { http: None, tcp: None, log: None, command: None, .. } if service.port.is_some() => {
+        ReadyKeys { http: None, tcp: None, log: None, command: None, .. } if service.port.is_some() => {
             service.port.as_ref().map_or(Probe::Started, |port| Probe::Listening(port.get_ref().0))
         }
         _ => return Err(wrong("ready takes one of http, tcp, log or command".into()).into()),
@@ -90,7 +90,7 @@ fn not_a_regex(error: &regex::Error) -> String {
 /// Depth first, so that each service comes after those that it depends on. Not recursive: a long chain would
 /// overflow the stack.
 fn start_order(config: &Config) -> Result<Vec<&ServiceName>> {
-    let services = &config.file.services;
+    let services = &config.keys.services;
     let mut order = Vec::new();
     let mut placed = BTreeSet::new();
     for first in services.keys() {

@@ -1,95 +1,24 @@
-//! The config file's keys and what their values may be. Unknown keys are errors.
+//! The types of the config's values.
 
-use std::collections::BTreeMap;
 use std::str::FromStr;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use serde::Deserialize;
-use serde::de::{self, Deserializer, Error, SeqAccess, Unexpected, Visitor};
-use toml::Spanned;
+use serde::de::{Deserializer, Error, SeqAccess, Unexpected, Visitor};
 
-use super::limits::{Limits, SessionLimits};
-use crate::containment::Require;
-use crate::leaks::allow::Pattern;
-
-#[derive(Debug, Default, Deserialize, PartialEq)]
-#[serde(default, deny_unknown_fields, expecting = "the tables session, services and limits")]
-pub struct File {
-    pub session: Session,
-    pub services: BTreeMap<ServiceName, Spanned<Service>>,
-    pub limits: SessionLimits,
-}
-
-#[derive(Debug, Default, Deserialize, PartialEq)]
-#[serde(default, deny_unknown_fields, expecting = "a table, such as { ports = [3000] }")]
-pub struct Session {
-    /// Watched besides the services' own ports.
-    pub ports: Option<Vec<Port>>,
-    pub grace: Option<Time>,
-    pub kill_wait: Option<Time>,
-    /// How long a process may take to leave by itself after the command before it counts as a leak.
-    pub settle: Option<Time>,
-    pub timeout: Option<Time>,
-    pub on_leak: Option<OnLeak>,
-    /// What may outlive the command: an executable's name, or a pattern for the command line.
-    pub allow: Option<Vec<Pattern>>,
-    pub reports: Option<BTreeMap<ReportKind, Word>>,
-    pub reclaim_ports: Option<bool>,
-    /// The least that is to hold the session.
-    pub require: Option<Require>,
-    /// Whom the session's processes run as.
-    pub user: Option<Word>,
-    pub no_new_privs: Option<bool>,
-    pub clean_env: Option<bool>,
-    /// Where the services' logs go, from the config's directory.
-    pub logs: Option<Word>,
-}
-
-#[derive(Debug, Deserialize, PartialEq)]
-#[serde(deny_unknown_fields, expecting = "a table, such as { command = [\"npm\", \"start\"] }")]
-pub struct Service {
-    pub command: Words,
-    pub cwd: Option<Word>,
-    #[serde(default)]
-    pub env: BTreeMap<Variable, Word>,
-    pub port: Option<Spanned<Port>>,
-    pub ready: Option<Spanned<Ready>>,
-    #[serde(default)]
-    pub depends_on: Vec<Spanned<ServiceName>>,
-    #[serde(default)]
-    pub stop_signal: StopSignal,
-    pub grace: Option<Time>,
-    #[serde(default = "yes")]
-    pub critical: bool,
-    #[serde(default)]
-    pub limits: Limits,
-}
-
-fn yes() -> bool {
-    true
-}
-
-#[derive(Debug, Deserialize, PartialEq)]
-#[serde(deny_unknown_fields, expecting = "a table, such as { tcp = 8000 }")]
-pub struct Ready {
-    pub http: Option<String>,
-    pub tcp: Option<Spanned<Port>>,
-    pub log: Option<String>,
-    pub command: Option<Words>,
-    pub timeout: Option<Time>,
-}
+use super::from_text::FromText;
 
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum OnLeak {
-    /// Say what leaked; the exit code stays the command's.
+    /// Report the leak; the exit code stays the command's.
     Report,
-    /// And exit 121 where the command passed.
+    /// Also exit with 121 if the command passed.
     Fail,
 }
 
-/// What a report is written as.
+/// The format of a report.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, PartialOrd, Ord)]
 #[serde(rename_all = "lowercase")]
 pub enum ReportKind {
@@ -106,14 +35,8 @@ impl FromStr for ReportKind {
             "json" => Ok(Self::Json),
             "junit" => Ok(Self::Junit),
             "html" => Ok(Self::Html),
-            _ => Err(format!("no report {text:?}; there are json, junit and html")),
+            _ => Err(format!("no report format {text:?}; use json, junit or html")),
         }
-    }
-}
-
-impl<'de> Deserialize<'de> for Pattern {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_str(Parsed::new("a program's name, or a pattern for a command line"))
     }
 }
 
@@ -147,7 +70,7 @@ impl Visitor<'_> for PortVisitor {
         f.write_str("a port, a number from 1 to 65535")
     }
 
-    fn visit_i64<E: de::Error>(self, number: i64) -> Result<Port, E> {
+    fn visit_i64<E: Error>(self, number: i64) -> Result<Port, E> {
         let wrong = |_| E::invalid_value(Unexpected::Signed(number), &self);
         number.to_string().parse().map_err(wrong)
     }
@@ -157,7 +80,7 @@ impl Visitor<'_> for PortVisitor {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Time(pub Duration);
 
-/// Longer than any session; keeps sums of durations and instants from overflowing.
+/// Longer than any session. The limit keeps sums of durations and instants from overflowing.
 const LONGEST: Duration = Duration::from_secs(365 * 86_400);
 
 impl FromStr for Time {
@@ -174,11 +97,11 @@ impl FromStr for Time {
 
 impl<'de> Deserialize<'de> for Time {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_str(Parsed::new("a duration in quotes, such as \"5s\""))
+        deserializer.deserialize_str(FromText::new("a duration in quotes, such as \"5s\""))
     }
 }
 
-/// The signal that asks a service to end: a name such as `SIGTERM`, or `TERM`.
+/// The signal that asks a service to stop: a name such as `SIGTERM`, or `TERM`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StopSignal(pub Signal);
 
@@ -195,19 +118,13 @@ impl FromStr for StopSignal {
         let name = text.strip_prefix("SIG").unwrap_or(text);
         Signal::from_str(&format!("SIG{name}"))
             .map(Self)
-            .map_err(|_| format!("{text:?} is no signal; write its name, such as \"SIGTERM\" or \"SIGINT\""))
+            .map_err(|_| format!("unknown signal {text:?}; write a name such as \"SIGTERM\" or \"SIGINT\""))
     }
 }
 
 impl<'de> Deserialize<'de> for StopSignal {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_str(Parsed::new("a signal's name, such as \"SIGTERM\""))
-    }
-}
-
-impl<'de> Deserialize<'de> for Require {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_str(Parsed::new("a containment, such as \"cgroup\""))
+        deserializer.deserialize_str(FromText::new("a signal's name, such as \"SIGTERM\""))
     }
 }
 
@@ -225,7 +142,7 @@ impl FromStr for ServiceName {
             Ok(Self(text.to_string()))
         } else {
             Err(format!(
-                "{text:?} cannot name a service; use up to 64 letters, digits, - _ or . and start with a letter or digit"
+                "invalid service name {text:?}; use up to 64 letters, digits, - _ or . and start with a letter or digit"
             ))
         }
     }
@@ -233,11 +150,11 @@ impl FromStr for ServiceName {
 
 impl<'de> Deserialize<'de> for ServiceName {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_str(Parsed::new("a service's name"))
+        deserializer.deserialize_str(FromText::new("a service's name"))
     }
 }
 
-/// Text that a program can be given.
+/// Text that can be passed to a program: without NUL.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Word(pub String);
 
@@ -246,7 +163,7 @@ impl FromStr for Word {
 
     fn from_str(text: &str) -> Result<Self, String> {
         if text.contains('\0') {
-            return Err("no program can be given a NUL character; leave it out".into());
+            return Err("a NUL character cannot be passed to a program; remove it".into());
         }
         Ok(Self(text.to_string()))
     }
@@ -254,7 +171,7 @@ impl FromStr for Word {
 
 impl<'de> Deserialize<'de> for Word {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_str(Parsed::new("a string in quotes"))
+        deserializer.deserialize_str(FromText::new("a string in quotes"))
     }
 }
 
@@ -284,7 +201,7 @@ impl<'de> Visitor<'de> for WordsVisitor {
         }
         match words.first() {
             Some(program) if !program.0.is_empty() => Ok(Words(words)),
-            Some(_) => Err(A::Error::custom("the program's name is empty; say what to run")),
+            Some(_) => Err(A::Error::custom("the program's name is empty; write what to run")),
             None => Err(A::Error::invalid_length(0, &self)),
         }
     }
@@ -299,7 +216,7 @@ impl FromStr for Variable {
 
     fn from_str(text: &str) -> Result<Self, String> {
         if text.is_empty() || text.contains(['=', '\0']) {
-            return Err(format!("{text:?} cannot name a variable; a name is not empty and has no = in it"));
+            return Err(format!("invalid variable name {text:?}; a name is not empty and contains no ="));
         }
         Ok(Self(text.to_string()))
     }
@@ -307,30 +224,6 @@ impl FromStr for Variable {
 
 impl<'de> Deserialize<'de> for Variable {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_str(Parsed::new("a variable's name"))
-    }
-}
-
-/// Reads a string through `FromStr`, so that file and command line accept the same.
-struct Parsed<T> {
-    expected: &'static str,
-    target: std::marker::PhantomData<T>,
-}
-
-impl<T> Parsed<T> {
-    fn new(expected: &'static str) -> Self {
-        Self { expected, target: std::marker::PhantomData }
-    }
-}
-
-impl<T: FromStr<Err = String>> Visitor<'_> for Parsed<T> {
-    type Value = T;
-
-    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.expected)
-    }
-
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
-        text.parse().map_err(E::custom)
+        deserializer.deserialize_str(FromText::new("a variable's name"))
     }
 }

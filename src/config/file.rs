@@ -1,0 +1,123 @@
+//! `cgrun.toml`, or `[tool.cgrun]` in `pyproject.toml`: discovery and reading.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::diagnostic::ConfigError;
+use super::keys::ConfigKeys;
+
+pub const FILE_NAME: &str = "cgrun.toml";
+const PYPROJECT: &str = "pyproject.toml";
+
+/// A config and its text, which its diagnostics quote.
+#[derive(Debug)]
+pub struct Config {
+    pub path: PathBuf,
+    pub text: String,
+    pub keys: ConfigKeys,
+}
+
+impl Config {
+    /// Reads this file.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let config = Self::parse(path, read_text(path)?)?;
+        config.ok_or_else(|| ConfigError::NoTable { path: path.to_path_buf() })
+    }
+
+    /// Reads the nearest config from `start` upwards. A `pyproject.toml` without `[tool.cgrun]` does not count.
+    pub fn discover(start: &Path) -> Result<Option<Self>, ConfigError> {
+        for directory in start.ancestors() {
+            for name in [FILE_NAME, PYPROJECT] {
+                let path = directory.join(name);
+                let text = match read_text(&path) {
+                    Ok(text) => text,
+                    Err(ConfigError::Unreadable { source, .. }) if is_absent(&source) => continue,
+                    // A broken file of another tool is not our concern.
+                    Err(ConfigError::NotText { .. }) if name == PYPROJECT => continue,
+                    Err(error) => return Err(error),
+                };
+                if let Some(config) = Self::parse(&path, text)? {
+                    return Ok(Some(config));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// `None` for a `pyproject.toml` without `[tool.cgrun]`. One that does not mention cgrun at all may even
+    /// be invalid TOML.
+    fn parse(path: &Path, text: String) -> Result<Option<Self>, ConfigError> {
+        let parsed = if !path.ends_with(PYPROJECT) {
+            toml::from_str(&text).map(Some)
+        } else if text.contains("cgrun") {
+            toml::from_str::<PyProject>(&text).map(|project| project.tool.cgrun)
+        } else {
+            Ok(None)
+        };
+        match parsed {
+            Ok(keys) => Ok(keys.map(|keys| Self { path: path.to_path_buf(), text, keys })),
+            Err(error) => {
+                let span = error.span().unwrap_or(0..0);
+                Err(ConfigError::at(path, &text, span, in_toml_terms(error.message())))
+            }
+        }
+    }
+
+    /// An error about `span` (byte offsets) of this file.
+    pub fn error(&self, span: std::ops::Range<usize>, message: String) -> ConfigError {
+        ConfigError::at(&self.path, &self.text, span, message)
+    }
+
+    /// The directory that relative paths in the file are relative to.
+    pub fn directory(&self) -> &Path {
+        self.path.parent().unwrap_or(Path::new("."))
+    }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct PyProject {
+    tool: ToolTable,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct ToolTable {
+    cgrun: Option<ConfigKeys>,
+}
+
+/// serde names Rust's types, but the user wrote TOML.
+fn in_toml_terms(message: &str) -> String {
+    let words = [
+        ("unknown field ", "unknown key "),
+        ("missing field ", "missing key "),
+        ("unknown variant ", "unknown value "),
+        (", expected a sequence", ", expected a list"),
+        (", expected a map", ", expected a table"),
+    ];
+    words.into_iter().fold(message.to_string(), |text, (rust, toml)| text.replacen(rust, toml, 1))
+}
+
+fn read_text(path: &Path) -> Result<String, ConfigError> {
+    let bytes =
+        read_bytes(path).map_err(|source| ConfigError::Unreadable { path: path.to_path_buf(), source })?;
+    String::from_utf8(bytes).map_err(|error| ConfigError::NotText {
+        path: path.to_path_buf(),
+        at: error.utf8_error().valid_up_to(),
+    })
+}
+
+/// Refuses a FIFO, on which we would wait for a writer, and a device, which might never end.
+fn read_bytes(path: &Path) -> io::Result<Vec<u8>> {
+    let metadata = std::fs::metadata(path)?;
+    if !metadata.is_file() && !metadata.is_dir() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    std::fs::read(path)
+}
+
+fn is_absent(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR))
+}

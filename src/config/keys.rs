@@ -1,0 +1,78 @@
+//! The keys of the config. An unknown key is an error.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::limits::{Limits, SessionLimits};
+use super::values::{OnLeak, Port, ReportKind, ServiceName, StopSignal, Time, Variable, Word, Words};
+use crate::containment::Require;
+use crate::leaks::allow::Pattern;
+
+#[derive(Debug, Default, Deserialize, PartialEq)]
+#[serde(default, deny_unknown_fields, expecting = "the tables session, services and limits")]
+pub struct ConfigKeys {
+    pub session: SessionKeys,
+    pub services: BTreeMap<ServiceName, Spanned<ServiceKeys>>,
+    pub limits: SessionLimits,
+}
+
+#[derive(Debug, Default, Deserialize, PartialEq)]
+#[serde(default, deny_unknown_fields, expecting = "a table, such as { ports = [3000] }")]
+pub struct SessionKeys {
+    /// Watched in addition to the services' own ports.
+    pub ports: Option<Vec<Port>>,
+    pub grace: Option<Time>,
+    pub kill_wait: Option<Time>,
+    /// Time that a process the command leaves behind gets to end by itself before it is a leak.
+    pub settle: Option<Time>,
+    pub timeout: Option<Time>,
+    pub on_leak: Option<OnLeak>,
+    /// Leaks that are not counted: a program's name, or a pattern for the command line.
+    pub allow: Option<Vec<Pattern>>,
+    pub reports: Option<BTreeMap<ReportKind, Word>>,
+    pub reclaim_ports: Option<bool>,
+    /// The minimum containment to accept.
+    pub require: Option<Require>,
+    /// The user that the session's processes run as.
+    pub user: Option<Word>,
+    pub no_new_privs: Option<bool>,
+    pub clean_env: Option<bool>,
+    /// The directory for the services' logs, relative to the config's directory.
+    pub logs: Option<Word>,
+}
+
+#[derive(Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields, expecting = "a table, such as { command = [\"npm\", \"start\"] }")]
+pub struct ServiceKeys {
+    pub command: Words,
+    pub cwd: Option<Word>,
+    #[serde(default)]
+    pub env: BTreeMap<Variable, Word>,
+    pub port: Option<Spanned<Port>>,
+    pub ready: Option<Spanned<ReadyKeys>>,
+    #[serde(default)]
+    pub depends_on: Vec<Spanned<ServiceName>>,
+    #[serde(default)]
+    pub stop_signal: StopSignal,
+    pub grace: Option<Time>,
+    #[serde(default = "default_critical")]
+    pub critical: bool,
+    #[serde(default)]
+    pub limits: Limits,
+}
+
+fn default_critical() -> bool {
+    true
+}
+
+#[derive(Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields, expecting = "a table, such as { tcp = 8000 }")]
+pub struct ReadyKeys {
+    pub http: Option<String>,
+    pub tcp: Option<Spanned<Port>>,
+    pub log: Option<String>,
+    pub command: Option<Words>,
+    pub timeout: Option<Time>,
+}
