@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context, Result};
 use serde::Serialize;
 
-use crate::guardian::record::{self, Ended};
+use crate::guardian::record::{self, EndedSession};
 use crate::registry::{SessionState, cgroup_mount, list_sessions};
 use crate::runtime::exit_code::Exit;
 use crate::sys::proc;
@@ -20,7 +20,7 @@ const ENDED_SHOWN: usize = 10;
 struct SessionListing {
     sessions: Vec<SessionRow>,
     /// Sessions that a guardian or a sweep ended, because their supervisor had died.
-    ended: Vec<Ended>,
+    ended: Vec<EndedSession>,
 }
 
 #[derive(Serialize)]
@@ -66,10 +66,16 @@ fn table(listing: &SessionListing) -> String {
     }
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
     for ended in listing.ended.iter().take(ENDED_SHOWN) {
-        let ago = age(Duration::from_secs(now.saturating_sub(ended.at)));
-        let result = if ended.clean { "clean" } else { "NOT clean" };
-        let state = format!("ended {ago} ago by {}, {result}", ended.by);
-        lines.push([ended.id.clone(), state, ended.owner.to_string(), String::new(), short(&ended.command)]);
+        let ago = age(Duration::from_secs(now.saturating_sub(ended.ended_at_unix_seconds)));
+        let result = if ended.verified_empty { "clean" } else { "NOT clean" };
+        let state = format!("ended {ago} ago by {}, {result}", ended.ended_by);
+        lines.push([
+            ended.id.clone(),
+            state,
+            ended.supervisor_pid.to_string(),
+            String::new(),
+            short(&ended.command),
+        ]);
     }
     if lines.is_empty() {
         return "no sessions\n".into();

@@ -1,4 +1,4 @@
-//! What was done about a session that its own supervisor could not end: one small file each.
+//! Records of sessions that their own supervisor could not end, one small file each.
 
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -17,43 +17,44 @@ const KEPT: Duration = Duration::from_secs(7 * 86_400);
 #[derive(Clone, Debug)]
 pub struct Record {
     directory: PathBuf,
-    ended: Ended,
+    ended: EndedSession,
     /// The reports that the supervisor was asked for.
     pub report: Option<Rc<SessionReport>>,
 }
 
-/// A session that was ended by somebody else than its supervisor.
+/// A session that a guardian or a sweep ended.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-pub struct Ended {
+pub struct EndedSession {
     pub id: String,
-    /// Pid of its supervisor.
-    #[serde(rename = "supervisor_pid")]
-    pub owner: u32,
+    pub supervisor_pid: u32,
     pub command: String,
     /// `guardian` or `sweep`.
-    #[serde(rename = "ended_by")]
-    pub by: String,
-    /// Seconds since 1970.
-    #[serde(rename = "ended_at_unix_seconds")]
-    pub at: u64,
-    /// Nothing survived, and that is known.
-    #[serde(rename = "verified_empty")]
-    pub clean: bool,
+    pub ended_by: String,
+    pub ended_at_unix_seconds: u64,
+    /// It is verified that no process survived.
+    pub verified_empty: bool,
     pub problems: Vec<String>,
 }
 
 impl Record {
-    pub fn new(directory: &Path, id: &SessionId, owner: u32, command: &str, by: &str) -> Self {
-        let (id, command, by) = (id.to_string(), command.to_string(), by.to_string());
-        let ended = Ended { id, owner, command, by, at: 0, clean: false, problems: Vec::new() };
+    pub fn new(directory: &Path, id: &SessionId, supervisor_pid: u32, command: &str, ended_by: &str) -> Self {
+        let ended = EndedSession {
+            id: id.to_string(),
+            supervisor_pid,
+            command: command.to_string(),
+            ended_by: ended_by.to_string(),
+            ended_at_unix_seconds: 0,
+            verified_empty: false,
+            problems: Vec::new(),
+        };
         Self { directory: directory.to_path_buf(), ended, report: None }
     }
 
-    /// Writes it, whole or not at all. A failure harms nobody: the session is ended all the same.
+    /// Writes the record as a whole or not at all. A failure is ignored: the session has ended anyway.
     pub fn write(&self, verdict: &Verdict) {
         let mut ended = self.ended.clone();
-        ended.at = seconds(SystemTime::now());
-        ended.clean = verdict.is_proven();
+        ended.ended_at_unix_seconds = unix_seconds(SystemTime::now());
+        ended.verified_empty = verdict.is_proven();
         ended.problems = verdict.problems();
         let Ok(text) = serde_json::to_vec(&ended) else { return };
         let path = self.directory.join(format!("{}.json", ended.id));
@@ -66,9 +67,9 @@ impl Record {
     }
 }
 
-/// The records of the last days, newest first; older ones are removed.
-pub fn read_all(directory: &Path) -> Vec<Ended> {
-    let now = seconds(SystemTime::now());
+/// The records of the last seven days, newest first. Older ones are removed.
+pub fn read_all(directory: &Path) -> Vec<EndedSession> {
+    let now = unix_seconds(SystemTime::now());
     let mut found = Vec::new();
     for entry in std::fs::read_dir(directory).into_iter().flatten().filter_map(Result::ok) {
         let path = entry.path();
@@ -77,16 +78,18 @@ pub fn read_all(directory: &Path) -> Vec<Ended> {
         else {
             continue;
         };
-        match serde_json::from_slice::<Ended>(&text) {
-            Ok(ended) if now.saturating_sub(ended.at) > KEPT.as_secs() => drop(std::fs::remove_file(&path)),
+        match serde_json::from_slice::<EndedSession>(&text) {
+            Ok(ended) if now.saturating_sub(ended.ended_at_unix_seconds) > KEPT.as_secs() => {
+                drop(std::fs::remove_file(&path))
+            }
             Ok(ended) => found.push(ended),
             Err(_) => {}
         }
     }
-    found.sort_by_key(|ended| std::cmp::Reverse(ended.at));
+    found.sort_by_key(|ended| std::cmp::Reverse(ended.ended_at_unix_seconds));
     found
 }
 
-fn seconds(time: SystemTime) -> u64 {
+fn unix_seconds(time: SystemTime) -> u64 {
     time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
 }

@@ -15,20 +15,15 @@ pub fn document(report: &ReportDocument) -> Result<String> {
     for service in &report.services {
         let own: Vec<_> =
             report.leaks.iter().filter(|it| it.service.as_deref() == Some(&service.name)).collect();
-        let problem = service.problem.as_ref().map(|why| (NonSuccessKind::Failure, "service", why.clone()));
+        let problem =
+            service.problem.as_ref().map(|problem| (NonSuccessKind::Failure, "service", problem.clone()));
         let name = format!("service {}", service.name);
         suite.add_test_case(case(&name, &service.component, problem, &own, 0, report.outcome.leaks_fail()));
     }
     let own: Vec<_> = report.leaks.iter().filter(|it| it.service.is_none()).collect();
-    let (part, fail) = (&report.command, report.outcome.leaks_fail());
-    suite.add_test_case(case(
-        "command",
-        part,
-        session_problem(report),
-        &own,
-        report.undescribed_process_count,
-        fail,
-    ));
+    let (problem, undescribed) = (session_problem(report), report.undescribed_process_count);
+    let leaks_fail = report.outcome.leaks_fail();
+    suite.add_test_case(case("command", &report.command, problem, &own, undescribed, leaks_fail));
     for figures in report.usage.iter().flat_map(|usage| usage.parts.iter().chain([&usage.session])) {
         suite.add_properties(usage::properties(figures));
     }
@@ -44,25 +39,20 @@ pub fn document(report: &ReportDocument) -> Result<String> {
 /// The worst problem of the session as a whole.
 fn session_problem(report: &ReportDocument) -> Option<(NonSuccessKind, &'static str, String)> {
     let problems: Vec<_> = report.survivors.iter().chain(&report.unverified).cloned().collect();
-    let why = report.outcome.reason.clone();
     match report.outcome.cause {
         _ if !problems.is_empty() => Some((NonSuccessKind::Error, "survivor", problems.join("\n"))),
-        "timed_out" | "command_not_executed" | "internal_error" | "supervisor_died" | "signal" => {
-            Some((NonSuccessKind::Error, "session", why))
-        }
-        // The failure itself is in the service's case.
-        "startup_failed" | "service_ended" => Some((NonSuccessKind::Error, "session", why)),
-        _ => match (report.command.exit_code, &report.command.signal) {
+        "command_ended" | "interrupted" => match (report.command.exit_code, &report.command.signal) {
             (Some(0), _) | (None, None) => None,
             (Some(code), _) => Some((NonSuccessKind::Failure, "exit", format!("exit status {code}"))),
             (None, Some(signal)) => Some((NonSuccessKind::Error, "exit", format!("killed by {signal}"))),
         },
+        _ => Some((NonSuccessKind::Error, "session", report.outcome.reason.clone())),
     }
 }
 
 fn case(
     name: &str,
-    part: &ComponentSummary,
+    component: &ComponentSummary,
     problem: Option<(NonSuccessKind, &str, String)>,
     leaks: &[&LeakedProcess],
     undescribed: usize,
@@ -85,7 +75,7 @@ fn case(
     let mut case = TestCase::new(name, status);
     case.set_classname("cgrun");
     if let (Some(started), Some(ended)) =
-        (part.started_at_seconds, part.gone_at_seconds.or(part.exited_at_seconds))
+        (component.started_at_seconds, component.gone_at_seconds.or(component.exited_at_seconds))
     {
         case.set_time(std::time::Duration::from_secs_f64((ended - started).max(0.0)));
     }

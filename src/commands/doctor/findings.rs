@@ -1,6 +1,8 @@
 //! What this host offers, found by trying it.
 
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use caps::CapSet;
 use serde::Serialize;
@@ -14,6 +16,8 @@ use crate::sys::{namespace, sock_diag, spawn};
 
 /// A change of the JSON that breaks readers raises it.
 const SCHEMA_VERSION: u32 = 1;
+/// How long the namespace that is tried may take to end.
+const KILL_WAIT: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Serialize)]
 pub struct Findings {
@@ -100,63 +104,58 @@ pub struct UnavailableContainment {
 }
 
 pub fn gather() -> Findings {
-    let mut unavailable = Vec::new();
     let mut cgroup = current_cgroup();
-    match try_cgroup(&mut cgroup) {
-        Ok(()) => {}
-        Err((reason, remedy)) => {
-            unavailable.push(UnavailableContainment { containment: Kind::Cgroup, reason, remedy })
-        }
-    }
-    let has_cgroup = unavailable.is_empty();
-    let pid = PidNamespace::create(None).and_then(|made| {
-        made.end(std::time::Duration::from_secs(2))
-            .map_err(|error| NoNamespace::Other { step: "ending it", source: error.source })
-    });
-    if let Err(error) = &pid {
-        unavailable.push(UnavailableContainment {
-            containment: Kind::Pidns,
-            reason: error.to_string(),
-            remedy: error.remedy(),
-        });
-    }
-    let containment = match (has_cgroup, pid.is_ok()) {
-        (true, _) => Kind::Cgroup,
-        (false, true) => Kind::Pidns,
-        (false, false) => Kind::Tree,
+    let unavailable_cgroup = try_cgroup(&mut cgroup).err();
+    let unavailable_pidns = try_pid_namespace().err();
+    let namespaces =
+        NamespaceFindings { pid: unavailable_pidns.is_none(), user: namespace::can_make_user_namespace() };
+    let containment = match (&unavailable_cgroup, &unavailable_pidns) {
+        (None, _) => Kind::Cgroup,
+        (Some(_), None) => Kind::Pidns,
+        (Some(_), Some(_)) => Kind::Tree,
     };
-    let root = rustix::process::geteuid().is_root();
-    let next_step = match unavailable.first() {
-        Some(first) if first.containment > containment => Some(first.remedy.clone()),
-        _ if root => {
-            Some("tests run as root here; to run them with a user's rights only: cgrun --user NAME".into())
-        }
-        _ => None,
-    };
-    let (kernel, user) = (
-        rustix::system::uname().release().to_string_lossy().into_owned(),
-        crate::sys::proc::user(rustix::process::geteuid().as_raw()),
-    );
+    let unavailable: Vec<_> = unavailable_cgroup.into_iter().chain(unavailable_pidns).collect();
     Findings {
         schema_version: SCHEMA_VERSION,
         containment,
         guarantee: containment.guarantee(),
-        kernel,
-        user,
+        kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
+        user: crate::sys::proc::user(rustix::process::geteuid().as_raw()),
         cgroup,
         systemd: SystemdFindings {
             running: manages_this_host(),
-            manager_socket: Some(manager_socket())
-                .filter(|socket| std::os::unix::net::UnixStream::connect(socket).is_ok()),
+            manager_socket: Some(manager_socket()).filter(|socket| UnixStream::connect(socket).is_ok()),
         },
-        namespaces: NamespaceFindings { pid: pid.is_ok(), user: namespace::can_make_user_namespace() },
+        namespaces,
         capabilities: capabilities(),
         container: container(),
         clone3: spawn::has_clone3(),
         sock_diag: sock_diag::listeners().is_ok(),
+        next_step: next_step(&unavailable, containment),
         unavailable,
-        next_step,
     }
+}
+
+/// The one thing that improves this host most.
+fn next_step(unavailable: &[UnavailableContainment], containment: Kind) -> Option<String> {
+    let stronger = unavailable.first().filter(|first| first.containment > containment);
+    let as_root = rustix::process::geteuid().is_root().then(|| {
+        "tests run as root here; to run them with a user's rights only: cgrun --user NAME".to_string()
+    });
+    stronger.map(|first| first.remedy.clone()).or(as_root)
+}
+
+fn try_pid_namespace() -> Result<(), UnavailableContainment> {
+    let tried = PidNamespace::create(None).and_then(|namespace| {
+        namespace
+            .end(KILL_WAIT)
+            .map_err(|error| NoNamespace::Other { step: "ending it", source: error.source })
+    });
+    tried.map_err(|error| UnavailableContainment {
+        containment: Kind::Pidns,
+        reason: error.to_string(),
+        remedy: error.remedy(),
+    })
 }
 
 /// What is known before systemd may move us into a scope.
@@ -170,8 +169,10 @@ fn current_cgroup() -> CgroupFindings {
     }
 }
 
-fn try_cgroup(found: &mut CgroupFindings) -> Result<(), (String, String)> {
-    let (mount, source) = find_source().map_err(|error| (error.to_string(), error.remedy()))?;
+fn try_cgroup(found: &mut CgroupFindings) -> Result<(), UnavailableContainment> {
+    let no_cgroup =
+        |reason: String, remedy: String| UnavailableContainment { containment: Kind::Cgroup, reason, remedy };
+    let (mount, source) = find_source().map_err(|error| no_cgroup(error.to_string(), error.remedy()))?;
     let controllers = std::fs::read_to_string(mount.own.join("cgroup.controllers"));
     found.controllers = controllers.unwrap_or_default().split_whitespace().map(str::to_string).collect();
     for controller in Controller::ALL {
@@ -185,11 +186,11 @@ fn try_cgroup(found: &mut CgroupFindings) -> Result<(), (String, String)> {
         }
     }
     // Creating it also writes its metadata into extended attributes.
-    let made = SessionCgroup::create(&mount, b"cgrun doctor", &[])
-        .map_err(|error| (error.to_string(), error.remedy()))?;
+    let cgroup = SessionCgroup::create(&mount, b"cgrun doctor", &[])
+        .map_err(|error| no_cgroup(error.to_string(), error.remedy()))?;
     found.extended_attributes = true;
-    found.cgroup_kill = std::fs::write(made.path().join("cgroup.kill"), "1").is_ok();
-    made.remove().map_err(|error| (error.to_string(), "remove this cgroup".into()))?;
+    found.cgroup_kill = std::fs::write(cgroup.path().join("cgroup.kill"), "1").is_ok();
+    cgroup.remove().map_err(|error| no_cgroup(error.to_string(), "remove this cgroup".into()))?;
     found.session_parent_source = Some(source);
     found.session_parent = Some(mount.own);
     Ok(())

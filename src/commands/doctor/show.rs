@@ -49,7 +49,7 @@ pub fn as_text(found: &Findings) -> String {
             },
         );
         for (controllers, first) in by_remedy(&cgroup.unavailable_limits) {
-            row("unavailable", format!("{}: {}", controllers.join(" "), first.reason));
+            row("", format!("not available for {}: {}", controllers.join(" "), first.reason));
             row("", format!("to enable: {}", first.remedy));
         }
         row("cgroup.kill", yes(cgroup.cgroup_kill, "processes are killed one by one"));
