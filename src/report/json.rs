@@ -284,3 +284,22 @@ fn state_name(glimpse: &Glimpse) -> &'static str {
 pub fn rounded_seconds(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1000.0).round() / 1000.0
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    #[test]
+    fn the_schema_describes_every_key() {
+        let schema: Value = serde_json::from_str(include_str!("schema.json")).unwrap();
+        let mut undescribed = Vec::new();
+        collect_undescribed(&schema, &mut undescribed);
+        assert_eq!(undescribed, Vec::<String>::new());
+    }
+
+    fn collect_undescribed(schema: &Value, undescribed: &mut Vec<String>) {
+        let keys = schema["properties"].as_object().into_iter().flatten();
+        undescribed.extend(keys.filter(|(_, it)| !it["description"].is_string()).map(|(key, _)| key.clone()));
+        schema.as_object().into_iter().flatten().for_each(|(_, it)| collect_undescribed(it, undescribed));
+    }
+}

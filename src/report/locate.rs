@@ -56,11 +56,11 @@ impl TestLocator {
         let place = match origin.runner {
             "pytest" => {
                 let (file, names) = test.split_once("::").unwrap_or((test, ""));
-                self.find_in_file(file, |text| python(text, names.split("::")))
+                self.find_in_file(file, |text| python_line(text, names.split("::")))
             }
             "bats" => test
                 .split_once(": ")
-                .and_then(|(file, name)| self.find_in_file(file, |text| bats(text, name))),
+                .and_then(|(file, name)| self.find_in_file(file, |text| bats_line(text, name))),
             _ => None,
         };
         self.places.insert(key, place.clone());
@@ -69,19 +69,19 @@ impl TestLocator {
 
     /// The file in which `line` finds a line, or else the only file of that name.
     fn find_in_file(&mut self, name: &str, line: impl Fn(&str) -> Option<usize>) -> Option<TestLocation> {
-        let named: Vec<_> = self.directories.iter().map(|directory| directory.join(name)).collect();
-        let mut others = Vec::new();
-        for file in named {
-            if others.contains(&file) {
+        let candidates: Vec<_> = self.directories.iter().map(|directory| directory.join(name)).collect();
+        let mut without_line = Vec::new();
+        for file in candidates {
+            if without_line.contains(&file) {
                 continue;
             }
             let Some(text) = self.texts.entry(file.clone()).or_insert_with(|| read(&file)) else { continue };
             match line(text) {
                 Some(line) => return Some(TestLocation { file, line: Some(line) }),
-                None => others.push(file),
+                None => without_line.push(file),
             }
         }
-        match others.as_slice() {
+        match without_line.as_slice() {
             [file] => Some(TestLocation { file: file.clone(), line: None }),
             _ => None,
         }
@@ -102,7 +102,7 @@ fn read(path: &Path) -> Option<Rc<str>> {
 }
 
 /// The line of `def test_b` after that of `class TestA`, for `TestA::test_b[parameters]`.
-fn python<'a>(text: &str, names: impl Iterator<Item = &'a str>) -> Option<usize> {
+fn python_line<'a>(text: &str, names: impl Iterator<Item = &'a str>) -> Option<usize> {
     let lines: Vec<&str> = text.lines().collect();
     let mut found = None;
     for name in names {
@@ -129,7 +129,7 @@ fn defines(line: &str, name: &str) -> bool {
 }
 
 /// The line of `@test "name" {`. bats encodes the name and we decode it, so both are done to the text, too.
-fn bats(text: &str, name: &str) -> Option<usize> {
+fn bats_line(text: &str, name: &str) -> Option<usize> {
     let is_it = |line: &str| {
         let rest = line.trim_start().strip_prefix("@test ")?.trim_end();
         let written = rest.strip_suffix('{').unwrap_or(rest).trim();
@@ -209,12 +209,12 @@ mod tests {
     #[test]
     fn a_bats_test_is_found_by_its_whole_name() {
         let text = "@test \"it leaks twice\" {\n@test 'leaks' {\n@test \"é → leaks\" {\n@test a-5f_b {\n";
-        assert_eq!(bats(text, "leaks"), Some(2));
+        assert_eq!(bats_line(text, "leaks"), Some(2));
         // From a UTF-8 locale, and from a locale of bytes.
-        assert_eq!(bats(text, "é !92 leaks"), Some(3));
-        assert_eq!(bats(text, "é → leaks"), Some(3));
+        assert_eq!(bats_line(text, "é !92 leaks"), Some(3));
+        assert_eq!(bats_line(text, "é → leaks"), Some(3));
         // bats encodes two names alike.
-        assert_eq!(bats(text, "a__b"), Some(4));
-        assert_eq!(bats(text, "it"), None);
+        assert_eq!(bats_line(text, "a__b"), Some(4));
+        assert_eq!(bats_line(text, "it"), None);
     }
 }

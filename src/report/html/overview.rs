@@ -43,7 +43,7 @@ pub fn facts(report: &ReportDocument) -> Markup {
         ("Duration", elapsed(report.session.duration_seconds)),
         ("CPU time", elapsed(report.resources.cpu_seconds)),
         ("Largest process", Bytes(report.resources.largest_process_memory_bytes).to_string()),
-        ("Ended by", format!("{} (layer {})", outcome.layer_title, outcome.layer)),
+        ("Layer", format!("{} {}", outcome.layer, outcome.layer_title)),
         ("Containment", report.containment.kind.to_string()),
     ];
     if !report.ports.watched.is_empty() {

@@ -35,7 +35,7 @@ pub fn section(report: &ReportDocument) -> Markup {
             (leak_marks(report, total))
             @for phase in report.teardown.phases.iter().filter(|it| it.ended_at_seconds > it.started_at_seconds) {
                 @let (from, to) = (Some(phase.started_at_seconds), Some(phase.ended_at_seconds));
-                (row(phase_title(phase.name), total, &[Bar { class: "stop", what: phase.name, from, to }]))
+                (row(&format!("teardown: {}", phase.name), total, &[Bar { class: "stop", what: phase.name, from, to }]))
             }
             div.axis { span { "0" } span { (elapsed(total / 2.0)) } span { (elapsed(total)) } }
             div.legend {
@@ -78,16 +78,6 @@ fn leak_marks(report: &ReportDocument, total: f64) -> Markup {
                 }
             }
         }
-    }
-}
-
-fn phase_title(phase: &str) -> &str {
-    match phase {
-        "ask" => "teardown: stop",
-        "kill" => "teardown: kill",
-        "escaped" => "teardown: orphans",
-        "ports" => "teardown: ports",
-        _ => "teardown: remove",
     }
 }
 
