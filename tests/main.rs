@@ -9,6 +9,7 @@ mod witness;
 mod bad_input;
 mod chaos;
 mod containments;
+mod docs;
 mod doctor;
 mod escapes;
 mod evidence;

@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import ProxyHandler, Request, build_opener
@@ -12,7 +11,7 @@ import pytest
 
 BACKEND = "http://127.0.0.1:8000"
 FRONTEND = "http://127.0.0.1:3000"
-LEAKY_DAEMON = Path(__file__).with_name("leaky_daemon.py")
+ROOT = Path(__file__).parent.parent
 
 # Both services are on loopback: a proxy from the environment must not come between.
 http = build_opener(ProxyHandler({}))
@@ -67,8 +66,8 @@ def test_frontend_passes_api_calls_on():
 
 def test_leaves_a_daemon_behind():
     """The leak: it passes, and nothing in it would ever stop the daemon."""
-    command = [sys.executable, str(LEAKY_DAEMON)]
+    command = ["python3", "tests/leaky_daemon.py"]
     if pidfile := os.environ.get("DEMO_LEAK_PIDFILE"):
         command.append(pidfile)
-    started = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, timeout=10)
+    started = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True, timeout=10)
     os.kill(int(started.stdout), 0)  # raises if there is no such process

@@ -1,0 +1,445 @@
+//! What the documentation shows is what happens: every example in it is run, and its output compared.
+//!
+//! A page is Markdown. Comments before a code block say how to treat it:
+//!
+//! - `<!-- project: shop -->`: from here on the examples run in a copy of `docs/examples/shop`.
+//! - `<!-- file: NAME -->`: the block is a file of that project, in the examples after it.
+//! - `<!-- before: COMMAND -->`: run this first, and do not show it.
+//! - `<!-- needs: pids -->`: run it only on a host whose cgroups have this controller.
+//! - `<!-- not run: REASON -->`: it cannot be run, and this is why.
+//!
+//! A `console` block is a list of commands, each after `$ `, with its output below it. A line `...`
+//! stands for any number of lines. A `toml` block must be a valid config. The lines of a `message` block
+//! must be in the source, where `…` stands for what is filled in.
+//!
+//! With `UPDATE_DOCS=1` in the environment, what came is written into the page instead. Read the diff.
+
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use regex::Regex;
+
+use crate::harness::{OwnHost, Session, installed};
+
+/// The home directory in which the reader sees the examples.
+const HOME: &str = "/home/me";
+
+/// What an example may call. Tests run as root: anything else must be marked as not run.
+const HARMLESS: [&str; 5] = ["cgrun", "cat", "echo", "ls", "python3"];
+
+/// Where the examples of one page run.
+#[derive(Clone, Default)]
+struct Project {
+    name: Option<String>,
+    files: Vec<(String, String)>,
+}
+
+#[derive(Debug, Default)]
+struct Block {
+    line: usize,
+    language: String,
+    text: String,
+    directives: Vec<(String, String)>,
+}
+
+impl Block {
+    fn directive(&self, name: &str) -> Option<&str> {
+        self.directives.iter().rfind(|(it, _)| it == name).map(|(_, value)| value.as_str())
+    }
+}
+
+/// One command of a `console` block.
+#[derive(Debug, PartialEq)]
+struct Step {
+    command: String,
+    output: Vec<String>,
+}
+
+#[test]
+fn readme() {
+    check_page("README.md");
+}
+
+#[test]
+fn guarantees() {
+    check_page("docs/guarantees.md");
+}
+
+#[test]
+fn configuration() {
+    check_page("docs/configuration.md");
+}
+
+#[test]
+fn reports() {
+    check_page("docs/reports.md");
+}
+
+#[test]
+fn hosts() {
+    check_page("docs/hosts.md");
+}
+
+#[test]
+fn limits() {
+    check_page("docs/limits.md");
+}
+
+#[test]
+fn exit_codes() {
+    check_page("docs/exit-codes.md");
+}
+
+#[test]
+fn troubleshooting() {
+    check_page("docs/troubleshooting.md");
+}
+
+#[test]
+fn the_other_pages() {
+    for page in ["docs/cost.md", "ARCHITECTURE.md", "CHANGELOG.md", "vagrant/README.md"] {
+        check_page(page);
+    }
+}
+
+#[test]
+fn every_page_in_docs_has_a_test() {
+    let source = read("tests/docs.rs");
+    for page in pages() {
+        assert!(source.contains(&format!("\"{page}\"")), "no test runs the examples of {page}");
+    }
+}
+
+#[test]
+fn links_lead_somewhere() {
+    let link = Regex::new(r"\]\(([^)\s]+)\)").unwrap();
+    for page in pages() {
+        let text = read(&page);
+        for target in link.captures_iter(&text).map(|it| it[1].to_string()) {
+            if target.contains("://") {
+                continue;
+            }
+            let (file, anchor) = target.split_once('#').unwrap_or((&target, ""));
+            let path = match file {
+                "" => PathBuf::from(&page),
+                file => Path::new(&page).parent().unwrap().join(file),
+            };
+            let full = root().join(&path);
+            assert!(full.exists(), "{page} links to {target}, which does not exist");
+            let known = anchor.is_empty() || anchors(&read(path.to_str().unwrap())).contains(anchor);
+            assert!(known, "{page} links to {target}, and there is no such heading");
+        }
+    }
+}
+
+#[test]
+fn every_option_and_key_is_in_the_configuration_reference() {
+    let page = read("docs/configuration.md");
+    let session = Session::new().options(["--help"]).run();
+    let options = Regex::new(r"--[a-z][a-z-]+").unwrap();
+    for option in options.find_iter(&session.stdout()) {
+        assert!(
+            page.contains(&format!("`{}", option.as_str()))
+                || page.contains(&format!(", `{}", option.as_str())),
+            "docs/configuration.md does not have {}",
+            option.as_str()
+        );
+    }
+    let session = Session::again().options(["init"]).run();
+    let key = Regex::new(r"(?m)^(?:# )?([a-z_]+) = ").unwrap();
+    let template = session.read("cgrun.toml");
+    let keys: Vec<_> = key.captures_iter(&template).map(|it| it[1].to_string()).collect();
+    assert!(keys.len() > 20, "{keys:?}");
+    for key in keys {
+        assert!(page.contains(&format!("`{key}`")), "docs/configuration.md does not have the key {key}");
+    }
+}
+
+/// Runs every example of a page.
+fn check_page(page: &str) {
+    let mut text = read(page);
+    let mut project = Project::default();
+    // What concerns all sessions of a host concerns no other test's.
+    let _host = OwnHost::enter();
+    let mut session = Some(Session::new());
+    for block in blocks(&text.clone()) {
+        let place = format!("{page}:{}", block.line);
+        if let Some(name) = block.directive("project") {
+            project = Project { name: Some(name.to_string()), files: Vec::new() };
+        }
+        if let Some(reason) = block.directive("not run") {
+            assert!(reason.len() > 10, "{place}: why is it not run?");
+            continue;
+        }
+        if block.directive("needs").is_some_and(|controller| !has_controller(controller)) {
+            continue;
+        }
+        match block.language.as_str() {
+            "console" => {
+                let session = session.take().unwrap_or_else(Session::again);
+                let came = check_console(&place, &block, &project, session);
+                text = text.replacen(&block.text, &came, 1);
+            }
+            "toml" => {
+                let session = session.take().unwrap_or_else(Session::again);
+                check_config(&place, &block.text, session);
+            }
+            "message" => check_messages(&place, &block.text),
+            "text" | "mermaid" | "" => {}
+            _ if block.directive("file").is_some() => {}
+            other => panic!("{place}: a {other} block is neither run nor marked as not run"),
+        }
+        if let Some(name) = block.directive("file") {
+            project.files.retain(|(it, _)| it != name);
+            project.files.push((name.to_string(), block.text));
+        }
+    }
+    if is_update() {
+        std::fs::write(root().join(page), text).unwrap();
+    }
+}
+
+/// Returns the block as it should be.
+fn check_console(place: &str, block: &Block, project: &Project, session: Session) -> String {
+    let steps = steps(&block.text);
+    assert!(!steps.is_empty(), "{place}: a console block without a command");
+    for step in &steps {
+        // Words before it may set variables.
+        let program = step.command.split_whitespace().find(|word| !word.contains('=')).unwrap_or("");
+        assert!(HARMLESS.contains(&program), "{place}: {program} may do harm; mark the block as not run");
+    }
+    let home = session.path().to_path_buf();
+    let shop = home.join("shop");
+    std::fs::create_dir_all(&shop).unwrap();
+    match project.name.as_deref() {
+        None => {}
+        Some("demo") => copy_demo(&shop),
+        Some(name) => copy(&root().join("docs/examples").join(name), &shop),
+    }
+    for (name, text) in &project.files {
+        std::fs::write(shop.join(name), text).unwrap();
+    }
+    let venv = installed("target/demo/venv");
+    symlink(&venv, shop.join(".venv")).unwrap();
+    let mut script = include_str!("helpers/example.sh").to_string();
+    let before = block.directives.iter().filter(|(name, _)| name == "before");
+    for (_, command) in before {
+        script += &format!("{command}\n");
+    }
+    for (number, step) in steps.iter().enumerate() {
+        script += &format!("{{ {}\n}} >../output.{number} 2>&1\n", step.command);
+    }
+    let script_path = home.join("example.sh");
+    std::fs::write(&script_path, script).unwrap();
+    let run = session
+        .env("CGRUN_DIRECTORY", Path::new(env!("CARGO_BIN_EXE_cgrun")).parent().unwrap())
+        .env("HOME", &home)
+        .start_through(&["bash", script_path.to_str().unwrap()])
+        .finish();
+    let mut right = String::new();
+    for (number, step) in steps.iter().enumerate() {
+        let output = run.read(&format!("output.{number}")).replace(home.to_str().unwrap(), HOME);
+        let (shown, came) = (masked(&step.output.join("\n")), masked(&output));
+        let is_same = matches(&lines(&shown), &lines(&came));
+        right += &format!("$ {}\n", step.command);
+        right +=
+            &if is_same { step.output.iter().map(|it| format!("{it}\n")).collect() } else { output.clone() };
+        assert!(
+            is_same || is_update(),
+            "{place}: `{}`\n--- shown ---\n{shown}\n--- came ---\n{came}\n--- unmasked ---\n{output}\n{}",
+            step.command,
+            run.stderr()
+        );
+    }
+    run.assert_nothing_left();
+    right
+}
+
+/// Whether the pages are to be corrected.
+fn is_update() -> bool {
+    std::env::var_os("UPDATE_DOCS").is_some()
+}
+
+/// A real cgrun accepts it.
+fn check_config(place: &str, toml: &str, session: Session) {
+    let run = session.file("example.toml", toml).options(["check", "-c", "example.toml"]).run();
+    assert_eq!(run.status.code(), Some(0), "{place}: {}", run.stderr());
+}
+
+fn check_messages(place: &str, text: &str) {
+    let source = source();
+    for message in text.lines() {
+        for part in message.split('…').map(str::trim).filter(|part| part.len() > 1) {
+            assert!(source.contains(part), "{place}: cgrun has no message with {part:?}");
+        }
+    }
+}
+
+/// All of `src`, with strings that are continued on the next line put together.
+fn source() -> String {
+    let mut text = String::new();
+    let mut directories = vec![root().join("src")];
+    while let Some(directory) = directories.pop() {
+        for entry in std::fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                directories.push(path);
+            } else if path.extension().is_some_and(|it| it == "rs") {
+                text += &std::fs::read_to_string(path).unwrap();
+            }
+        }
+    }
+    Regex::new(r"\\\n\s*").unwrap().replace_all(&text, "").into_owned()
+}
+
+fn blocks(text: &str) -> Vec<Block> {
+    let mut blocks = Vec::new();
+    let mut directives = Vec::new();
+    let mut lines = text.lines().enumerate();
+    while let Some((number, line)) = lines.next() {
+        if let Some(comment) = line.strip_prefix("<!-- ").and_then(|it| it.strip_suffix(" -->")) {
+            if let Some((name, value)) = comment.split_once(": ") {
+                directives.push((name.to_string(), value.to_string()));
+            }
+        } else if let Some(language) = line.strip_prefix("```") {
+            let body: Vec<_> =
+                lines.by_ref().map(|(_, line)| line).take_while(|line| *line != "```").collect();
+            blocks.push(Block {
+                line: number + 1,
+                language: language.to_string(),
+                text: body.join("\n") + "\n",
+                directives: std::mem::take(&mut directives),
+            });
+        }
+    }
+    blocks
+}
+
+/// A command goes on in the next line after a backslash.
+fn steps(text: &str) -> Vec<Step> {
+    let mut steps: Vec<Step> = Vec::new();
+    let mut lines = text.lines();
+    while let Some(line) = lines.next() {
+        if let Some(command) = line.strip_prefix("$ ") {
+            let mut command = command.to_string();
+            while command.ends_with('\\') {
+                command = command + "\n" + lines.next().expect("a line after a backslash");
+            }
+            steps.push(Step { command, output: Vec::new() });
+        } else {
+            steps.last_mut().expect("a command first").output.push(line.to_string());
+        }
+    }
+    steps
+}
+
+/// What differs from run to run, and from host to host, is replaced by a word.
+fn masked(text: &str) -> String {
+    let masks = [
+        (r"\x1b\[[0-9;]*m", ""),
+        (r"\bpid \d+", "pid PID"),
+        (r"\b\d+(\.\d+)? (ms|s|min|h|days)\b", "TIME"),
+        (r"\bin \d+\.\d+s\b", "in TIME"),
+        (r"\b\d+(\.\d+)? (B|KiB|MiB|GiB)( |$)", "SIZE "),
+        (r"\b\d+ of \d+ periods", "N of N periods"),
+        (r"\b[b-df-hj-km-np-tv-xz24679]{8}\b", "SESSION"),
+        (r" {2,}", "  "),
+    ];
+    masks.iter().fold(text.to_string(), |text, (pattern, word)| {
+        Regex::new(&format!("(?m){pattern}")).unwrap().replace_all(&text, *word).into_owned()
+    })
+}
+
+fn lines(text: &str) -> Vec<&str> {
+    text.trim_end().lines().map(str::trim_end).collect()
+}
+
+/// Whether `shown`, in which `...` stands for any lines, is what came.
+fn matches(shown: &[&str], came: &[&str]) -> bool {
+    match (shown.split_first(), came.split_first()) {
+        (None, None) => true,
+        (Some((&"...", rest)), _) => (0..=came.len()).any(|skipped| matches(rest, &came[skipped..])),
+        (Some((shown, shown_rest)), Some((came, came_rest))) => {
+            shown == came && matches(shown_rest, came_rest)
+        }
+        _ => false,
+    }
+}
+
+fn anchors(page: &str) -> std::collections::BTreeSet<String> {
+    let headings = page.lines().filter(|line| line.starts_with('#'));
+    headings
+        .map(|line| {
+            let text = line.trim_start_matches('#').trim().to_lowercase().replace(' ', "-");
+            text.chars().filter(|it| it.is_alphanumeric() || matches!(it, '-' | '_')).collect()
+        })
+        .collect()
+}
+
+/// Every page that a user reads.
+fn pages() -> Vec<String> {
+    let docs = std::fs::read_dir(root().join("docs")).unwrap();
+    let names = docs.map(|it| it.unwrap().file_name().into_string().unwrap());
+    let pages = names.filter(|name| name.ends_with(".md")).map(|name| format!("docs/{name}"));
+    let others = ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "vagrant/README.md"];
+    pages.chain(others.map(String::from)).collect()
+}
+
+fn has_controller(name: &str) -> bool {
+    let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap();
+    let mount = mounts.lines().find(|line| line.split(' ').nth(2) == Some("cgroup2")).unwrap();
+    let file = format!("{}/cgroup.controllers", mount.split(' ').nth(1).unwrap());
+    std::fs::read_to_string(file).unwrap().split_whitespace().any(|it| it == name)
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let (path, name) = entry.map(|it| (it.path(), it.file_name())).unwrap();
+        if name == "node_modules" || name == "__pycache__" {
+            continue;
+        }
+        let target = to.join(name);
+        if path.is_dir() { copy(&path, &target) } else { _ = std::fs::copy(&path, target).unwrap() }
+    }
+}
+
+fn copy_demo(to: &Path) {
+    copy(&root().join("tests/demo"), to);
+    symlink(installed("tests/demo/frontend/node_modules"), to.join("frontend/node_modules")).unwrap();
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(path: &str) -> String {
+    std::fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+#[test]
+fn a_line_of_dots_stands_for_any_lines() {
+    assert!(matches(&["a", "...", "d"], &["a", "b", "c", "d"]));
+    assert!(matches(&["a", "...", "b"], &["a", "b"]));
+    assert!(!matches(&["a", "...", "b"], &["a", "b", "c"]));
+    assert!(!matches(&["a"], &["b"]));
+}
+
+#[test]
+fn what_differs_from_run_to_run_is_masked() {
+    let (shown, came) = ("pid 12 (x), 1.5 s old, 3 MiB", "pid 9 (x), 120 ms old, 17.5 MiB");
+    assert_eq!(masked(shown), masked(came));
+    assert_ne!(masked("exit code 3"), masked("exit code 4"));
+}
+
+#[test]
+fn a_page_is_read_into_blocks_and_commands() {
+    let page = "<!-- project: shop -->\n<!-- before: a -->\n```console\n$ one \\\n  two\nout\n$ three\n```\n";
+    let blocks = blocks(page);
+    assert_eq!((blocks[0].directive("project"), blocks[0].directive("before")), (Some("shop"), Some("a")));
+    let step = |command: &str, output: &[&str]| Step {
+        command: command.into(),
+        output: output.iter().map(ToString::to_string).collect(),
+    };
+    assert_eq!(steps(&blocks[0].text), [step("one \\\n  two", &["out"]), step("three", &[])]);
+}
