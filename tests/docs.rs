@@ -155,6 +155,51 @@ fn every_option_and_key_is_in_the_configuration_reference() {
     }
 }
 
+/// The tests and scripts that a table says show something are there.
+#[test]
+fn what_shows_a_promise_exists() {
+    let mut sources = String::new();
+    for entry in std::fs::read_dir(root().join("tests")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|it| it == "rs") {
+            sources += &format!("fn {}\n{}", path.display(), std::fs::read_to_string(&path).unwrap());
+        }
+    }
+    let names: Vec<_> = sources.lines().filter_map(|line| line.split_once("fn ")).map(|it| it.1).collect();
+    let quoted = Regex::new("`([^`]+)`").unwrap();
+    for page in ["docs/guarantees.md", "docs/hosts.md"] {
+        let text = read(page);
+        let rows = text
+            .split("| shown by |\n")
+            .skip(1)
+            .flat_map(|it| it.lines().take_while(|it| it.starts_with('|')));
+        for row in rows.skip(1) {
+            let cell = row.trim_end_matches(" |").rsplit(" | ").next().unwrap();
+            for name in quoted.captures_iter(cell).map(|it| it[1].to_string()) {
+                let is_there = match name.split(' ').next().unwrap() {
+                    script if script.starts_with("scripts/") => root().join(script).exists(),
+                    test => names.iter().any(|it| it.contains(test)),
+                };
+                assert!(is_there, "{page} names {name}, and there is no such test");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_picture_of_a_session_shows_what_the_readme_shows() {
+    let picture = read("docs/images/session.svg");
+    let text = picture.split("<desc>").nth(1).unwrap().split("</desc>").next().unwrap();
+    let text = text.replace("&gt;", ">").replace("&lt;", "<").replace("&amp;", "&");
+    let readme = read("README.md");
+    let block = blocks(&readme).into_iter().find(|it| it.text.starts_with("$ cgrun pytest")).unwrap();
+    // On a terminal these lines are replaced by what follows.
+    let stays = |line: &&str| !line.contains("is ready after");
+    let (shown, drawn) = (masked(&block.text), masked(&text));
+    let shown: Vec<_> = lines(&shown).into_iter().filter(stays).collect();
+    assert_eq!(shown, lines(&drawn), "run scripts/pictures");
+}
+
 /// Runs every example of a page.
 fn check_page(page: &str) {
     let mut text = read(page);
