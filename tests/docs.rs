@@ -158,14 +158,9 @@ fn every_option_and_key_is_in_the_configuration_reference() {
 /// The tests and scripts that a table says show something are there.
 #[test]
 fn what_shows_a_promise_exists() {
-    let mut sources = String::new();
-    for entry in std::fs::read_dir(root().join("tests")).unwrap() {
-        let path = entry.unwrap().path();
-        if path.extension().is_some_and(|it| it == "rs") {
-            sources += &format!("fn {}\n{}", path.display(), std::fs::read_to_string(&path).unwrap());
-        }
-    }
-    let names: Vec<_> = sources.lines().filter_map(|line| line.split_once("fn ")).map(|it| it.1).collect();
+    let list =
+        std::process::Command::new(std::env::current_exe().unwrap()).args(["--list"]).output().unwrap();
+    let names = String::from_utf8(list.stdout).unwrap();
     let quoted = Regex::new("`([^`]+)`").unwrap();
     for page in ["docs/guarantees.md", "docs/hosts.md"] {
         let text = read(page);
@@ -178,7 +173,7 @@ fn what_shows_a_promise_exists() {
             for name in quoted.captures_iter(cell).map(|it| it[1].to_string()) {
                 let is_there = match name.split(' ').next().unwrap() {
                     script if script.starts_with("scripts/") => root().join(script).exists(),
-                    test => names.iter().any(|it| it.contains(test)),
+                    test => names.contains(test),
                 };
                 assert!(is_there, "{page} names {name}, and there is no such test");
             }
@@ -287,8 +282,7 @@ fn check_console(place: &str, block: &Block, project: &Project, session: Session
         let (shown, came) = (masked(&step.output.join("\n")), masked(&output));
         let is_same = matches(&lines(&shown), &lines(&came));
         right += &format!("$ {}\n", step.command);
-        right +=
-            &if is_same { step.output.iter().map(|it| format!("{it}\n")).collect() } else { output.clone() };
+        right += &if is_same { as_lines(&step.output) } else { corrected(&step.output, &output) };
         assert!(
             is_same || is_update(),
             "{place}: `{}`\n--- shown ---\n{shown}\n--- came ---\n{came}\n--- unmasked ---\n{output}\n{}",
@@ -298,6 +292,19 @@ fn check_console(place: &str, block: &Block, project: &Project, session: Session
     }
     run.assert_nothing_left();
     right
+}
+
+/// What came, in which the lines that the page leaves out stay left out.
+fn corrected(shown: &[String], came: &str) -> String {
+    let came: Vec<String> = came.lines().map(String::from).collect();
+    let Some(dots) = shown.iter().position(|line| line == "...") else { return as_lines(&came) };
+    let after = shown.len() - dots - 1;
+    let (begin, end) = (came.len().min(dots), came.len().saturating_sub(after));
+    as_lines(&came[..begin]) + "...\n" + &as_lines(&came[end..])
+}
+
+fn as_lines(lines: &[String]) -> String {
+    lines.iter().map(|line| format!("{line}\n")).collect()
 }
 
 /// Whether the pages are to be corrected.
