@@ -5,12 +5,14 @@
 
 mod cgroup;
 mod orphans;
+mod place;
 mod running;
 mod stranger;
 pub mod terminal;
 
 use std::ffi::{OsStr, OsString};
-use std::fs::File;
+use std::fs::{File, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -18,6 +20,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 pub use cgroup::{OwnHost, TestCgroup};
+pub use place::Place;
 pub use running::{Finished, Running};
 pub use stranger::Stranger;
 pub use terminal::Terminal;
@@ -31,6 +34,7 @@ const DYING: Duration = Duration::from_secs(2);
 pub struct Session {
     directory: tempfile::TempDir,
     cgroup: Rc<TestCgroup>,
+    place: Option<Place>,
     options: Vec<OsString>,
     command: Vec<OsString>,
     env: Vec<(OsString, OsString)>,
@@ -39,17 +43,19 @@ pub struct Session {
 impl Session {
     /// A session in a new temporary directory, alone on its network.
     pub fn new() -> Self {
-        assert!(
-            std::env::var_os("NEXTEST").is_some(),
-            "each of these tests needs a process of its own; run scripts/test, or cargo nextest run"
-        );
-        assert!(
-            nix::unistd::geteuid().is_root(),
-            "these tests make cgroups and network namespaces; run them as root"
-        );
-        orphans::become_subreaper();
+        require_own_process();
         private_network();
         Self::again()
+    }
+
+    /// A session that is started in this place of a host with systemd, and on the host's network.
+    pub fn at(place: Place) -> Self {
+        require_own_process();
+        require_controllers();
+        let mut session = Self::again();
+        std::fs::set_permissions(session.path(), Permissions::from_mode(0o777)).unwrap();
+        session.place = Some(place);
+        session
     }
 
     /// One more session of the same test, in the same network.
@@ -64,7 +70,7 @@ impl Session {
 
     fn within(cgroup: Rc<TestCgroup>) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        Self { directory, cgroup, options: Vec::new(), command: Vec::new(), env: Vec::new() }
+        Self { directory, cgroup, place: None, options: Vec::new(), command: Vec::new(), env: Vec::new() }
     }
 
     /// Where it runs.
@@ -118,15 +124,23 @@ impl Session {
 
     /// Starts it, and does not wait.
     pub fn start(self) -> Running {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_cgrun"));
-        command.args(&self.options).args(&self.command);
-        self.launch(command)
+        let cgrun = cgrun_program();
+        self.start_through(&[cgrun.to_str().unwrap()])
     }
 
     /// Starts another program in its place, which is to run cgrun: `CGRUN` names it.
-    pub fn start_through(mut self, launcher: &[&str]) -> Running {
-        let mut command = Command::new(launcher[0]);
-        command.args(&launcher[1..]).args(std::mem::take(&mut self.options)).args(&self.command);
+    pub fn start_through(self, launcher: &[&str]) -> Running {
+        let words = launcher.iter().map(OsStr::new).chain(self.options.iter().map(|it| &**it));
+        let words = words.chain(self.command.iter().map(|it| &**it));
+        let words: Vec<OsString> = match self.place {
+            Some(place) => {
+                let own = place.launcher(self.path(), &self.variables());
+                own.into_iter().chain(words.map(|word| place.word(word))).collect()
+            }
+            None => words.map(OsString::from).collect(),
+        };
+        let mut command = Command::new(&words[0]);
+        command.args(&words[1..]);
         self.launch(command)
     }
 
@@ -155,20 +169,30 @@ impl Session {
         self.launch_on(command)
     }
 
-    /// The standard streams are chosen already.
+    /// The environment of cgrun that differs from the test's.
+    fn variables(&self) -> Vec<(OsString, OsString)> {
+        let own = [
+            ("CGRUN", cgrun_program()),
+            ("HELPERS", helpers()),
+            ("XDG_STATE_HOME", self.path().join("state")),
+        ];
+        let own = own.map(|(name, value)| (name.into(), value.into()));
+        own.into_iter().chain(self.env.iter().cloned()).collect()
+    }
+
+    /// Starts a command whose standard streams are chosen.
     fn launch_on(self, mut command: Command) -> Running {
         command
             .current_dir(self.path())
-            .env("CGRUN", env!("CARGO_BIN_EXE_cgrun"))
-            .env("HELPERS", helpers())
-            .env("XDG_STATE_HOME", self.path().join("state"))
             .env_remove("CGRUN_SESSION")
             .env_remove("GITHUB_ACTIONS")
             .env_remove("NO_COLOR")
-            .envs(self.env.iter().map(|(name, value)| (name, value)));
-        self.cgroup.enter_on_exec(&mut command);
-        // SAFETY: system calls only. Not the terminal of whoever runs the tests; if standard input is
-        // one, then that.
+            .envs(self.variables());
+        if self.place.is_none() {
+            self.cgroup.enter_on_exec(&mut command);
+        }
+        // SAFETY: system calls only. The session must not have the terminal on which the tests run;
+        // if standard input is a terminal, it gets that.
         unsafe {
             command.pre_exec(|| {
                 nix::unistd::setsid()?;
@@ -179,26 +203,37 @@ impl Session {
                 Ok(())
             });
         }
-        Running::new(command.spawn().unwrap(), self.directory, self.cgroup)
+        Running::new(command.spawn().unwrap(), self.directory, self.cgroup, self.place)
     }
+}
+
+/// The cgrun under test. The virtual machine has it elsewhere than the machine that compiled the tests.
+pub fn cgrun_program() -> PathBuf {
+    let path = std::env::var_os("NEXTEST_BIN_EXE_cgrun");
+    path.unwrap_or_else(|| env!("CARGO_BIN_EXE_cgrun").into()).into()
 }
 
 /// The directory of the helper programs.
 pub fn helpers() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/helpers")
+    repository().join("tests/helpers")
+}
+
+/// The directory of the repository, or of the part of it that is in the virtual machine.
+fn repository() -> PathBuf {
+    std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into()).into()
 }
 
 /// The witness as a program, which cargo builds with the tests.
 pub fn witness_program() -> PathBuf {
-    let path = Path::new(env!("CARGO_BIN_EXE_cgrun")).with_file_name("examples/witness");
+    let path = cgrun_program().with_file_name("examples/witness");
     assert!(path.exists(), "{} is missing; build it: cargo build --example witness", path.display());
     path
 }
 
 /// What `scripts/test` installs, by its path in the repository.
 pub fn installed(path: &str) -> PathBuf {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
-    assert!(path.exists(), "{} is not there; run scripts/test", path.display());
+    let path = repository().join(path);
+    assert!(path.exists(), "{} is missing; run scripts/test", path.display());
     path
 }
 
@@ -219,6 +254,32 @@ pub fn until(what: &str, condition: impl Fn() -> bool) {
 /// Whether some process listens on `port` in this test's network.
 pub fn is_listening(port: u16) -> bool {
     ports::listening().unwrap().contains(&port)
+}
+
+/// The test process becomes the parent of all orphans, and enters namespaces.
+fn require_own_process() {
+    assert!(
+        std::env::var_os("NEXTEST").is_some(),
+        "each of these tests needs a process of its own; run scripts/test, or cargo nextest run"
+    );
+    assert!(
+        nix::unistd::geteuid().is_root(),
+        "these tests make cgroups and network namespaces; run them as root"
+    );
+    orphans::become_subreaper();
+}
+
+/// Fails on a host that has no controllers for sessions, or no systemd.
+fn require_controllers() {
+    let controllers = std::fs::read_to_string(cgroup::mount().join("cgroup.controllers")).unwrap();
+    let has = |wanted| controllers.split_whitespace().any(|it| it == wanted);
+    let missing: Vec<_> =
+        ["memory", "pids", "cpu", "cpuset", "io"].into_iter().filter(|it| !has(*it)).collect();
+    assert!(
+        missing.is_empty() && Path::new("/run/systemd/system").exists(),
+        "this test needs systemd and all cgroup v2 controllers, and here {missing:?} are missing; \
+         it runs in a virtual machine: scripts/vm-test"
+    );
 }
 
 /// Enters a network of this test's own, with a loopback interface that is up.

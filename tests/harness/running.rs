@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::{DYING, TestCgroup, orphans};
+use super::place::{Cgruns, Place};
+use super::{DYING, TestCgroup, cgroup, orphans};
 use crate::witness::Search;
 
 /// No test may take longer, on the slowest machine.
@@ -19,12 +20,18 @@ pub struct Running {
     child: Child,
     directory: tempfile::TempDir,
     pub(super) cgroup: Rc<TestCgroup>,
+    place: Option<Place>,
     begin: Instant,
 }
 
 impl Running {
-    pub fn new(child: Child, directory: tempfile::TempDir, cgroup: Rc<TestCgroup>) -> Self {
-        Self { child, directory, cgroup, begin: Instant::now() }
+    pub fn new(
+        child: Child,
+        directory: tempfile::TempDir,
+        cgroup: Rc<TestCgroup>,
+        place: Option<Place>,
+    ) -> Self {
+        Self { child, directory, cgroup, place, begin: Instant::now() }
     }
 
     pub fn path(&self) -> &Path {
@@ -111,6 +118,26 @@ impl Running {
         run
     }
 
+    /// Kills the supervisor of a session in a [`Place`], and the guardian as well or not. They are
+    /// stopped first, so that neither sees the other die.
+    pub fn kill_cgrun(mut self, with_guardian: bool) -> Finished {
+        let path = self.path().to_path_buf();
+        let find = || Cgruns::of(&path);
+        self.until("supervisor and guardian", || find().supervisor.is_some() && find().guardian.is_some());
+        let Cgruns { supervisor, guardian } = find();
+        let victims = [supervisor, guardian.filter(|_| with_guardian)];
+        for signal in [Signal::SIGSTOP, Signal::SIGKILL] {
+            victims.iter().flatten().for_each(|pid| kill(*pid, signal).unwrap());
+        }
+        // runuser(1) stops together with its child, and does not continue by itself.
+        while self.child.try_wait().unwrap().is_none() {
+            assert!(self.begin.elapsed() < LIMIT, "the launcher never ends");
+            let _ = kill(self.pid(), Signal::SIGCONT);
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        self.finish()
+    }
+
     /// How many sessions there are right in its cgroup.
     pub fn sessions(&self) -> usize {
         self.cgroup.children().len()
@@ -118,7 +145,7 @@ impl Running {
 
     /// Runs one more cgrun beside it, to its end.
     pub fn cgrun(&self, arguments: &[&str]) -> Said {
-        cgrun(self.path(), &self.cgroup, arguments)
+        cgrun(self.path(), &self.cgroup, self.place, arguments)
     }
 
     /// Waits for its end.
@@ -134,7 +161,8 @@ impl Running {
             }
             std::thread::sleep(Duration::from_millis(1));
         };
-        Finished { status, took: self.begin.elapsed(), directory: self.directory, cgroup: self.cgroup }
+        let took = self.begin.elapsed();
+        Finished { status, took, directory: self.directory, cgroup: self.cgroup, place: self.place }
     }
 }
 
@@ -143,6 +171,7 @@ pub struct Finished {
     pub took: Duration,
     directory: tempfile::TempDir,
     cgroup: Rc<TestCgroup>,
+    place: Option<Place>,
 }
 
 impl Finished {
@@ -170,7 +199,7 @@ impl Finished {
 
     /// Runs another cgrun in the same place.
     pub fn cgrun(&self, arguments: &[&str]) -> Said {
-        cgrun(self.path(), &self.cgroup, arguments)
+        cgrun(self.path(), &self.cgroup, self.place, arguments)
     }
 
     #[track_caller]
@@ -189,6 +218,14 @@ impl Finished {
     #[track_caller]
     pub fn assert_said(&self, text: &str) -> &Self {
         assert!(self.stderr().contains(text), "not said: {text}\n{}", self.stderr());
+        self
+    }
+
+    /// cgrun said something that this regular expression matches.
+    #[track_caller]
+    pub fn assert_matches(&self, pattern: &str) -> &Self {
+        let is_match = regex::Regex::new(pattern).unwrap().is_match(&self.stderr());
+        assert!(is_match, "no match for: {pattern}\n{}", self.stderr());
         self
     }
 
@@ -217,7 +254,7 @@ impl Finished {
 
     /// Describes the processes that have outlived cgrun, and kills them.
     pub fn survivors(&self) -> Vec<String> {
-        orphans::kill_survivors()
+        orphans::kill_survivors(DYING)
     }
 
     /// Pids of the processes in the test's cgroup.
@@ -230,20 +267,33 @@ impl Finished {
         self.cgroup.children().len()
     }
 
+    /// Whether the session left anything, right now.
+    pub fn is_anything_left(&self) -> bool {
+        !self.search().leftovers().unwrap().is_empty()
+    }
+
     /// No process, no cgroup and no listening port of the session is left.
     #[track_caller]
     pub fn assert_nothing_left(&self) -> &Self {
-        let survivors = self.survivors();
+        // A guardian may still be at work there, and systemd removes an empty scope in its own time.
+        let limit = if self.place.is_some() { LIMIT / 3 } else { DYING };
+        let survivors = orphans::kill_survivors(limit);
         assert!(survivors.is_empty(), "alive: {survivors:#?}\n{}", self.stderr());
-        let search = Search {
-            cgroups: vec![self.cgroup.path().to_path_buf()],
-            every_port: true,
-            marks: vec![self.path().to_str().unwrap().to_string()],
-            ..Search::default()
-        };
-        let left = search.leftovers_after(DYING).unwrap();
+        let left = self.search().leftovers_after(limit).unwrap();
         assert!(left.is_empty(), "left: {left:#?}\n{}", self.stderr());
         self
+    }
+
+    /// Everywhere that something of the session could be.
+    fn search(&self) -> Search {
+        let marks = vec![self.path().to_str().unwrap().to_string()];
+        if self.place.is_some() {
+            // The session may have been anywhere on the host, which it shares with no other.
+            Search { roots: vec![cgroup::mount()], ports: vec![3000, 8000], marks, ..Search::default() }
+        } else {
+            let cgroups = vec![self.cgroup.path().to_path_buf()];
+            Search { cgroups, every_port: true, marks, ..Search::default() }
+        }
     }
 }
 
@@ -280,15 +330,21 @@ impl Said {
     }
 }
 
-fn cgrun(directory: &Path, cgroup: &TestCgroup, arguments: &[&str]) -> Said {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_cgrun"));
+fn cgrun(directory: &Path, cgroup: &TestCgroup, place: Option<Place>, arguments: &[&str]) -> Said {
+    let state = directory.join("state");
+    let launcher = place.map(|it| it.launcher(directory, &[("XDG_STATE_HOME".into(), state.clone().into())]));
+    let mut words = launcher.unwrap_or_default().into_iter().chain([super::cgrun_program().into()]);
+    let mut command = Command::new(words.next().unwrap());
     command
+        .args(words)
         .args(arguments)
         .current_dir(directory)
         .stdin(Stdio::null())
-        .env("XDG_STATE_HOME", directory.join("state"))
+        .env("XDG_STATE_HOME", state)
         .env_remove("CGRUN_SESSION");
-    cgroup.enter_on_exec(&mut command);
+    if place.is_none() {
+        cgroup.enter_on_exec(&mut command);
+    }
     let output = command.output().unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     Said { code: output.status.code(), stdout: text(&output.stdout), stderr: text(&output.stderr) }

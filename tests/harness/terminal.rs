@@ -5,7 +5,6 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::ops::Deref;
 use std::os::fd::AsFd;
-use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
@@ -51,8 +50,8 @@ impl Terminal {
         tcsetattr(&slave, SetArg::TCSANOW, &modes).unwrap();
 
         let mut shell = Command::new("bash");
-        let programs = Path::new(env!("CARGO_BIN_EXE_cgrun")).parent().unwrap();
-        let path = format!("{}:{}", programs.display(), std::env::var("PATH").unwrap());
+        let program = super::cgrun_program();
+        let path = format!("{}:{}", program.parent().unwrap().display(), std::env::var("PATH").unwrap());
         shell
             .args(["--norc", "--noprofile", "--noediting", "-i"])
             .env("PATH", path)

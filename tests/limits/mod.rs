@@ -1,11 +1,21 @@
-//! Limits and figures, as far as a host without cgroup v2 controllers shows them: refusals, bad input,
-//! and what can be measured all the same. What limits do is shown in `tests/guest/limits.py`.
+//! Limits and figures. Here is what every host shows: refusals, invalid input, and what can be measured
+//! without controllers. The files below need all cgroup v2 controllers and systemd, which few hosts have
+//! that can also run the other tests: `scripts/vm-test` runs those in a virtual machine.
+
+mod cpus;
+mod delegation;
+mod memory;
+mod pids;
+mod settings;
 
 use crate::harness::{Finished, Session};
 
 const CGRUN: &str = env!("CARGO_BIN_EXE_cgrun");
 /// A service that would leave a trace.
 const SERVICE: &str = "[services.web]\ncommand = ['touch', 'service-ran']\n";
+
+/// How a shell script of the command begins that works in the cgroup of its session.
+const IN_SESSION: &str = "cd \"/sys/fs/cgroup$(sed s/^0:://\\;s,/[^/]*$,, /proc/self/cgroup)\" && ";
 
 fn session() -> Session {
     Session::new().command(["touch", "ran"])
@@ -170,13 +180,29 @@ fn less_than_anything_could_live_with_is_refused_or_given_up() {
     assert!(run.path().join("ran").exists());
 }
 
-/// The line of the table that begins so, split at its blanks.
+/// The numbers that a regular expression captures.
+#[track_caller]
+fn numbers<const N: usize>(pattern: &str, text: &str) -> [f64; N] {
+    let found = regex::Regex::new(pattern).unwrap().captures(text);
+    let found = found.unwrap_or_else(|| panic!("no match for: {pattern}\n{text}"));
+    std::array::from_fn(|group| found[group + 1].parse().unwrap())
+}
+
+/// The row of the table of figures that begins with this name.
+#[track_caller]
+fn row(run: &Finished, name: &str) -> String {
+    let said = run.stderr();
+    let mut rows = said.lines().filter_map(|line| line.strip_prefix("cgrun: "));
+    let row = rows.find(|row| row.starts_with(&format!("{name}  ")));
+    row.unwrap_or_else(|| panic!("no figures of {name}\n{said}")).to_string()
+}
+
+/// The figures in that row.
 #[track_caller]
 fn figures(run: &Finished, name: &str) -> Vec<String> {
-    let said = run.stderr();
-    let line = said.lines().find_map(|line| line.strip_prefix(&format!("cgrun: {name}  ")));
-    let line = line.unwrap_or_else(|| panic!("no figures of {name}\n{said}"));
-    line.replace(" s", "s")
+    let row = row(run, name);
+    row[name.len()..]
+        .replace(" s", "s")
         .replace(" KiB", "KiB")
         .replace(" MiB", "MiB")
         .split_whitespace()

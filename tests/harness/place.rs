@@ -1,0 +1,113 @@
+//! Where cgrun is started on a host with systemd. Only the virtual machine of `scripts/vm-test` has
+//! these users and a systemd that may be asked for scopes.
+
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
+
+use nix::unistd::Pid;
+
+/// How a command comes to run, which decides where cgrun may make a session.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Place {
+    /// As root in a service that delegates nothing.
+    Root,
+    /// As a user that has a manager because it lingers, but is not logged in.
+    User,
+    /// As root in a unit with `Delegate=yes`.
+    Delegated,
+    /// The same with `User=`.
+    DelegatedToUser,
+    /// As root in a unit with `Delegate=yes` that systemd confines to the first CPU.
+    DelegatedOneCpu,
+}
+
+impl Place {
+    pub const ALL: [Self; 4] = [Self::Root, Self::User, Self::Delegated, Self::DelegatedToUser];
+    /// Where systemd makes a scope for the session.
+    pub const SCOPES: [Self; 2] = [Self::Root, Self::User];
+
+    pub fn is_root(self) -> bool {
+        !matches!(self, Self::User | Self::DelegatedToUser)
+    }
+
+    /// A word of a command that is run here. systemd replaces variables in the commands of services.
+    pub(super) fn word(self, word: &OsStr) -> OsString {
+        if Self::SCOPES.contains(&self) {
+            word.into()
+        } else {
+            word.to_str().unwrap().replace('$', "$$").into()
+        }
+    }
+
+    /// The words that run a command here, in `directory` and with these variables.
+    pub(super) fn launcher(self, directory: &Path, env: &[(OsString, OsString)]) -> Vec<OsString> {
+        let service = |properties: &[&str]| {
+            let mut words: Vec<OsString> =
+                ["systemd-run", "--quiet", "--wait", "--pipe"].map(OsString::from).into();
+            for property in properties {
+                words.extend(["-p".into(), property.into()]);
+            }
+            words.push(joined(&["--working-directory=".as_ref(), directory.as_os_str()]));
+            let setenv = |(name, value): &(OsString, OsString)| {
+                joined(&["--setenv=".as_ref(), name, "=".as_ref(), value])
+            };
+            words.extend(env.iter().map(setenv));
+            words
+        };
+        match self {
+            Self::Root => Vec::new(),
+            Self::User => {
+                let words = "env -u XDG_RUNTIME_DIR -u DBUS_SESSION_BUS_ADDRESS runuser -u tester --";
+                words.split(' ').map(OsString::from).collect()
+            }
+            Self::Delegated => service(&["Delegate=yes"]),
+            Self::DelegatedToUser => service(&["Delegate=yes", "User=tester"]),
+            Self::DelegatedOneCpu => service(&["Delegate=yes", "AllowedCPUs=0"]),
+        }
+    }
+}
+
+fn joined(words: &[&OsStr]) -> OsString {
+    let mut all = OsString::new();
+    words.iter().for_each(|word| all.push(word));
+    all
+}
+
+/// The supervisor and the guardian of the session that was started in this directory.
+#[derive(Debug, Default)]
+pub struct Cgruns {
+    pub supervisor: Option<Pid>,
+    pub guardian: Option<Pid>,
+}
+
+impl Cgruns {
+    pub fn of(directory: &Path) -> Self {
+        let mut found = Vec::new();
+        for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+            let pid = entry.file_name().to_str().and_then(|name| name.parse().ok());
+            if let (Some(pid), Some(begin)) = (pid, start_time(&entry.path()))
+                && is_cgrun_in(directory, &entry.path())
+            {
+                found.push((begin, pid));
+            }
+        }
+        // The guardian has the same command line, and was started by the supervisor.
+        found.sort_unstable();
+        let mut pids = found.into_iter().map(|(_, pid)| Pid::from_raw(pid));
+        Self { supervisor: pids.next(), guardian: pids.next() }
+    }
+}
+
+/// In clock ticks since the host was started: see proc_pid_stat(5).
+fn start_time(process: &Path) -> Option<u64> {
+    let stat = std::fs::read_to_string(process.join("stat")).ok()?;
+    stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()
+}
+
+fn is_cgrun_in(directory: &Path, process: &Path) -> bool {
+    std::fs::read_link(process.join("exe")).is_ok_and(|exe| exe == super::cgrun_program())
+        && std::fs::read(process.join("environ")).is_ok_and(|environ| {
+            let directory = directory.as_os_str().as_encoded_bytes();
+            environ.windows(directory.len()).any(|window| window == directory)
+        })
+}
