@@ -28,9 +28,9 @@ CGROUPS = pathlib.Path("/sys/fs/cgroup")
 LIMIT = 60
 
 
-def run(command, code=0, **options):
+def run(command, code=0, limit=LIMIT, **options):
     """Runs a command to its end, and expects its exit code."""
-    done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT, **options)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=limit, **options)
     assert done.returncode == code, f"{shlex.join(command)}: {done.returncode}\n{done.stdout}{done.stderr}"
     return done
 
@@ -379,7 +379,7 @@ def rust_tests():
         return [line.removesuffix(": test") for line in lines.splitlines()]
 
     def test(name):
-        run([PROMISES, "--exact", name, "--include-ignored", "--nocapture"], env=env)
+        run([PROMISES, "--exact", name, "--include-ignored", "--nocapture"], limit=3 * LIMIT, env=env)
 
     ignored = names("--ignored")
     for name in names():
