@@ -204,7 +204,7 @@ fn what_cannot_be_written_is_said_before_anything_starts() {
     let cases = [
         ("json=/proc/x.json", "cannot write the report"),
         ("html=.", "not a regular file"),
-        ("xml=x", "json, junit and html"),
+        ("xml=x", "use json, junit or html"),
         ("json", "KIND=FILE"),
         ("json=", "KIND=FILE"),
         ("json=-", "stdout belongs to the command"),
