@@ -173,7 +173,7 @@ fn a_session_that_the_guardian_ends() {
 fn whenever_the_supervisor_dies_there_is_a_report() {
     Session::new();
     for place in
-        ["guardian armed", "command started", "teardown", "removed", "verified", "reported", "dismissed"]
+        ["guardian armed", "command started", "teardown", "after remove", "verified", "reported", "dismissed"]
     {
         for how in ["kill", "panic"] {
             let session = Session::again().options(ALL).file("r.json", "of the last run");

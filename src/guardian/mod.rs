@@ -21,7 +21,7 @@ use crate::runtime::events::{Events, Wake};
 use crate::runtime::failpoint;
 use crate::sys::detach::{fork_detached, keep_only};
 use crate::sys::pidfd::Process;
-use crate::teardown::{Cause, Context, raise_priority, tear_down};
+use crate::teardown::{Cause, Context, NoSupervisor, Teardown, raise_priority};
 
 const CLEAN: &[u8] = b"clean";
 /// The bytes of a pid.
@@ -82,7 +82,7 @@ impl Guardian {
     pub fn ensure_guardian(&mut self, context: &mut Context, record: &Record) -> Result<bool> {
         let dead = self.is_dead();
         if dead {
-            context.lost_orphans = true;
+            context.guardian_replaced = true;
             *self = Self::arm(context, record)?;
         }
         Ok(dead)
@@ -137,7 +137,7 @@ fn watch(line: &OwnedFd, supervisor: &Process, context: &mut Context, record: &R
     }
     let Ok(events) = Events::new() else { return };
     raise_priority();
-    let verdict = tear_down(context, &Cause::SUPERVISOR_DIED, &events, &|_| (), &mut |_| ());
+    let verdict = Teardown::new(context, &Cause::SUPERVISOR_DIED, &events, &mut NoSupervisor).run();
     record.write(&verdict);
     context.containment.give_back();
 }

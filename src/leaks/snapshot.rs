@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::time::Duration;
 
 use rustix::process::Pid;
@@ -35,31 +36,31 @@ pub struct Snapshot {
 
 /// A leaf whose processes are frozen until this is dropped. None of them comes or goes meanwhile, and however many
 /// they are, they cannot keep us from the processor.
-pub struct Frozen<'a>(&'a Leaf);
+pub struct Frozen(Rc<Leaf>);
 
-impl<'a> Frozen<'a> {
+impl Frozen {
     /// Only makes the picture truer: if the leaf does not freeze in time, its processes are read as they move.
-    pub fn freeze(leaf: &'a Leaf) -> Self {
-        let still = Self(leaf);
+    pub fn freeze(leaf: &Rc<Leaf>) -> Self {
+        let frozen = Self(Rc::clone(leaf));
         let deadline = clock::now() + FREEZE;
         if leaf.freeze(true).is_ok() {
-            while leaf.is_frozen().is_ok_and(|frozen| !frozen) && clock::now() < deadline {
+            while leaf.is_frozen().is_ok_and(|is_frozen| !is_frozen) && clock::now() < deadline {
                 // The kernel's notification may be 15 ms late.
                 Wake::wait_for_change(leaf.events(), clock::now() + LOOK);
             }
         }
-        still
+        frozen
     }
 }
 
-impl Drop for Frozen<'_> {
+impl Drop for Frozen {
     /// If thawing fails, the processes can still be killed.
     fn drop(&mut self) {
         let _ = self.0.freeze(false);
     }
 }
 
-impl Frozen<'_> {
+impl Frozen {
     /// Describes all processes of the leaf.
     pub fn snapshot(&self, how: &How) -> Result<Snapshot, ContainmentError> {
         self.0.members().map(|members| describe_all(members, how))

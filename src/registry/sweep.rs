@@ -1,7 +1,6 @@
 //! Ends stale sessions: those whose supervisor is dead.
 
 use std::path::Path;
-use std::time::Duration;
 
 use anyhow::Result;
 
@@ -13,7 +12,7 @@ use crate::limits::clear_seats;
 use crate::plan::KILL_WAIT;
 use crate::report::Reporter;
 use crate::runtime::events::Events;
-use crate::teardown::{Cause, Context, Verdict, tear_down};
+use crate::teardown::{Cause, Context, NoSupervisor, Teardown, Verdict};
 
 /// Called when a session starts: ends our stale sessions next to it.
 pub fn end_stale_neighbours(
@@ -56,21 +55,11 @@ pub fn end_session(
         opened => opened?,
     };
     let mut context = Context {
-        containment: Containment::cgroup(cgroup, None),
-        components: Vec::new(),
-        watched: session.ports,
-        held_before: Vec::new(),
-        preexisting: Vec::new(),
-        had_preexisting: false,
-        guardian: None,
-        grace: Duration::ZERO,
+        watched_ports: session.ports,
         kill_wait: KILL_WAIT,
-        settle: Duration::ZERO,
-        allow: Vec::new(),
-        lost_orphans: false,
-        measure: false,
+        ..Context::new(Containment::cgroup(cgroup, None))
     };
-    let verdict = tear_down(&mut context, &Cause::SUPERVISOR_DIED, events, &|_| (), &mut |_| ());
+    let verdict = Teardown::new(&mut context, &Cause::SUPERVISOR_DIED, events, &mut NoSupervisor).run();
     record.write(&verdict);
     session.path.parent().into_iter().for_each(clear_seats);
     Ok(Some(verdict))

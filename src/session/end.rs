@@ -2,13 +2,15 @@
 
 use super::{REPLACED, Session};
 use crate::guardian::Guardian;
-use crate::report::{GitHub, RunSummary};
+use crate::guardian::record::Record;
+use crate::report::{GitHub, Reporter, RunSummary};
 use crate::runtime::clock;
 use crate::runtime::exit_code::{self, Exit};
 use crate::runtime::failpoint;
 use crate::sys::proc::ProcessInfo;
 use crate::teardown::{
-    AnyOtherExit, Cause, Context, NormalExit, Role, Termination, Verdict, raise_priority, tear_down,
+    AnyOtherExit, Cause, Context, NormalExit, Role, Supervisor, Teardown, Termination, Verdict,
+    raise_priority,
 };
 use crate::text::plain;
 
@@ -111,17 +113,9 @@ impl Session<'_> {
 
     fn tear_down(&mut self, cause: &Cause) -> Verdict {
         raise_priority();
-        let (mut guardian, record, report) = (self.guardian.as_mut(), &self.record, self.report);
-        let mut ensure_guardian = |context: &mut Context| {
-            // Where no other can be had, this is the last who can end the session, and goes on.
-            if let Some(Ok(true)) =
-                guardian.as_mut().map(|guardian| guardian.ensure_guardian(context, record))
-            {
-                report.say(REPLACED);
-            }
-        };
-        let verdict =
-            tear_down(&mut self.context, cause, &self.events, &|text| report.say(text), &mut ensure_guardian);
+        let mut supervisor =
+            Running { guardian: self.guardian.as_mut(), record: &self.record, report: self.report };
+        let verdict = Teardown::new(&mut self.context, cause, &self.events, &mut supervisor).run();
         self.torn_down = true;
         failpoint::reached("verified");
         verdict
@@ -155,6 +149,27 @@ impl Session<'_> {
         let running = parts.flat_map(|part| part.leaf.members().unwrap_or_default());
         for process in running.filter_map(ProcessInfo::read).take(RUNNING_SHOWN) {
             self.report.error(&format!("  {process}"));
+        }
+    }
+}
+
+/// The supervisor while its session is torn down.
+struct Running<'a> {
+    guardian: Option<&'a mut Guardian>,
+    record: &'a Record,
+    report: &'a Reporter,
+}
+
+impl Supervisor for Running<'_> {
+    fn announce(&self, message: &str) {
+        self.report.say(message);
+    }
+
+    fn ensure_guardian(&mut self, context: &mut Context) {
+        // If no other guardian can be had, the teardown goes on: this is the last process that can end the session.
+        let replaced = self.guardian.as_mut().map(|guardian| guardian.ensure_guardian(context, self.record));
+        if let Some(Ok(true)) = replaced {
+            self.report.say(REPLACED);
         }
     }
 }

@@ -152,21 +152,16 @@ impl<'a> Session<'a> {
             services: plan.services.iter().map(|_| ServiceState::default()).collect(),
             env: env.with_all(containment.id.marks_of_ours()),
             context: Context {
-                components: Vec::new(),
-                watched: plan.watched.clone(),
-                held_before,
+                watched_ports: plan.watched.clone(),
+                preexisting_listeners: held_before,
                 grace: plan.grace,
                 kill_wait: plan.kill_wait,
                 settle: plan.settle,
                 allow: plan.allow.clone(),
-                had_preexisting: !preexisting.is_empty(),
-                preexisting,
-                guardian: None,
-                lost_orphans: false,
-                measure: plan.verbosity == Verbosity::Verbose
+                measures_usage: plan.verbosity == Verbosity::Verbose
                     || containment.is_limited()
                     || !plan.reports.is_empty(),
-                containment,
+                ..Context::new(containment).with_preexisting_children(preexisting)
             },
             logs: None,
             begin: clock::now(),

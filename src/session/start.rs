@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::os::fd::AsFd;
+use std::rc::Rc;
 
 use anyhow::{Context, Result};
 use nix::sys::signal::Signal;
@@ -40,7 +41,7 @@ impl Session<'_> {
         let leaf_name = leaf_of(plan);
         let env = self.service_env(index).with_all([(LEAF, &leaf_name)]);
         let program = program::prepare(&plan.command, &env, &plan.cwd)?;
-        let leaf = self.context.containment.leaf(&leaf_name)?;
+        let leaf = Rc::new(self.context.containment.leaf(&leaf_name)?);
         let mut warnings = Vec::new();
         let limited = crate::limits::limit_leaf(&mut self.context.containment, &leaf_name, &mut warnings);
         warnings.iter().for_each(|warning| self.report.say(warning));
@@ -81,7 +82,7 @@ impl Session<'_> {
         let env = self.env.with_all([(LEAF, COMMAND_LEAF)]);
         let program = program::prepare(&self.plan.command, &env, &self.plan.cwd)?;
         failpoint::reached("services ready");
-        let leaf = self.context.containment.leaf(COMMAND_LEAF)?;
+        let leaf = Rc::new(self.context.containment.leaf(COMMAND_LEAF)?);
         let group = if tty::has_terminal() { Group::Shared } else { Group::Own };
         let name = self.plan.command[0].to_string_lossy().into_owned();
         let leader = start(&program, group, Streams::default(), &leaf, self.plan.identity.as_ref())
@@ -122,7 +123,7 @@ impl Session<'_> {
                 part.leader.pid
             }
             None => {
-                let leaf = self.context.containment.leaf(&leaf_name)?;
+                let leaf = Rc::new(self.context.containment.leaf(&leaf_name)?);
                 let leader = start(&program, Group::Session, streams, &leaf, identity)?;
                 let pid = leader.pid;
                 self.context.components.push(Component {

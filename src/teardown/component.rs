@@ -1,7 +1,8 @@
-//! One component of a session: a service, or the command, with the leaf it lives in.
+//! One component of a session: a service, the command, or a readiness command, with the leaf that holds it.
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
+use std::rc::Rc;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -16,37 +17,37 @@ use crate::sys::pidfd::Process;
 pub enum Role {
     Service,
     Command,
-    /// Commands that ask whether a service is ready.
+    /// A command that asks whether a service is ready.
     Probe,
 }
 
 #[derive(Debug)]
 pub struct Component {
     pub role: Role,
-    /// The service's, also that of a probe.
+    /// The name of the service, also for its probe.
     pub name: String,
-    pub leaf: Leaf,
-    /// Its first process. A service may live on without it.
+    pub leaf: Rc<Leaf>,
+    /// Its first process. The component may live on without it.
     pub leader: Process,
     /// It leads a process group of its own.
     pub own_group: bool,
-    /// How the leader ended, once it has.
+    /// How the leader ended, once it did.
     pub status: Option<ExitStatus>,
     pub stop_signal: Signal,
     pub grace: Duration,
-    /// The services that this one needs; they are stopped after it.
+    /// The services that this component needs: they are stopped after it.
     pub depends_on: Vec<String>,
 }
 
 impl Component {
-    /// Remembers how the leader ended, if this was it.
+    /// Notes how the leader ended, if this was the leader.
     pub fn note_exit(&mut self, pid: Pid, status: ExitStatus) {
         if pid == self.leader.pid && self.status.is_none() {
             self.status = Some(status);
         }
     }
 
-    /// With its name for people.
+    /// What is needed to measure it, with its name for people.
     pub fn measured(&self) -> Measured<'_> {
         let name = match self.role {
             Role::Service => format!("service {}", self.name),
@@ -59,7 +60,7 @@ impl Component {
         Measured { name, leaf: &self.leaf, killed }
     }
 
-    /// What those of it are that should not be there any more.
+    /// How its processes leaked if they are still there at the end.
     pub fn how_outlived(&self) -> How {
         match self.role {
             Role::Service => How::OutlivedService(self.name.clone()),
@@ -68,7 +69,7 @@ impl Component {
         }
     }
 
-    /// The command, and it has not ended.
+    /// It is the command, and has not ended.
     pub fn is_running_command(&self) -> bool {
         self.role == Role::Command && self.status.is_none()
     }

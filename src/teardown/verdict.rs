@@ -1,4 +1,4 @@
-//! What a teardown found out. Nothing is clean until it was seen to be.
+//! What a teardown found. Nothing counts as clean until it is known to be clean.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -13,32 +13,32 @@ use crate::ports::Holding;
 use crate::runtime::clock;
 use crate::sys::proc::ProcessInfo;
 
-/// So long it may take to read what may be allowed in a crowd.
+/// How long to read the command lines of processes that are only counted, to find out whether they are allowed.
 const READ: Duration = Duration::from_millis(500);
-/// So long is the name of one that could not be described.
+/// How many characters of a command line name a process that could not be described.
 const NAME: usize = 100;
 
 #[derive(Debug, Default)]
 pub struct Verdict {
     pub leaks: Vec<Leak>,
-    /// The names of those that leaked beyond those described one by one.
+    /// The names of the leaked processes that are not described one by one.
     pub undescribed: Vec<String>,
-    /// What the user lets outlive the command. Ended all the same.
+    /// What the user allows to outlive the command. It is ended all the same.
     pub allowed: Vec<Leak>,
     pub allow: Vec<Pattern>,
-    /// What could not be ended. There must be none.
+    /// What could not be ended. There should be none.
     pub survivors: Vec<String>,
-    /// What could not be found out. Not clean either.
+    /// What could not be determined: not clean either.
     pub unknown: Vec<String>,
-    /// Watched ports that a process outside the session holds: said, and left alone.
+    /// Watched ports that a process outside the session holds: reported, and left alone.
     pub strangers: Vec<Holding>,
-    /// What was done, and when that was over.
+    /// The phases that were run, and when each ended.
     pub phases: Vec<(&'static str, Instant)>,
     /// One for each component.
     pub spans: Vec<Span>,
-    /// The command was killed, since it did not end within the grace (or the user would not wait).
+    /// The command was killed because it did not end within the grace, or the user would not wait.
     pub command_killed: bool,
-    /// What was used, and which limits were met, where that was to be known and can be.
+    /// What the session used and which limits it hit, if that was wanted and can be measured.
     pub usage: Option<Usage>,
 }
 
@@ -54,12 +54,12 @@ impl Verdict {
         Self { allow: allow.to_vec(), ..Self::default() }
     }
 
-    /// A phase of the teardown is over.
-    pub fn done(&mut self, phase: &'static str) {
+    /// Notes that a phase of the teardown is over.
+    pub fn end_phase(&mut self, phase: &'static str) {
         self.phases.push((phase, clock::now()));
     }
 
-    /// The span of the component of this index.
+    /// The span of the component with this index.
     pub fn span(&mut self, component: usize) -> &mut Span {
         if self.spans.len() <= component {
             self.spans.resize(component + 1, Span::default());
@@ -77,42 +77,43 @@ impl Verdict {
         self.leaks.len() + self.undescribed.len()
     }
 
-    /// Remembers those of a crowd that are described, and how many more there were.
+    /// Notes the processes of a snapshot as leaked, unless they are known or allowed.
     pub fn add_leaks(&mut self, crowd: Snapshot) {
         let deadline = clock::now() + READ;
         for it in crowd.undescribed {
             let has_time = clock::now() < deadline;
             if !allow::allows_undescribed(&self.allow, &it, has_time) {
-                let hidden = || format!("pid {}, hidden from us", it.pid);
+                let hidden = || format!("pid {}, hidden by /proc's hidepid option", it.pid);
                 self.undescribed.push(if it.name.is_empty() { hidden() } else { it.name });
             }
         }
         let known: HashSet<_> = self.known().collect();
         let new = crowd.described.into_iter().filter(|leak| !known.contains(&leak.key()));
-        new.for_each(|leak| self.sort(leak));
+        new.for_each(|leak| self.note(leak));
     }
 
     fn known(&self) -> impl Iterator<Item = (Pid, u64)> {
         self.leaks.iter().chain(&self.allowed).map(Leak::key)
     }
 
-    fn sort(&mut self, leak: Leak) {
+    /// A leak, or one of those that are allowed.
+    fn note(&mut self, leak: Leak) {
         let is_allowed = self.allow.iter().any(|pattern| pattern.allows(&leak));
         if is_allowed { self.allowed.push(leak) } else { self.leaks.push(leak) }
     }
 
-    /// These were asked to end in vain.
+    /// Marks the leaks that were asked to end in vain.
     pub fn had_to_be_killed(&mut self, was_asked_in_vain: impl Fn(Pid) -> bool) {
         let all = self.leaks.iter_mut().chain(&mut self.allowed);
         all.filter(|leak| was_asked_in_vain(leak.pid())).for_each(|leak| leak.had_to_be_killed = true);
     }
 
-    /// Describes one that was met alone, unless it is known; to be called before it is asked to end.
+    /// Describes a single process and notes it as leaked, unless it is known. To be called before it is asked to end.
     pub fn add_leak(&mut self, how: How, process: ProcessInfo) {
         let name = process.command_for_people(NAME);
         match describe_one(how, process) {
             Some(leak) if self.known().any(|it| it == leak.key()) => {}
-            Some(leak) => self.sort(leak),
+            Some(leak) => self.note(leak),
             None => self.undescribed.push(name),
         }
     }
@@ -122,7 +123,7 @@ impl Verdict {
         self.survivors.iter().chain(&self.unknown).cloned().collect()
     }
 
-    /// Remembers an error as something that is not known.
+    /// Notes an error as something that could not be determined.
     pub fn unknown(&mut self, error: impl fmt::Display) {
         let text = error.to_string();
         if !self.unknown.contains(&text) {
@@ -130,7 +131,7 @@ impl Verdict {
         }
     }
 
-    /// The value, or `None` and the error remembered.
+    /// The value, or `None` after noting the error.
     pub fn expect<T, E: fmt::Display>(&mut self, result: Result<T, E>) -> Option<T> {
         result.map_err(|error| self.unknown(error)).ok()
     }

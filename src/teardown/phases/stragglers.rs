@@ -1,4 +1,4 @@
-//! What is on its way out when the command ends is no leak, also where it is short of processor time.
+//! What is on its way out when the command ends is no leak, even if it lacks processor time.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -9,20 +9,20 @@ use crate::containment::Leaf;
 use crate::runtime::clock;
 use crate::sys::details::Glimpse;
 
-/// In times of the time to settle: no longer than this is anybody waited for.
+/// How long a process that lacks processor time is waited for, in multiples of the time to settle.
 const STARVING: u32 = 50;
-/// Nor than this is one that waits for a disk.
+/// How long a process that waits for a disk is waited for, in the same unit.
 const WAITING: u32 = 10;
-/// A crowd is no straggler, nor is what forks all the time.
+/// More processes than this are no stragglers, and neither is what forks all the time.
 const FEW: usize = 100;
 
-/// Those that were still there when the time to settle was over.
+/// Processes that were still there when the time to settle was over.
 #[derive(Debug, Default)]
 pub struct Stragglers {
     /// When it was over.
     since: Option<Instant>,
-    /// How much processor time each had had when it was first met.
-    had: HashMap<Pid, Duration>,
+    /// How much processor time each had used when it was first seen.
+    used: HashMap<Pid, Duration>,
 }
 
 impl Stragglers {
@@ -35,11 +35,11 @@ impl Stragglers {
         }
         let glimpses: Vec<_> = members.into_iter().filter_map(Glimpse::of).collect();
         for it in &glimpses {
-            self.had.entry(it.pid).or_insert(it.cpu);
+            self.used.entry(it.pid).or_insert(it.cpu);
         }
-        self.had.len() <= FEW
+        self.used.len() <= FEW
             && glimpses.iter().any(|it| match it.state {
-                'R' => it.cpu.saturating_sub(self.had[&it.pid]) < settle,
+                'R' => it.cpu.saturating_sub(self.used[&it.pid]) < settle,
                 'D' => late < settle * WAITING,
                 _ => false,
             })

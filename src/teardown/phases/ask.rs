@@ -1,0 +1,149 @@
+//! Phase 1: every component is asked to end, and has until the end of its grace.
+//!
+//! The command comes first, if it still runs. Then what it left behind and, at the same time, the services in
+//! reverse order of dependency. What is waited for is the whole tree of a component, not its first process.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::stopping::{Stage, Stopping};
+use crate::leaks::{self, How};
+use crate::runtime::clock;
+use crate::runtime::events::Wake;
+use crate::teardown::component::{Component, Role};
+use crate::teardown::state::Teardown;
+
+/// The kernel may hold back its notification of an empty leaf for 15 ms, and sends none of a new root.
+const LOOK: Duration = Duration::from_millis(10);
+
+impl Teardown<'_> {
+    /// Whether anything is left to ask, and it makes sense to do so. After the death of the supervisor nothing could
+    /// wait for an answer: the sooner all is killed, the less can escape.
+    pub(in crate::teardown) fn can_ask(&mut self) -> bool {
+        !self.cause.is_supervisor_dead()
+            && self.verdict.expect(self.context.containment.is_populated()) == Some(true)
+    }
+
+    /// Asks all components to end, and waits as long as their grace lasts and the user does not ask again.
+    pub(in crate::teardown) fn ask(&mut self) {
+        let mut stopping: Vec<_> = self.context.components.iter().map(|_| Stopping::default()).collect();
+        while !self.requests.end_the_grace() {
+            self.ensure_guardian();
+            self.note_empty(&mut stopping);
+            self.advance_all(&mut stopping);
+            // What was killed is waited for later, all at once.
+            if !stopping.iter().all(Stopping::is_over) {
+                self.wait_for_components(&stopping);
+            } else if !self.revive_repopulated(&mut stopping) {
+                return self.note_unasked();
+            }
+        }
+        self.note_leftovers(&mut stopping);
+        self.note_unasked();
+    }
+
+    fn note_empty(&mut self, stopping: &mut [Stopping]) {
+        for (index, state) in stopping.iter_mut().enumerate() {
+            if state.stage != Stage::Done && !self.is_populated(index) {
+                state.stage = Stage::Done;
+                self.verdict.span(index).gone = Some(clock::now());
+            }
+        }
+    }
+
+    fn advance_all(&mut self, stopping: &mut [Stopping]) {
+        for index in 0..stopping.len() {
+            let is_waiting = stopping[index].stage == Stage::Waiting;
+            if is_waiting && !is_its_turn(index, &self.context.components, stopping) {
+                continue;
+            }
+            self.advance(index, &mut stopping[index]);
+            if stopping[index].was_asked() {
+                self.verdict.span(index).asked.get_or_insert_with(clock::now);
+            }
+        }
+    }
+
+    fn wait_for_components(&mut self, stopping: &[Stopping]) {
+        let components = self.context.components.iter().zip(stopping);
+        let leaves: Vec<_> = components
+            .filter(|(_, state)| state.stage != Stage::Done)
+            .map(|(component, _)| Rc::clone(&component.leaf))
+            .collect();
+        let wakes: Vec<_> = leaves.iter().filter_map(|leaf| leaf.events().map(Wake::changed)).collect();
+        let look = clock::now() + LOOK;
+        let until = stopping.iter().filter_map(Stopping::deadline).min().map_or(look, |it| it.min(look));
+        self.wait(&wakes, until);
+    }
+
+    /// Finds components that were empty and are populated again, because a process came late or was out of sight.
+    /// Begins anew with each of them, once.
+    fn revive_repopulated(&mut self, stopping: &mut [Stopping]) -> bool {
+        let mut any = false;
+        for (index, state) in stopping.iter_mut().enumerate() {
+            if state.stage == Stage::Done && !state.was_revived && self.is_populated(index) {
+                *state = Stopping::revived();
+                self.verdict.span(index).gone = None;
+                any = true;
+            }
+        }
+        any
+    }
+
+    /// If the user would not wait, what the command left is still reported.
+    fn note_leftovers(&mut self, stopping: &mut [Stopping]) {
+        for (index, state) in stopping.iter_mut().enumerate() {
+            let component = &self.context.components[index];
+            let is_running_command = component.is_running_command();
+            if component.role == Role::Command && !state.is_noted() {
+                drop(self.freeze_and_note(index));
+                if is_running_command {
+                    self.verdict.add_leaks(std::mem::take(&mut state.outsiders));
+                }
+            }
+            self.verdict.command_killed |= is_running_command;
+        }
+    }
+
+    /// Notes the processes that could not be asked: they are in no component's leaf, or in one that was empty when
+    /// it was read.
+    fn note_unasked(&mut self) {
+        let containment = &self.context.containment;
+        if self.verdict.expect(containment.is_populated()) == Some(false) {
+            return;
+        }
+        let (gone, asked): (Vec<_>, Vec<_>) =
+            (0..self.context.components.len()).partition(|&index| self.verdict.span(index).gone.is_some());
+        let unasked = containment.strays(asked.iter().map(|&index| &*self.context.components[index].leaf));
+        let mut unasked = self.verdict.expect(unasked).unwrap_or_default();
+        for index in gone {
+            if unasked.is_empty() {
+                return;
+            }
+            let component = &self.context.components[index];
+            let members = self.verdict.expect(component.leaf.members()).unwrap_or_default();
+            let (late, others): (Vec<_>, Vec<_>) = unasked.into_iter().partition(|pid| members.contains(pid));
+            if !late.is_empty() {
+                self.verdict.span(index).gone = None;
+                self.verdict.add_leaks(leaks::describe_all(late, &component.how_outlived()));
+            }
+            unasked = others;
+        }
+        self.verdict.add_leaks(leaks::describe_all(unasked, &How::ChangedCgroup));
+    }
+
+    /// A leaf that cannot be read may hold processes.
+    fn is_populated(&mut self, index: usize) -> bool {
+        self.verdict.expect(self.context.components[index].leaf.is_populated()).unwrap_or(true)
+    }
+}
+
+/// The command comes first, and a service after all that need it. What a command left behind holds back no service.
+fn is_its_turn(index: usize, components: &[Component], stopping: &[Stopping]) -> bool {
+    let component = &components[index];
+    component.role != Role::Service
+        || components.iter().zip(stopping).all(|(other, state)| {
+            let needs_it = other.is_running_command() || other.depends_on.contains(&component.name);
+            !needs_it || state.is_over()
+        })
+}

@@ -1,0 +1,141 @@
+//! Phase 3: ends descendants that left the containment, as layer 6 demands.
+
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use rustix::process::Pid;
+
+use super::by_marker::carries_marker;
+use super::kill_progress::KillProgress;
+use crate::leaks::How;
+use crate::runtime::clock;
+use crate::sys::children;
+use crate::sys::pidfd::Process;
+use crate::sys::proc::{self, ProcessInfo};
+use crate::teardown::layers::Orphans;
+use crate::teardown::state::Teardown;
+use crate::text::plain;
+
+const LOOK: Duration = Duration::from_millis(20);
+
+impl Teardown<'_> {
+    pub(in crate::teardown) fn end_escaped(&mut self) {
+        if Orphans::after(self.cause, self.context.guardian_replaced).are_our_children() {
+            self.end_children();
+        }
+        // Asked anew: the guardian may have been replaced meanwhile.
+        let orphans = Orphans::after(self.cause, self.context.guardian_replaced);
+        if orphans.have_only_their_marker() {
+            self.kill_by_marker();
+        }
+        if !self.context.containment.outlives_supervisor() {
+            orphans.out_of_reach().into_iter().for_each(|what| self.verdict.unknown(what));
+        }
+    }
+
+    /// Ends every child that is left: asks first, unless the user has asked twice, then kills. What a dying child
+    /// leaves behind becomes our child in turn, until ECHILD proves that there is none.
+    fn end_children(&mut self) {
+        let mut asked: Vec<Pid> = Vec::new();
+        let mut kill_from = clock::now() + self.context.grace;
+        // Begins with the first kill, however short the limit.
+        let mut progress: Option<KillProgress> = None;
+        while let Some(children) = self.children_of_session() {
+            if progress.as_mut().is_some_and(|progress| progress.is_stuck(children.len())) {
+                return self.note_stuck(&children);
+            }
+            let now = clock::now();
+            if self.requests.end_the_grace() {
+                kill_from = kill_from.min(now);
+            }
+            let kills = now >= kill_from;
+            if kills {
+                progress.get_or_insert_with(|| KillProgress::new(self.context.kill_wait));
+            }
+            for process in children {
+                let pid = process.pid;
+                let is_new = !asked.contains(&pid);
+                if is_new {
+                    asked.push(pid);
+                    self.note_escaped(process);
+                }
+                if is_new || kills {
+                    self.ask_or_kill(pid, kills);
+                }
+            }
+            // Nothing announces a re-parenting, apart from the end of the parent.
+            self.wait(&[], clock::now() + LOOK);
+        }
+    }
+
+    /// The living children that are to be ended. `None` if there are none any more, or that cannot be known.
+    fn children_of_session(&mut self) -> Option<Vec<ProcessInfo>> {
+        let any_left = self.reap().and_then(|()| children::any_left());
+        let any_left =
+            any_left.map_err(|error| format!("cannot determine whether children are left (waitid): {error}"));
+        if !self.verdict.expect(any_left)? {
+            return None;
+        }
+        self.ensure_guardian();
+        let children = children::list().map_err(|error| format!("cannot list our children: {error}"));
+        let children = self.verdict.expect(children)?;
+        let mut children: Vec<_> =
+            children.into_iter().filter_map(ProcessInfo::read).filter(|it| !it.is_zombie).collect();
+        let had_any = !children.is_empty();
+        let init = self.context.containment.init();
+        children.retain(|process| Some(process.pid) != self.context.guardian && Some(process.pid) != init);
+        if self.context.had_preexisting_children {
+            self.spare_strangers(&mut children);
+        }
+        (!children.is_empty() || !had_any).then_some(children)
+    }
+
+    /// Children that cgrun had before the session do not belong to it. What they leave behind becomes our child as well,
+    /// and only the marker tells it from what the session left.
+    fn spare_strangers(&mut self, children: &mut Vec<ProcessInfo>) {
+        children.retain(|process| !self.context.preexisting_children.contains(&process.pid));
+        let sessions = self.verdict.expect(self.context.containment.ids()).unwrap_or_default();
+        children.retain(|process| {
+            let is_ours = carries_marker(process.pid, &sessions).unwrap_or(false);
+            if !is_ours {
+                self.verdict.unknown(format!(
+                    "cannot determine whether {process} belongs to this session or to a process that was there \
+                     before it; it was left alone"
+                ));
+            }
+            is_ours
+        });
+    }
+
+    /// A process that was killed in the containment, or is dying, has not escaped: it leaves its cgroup before it
+    /// becomes a zombie.
+    fn note_escaped(&mut self, process: ProcessInfo) {
+        if !self.unkillable.contains(&process.pid) && !proc::is_exiting(process.pid) {
+            self.verdict.add_leak(How::Escaped, process);
+        }
+    }
+
+    /// It is our own unreaped child, so no other process can have its pid.
+    fn ask_or_kill(&mut self, pid: Pid, kills: bool) {
+        let sent = Process::open(pid).and_then(|child| match child {
+            Some(child) if kills => child.signal(Signal::SIGKILL),
+            Some(child) => child.signal(Orphans::STOP_SIGNAL).and_then(|_| child.signal(Signal::SIGCONT)),
+            None => Ok(false),
+        });
+        // Failing to ask does not matter: ECHILD alone proves the end.
+        if let (true, Err(error)) = (kills, sent) {
+            self.verdict.unknown(format!("cannot kill pid {pid}: {}", plain(&error)));
+        }
+    }
+
+    fn note_stuck(&mut self, children: &[ProcessInfo]) {
+        let escaped = children.iter().filter(|process| !self.unkillable.contains(&process.pid));
+        self.verdict.survivors.extend(
+            escaped
+                .map(|process| format!("{process} left the session's cgroup and did not end after SIGKILL")),
+        );
+        if children.is_empty() {
+            self.verdict.unknown("a child process is left that cannot be listed and does not end");
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! Whether killed processes are still ending, or stuck in the kernel.
+
+use std::time::{Duration, Instant};
+
+use crate::runtime::clock;
+
+/// After this time progress buys no more time.
+const BUSY: Duration = Duration::from_secs(30);
+
+/// As long as ever fewer processes are left, the kernel is busy and not stuck.
+pub struct KillProgress {
+    wait: Duration,
+    began: Instant,
+    deadline: Instant,
+    fewest: usize,
+}
+
+impl KillProgress {
+    /// They are stuck when none of them ends for as long as `wait`.
+    pub fn new(wait: Duration) -> Self {
+        let began = clock::now();
+        Self { wait, began, deadline: began + wait, fewest: usize::MAX }
+    }
+
+    /// When they are stuck if none ends until then.
+    pub fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    /// Whether they are stuck, given how many are left now.
+    pub fn is_stuck(&mut self, left: usize) -> bool {
+        let now = clock::now();
+        if left < self.fewest && now < self.began + BUSY {
+            self.fewest = left;
+            self.deadline = now + self.wait;
+        }
+        now >= self.deadline
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn killed_processes_are_stuck_only_if_they_do_not_become_fewer() {
+        let wait = Duration::from_millis(100);
+        let mut progress = KillProgress::new(wait);
+        assert!(!progress.is_stuck(9));
+        for left in [8, 7] {
+            std::thread::sleep(wait);
+            assert!(!progress.is_stuck(left), "{left} are left");
+        }
+        std::thread::sleep(wait);
+        assert!(progress.is_stuck(7));
+        // If they cannot be counted.
+        assert!(KillProgress::new(Duration::ZERO).is_stuck(usize::MAX));
+    }
+}

@@ -1,0 +1,20 @@
+//! The phases of a teardown, in their order. Each is named as in the JSON report, and one method of
+//! [`Teardown`](super::Teardown).
+//!
+//! | phase | does |
+//! |---|---|
+//! | [`ask`] | asks the command, what it left behind, and the services to end, and waits as long as their grace |
+//! | [`kill`] | kills what is left in the containment, until it is empty |
+//! | [`escaped`] | ends what left the containment: our children, or by the session's marker ([`by_marker`]) |
+//! | [`ports`] | checks the watched ports, and kills what holds one and carries the session's marker |
+//! | [`remove`] | removes the cgroups, which the kernel only allows if they are empty |
+
+mod ask;
+mod by_marker;
+mod escaped;
+mod kill;
+mod kill_progress;
+mod ports;
+mod remove;
+mod stopping;
+mod stragglers;

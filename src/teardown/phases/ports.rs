@@ -1,0 +1,44 @@
+//! Phase 4: after the session, a watched port is free, or held by the session after all, or by a stranger.
+
+use crate::ports::{self, Holding};
+use crate::sys::sock_diag::Listener;
+use crate::teardown::state::Teardown;
+
+impl Teardown<'_> {
+    /// Checks what holds the watched ports. A holder with the session's marker in its environment is killed; a
+    /// socket created in the session that another process holds is a survivor; a stranger's own socket is reported
+    /// and left alone. The session's cgroups have to be there still.
+    pub(in crate::teardown) fn check_ports(&mut self) {
+        let Some(held) = self.new_listeners() else { return };
+        if held.is_empty() {
+            return;
+        }
+        self.kill_marked_holders(&held);
+        let held = self.new_listeners().unwrap_or_default();
+        let Some(sockets) = self.verdict.expect(self.context.containment.sockets(&held)) else { return };
+        let (ours, strangers): (Vec<_>, Vec<_>) = held.into_iter().partition(|it| sockets.include(it));
+        self.verdict.survivors.extend(
+            Holding::of(&ours)
+                .iter()
+                .map(|holding| format!("{holding}, through a socket that was created in this session")),
+        );
+        self.verdict.strangers = Holding::of(&strangers);
+    }
+
+    /// The listeners on watched ports that were not there before the session.
+    fn new_listeners(&mut self) -> Option<Vec<Listener>> {
+        let listeners = ports::listening_on(&self.context.watched_ports)
+            .map_err(|error| format!("cannot determine what listens on the watched ports: {error}"));
+        let mut listeners = self.verdict.expect(listeners)?;
+        let before = &self.context.preexisting_listeners;
+        listeners.retain(|listener| !before.iter().any(|it| it.inode == listener.inode));
+        Some(listeners)
+    }
+
+    fn kill_marked_holders(&mut self, held: &[Listener]) {
+        let sessions = self.verdict.expect(self.context.containment.ids()).unwrap_or_default();
+        for holder in Holding::of(held).into_iter().flat_map(|holding| holding.holders) {
+            self.kill_if_marked(holder, &sessions);
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! How one component is asked to end: its stages, and what is done in each.
+//!
+//! Asked are the *roots* of its trees, which are the processes whose parent is not in the component: a database's
+//! first process knows how to end its workers, and would not forgive us for doing it. If a root ends and leaves
+//! children behind (npm and its shell do), these are roots in turn.
+
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use rustix::process::Pid;
+
+use super::stragglers::Stragglers;
+use crate::leaks::{Frozen, Snapshot};
+use crate::runtime::clock;
+use crate::sys::pidfd::Process;
+use crate::sys::proc;
+use crate::teardown::component::{Component, Role};
+use crate::teardown::state::Teardown;
+
+/// New roots are looked for this often, or in ten times the time that takes.
+const LOOK: Duration = Duration::from_millis(10);
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Stage {
+    /// Waits for the components that need it.
+    #[default]
+    Waiting,
+    /// The command itself was asked, and has until then.
+    CommandAsked(Instant),
+    /// The command has ended, and what it left may end by itself until then.
+    Settling(Instant),
+    /// All that is left was asked, and has until then.
+    AllAsked(Instant),
+    Killed,
+    Done,
+}
+
+#[derive(Debug)]
+pub struct Stopping {
+    pub stage: Stage,
+    asked: HashSet<Pid>,
+    roots_due: Instant,
+    stragglers: Stragglers,
+    /// Processes that had left the command's tree when the command was asked: they leaked if they have to be killed.
+    pub outsiders: Snapshot,
+    /// It was empty before, and then populated again.
+    pub was_revived: bool,
+}
+
+impl Default for Stopping {
+    fn default() -> Self {
+        Self {
+            stage: Stage::Waiting,
+            asked: HashSet::new(),
+            roots_due: clock::now(),
+            stragglers: Stragglers::default(),
+            outsiders: Snapshot::default(),
+            was_revived: false,
+        }
+    }
+}
+
+impl Stopping {
+    pub fn revived() -> Self {
+        Self { was_revived: true, ..Self::default() }
+    }
+
+    /// When the present stage is over at the latest.
+    pub fn deadline(&self) -> Option<Instant> {
+        match self.stage {
+            Stage::CommandAsked(until) | Stage::Settling(until) | Stage::AllAsked(until) => Some(until),
+            Stage::Waiting | Stage::Killed | Stage::Done => None,
+        }
+    }
+
+    /// There is nothing left to ask.
+    pub fn is_over(&self) -> bool {
+        matches!(self.stage, Stage::Killed | Stage::Done)
+    }
+
+    pub fn was_asked(&self) -> bool {
+        matches!(self.stage, Stage::CommandAsked(_) | Stage::AllAsked(_) | Stage::Killed)
+    }
+
+    /// What the command left behind was noted as leaked.
+    pub fn is_noted(&self) -> bool {
+        !matches!(self.stage, Stage::Waiting | Stage::CommandAsked(_) | Stage::Settling(_))
+    }
+}
+
+impl Teardown<'_> {
+    /// Moves a component on through all stages whose time has come.
+    pub(super) fn advance(&mut self, index: usize, state: &mut Stopping) {
+        loop {
+            let before = state.stage;
+            // Frozen from the snapshot until its processes are asked or killed: what is killed need not wake up first.
+            let frozen = self.enter_next_stage(index, state);
+            self.act(index, state, frozen);
+            if state.stage == before {
+                return;
+            }
+        }
+    }
+
+    fn enter_next_stage(&mut self, index: usize, state: &mut Stopping) -> Option<Frozen> {
+        let component = &self.context.components[index];
+        let settle = self.context.settle;
+        let now = clock::now();
+        state.stage = match state.stage {
+            Stage::Waiting if component.is_running_command() => {
+                // The command may still end these itself. Once it is asked to end, they are asked as well.
+                let frozen = Frozen::freeze(&component.leaf);
+                let outsiders = frozen.snapshot_without(component.leader.pid, &component.how_outlived());
+                state.outsiders = self.verdict.expect(outsiders).unwrap_or_default();
+                Stage::CommandAsked(clock::now() + component.grace)
+            }
+            Stage::Waiting if component.role == Role::Command => Stage::Settling(now + settle),
+            Stage::Waiting => Stage::AllAsked(now + component.grace),
+            Stage::CommandAsked(_) if component.status.is_some() => Stage::Settling(now + settle),
+            Stage::Settling(until)
+                if now >= until && state.stragglers.are_held_up(&component.leaf, settle) =>
+            {
+                Stage::Settling(now + LOOK)
+            }
+            Stage::Settling(until) if now >= until => {
+                // A service may wait for these, as a database does for its clients: the rest of its grace has to be
+                // enough to end without them.
+                let grace = component.grace / 2;
+                let frozen = self.freeze_and_note(index);
+                state.asked.clear();
+                state.stage = Stage::AllAsked(clock::now() + grace);
+                return Some(frozen);
+            }
+            same => same,
+        };
+        None
+    }
+
+    fn act(&mut self, index: usize, state: &mut Stopping, frozen: Option<Frozen>) {
+        let component = &self.context.components[index];
+        // Read anew: a snapshot takes time.
+        let now = clock::now();
+        match state.stage {
+            Stage::CommandAsked(until) | Stage::AllAsked(until) if now >= until => {
+                self.kill_component(index, state);
+            }
+            Stage::CommandAsked(_) => match self.cause.stop_signal() {
+                // As a terminal does: a shell waits for its child, which has to get the signal as well.
+                Some(Signal::SIGINT) if component.own_group => interrupt_group(component, state),
+                Some(signal) => self.ask_roots(index, state, signal, now),
+                None => {}
+            },
+            Stage::AllAsked(_) => {
+                let signal = component.stop_signal;
+                // Processes that fork all the time can only be asked while they are frozen. A service is not
+                // treated so roughly.
+                let freezes = component.role == Role::Command && now >= state.roots_due && frozen.is_none();
+                let _frozen = freezes.then(|| Frozen::freeze(&component.leaf));
+                self.ask_roots(index, state, signal, now);
+            }
+            Stage::Waiting | Stage::Settling(_) | Stage::Killed | Stage::Done => {}
+        }
+    }
+
+    /// The grace is over.
+    fn kill_component(&mut self, index: usize, state: &mut Stopping) {
+        let component = &self.context.components[index];
+        let is_running_command = component.is_running_command();
+        self.verdict.command_killed |= is_running_command;
+        // What a command that has ended left behind was noted before it was asked.
+        let is_noted = component.role == Role::Command && !is_running_command;
+        let _frozen = (!is_noted).then(|| self.freeze_and_note(index));
+        self.verdict.add_leaks(std::mem::take(&mut state.outsiders));
+        let leaf = &self.context.components[index].leaf;
+        let members = leaf.members().unwrap_or_default();
+        self.verdict.had_to_be_killed(|pid| state.asked.contains(&pid) && members.contains(&pid));
+        self.verdict.expect(leaf.kill());
+        state.stage = Stage::Killed;
+    }
+
+    /// Sends `signal` to the roots that have not had it yet, and SIGCONT to processes that are stopped. `began` is when
+    /// this round began, the time to freeze the leaf included: it determines when the next round is due.
+    fn ask_roots(&mut self, index: usize, state: &mut Stopping, signal: Signal, began: Instant) {
+        if began < state.roots_due {
+            return;
+        }
+        let leaf = &self.context.components[index].leaf;
+        let members = self.verdict.expect(leaf.members()).unwrap_or_default();
+        let all: HashSet<Pid> = members.iter().copied().collect();
+        let is_first_round = state.asked.is_empty();
+        let deadline = state.deadline();
+        let has_time = |_: &Pid| deadline.is_none_or(|deadline| clock::now() < deadline);
+        for pid in members.into_iter().take_while(has_time) {
+            let is_root = proc::parent(pid).is_none_or(|parent| !all.contains(&parent));
+            let is_new_root = is_root && state.asked.insert(pid);
+            if !is_new_root && !is_first_round {
+                continue;
+            }
+            // Its leaf is read after opening: only then is it surely the process meant. A process that may not be
+            // signalled (another user's) is killed with its cgroup, which alone proves its end.
+            if let Ok(Some(process)) = Process::open(pid)
+                && leaf.contains(pid).unwrap_or(false)
+            {
+                if is_new_root {
+                    let _ = process.signal(signal);
+                }
+                let _ = process.signal(Signal::SIGCONT);
+            }
+        }
+        state.roots_due = began + LOOK.max(clock::since(began) * 10);
+    }
+
+    /// Notes the processes in the leaf as leaked, and leaves them frozen.
+    pub(super) fn freeze_and_note(&mut self, index: usize) -> Frozen {
+        let component = &self.context.components[index];
+        let how = component.how_outlived();
+        let frozen = Frozen::freeze(&component.leaf);
+        // The command would have ended the processes of its own tree itself, but not those that left it.
+        let snapshot = if component.is_running_command() {
+            frozen.snapshot_without(component.leader.pid, &how)
+        } else {
+            frozen.snapshot(&how)
+        };
+        let snapshot = self.verdict.expect(snapshot).unwrap_or_default();
+        self.verdict.add_leaks(snapshot);
+        frozen
+    }
+}
+
+fn interrupt_group(component: &Component, state: &mut Stopping) {
+    if state.asked.insert(component.leader.pid) {
+        // A failure does not matter: what follows proves the end.
+        for signal in [Signal::SIGINT, Signal::SIGCONT] {
+            let _ = component.leader.signal_group(signal);
+        }
+    }
+}

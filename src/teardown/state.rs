@@ -1,0 +1,87 @@
+//! What all phases of a teardown work with, and how they wait.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use rustix::process::Pid;
+
+use super::context::Context;
+use super::layers::Cause;
+use super::stop_requests::StopRequests;
+use super::verdict::Verdict;
+use crate::runtime::events::{Event, Events, Wake};
+use crate::sys::children;
+use crate::text::plain;
+
+/// Children are reaped for at most this long before anything else is looked at.
+const REAPING: Duration = Duration::from_millis(200);
+
+/// What the supervisor does while its session is torn down.
+pub trait Supervisor {
+    fn announce(&self, _message: &str) {}
+
+    /// Replaces the guardian if it was killed, so that another process could still finish the teardown.
+    fn ensure_guardian(&mut self, _context: &mut Context) {}
+}
+
+/// The supervisor is dead.
+pub struct NoSupervisor;
+
+impl Supervisor for NoSupervisor {}
+
+pub struct Teardown<'a> {
+    pub(super) context: &'a mut Context,
+    pub(super) cause: &'a Cause,
+    pub(super) verdict: Verdict,
+    pub(super) requests: StopRequests,
+    /// Processes that were killed in the containment and have not ended in time: they have not escaped.
+    pub(super) unkillable: Vec<Pid>,
+    events: &'a Events,
+    supervisor: &'a mut dyn Supervisor,
+}
+
+impl<'a> Teardown<'a> {
+    pub fn new(
+        context: &'a mut Context,
+        cause: &'a Cause,
+        events: &'a Events,
+        supervisor: &'a mut dyn Supervisor,
+    ) -> Self {
+        Self {
+            verdict: Verdict::new(&context.allow),
+            requests: StopRequests::new(cause),
+            unkillable: Vec::new(),
+            context,
+            cause,
+            events,
+            supervisor,
+        }
+    }
+
+    pub(super) fn ensure_guardian(&mut self) {
+        self.supervisor.ensure_guardian(self.context);
+    }
+
+    /// Waits until one of `wakes` has news, a child ended, a signal came, or `until` has passed.
+    pub(super) fn wait(&mut self, wakes: &[Wake<'_>], until: Instant) {
+        let events = self.events.wait(wakes, Some(until));
+        let events = events.map_err(|error| format!("cannot wait for events (ppoll): {}", plain(&error)));
+        for event in self.verdict.expect(events).unwrap_or_default() {
+            match event {
+                Event::Exited(pid, status) => self.context.note_exit(pid, status),
+                Event::Signal(caught) if self.requests.note(caught) => self.supervisor.announce(&format!(
+                    "{} while cleaning up; send again to kill everything now",
+                    caught.signal
+                )),
+                Event::Signal(_) => {}
+            }
+        }
+    }
+
+    /// Reaps the children that have ended.
+    pub(super) fn reap(&mut self) -> io::Result<()> {
+        let (ended, _) = children::reap(REAPING)?;
+        ended.into_iter().for_each(|(pid, status)| self.context.note_exit(pid, status));
+        Ok(())
+    }
+}
