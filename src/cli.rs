@@ -10,7 +10,7 @@ use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
 use crate::config::{OnLeak, Port, ReportKind, Time};
 use crate::containment::Require;
 use crate::leaks::allow::Pattern;
-use crate::limits::size::{Cpus, Memory, Pids};
+use crate::limits::{Cpus, Memory, Pids};
 
 /// Run a test session in one transient cgroup: everything a session starts ends with the session
 ///

@@ -398,17 +398,17 @@ mod require {
 
     #[test]
     fn a_cgroup_where_there_is_none() {
-        refused(Host::NoCgroups, "cgroup", "no cgroup can be had");
+        refused(Host::NoCgroups, "cgroup", "no cgroup is available");
     }
 
     #[test]
     fn a_pid_namespace_where_there_is_none() {
-        refused(Host::NoNamespaces, "pidns", "no PID namespace can be had");
+        refused(Host::NoNamespaces, "pidns", "no PID namespace is available");
     }
 
     #[test]
     fn both_where_there_is_no_cgroup() {
-        refused(Host::NoCgroups, "cgroup+pidns", "no cgroup can be had");
+        refused(Host::NoCgroups, "cgroup+pidns", "no cgroup is available");
     }
 
     #[test]

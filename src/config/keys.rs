@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::limits::{Limits, SessionLimits};
 use super::values::{OnLeak, Port, ReportKind, ServiceName, StopSignal, Time, Variable, Word, Words};
 use crate::containment::Require;
 use crate::leaks::allow::Pattern;
+use crate::limits::{Limits, SessionLimits};
 
 #[derive(Debug, Default, Deserialize, PartialEq)]
 #[serde(default, deny_unknown_fields, expecting = "the tables session, services and limits")]

@@ -4,11 +4,9 @@ mod diagnostic;
 mod file;
 mod from_text;
 mod keys;
-mod limits;
 pub mod template;
 mod values;
 
 pub use file::{Config, FILE_NAME};
 pub use keys::{ReadyKeys, ServiceKeys};
-pub use limits::Limits;
 pub use values::{OnLeak, Port, ReportKind, ServiceName, Time, Words};

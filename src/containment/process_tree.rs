@@ -1,6 +1,6 @@
-//! The last resort, and the eyes into a PID namespace: the session's processes are those that descend
-//! from us. We are a subreaper, so whoever loses its parents becomes our child. Once we are dead only
-//! the marker in their environment tells them.
+//! The last resort, and the view into a PID namespace: the session's processes are those that descend from
+//! us. We are a subreaper, so a process that loses its parents becomes our child. After our death only the
+//! marker in their environment tells them from others.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
@@ -16,63 +16,71 @@ use crate::sys::environ::variables;
 use crate::sys::pidfd::Process;
 use crate::sys::proc;
 
-/// A crowd that forks all the time is brought to a stand in so many rounds, or is killed as it moves.
+/// Processes that fork all the time are stopped within this many rounds, or killed while they run.
 const ROUNDS: usize = 20;
 
 #[derive(Debug)]
-pub struct Tree {
+pub struct ProcessTree {
     id: SessionId,
     supervisor: Pid,
     /// The first process of the session's PID namespace: its orphans are children of that.
     init: Option<(Pid, u64)>,
-    /// We had children when we began.
-    has_predating: bool,
-    /// Children of ours that are not of the session.
+    /// We had children before the session.
+    has_preexisting: bool,
+    /// Children of ours that do not belong to the session.
     spared: RefCell<HashSet<Pid>>,
-    /// The first process of each part.
+    /// The first process of each leaf.
     leaders: RefCell<Vec<(String, Pid)>>,
-    /// Where those seen last came from: they may lose what tells it.
+    /// The leaf of each process seen last, which may lose what tells it.
     origins: RefCell<HashMap<(Pid, u64), Option<String>>>,
-    /// Whom we have stopped.
-    stopped: RefCell<Vec<Member>>,
+    /// The processes we stopped.
+    stopped: RefCell<Vec<TreeMember>>,
 }
 
 /// One living process of the session.
 #[derive(Clone, Debug)]
-pub struct Member {
+pub struct TreeMember {
     pub pid: Pid,
     start_time: u64,
-    /// The part it belongs to, as far as that is known.
-    part: Option<String>,
+    /// The leaf it belongs to, if that is known.
+    pub leaf: Option<String>,
 }
 
-impl Tree {
-    pub fn new(id: SessionId, predating: &[Pid], init: Option<Pid>) -> Self {
+impl ProcessTree {
+    pub fn new(id: SessionId, preexisting: &[Pid], init: Option<Pid>) -> Self {
         Self {
             id,
             supervisor: rustix::process::getpid(),
             init: init.and_then(|init| Some((init, proc::start_time(init)?))),
-            has_predating: !predating.is_empty(),
-            spared: RefCell::new(predating.iter().copied().chain(init).collect()),
+            has_preexisting: !preexisting.is_empty(),
+            spared: RefCell::new(preexisting.iter().copied().chain(init).collect()),
             leaders: RefCell::default(),
             origins: RefCell::default(),
             stopped: RefCell::default(),
         }
     }
 
+    pub fn id(&self) -> &SessionId {
+        &self.id
+    }
+
+    pub fn is_in_pid_namespace(&self) -> bool {
+        self.init.is_some()
+    }
+
     pub fn spare(&self, pid: Pid) {
         self.spared.borrow_mut().insert(pid);
     }
 
-    pub fn note_leader(&self, part: &str, pid: Pid) {
-        self.leaders.borrow_mut().push((part.to_string(), pid));
+    pub fn note_leader(&self, leaf: &str, pid: Pid) {
+        self.leaders.borrow_mut().push((leaf.to_string(), pid));
     }
 
-    /// All of the session that live. Only at rest is the list whole.
-    pub fn members(&self) -> Result<Vec<Member>, ContainmentError> {
+    /// The living processes of the session. The list is complete only while none of them forks.
+    pub fn members(&self) -> Result<Vec<TreeMember>, ContainmentError> {
         let mut members = Vec::new();
         let mut seen = HashSet::new();
-        // Who loses its parent while we walk becomes a root behind our back.
+        // A process that loses its parent while we walk becomes a root behind our back.
         for _ in 0..ROUNDS {
             let mut pending: Vec<_> = self.roots()?.into_iter().map(|root| (root, None)).collect();
             pending.retain(|(pid, _)| seen.insert(*pid));
@@ -82,12 +90,12 @@ impl Tree {
             while let Some((pid, above)) = pending.pop() {
                 let Some(start_time) = proc::start_time(pid) else { continue };
                 let known = || self.origins.borrow().get(&(pid, start_time)).cloned().flatten();
-                let part = self.led_by(pid).or(above).or_else(known).or_else(|| self.part_by_itself(pid));
+                let leaf = self.led_by(pid).or(above).or_else(known).or_else(|| self.leaf_by_itself(pid));
                 let mut below = proc::children(pid).map_err(on("list the children of", pid))?;
                 below.retain(|child| seen.insert(*child));
-                pending.extend(below.into_iter().map(|child| (child, part.clone())));
-                self.origins.borrow_mut().insert((pid, start_time), part.clone());
-                members.push(Member { pid, start_time, part });
+                pending.extend(below.into_iter().map(|child| (child, leaf.clone())));
+                self.origins.borrow_mut().insert((pid, start_time), leaf.clone());
+                members.push(TreeMember { pid, start_time, leaf });
             }
         }
         let living: HashSet<_> = members.iter().map(|member| (member.pid, member.start_time)).collect();
@@ -95,20 +103,13 @@ impl Tree {
         Ok(members)
     }
 
-    /// The living of one part.
-    pub fn branch(&self, part: &str) -> Result<Vec<Pid>, ContainmentError> {
+    /// The living processes of one leaf.
+    pub fn branch(&self, leaf: &str) -> Result<Vec<Pid>, ContainmentError> {
         let members = self.members()?.into_iter();
-        Ok(members.filter(|it| it.part.as_deref() == Some(part)).map(|it| it.pid).collect())
+        Ok(members.filter(|it| it.leaf.as_deref() == Some(leaf)).map(|it| it.pid).collect())
     }
 
-    /// The living of none of `parts`. Who is on the way out has lost its environment already, and is none.
-    pub fn strays(&self, parts: &[&str]) -> Result<Vec<Pid>, ContainmentError> {
-        let is_in = |member: &Member| member.part.as_deref().is_some_and(|part| parts.contains(&part));
-        let strays = self.members()?.into_iter().filter(|it| !is_in(it)).map(|it| it.pid);
-        Ok(strays.filter(|&pid| !proc::is_exiting(pid)).collect())
-    }
-
-    /// Whether the process is of the session.
+    /// Whether the process belongs to the session.
     pub fn contains(&self, pid: Pid) -> bool {
         if !self.are_we_the_supervisor() {
             return self.carries_marker(pid);
@@ -116,7 +117,7 @@ impl Tree {
         let mut at = pid;
         while let Some(parent) = proc::parent(at) {
             if parent == self.supervisor {
-                return !self.spared.borrow().contains(&at) && !self.may_be_a_strangers(at);
+                return !self.spared.borrow().contains(&at) && !self.may_belong_to_a_stranger(at);
             }
             if self.init.is_some_and(|(init, _)| init == parent) {
                 return true;
@@ -130,11 +131,11 @@ impl Tree {
         self.kill_where(|_| true)
     }
 
-    pub fn kill_branch(&self, part: &str) -> Result<(), ContainmentError> {
-        self.kill_where(|member| member.part.as_deref() == Some(part))
+    pub fn kill_branch(&self, leaf: &str) -> Result<(), ContainmentError> {
+        self.kill_where(|member| member.leaf.as_deref() == Some(leaf))
     }
 
-    /// Stops all of them, or lets go on whom that has stopped.
+    /// Stops all of them, or continues those that it stopped.
     pub fn freeze(&self, frozen: bool) -> Result<(), ContainmentError> {
         if frozen {
             let stopped = self.stop_where(|member| !proc::is_stopped(member.pid))?;
@@ -145,17 +146,17 @@ impl Tree {
         Ok(())
     }
 
-    /// Whoever stands still forks nobody who would be missed.
-    fn kill_where(&self, wanted: impl Fn(&Member) -> bool) -> Result<(), ContainmentError> {
+    /// Stops them first: a stopped process cannot fork behind our back.
+    fn kill_where(&self, wanted: impl Fn(&TreeMember) -> bool) -> Result<(), ContainmentError> {
         let mut all = Ok(());
         for member in self.stop_where(wanted)? {
-            // Whom we may not kill keeps nobody else alive, who would stand still for ever.
+            // One that we may not kill must not keep the others stopped for ever.
             all = all.and(member.signal(Signal::SIGKILL).map_err(on("kill", member.pid)));
         }
         all
     }
 
-    fn stop_where(&self, wanted: impl Fn(&Member) -> bool) -> Result<Vec<Member>, ContainmentError> {
+    fn stop_where(&self, wanted: impl Fn(&TreeMember) -> bool) -> Result<Vec<TreeMember>, ContainmentError> {
         let mut stopped = Vec::new();
         let mut seen = HashSet::new();
         for _ in 0..ROUNDS {
@@ -164,14 +165,14 @@ impl Tree {
             if new.is_empty() {
                 break;
             }
-            // Whom we may not stop (another user's), we may not kill either; killing says so.
+            // One that we may not stop (another user's) we may not kill either; killing it reports that.
             new.iter().for_each(|member| drop(member.signal(Signal::SIGSTOP)));
             stopped.append(&mut new);
         }
         Ok(stopped)
     }
 
-    /// Those from whom the others descend.
+    /// The processes from which the others descend.
     fn roots(&self) -> Result<Vec<Pid>, ContainmentError> {
         let mut roots = Vec::new();
         if self.are_we_the_supervisor() {
@@ -179,7 +180,7 @@ impl Tree {
             let children = children::list().map_err(on("list the children of", us))?;
             let spared = self.spared.borrow();
             let children = children.into_iter().filter(|child| !spared.contains(child));
-            roots.extend(children.filter(|&child| !self.may_be_a_strangers(child)));
+            roots.extend(children.filter(|&child| !self.may_belong_to_a_stranger(child)));
         } else {
             let us = rustix::process::getpid();
             let all =
@@ -194,9 +195,9 @@ impl Tree {
         Ok(roots)
     }
 
-    /// What a child from before the session leaves behind becomes our child as well.
-    fn may_be_a_strangers(&self, child: Pid) -> bool {
-        self.has_predating
+    /// Orphans of a child from before the session become our children as well.
+    fn may_belong_to_a_stranger(&self, child: Pid) -> bool {
+        self.has_preexisting
             && self.led_by(child).is_none()
             && !self.carries_marker(child)
             && proc::start_time(child).is_none_or(|it| !self.origins.borrow().contains_key(&(child, it)))
@@ -207,14 +208,14 @@ impl Tree {
         Some(leaders.iter().find(|(_, leader)| *leader == pid)?.0.clone())
     }
 
-    /// What an orphan tells of where it came from: its environment, or the session (setsid(2)) that its
-    /// service was started in.
-    fn part_by_itself(&self, pid: Pid) -> Option<String> {
-        let [nearest, part] = variables(pid, [MARKER, LEAF]).unwrap_or_default();
+    /// The leaf that an orphan came from, by its environment, or by the session (setsid(2)) in which its service was
+    /// started.
+    fn leaf_by_itself(&self, pid: Pid) -> Option<String> {
+        let [nearest, leaf] = variables(pid, [MARKER, LEAF]).unwrap_or_default();
         let is_ours = nearest.is_some_and(|id| id == self.id.to_string().as_str());
-        // In a session within this one, it names a part of that.
-        if let Some(part) = part.filter(|_| is_ours) {
-            return part.into_string().ok();
+        // In a session within this one, it names a leaf of that.
+        if let Some(leaf) = leaf.filter(|_| is_ours) {
+            return leaf.into_string().ok();
         }
         let session = proc::session_of(pid)?;
         self.led_by(session)
@@ -229,11 +230,11 @@ impl Tree {
     }
 }
 
-impl Member {
-    /// Sends a signal if it is still this process who has the number; no error where it has ended.
+impl TreeMember {
+    /// Sends a signal if the pid is still that of this process. It is no error if it has ended.
     fn signal(&self, signal: Signal) -> std::io::Result<()> {
         match Process::open(self.pid)? {
-            // Asked after opening: only then is it surely the process meant.
+            // Checked after opening the pidfd: before that, the pid may have changed hands.
             Some(process) if proc::start_time(self.pid) == Some(self.start_time) => {
                 process.signal(signal).map(|_| ())
             }

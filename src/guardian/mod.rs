@@ -139,7 +139,7 @@ fn watch(line: &OwnedFd, supervisor: &Process, context: &mut Context, record: &R
     raise_priority();
     let verdict = Teardown::new(context, &Cause::SUPERVISOR_DIED, &events, &mut NoSupervisor).run();
     record.write(&verdict);
-    context.containment.give_back();
+    context.limits.restore();
 }
 
 /// The kernel is to choose somebody else when memory is short. Needs privilege; without it, nothing

@@ -1,216 +1,193 @@
-//! Limits of a session and its services: from what was asked for to what its cgroups have.
+//! Applying limits: from what was configured to what the session's cgroups have.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-use super::bounds::{Bounds, Host};
-use super::controllers::{self, Changes, Refused};
-use super::disks;
+use super::applied::AppliedLimits;
+use super::bounds::Bounds;
+use super::configured::Limits;
+use super::controllers;
+use super::host::Host;
 use super::limit::{Controller, Limit};
-use super::set::set;
-use super::usage::readable;
-use crate::config::Limits;
-use crate::containment::Containment;
-use crate::containment::Kind;
-use crate::containment::Mount;
+use super::refused::Refused;
+use super::{cpus, cpuset, io_weight, memory, pids};
+use crate::containment::{Containment, Kind, LeafName, Mount};
 use crate::runtime::clock;
 
-/// The processes of ours that a PID namespace takes: its first one, and the one that makes another in it.
+/// Our own processes in a PID namespace: its first one, and one that makes another in it.
 const HELPERS: u64 = 2;
-/// Turned on besides what is asked for, where they are there: for the figures.
+/// Turned on besides what is needed, if available: for the figures.
 const USEFUL: [Controller; 4] = [Controller::Memory, Controller::Pids, Controller::Cpu, Controller::Io];
 
-/// What was asked for.
-pub struct Wanted<'a> {
+/// The limits that were configured.
+pub struct ConfiguredLimits<'a> {
     pub session: &'a Limits,
-    /// By the name of the service's leaf.
-    pub leaves: Vec<(String, &'a Limits)>,
-    /// What cannot be applied is a warning.
+    pub leaves: Vec<(LeafName, &'a Limits)>,
+    /// A limit that cannot be applied is a warning, not an error.
     pub best_effort: bool,
 }
 
-impl Wanted<'_> {
-    pub fn is_nothing(&self) -> bool {
+impl ConfiguredLimits<'_> {
+    pub fn is_empty(&self) -> bool {
         let none = Limits::default();
         *self.session == none && self.leaves.iter().all(|(_, limits)| **limits == none)
     }
 }
 
-/// What a session and its leaves are limited to.
-#[derive(Debug, Default)]
-pub struct Limited {
-    pub session: Bounds,
-    leaves: BTreeMap<String, Bounds>,
-    best_effort: bool,
-    since: Option<Instant>,
-    changes: Changes,
-}
-
-impl Limited {
-    pub fn leaf(&self, name: &str) -> Option<&Bounds> {
-        self.leaves.get(name)
-    }
-
-    /// For how long.
-    pub fn lasted(&self) -> Duration {
-        self.since.map(clock::since).unwrap_or_default()
-    }
-
-    pub fn is_nothing(&self) -> bool {
-        self.controllers().is_empty()
-    }
-
-    /// See [`Changes::undo`].
-    pub fn give_back(&mut self) {
-        self.changes.undo();
-    }
-
-    #[cfg(test)]
-    pub fn of(session: Bounds, leaf: &str, bounds: Bounds) -> Self {
-        Self { session, leaves: [(leaf.to_string(), bounds)].into(), ..Self::default() }
-    }
-
-    fn controllers(&self) -> BTreeSet<Controller> {
-        std::iter::once(&self.session).chain(self.leaves.values()).flat_map(Bounds::controllers).collect()
-    }
-
-    /// Does without what this controller would do.
-    fn give_up(&mut self, controller: Controller) {
-        for bounds in std::iter::once(&mut self.session).chain(self.leaves.values_mut()) {
-            let limits = bounds.limits().into_iter().filter(|limit| limit.controller() == controller);
-            limits.for_each(|limit| bounds.give_up(limit));
+impl AppliedLimits {
+    /// Limits a session in which nothing runs yet. After an error, remove the session, and then call
+    /// [`restore`](Self::restore).
+    pub fn apply(
+        &mut self,
+        configured: &ConfiguredLimits<'_>,
+        containment: &Containment,
+        mount: Option<&Mount>,
+    ) -> Result<()> {
+        self.best_effort = configured.best_effort;
+        self.set_bounds(configured)?;
+        let (Some(mount), Some(session)) = (mount, containment.path()) else {
+            let names: Vec<_> = self.controllers().into_iter().map(Controller::name).collect();
+            (self.session, self.leaves) = Default::default();
+            return match names.is_empty() {
+                true => Ok(()),
+                false => self.refuse(&names.join(", "), &Refused::NoCgroup(containment.kind())),
+            };
+        };
+        self.enable(mount, session)?;
+        if self.controllers().contains(&Controller::Io) {
+            self.warnings.extend(io_weight::why_ineffective(&mount.point, Path::new("/sys")));
         }
+        let helpers = if containment.kind() == Kind::CgroupAndPidns { HELPERS } else { 0 };
+        let mut bounds = std::mem::take(&mut self.session);
+        let applied = self.write(&mut bounds, session, None, helpers);
+        self.session = bounds;
+        applied
     }
-}
 
-/// Limits a session in which nothing runs yet. What is to be said about that goes to `warnings`. After
-/// an error, remove the session, and then call [`Containment::give_back`].
-pub fn limit(
-    containment: &mut Containment,
-    mount: Option<&Mount>,
-    wanted: &Wanted<'_>,
-    warnings: &mut Vec<String>,
-) -> Result<()> {
-    let (kind, session) = (containment.kind(), containment.path().map(Path::to_path_buf));
-    let limited = &mut containment.limited;
-    *limited = bounds(wanted, warnings)?;
-    let (Some(mount), Some(session)) = (mount, session) else {
-        let names: Vec<_> = limited.controllers().into_iter().map(Controller::name).collect();
-        *limited = Limited::default();
-        if names.is_empty() {
+    /// Limits a leaf in which nothing runs yet.
+    pub fn apply_to_leaf(&mut self, leaf: &LeafName, containment: &Containment) -> Result<()> {
+        let directory = containment.path().map(|session| session.join(leaf.to_string()));
+        let Some((directory, mut bounds)) = directory.zip(self.leaves.get(leaf).cloned()) else {
             return Ok(());
+        };
+        // The namespace's first process has a leaf of its own.
+        let helpers = if containment.kind() == Kind::CgroupAndPidns { HELPERS - 1 } else { 0 };
+        let applied = self.write(&mut bounds, &directory, Some(leaf), helpers);
+        self.leaves.insert(leaf.clone(), bounds);
+        applied
+    }
+
+    /// What was configured, on this host.
+    fn set_bounds(&mut self, configured: &ConfiguredLimits<'_>) -> Result<()> {
+        let host = Host::read()?;
+        let (session, misfits) = host.bounds(configured.session, "the session's");
+        self.warnings.extend(misfits.warnings);
+        for (limit, why) in misfits.impossible {
+            self.refuse(limit.name(), &Refused::Impossible(why))?;
         }
-        return refuse(&names.join(", "), &Refused::NoCgroup(kind), wanted.best_effort, warnings);
-    };
-    enable(mount, &session, limited, warnings)?;
-    if limited.controllers().contains(&Controller::Io) {
-        warnings.extend(disks::ignore_weights(&mount.point, Path::new("/sys")));
-    }
-    let helpers = if kind == Kind::CgroupAndPidns { HELPERS } else { 0 };
-    apply(&mut limited.session, &session, "", helpers, wanted.best_effort, warnings)
-}
-
-/// Limits a leaf in which nothing runs yet, as [`limit`] the session.
-pub fn limit_leaf(containment: &mut Containment, leaf: &str, warnings: &mut Vec<String>) -> Result<()> {
-    let directory = containment.path().map(|session| session.join(leaf));
-    // The namespace's first process has a leaf of its own.
-    let helpers = if containment.kind() == Kind::CgroupAndPidns { HELPERS - 1 } else { 0 };
-    let limited = &mut containment.limited;
-    match directory.zip(limited.leaves.get_mut(leaf)) {
-        Some((directory, bounds)) => apply(bounds, &directory, leaf, helpers, limited.best_effort, warnings),
-        None => Ok(()),
-    }
-}
-
-/// What was asked for, on this host.
-fn bounds(wanted: &Wanted<'_>, warnings: &mut Vec<String>) -> Result<Limited> {
-    let host = Host::look()?;
-    let (session, unfit) = host.bounds(wanted.session, "the session's", warnings);
-    for it in unfit {
-        refuse(it.limit.name(), &Refused::Unfit(it.why), wanted.best_effort, warnings)?;
-    }
-    let mut leaves = BTreeMap::new();
-    for (leaf, limits) in &wanted.leaves {
-        let whose = format!("{}'s", readable(leaf));
-        let (mut bounds, mut unfit) = host.bounds(limits, &whose, warnings);
-        unfit.extend(bounds.within(&session, &whose, warnings));
-        for it in unfit {
-            refuse(&of(it.limit, leaf), &Refused::Unfit(it.why), wanted.best_effort, warnings)?;
-            bounds.give_up(it.limit);
-        }
-        leaves.insert(leaf.clone(), bounds);
-    }
-    let since = Some(clock::now());
-    Ok(Limited { session, leaves, best_effort: wanted.best_effort, since, ..Limited::default() })
-}
-
-/// Writes the limits of one cgroup. With best effort, those that the kernel takes.
-fn apply(
-    bounds: &mut Bounds,
-    directory: &Path,
-    leaf: &str,
-    helpers: u64,
-    best_effort: bool,
-    warnings: &mut Vec<String>,
-) -> Result<()> {
-    for limit in bounds.limits() {
-        match set(bounds, limit, directory, helpers) {
-            Ok(less) => warnings.extend(less.map(|less| format!("{}: {less}", of(limit, leaf)))),
-            Err(refused) => {
-                refuse(&of(limit, leaf), &refused, best_effort, warnings)?;
+        for (leaf, limits) in &configured.leaves {
+            let whose = format!("{}'s", leaf.title());
+            let (mut bounds, mut misfits) = host.bounds(limits, &whose);
+            let inside = bounds.within(&session, &whose);
+            misfits.warnings.extend(inside.warnings);
+            misfits.impossible.extend(inside.impossible);
+            self.warnings.extend(misfits.warnings);
+            for (limit, why) in misfits.impossible {
+                self.refuse(&name_of(limit, Some(leaf)), &Refused::Impossible(why))?;
                 bounds.give_up(limit);
             }
+            self.leaves.insert(leaf.clone(), bounds);
+        }
+        self.session = session;
+        self.since = Some(clock::now());
+        Ok(())
+    }
+
+    /// Writes the limits of one cgroup. With best effort, those that the kernel accepts.
+    fn write(
+        &mut self,
+        bounds: &mut Bounds,
+        directory: &Path,
+        leaf: Option<&LeafName>,
+        helpers: u64,
+    ) -> Result<()> {
+        for limit in bounds.limits() {
+            match set(bounds, limit, directory, helpers) {
+                Ok(less) => {
+                    self.warnings.extend(less.map(|less| format!("{}: {less}", name_of(limit, leaf))));
+                }
+                Err(refused) => {
+                    self.refuse(&name_of(limit, leaf), &refused)?;
+                    bounds.give_up(limit);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Turns on the controllers that are needed. With best effort, those that are available.
+    fn enable(&mut self, mount: &Mount, session: &Path) -> Result<()> {
+        loop {
+            let needed = self.controllers();
+            if needed.is_empty() {
+                return Ok(());
+            }
+            let enabled = self.delegation.enable(mount, &needed, &USEFUL);
+            let enabled = enabled.and_then(|()| controllers::pass_down(session, &needed, &USEFUL));
+            let refused = match enabled {
+                Ok(()) => return Ok(()),
+                Err(refused) => refused,
+            };
+            // One controller's absence says nothing about the others.
+            let missing = match &refused {
+                Refused::Hybrid(one) | Refused::NotInKernel(one) => BTreeSet::from([*one]),
+                Refused::NotDelegated { controller, .. } => BTreeSet::from([*controller]),
+                _ => needed,
+            };
+            let names: Vec<_> = missing.iter().map(|it| it.name()).collect();
+            self.refuse(&names.join(", "), &refused)?;
+            missing.into_iter().for_each(|controller| self.give_up(controller));
         }
     }
-    Ok(())
+
+    /// An error, or with best effort a warning.
+    fn refuse(&mut self, what: &str, refused: &Refused) -> Result<()> {
+        let remedy = refused.remedy();
+        if !self.best_effort {
+            bail!(
+                "cannot limit {what}: {refused}; {remedy}, remove the limit, or pass --limits-best-effort to run \
+                 without it"
+            );
+        }
+        self.warnings.push(format!("running without a limit of {what}: {refused}; {remedy}"));
+        Ok(())
+    }
+}
+
+/// Writes one limit of a cgroup and checks that the kernel took it. `helpers` of our own processes are in it
+/// as well. Returns in which way less was granted than asked for.
+fn set(bounds: &Bounds, limit: Limit, directory: &Path, helpers: u64) -> Result<Option<String>, Refused> {
+    let set = match limit {
+        Limit::Memory => bounds.memory.map(|bytes| memory::set_memory(directory, bytes, bounds.swap)),
+        Limit::Swap => bounds.swap.map(|bytes| memory::set_swap(directory, bytes)),
+        Limit::Pids => bounds.pids.map(|count| pids::set_pids(directory, count + helpers)),
+        Limit::Cpus => bounds.cpus.map(|cpus| cpus::set_cpus(directory, cpus)),
+        Limit::IoWeight => bounds.io_weight.map(|weight| io_weight::set_io_weight(directory, weight)),
+        Limit::Cpuset => {
+            return bounds.cpuset.as_ref().map_or(Ok(None), |set| cpuset::set_cpuset(directory, set));
+        }
+    };
+    set.unwrap_or(Ok(())).map(|()| None)
 }
 
 /// `memory`, `memory of service web`.
-fn of(limit: Limit, leaf: &str) -> String {
+fn name_of(limit: Limit, leaf: Option<&LeafName>) -> String {
     match leaf {
-        "" => limit.name().into(),
-        leaf => format!("{} of {}", limit.name(), readable(leaf)),
+        None => limit.name().into(),
+        Some(leaf) => format!("{} of {}", limit.name(), leaf.title()),
     }
-}
-
-/// Turns on what is needed. With best effort, all that can be had of it.
-fn enable(mount: &Mount, session: &Path, limited: &mut Limited, warnings: &mut Vec<String>) -> Result<()> {
-    loop {
-        let needed = limited.controllers();
-        if needed.is_empty() {
-            return Ok(());
-        }
-        let enabled = limited.changes.enable(mount, &needed, &USEFUL);
-        let enabled = enabled.and_then(|()| controllers::pass_down(session, &needed, &USEFUL));
-        let refused = match enabled {
-            Ok(()) => return Ok(()),
-            Err(refused) => refused,
-        };
-        // One controller's absence says nothing about the others.
-        let missing = match &refused {
-            Refused::Hybrid(one) | Refused::NotInKernel(one) => BTreeSet::from([*one]),
-            Refused::NotDelegated { controller, .. } => BTreeSet::from([*controller]),
-            _ => needed,
-        };
-        let names: Vec<_> = missing.iter().map(|it| it.name()).collect();
-        refuse(&names.join(", "), &refused, limited.best_effort, warnings)?;
-        missing.into_iter().for_each(|controller| limited.give_up(controller));
-    }
-}
-
-fn refuse(what: &str, refused: &Refused, best_effort: bool, warnings: &mut Vec<String>) -> Result<()> {
-    let remedy = refused.remedy();
-    if !best_effort {
-        bail!(
-            "cannot limit {what}: {refused}; {remedy}, leave the limit out, or go on without it by \
-             --limits-best-effort"
-        );
-    }
-    warnings.push(format!("without a limit of {what}: {refused}; {remedy}"));
-    Ok(())
 }
 
 #[cfg(test)]
@@ -218,40 +195,44 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_kernel_refuses_is_refused_by_name_and_given_up_alone() {
+    fn a_limit_that_the_kernel_refuses_is_named_and_given_up_alone() {
         let directory = tempfile::tempdir().unwrap();
         let pids = directory.path().join("pids.max");
         std::fs::write(&pids, "").unwrap();
         let asked = Bounds { pids: Some(50), io_weight: Some(7), swap: Some(0), ..Bounds::default() };
-        let mut warnings = Vec::new();
-        let mut bounds = asked.clone();
-        let error = apply(&mut bounds, directory.path(), "service.web", 0, false, &mut warnings).unwrap_err();
+        let mut strict = AppliedLimits::default();
+        let web = LeafName::Service("web".into());
+        let error = strict.write(&mut asked.clone(), directory.path(), Some(&web), 0).unwrap_err();
         assert_eq!(
             error.to_string(),
             "cannot limit swap of service web: this kernel has no memory.swap.max; use a kernel with CONFIG_SWAP, \
-             booted without swapaccount=0, leave the limit out, or go on without it by --limits-best-effort"
+             booted without swapaccount=0, remove the limit, or pass --limits-best-effort to run without it"
         );
+        let mut lenient = AppliedLimits { best_effort: true, ..AppliedLimits::default() };
         let mut bounds = asked;
-        apply(&mut bounds, directory.path(), "", 2, true, &mut warnings).unwrap();
+        lenient.write(&mut bounds, directory.path(), None, 2).unwrap();
         assert_eq!(bounds, Bounds { pids: Some(50), ..Bounds::default() });
         assert_eq!(std::fs::read_to_string(&pids).unwrap(), "52");
+        let warnings = lenient.take_warnings();
         assert_eq!(warnings.len(), 2, "{warnings:?}");
-        assert!(warnings[1].starts_with("without a limit of io_weight: this kernel has no io.weight; "));
+        assert!(
+            warnings[1].starts_with("running without a limit of io_weight: this kernel has no io.weight; ")
+        );
     }
 
     #[test]
     fn a_cpuset_is_what_the_cgroups_above_grant_of_it() {
         let directory = tempfile::tempdir().unwrap();
         let try_with = |effective: &str| {
-            let (mut warnings, mut bounds) = (Vec::new(), Bounds::default());
+            let (mut limits, mut bounds) = (AppliedLimits::default(), Bounds::default());
             bounds.cpuset = Some("1-2".parse().unwrap());
             std::fs::write(directory.path().join("cpuset.cpus"), "").unwrap();
             std::fs::write(directory.path().join("cpuset.cpus.effective"), effective).unwrap();
-            apply(&mut bounds, directory.path(), "", 0, false, &mut warnings).map(|()| warnings)
+            limits.write(&mut bounds, directory.path(), None, 0).map(|()| limits.take_warnings())
         };
         assert!(try_with("1-2\n").unwrap().is_empty());
-        assert_eq!(try_with("2\n").unwrap(), ["cpuset: of the CPUs 1-2 the cgroups above grant 2 only"]);
+        assert_eq!(try_with("2\n").unwrap(), ["cpuset: of the CPUs 1-2 the cgroups above grant only 2"]);
         let error = try_with("0,3\n").unwrap_err().to_string();
-        assert!(error.contains("the cgroups above grant it the CPUs 0,3 only, and none of 1-2"), "{error}");
+        assert!(error.contains("the cgroups above grant only the CPUs 0,3, and none of 1-2"), "{error}");
     }
 }

@@ -11,7 +11,7 @@ pub enum Controller {
 }
 
 impl Controller {
-    /// Those by which something can be limited.
+    /// All that can limit something.
     pub const ALL: [Self; 5] = [Self::Memory, Self::Pids, Self::Cpu, Self::Cpuset, Self::Io];
 
     pub fn name(self) -> &'static str {
@@ -58,7 +58,7 @@ impl Limit {
         }
     }
 
-    /// What would help where the kernel has no file for it.
+    /// What would help if the kernel has no file for it.
     pub fn where_missing(self) -> &'static str {
         match self {
             Self::Memory => "use a kernel with CONFIG_MEMCG",

@@ -1,4 +1,4 @@
-//! Whom the kernel killed for want of memory, from its own log, where we may read that.
+//! Which processes the kernel killed when memory ran out, from its log, if we may read that.
 
 use std::fs::OpenOptions;
 use std::io::Read;
@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::containment::SessionId;
 
-/// A process that was killed for want of memory.
+/// A process that the kernel killed when memory ran out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Victim {
     pub pid: u32,
@@ -19,10 +19,10 @@ pub struct Victim {
 
 /// The cgroup of a victim, as the kernel's log names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place(String);
+pub struct VictimCgroup(String);
 
-impl Place {
-    /// Whether it lies in the cgroup of this directory, of which the log may know a longer path.
+impl VictimCgroup {
+    /// Whether it lies in the cgroup of this directory. The log may name that by a longer path.
     pub fn is_in(&self, directory: &Path) -> bool {
         let names: Vec<_> = directory.components().map(|it| it.as_os_str().to_string_lossy()).collect();
         let Some(session) = names.iter().rposition(|name| SessionId::of_directory(name).is_some()) else {
@@ -33,8 +33,8 @@ impl Place {
     }
 }
 
-/// Those in a session's cgroup, the first one first.
-pub fn victims(session: &Path) -> Vec<(Place, Victim)> {
+/// The victims in a session's cgroup, in the order of the log.
+pub fn victims(session: &Path) -> Vec<(VictimCgroup, Victim)> {
     let log = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open("/dev/kmsg");
     let Ok(mut log) = log else { return Vec::new() };
     let mut found = Vec::new();
@@ -43,10 +43,10 @@ pub fn victims(session: &Path) -> Vec<(Place, Victim)> {
         match log.read(&mut record) {
             Ok(0) => break,
             Ok(length) => found.extend(victim(&String::from_utf8_lossy(&record[..length]))),
-            // Overwritten before we came to it.
+            // The record was overwritten before we read it.
             Err(error) if error.raw_os_error() == Some(libc::EPIPE) => {}
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            // The end, or nothing for us to read.
+            // The end of the log, or we may not read it.
             Err(_) => break,
         }
     }
@@ -56,14 +56,14 @@ pub fn victims(session: &Path) -> Vec<(Place, Victim)> {
 
 /// One record of `/dev/kmsg`:
 /// `6,1,2,-;oom-kill:constraint=...,task_memcg=/cgrun-x/command,task=python3,pid=12,uid=0`
-fn victim(record: &str) -> Option<(Place, Victim)> {
+fn victim(record: &str) -> Option<(VictimCgroup, Victim)> {
     let fields = record.split_once("oom-kill:")?.1.lines().next()?;
     let field = |name: &str| Some(fields.split_once(&format!(",{name}="))?.1);
     let place = field("task_memcg")?.split_once(",task=")?.0;
     // A program may call itself anything: the pid is the last of its kind.
     let (name, pid) = field("task")?.rsplit_once(",pid=")?;
     let pid = pid.split(',').next()?.parse().ok()?;
-    Some((Place(place.to_string()), Victim { pid, name: Some(name.to_string()) }))
+    Some((VictimCgroup(place.to_string()), Victim { pid, name: Some(name.to_string()) }))
 }
 
 #[cfg(test)]

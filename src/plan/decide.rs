@@ -11,7 +11,8 @@ use super::service_plan::ServicePlan;
 use super::services::plan_services;
 use super::session_plan::{GRACE, KILL_WAIT, SETTLE, SessionPlan, Verbosity, records};
 use crate::cli::{ConfigOptions, LimitOptions, Run};
-use crate::config::{Config, Limits, OnLeak, ReportKind};
+use crate::config::{Config, OnLeak, ReportKind};
+use crate::limits::Limits;
 
 const PORTS: [u16; 2] = [3000, 8000];
 

@@ -9,7 +9,7 @@ use nix::sys::signal::Signal;
 use regex::bytes::Regex;
 
 use super::url::Url;
-use crate::config::Limits;
+use crate::limits::Limits;
 
 #[derive(Debug)]
 pub struct ServicePlan {

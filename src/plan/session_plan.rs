@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use super::environment::Environment;
 use super::service_plan::ServicePlan;
-use crate::config::{Limits, OnLeak, ReportKind};
+use crate::config::{OnLeak, ReportKind};
 use crate::containment::Require;
 use crate::leaks::allow::Pattern;
+use crate::limits::Limits;
 use crate::sys::identity::Identity;
 
 pub const GRACE: Duration = Duration::from_secs(5);

@@ -8,7 +8,7 @@ use super::entry::{SessionEntry, SessionState};
 use super::list::list_neighbours;
 use crate::containment::{Containment, Mount, SessionCgroup};
 use crate::guardian::record::Record;
-use crate::limits::clear_seats;
+use crate::limits::clear_supervisor_leaves;
 use crate::plan::KILL_WAIT;
 use crate::report::Reporter;
 use crate::runtime::events::Events;
@@ -61,6 +61,6 @@ pub fn end_session(
     };
     let verdict = Teardown::new(&mut context, &Cause::SUPERVISOR_DIED, events, &mut NoSupervisor).run();
     record.write(&verdict);
-    session.path.parent().into_iter().for_each(clear_seats);
+    session.path.parent().into_iter().for_each(clear_supervisor_leaves);
     Ok(Some(verdict))
 }

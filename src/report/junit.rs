@@ -24,7 +24,7 @@ pub fn document(report: &ReportDocument) -> Result<String> {
     let (problem, undescribed) = (session_problem(report), report.undescribed_process_count);
     let leaks_fail = report.outcome.leaks_fail();
     suite.add_test_case(case("command", &report.command, problem, &own, undescribed, leaks_fail));
-    for figures in report.usage.iter().flat_map(|usage| usage.parts.iter().chain([&usage.session])) {
+    for figures in report.usage.iter().flat_map(|usage| usage.components.iter().chain([&usage.session])) {
         suite.add_properties(usage::properties(figures));
     }
     let limits = limits_hit::all(report.usage.as_ref());

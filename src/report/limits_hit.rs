@@ -2,63 +2,69 @@
 
 use std::time::Duration;
 
-use crate::limits::{At, Killed, Struck, Usage, Victim};
+use crate::limits::{KilledProcesses, Level, LimitHit, Usage, Victim};
 use crate::text::Bytes;
 
 /// Limits that made something fail.
 pub fn failures(usage: &Usage) -> Vec<String> {
-    usage.struck.iter().filter(|hit| !is_slowdown(hit)).map(line).collect()
+    usage.limits_hit.iter().filter(|hit| !is_slowdown(hit)).map(line).collect()
 }
 
 /// Limits that only made something slower.
 pub fn slowdowns(usage: &Usage) -> Vec<String> {
-    usage.struck.iter().filter(|hit| is_slowdown(hit)).map(line).collect()
+    usage.limits_hit.iter().filter(|hit| is_slowdown(hit)).map(line).collect()
 }
 
 pub fn all(usage: Option<&Usage>) -> Vec<String> {
-    usage.iter().flat_map(|usage| usage.struck.iter().map(line)).collect()
+    usage.iter().flat_map(|usage| usage.limits_hit.iter().map(line)).collect()
 }
 
-fn is_slowdown(hit: &Struck) -> bool {
-    matches!(hit, Struck::Cpus { .. })
+fn is_slowdown(hit: &LimitHit) -> bool {
+    matches!(hit, LimitHit::Cpus { .. })
 }
 
-fn line(hit: &Struck) -> String {
+fn line(hit: &LimitHit) -> String {
     match hit {
-        Struck::Memory { at, of, bytes, killed, victim } => {
-            let component = of.as_deref().map(with_article).unwrap_or_default();
-            let reached = match (at, bytes) {
-                (At::Own, Some(bytes)) => format!("{component} reached its limit of {}", Bytes(*bytes)),
-                (At::Own, None) => format!("{component} could get no more memory"),
-                (At::Below, _) => format!("a cgroup inside {component} reached a limit of its own"),
-                (At::Above, _) => "a cgroup above the session, or the host, had no more memory".to_string(),
+        LimitHit::Memory { level, component, limit_bytes, killed, victim } => {
+            let component = component.as_deref().map(with_article).unwrap_or_default();
+            let reached = match (level, limit_bytes) {
+                (Level::Own, Some(bytes)) => format!("{component} reached its limit of {}", Bytes(*bytes)),
+                (Level::Own, None) => format!("{component} could get no more memory"),
+                (Level::Descendant, _) => format!("a cgroup inside {component} reached a limit of its own"),
+                (Level::Ancestor, _) => {
+                    "a cgroup above the session, or the host, had no more memory".to_string()
+                }
             };
             let killed: Vec<_> = killed.iter().map(killed_in).collect();
             let first = victim.as_ref().map(first_victim).unwrap_or_default();
             format!("out of memory: {reached}, and the kernel killed {}{first}", killed.join(", "))
         }
-        Struck::Pids { of, count, refused, most } => {
-            let reached = match of.as_deref().zip(*count) {
-                Some((of, count)) => format!("{} reached its limit of {count}", with_article(of)),
+        LimitHit::Pids { component, limit_processes, failed_forks, largest_component } => {
+            let reached = match component.as_deref().zip(*limit_processes) {
+                Some((component, limit)) => {
+                    format!("{} reached its limit of {limit}", with_article(component))
+                }
                 None => "a limit above the session was reached".to_string(),
             };
-            let forks = if *refused == 1 { "1 fork".into() } else { format!("{refused} forks") };
-            let most = most.as_deref().map(with_article);
+            let forks = if *failed_forks == 1 { "1 fork".into() } else { format!("{failed_forks} forks") };
+            let most = largest_component.as_deref().map(with_article);
             let most = most.map(|most| format!("; most processes belonged to {most}")).unwrap_or_default();
             format!("too many processes: {reached}, and {forks} failed{most}")
         }
-        Struck::Cpus { of, cpus, throttled_usec, periods, of_periods } => format!(
-            "throttled: {} exceeded its {cpus} CPUs in {periods} of {of_periods} periods of 100 ms, and \
+        LimitHit::Cpus { component, limit_cpus, throttled_usec, throttled_periods, total_periods } => {
+            format!(
+                "throttled: {} exceeded its {limit_cpus} CPUs in {throttled_periods} of {total_periods} periods of 100 ms, and \
              waited {:.2} s",
-            with_article(of),
-            Duration::from_micros(*throttled_usec).as_secs_f64()
-        ),
+                with_article(component),
+                Duration::from_micros(*throttled_usec).as_secs_f64()
+            )
+        }
     }
 }
 
-fn killed_in(killed: &Killed) -> String {
-    let component = with_article(&killed.part);
-    match killed.processes {
+fn killed_in(killed: &KilledProcesses) -> String {
+    let component = with_article(&killed.component);
+    match killed.process_count {
         None => format!("all of {component}"),
         Some(1) => format!("1 process of {component}"),
         Some(count) => format!("{count} processes of {component}"),
@@ -81,11 +87,11 @@ mod tests {
 
     #[test]
     fn each_limit_has_a_line() {
-        let memory = Struck::Memory {
-            at: At::Own,
-            of: Some("service web".into()),
-            bytes: Some(48 << 20),
-            killed: vec![Killed { part: "service web".into(), processes: None }],
+        let memory = LimitHit::Memory {
+            level: Level::Own,
+            component: Some("service web".into()),
+            limit_bytes: Some(48 << 20),
+            killed: vec![KilledProcesses { component: "service web".into(), process_count: None }],
             victim: Some(Victim { pid: 12, name: Some("python3".into()) }),
         };
         assert_eq!(
@@ -93,36 +99,46 @@ mod tests {
             "out of memory: service web reached its limit of 48 MiB, and the kernel killed all of service web; \
              the first was pid 12 (python3)"
         );
-        let pids = Struck::Pids {
-            of: Some("session".into()),
-            count: Some(50),
-            refused: 2,
-            most: Some("command".into()),
+        let pids = LimitHit::Pids {
+            component: Some("session".into()),
+            limit_processes: Some(50),
+            failed_forks: 2,
+            largest_component: Some("command".into()),
         };
         assert_eq!(
             line(&pids),
             "too many processes: the session reached its limit of 50, and 2 forks failed; most processes belonged to \
              the command"
         );
-        let killed = vec![Killed { part: "command".into(), processes: Some(2) }];
-        let below =
-            Struck::Memory { at: At::Below, of: Some("command".into()), bytes: None, killed, victim: None };
+        let killed = vec![KilledProcesses { component: "command".into(), process_count: Some(2) }];
+        let below = LimitHit::Memory {
+            level: Level::Descendant,
+            component: Some("command".into()),
+            limit_bytes: None,
+            killed,
+            victim: None,
+        };
         assert_eq!(
             line(&below),
             "out of memory: a cgroup inside the command reached a limit of its own, and the kernel killed 2 processes \
              of the command"
         );
-        let above = Struck::Pids { of: None, count: None, refused: 1, most: None };
+        let above = LimitHit::Pids {
+            component: None,
+            limit_processes: None,
+            failed_forks: 1,
+            largest_component: None,
+        };
         assert_eq!(
             line(&above),
             "too many processes: a limit above the session was reached, and 1 fork failed"
         );
-        let cpus = Struck::Cpus {
-            of: "session".into(),
-            cpus: 0.5,
+        let cpus = LimitHit::Cpus {
+            component: "session".into(),
+            limit_cpus: 0.5,
             throttled_usec: 1_500_000,
-            periods: 30,
-            of_periods: 40,
+            throttled_periods: 30,
+            total_periods: 40,
         };
         assert_eq!(
             line(&cpus),
@@ -135,12 +151,24 @@ mod tests {
         let schema: serde_json::Value = serde_json::from_str(include_str!("schema.json")).unwrap();
         let known = &schema["properties"]["usage"]["properties"]["limits_hit"]["items"]["properties"];
         let victim = Some(Victim { pid: 7, name: Some("a".into()) });
-        let killed = vec![Killed { part: "command".into(), processes: Some(1) }];
-        let (of, most) = (Some("session".to_string()), Some("command".to_string()));
+        let killed = vec![KilledProcesses { component: "command".into(), process_count: Some(1) }];
+        let (component, largest_component) = (Some("session".to_string()), Some("command".to_string()));
         for limit_hit in [
-            Struck::Memory { at: At::Below, of: of.clone(), bytes: Some(1), killed, victim },
-            Struck::Pids { of, count: Some(5), refused: 1, most },
-            Struck::Cpus { of: "session".into(), cpus: 0.5, throttled_usec: 1, periods: 1, of_periods: 1 },
+            LimitHit::Memory {
+                level: Level::Descendant,
+                component: component.clone(),
+                limit_bytes: Some(1),
+                killed,
+                victim,
+            },
+            LimitHit::Pids { component, limit_processes: Some(5), failed_forks: 1, largest_component },
+            LimitHit::Cpus {
+                component: "session".into(),
+                limit_cpus: 0.5,
+                throttled_usec: 1,
+                throttled_periods: 1,
+                total_periods: 1,
+            },
         ] {
             let value = serde_json::to_value(&limit_hit).unwrap();
             for key in value.as_object().unwrap().keys() {

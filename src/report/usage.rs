@@ -13,7 +13,7 @@ pub const COLUMNS: [&str; 10] =
 /// A table with one row for each component and one for the session.
 pub fn table(usage: &Usage) -> Vec<String> {
     let mut rows = vec![COLUMNS.map(str::to_string)];
-    rows.extend(usage.parts.iter().chain([&usage.session]).map(row));
+    rows.extend(usage.components.iter().chain([&usage.session]).map(row));
     let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or_default();
     let widths: Vec<_> = (0..COLUMNS.len()).map(width).collect();
     let line = |row: &[String; COLUMNS.len()]| {

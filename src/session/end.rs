@@ -106,7 +106,7 @@ impl Session<'_> {
         let guardian = self.guardian.take();
         if verdict.is_proven() {
             guardian.into_iter().for_each(Guardian::dismiss);
-            self.context.containment.give_back();
+            self.context.limits.restore();
         }
         failpoint::reached("dismissed");
     }

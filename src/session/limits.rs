@@ -2,29 +2,30 @@
 
 use anyhow::Result;
 
-use crate::containment::{Containment, Mount};
-use crate::limits::{self, Wanted};
+use crate::containment::{Containment, LeafName, Mount};
+use crate::limits::{AppliedLimits, ConfiguredLimits};
 use crate::plan::SessionPlan;
 use crate::report::Reporter;
 
-/// Applies what was asked for, or says why that cannot be. After an error nothing is left.
+/// Applies the limits of the plan, or says why that is impossible; then nothing is left of the session.
 pub fn apply(
     plan: &SessionPlan,
-    containment: &mut Containment,
+    containment: &Containment,
     mount: Option<&Mount>,
     report: &Reporter,
-) -> Result<()> {
-    let leaves = plan.services.iter().map(|it| (super::start::leaf_of(it), &it.limits)).collect();
-    let wanted = Wanted { session: &plan.limits, leaves, best_effort: plan.limits_best_effort };
-    if wanted.is_nothing() {
-        return Ok(());
+) -> Result<AppliedLimits> {
+    let mut limits = AppliedLimits::default();
+    let leaf = |name: &str| LeafName::Service(name.to_string());
+    let leaves = plan.services.iter().map(|service| (leaf(&service.name), &service.limits)).collect();
+    let configured = ConfiguredLimits { session: &plan.limits, leaves, best_effort: plan.limits_best_effort };
+    if configured.is_empty() {
+        return Ok(limits);
     }
-    let mut warnings = Vec::new();
-    let limited = limits::limit(containment, mount, &wanted, &mut warnings);
-    warnings.iter().for_each(|warning| report.say(warning));
-    let Err(error) = limited else { return Ok(()) };
+    let applied = limits.apply(&configured, containment, mount);
+    limits.take_warnings().iter().for_each(|warning| report.say(warning));
+    let Err(error) = applied else { return Ok(limits) };
     let removed = containment.remove(plan.kill_wait);
-    containment.give_back();
+    limits.restore();
     Err(match removed {
         Ok(()) => error,
         Err(left) => anyhow::anyhow!("{error}; and {left}"),

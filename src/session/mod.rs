@@ -21,6 +21,7 @@ use rustix::process::Pid;
 use crate::containment::{self, Containment};
 use crate::guardian::Guardian;
 use crate::guardian::record::Record;
+use crate::limits::AppliedLimits;
 use crate::plan::Environment;
 use crate::plan::{SessionPlan, Verbosity};
 use crate::ports::reclaim::Interrupted;
@@ -85,7 +86,7 @@ fn prepare(plan: SessionPlan, report: &Reporter) -> Result<Session<'_>> {
     let source = source.map(|(mount, _)| mount);
     let command = plan.command_line();
     let mount = source.as_ref().ok().cloned();
-    let (mut containment, missing) =
+    let (containment, missing) =
         containment::choose(source, plan.require, command.as_bytes(), &plan.watched, &preexisting)?;
     if !missing.is_empty() && plan.require.is_none() {
         let kind = containment.kind();
@@ -94,9 +95,9 @@ fn prepare(plan: SessionPlan, report: &Reporter) -> Result<Session<'_>> {
             missing.join("; ")
         ));
     }
-    limits::apply(&plan, &mut containment, mount.as_ref(), report)?;
+    let limits = limits::apply(&plan, &containment, mount.as_ref(), report)?;
     failpoint::reached("cgroup made");
-    Ok(Session::new(plan, containment, held_before, preexisting, env, events, report))
+    Ok(Session::new(plan, (containment, limits), held_before, preexisting, env, events, report))
 }
 
 struct Session<'a> {
@@ -136,7 +137,7 @@ struct ServiceState {
 impl<'a> Session<'a> {
     fn new(
         plan: SessionPlan,
-        containment: Containment,
+        (containment, limits): (Containment, AppliedLimits),
         held_before: Vec<Listener>,
         preexisting: Vec<Pid>,
         env: Environment,
@@ -159,8 +160,9 @@ impl<'a> Session<'a> {
                 settle: plan.settle,
                 allow: plan.allow.clone(),
                 measures_usage: plan.verbosity == Verbosity::Verbose
-                    || containment.is_limited()
+                    || !limits.is_empty()
                     || !plan.reports.is_empty(),
+                limits,
                 ..Context::new(containment).with_preexisting_children(preexisting)
             },
             logs: None,

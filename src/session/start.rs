@@ -10,9 +10,9 @@ use nix::sys::signal::Signal;
 use super::Session;
 use super::program::{self, ProgramError};
 use super::service_log::Logs;
-use crate::containment::{LEAF, Leaf};
+use crate::containment::{LEAF, Leaf, LeafName};
 use crate::plan::Environment;
-use crate::plan::{Probe, ServicePlan};
+use crate::plan::Probe;
 use crate::readiness::Waiting;
 use crate::runtime::failpoint;
 use crate::sys::identity::Identity;
@@ -22,14 +22,6 @@ use crate::sys::tty;
 use crate::teardown::{Component, Role};
 use crate::text::exit_status;
 
-const COMMAND_LEAF: &str = "command";
-const PROBE_LEAF: &str = "probe";
-
-/// The name of a service's leaf.
-pub(super) fn leaf_of(service: &ServicePlan) -> String {
-    format!("service.{}", service.name)
-}
-
 impl Session<'_> {
     pub(super) fn start_service(&mut self, index: usize) -> Result<()> {
         let plan = &self.plan.services[index];
@@ -38,13 +30,12 @@ impl Session<'_> {
         }
         let logs = self.logs.as_ref().context("no log directory")?;
         let log = logs.open(&plan.name)?;
-        let leaf_name = leaf_of(plan);
-        let env = self.service_env(index).with_all([(LEAF, &leaf_name)]);
+        let leaf_name = LeafName::Service(plan.name.clone());
+        let env = self.service_env(index).with_all([(LEAF, leaf_name.to_string())]);
         let program = program::prepare(&plan.command, &env, &plan.cwd)?;
         let leaf = Rc::new(self.context.containment.leaf(&leaf_name)?);
-        let mut warnings = Vec::new();
-        let limited = crate::limits::limit_leaf(&mut self.context.containment, &leaf_name, &mut warnings);
-        warnings.iter().for_each(|warning| self.report.say(warning));
+        let limited = self.context.limits.apply_to_leaf(&leaf_name, &self.context.containment);
+        self.context.limits.take_warnings().iter().for_each(|warning| self.report.say(warning));
         limited.context("could not be started")?;
         let null = open_null()?;
         let streams = Streams { input: Some(null.as_fd()), output: Some(log.file.as_fd()) };
@@ -79,10 +70,10 @@ impl Session<'_> {
     /// (timeout(1), CI runners) reaches it once, through us.
     pub(super) fn start_command(&mut self) -> Result<()> {
         self.report.clear();
-        let env = self.env.with_all([(LEAF, COMMAND_LEAF)]);
+        let env = self.env.with_all([(LEAF, LeafName::Command.to_string())]);
         let program = program::prepare(&self.plan.command, &env, &self.plan.cwd)?;
         failpoint::reached("services ready");
-        let leaf = Rc::new(self.context.containment.leaf(COMMAND_LEAF)?);
+        let leaf = Rc::new(self.context.containment.leaf(&LeafName::Command)?);
         let group = if tty::has_terminal() { Group::Shared } else { Group::Own };
         let name = self.plan.command[0].to_string_lossy().into_owned();
         let leader = start(&program, group, Streams::default(), &leaf, self.plan.identity.as_ref())
@@ -106,8 +97,8 @@ impl Session<'_> {
     pub(super) fn ask(&mut self, index: usize) -> Result<()> {
         let plan = &self.plan.services[index];
         let Probe::Command(command) = &plan.probe else { return Ok(()) };
-        let leaf_name = format!("{PROBE_LEAF}.{}", plan.name);
-        let env = self.service_env(index).with_all([(LEAF, &leaf_name)]);
+        let leaf_name = LeafName::Probe(plan.name.clone());
+        let env = self.service_env(index).with_all([(LEAF, leaf_name.to_string())]);
         let program = program::prepare(command, &env, &plan.cwd)?;
         let identity = self.plan.identity.as_ref();
         let is_its_probe = |part: &Component| part.role == Role::Probe && part.name == plan.name;

@@ -8,9 +8,9 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use rustix::process::Pid;
 
-use crate::containment::Leaf;
+use crate::containment::{Leaf, LeafName};
 use crate::leaks::How;
-use crate::limits::{Measured, Victim};
+use crate::limits::{MeasuredComponent, Victim};
 use crate::sys::pidfd::Process;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,17 +47,21 @@ impl Component {
         }
     }
 
-    /// What is needed to measure it, with its name for people.
-    pub fn measured(&self) -> Measured<'_> {
-        let name = match self.role {
-            Role::Service => format!("service {}", self.name),
-            Role::Command => "command".into(),
-            Role::Probe => format!("probe {}", self.name),
-        };
+    /// The name of its leaf.
+    pub fn leaf_name(&self) -> LeafName {
+        match self.role {
+            Role::Service => LeafName::Service(self.name.clone()),
+            Role::Command => LeafName::Command,
+            Role::Probe => LeafName::Probe(self.name.clone()),
+        }
+    }
+
+    /// What is needed to read its figures.
+    pub fn measured(&self) -> MeasuredComponent<'_> {
         let killed = self.status.is_some_and(|status| status.signal() == Some(Signal::SIGKILL as i32));
         let killed =
             killed.then(|| Victim { pid: self.leader.pid.as_raw_nonzero().get().unsigned_abs(), name: None });
-        Measured { name, leaf: &self.leaf, killed }
+        MeasuredComponent { name: self.leaf_name(), leaf: &self.leaf, killed }
     }
 
     /// How its processes leaked if they are still there at the end.

@@ -8,12 +8,13 @@ use rustix::process::Pid;
 use super::component::{Component, Role};
 use crate::containment::Containment;
 use crate::leaks::allow::Pattern;
-use crate::limits::Usage;
+use crate::limits::{AppliedLimits, Usage};
 use crate::sys::sock_diag::Listener;
 
 #[derive(Debug)]
 pub struct Context {
     pub containment: Containment,
+    pub limits: AppliedLimits,
     /// In the order of their start.
     pub components: Vec<Component>,
     pub watched_ports: Vec<u16>,
@@ -44,6 +45,7 @@ impl Context {
     pub fn new(containment: Containment) -> Self {
         Self {
             containment,
+            limits: AppliedLimits::default(),
             components: Vec::new(),
             watched_ports: Vec::new(),
             preexisting_listeners: Vec::new(),
@@ -75,7 +77,7 @@ impl Context {
             return None;
         }
         let components: Vec<_> = self.components.iter().map(Component::measured).collect();
-        self.containment.usage(&components)
+        Usage::read(&self.containment, &self.limits, &components)
     }
 
     pub fn command(&self) -> Option<&Component> {

@@ -42,22 +42,22 @@ fn a_set_of_cpus_is_reduced_to_those_of_the_host() {
     run.assert_code(0).assert_nothing_left();
     assert_prints(&run, &["0-1", "1"]);
     for whose in ["the session's", "service web's"] {
-        run.assert_matches(&format!("{whose} limit of the CPUs [^ ]* is more than this host has"));
+        run.assert_matches(&format!("{whose} limit of the CPUs [^ ]* exceeds what this host has"));
     }
     // A warning about one limit is printed also if another one is refused.
     let run = session(&config.replace("1-8", "7")).command(["true"]).run();
     run.assert_code(125).assert_nothing_left();
-    run.assert_said("cannot limit cpuset of service web: 7 has no CPU of this host");
+    run.assert_said("cannot limit cpuset of service web: 7 has none of this host's CPUs");
     run.assert_said("the session's limit of the CPUs ");
     let session_7 = session(&config.replace("1-8", "7")).options(["--limits-best-effort"]);
     let run = session_7.sh(&format!("{IN_SESSION}cat cpuset.cpus")).run();
     run.assert_code(0)
-        .assert_said("without a limit of cpuset of service web: 7 has no CPU")
+        .assert_said("running without a limit of cpuset of service web: 7 has none of this")
         .assert_nothing_left();
     assert_prints(&run, &["0-1"]);
     let run = session(&config.replace("0-3", "0").replace("1-8", "1")).command(["true"]).run();
     run.assert_code(125).assert_nothing_left();
-    run.assert_said("cannot limit cpuset of service web: 1 has no CPU of the whole session's, which are 0;");
+    run.assert_said("cannot limit cpuset of service web: 1 has none of the session's CPUs, which are 0;");
 }
 
 #[test]
@@ -66,7 +66,7 @@ fn a_set_of_cpus_is_reduced_to_those_of_the_unit() {
     let session = |config: &str| Session::at(Place::DelegatedOneCpu).config(config);
     let run = session("[limits]\ncpuset = '1'\n").command(["true"]).run();
     run.assert_code(125).assert_nothing_left();
-    run.assert_said("cannot limit cpuset: the cgroups above grant it the CPUs 0 only, and none of 1; ");
+    run.assert_said("cannot limit cpuset: the cgroups above grant only the CPUs 0, and none of 1; ");
     let run = session("[limits]\ncpuset = '0-1'\n").command(["nproc"]).run();
     run.assert_code(0)
         .assert_said("cpuset: of the CPUs 0-1 the cgroups above grant 0 only")

@@ -242,7 +242,7 @@ fn a_service_is_told_that_its_session_has_less() {
     let config = "[limits]\nmemory = '64M'\n[services.web]\ncommand = ['sleep', '900']\nlimits = { memory = '128M' }\n";
     let run = Session::at(Place::Root).config(config).command(["true"]).run();
     run.assert_code(0).assert_nothing_left();
-    run.assert_said("service web's limit of 128 MiB of memory is more than the whole session's (64 MiB)");
+    run.assert_said("service web's limit of 128 MiB of memory exceeds the whole session's (64 MiB)");
 }
 
 #[test]

@@ -41,7 +41,7 @@ fn assert_limited_or_refused(run: &Finished, controller: &str) {
     run.assert_code(125)
         .assert_said(&format!("cgrun: cannot limit {controller}: the {controller} controller "));
     run.assert_said("belongs to cgroup v1 on this host; boot with systemd.unified_cgroup_hierarchy=1");
-    run.assert_said("or go on without it by --limits-best-effort");
+    run.assert_said("or pass --limits-best-effort");
     for trace in ["ran", "service-ran"] {
         assert!(!run.path().join(trace).exists(), "there is a file {trace}");
     }
@@ -82,7 +82,9 @@ fn best_effort_goes_on_with_a_warning() {
         if has("pids") {
             run.assert_silent();
         } else {
-            run.assert_said("cgrun: without a limit of pids: the pids controller belongs to cgroup v1");
+            run.assert_said(
+                "cgrun: running without a limit of pids: the pids controller belongs to cgroup v1",
+            );
         }
     }
 }
@@ -92,14 +94,14 @@ fn only_a_cgroup_has_limits() {
     for (host, kind) in [("without-cgroups", "PID namespace"), ("without-namespaces", "process tree")] {
         let run = session().options(["--pids", "50"]).start_launched(&[host, CGRUN]).finish();
         run.assert_code(125).assert_nothing_left();
-        run.assert_said(&format!("cannot limit pids: this session is held by a {kind}, and only a cgroup"));
-        run.assert_said("see how to get one: cgrun doctor");
+        run.assert_said(&format!("cannot limit pids: this session runs in a {kind}, and only a cgroup"));
+        run.assert_said("see `cgrun doctor`");
         assert!(!run.path().join("ran").exists());
 
         let session = session().options(["--pids", "50", "--limits-best-effort"]);
         let run = session.start_launched(&[host, CGRUN]).finish();
         run.assert_code(0).assert_nothing_left();
-        run.assert_said("without a limit of pids: this session is held by a");
+        run.assert_said("running without a limit of pids: this session runs in a");
         assert!(run.path().join("ran").exists());
     }
 }
@@ -120,25 +122,25 @@ fn nonsense_in_the_config_is_shown_with_line_and_caret() {
     let cases: &[(&str, &[&str])] = &[
         (
             "[limits]\nmemory = 'much'\n",
-            &["cgrun.toml:2:10: \"much\" is no size; write a size such as 4G", "  |          ^^^^^^"],
+            &["cgrun.toml:2:10: invalid size \"much\"; write a size such as 4G", "  |          ^^^^^^"],
         ),
-        ("[limits]\nmemory = -1\n", &["cgrun.toml:2:10: \"-1\" is no size"]),
+        ("[limits]\nmemory = -1\n", &["cgrun.toml:2:10: invalid size \"-1\""]),
         ("[limits]\nmemory = 4\n", &["cgrun.toml:2:10: \"4\" is less than a process needs to start"]),
         ("[limits]\nmemory = '99999999999T'\n", &["is more memory than any machine can have"]),
-        ("[limits]\nmemory = '4 potatoes'\n", &["\"potatoes\" is no unit of size"]),
-        ("[limits]\nmemory = '101%'\n", &["is no share of the host's memory"]),
+        ("[limits]\nmemory = '4 potatoes'\n", &["invalid unit \"potatoes\""]),
+        ("[limits]\nmemory = '101%'\n", &["invalid share of the host's memory"]),
         ("[limits]\nmemory = true\n", &["cgrun.toml:2:10: ", "expected a size, such as \"4GiB\""]),
-        ("[limits]\npids = 0\n", &["cgrun.toml:2:8: no process can start where none is allowed"]),
-        ("[limits]\npids = 1.5\n", &["\"1.5\" is no number of processes"]),
-        ("[limits]\ncpus = -2\n", &["cgrun.toml:2:8: \"-2\" is no number of CPUs"]),
+        ("[limits]\npids = 0\n", &["cgrun.toml:2:8: a limit of 0 lets no process start"]),
+        ("[limits]\npids = 1.5\n", &["invalid number of processes \"1.5\""]),
+        ("[limits]\ncpus = -2\n", &["cgrun.toml:2:8: invalid number of CPUs \"-2\""]),
         ("[limits]\ncpus = nan\n", &["cgrun.toml:2:8: "]),
-        ("[limits]\ncpus = 0.001\n", &["is less than a process needs to start; the least is 0.01"]),
-        ("[limits]\nio_weight = 0\n", &["is no weight; write a whole number from 1 to 10000"]),
-        ("[limits]\ncpuset = '3-1'\n", &["\"3-1\" names no CPUs"]),
+        ("[limits]\ncpus = 0.001\n", &["is less than a process needs to start; the minimum is 0.01"]),
+        ("[limits]\nio_weight = 0\n", &["invalid weight \"0\"; write a whole number from 1 to 10000"]),
+        ("[limits]\ncpuset = '3-1'\n", &["invalid set of CPUs \"3-1\""]),
         ("[limits]\nmemroy = '4G'\n", &["cgrun.toml:2:1: unknown key `memroy`, expected one of `memory`"]),
         (&format!("{SERVICE}limits = {{ best_effort = true }}\n"), &["unknown key `best_effort`"]),
-        (&format!("{SERVICE}limits = {{ memory = '-4G' }}\n"), &["cgrun.toml:3:21: \"-4G\" is no size"]),
-        (&format!("{SERVICE}[limits]\npids = 1\n"), &["a limit of 1 processes is too small for 1 services"]),
+        (&format!("{SERVICE}limits = {{ memory = '-4G' }}\n"), &["cgrun.toml:3:21: invalid size \"-4G\""]),
+        (&format!("{SERVICE}[limits]\npids = 1\n"), &["a limit of 1 processes is too small"]),
     ];
     for (config, words) in cases {
         assert_refused(&session().config(config).run(), words);
@@ -148,12 +150,12 @@ fn nonsense_in_the_config_is_shown_with_line_and_caret() {
 #[test]
 fn nonsense_on_the_command_line_too() {
     let cases: &[(&[&str], &str)] = &[
-        (&["--memory", "-4G"], "\"-4G\" is no size"),
+        (&["--memory", "-4G"], "invalid size \"-4G\""),
         (&["--memory", "0"], "is less than a process needs to start"),
         (&["--memory", "18446744073709551616"], "is more memory than any machine can have"),
-        (&["--pids", "-1"], "\"-1\" is no number of processes"),
-        (&["--cpus", "0%"], "is no share of the host's CPUs"),
-        (&["--cpus", "two"], "\"two\" is no number of CPUs"),
+        (&["--pids", "-1"], "invalid number of processes \"-1\""),
+        (&["--cpus", "0%"], "invalid share of the host's CPUs"),
+        (&["--cpus", "two"], "invalid number of CPUs \"two\""),
     ];
     for (options, words) in cases {
         assert_refused(&session().options(*options).run(), &["error: ", words]);
@@ -164,8 +166,8 @@ fn nonsense_on_the_command_line_too() {
 fn more_than_the_host_has_is_a_warning() {
     let run = session().options(["--memory", "1000T", "--cpus", "5000", "--limits-best-effort"]).run();
     run.assert_code(0).assert_nothing_left();
-    run.assert_said("the session's limit of 1000 TiB of memory is more than this host has (");
-    run.assert_said("the session's limit of 5000 CPUs is more than this host has (");
+    run.assert_said("the session's limit of 1000 TiB of memory exceeds what this host has (");
+    run.assert_said("the session's limit of 5000 CPUs exceeds what this host has (");
 }
 
 #[test]
@@ -174,9 +176,9 @@ fn less_than_anything_could_live_with_is_refused_or_given_up() {
     run.assert_code(125).assert_nothing_left();
     run.assert_said("cannot limit memory: it comes to ");
     // What comes before the error is said all the same.
-    run.assert_said("the session's limit of 5000 CPUs is more than this host has (");
+    run.assert_said("the session's limit of 5000 CPUs exceeds what this host has (");
     let run = session().options(["--memory", "0.0001%", "--limits-best-effort"]).run();
-    run.assert_code(0).assert_nothing_left().assert_said("without a limit of memory: it comes to ");
+    run.assert_code(0).assert_nothing_left().assert_said("running without a limit of memory: it comes to ");
     assert!(run.path().join("ran").exists());
 }
 

@@ -11,7 +11,7 @@ use crate::containment::{
     Kind, Mount, NoNamespace, PidNamespace, SessionCgroup, Source, find_source, manager_socket,
     manages_this_host,
 };
-use crate::limits::{Controller, why_not};
+use crate::limits::{Controller, why_unavailable};
 use crate::sys::{namespace, sock_diag, spawn};
 
 /// A change of the JSON that breaks readers raises it.
@@ -176,7 +176,7 @@ fn try_cgroup(found: &mut CgroupFindings) -> Result<(), UnavailableContainment> 
     let controllers = std::fs::read_to_string(mount.own.join("cgroup.controllers"));
     found.controllers = controllers.unwrap_or_default().split_whitespace().map(str::to_string).collect();
     for controller in Controller::ALL {
-        match why_not(&mount, controller) {
+        match why_unavailable(&mount, controller) {
             None => found.available_limits.push(controller.name()),
             Some(refused) => found.unavailable_limits.push(UnavailableLimit {
                 controller: controller.name(),

@@ -48,7 +48,7 @@ pub fn usage(usage: Option<&Usage>) -> Markup {
                 div.scroll {
                     table.figures {
                         tr { @for name in usage::COLUMNS { th { (name) } } }
-                        @for figures in usage.parts.iter().chain([&usage.session]) {
+                        @for figures in usage.components.iter().chain([&usage.session]) {
                             tr { @for cell in usage::row(figures) { td { (cell) } } }
                         }
                     }

@@ -114,7 +114,8 @@ impl Teardown<'_> {
         }
         let (gone, asked): (Vec<_>, Vec<_>) =
             (0..self.context.components.len()).partition(|&index| self.verdict.span(index).gone.is_some());
-        let unasked = containment.strays(asked.iter().map(|&index| &*self.context.components[index].leaf));
+        let unasked =
+            containment.members_outside(asked.iter().map(|&index| &*self.context.components[index].leaf));
         let mut unasked = self.verdict.expect(unasked).unwrap_or_default();
         for index in gone {
             if unasked.is_empty() {

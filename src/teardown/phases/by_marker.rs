@@ -19,7 +19,7 @@ const LOOK: Duration = Duration::from_millis(20);
 impl Teardown<'_> {
     /// Kills every process with the marker, until a walk over the host finds none.
     pub(super) fn kill_by_marker(&mut self) {
-        let Some(sessions) = self.verdict.expect(self.context.containment.ids()) else { return };
+        let Some(sessions) = self.verdict.expect(self.context.containment.session_ids()) else { return };
         let deadline = clock::now() + self.context.kill_wait;
         // Killed at least once, however short the limit.
         let mut is_first = true;

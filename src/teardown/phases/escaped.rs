@@ -94,7 +94,7 @@ impl Teardown<'_> {
     /// and only the marker tells it from what the session left.
     fn spare_strangers(&mut self, children: &mut Vec<ProcessInfo>) {
         children.retain(|process| !self.context.preexisting_children.contains(&process.pid));
-        let sessions = self.verdict.expect(self.context.containment.ids()).unwrap_or_default();
+        let sessions = self.verdict.expect(self.context.containment.session_ids()).unwrap_or_default();
         children.retain(|process| {
             let is_ours = carries_marker(process.pid, &sessions).unwrap_or(false);
             if !is_ours {

@@ -36,7 +36,7 @@ impl Teardown<'_> {
     }
 
     fn kill_marked_holders(&mut self, held: &[Listener]) {
-        let sessions = self.verdict.expect(self.context.containment.ids()).unwrap_or_default();
+        let sessions = self.verdict.expect(self.context.containment.session_ids()).unwrap_or_default();
         for holder in Holding::of(held).into_iter().flat_map(|holding| holding.holders) {
             self.kill_if_marked(holder, &sessions);
         }

@@ -1,4 +1,4 @@
-//! `[limits]` and `[services.NAME.limits]`: what may be written there.
+//! `[limits]` and `[services.NAME.limits]` as configured.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -7,7 +7,11 @@ use std::str::FromStr;
 use serde::Deserialize;
 use serde::de::{self, Deserializer, Unexpected, Visitor};
 
-use crate::limits::size::{CpuSet, Cpus, Memory, Pids, Swap, Weight};
+use super::cpus::Cpus;
+use super::cpuset::CpuSet;
+use super::io_weight::IoWeight;
+use super::memory::{Memory, Swap};
+use super::pids::Pids;
 
 /// What a session or a service may use.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq)]
@@ -17,11 +21,11 @@ pub struct Limits {
     pub swap: Option<Swap>,
     pub pids: Option<Pids>,
     pub cpus: Option<Cpus>,
-    pub io_weight: Option<Weight>,
+    pub io_weight: Option<IoWeight>,
     pub cpuset: Option<CpuSet>,
 }
 
-/// Those of the session.
+/// The limits of the whole session.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq)]
 #[serde(default, deny_unknown_fields, expecting = "a table, such as { memory = \"4GiB\" }")]
 pub struct SessionLimits {
@@ -29,9 +33,9 @@ pub struct SessionLimits {
     pub swap: Option<Swap>,
     pub pids: Option<Pids>,
     pub cpus: Option<Cpus>,
-    pub io_weight: Option<Weight>,
+    pub io_weight: Option<IoWeight>,
     pub cpuset: Option<CpuSet>,
-    /// What cannot be applied here is a warning, not an error.
+    /// A limit that cannot be applied is a warning, not an error.
     pub best_effort: bool,
 }
 
@@ -42,14 +46,13 @@ impl SessionLimits {
     }
 }
 
-/// Reads what is a number or a string in TOML through `FromStr`, so that file and command line accept
-/// the same.
-struct Written<T> {
+/// Reads a TOML number or string through `FromStr`, so that config and command line accept the same.
+struct NumberOrText<T> {
     expected: &'static str,
     target: PhantomData<T>,
 }
 
-impl<T: FromStr<Err = String>> Visitor<'_> for Written<T> {
+impl<T: FromStr<Err = String>> Visitor<'_> for NumberOrText<T> {
     type Value = T;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -73,21 +76,21 @@ impl<T: FromStr<Err = String>> Visitor<'_> for Written<T> {
     }
 }
 
-macro_rules! written {
+macro_rules! number_or_text {
     ($($type:ty, $expected:literal;)*) => {
         $(impl<'de> Deserialize<'de> for $type {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                deserializer.deserialize_any(Written { expected: $expected, target: PhantomData })
+                deserializer.deserialize_any(NumberOrText { expected: $expected, target: PhantomData })
             }
         })*
     };
 }
 
-written! {
+number_or_text! {
     Memory, "a size, such as \"4GiB\" or \"50%\"";
     Swap, "a size, such as \"1GiB\" or 0";
     Pids, "a number of processes, such as 2000";
     Cpus, "a number of CPUs, such as 1.5 or \"50%\"";
-    Weight, "a weight from 1 to 10000";
-    CpuSet, "numbers of CPUs, such as \"0-3,6\"";
+    IoWeight, "a weight from 1 to 10000";
+    CpuSet, "CPU numbers, such as \"0-3,6\"";
 }

@@ -1,0 +1,50 @@
+//! Killing and freezing what is in a cgroup.
+
+use std::io;
+use std::path::Path;
+
+use nix::sys::signal::Signal;
+use rustix::process::Pid;
+
+use super::files::write;
+use super::walk::members;
+use crate::containment::error::ContainmentError;
+use crate::sys::pidfd::Process;
+use crate::sys::proc;
+
+/// Kills every process in it at once (`cgroup.kill`); they end after the call has returned. `name` is its name in
+/// `/proc/PID/cgroup`.
+pub fn kill(path: &Path, name: &str) -> Result<(), ContainmentError> {
+    match write(&path.join("cgroup.kill"), b"1") {
+        // Before Linux 5.14, or in a threaded cgroup.
+        Err(error) if matches!(error.source.raw_os_error(), Some(libc::ENOENT | libc::EOPNOTSUPP)) => {
+            kill_each(path, name)
+        }
+        // It was removed meanwhile, so it was empty.
+        Err(error) if error.source.raw_os_error() == Some(libc::ENODEV) => Ok(()),
+        other => other,
+    }
+}
+
+fn kill_each(path: &Path, name: &str) -> Result<(), ContainmentError> {
+    for pid in members(path)? {
+        // Checked after opening the pidfd: before that, the pid may have gone to a stranger.
+        if let Ok(Some(process)) = Process::open(pid)
+            && is_in(pid, name).unwrap_or(false)
+        {
+            process.signal(Signal::SIGKILL).map_err(ContainmentError::on("kill a process of", path))?;
+        }
+    }
+    Ok(())
+}
+
+/// Stops its processes where they stand, or lets them go on. Takes effect a little later.
+pub fn freeze(path: &Path, frozen: bool) -> Result<(), ContainmentError> {
+    write(&path.join("cgroup.freeze"), if frozen { b"1" } else { b"0" })
+}
+
+/// Whether the process is in the cgroup of this name, or below.
+pub fn is_in(pid: Pid, name: &str) -> io::Result<bool> {
+    let at = proc::cgroup_of(pid)?;
+    Ok(at.is_some_and(|at| Path::new(&at).starts_with(name)))
+}

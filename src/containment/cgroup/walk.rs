@@ -1,0 +1,122 @@
+//! A cgroup and all below it: its processes, inode numbers, sessions, and its removal.
+
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use rustix::process::Pid;
+
+use crate::containment::error::ContainmentError;
+use crate::containment::session_id::SessionId;
+use crate::sys::proc;
+
+/// The cgroups of all sessions, anywhere below the mount.
+pub fn session_directories(mount: &Path) -> Result<Vec<PathBuf>, ContainmentError> {
+    let mut found = Vec::new();
+    walk(mount, &mut |directory| {
+        if session_id(directory).is_some() {
+            found.push(directory.to_path_buf());
+        }
+        Ok(())
+    })?;
+    Ok(found)
+}
+
+/// The id of the session whose cgroup this is.
+pub fn session_id(directory: &Path) -> Option<SessionId> {
+    SessionId::of_directory(directory.file_name()?.to_str()?)
+}
+
+/// The processes in it, however deep.
+pub fn members(path: &Path) -> Result<Vec<Pid>, ContainmentError> {
+    members_where(path, |_| true)
+}
+
+/// The processes in the cgroups that are `wanted`. A process outside our PID namespace shows as 0, and is left
+/// out.
+pub fn members_where(path: &Path, wanted: impl Fn(&Path) -> bool) -> Result<Vec<Pid>, ContainmentError> {
+    let mut found = Vec::new();
+    walk(path, &mut |directory| {
+        if !wanted(directory) {
+            return Ok(());
+        }
+        let file = directory.join("cgroup.procs");
+        match std::fs::read_to_string(&file) {
+            Ok(text) => {
+                found.extend(text.lines().filter_map(|line| Pid::from_raw(line.parse().ok()?)));
+                Ok(())
+            }
+            // A threaded cgroup lists its processes in the domain above it.
+            Err(error) if proc::is_gone(&error) || error.raw_os_error() == Some(libc::EOPNOTSUPP) => Ok(()),
+            Err(error) if error.raw_os_error() == Some(libc::ENODEV) => Ok(()),
+            Err(error) => Err(ContainmentError::on("read", &file)(error)),
+        }
+    })?;
+    Ok(found)
+}
+
+/// The inode numbers of it and all below, by which the kernel names the cgroup of a socket.
+pub fn inode_numbers(path: &Path) -> Result<Vec<u64>, ContainmentError> {
+    let mut found = Vec::new();
+    walk(path, &mut |directory| match std::fs::metadata(directory) {
+        Ok(metadata) => {
+            found.push(metadata.ino());
+            Ok(())
+        }
+        Err(error) if proc::is_gone(&error) => Ok(()),
+        Err(error) => Err(ContainmentError::on("look at", directory)(error)),
+    })?;
+    Ok(found)
+}
+
+/// Removes it, leaves first. The kernel refuses while a process lives in it. Removing it twice is no error.
+pub fn remove(path: &Path) -> Result<(), ContainmentError> {
+    match std::fs::remove_dir(path) {
+        Err(error) if error.raw_os_error() == Some(libc::EBUSY) => {}
+        Err(error) if !proc::is_gone(&error) => return Err(ContainmentError::on("remove", path)(error)),
+        _ => return Ok(()),
+    }
+    let mut directories = Vec::new();
+    walk(path, &mut |directory| {
+        directories.push(directory.to_path_buf());
+        Ok(())
+    })?;
+    // The walk visited parents before their children.
+    for directory in directories.iter().rev() {
+        match std::fs::remove_dir(directory) {
+            Err(error) if !proc::is_gone(&error) => {
+                return Err(ContainmentError::on("remove", directory)(error));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Visits a cgroup and all below it, parents first.
+fn walk(
+    path: &Path,
+    visit: &mut dyn FnMut(&Path) -> Result<(), ContainmentError>,
+) -> Result<(), ContainmentError> {
+    let mut pending = vec![path.to_path_buf()];
+    while let Some(directory) = pending.pop() {
+        visit(&directory)?;
+        match directories_in(&directory) {
+            Ok(below) => pending.extend(below),
+            Err(error) if proc::is_gone(&error) => {}
+            Err(error) => return Err(ContainmentError::on("list", &directory)(error)),
+        }
+    }
+    Ok(())
+}
+
+fn directories_in(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(directory)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            found.push(entry.path());
+        }
+    }
+    Ok(found)
+}

@@ -1,0 +1,111 @@
+//! What can hold a session, and a component of it: a cgroup, or the process tree. A PID namespace can be had
+//! with either; [`Containment`](super::Containment) and [`Leaf`](super::Leaf) add it.
+
+use std::fmt::Debug;
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::path::Path;
+
+use rustix::process::Pid;
+
+use super::error::ContainmentError;
+use super::kind::Kind;
+use super::session_id::SessionId;
+use super::sockets::Sockets;
+use crate::sys::namespace::Entrance;
+use crate::sys::pidfd::Process;
+use crate::sys::sock_diag::Listener;
+use crate::sys::spawn::{Program, Setting, SpawnError};
+
+/// Holds all processes of a session.
+pub trait Holder: Debug {
+    fn kind(&self) -> Kind;
+
+    /// Notes a child of ours that does not belong to the session.
+    fn spare(&self, _: Pid) {}
+
+    /// Makes a leaf for a component.
+    fn leaf(&self, name: &str) -> Result<Box<dyn LeafHolder>, ContainmentError>;
+
+    /// Whether any process lives in it, however deep. Zombies do not count.
+    fn is_populated(&self) -> Result<bool, ContainmentError>;
+
+    /// Readable for priority data (`POLLPRI`) when that may have changed; `None` if the kernel gives no notice.
+    fn events(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+
+    fn members(&self) -> Result<Vec<Pid>, ContainmentError>;
+
+    /// The members that are in none of `leaves`.
+    fn members_outside(&self, leaves: &[&str]) -> Result<Vec<Pid>, ContainmentError>;
+
+    /// Its session's id, and those of the sessions inside it, as far as they can be seen.
+    fn session_ids(&self) -> Result<Vec<SessionId>, ContainmentError>;
+
+    /// How the sockets of its processes are recognized among `listeners`.
+    fn sockets(&self, listeners: &[Listener]) -> Result<Sockets, ContainmentError>;
+
+    /// Stops everything in it where it stands, or lets it go on. Takes effect a little later.
+    fn freeze(&self, frozen: bool) -> Result<(), ContainmentError>;
+
+    /// Kills every process in it. They end after the call has returned.
+    fn kill(&self) -> Result<(), ContainmentError>;
+
+    /// Removes it. Removing it twice is no error.
+    fn remove(&self) -> Result<(), ContainmentError> {
+        Ok(())
+    }
+
+    /// The directory of its cgroup.
+    fn path(&self) -> Option<&Path> {
+        None
+    }
+
+    /// Its name for people.
+    fn name(&self) -> String;
+}
+
+/// Holds the processes of one component.
+pub trait LeafHolder: Debug {
+    /// Starts a program as its first process.
+    fn start(
+        &self,
+        program: &Program,
+        options: &Setting<'_>,
+        namespace: Option<Entrance<'_>>,
+    ) -> Result<Process, SpawnError>;
+
+    fn is_populated(&self) -> Result<bool, ContainmentError>;
+
+    /// As [`Holder::events`].
+    fn events(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+
+    fn members(&self) -> Result<Vec<Pid>, ContainmentError>;
+
+    /// Whether the process is in it; in a process tree, whether it is in the session.
+    fn contains(&self, pid: Pid) -> io::Result<bool>;
+
+    fn kill(&self) -> Result<(), ContainmentError>;
+
+    /// Tries to remove it. If it cannot be removed, the session's removal reports why.
+    fn remove_if_empty(&self) {}
+
+    /// Stops its processes where they stand, or lets them go on, unseen by them and their parents. Takes effect
+    /// a little later. Only a cgroup can do that.
+    fn freeze(&self, _: bool) -> Result<(), ContainmentError> {
+        Ok(())
+    }
+
+    /// Whether it stands still, or cannot be made to.
+    fn is_frozen(&self) -> Result<bool, ContainmentError> {
+        Ok(true)
+    }
+
+    /// The directory of its cgroup.
+    fn path(&self) -> Option<&Path> {
+        None
+    }
+}

@@ -1,0 +1,77 @@
+//! The kinds of containment, and which of them a user requires.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// A kind of containment, the weakest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+pub enum Kind {
+    #[serde(rename = "tree")]
+    Tree,
+    #[serde(rename = "pidns")]
+    Pidns,
+    #[serde(rename = "cgroup")]
+    Cgroup,
+    #[serde(rename = "cgroup+pidns")]
+    CgroupAndPidns,
+}
+
+impl Kind {
+    /// The kind that a PID namespace makes of this one.
+    pub fn in_pid_namespace(self) -> Self {
+        match self {
+            Self::Tree | Self::Pidns => Self::Pidns,
+            Self::Cgroup | Self::CgroupAndPidns => Self::CgroupAndPidns,
+        }
+    }
+
+    /// The guarantee it gives, for people.
+    pub fn guarantee(self) -> &'static str {
+        match self {
+            Self::Tree => {
+                "every descendant is found and ended one by one while cgrun lives; if cgrun itself is killed, a \
+                 process that cleared its environment may survive"
+            }
+            Self::Pidns => {
+                "the kernel ends everything at once, even if cgrun is killed; no process can leave"
+            }
+            Self::Cgroup => {
+                "one write to cgroup.kill ends everything at once; a root process that leaves the cgroup is found \
+                 as a child of cgrun"
+            }
+            Self::CgroupAndPidns => {
+                "one write to cgroup.kill ends everything at once; a process that leaves the cgroup ends with the \
+                 namespace"
+            }
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tree => "process tree",
+            Self::Pidns => "PID namespace",
+            Self::Cgroup => "cgroup",
+            Self::CgroupAndPidns => "cgroup and PID namespace",
+        })
+    }
+}
+
+/// The least that the user accepts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Require(pub Kind);
+
+impl FromStr for Require {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "cgroup" => Ok(Self(Kind::Cgroup)),
+            "pidns" => Ok(Self(Kind::Pidns)),
+            "tree" => Ok(Self(Kind::Tree)),
+            "cgroup+pidns" | "pidns+cgroup" => Ok(Self(Kind::CgroupAndPidns)),
+            _ => Err(format!("{text:?} is no containment; there are: cgroup, pidns, tree, cgroup+pidns")),
+        }
+    }
+}

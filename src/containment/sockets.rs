@@ -1,0 +1,23 @@
+//! How the listening sockets of a session are recognized.
+
+use crate::ports::made_in;
+use crate::sys::sock_diag::Listener;
+
+/// What tells a session's sockets from others.
+#[derive(Debug)]
+pub enum Sockets {
+    /// The inode numbers of the cgroups they were made in.
+    MadeIn(Vec<u64>),
+    /// The inodes of those that a process of the session has open.
+    Open(Vec<u32>),
+}
+
+impl Sockets {
+    /// Whether the socket belongs to the session.
+    pub fn include(&self, listener: &Listener) -> bool {
+        match self {
+            Self::MadeIn(cgroups) => made_in(listener, cgroups),
+            Self::Open(inodes) => inodes.contains(&listener.inode),
+        }
+    }
+}

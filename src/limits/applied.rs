@@ -1,0 +1,63 @@
+//! The limits that hold for a session and its leaves.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use super::bounds::Bounds;
+use super::controllers::Delegation;
+use super::limit::Controller;
+use crate::containment::LeafName;
+use crate::runtime::clock;
+
+/// What a session and its leaves are limited to, and what was changed above them for that.
+#[derive(Debug, Default)]
+pub struct AppliedLimits {
+    pub session: Bounds,
+    pub(super) leaves: BTreeMap<LeafName, Bounds>,
+    pub(super) best_effort: bool,
+    pub(super) since: Option<Instant>,
+    pub(super) delegation: Delegation,
+    pub(super) warnings: Vec<String>,
+}
+
+impl AppliedLimits {
+    pub fn leaf(&self, name: &LeafName) -> Option<&Bounds> {
+        self.leaves.get(name)
+    }
+
+    /// How long ago they were applied.
+    pub fn age(&self) -> Duration {
+        self.since.map(clock::since).unwrap_or_default()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.controllers().is_empty()
+    }
+
+    /// What the user should know about them, once.
+    pub fn take_warnings(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.warnings)
+    }
+
+    /// Leaves our own cgroup as we found it. Must be called last, after the session's cgroup was removed.
+    pub fn restore(&mut self) {
+        self.delegation.restore();
+    }
+
+    #[cfg(test)]
+    pub fn of(session: Bounds, leaf: LeafName, bounds: Bounds) -> Self {
+        Self { session, leaves: [(leaf, bounds)].into(), ..Self::default() }
+    }
+
+    pub(super) fn controllers(&self) -> BTreeSet<Controller> {
+        std::iter::once(&self.session).chain(self.leaves.values()).flat_map(Bounds::controllers).collect()
+    }
+
+    /// Does without what this controller would limit.
+    pub(super) fn give_up(&mut self, controller: Controller) {
+        for bounds in std::iter::once(&mut self.session).chain(self.leaves.values_mut()) {
+            let limits = bounds.limits().into_iter().filter(|limit| limit.controller() == controller);
+            limits.for_each(|limit| bounds.give_up(limit));
+        }
+    }
+}

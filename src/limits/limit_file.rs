@@ -1,0 +1,86 @@
+//! One limit of one cgroup as files: written, and read back. The boundary to `cgroups-rs`.
+//!
+//! Only that crate's setters of single controllers are used, which report whether they worked. What it
+//! cannot do, or does silently, is written here.
+
+use std::path::{Path, PathBuf};
+
+use cgroups_rs::fs::error::Error;
+
+use super::limit::Limit;
+use super::refused::Refused;
+use crate::containment::ContainmentError;
+use crate::containment::cgroup::files::write;
+
+/// A size as the kernel counts; it was checked to fit when it was parsed.
+pub fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// The files of one limit in a cgroup's directory.
+pub struct LimitFile<'a> {
+    directory: &'a Path,
+    limit: Limit,
+}
+
+impl<'a> LimitFile<'a> {
+    pub fn new(directory: &'a Path, limit: Limit) -> Self {
+        Self { directory, limit }
+    }
+
+    /// As the crate wants it. Its second argument is of no use with cgroup v2.
+    pub fn path(&self) -> PathBuf {
+        self.directory.to_path_buf()
+    }
+
+    /// Writes `value` and checks that the kernel took it.
+    pub fn write(
+        &self,
+        file: &'static str,
+        value: &str,
+        is_set: impl Fn(&str) -> bool,
+    ) -> Result<(), Refused> {
+        write(&self.directory.join(file), value.as_bytes()).map_err(|error| self.refused(file, error))?;
+        self.read_back(file, is_set)
+    }
+
+    /// Checks a setter of the crate. The source of the crate's error is the kernel's.
+    pub fn check(
+        &self,
+        file: &'static str,
+        set: Result<(), Error>,
+        is_set: impl Fn(&str) -> bool,
+    ) -> Result<(), Refused> {
+        use std::error::Error as _;
+        set.map_err(|error| {
+            let source = error.source().and_then(|it| it.downcast_ref::<std::io::Error>());
+            let source = source.and_then(std::io::Error::raw_os_error).map(std::io::Error::from_raw_os_error);
+            let source = source.unwrap_or_else(|| std::io::Error::other(error.to_string()));
+            self.refused(file, ContainmentError::on("write to", &self.directory.join(file))(source))
+        })?;
+        self.read_back(file, is_set)
+    }
+
+    pub fn read(&self, file: &'static str) -> Result<String, Refused> {
+        let path = self.directory.join(file);
+        let text = std::fs::read_to_string(&path).map_err(ContainmentError::on("read", &path));
+        text.map(|text| text.trim().to_string()).map_err(|error| self.refused(file, error))
+    }
+
+    fn read_back(&self, file: &'static str, is_set: impl Fn(&str) -> bool) -> Result<(), Refused> {
+        let text = self.read(file)?;
+        if is_set(&text) {
+            return Ok(());
+        }
+        let other = std::io::Error::other(format!("the kernel has {text:?} there"));
+        Err(self.refused(file, ContainmentError::on("set the limit in", &self.directory.join(file))(other)))
+    }
+
+    pub fn refused(&self, file: &'static str, source: ContainmentError) -> Refused {
+        let limit = self.limit;
+        match source.is_not_there() && self.directory.exists() {
+            true => Refused::NoFile { limit, file },
+            false => Refused::NotSet { limit, source },
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! The leaf in which the supervisor waits while controllers are on in the cgroup it came from.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::occupancy::{is_shared, occupied};
+use super::refused::Refused;
+use crate::containment::cgroup::files::{read_words, write};
+use crate::containment::{ContainmentError, PREFIX, is_empty};
+use crate::runtime::clock;
+use crate::sys::proc;
+
+/// No session's id begins like this.
+const NAME: &str = "supervisor-";
+/// How long the guardian may take to leave the leaf after it announced its end.
+const LEAVING: Duration = Duration::from_secs(1);
+const POLL: Duration = Duration::from_micros(500);
+
+/// A leaf beside the session's cgroup, with this process in it.
+#[derive(Debug)]
+pub struct SupervisorLeaf {
+    parent: PathBuf,
+    path: PathBuf,
+}
+
+impl SupervisorLeaf {
+    /// Makes the leaf in `own`, our cgroup, and moves this process there.
+    pub fn enter(own: &Path) -> Result<Self, Refused> {
+        if is_shared(own)? {
+            return Err(occupied(own));
+        }
+        let us = std::process::id();
+        let path = own.join(format!("{PREFIX}{NAME}{us}"));
+        match std::fs::create_dir(&path) {
+            // A dead supervisor that had our pid left it.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            made => made.map_err(ContainmentError::on("make the cgroup", &path))?,
+        }
+        let leaf = Self { parent: own.to_path_buf(), path };
+        if let Err(error) = join(&leaf.path) {
+            let _ = std::fs::remove_dir(&leaf.path);
+            return Err(error.into());
+        }
+        Ok(leaf)
+    }
+
+    /// Moves back to the cgroup we came from, and removes the leaf.
+    pub fn leave(&self) {
+        if join(&self.parent).is_err() {
+            return;
+        }
+        let deadline = clock::now() + LEAVING;
+        while !is_empty(&self.path) && clock::now() < deadline {
+            // The guardian announces its end a moment before it is gone.
+            std::thread::sleep(POLL);
+        }
+        let _ = std::fs::remove_dir(&self.path);
+    }
+}
+
+/// Removes the leaves that dead supervisors and guardians left in a cgroup.
+pub fn clear_supervisor_leaves(directory: &Path) {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    let left = entries.filter(|entry| {
+        let name = entry.file_name();
+        let pid = name.to_str().and_then(|it| it.strip_prefix(PREFIX)?.strip_prefix(NAME)?.parse().ok());
+        pid.and_then(rustix::process::Pid::from_raw).is_some_and(|pid| proc::start_time(pid).is_none())
+    });
+    // The kernel keeps a leaf with a process in it.
+    let removed = left.filter(|entry| std::fs::remove_dir(entry.path()).is_ok()).count();
+    if removed > 0 && is_empty(directory) {
+        switch_all_off(directory);
+    }
+}
+
+/// The supervisor that made the leaf had found no controller on, so all of them are its own.
+fn switch_all_off(directory: &Path) {
+    let control = "cgroup.subtree_control";
+    let on = read_words(directory, control).unwrap_or_default();
+    let off: Vec<_> = on.iter().map(|name| format!("-{name}")).collect();
+    let _ = write(&directory.join(control), off.join(" ").as_bytes());
+}
+
+fn join(directory: &Path) -> Result<(), ContainmentError> {
+    write(&directory.join("cgroup.procs"), b"0")
+}
