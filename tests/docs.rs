@@ -197,15 +197,20 @@ fn the_picture_of_a_session_shows_what_the_readme_shows() {
 
 /// Runs every example of a page.
 fn check_page(page: &str) {
-    let mut text = read(page);
+    let text = read(page);
+    let mut corrections = Vec::new();
     let mut project = Project::default();
     // What concerns all sessions of a host concerns no other test's.
     let _host = OwnHost::enter();
     let mut session = Some(Session::new());
-    for block in blocks(&text.clone()) {
+    for block in blocks(&text) {
         let place = format!("{page}:{}", block.line);
         if let Some(name) = block.directive("project") {
             project = Project { name: Some(name.to_string()), files: Vec::new() };
+        }
+        if let Some(name) = block.directive("file") {
+            project.files.retain(|(it, _)| it != name);
+            project.files.push((name.to_string(), block.text.clone()));
         }
         if let Some(reason) = block.directive("not run") {
             assert!(reason.len() > 10, "{place}: why is it not run?");
@@ -218,7 +223,7 @@ fn check_page(page: &str) {
             "console" => {
                 let session = session.take().unwrap_or_else(Session::again);
                 let came = check_console(&place, &block, &project, session);
-                text = text.replacen(&block.text, &came, 1);
+                corrections.push((block.line, block.text.lines().count(), came));
             }
             "toml" => {
                 let session = session.take().unwrap_or_else(Session::again);
@@ -229,13 +234,13 @@ fn check_page(page: &str) {
             _ if block.directive("file").is_some() => {}
             other => panic!("{place}: a {other} block is neither run nor marked as not run"),
         }
-        if let Some(name) = block.directive("file") {
-            project.files.retain(|(it, _)| it != name);
-            project.files.push((name.to_string(), block.text));
-        }
     }
     if is_update() {
-        std::fs::write(root().join(page), text).unwrap();
+        let mut lines: Vec<_> = text.lines().collect();
+        for (fence, count, came) in corrections.iter().rev() {
+            lines.splice(*fence..fence + count, came.lines());
+        }
+        std::fs::write(root().join(page), lines.join("\n") + "\n").unwrap();
     }
 }
 
@@ -320,11 +325,9 @@ fn check_config(place: &str, toml: &str, session: Session) {
 
 fn check_messages(place: &str, text: &str) {
     let source = source();
-    for message in text.lines() {
-        for part in message.split('…').map(str::trim).filter(|part| part.len() > 1) {
-            assert!(source.contains(part), "{place}: cgrun has no message with {part:?}");
-        }
-    }
+    let parts = text.lines().flat_map(|message| message.split('…')).map(str::trim).filter(|it| it.len() > 1);
+    let unknown: Vec<_> = parts.filter(|part| !source.contains(part)).collect();
+    assert!(unknown.is_empty(), "{place}: no message of cgrun has {unknown:#?}");
 }
 
 /// All of `src`, with strings that are continued on the next line put together.
@@ -390,6 +393,7 @@ fn masked(text: &str) -> String {
     let masks = [
         (r"\x1b\[[0-9;]*m", ""),
         (r"\bpid \d+", "pid PID"),
+        (r"\b(live|stale)  +\d+", "$1  PID"),
         (r"\b\d+(\.\d+)? (ms|s|min|h|days)\b", "TIME"),
         (r"\bin \d+\.\d+s\b", "in TIME"),
         (r"\b\d+(\.\d+)? (B|KiB|MiB|GiB)( |$)", "SIZE "),
