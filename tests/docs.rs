@@ -330,6 +330,18 @@ fn check_messages(place: &str, text: &str) {
     assert!(unknown.is_empty(), "{place}: no message of cgrun has {unknown:#?}");
 }
 
+#[test]
+fn each_error_is_in_troubleshooting() {
+    let page = read("docs/troubleshooting.md");
+    let error = Regex::new(r#"(?:#\[error|bail!)\(\s*"((?:[^"\\]|\\.)*)""#).unwrap();
+    let gap = Regex::new(r#"\{[^}]*\}|\\""#).unwrap();
+    for message in error.captures_iter(&source()).map(|it| it[1].to_string()) {
+        let parts: Vec<_> = gap.split(&message).map(str::trim).filter(|it| it.len() > 8).collect();
+        let is_there = |part: &&str| page.contains(&part.chars().take(24).collect::<String>());
+        assert!(parts.is_empty() || parts.iter().any(is_there), "no entry has {message:?}");
+    }
+}
+
 /// All of `src`, with strings that are continued on the next line put together.
 fn source() -> String {
     let mut text = String::new();
