@@ -367,7 +367,7 @@ def test_whatever_a_command_leaves_behind():
 
 
 # Tests of the Rust program that also prove something on this host. Those that it ignores elsewhere run as well.
-ALSO_HERE = ("limits::",)
+ALSO_HERE = ("limits::", "docs::limits")
 
 
 def rust_tests():
