@@ -428,6 +428,7 @@ fn masked(text: &str) -> String {
         (r"\bin \d+\.\d+s\b", "in TIME"),
         (r"\b\d+(\.\d+)? (B|KiB|MiB|GiB)( |$)", "SIZE "),
         (r"\b\d+ of \d+ periods", "N of N periods"),
+        (r"\b\d+ forks failed", "N forks failed"),
         (r"\b[b-df-hj-km-np-tv-xz24679]{8}\b", "SESSION"),
         (r" {2,}", "  "),
     ];
