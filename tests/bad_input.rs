@@ -118,7 +118,10 @@ fn readiness_that_cannot_be_meant() {
             &format!("{SERVICE}ready = {{ http = 'http://example.org/' }}\n"),
             &["is not this host", "localhost"],
         ),
-        (&format!("{SERVICE}ready = {{ http = 'https://localhost/' }}\n"), &["it is like http://127.0.0.1"]),
+        (
+            &format!("{SERVICE}ready = {{ http = 'https://localhost/' }}\n"),
+            &["write one such as http://127.0.0.1"],
+        ),
         (
             &format!("{SERVICE}ready = {{ command = ['no-such-program'] }}\n"),
             &["service web, its readiness command: no-such-program: command not found"],
@@ -154,7 +157,7 @@ fn one_port_for_two_services() {
     let two = format!("{SERVICE}port = 80\n[services.api]\ncommand = ['touch', 'service-ran']\nport = 80\n");
     assert_configs_refused(&[(
         &two,
-        &["cgrun.toml:3:8", "services \"api\" and \"web\" have the same port", "one port is one service's"],
+        &["cgrun.toml:3:8", "services \"api\" and \"web\" have the same port", "give each its own"],
     )]);
 }
 
@@ -173,7 +176,7 @@ fn services_that_wait_for_each_other() {
 fn a_dependency_on_no_service() {
     assert_configs_refused(&[(
         &format!("{SERVICE}depends_on = ['db']\n"),
-        &["cgrun.toml:3:15: no service \"db\"; there are: web"],
+        &["cgrun.toml:3:15: no service \"db\"; the services are: web"],
     )]);
 }
 
@@ -318,7 +321,7 @@ fn bad_durations() {
     assert_options_refused(&[
         (&["--timeout", "99y"], &["a duration is at most a year"]),
         (&["--timeout", "0s"], &["a timeout of 0 would end the session before it begins"]),
-        (&["--user", "root"], &["--user root would give up nothing"]),
+        (&["--user", "root"], &["--user root would change nothing"]),
     ]);
 }
 
@@ -582,7 +585,7 @@ mod config_lookup {
     fn a_named_pyproject_without_our_table_is_an_error() {
         let run = session().file("pyproject.toml", "[project]\n").options(["-c", "pyproject.toml"]).run();
         assert_refused(&run, 125);
-        run.assert_said("pyproject.toml has no table [tool.cgrun]; add it, or name another file with -c");
+        run.assert_said("pyproject.toml has no table [tool.cgrun]; add one, or name another file with -c");
     }
 
     #[test]

@@ -311,7 +311,7 @@ mod readiness {
         let keys = "ready = { command = ['sh', '-c', 'exit 7'], timeout = '1s' }";
         let run = with(session(), &server("web", "8001", keys)).run();
         assert_not_ran(&run);
-        run.assert_said("within 1 s: its readiness command ends: exit status 7");
+        run.assert_said("within 1 s: its readiness command ended: exit status 7");
     }
 
     #[test]

@@ -1,12 +1,15 @@
-//! One HTTP GET at a time, without blocking: does the service answer, and well?
+//! A service is ready when it answers a GET with 2xx or 3xx. One request at a time, without blocking.
 
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
+use super::probe::{ProbeCheck, Progress};
 use crate::plan::Url;
 use crate::runtime::clock;
+use crate::sys::sock_diag::Listener;
+use crate::text::plain;
 
 /// A status line is shorter than this, whatever headers follow it.
 const LONGEST: usize = 8 * 1024;
@@ -16,24 +19,66 @@ const CONNECT: Duration = Duration::from_millis(50);
 /// How long one request may take before another is tried.
 const ANSWER: Duration = Duration::from_secs(5);
 
+#[derive(Debug)]
+pub struct HttpCheck {
+    url: Url,
+    /// The request under way.
+    request: Option<HttpRequest>,
+}
+
+impl HttpCheck {
+    pub fn new(url: &Url) -> Self {
+        Self { url: url.clone(), request: None }
+    }
+}
+
+impl ProbeCheck for HttpCheck {
+    fn check(&mut self, listener: Option<&Listener>) -> io::Result<Progress> {
+        let Some(request) = &mut self.request else {
+            return Ok(match HttpRequest::send(&self.url, &addresses(&self.url, listener)) {
+                Ok(request) => {
+                    self.request = Some(request);
+                    Progress::Pending
+                }
+                Err(error) => Progress::Failed(format!("cannot connect to it: {}", plain(&error))),
+            });
+        };
+        let Some(answer) = request.poll() else { return Ok(Progress::Pending) };
+        self.request = None;
+        Ok(match answer {
+            Answer::Status(200..400) => Progress::Passed,
+            Answer::Status(code) => Progress::Failed(format!("it answers with HTTP {code}")),
+            Answer::Failed(why) => Progress::Failed(why),
+        })
+    }
+
+    fn unanswered(&self) -> String {
+        "it has not answered".into()
+    }
+
+    fn wakes_on(&self) -> Option<BorrowedFd<'_>> {
+        self.request.as_ref().map(|request| request.stream.as_fd())
+    }
+}
+
 /// A GET under way.
 #[derive(Debug)]
-pub struct Request {
+struct HttpRequest {
     stream: TcpStream,
     answer: Vec<u8>,
     deadline: Instant,
 }
 
-/// What came of a GET.
+/// The result of a GET.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Answer {
+enum Answer {
     Status(u16),
     Failed(String),
 }
 
-impl Request {
+impl HttpRequest {
     /// Asks at the first of `addresses` that can be connected to.
-    pub fn send(url: &Url, addresses: &[IpAddr]) -> io::Result<Self> {
+    fn send(url: &Url, addresses: &[IpAddr]) -> io::Result<Self> {
         let mut stream = Err(io::Error::other("no address"));
         for &address in addresses {
             stream =
@@ -50,8 +95,8 @@ impl Request {
         Ok(Self { stream, answer: Vec::new(), deadline: clock::now() + ANSWER })
     }
 
-    /// What has come of it; `None` while it is under way.
-    pub fn poll(&mut self) -> Option<Answer> {
+    /// The result; `None` while the request is under way.
+    fn poll(&mut self) -> Option<Answer> {
         let mut chunk = [0u8; 1024];
         loop {
             match self.stream.read(&mut chunk) {
@@ -75,7 +120,7 @@ impl Request {
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Some(Answer::Failed(crate::text::plain(&error))),
+                Err(error) => return Some(Answer::Failed(plain(&error))),
             }
         }
         (clock::now() >= self.deadline)
@@ -83,8 +128,35 @@ impl Request {
     }
 }
 
-impl AsFd for Request {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.stream.as_fd()
+/// Where to connect: to the URL's address, or for `localhost` to the address that the service listens on. A
+/// socket at `::` may or may not accept IPv4, and the host may have no `::1`, so both are tried.
+fn addresses(url: &Url, listener: Option<&Listener>) -> Vec<IpAddr> {
+    let (v4, v6) = (Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into());
+    match (url.address, listener.map(|it| it.address)) {
+        (Some(address), _) => vec![address],
+        (None, Some(address)) if !address.is_unspecified() => vec![address],
+        (None, Some(IpAddr::V6(_))) => vec![v4, v6],
+        (None, _) => vec![v4],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listener(cgroup: u64, address: &str) -> Listener {
+        Listener { address: address.parse().unwrap(), port: 8000, inode: 1, uid: 0, cgroup: Some(cgroup) }
+    }
+
+    #[test]
+    fn localhost_means_the_address_that_the_service_listens_on() {
+        let localhost = "http://localhost:8000".parse().unwrap();
+        let asked = |at: &str| addresses(&localhost, Some(&listener(7, at)));
+        let expect = |list: &[&str]| list.iter().map(|it| it.parse().unwrap()).collect::<Vec<IpAddr>>();
+        assert_eq!(asked("::1"), expect(&["::1"]));
+        assert_eq!(asked("127.0.0.2"), expect(&["127.0.0.2"]));
+        assert_eq!(asked("0.0.0.0"), expect(&["127.0.0.1"]));
+        assert_eq!(asked("::"), expect(&["127.0.0.1", "::1"]));
+        assert_eq!(addresses(&"http://[::1]:8000".parse().unwrap(), None), expect(&["::1"]));
     }
 }

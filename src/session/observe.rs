@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use super::machine::Event;
 use super::{REPLACED, ServiceState, Session};
 use crate::ports;
-use crate::readiness::{Look, Surroundings, TICK};
+use crate::readiness::{PortListeners, Readiness, TICK};
 use crate::runtime::clock;
 use crate::runtime::events::{self, Wake};
 use crate::text::error_chain;
@@ -117,25 +117,25 @@ impl Session<'_> {
         let listeners = ports::listening_on(&self.plan.watched);
         let heard = listeners.as_deref().unwrap_or_default();
         let sockets = self.context.containment.sockets(heard)?;
-        let around = Surroundings { listeners: &listeners, sockets: &sockets };
+        let found = PortListeners { listeners: &listeners, sockets: &sockets };
         let mut to_ask = Vec::new();
         for (index, plan) in self.plan.services.iter().enumerate() {
             let Some(waiting) = &mut self.services[index].waiting else { continue };
-            match waiting.look(plan, &around)? {
-                Look::Ready => {
+            match waiting.check(plan, &found)? {
+                Readiness::Ready => {
                     let seconds = clock::since(waiting.since).as_secs_f32();
                     self.report.ready(&plan.name, seconds);
                     self.services[index].waiting = None;
                     events.push(Event::Ready(index));
                 }
-                Look::NotYet | Look::Ask if clock::now() >= waiting.deadline => {
+                Readiness::NotYet | Readiness::RunCommand if clock::now() >= waiting.deadline => {
                     let (limit, awaited) = (plan.ready_timeout.as_secs_f32(), plan.awaited());
-                    let why = waiting.why(plan, &around);
+                    let why = waiting.why(plan, &found);
                     let message = format!("was not ready ({awaited}) within {limit} s: {why}");
                     events.push(Event::NotReady(index, message));
                 }
-                Look::NotYet => {}
-                Look::Ask => to_ask.push(index),
+                Readiness::NotYet => {}
+                Readiness::RunCommand => to_ask.push(index),
             }
         }
         for index in to_ask {

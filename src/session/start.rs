@@ -132,7 +132,7 @@ impl Session<'_> {
             }
         };
         if let Some(waiting) = &mut self.services[index].waiting {
-            waiting.asking(pid);
+            waiting.command_started(pid);
         }
         Ok(())
     }

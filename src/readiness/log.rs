@@ -1,0 +1,103 @@
+//! A service is ready when a line of its log matches.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::time::Duration;
+
+use regex::bytes::Regex;
+
+use super::probe::{ProbeCheck, Progress};
+use crate::runtime::clock;
+use crate::sys::sock_diag::Listener;
+
+/// A log that grows faster than it can be searched must not keep us from everything else.
+const SEARCH: Duration = Duration::from_millis(20);
+/// Of a longer line, only the end is matched (bytes).
+const LONGEST_LINE: usize = 64 * 1024;
+
+#[derive(Debug)]
+pub struct LogCheck {
+    regex: Regex,
+    follower: LogFollower,
+}
+
+impl LogCheck {
+    pub fn new(regex: &Regex, log: &File) -> io::Result<Self> {
+        Ok(Self { regex: regex.clone(), follower: LogFollower::new(log.try_clone()?) })
+    }
+}
+
+impl ProbeCheck for LogCheck {
+    fn check(&mut self, _: Option<&Listener>) -> io::Result<Progress> {
+        Ok(if self.follower.finds_match(&self.regex)? { Progress::Passed } else { Progress::Pending })
+    }
+
+    fn unanswered(&self) -> String {
+        format!("no line of its log matches /{}/", self.regex)
+    }
+}
+
+/// Follows a log, line by line.
+#[derive(Debug)]
+struct LogFollower {
+    file: File,
+    /// Position up to which the log was read. Reading must not move the file offset, because the service
+    /// writes through the same open file.
+    at: u64,
+    line: Vec<u8>,
+}
+
+impl LogFollower {
+    fn new(file: File) -> Self {
+        Self { file, at: 0, line: Vec::new() }
+    }
+
+    /// Whether a new line matches, complete or not. Returns early if the log grows too fast.
+    fn finds_match(&mut self, regex: &Regex) -> io::Result<bool> {
+        let begin = clock::now();
+        let mut chunk = [0u8; 8192];
+        loop {
+            let length = self.file.read_at(&mut chunk, self.at)?;
+            self.at += length as u64;
+            if length == 0 {
+                return Ok(regex.is_match(&self.line));
+            }
+            for piece in chunk[..length].split_inclusive(|&byte| byte == b'\n') {
+                self.line.extend_from_slice(piece);
+                if piece.ends_with(b"\n") {
+                    self.line.pop();
+                    if regex.is_match(&self.line) {
+                        return Ok(true);
+                    }
+                    self.line.clear();
+                }
+            }
+            let excess = self.line.len().saturating_sub(LONGEST_LINE);
+            self.line.drain(..excess);
+            if clock::since(begin) >= SEARCH {
+                return Ok(false);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    #[test]
+    fn a_log_line_matches_once_it_is_complete_enough() {
+        let path = std::env::temp_dir().join(format!("cgrun-follower-{}", std::process::id()));
+        let mut writer = File::create(&path).unwrap();
+        let mut follower = LogFollower::new(File::open(&path).unwrap());
+        let regex = Regex::new("^ready on \\d+$").unwrap();
+        assert!(!follower.finds_match(&regex).unwrap());
+        write!(writer, "starting\nready o").unwrap();
+        assert!(!follower.finds_match(&regex).unwrap());
+        writeln!(writer, "n 8000").unwrap();
+        assert!(follower.finds_match(&regex).unwrap());
+        std::fs::remove_file(path).unwrap();
+    }
+}

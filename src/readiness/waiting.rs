@@ -1,0 +1,108 @@
+//! The wait for one service: its probe, its pauses and its deadline.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::process::ExitStatus;
+use std::time::{Duration, Instant};
+
+use rustix::process::Pid;
+
+use super::command::CommandCheck;
+use super::http::HttpCheck;
+use super::listeners::{ListenerCheck, PortListeners, own_listener};
+use super::log::LogCheck;
+use super::probe::{ProbeCheck, Progress};
+use crate::plan::{Probe, ServicePlan};
+use crate::runtime::clock;
+
+/// Nothing announces that a socket begins to listen, so we check this often. One check takes 50 µs.
+pub const TICK: Duration = Duration::from_millis(10);
+/// The pause after an attempt that failed: the first one, and the longest.
+const PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+
+/// Whether a service is ready.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Readiness {
+    Ready,
+    NotYet,
+    /// Start the readiness command, and pass its pid to [`Waiting::command_started`].
+    RunCommand,
+}
+
+#[derive(Debug)]
+pub struct Waiting {
+    pub since: Instant,
+    pub deadline: Instant,
+    probe: Box<dyn ProbeCheck>,
+    /// No attempt is made before this.
+    not_before: Instant,
+    pause: Duration,
+    /// Why the probe has not passed.
+    why: String,
+}
+
+impl Waiting {
+    pub fn begin(plan: &ServicePlan, log: &File) -> io::Result<Self> {
+        let now = clock::now();
+        let probe: Box<dyn ProbeCheck> = match &plan.probe {
+            Probe::Started | Probe::Listening(_) => Box::new(ListenerCheck),
+            Probe::Http(url) => Box::new(HttpCheck::new(url)),
+            Probe::Log(regex) => Box::new(LogCheck::new(regex, log)?),
+            Probe::Command(_) => Box::new(CommandCheck::default()),
+        };
+        Ok(Self {
+            since: now,
+            deadline: now + plan.ready_timeout,
+            why: probe.unanswered(),
+            probe,
+            not_before: now,
+            pause: PAUSE,
+        })
+    }
+
+    pub fn check(&mut self, plan: &ServicePlan, found: &PortListeners<'_>) -> io::Result<Readiness> {
+        let Ok(listener) = own_listener(plan, found) else { return Ok(Readiness::NotYet) };
+        if clock::now() < self.not_before {
+            return Ok(Readiness::NotYet);
+        }
+        Ok(match self.probe.check(listener)? {
+            Progress::Passed => Readiness::Ready,
+            Progress::Pending => Readiness::NotYet,
+            Progress::RunCommand => Readiness::RunCommand,
+            Progress::Failed(why) => {
+                self.pause_after(why);
+                Readiness::NotYet
+            }
+        })
+    }
+
+    /// Why the service is not ready, for the message when time runs out.
+    pub fn why(&self, plan: &ServicePlan, found: &PortListeners<'_>) -> String {
+        own_listener(plan, found).map_or_else(|not_ours| not_ours.to_string(), |_| self.why.clone())
+    }
+
+    /// The readiness command was started.
+    pub fn command_started(&mut self, pid: Pid) {
+        self.probe.command_started(pid);
+    }
+
+    /// A child ended, perhaps the readiness command.
+    pub fn note_exit(&mut self, pid: Pid, status: ExitStatus) {
+        if let Some(Progress::Failed(why)) = self.probe.note_exit(pid, status) {
+            self.pause_after(why);
+        }
+    }
+
+    fn pause_after(&mut self, failure: String) {
+        self.why = failure;
+        self.not_before = clock::now() + self.pause;
+        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+    }
+
+    /// Readable when there is something to check.
+    pub fn wakes_on(&self) -> Option<BorrowedFd<'_>> {
+        self.probe.wakes_on()
+    }
+}
