@@ -23,14 +23,14 @@ use crate::limits::{Cpus, Memory, Pids};
 )]
 pub struct Cli {
     #[command(subcommand)]
-    pub action: Option<Action>,
+    pub action: Option<CliCommand>,
     #[command(flatten)]
     pub run: Run,
 }
 
 #[derive(Debug, Subcommand)]
-#[expect(clippy::large_enum_variant, reason = "the program makes one and drops it at its end")]
-pub enum Action {
+#[expect(clippy::large_enum_variant, reason = "there is one per process")]
+pub enum CliCommand {
     /// Run COMMAND in a session (the long form of `cgrun COMMAND`)
     Run(Run),
     /// Check that watched ports are free and no session is stale: exit 0 or 1; 125 if unknown

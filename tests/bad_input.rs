@@ -220,7 +220,7 @@ fn a_working_directory_that_is_gone() {
     let script = "mkdir gone && cd gone && rmdir ../gone && exec \"$CGRUN\" \"$@\"";
     let run = session().start_through(&["sh", "-c", script, "sh"]).finish();
     assert_refused(&run, 125);
-    run.assert_said("the working directory is gone; enter one that exists");
+    run.assert_said("the working directory no longer exists; change to one");
 }
 
 #[test]
@@ -239,7 +239,7 @@ fn a_command_that_is_not_found() {
 fn a_command_that_cannot_be_executed() {
     let run = Session::new().config(SERVICE).file("plain", "").command(["./plain"]).run();
     assert_refused(&run, 126);
-    run.assert_said("/plain: cannot be executed: it is not marked as executable; chmod +x it");
+    run.assert_said("/plain: cannot be executed: it is not marked as executable; run chmod +x on it");
     drop(run);
     let run = Session::new().config(SERVICE).command(["/usr"]).run();
     assert_refused(&run, 126);
@@ -288,7 +288,7 @@ fn a_command_that_the_kernel_refuses() {
     make_executable(&run.path().join("program"));
     let run = run.command(["./program"]).run();
     assert_refused(&run, 126);
-    run.assert_said("./program could not be executed: the kernel does not execute it: No such file");
+    run.assert_said("./program could not be executed: the kernel cannot execute it: No such file");
     run.assert_said("its loader is missing: is it built for this host?");
 }
 
@@ -299,7 +299,7 @@ fn a_services_command_that_is_not_found() {
             "[services.web]\ncommand = ['no-such-program']\n",
             &["service web: no-such-program: command not found in PATH; install it"],
         ),
-        ("[services.web]\ncommand = ['./cgrun.toml']\n", &["service web: ", "chmod +x it"]),
+        ("[services.web]\ncommand = ['./cgrun.toml']\n", &["service web: ", "run chmod +x on it"]),
     ]);
 }
 

@@ -49,8 +49,8 @@ impl Host {
     fn said(self) -> &'static str {
         match self {
             Self::Cgroups => "",
-            Self::NoCgroups => "held by a PID namespace only",
-            Self::NoNamespaces => "held by a process tree only",
+            Self::NoCgroups => "only a PID namespace contains this session",
+            Self::NoNamespaces => "only a process tree contains this session",
         }
     }
 }

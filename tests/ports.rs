@@ -32,7 +32,7 @@ mod watched {
         let run = session.run();
         run.assert_code(7);
         run.assert_said(&format!("port 3000 is taken by pid {} (", stranger.pid()));
-        run.assert_said("ago by root); it is not of this session and is left alone");
+        run.assert_said("ago by root); it does not belong to this session and is left alone");
         assert_eq!(run.stderr().lines().count(), 1, "{}", run.stderr());
         assert!(stranger.is_alive() && is_listening(3000));
         drop(stranger);

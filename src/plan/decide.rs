@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 
 use super::identity::resolve_identity;
+use super::service_id::PerService;
 use super::service_plan::ServicePlan;
 use super::services::plan_services;
 use super::session_plan::{GRACE, KILL_WAIT, SETTLE, SessionPlan, Verbosity, records};
@@ -22,7 +23,7 @@ pub fn watched_ports(options: &ConfigOptions, config: Option<&Config>) -> Result
     Ok(watched(options, config, &planned_services(config, GRACE)?))
 }
 
-fn watched(options: &ConfigOptions, config: Option<&Config>, services: &[ServicePlan]) -> Vec<u16> {
+fn watched(options: &ConfigOptions, config: Option<&Config>, services: &PerService<ServicePlan>) -> Vec<u16> {
     let session = config.map(|config| &config.keys.session);
     let asked_for: Vec<u16> = if !options.ports.is_empty() {
         options.ports.iter().map(|port| port.0).collect()
@@ -40,8 +41,8 @@ fn watched(options: &ConfigOptions, config: Option<&Config>, services: &[Service
     ports
 }
 
-fn planned_services(config: Option<&Config>, grace: Duration) -> Result<Vec<ServicePlan>> {
-    config.map_or(Ok(Vec::new()), |config| plan_services(config, grace))
+fn planned_services(config: Option<&Config>, grace: Duration) -> Result<PerService<ServicePlan>> {
+    config.map_or(Ok(PerService::new(Vec::new())), |config| plan_services(config, grace))
 }
 
 /// Decides everything that can be decided without looking at the host.
@@ -142,6 +143,7 @@ fn reports(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::ServiceId;
     use clap::Parser;
     use std::path::Path;
 
@@ -168,7 +170,7 @@ mod tests {
         let plan = planned(toml, &["true"]).unwrap();
         let names: Vec<_> = plan.services.iter().map(|it| it.name.as_str()).collect();
         assert_eq!(names, ["b", "c", "a"]);
-        assert_eq!(plan.services[2].depends_on, [1]);
+        assert_eq!(plan.services[ServiceId::new(2)].depends_on, [ServiceId::new(1)]);
     }
 
     #[test]

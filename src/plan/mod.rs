@@ -4,6 +4,7 @@
 mod decide;
 mod environment;
 mod identity;
+mod service_id;
 mod service_plan;
 mod services;
 mod session_plan;
@@ -11,6 +12,7 @@ mod url;
 
 pub use decide::{plan, watched_ports};
 pub use environment::Environment;
+pub use service_id::{PerService, ServiceId};
 pub use service_plan::{Probe, ServicePlan};
 pub use session_plan::{KILL_WAIT, SessionPlan, Verbosity, records};
 pub use url::Url;

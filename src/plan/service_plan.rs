@@ -8,6 +8,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use regex::bytes::Regex;
 
+use super::service_id::ServiceId;
 use super::url::Url;
 use crate::limits::Limits;
 
@@ -20,7 +21,7 @@ pub struct ServicePlan {
     pub port: Option<u16>,
     pub probe: Probe,
     pub ready_timeout: Duration,
-    pub depends_on: Vec<usize>,
+    pub depends_on: Vec<ServiceId>,
     pub stop_signal: Signal,
     pub grace: Duration,
     pub critical: bool,

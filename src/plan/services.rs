@@ -7,13 +7,14 @@ use std::time::Duration;
 use anyhow::Result;
 use regex::bytes::Regex;
 
+use super::service_id::{PerService, ServiceId};
 use super::service_plan::{Probe, ServicePlan};
 use crate::config::{Config, ReadyKeys, ServiceKeys, ServiceName, Words};
 
 const READY_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The services in start order: each comes after those that it depends on.
-pub fn plan_services(config: &Config, grace: Duration) -> Result<Vec<ServicePlan>> {
+pub fn plan_services(config: &Config, grace: Duration) -> Result<PerService<ServicePlan>> {
     let order = start_order(config)?;
     let mut taken = BTreeMap::new();
     let mut plans: Vec<ServicePlan> = Vec::new();
@@ -27,7 +28,7 @@ pub fn plan_services(config: &Config, grace: Duration) -> Result<Vec<ServicePlan
         }
         let cwd = service.cwd.as_ref().map_or("", |cwd| &cwd.0);
         let env = service.env.iter().map(|(name, value)| (name.0.clone(), value.0.clone()));
-        let depends_on = |depended: &str| plans.iter().position(|plan| plan.name == depended);
+        let id_of = |name: &str| plans.iter().position(|plan| plan.name == name).map(ServiceId::new);
         plans.push(ServicePlan {
             name: name.clone(),
             command: os_strings(&service.command),
@@ -36,14 +37,14 @@ pub fn plan_services(config: &Config, grace: Duration) -> Result<Vec<ServicePlan
             port: service.port.as_ref().map(|port| port.get_ref().0),
             probe: probe(config, service)?,
             ready_timeout: ready_timeout(service),
-            depends_on: service.depends_on.iter().filter_map(|it| depends_on(&it.get_ref().0)).collect(),
+            depends_on: service.depends_on.iter().filter_map(|it| id_of(&it.get_ref().0)).collect(),
             stop_signal: service.stop_signal.0,
             grace: service.grace.map_or(grace, |time| time.0),
             critical: service.critical,
             limits: service.limits.clone(),
         });
     }
-    Ok(plans)
+    Ok(PerService::new(plans))
 }
 
 fn os_strings(words: &Words) -> Vec<OsString> {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::environment::Environment;
+use super::service_id::PerService;
 use super::service_plan::ServicePlan;
 use crate::config::{OnLeak, ReportKind};
 use crate::containment::Require;
@@ -21,7 +22,7 @@ pub struct SessionPlan {
     pub command: Vec<OsString>,
     pub cwd: PathBuf,
     /// In start order: each service comes after those that it depends on.
-    pub services: Vec<ServicePlan>,
+    pub services: PerService<ServicePlan>,
     /// All ports that must be free afterwards, including the services' own; no duplicates.
     pub watched: Vec<u16>,
     pub grace: Duration,

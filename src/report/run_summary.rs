@@ -8,6 +8,7 @@ use nix::sys::signal::Signal;
 
 use super::json::{ComponentSummary, PhaseSummary, rounded_seconds};
 use super::timeline::{ComponentTimes, Timeline};
+use crate::plan::{PerService, ServiceId};
 use crate::runtime::exit_code::Exit;
 use crate::teardown::{Cause, Component, Context, Role, Verdict};
 
@@ -18,7 +19,7 @@ pub struct RunSummary<'a> {
     pub context: &'a Context,
     pub exit: Exit,
     /// The log of each service of the plan; `None` if it was not started.
-    pub logs: Vec<Option<PathBuf>>,
+    pub logs: PerService<Option<PathBuf>>,
 }
 
 impl RunSummary<'_> {
@@ -26,16 +27,16 @@ impl RunSummary<'_> {
         self.component(&self.timeline.command, |component| component.role == Role::Command)
     }
 
-    /// The service with this name, at this index of the plan.
-    pub fn service(&self, index: usize, name: &str) -> ComponentSummary {
+    /// The service with this name, this id in the plan.
+    pub fn service(&self, id: ServiceId, name: &str) -> ComponentSummary {
         let is_service = |component: &Component| component.role == Role::Service && component.name == name;
-        self.component(&self.timeline.services[index], is_service)
+        self.component(&self.timeline.services[id], is_service)
     }
 
     /// Why this service ended the session, if it did.
-    pub fn service_problem(&self, index: usize) -> Option<String> {
+    pub fn service_problem(&self, id: ServiceId) -> Option<String> {
         let (service, problem) = self.cause.failed_service()?;
-        (service == index).then(|| problem.to_string())
+        (service == id).then(|| problem.to_string())
     }
 
     fn component(&self, times: &ComponentTimes, is_it: impl Fn(&Component) -> bool) -> ComponentSummary {

@@ -117,10 +117,10 @@ impl SessionReport {
             Exit::Signal(signal) => document.outcome.signal = Some(signal.to_string()),
         }
         document.command = run.command();
-        for (index, service) in document.services.iter_mut().enumerate() {
-            service.component = run.service(index, &service.name);
-            service.log_file = run.logs[index].as_ref().map(|path| path.to_string_lossy().into_owned());
-            service.problem = run.service_problem(index);
+        for (id, service) in run.logs.ids().zip(&mut document.services) {
+            service.component = run.service(id, &service.name);
+            service.log_file = run.logs[id].as_ref().map(|path| path.to_string_lossy().into_owned());
+            service.problem = run.service_problem(id);
         }
         document.teardown.started_at_seconds = rounded_seconds(run.timeline.teardown.unwrap_or_default());
         document.teardown.phases = run.phases();

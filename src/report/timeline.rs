@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
+use crate::plan::{PerService, ServiceId};
 use crate::runtime::clock;
 
 #[derive(Clone, Debug)]
@@ -9,7 +10,7 @@ pub struct Timeline {
     pub started: Instant,
     pub started_at: SystemTime,
     /// In the order of the plan's services.
-    pub services: Vec<ComponentTimes>,
+    pub services: PerService<ComponentTimes>,
     pub command: ComponentTimes,
     /// When the teardown started.
     pub teardown: Option<Duration>,
@@ -24,11 +25,11 @@ pub struct ComponentTimes {
 }
 
 impl Timeline {
-    pub fn start(services: usize) -> Self {
+    pub fn start<T>(services: &PerService<T>) -> Self {
         Self {
             started: clock::now(),
             started_at: SystemTime::now(),
-            services: vec![ComponentTimes::default(); services],
+            services: services.map(|_| ComponentTimes::default()),
             command: ComponentTimes::default(),
             teardown: None,
         }
@@ -42,15 +43,15 @@ impl Timeline {
         then.saturating_duration_since(self.started)
     }
 
-    pub fn service_started(&mut self, service: usize) {
+    pub fn service_started(&mut self, service: ServiceId) {
         self.services[service].started = Some(self.now());
     }
 
-    pub fn service_ready(&mut self, service: usize) {
+    pub fn service_ready(&mut self, service: ServiceId) {
         self.services[service].ready = Some(self.now());
     }
 
-    pub fn service_ended(&mut self, service: usize) {
+    pub fn service_ended(&mut self, service: ServiceId) {
         self.services[service].ended = Some(self.now());
     }
 }

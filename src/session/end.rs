@@ -1,8 +1,9 @@
-//! The end of a session: why, the teardown, the report, the exit code. By a panic, too.
+//! The end of a session: its cause, the teardown, the report and the exit code; also after a panic.
 
-use super::{REPLACED, Session};
+use super::state::{GUARDIAN_REPLACED, Session};
 use crate::guardian::Guardian;
 use crate::guardian::record::Record;
+use crate::plan::ServiceId;
 use crate::report::{GitHub, Reporter, RunSummary};
 use crate::runtime::clock;
 use crate::runtime::exit_code::{self, Exit};
@@ -14,21 +15,21 @@ use crate::teardown::{
 };
 use crate::text::plain;
 
-/// How many processes are named when the time has run out.
+/// How many processes are named after a timeout.
 const RUNNING_SHOWN: usize = 10;
-/// How much of a failed service's log is shown.
+/// How many lines of a failed service's log are shown.
 const LOG_TAIL: usize = 20;
 
 impl Session<'_> {
     /// The end, whatever the cause.
-    pub(super) fn end(&mut self, cause: &Cause) -> Exit {
+    pub fn end(&mut self, cause: &Cause) -> Exit {
         self.report.clear();
         self.timeline.teardown = Some(self.timeline.now());
         self.explain(cause);
         failpoint::reached("teardown");
-        let fallen = self.fallen(cause);
+        let gone_early = self.services_gone_early(cause);
         let verdict = self.tear_down(cause);
-        let failed = self.failed_among(&fallen);
+        let failed = self.failed_among(&gone_early);
         failed.iter().for_each(|cause| self.explain(cause));
         let cause = failed.as_ref().unwrap_or(cause);
         self.report.verdict(&verdict, cause, self.context.containment.kind(), clock::since(self.begin));
@@ -40,8 +41,8 @@ impl Session<'_> {
         exit
     }
 
-    /// What was asked for, and what GitHub wants. A report that cannot be written spoils a success, and
-    /// hides no failure.
+    /// Writes the reports that were asked for, and GitHub's. A report that cannot be written turns success into
+    /// failure, but hides no other failure.
     fn write_reports(&self, cause: &Cause, verdict: &Verdict, exit: Exit) -> Exit {
         let Some(reports) = &self.reports else { return exit };
         let github = reports.github().filter(|_| GitHub::has_news(verdict));
@@ -49,21 +50,14 @@ impl Session<'_> {
             return exit;
         }
         let spoiled = if exit == Exit::Code(0) { Exit::Code(exit_code::FAILED) } else { exit };
-        // Nothing that was found may lead us where the session's user may not go.
+        // With the user's rights, so that the session cannot make us write where its user may not.
         let lent = reports.act_as_user();
         if let Err(error) = &lent {
             self.report.error(&format!("no report was written: cannot take on the user's rights: {error}"));
             return spoiled;
         }
-        let logs = self.services.iter().map(|it| it.log.as_ref().map(|log| log.path.clone()));
-        let run = RunSummary {
-            cause,
-            verdict,
-            timeline: &self.timeline,
-            context: &self.context,
-            exit,
-            logs: logs.collect(),
-        };
+        let logs = self.services.map(|it| it.as_ref().map(|service| service.log.path.clone()));
+        let run = RunSummary { cause, verdict, timeline: &self.timeline, context: &self.context, exit, logs };
         let document = reports.document(&run);
         if let Some(github) = github {
             self.report.workflow_commands(&github.annotations(&document));
@@ -76,32 +70,32 @@ impl Session<'_> {
         if problems.is_empty() { exit } else { spoiled }
     }
 
-    /// Critical services that are gone already, where the tests have passed: too late for us to hear of
-    /// it while the command ran.
-    fn fallen(&self, cause: &Cause) -> Vec<usize> {
+    /// Critical services that are gone although the tests have passed: they ended too late for us to notice
+    /// while the command ran.
+    fn services_gone_early(&self, cause: &Cause) -> Vec<ServiceId> {
         let status = self.context.command().and_then(|command| command.status);
         let has_passed = matches!(cause, Cause::NormalExit(NormalExit { interrupted: false, .. }))
             && status.is_some_and(|status| status.success());
-        let is_gone = |service: &usize| {
-            let part = self.services[*service].part.map(|part| &self.context.components[part]);
-            self.plan.services[*service].critical
-                && part.is_some_and(|part| part.leaf.is_populated().is_ok_and(|populated| !populated))
+        let is_gone = |&service: &ServiceId| {
+            self.plan.services[service].critical
+                && self
+                    .component_of(service)
+                    .is_some_and(|it| it.leaf.is_populated().is_ok_and(|populated| !populated))
         };
-        if has_passed { (0..self.services.len()).filter(is_gone).collect() } else { Vec::new() }
+        if has_passed { self.services.ids().filter(is_gone).collect() } else { Vec::new() }
     }
 
-    /// The tests have passed without a service that they needed, where one of these had failed.
-    fn failed_among(&self, fallen: &[usize]) -> Option<Cause> {
-        let failed = |service: &&usize| {
-            let part = self.services[**service].part.map(|part| &self.context.components[part]);
-            part.and_then(|part| part.status).is_some_and(|status| !status.success())
+    /// If one of these services failed, the tests have passed without a service that they needed.
+    fn failed_among(&self, gone_early: &[ServiceId]) -> Option<Cause> {
+        let failed = |&&service: &&ServiceId| {
+            self.component_of(service).and_then(|it| it.status).is_some_and(|status| !status.success())
         };
-        let &service = fallen.iter().find(failed)?;
+        let &service = gone_early.iter().find(failed)?;
         let how = self.how_it_ended(service);
         Some(Cause::Termination(Termination::ServiceEnded { service, how }))
     }
 
-    /// What we could not end, the guardian may: it is told nothing, and we die before its eyes.
+    /// Dismisses the guardian if nothing is left. Otherwise it sees us die, and tries to end what we could not.
     fn dismiss_guardian(&mut self, verdict: &Verdict) {
         let guardian = self.guardian.take();
         if verdict.is_proven() {
@@ -121,7 +115,7 @@ impl Session<'_> {
         verdict
     }
 
-    /// Tells the user why the session ends, unless that was the command's or the user's own doing.
+    /// Tells the user why the session ends, unless the command or the user ended it.
     fn explain(&self, cause: &Cause) {
         if !cause.is_explained() {
             return;
@@ -130,23 +124,26 @@ impl Session<'_> {
         let sentence = cause.sentence(&services);
         if matches!(cause, Cause::Termination(Termination::TimedOut(_))) {
             self.report.error(&format!("{sentence}; still running:"));
-            self.say_what_runs();
+            self.report_running_processes();
         } else {
             self.report.error(&sentence);
         }
         if let Some((service, _)) = cause.failed_service()
-            && let Some(log) = &self.services[service].log
+            && let Some(started) = &self.services[service]
         {
-            self.report.log(&log.path, &log.tail(LOG_TAIL));
+            self.report.log(&started.log.path, &started.log.tail(LOG_TAIL));
         }
     }
 
-    /// The processes of the command, or of the services where it has not started.
-    fn say_what_runs(&self) {
+    /// Prints the processes of the command, or of the services if it has not started.
+    fn report_running_processes(&self) {
         let command = self.context.command();
-        let parts =
-            self.context.components.iter().filter(|part| command.is_none() || part.role == Role::Command);
-        let running = parts.flat_map(|part| part.leaf.members().unwrap_or_default());
+        let components = self
+            .context
+            .components
+            .iter()
+            .filter(|component| command.is_none() || component.role == Role::Command);
+        let running = components.flat_map(|component| component.leaf.members().unwrap_or_default());
         for process in running.filter_map(ProcessInfo::read).take(RUNNING_SHOWN) {
             self.report.error(&format!("  {process}"));
         }
@@ -169,7 +166,7 @@ impl Supervisor for Running<'_> {
         // If no other guardian can be had, the teardown goes on: this is the last process that can end the session.
         let replaced = self.guardian.as_mut().map(|guardian| guardian.ensure_guardian(context, self.record));
         if let Some(Ok(true)) = replaced {
-            self.report.say(REPLACED);
+            self.report.say(GUARDIAN_REPLACED);
         }
     }
 }
@@ -184,7 +181,7 @@ impl Drop for Session<'_> {
             self.report.verdict(&verdict, &cause, kind, clock::since(self.begin));
             self.write_reports(&cause, &verdict, Exit::Code(exit_code::FAILED));
             self.dismiss_guardian(&verdict);
-            // Whoever catches the panic knows only of that. What survived outweighs it.
+            // The handler of the panic does not know what survived, and that outweighs the panic.
             if !verdict.is_proven() {
                 std::process::exit(exit_code::NOT_PROVEN.into());
             }

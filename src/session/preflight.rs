@@ -1,35 +1,43 @@
 //! Before anything is started: are the ports free, and can every program be executed?
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, anyhow};
 
+use super::error::SessionError;
 use super::program::{self, ProgramError};
 use crate::plan::Environment;
 use crate::plan::{Probe, ServicePlan, SessionPlan};
-use crate::ports::reclaim;
+use crate::ports::reclaim::{self, Interrupted};
 use crate::ports::{self, Holding};
 use crate::report::Reporter;
 use crate::runtime::events::Events;
 use crate::sys::sock_diag::Listener;
 
-/// Who holds watched ports already. A port that a service needs must be free: its holder is named
-/// in the error, or ended where the user asked for that.
-pub fn ports(plan: &SessionPlan, events: &Events, report: &Reporter) -> Result<Vec<Listener>> {
-    let look = || {
-        ports::listening_on(&plan.watched).context("cannot tell who listens on the watched ports (sock_diag)")
+/// The listeners on watched ports. A port that a service needs must be free: otherwise the error names its
+/// holder, or the holder is ended if the user asked for that.
+pub fn ports(plan: &SessionPlan, events: &Events, report: &Reporter) -> Result<Vec<Listener>, SessionError> {
+    let listeners = || {
+        ports::listening_on(&plan.watched)
+            .context("cannot determine who listens on the watched ports (sock_diag)")
     };
     let needed: Vec<_> = plan.services.iter().flat_map(ServicePlan::own_ports).collect();
     let is_needed = |listener: &Listener| needed.contains(&listener.port);
-    let mut held = look()?;
+    let mut held = listeners()?;
     let taken: Vec<_> = held.iter().filter(|listener| is_needed(listener)).cloned().collect();
     if plan.reclaim_ports && !taken.is_empty() {
         for holding in Holding::of(&taken) {
             report.say(&format!("{holding}; ending it (--reclaim-ports)"));
         }
-        let problems = reclaim::end_holders(&taken, plan.grace, plan.kill_wait, events)?;
+        let problems =
+            reclaim::end_holders(&taken, plan.grace, plan.kill_wait, events).map_err(
+                |error| match error {
+                    Interrupted::Signal(signal) => SessionError::Interrupted(signal),
+                    error => SessionError::Other(error.into()),
+                },
+            )?;
         if !problems.is_empty() {
-            bail!("{}", problems.join("\n"));
+            return Err(anyhow!("{}", problems.join("\n")).into());
         }
-        held = look()?;
+        held = listeners()?;
     }
     let (taken, watched): (Vec<_>, Vec<_>) = held.iter().cloned().partition(is_needed);
     if let Some(holding) = Holding::of(&taken).first() {
@@ -38,24 +46,23 @@ pub fn ports(plan: &SessionPlan, events: &Events, report: &Reporter) -> Result<V
             .iter()
             .find(|it| it.own_ports().any(|port| port == holding.port))
             .map_or("", |it| &it.name);
-        bail!("{holding}; service {name} needs it: stop it, or pass --reclaim-ports");
+        return Err(anyhow!("{holding}; service {name} needs it: stop it, or pass --reclaim-ports").into());
     }
     for holding in Holding::of(&watched) {
-        report.say(&format!("{holding}; it is not of this session and is left alone"));
+        report.say(&format!("{holding}; it does not belong to this session and is left alone"));
     }
     Ok(held)
 }
 
-/// Finds every program that will be needed, so that a wrong name is told before anything runs.
-pub fn programs(plan: &SessionPlan, env: &Environment) -> Result<()> {
+/// Resolves every program that will be needed, so that a wrong name is an error before anything runs.
+pub fn programs(plan: &SessionPlan, env: &Environment) -> Result<(), SessionError> {
     for service in &plan.services {
         let env = env.with_all(&service.env);
-        let named = |error: ProgramError| anyhow::anyhow!("service {}: {error}", service.name);
+        let named = |error: ProgramError| anyhow!("service {}: {error}", service.name);
         program::prepare(&service.command, &env, &service.cwd).map_err(named)?;
         if let Probe::Command(command) = &service.probe {
-            program::prepare(command, &env, &service.cwd).map_err(|error| {
-                anyhow::anyhow!("service {}, its readiness command: {error}", service.name)
-            })?;
+            program::prepare(command, &env, &service.cwd)
+                .map_err(|error| anyhow!("service {}, its readiness command: {error}", service.name))?;
         }
     }
     program::prepare(&plan.command, env, &plan.cwd)?;

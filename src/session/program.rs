@@ -1,4 +1,4 @@
-//! From a command as written to a program that can be executed, before anything is started.
+//! From a command as written to a program that can be executed. Nothing is started here.
 
 use std::ffi::{CString, OsStr, OsString};
 use std::io::Read;
@@ -12,7 +12,7 @@ use crate::cli::command_names;
 use crate::plan::Environment;
 use crate::sys::spawn::Program;
 
-/// Where programs are looked for when `PATH` is not set, as execvp(3) does.
+/// The search path if `PATH` is not set, as for execvp(3).
 const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
 /// The kernel reads no more of a `#!` line (`BINPRM_BUF_SIZE`, linux/binfmts.h).
@@ -24,15 +24,15 @@ pub enum ProgramError {
     NotFound { program: String, hint: String },
     #[error("{}: cannot be executed: {reason}", path.display())]
     NotExecutable { path: PathBuf, reason: String },
-    #[error("the kernel does not execute it: {reason}{}", loader_hint(reason))]
+    #[error("the kernel cannot execute it: {reason}{}", loader_hint(reason))]
     Refused { reason: String },
     #[error("the working directory {} {reason}", path.display())]
     WorkingDirectory { path: PathBuf, reason: &'static str },
-    #[error("an argument or variable has a NUL byte, which no program can be given")]
+    #[error("an argument or variable contains a NUL byte, which cannot be passed to a program")]
     Nul,
 }
 
-/// The program is there, so what is not must be its loader.
+/// The program exists, so what is missing must be its loader.
 fn loader_hint(reason: &str) -> &'static str {
     if reason == nix::errno::Errno::ENOENT.desc() {
         "; its loader is missing: is it built for this host?"
@@ -41,19 +41,19 @@ fn loader_hint(reason: &str) -> &'static str {
     }
 }
 
-/// Finds the program and lays out all that executing it in `cwd` needs.
+/// Resolves the program and prepares everything that executing it in `cwd` needs.
 pub fn prepare(command: &[OsString], env: &Environment, cwd: &Path) -> Result<Program, ProgramError> {
     let absent = |reason| ProgramError::WorkingDirectory { path: cwd.to_path_buf(), reason };
     match std::fs::metadata(cwd) {
         Ok(metadata) if metadata.is_dir() => {}
         Ok(_) => return Err(absent("is not a directory")),
         Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
-            return Err(absent("may not be entered"));
+            return Err(absent("cannot be entered: permission denied"));
         }
         Err(_) => return Err(absent("does not exist")),
     }
     let name = command.first().map_or(OsStr::new(""), OsString::as_os_str);
-    let path = find(name, env, cwd)?;
+    let path = resolve(name, env, cwd)?;
     let argv = command.iter().map(|word| c_string(word.as_bytes())).collect::<Result<_, _>>()?;
     Ok(Program::new(
         c_string(path.as_os_str().as_bytes())?,
@@ -63,11 +63,11 @@ pub fn prepare(command: &[OsString], env: &Environment, cwd: &Path) -> Result<Pr
     ))
 }
 
-fn find(name: &OsStr, env: &Environment, cwd: &Path) -> Result<PathBuf, ProgramError> {
+fn resolve(name: &OsStr, env: &Environment, cwd: &Path) -> Result<PathBuf, ProgramError> {
     let program = || crate::text::readable(&name.to_string_lossy());
     if name.as_bytes().contains(&b'/') {
         let path = cwd.join(name);
-        return match executable(&path) {
+        return match check_executable(&path) {
             Ok(()) => Ok(path),
             Err(None) => {
                 Err(ProgramError::NotFound { program: program(), hint: "; there is no such file".into() })
@@ -80,14 +80,14 @@ fn find(name: &OsStr, env: &Environment, cwd: &Path) -> Result<PathBuf, ProgramE
     for directory in search.as_bytes().split(|&byte| byte == b':') {
         // An empty entry is the working directory.
         let path = cwd.join(OsString::from_vec(directory.to_vec())).join(name);
-        match executable(&path) {
+        match check_executable(&path) {
             Ok(()) => return Ok(path),
             Err(Some(reason)) => refused = refused.or(Some(ProgramError::NotExecutable { path, reason })),
             Err(None) => {}
         }
     }
     let name = name.to_string_lossy();
-    // Short words resemble too many others.
+    // Short words resemble too many other words.
     let resembles = |own: &&String| own.len() > 4 && strsim::osa_distance(own, &name) == 1;
     let own: Vec<String> = command_names().collect();
     let hint = match own.iter().find(|own| **own == *name).or_else(|| own.iter().find(resembles)) {
@@ -100,8 +100,8 @@ fn find(name: &OsStr, env: &Environment, cwd: &Path) -> Result<PathBuf, ProgramE
     Err(refused.unwrap_or_else(|| ProgramError::NotFound { program: program(), hint }))
 }
 
-/// `Err(None)` where there is no such file.
-fn executable(path: &Path) -> Result<(), Option<String>> {
+/// `Err(None)` if there is no such file.
+fn check_executable(path: &Path) -> Result<(), Option<String>> {
     let metadata = std::fs::metadata(path).map_err(|error| match error.kind() {
         std::io::ErrorKind::PermissionDenied => Some("permission denied".to_string()),
         _ => None,
@@ -109,7 +109,7 @@ fn executable(path: &Path) -> Result<(), Option<String>> {
     if metadata.is_dir() {
         return Err(Some("it is a directory".into()));
     }
-    // A FIFO would keep whoever opens it waiting for a writer.
+    // Opening a FIFO would wait for a writer.
     if !metadata.is_file() {
         return Err(Some("it is not a regular file".into()));
     }
@@ -129,11 +129,11 @@ fn executable(path: &Path) -> Result<(), Option<String>> {
 fn why_not(path: &Path, metadata: &std::fs::Metadata) -> &'static str {
     let is_noexec = |fs: rustix::fs::StatVfs| fs.f_flag.contains(StatVfsMountFlags::NOEXEC);
     if metadata.mode() & 0o111 == 0 {
-        "it is not marked as executable; chmod +x it"
+        "it is not marked as executable; run chmod +x on it"
     } else if rustix::fs::statvfs(path).is_ok_and(is_noexec) {
-        "its file system is mounted noexec; put it elsewhere, or mount that with exec"
+        "its file system is mounted noexec; move the program, or remount with exec"
     } else {
-        "this user may not execute it; see its owner and mode"
+        "this user may not execute it; check its owner and mode"
     }
 }
 

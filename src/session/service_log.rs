@@ -1,5 +1,5 @@
-//! The services' output: straight into one file a service a run, so that no pipe can fill up, and
-//! what was written is still there when cgrun is not.
+//! The services' output: each service of each run writes directly to a file of its own, so that no pipe can fill
+//! up, and the output remains if cgrun is killed.
 
 use std::fs::File;
 use std::io;
@@ -15,11 +15,11 @@ use crate::containment::SessionId;
 
 /// Logs of earlier runs are removed after this time.
 const KEPT: Duration = Duration::from_secs(7 * 86_400);
-/// How much of a log's end is looked at for its tail.
+/// How much of a log's end is read for its tail (bytes).
 const TAIL: u64 = 16 * 1024;
 
-/// The log directory of one run. Held open, and entered by no link: where root runs a session as another
-/// user, the place may be that user's.
+/// The log directory of one run. It is held open, and not opened through a symbolic link: if root runs a
+/// session as another user, that user may own the place.
 #[derive(Debug)]
 pub struct Logs {
     path: PathBuf,
@@ -34,14 +34,14 @@ pub struct Log {
 }
 
 impl Logs {
-    /// Makes this run's directory in `root`, and removes those of old runs.
+    /// Creates this run's directory in `root`, and removes those of old runs.
     pub fn create(root: &Path, id: &SessionId) -> Result<Self> {
         let path = root.join(id.directory());
         let made = std::fs::create_dir_all(root).and_then(|()| std::fs::create_dir(&path));
         let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let directory =
             made.and_then(|()| Ok(rustix::fs::open(&path, flags, Mode::empty())?)).with_context(|| {
-                format!("cannot make the log directory {}; choose another with --logs", path.display())
+                format!("cannot create the log directory {}; choose another with --logs", path.display())
             })?;
         remove_old(root);
         Ok(Self { path, directory })
@@ -60,7 +60,7 @@ impl Logs {
 }
 
 impl Log {
-    /// The last `lines` lines, as far as they can be read.
+    /// Up to `lines` last lines; empty if the log cannot be read.
     pub fn tail(&self, lines: usize) -> Vec<String> {
         let text = self.end().unwrap_or_default();
         let all: Vec<_> = text.lines().map(crate::text::readable).collect();
@@ -75,7 +75,7 @@ impl Log {
     }
 }
 
-/// Only directories named as ours are, and only old ones; a failure here harms nobody.
+/// Removes only old directories whose name is one of ours. A failure does no harm.
 fn remove_old(root: &Path) {
     for entry in std::fs::read_dir(root).into_iter().flatten().filter_map(Result::ok) {
         let ours = entry.file_name().to_str().is_some_and(|name| SessionId::of_directory(name).is_some());

@@ -1,4 +1,4 @@
-//! Starting the session's processes, each straight in its leaf.
+//! Starting the session's processes, each directly in its leaf.
 
 use std::fs::File;
 use std::os::fd::AsFd;
@@ -7,12 +7,13 @@ use std::rc::Rc;
 use anyhow::{Context, Result};
 use nix::sys::signal::Signal;
 
-use super::Session;
+use super::error::SessionError;
 use super::program::{self, ProgramError};
+use super::service::{ServiceState, StartedService};
 use super::service_log::Logs;
+use super::state::Session;
 use crate::containment::{LEAF, Leaf, LeafName};
-use crate::plan::Environment;
-use crate::plan::Probe;
+use crate::plan::{Environment, Probe, ServiceId};
 use crate::readiness::Waiting;
 use crate::runtime::failpoint;
 use crate::sys::identity::Identity;
@@ -23,15 +24,15 @@ use crate::teardown::{Component, Role};
 use crate::text::exit_status;
 
 impl Session<'_> {
-    pub(super) fn start_service(&mut self, index: usize) -> Result<()> {
-        let plan = &self.plan.services[index];
+    pub fn start_service(&mut self, id: ServiceId) -> Result<()> {
+        let plan = &self.plan.services[id];
         if self.logs.is_none() {
             self.logs = Some(Logs::create(&self.plan.logs, &self.context.containment.id)?);
         }
         let logs = self.logs.as_ref().context("no log directory")?;
         let log = logs.open(&plan.name)?;
         let leaf_name = LeafName::Service(plan.name.clone());
-        let env = self.service_env(index).with_all([(LEAF, leaf_name.to_string())]);
+        let env = self.service_env(id).with_all([(LEAF, leaf_name.to_string())]);
         let program = program::prepare(&plan.command, &env, &plan.cwd)?;
         let leaf = Rc::new(self.context.containment.leaf(&leaf_name)?);
         let limited = self.context.limits.apply_to_leaf(&leaf_name, &self.context.containment);
@@ -41,14 +42,17 @@ impl Session<'_> {
         let streams = Streams { input: Some(null.as_fd()), output: Some(log.file.as_fd()) };
         let waiting =
             Waiting::begin(plan, &log.file).with_context(|| format!("cannot read {}", log.path.display()))?;
-        // From here on nothing may fail: what is no part of the session is given no grace.
+        // Nothing may fail from here on: a process that is not yet a component would be given no grace.
         let leader = start(&program, Group::Session, streams, &leaf, self.plan.identity.as_ref())
             .context("could not be started")?;
 
-        let service = &mut self.services[index];
-        service.part = Some(self.context.components.len());
-        service.waiting = Some(waiting);
-        service.log = Some(log);
+        self.services[id] = Some(StartedService {
+            component: self.context.components.len(),
+            log,
+            waiting: Some(waiting),
+            is_daemon: false,
+            killed_with_all: None,
+        });
         self.context.components.push(Component {
             role: Role::Service,
             name: plan.name.clone(),
@@ -66,18 +70,18 @@ impl Session<'_> {
 
     /// Starts the command. With a terminal it shares our process group, so that the terminal and
     /// the shell see one job: Ctrl-C and Ctrl-Z reach both, `fg` resumes both, and a debugger may
-    /// read the keyboard. Without one it gets a group of its own, so that whoever signals our group
-    /// (timeout(1), CI runners) reaches it once, through us.
-    pub(super) fn start_command(&mut self) -> Result<()> {
+    /// read the keyboard. Without one it gets a group of its own, so that a signal to our group
+    /// (by timeout(1) or a CI runner) reaches it once, through us.
+    pub fn start_command(&mut self) -> Result<(), SessionError> {
         self.report.clear();
         let env = self.env.with_all([(LEAF, LeafName::Command.to_string())]);
         let program = program::prepare(&self.plan.command, &env, &self.plan.cwd)?;
         failpoint::reached("services ready");
-        let leaf = Rc::new(self.context.containment.leaf(&LeafName::Command)?);
+        let leaf = Rc::new(self.context.containment.leaf(&LeafName::Command).map_err(anyhow::Error::from)?);
         let group = if tty::has_terminal() { Group::Shared } else { Group::Own };
         let name = self.plan.command[0].to_string_lossy().into_owned();
         let leader = start(&program, group, Streams::default(), &leaf, self.plan.identity.as_ref())
-            .with_context(|| format!("{name} could not be executed"))?;
+            .map_err(|error| error.context(format!("{name} could not be executed")))?;
         self.context.components.push(Component {
             role: Role::Command,
             name,
@@ -94,24 +98,25 @@ impl Session<'_> {
     }
 
     /// Starts the readiness command of a service.
-    pub(super) fn ask(&mut self, index: usize) -> Result<()> {
-        let plan = &self.plan.services[index];
+    pub fn start_probe(&mut self, id: ServiceId) -> Result<()> {
+        let plan = &self.plan.services[id];
         let Probe::Command(command) = &plan.probe else { return Ok(()) };
         let leaf_name = LeafName::Probe(plan.name.clone());
-        let env = self.service_env(index).with_all([(LEAF, leaf_name.to_string())]);
+        let env = self.service_env(id).with_all([(LEAF, leaf_name.to_string())]);
         let program = program::prepare(command, &env, &plan.cwd)?;
         let identity = self.plan.identity.as_ref();
-        let is_its_probe = |part: &Component| part.role == Role::Probe && part.name == plan.name;
+        let is_its_probe =
+            |component: &Component| component.role == Role::Probe && component.name == plan.name;
         let asked_before = self.context.components.iter().position(is_its_probe);
-        let log = self.services[index].log.as_ref().context("a service without a log is asked")?;
+        let log = &self.services[id].as_ref().context("the service was not started")?.log;
         let null = open_null()?;
         let streams = Streams { input: Some(null.as_fd()), output: Some(log.file.as_fd()) };
         let pid = match asked_before {
-            Some(part) => {
-                let part = &mut self.context.components[part];
-                part.leader = start(&program, Group::Session, streams, &part.leaf, identity)?;
-                part.status = None;
-                part.leader.pid
+            Some(component) => {
+                let component = &mut self.context.components[component];
+                component.leader = start(&program, Group::Session, streams, &component.leaf, identity)?;
+                component.status = None;
+                component.leader.pid
             }
             None => {
                 let leaf = Rc::new(self.context.containment.leaf(&leaf_name)?);
@@ -131,27 +136,27 @@ impl Session<'_> {
                 pid
             }
         };
-        if let Some(waiting) = &mut self.services[index].waiting {
+        if let Some(waiting) = self.services[id].as_mut().and_then(|it| it.waiting.as_mut()) {
             waiting.command_started(pid);
         }
         Ok(())
     }
 
-    /// How a service ended, for people.
-    pub(super) fn how_it_ended(&self, index: usize) -> String {
-        let part = self.services[index].part.map(|part| &self.context.components[part]);
-        // The status of what started a daemon says nothing about the daemon's end.
-        let status = part.and_then(|part| part.status).filter(|_| !self.services[index].is_daemon);
-        let after =
-            if self.services[index].waiting.is_some() { " before it was ready" } else { Default::default() };
+    /// How a service ended, in words.
+    pub fn how_it_ended(&self, id: ServiceId) -> String {
+        // The status of the process that started a daemon says nothing about the daemon's end.
+        let is_daemon = self.services[id].as_ref().is_some_and(|service| service.is_daemon);
+        let status = self.component_of(id).and_then(|it| it.status).filter(|_| !is_daemon);
+        let was_starting = self.machine.state(id) == ServiceState::Starting;
+        let after = if was_starting { " before it was ready" } else { "" };
         match status {
             Some(status) => format!("ended{after}: {}", exit_status(status)),
             None => format!("ended{after}"),
         }
     }
 
-    fn service_env(&self, index: usize) -> Environment {
-        self.env.with_all(&self.plan.services[index].env)
+    fn service_env(&self, id: ServiceId) -> Environment {
+        self.env.with_all(&self.plan.services[id].env)
     }
 }
 
@@ -161,28 +166,29 @@ fn start(
     streams: Streams<'_>,
     leaf: &Leaf,
     identity: Option<&Identity>,
-) -> Result<Process> {
-    // A command under nohup(1) is to live on like us; services never see a terminal's SIGHUP.
+) -> Result<Process, SessionError> {
+    // A command under nohup(1) survives a hangup as we do; services never see the terminal's SIGHUP.
     let keep_nohup = group != Group::Session;
     let setting = Setting { group, streams, keep_nohup, identity };
     leaf.start(program, &setting).map_err(|error: SpawnError| {
         let why = crate::text::plain(&error.source);
-        match error.step {
+        let error = match error.step {
             Step::Fork | Step::Join if error.source.raw_os_error() == Some(libc::EAGAIN) => anyhow::anyhow!(
-                "cannot make a process: there are as many as the limits of pids, or of this user, allow"
+                "cannot create a process: process limit reached (--pids, the limits of this user, or of a cgroup above)"
             ),
-            Step::Fork => anyhow::anyhow!("cannot make a process: {why}"),
+            Step::Fork => anyhow::anyhow!("cannot create a process: {why}"),
             Step::Join => anyhow::anyhow!("cannot join the session's cgroup: {why}"),
             Step::Enter => anyhow::anyhow!("cannot enter the session's PID namespace: {why}"),
             Step::Become => anyhow::anyhow!("cannot become the user of --user: {why}"),
             Step::Prepare => anyhow::anyhow!("cannot set up its streams and process group: {why}"),
             Step::Chdir => anyhow::anyhow!(
-                "as the session's user it cannot enter its working directory {}: {why}",
+                "the session's user cannot enter the working directory {}: {why}",
                 program.cwd()
             ),
-            Step::Exec => ProgramError::Refused { reason: why }.into(),
+            Step::Exec => return ProgramError::Refused { reason: why }.into(),
             Step::Birth | Step::Begin => anyhow::anyhow!("{why}"),
-        }
+        };
+        error.into()
     })
 }
 

@@ -48,9 +48,7 @@ fn a_fork_bomb_leaves_no_room_for_the_command() {
     for how in [&[cgrun][..], &late] {
         let run = session().start_through(how).finish();
         run.assert_code(125).assert_nothing_left();
-        run.assert_said(
-            "true could not be executed: cannot make a process: there are as many as the limits of pids",
-        );
+        run.assert_said("true could not be executed: cannot create a process: process limit reached");
         run.assert_said("too many processes: the session reached its limit of 10, and ");
         run.assert_said("most processes belonged to service bomb");
     }

@@ -12,6 +12,7 @@ use super::normal_exit::NormalExit;
 use super::startup_failure::StartupFailure;
 use super::termination::Termination;
 use crate::config::OnLeak;
+use crate::plan::ServiceId;
 use crate::runtime::exit_code::Exit;
 use crate::sys::signals::Caught;
 use crate::teardown::verdict::Verdict;
@@ -74,8 +75,8 @@ impl Cause {
         self.as_layer().is_explained()
     }
 
-    /// The index of the service that ended the session, and what happened to it.
-    pub fn failed_service(&self) -> Option<(usize, &str)> {
+    /// The service that ended the session, and what happened to it.
+    pub fn failed_service(&self) -> Option<(ServiceId, &str)> {
         self.as_layer().failed_service()
     }
 
@@ -145,10 +146,12 @@ mod tests {
     #[test]
     fn each_cause_has_its_exit() {
         let clean = Verdict::default();
-        let service = Cause::StartupFailure(StartupFailure::Service { service: 0, why: String::new() });
+        let service =
+            Cause::StartupFailure(StartupFailure::Service { service: ServiceId::new(0), why: String::new() });
         let command = |found| Cause::StartupFailure(StartupFailure::Command { found, why: String::new() });
         let broken = Cause::AnyOtherExit(AnyOtherExit::Broken(String::new()));
-        let service_ended = Cause::Termination(Termination::ServiceEnded { service: 0, how: String::new() });
+        let service_ended =
+            Cause::Termination(Termination::ServiceEnded { service: ServiceId::new(0), how: String::new() });
         let rows = [
             (ended(), exited(7), Exit::Code(7)),
             (ended(), killed(Signal::SIGSEGV), Exit::Code(139)),

@@ -3,6 +3,7 @@
 use nix::sys::signal::Signal;
 
 use super::exit::SessionEnd;
+use crate::plan::ServiceId;
 use crate::runtime::exit_code::Exit;
 use crate::sys::signals::Caught;
 
@@ -27,8 +28,8 @@ pub trait Layer {
         false
     }
 
-    /// The index of the service that ended the session, and what happened to it.
-    fn failed_service(&self) -> Option<(usize, &str)> {
+    /// The service that ended the session, and what happened to it.
+    fn failed_service(&self) -> Option<(ServiceId, &str)> {
         None
     }
 

@@ -5,12 +5,13 @@
 
 use super::exit::SessionEnd;
 use super::layer::Layer;
+use crate::plan::ServiceId;
 use crate::runtime::exit_code::{self, Exit};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StartupFailure {
     /// A service could not be started, ended, or did not become ready.
-    Service { service: usize, why: String },
+    Service { service: ServiceId, why: String },
     /// The command cannot be executed. Not `found`: it is gone since the preflight.
     Command { found: bool, why: String },
 }
@@ -33,7 +34,7 @@ impl Layer for StartupFailure {
 
     fn sentence(&self, services: &[&str]) -> String {
         match self {
-            Self::Service { service, why } => format!("service {} {why}", services[*service]),
+            Self::Service { service, why } => format!("service {} {why}", services[service.position()]),
             Self::Command { why, .. } => why.clone(),
         }
     }
@@ -42,7 +43,7 @@ impl Layer for StartupFailure {
         true
     }
 
-    fn failed_service(&self) -> Option<(usize, &str)> {
+    fn failed_service(&self) -> Option<(ServiceId, &str)> {
         match self {
             Self::Service { service, why } => Some((*service, why)),
             Self::Command { .. } => None,

@@ -10,6 +10,7 @@ use nix::sys::signal::Signal;
 
 use super::exit::SessionEnd;
 use super::layer::Layer;
+use crate::plan::ServiceId;
 use crate::runtime::exit_code::{self, Exit};
 use crate::sys::signals::Caught;
 
@@ -20,7 +21,7 @@ pub enum Termination {
     TimedOut(Duration),
     /// A critical service ended before the command; says how.
     ServiceEnded {
-        service: usize,
+        service: ServiceId,
         how: String,
     },
 }
@@ -47,7 +48,10 @@ impl Layer for Termination {
             Self::Signal(caught) => format!("cgrun received {}", caught.signal),
             Self::TimedOut(limit) => format!("timed out after {}", humantime::format_duration(*limit)),
             Self::ServiceEnded { service, how } => {
-                format!("service {} {how}; it is critical and must outlive the command", services[*service])
+                format!(
+                    "service {} {how}; it is critical and must outlive the command",
+                    services[service.position()]
+                )
             }
         }
     }
@@ -56,7 +60,7 @@ impl Layer for Termination {
         !matches!(self, Self::Signal(_))
     }
 
-    fn failed_service(&self) -> Option<(usize, &str)> {
+    fn failed_service(&self) -> Option<(ServiceId, &str)> {
         match self {
             Self::ServiceEnded { service, how } => Some((*service, how)),
             Self::Signal(_) | Self::TimedOut(_) => None,

@@ -1,0 +1,243 @@
+//! The run of a session: from the first start to the moment at which it is to end. One thread waits for
+//! everything that can happen, the state machine decides, and its actions are carried out.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+
+use super::error::SessionError;
+use super::service::{ServiceState, StartedService};
+use super::state::{GUARDIAN_REPLACED, Session};
+use super::state_machine::{SessionAction, SessionEvent};
+use crate::guardian::Guardian;
+use crate::plan::ServiceId;
+use crate::ports;
+use crate::readiness::{PortListeners, Readiness, TICK};
+use crate::runtime::clock;
+use crate::runtime::events::{Event, Wake};
+use crate::runtime::failpoint;
+use crate::teardown::Cause;
+use crate::text::error_chain;
+
+/// How often to check a service whose end nothing announces.
+const DAEMON_TICK: Duration = Duration::from_millis(100);
+
+impl Session<'_> {
+    /// From the first start to the moment at which the session is to end, and why.
+    pub fn live(&mut self) -> Result<Cause, SessionError> {
+        self.arm_guardian()?;
+        // If a signal has already asked for the end, nothing is started.
+        let mut actions = Vec::new();
+        let mut failed = false;
+        for event in self.events.pending().context("cannot read pending signals (signalfd)")? {
+            if let Event::Signal(caught) = event {
+                actions.extend(self.step(SessionEvent::Signal(caught)));
+            }
+        }
+        actions.extend(self.machine.begin());
+        loop {
+            for action in std::mem::take(&mut actions) {
+                match action {
+                    SessionAction::StartService(_) if failed => {}
+                    SessionAction::StartService(service) => {
+                        self.timeline.service_started(service);
+                        if let Err(error) = self.start_service(service) {
+                            failed = true;
+                            actions.extend(self.step(SessionEvent::NotReady(service, error_chain(&error))));
+                        }
+                    }
+                    SessionAction::StartCommand => {
+                        self.timeline.command.started = Some(self.timeline.now());
+                        self.start_command()?;
+                    }
+                    SessionAction::PassOn(signal) => {
+                        if let Some(command) = self.context.command() {
+                            self.pass_on(signal, command);
+                        }
+                    }
+                    SessionAction::Suspend(caught) => self.suspend(caught)?,
+                    SessionAction::ReportEnd(service, how) => {
+                        let name = &self.plan.services[service].name;
+                        self.report.say(&format!(
+                            "service {name} {how}; it is not critical, so the session goes on"
+                        ));
+                    }
+                    SessionAction::TearDown(cause) => return Ok(cause),
+                }
+            }
+            if actions.is_empty() {
+                for event in self.observe()? {
+                    actions.extend(self.step(event));
+                }
+            }
+        }
+    }
+
+    fn arm_guardian(&mut self) -> Result<()> {
+        self.guardian = Some(Guardian::arm(&mut self.context, &self.record)?);
+        failpoint::reached("guardian armed");
+        Ok(())
+    }
+
+    fn step(&mut self, event: SessionEvent) -> Vec<SessionAction> {
+        match event {
+            SessionEvent::Ready(service) => self.timeline.service_ready(service),
+            SessionEvent::ServiceEnded(service, _) => self.timeline.service_ended(service),
+            SessionEvent::CommandEnded => self.timeline.command.ended = Some(self.timeline.now()),
+            _ => {}
+        }
+        self.machine.step(event, clock::now())
+    }
+
+    /// Waits for something to happen, and says what it means for the session.
+    fn observe(&mut self) -> Result<Vec<SessionEvent>> {
+        let happened =
+            self.events.wait(&self.wakes(), self.deadline()).context("cannot wait for events (ppoll)")?;
+        if let Some(guardian) = &mut self.guardian
+            && guardian.ensure_guardian(&mut self.context, &self.record)?
+        {
+            self.report.say(GUARDIAN_REPLACED);
+        }
+        let mut events = Vec::new();
+        for event in happened {
+            match event {
+                Event::Signal(caught) => events.push(SessionEvent::Signal(caught)),
+                Event::Exited(pid, status) => {
+                    self.context.note_exit(pid, status);
+                    for waiting in self.services.iter_mut().flatten().filter_map(|it| it.waiting.as_mut()) {
+                        waiting.note_exit(pid, status);
+                    }
+                }
+            }
+        }
+        let stopping = |event: &SessionEvent| matches!(event, SessionEvent::Signal(caught) if caught.is_about_stopping());
+        if !events.iter().any(stopping) {
+            events.extend(self.command_stopped()?.map(SessionEvent::Signal));
+        }
+        if self.context.command().is_some_and(|command| command.status.is_some()) {
+            events.push(SessionEvent::CommandEnded);
+        } else if let Some(limit) = self.plan.timeout.filter(|&limit| clock::since(self.begin) >= limit) {
+            events.push(SessionEvent::TimedOut(limit));
+        }
+        self.check_services(&mut events)?;
+        Ok(events)
+    }
+
+    fn wakes(&self) -> Vec<Wake<'_>> {
+        let alive =
+            self.living_services().map(|(_, service)| &self.context.components[service.component].leaf);
+        let waiting = self.services.iter().flatten().filter_map(|it| it.waiting.as_ref()?.wakes_on());
+        alive
+            .filter_map(|leaf| leaf.events().map(Wake::changed))
+            .chain(waiting.map(Wake::readable))
+            .chain(self.guardian.as_ref().map(|guardian| Wake::readable(guardian.line())))
+            .collect()
+    }
+
+    /// The services that were started and have not ended.
+    fn living_services(&self) -> impl Iterator<Item = (ServiceId, &StartedService)> {
+        self.services
+            .ids()
+            .filter(|&id| self.machine.state(id) != ServiceState::Ended)
+            .filter_map(|id| Some((id, self.services[id].as_ref()?)))
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        let timeout = self.plan.timeout.map(|timeout| self.begin + timeout);
+        let mut started = self.services.iter().flatten();
+        let tick = started.any(|service| service.waiting.is_some()).then(|| clock::now() + TICK);
+        let ends_unseen = self.living_services().any(|(_, service)| self.ends_unseen(service));
+        let held_back = self.services.iter().flatten().any(|service| service.killed_with_all.is_some());
+        let daemon = (ends_unseen || held_back).then(|| clock::now() + DAEMON_TICK);
+        timeout.into_iter().chain(tick).chain(daemon).min()
+    }
+
+    /// Whether nothing announces its end: in a PID namespace a daemon is not our child, and without a cgroup
+    /// there is no event.
+    fn ends_unseen(&self, service: &StartedService) -> bool {
+        service.is_daemon && self.context.components[service.component].leaf.events().is_none()
+    }
+
+    /// Whether a service was killed together with the command, which then decides how the session ends: the
+    /// command's end is awaited first.
+    fn ends_with_all(&self, service: &StartedService) -> bool {
+        let is_running = self.context.command().is_some_and(|command| command.status.is_none());
+        let is_late = service.killed_with_all.is_some_and(|since| clock::since(since) >= self.plan.kill_wait);
+        is_running && !is_late && self.context.containment.is_out_of_memory()
+    }
+
+    /// Which services became ready, failed to, or ended.
+    fn check_services(&mut self, events: &mut Vec<SessionEvent>) -> Result<()> {
+        for id in self.services.ids() {
+            if self.machine.state(id) == ServiceState::Ended {
+                continue;
+            }
+            let Some(service) = &self.services[id] else { continue };
+            let component = &self.context.components[service.component];
+            // Always read it: until then its event stays pending and wakes us at once.
+            let populated = component.leaf.is_populated()?;
+            // If the leaf is empty before the leader's status has come, it is checked again then.
+            let Some(status) = component.status else { continue };
+            let ends_with_all = !populated && self.ends_with_all(service);
+            let how = (!populated && !ends_with_all).then(|| self.how_it_ended(id));
+            let Some(service) = &mut self.services[id] else { continue };
+            if populated {
+                service.is_daemon = status.success();
+            } else if ends_with_all {
+                service.killed_with_all.get_or_insert_with(clock::now);
+            } else if let Some(how) = how {
+                service.waiting = None;
+                events.push(SessionEvent::ServiceEnded(id, how));
+            }
+        }
+        self.check_readiness(events)
+    }
+
+    /// Which of the starting services are ready now, or late.
+    fn check_readiness(&mut self, events: &mut Vec<SessionEvent>) -> Result<()> {
+        if self.services.iter().flatten().all(|service| service.waiting.is_none()) {
+            return Ok(());
+        }
+        let listeners = ports::listening_on(&self.plan.watched);
+        let known = listeners.as_deref().unwrap_or_default();
+        let sockets = self.context.containment.sockets(known)?;
+        let found = PortListeners { listeners: &listeners, sockets: &sockets };
+        let mut to_probe = Vec::new();
+        for id in self.plan.services.ids() {
+            let plan = &self.plan.services[id];
+            let Some(service) = &mut self.services[id] else { continue };
+            let Some(waiting) = &mut service.waiting else { continue };
+            match waiting.check(plan, &found)? {
+                Readiness::Ready => {
+                    let seconds = clock::since(waiting.since).as_secs_f32();
+                    self.report.ready(&plan.name, seconds);
+                    service.waiting = None;
+                    events.push(SessionEvent::Ready(id));
+                }
+                Readiness::NotYet | Readiness::RunCommand if clock::now() >= waiting.deadline => {
+                    let (limit, awaited) = (plan.ready_timeout.as_secs_f32(), plan.awaited());
+                    let why = waiting.why(plan, &found);
+                    let message = format!("was not ready ({awaited}) within {limit} s: {why}");
+                    events.push(SessionEvent::NotReady(id, message));
+                }
+                Readiness::NotYet => {}
+                Readiness::RunCommand => to_probe.push(id),
+            }
+        }
+        for id in to_probe {
+            if let Err(error) = self.start_probe(id) {
+                let why = format!("cannot be probed: {}", error_chain(&error));
+                events.push(SessionEvent::NotReady(id, why));
+            }
+        }
+        let waiting = self.plan.services.iter().zip(&self.services).filter_map(|(plan, service)| {
+            Some((
+                plan.name.as_str(),
+                plan.awaited(),
+                clock::since(service.as_ref()?.waiting.as_ref()?.since),
+            ))
+        });
+        self.report.waiting(waiting);
+        Ok(())
+    }
+}

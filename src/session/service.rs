@@ -1,0 +1,30 @@
+//! One service of a running session.
+
+use std::time::Instant;
+
+use super::service_log::Log;
+use crate::readiness::Waiting;
+
+/// The states that a service passes through. Only the state machine changes them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServiceState {
+    NotStarted,
+    Starting,
+    Ready,
+    /// None of its processes is left.
+    Ended,
+}
+
+/// What a service has once it was started.
+pub struct StartedService {
+    /// Its index among the components of the teardown.
+    pub component: usize,
+    pub log: Log,
+    /// The wait for its readiness. Dropped once it is over, which closes the probe's connection.
+    pub waiting: Option<Waiting>,
+    /// Its first process ended well and left others to serve.
+    pub is_daemon: bool,
+    /// When it was killed together with the command, because the whole session ran out of memory. The
+    /// command's end is about to follow.
+    pub killed_with_all: Option<Instant>,
+}

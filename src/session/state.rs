@@ -1,0 +1,111 @@
+//! What a session holds while it lives.
+
+use std::rc::Rc;
+use std::time::Instant;
+
+use nix::sys::signal::Signal;
+use rustix::process::Pid;
+
+use super::service::StartedService;
+use super::service_log::Logs;
+use super::state_machine::{ServiceNode, StateMachine};
+use crate::containment::Containment;
+use crate::guardian::Guardian;
+use crate::guardian::record::Record;
+use crate::limits::AppliedLimits;
+use crate::plan::{Environment, PerService, ServiceId, SessionPlan, Verbosity};
+use crate::report::{GitHub, ReportFiles, Reporter, SessionReport, Timeline};
+use crate::runtime::clock;
+use crate::runtime::events::Events;
+use crate::sys::sock_diag::Listener;
+use crate::teardown::{Component, Context};
+use crate::text::plain;
+
+pub const GUARDIAN_REPLACED: &str = "the guardian was killed; another one takes its place";
+
+pub struct Session<'a> {
+    pub plan: SessionPlan,
+    pub context: Context,
+    pub env: Environment,
+    pub events: Events,
+    pub report: &'a Reporter,
+    pub machine: StateMachine,
+    pub logs: Option<Logs>,
+    /// `None` for a service that was not started.
+    pub services: PerService<Option<StartedService>>,
+    pub begin: Instant,
+    /// Ends the session if we cannot.
+    pub guardian: Option<Guardian>,
+    pub record: Record,
+    /// The report to write at the end, if any.
+    pub reports: Option<Rc<SessionReport>>,
+    pub timeline: Timeline,
+    pub torn_down: bool,
+}
+
+impl<'a> Session<'a> {
+    pub fn new(
+        plan: SessionPlan,
+        (containment, limits): (Containment, AppliedLimits),
+        held_before: Vec<Listener>,
+        preexisting: Vec<Pid>,
+        env: Environment,
+        events: Events,
+        report: &'a Reporter,
+    ) -> Self {
+        let record =
+            Record::new(&plan.records, &containment.id, std::process::id(), &plan.command_line(), "guardian");
+        let nodes = plan.services.map(|it| ServiceNode::new(&it.depends_on, it.critical));
+        Self {
+            machine: StateMachine::new(nodes, plan.grace),
+            services: plan.services.map(|_| None),
+            env: env.with_all(containment.id.marks_of_ours()),
+            context: Context {
+                watched_ports: plan.watched.clone(),
+                preexisting_listeners: held_before,
+                grace: plan.grace,
+                kill_wait: plan.kill_wait,
+                settle: plan.settle,
+                allow: plan.allow.clone(),
+                measures_usage: plan.verbosity == Verbosity::Verbose
+                    || !limits.is_empty()
+                    || !plan.reports.is_empty(),
+                limits,
+                ..Context::new(containment).with_preexisting_children(preexisting)
+            },
+            logs: None,
+            begin: clock::now(),
+            guardian: None,
+            record,
+            reports: None,
+            timeline: Timeline::start(&plan.services),
+            torn_down: false,
+            plan,
+            events,
+            report,
+        }
+    }
+
+    /// Tells the guardian as well which reports to write.
+    pub fn will_report(&mut self, files: ReportFiles) {
+        if files.is_empty() && GitHub::from_environment().is_none() {
+            return;
+        }
+        let reports = Rc::new(SessionReport::new(files, &self.plan, &self.context.containment));
+        self.record.report = Some(reports.clone());
+        self.reports = Some(reports);
+    }
+
+    /// The component of a service, once it was started.
+    pub fn component_of(&self, service: ServiceId) -> Option<&Component> {
+        self.services[service].as_ref().map(|started| &self.context.components[started.component])
+    }
+
+    /// A failure is only reported: we may lack the right to signal a command that runs as another user, but can
+    /// still wait for it.
+    pub fn pass_on(&self, signal: Signal, command: &Component) {
+        if let Err(error) = command.leader.signal(signal) {
+            self.report.say(&format!("cannot pass {signal} on to the command: {}", plain(&error)));
+        }
+    }
+}
