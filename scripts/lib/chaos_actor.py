@@ -82,7 +82,7 @@ def actor(name, spec):
         if os.fork() == 0:
             child(it)
     if spec["port"]:
-        listener = socket.create_server(("127.0.0.1", spec["port"]))
+        _listener = socket.create_server(("127.0.0.1", spec["port"]))
     with open(name + ".part", "w") as file:
         file.write(str(os.getpid()))
     os.rename(name + ".part", name)

@@ -1,3 +1,5 @@
+# shellcheck shell=bash
+# shellcheck disable=SC2154 # `root` is set by the script that sources this.
 # What scripts/demo, scripts/test and .ci/run install, and how. Sourced by them with `root` set
 # and the working directory there. Where everything is in place, nothing here touches the network.
 

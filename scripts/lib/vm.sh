@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # A virtual machine with systemd and unprivileged users, for what a container cannot show: user
 # managers, delegated cgroups, a power cut. Sourced after install.sh, with `root` set.
 #

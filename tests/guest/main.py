@@ -211,7 +211,7 @@ def test_a_session_ends_with_the_service_that_it_left_for_a_scope():
 
 
 def test_both_a_cgroup_and_a_pid_namespace():
-    script = f"sleep 4321 & echo 0 >/sys/fs/cgroup/cgroup.procs; test $$ -lt 10"
+    script = "sleep 4321 & echo 0 >/sys/fs/cgroup/cgroup.procs; test $$ -lt 10"
     run([CGRUN, "--require", "cgroup+pidns", "sh", "-c", script])
     assert_nothing_left()
 

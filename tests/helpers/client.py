@@ -1,4 +1,4 @@
-"""Connects to a port, says so by writing a file, and stays connected until it is killed."""
+"""client.py PORT FILE: connects, creates the file, and stays connected until it is killed."""
 
 import signal
 import socket

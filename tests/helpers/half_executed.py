@@ -1,4 +1,4 @@
-"""Ends while its child is between two images: with so many arguments that takes the kernel some 10 ms."""
+"""Ends while its child is in the middle of exec, which takes some 10 ms with so many arguments."""
 
 import os
 import sys

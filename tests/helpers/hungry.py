@@ -1,5 +1,4 @@
-#!/usr/bin/env python3
-"""hungry.py MODE [ARG]...: a program that wants more than it may have. Bounded by itself as well."""
+"""hungry.py MODE [ARG]...: a program that exceeds limits, within safe bounds of its own."""
 
 import os
 import signal
@@ -12,7 +11,7 @@ MIB = 1 << 20
 
 
 def memory(mebibytes):
-    """Touches so much memory, and keeps it until it is done."""
+    """Touches this much memory and keeps it."""
     held = []
     for _ in range(min(int(mebibytes), MOST_MEMORY)):
         held.append(b"x" * MIB)
@@ -21,7 +20,7 @@ def memory(mebibytes):
 
 def forks(most):
     """A fork bomb: each process forks as often as it can, and so do its children. Each fork takes a
-    token out of a pipe, of which there are no more than so many."""
+    token out of a pipe, so that their number is bounded."""
     signal.alarm(120)
     tokens, fill = os.pipe()
     os.write(fill, b"t" * min(int(most), MOST_PROCESSES))
@@ -45,7 +44,7 @@ def forks(most):
 
 
 def burn(seconds, workers="1"):
-    """Keeps CPUs busy, and says for how long it had them."""
+    """Keeps CPUs busy, and prints how much CPU time it got."""
     begin, before = time.monotonic(), sum(os.times()[:4])
     for _ in range(int(workers) - 1):
         if os.fork() == 0:
@@ -61,13 +60,13 @@ def burn(seconds, workers="1"):
 
 
 def then(mode, *arguments):
-    """Serves (so that it is ready), then does as told."""
+    """Waits a moment, so that it becomes ready as a service, then runs a mode."""
     time.sleep(0.2)
     globals()[mode](*arguments)
 
 
 def stay(mode, *arguments):
-    """Does as told, and does not end."""
+    """Runs a mode and does not end."""
     globals()[mode](*arguments)
     rest()
 

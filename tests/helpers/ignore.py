@@ -1,4 +1,4 @@
-"""Ignores the signals named, noting each that comes in a file got-SIGNAME, and lives on."""
+"""ignore.py NAME...: survives these signals, and creates a file got-SIGNAME for each that arrives."""
 
 import pathlib
 import signal

@@ -1,13 +1,12 @@
-#!/usr/bin/env python3
-"""launch.py HOW [ARG]...: runs cgrun with ARG under circumstances, and ends as it does."""
+"""launch.py HOW [ARG]...: runs cgrun in a special environment and passes on its exit code."""
 
 import ctypes
 import errno
 import os
 import platform
 import shutil
-import subprocess
 import struct
+import subprocess
 import sys
 
 CGRUN = os.environ["CGRUN"]
@@ -44,9 +43,9 @@ ALLOW, REFUSE = 0x7FFF0000, 0x00050000
 
 
 def without_clone3(answer, *arguments):
-    """A seccomp filter answers clone3 as those of containers do."""
+    """A seccomp filter rejects clone3, as those of containers do."""
     number = getattr(errno, answer)
-    # struct sock_filter: what, jump if true, jump if false, value. The syscall's number comes first.
+    # struct sock_filter: code, jump if true, jump if false, value. The system call number comes first.
     seccomp([(LOAD, 0, 0, 0), (EQUAL, 0, 1, CLONE3), (REPLY, 0, 0, REFUSE | number), (REPLY, 0, 0, ALLOW)])
     libc = ctypes.CDLL(None, use_errno=True)
     assert libc.syscall(CLONE3, None, 0) == -1 and ctypes.get_errno() == number
@@ -67,7 +66,7 @@ def read_only_cgroups():
 
 
 def without_cgroups(*arguments):
-    """As in a container whose cgroupfs is read-only, and that may make namespaces."""
+    """As in a container with a read-only cgroupfs that may create namespaces."""
     read_only_cgroups()
     os.execvp(arguments[0], arguments)
 
@@ -79,7 +78,7 @@ def without_namespaces(*arguments):
 
 
 def no_namespaces():
-    """Nor can this process and its children make namespaces, as under Docker's seccomp profile."""
+    """This process and its children cannot create namespaces either, as under Docker's seccomp profile."""
     read_only_cgroups()
     clone = {"x86_64": 56, "aarch64": 220}[platform.machine()]
     new_user_or_pid = 0x30000000
@@ -107,7 +106,7 @@ def seccomp(lines):
 
 
 def in_killed_cgroup(*arguments):
-    """From a cgroup that was killed once, when nobody was in it."""
+    """Runs in a cgroup that was killed once, when it was empty."""
     sys.dont_write_bytecode = True
     from leak import own_cgroup, set_cgroup
 
@@ -123,7 +122,7 @@ def in_killed_cgroup(*arguments):
 
 
 def unprivileged(*arguments):
-    """As a user with a cgroup and a directory of their own, in which `as-root COMMAND` makes them root."""
+    """Runs as a user who owns the cgroup and the directory, in which `./as-root COMMAND` runs as root."""
     sys.dont_write_bytecode = True
     from leak import own_cgroup
 

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """leak.py MODE [ARG]...: a program that leaves something behind, or a service that behaves badly.
 
 A leak is at work before its command ends: the command waits on a pipe that the leak closes when it
@@ -22,7 +21,7 @@ POLITE = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 def write(name, text=""):
-    """Writes a file at once: whoever sees it, sees all of it."""
+    """Writes a file atomically."""
     path = os.path.join(HERE, name)
     with open(path + ".part", "w") as file:
         file.write(str(text))
@@ -30,7 +29,7 @@ def write(name, text=""):
 
 
 def leave(body):
-    """Runs body in a child, and waits until that has closed the pipe that body is given."""
+    """Runs body in a child, and waits until body has closed the pipe that it is given."""
     reader, ready = os.pipe()
     child = os.fork()
     if child == 0:
@@ -62,7 +61,7 @@ def deafen():
 
 
 def daemonize():
-    """What is left of a double fork: of no parent, group or session that the command knows."""
+    """Forks twice: parent, process group and session are unrelated to the command's."""
     if os.fork() > 0:
         os._exit(0)
     os.setsid()
@@ -71,7 +70,7 @@ def daemonize():
 
 
 def vanish(ready):
-    """Another program, in `/`, without a descriptor or a variable."""
+    """Becomes another program, in `/`, without descriptors and environment."""
     write("leak", os.getpid())
     os.chdir("/")
     os.closerange(0, ready)
@@ -131,12 +130,12 @@ def blank_daemon():
 
 
 def late_listener():
-    """Binds only after its command is dead: then the pipe that the command held is at its end."""
+    """Binds only after its command is dead, when the pipe that the command held reaches its end."""
     life, held = os.pipe()
 
     def body(ready):
         os.close(held)
-        # Not before it has bound: the test is about the port.
+        # It must not end before it has bound: the test is about the port.
         signal.pthread_sigmask(signal.SIG_BLOCK, POLITE)
         at_work(ready)
         os.read(life, 1)
@@ -192,7 +191,7 @@ def stopped():
 
 
 def namespaces():
-    """The first process of a PID namespace does not know that it could be asked to end."""
+    """Starts a PID namespace, whose first process ignores SIGTERM by default."""
     script = f"echo >{HERE}/inside; exec sleep {LONG}"
     subprocess.Popen(["unshare", "--pid", "--mount", "--fork", "sh", "-c", script])
     while not os.path.exists("inside"):
@@ -213,7 +212,7 @@ def elsewhere(cgroup, deafness):
 
 
 def cgroups():
-    """Cgroups of its own, two deep, each with a process; the deepest is frozen."""
+    """Creates two nested cgroups with a process in each; the inner one is frozen."""
     outer = os.path.join(own_cgroup(), "outer")
     inner = os.path.join(outer, "inner")
     for directory in (outer, inner):
@@ -230,7 +229,7 @@ def cgroups():
 
 
 def threaded():
-    """A cgroup that cannot be read or killed by itself, with a process of two threads."""
+    """Creates a threaded cgroup, which cannot be read or killed by itself, with a process of two threads."""
     directory = os.path.join(own_cgroup(), "threaded")
     os.mkdir(directory)
     set_cgroup(directory, "type", "threaded")
@@ -245,7 +244,7 @@ def threaded():
 
 
 def beside(name):
-    """Inside the session, but in none of its leaves: beside them, or right above."""
+    """Moves to a cgroup of the session that is not one of its leaves: a sibling or the parent."""
     directory = os.path.join(os.path.dirname(own_cgroup()), name)
     os.makedirs(directory, exist_ok=True)
 
@@ -267,7 +266,7 @@ def sleepers(count):
 
 
 def frozen(who):
-    """Its own leaf is frozen by one who sits in it: after the command's end, or with the command."""
+    """A process freezes its own leaf, after the end of the command or while the command runs."""
     leaf = own_cgroup()
     life, held = os.pipe()
 
@@ -302,7 +301,7 @@ def zombies():
 
 
 def names(program, *argv):
-    """Runs a program that blocks for good under any name, in hex, and with any words, in hex."""
+    """Runs a program that blocks forever, with a name and arguments given in hex."""
     name = bytes.fromhex(program)
     words = [bytes.fromhex(word) for word in argv]
     path = os.path.join(os.fsencode(HERE), name)
@@ -313,7 +312,7 @@ def names(program, *argv):
 
     def body(ready):
         write("leak", os.getpid())
-        # A pipe whose both ends it holds never ends.
+        # It holds both ends of the pipe, so that reading never ends.
         reader, writer = os.pipe()
         os.set_inheritable(writer, True)
         os.dup2(reader, 0)
@@ -325,7 +324,7 @@ def names(program, *argv):
 
 
 def service(mode, *rest_of_it):
-    """A service that says `ready` on its log."""
+    """A service that prints `ready` to its log."""
     if mode == "deaf":
         for it in set(signal.Signals) - {signal.SIGKILL, signal.SIGSTOP}:
             signal.signal(it, signal.SIG_IGN)
@@ -333,12 +332,12 @@ def service(mode, *rest_of_it):
         deafen()
         for _ in range(40):
             if os.fork() == 0:
-                for link in range(int(rest_of_it[0])):
+                for _link in range(int(rest_of_it[0])):
                     if os.fork() > 0:
                         os._exit(0)
                 rest()
     if mode == "chatter":
-        # Faster than any reader, but not for ever.
+        # Faster than any reader, but not forever.
         block = b"y\n" * (1 << 15)
         for _ in range(1500):
             os.write(1, block)

@@ -1,6 +1,5 @@
-#!/usr/bin/env python3
 """readers.py json SCHEMA FILE: validates a report.
-readers.py junit FILE: prints what a reader of JUnit makes of it, as JSON."""
+readers.py junit FILE: prints the parsed JUnit report as JSON."""
 
 import json
 import sys

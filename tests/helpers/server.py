@@ -1,4 +1,4 @@
-"""A server that does as it is told, and says how far it is by writing files."""
+"""A configurable server, which records its progress in a journal."""
 
 import argparse
 import os
