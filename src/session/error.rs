@@ -16,7 +16,7 @@ pub enum SessionError {
     #[error("{}", error_chain(.0))]
     NotExecutable(anyhow::Error),
     /// A signal asked cgrun to end before it had started anything.
-    #[error("{0} came before the session began")]
+    #[error("{0} came while the holders of ports were to end")]
     Interrupted(Signal),
     #[error("{}", error_chain(.0))]
     Other(#[from] anyhow::Error),
