@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::guardian::record::{self, EndedSession};
 use crate::registry::{SessionState, cgroup_mount, list_sessions};
 use crate::runtime::exit_code::Exit;
-use crate::sys::proc;
+use crate::sys::users::user_name;
 use crate::text::{age, readable};
 
 /// The table shows this many ended sessions; `--json` shows all.
@@ -42,7 +42,7 @@ pub fn print_sessions(records: &Path, json: bool) -> Result<Exit> {
         state: session.state,
         supervisor_pid: session.supervisor_pid(),
         id: session.id.to_string(),
-        user: proc::user(session.uid),
+        user: user_name(session.uid),
         command: session.command,
         ports: session.ports,
         cgroup: session.path.to_string_lossy().into_owned(),

@@ -12,7 +12,7 @@ use crate::registry::{SessionEntry, SessionState, cgroup_mount, list_sessions};
 use crate::report::Reporter;
 use crate::runtime::events::Events;
 use crate::runtime::exit_code::{Exit, NOT_PROVEN};
-use crate::sys::pidfd::Process;
+use crate::sys::process::pidfd::Process;
 
 /// How often to check whether the session's cgroup is gone after its supervisor has exited.
 const POLL: Duration = Duration::from_millis(5);

@@ -18,7 +18,7 @@ use super::pid_namespace::PidNamespace;
 use super::process_tree::ProcessTree;
 use super::session_id::SessionId;
 use super::sockets::Sockets;
-use crate::sys::sock_diag::Listener;
+use crate::sys::sockets::Listener;
 
 /// The containment of one session.
 #[derive(Debug)]

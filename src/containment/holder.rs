@@ -12,10 +12,10 @@ use super::error::ContainmentError;
 use super::kind::Kind;
 use super::session_id::SessionId;
 use super::sockets::Sockets;
-use crate::sys::namespace::Entrance;
-use crate::sys::pidfd::Process;
-use crate::sys::sock_diag::Listener;
-use crate::sys::spawn::{Program, Setting, SpawnError};
+use crate::sys::process::namespace::Entrance;
+use crate::sys::process::pidfd::Process;
+use crate::sys::process::spawn::{Program, Setting, SpawnError};
+use crate::sys::sockets::Listener;
 
 /// Holds all processes of a session.
 pub trait Holder: Debug {

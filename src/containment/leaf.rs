@@ -10,8 +10,8 @@ use rustix::process::Pid;
 use super::error::ContainmentError;
 use super::holder::LeafHolder;
 use super::pid_namespace::PidNamespace;
-use crate::sys::pidfd::Process;
-use crate::sys::spawn::{Program, Setting, SpawnError};
+use crate::sys::process::pidfd::Process;
+use crate::sys::process::spawn::{Program, Setting, SpawnError};
 
 /// The leaf of one component: a service, the command, or the commands that probe a service.
 #[derive(Debug)]

@@ -13,8 +13,8 @@ use nix::sys::signal::Signal;
 use rustix::process::Pid;
 
 use super::error::ContainmentError;
-use crate::sys::namespace::{self, Entrance, Stage};
-use crate::sys::pidfd::Process;
+use crate::sys::process::namespace::{self, Entrance, Stage};
+use crate::sys::process::pidfd::Process;
 use crate::text::plain;
 
 /// Why no PID namespace can be had here.

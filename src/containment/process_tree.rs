@@ -11,10 +11,12 @@ use rustix::process::Pid;
 
 use super::error::ContainmentError;
 use super::session_id::{LEAF, MARKER, SessionId};
-use crate::sys::children;
-use crate::sys::environ::variables;
-use crate::sys::pidfd::Process;
-use crate::sys::proc;
+use crate::sys::process::children;
+use crate::sys::process::pidfd::Process;
+use crate::sys::procfs::environ::variables;
+use crate::sys::procfs::stat;
+use crate::sys::procfs::walk;
+use crate::sys::procfs::walk::all_pids;
 
 /// Processes that fork all the time are stopped within this many rounds, or killed while they run.
 const ROUNDS: usize = 20;
@@ -51,7 +53,7 @@ impl ProcessTree {
         Self {
             id,
             supervisor: rustix::process::getpid(),
-            init: init.and_then(|init| Some((init, proc::start_time(init)?))),
+            init: init.and_then(|init| Some((init, stat::start_time(init)?))),
             has_preexisting: !preexisting.is_empty(),
             spared: RefCell::new(preexisting.iter().copied().chain(init).collect()),
             leaders: RefCell::default(),
@@ -88,10 +90,10 @@ impl ProcessTree {
                 break;
             }
             while let Some((pid, above)) = pending.pop() {
-                let Some(start_time) = proc::start_time(pid) else { continue };
+                let Some(start_time) = stat::start_time(pid) else { continue };
                 let known = || self.origins.borrow().get(&(pid, start_time)).cloned().flatten();
                 let leaf = self.led_by(pid).or(above).or_else(known).or_else(|| self.leaf_by_itself(pid));
-                let mut below = proc::children(pid).map_err(on("list the children of", pid))?;
+                let mut below = walk::children(pid).map_err(on("list the children of", pid))?;
                 below.retain(|child| seen.insert(*child));
                 pending.extend(below.into_iter().map(|child| (child, leaf.clone())));
                 self.origins.borrow_mut().insert((pid, start_time), leaf.clone());
@@ -115,7 +117,7 @@ impl ProcessTree {
             return self.carries_marker(pid);
         }
         let mut at = pid;
-        while let Some(parent) = proc::parent(at) {
+        while let Some(parent) = stat::parent(at) {
             if parent == self.supervisor {
                 return !self.spared.borrow().contains(&at) && !self.may_belong_to_a_stranger(at);
             }
@@ -138,7 +140,7 @@ impl ProcessTree {
     /// Stops all of them, or continues those that it stopped.
     pub fn freeze(&self, frozen: bool) -> Result<(), ContainmentError> {
         if frozen {
-            let stopped = self.stop_where(|member| !proc::is_stopped(member.pid))?;
+            let stopped = self.stop_where(|member| !stat::is_stopped(member.pid))?;
             self.stopped.borrow_mut().extend(stopped);
         } else {
             self.stopped.take().iter().for_each(|member| drop(member.signal(Signal::SIGCONT)));
@@ -184,13 +186,13 @@ impl ProcessTree {
         } else {
             let us = rustix::process::getpid();
             let all =
-                proc::walk().map_err(ContainmentError::on("list the processes in", Path::new("/proc")))?;
+                all_pids().map_err(ContainmentError::on("list the processes in", Path::new("/proc")))?;
             roots.extend(all.filter(|&pid| pid != us && self.carries_marker(pid)));
         }
         if let Some((init, start_time)) = self.init
-            && proc::start_time(init) == Some(start_time)
+            && stat::start_time(init) == Some(start_time)
         {
-            roots.extend(proc::children(init).map_err(on("list the children of", init))?);
+            roots.extend(walk::children(init).map_err(on("list the children of", init))?);
         }
         Ok(roots)
     }
@@ -200,7 +202,7 @@ impl ProcessTree {
         self.has_preexisting
             && self.led_by(child).is_none()
             && !self.carries_marker(child)
-            && proc::start_time(child).is_none_or(|it| !self.origins.borrow().contains_key(&(child, it)))
+            && stat::start_time(child).is_none_or(|it| !self.origins.borrow().contains_key(&(child, it)))
     }
 
     fn led_by(&self, pid: Pid) -> Option<String> {
@@ -217,7 +219,7 @@ impl ProcessTree {
         if let Some(leaf) = leaf.filter(|_| is_ours) {
             return leaf.into_string().ok();
         }
-        let session = proc::session_of(pid)?;
+        let session = stat::session_of(pid)?;
         self.led_by(session)
     }
 
@@ -235,7 +237,7 @@ impl TreeMember {
     fn signal(&self, signal: Signal) -> std::io::Result<()> {
         match Process::open(self.pid)? {
             // Checked after opening the pidfd: before that, the pid may have changed hands.
-            Some(process) if proc::start_time(self.pid) == Some(self.start_time) => {
+            Some(process) if stat::start_time(self.pid) == Some(self.start_time) => {
                 process.signal(signal).map(|_| ())
             }
             _ => Ok(()),

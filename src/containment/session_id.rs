@@ -6,8 +6,8 @@ use std::str::FromStr;
 
 use rustix::process::Pid;
 
-use crate::sys::environ::variables;
-use crate::sys::proc::is_gone;
+use crate::sys::errno::is_gone;
+use crate::sys::procfs::environ::variables;
 
 /// No vowels and no look-alikes, so that an id is neither a word nor misread.
 const ALPHABET: &[u8; 24] = b"bcdfghjkmnpqrstvwxz24679";

@@ -1,7 +1,7 @@
 //! How the listening sockets of a session are recognized.
 
 use crate::ports::made_in;
-use crate::sys::sock_diag::Listener;
+use crate::sys::sockets::Listener;
 
 /// What tells a session's sockets from others.
 #[derive(Debug)]

@@ -11,11 +11,13 @@ use super::kind::Kind;
 use super::process_tree::ProcessTree;
 use super::session_id::SessionId;
 use super::sockets::Sockets;
-use crate::sys::namespace::Entrance;
-use crate::sys::pidfd::Process;
-use crate::sys::proc;
-use crate::sys::sock_diag::Listener;
-use crate::sys::spawn::{Program, Setting, SpawnError, spawn};
+use crate::sys::process::namespace::Entrance;
+use crate::sys::process::pidfd::Process;
+use crate::sys::process::spawn::{Program, Setting, SpawnError, spawn};
+use crate::sys::procfs::descriptors::are_descriptors_visible;
+use crate::sys::procfs::descriptors::holds_socket;
+use crate::sys::procfs::stat;
+use crate::sys::sockets::Listener;
 
 impl Holder for Rc<ProcessTree> {
     fn kind(&self) -> Kind {
@@ -43,7 +45,7 @@ impl Holder for Rc<ProcessTree> {
     fn members_outside(&self, leaves: &[&str]) -> Result<Vec<Pid>, ContainmentError> {
         let mut members = self.as_ref().members()?;
         members.retain(|member| !member.leaf.as_deref().is_some_and(|leaf| leaves.contains(&leaf)));
-        Ok(members.into_iter().map(|member| member.pid).filter(|&pid| !proc::is_exiting(pid)).collect())
+        Ok(members.into_iter().map(|member| member.pid).filter(|&pid| !stat::is_exiting(pid)).collect())
     }
 
     fn session_ids(&self) -> Result<Vec<SessionId>, ContainmentError> {
@@ -57,11 +59,11 @@ impl Holder for Rc<ProcessTree> {
         let members = self.as_ref().members()?;
         // A process that hides its descriptors (prctl(2), `PR_SET_DUMPABLE`) may hold any socket that its user
         // has opened since the ports were found free.
-        let hidden = members.iter().any(|member| !proc::shows_descriptors(member.pid));
+        let hidden = members.iter().any(|member| !are_descriptors_visible(member.pid));
         let us = rustix::process::geteuid().as_raw();
         let is_held = |listener: &&Listener| {
             hidden && listener.uid == us
-                || members.iter().any(|member| proc::holds(member.pid, &[listener.inode]))
+                || members.iter().any(|member| holds_socket(member.pid, &[listener.inode]))
         };
         Ok(Sockets::Open(listeners.iter().filter(is_held).map(|listener| listener.inode).collect()))
     }

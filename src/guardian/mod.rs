@@ -19,8 +19,8 @@ use crate::guardian::record::Record;
 use crate::runtime::clock;
 use crate::runtime::events::{Events, Wake};
 use crate::runtime::failpoint;
-use crate::sys::detach::{fork_detached, keep_only};
-use crate::sys::pidfd::Process;
+use crate::sys::process::detach::{fork_detached, keep_only};
+use crate::sys::process::pidfd::Process;
 use crate::teardown::{Cause, Context, NoSupervisor, Teardown, raise_priority};
 
 const CLEAN: &[u8] = b"clean";

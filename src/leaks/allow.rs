@@ -6,7 +6,7 @@ use std::str::FromStr;
 use regex::Regex;
 
 use super::leak::{Leak, Undescribed};
-use crate::sys::proc::ProcessInfo;
+use crate::sys::procfs::process_info::ProcessInfo;
 
 /// The kernel keeps at most so many bytes of a process's name (`TASK_COMM_LEN`, without the final zero).
 const KERNEL_NAME: usize = 15;

@@ -11,15 +11,15 @@ use super::leak::Leak;
 use super::origin::{Evidence, Origin};
 use super::runners;
 use crate::containment::MARKER;
-use crate::sys::details::Glimpse;
-use crate::sys::environ::environ;
-use crate::sys::memory::Memories;
-use crate::sys::proc::pid_of;
+use crate::sys::procfs::environ::environ;
+use crate::sys::procfs::memory::EnvironmentReader;
+use crate::sys::procfs::stat::ProcStat;
+use crate::sys::procfs::stat::visible_pid;
 
 /// Reads the marks of processes, one after the other.
 pub struct OriginReader {
     names: Vec<&'static str>,
-    memories: Memories,
+    memories: EnvironmentReader,
 }
 
 /// What a process's environment tells.
@@ -32,10 +32,10 @@ pub struct Marks {
 
 impl OriginReader {
     pub fn new() -> Self {
-        Self { names: runners::variable_names(), memories: Memories::default() }
+        Self { names: runners::variable_names(), memories: EnvironmentReader::default() }
     }
 
-    pub fn read(&mut self, glimpse: &Glimpse) -> Marks {
+    pub fn read(&mut self, glimpse: &ProcStat) -> Marks {
         let environ = environ(glimpse.pid);
         let is_cleared = environ.as_ref().is_ok_and(|text| !has_variable(text, MARKER));
         let executed = environ.unwrap_or_default();
@@ -93,7 +93,7 @@ fn infer_from_ancestors(leaks: &mut [Leak]) {
             }
             let glimpse = &leaks[ancestor].glimpse;
             let up = glimpse.parent.and_then(|pid| place.get(&pid));
-            let leader = pid_of(glimpse.session).and_then(|pid| place.get(&pid));
+            let leader = visible_pid(glimpse.session).and_then(|pid| place.get(&pid));
             match up.or(leader) {
                 Some(&next) if next != ancestor => ancestor = next,
                 _ => break,

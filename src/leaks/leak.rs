@@ -6,14 +6,14 @@ use std::net::SocketAddr;
 use rustix::process::Pid;
 
 use super::origin::Origin;
-use crate::sys::details::Glimpse;
-use crate::sys::proc::ProcessInfo;
+use crate::sys::procfs::process_info::ProcessInfo;
+use crate::sys::procfs::stat::ProcStat;
 
 #[derive(Clone, Debug)]
 pub struct Leak {
     pub how: How,
     pub process: ProcessInfo,
-    pub glimpse: Glimpse,
+    pub glimpse: ProcStat,
     /// It has left the command's session (setsid(2)), which is the supervisor's.
     pub is_daemon: bool,
     pub executable: Option<OsString>,

@@ -13,10 +13,17 @@ use super::leak::{How, Leak, Undescribed};
 use crate::containment::{ContainmentError, Leaf};
 use crate::runtime::clock;
 use crate::runtime::events::Wake;
-use crate::sys::details::{self, Glimpse};
-use crate::sys::pidfd::Process;
-use crate::sys::proc::{self, ProcessInfo};
-use crate::sys::sock_diag::{self, Listener};
+use crate::sys::process::pidfd::Process;
+use crate::sys::procfs::descriptors::descriptor_targets;
+use crate::sys::procfs::descriptors::own_streams;
+use crate::sys::procfs::descriptors::socket_inode;
+use crate::sys::procfs::details::cgroup_of;
+use crate::sys::procfs::details::executable;
+use crate::sys::procfs::details::working_directory;
+use crate::sys::procfs::process_info::ProcessInfo;
+use crate::sys::procfs::stat;
+use crate::sys::procfs::stat::ProcStat;
+use crate::sys::sockets::{self, Listener};
 
 /// Processes that fork all the time may not be frozen in time.
 const FREEZE: Duration = Duration::from_millis(50);
@@ -77,7 +84,7 @@ pub fn describe_all(members: Vec<Pid>, how: &How) -> Snapshot {
     let mut snapshot = Snapshot::default();
     let mut glimpses = Vec::new();
     for pid in members {
-        match Glimpse::of(pid) {
+        match ProcStat::read(pid) {
             Some(glimpse) => glimpses.push(glimpse),
             // Mounted with hidepid, /proc hides the processes of other users (proc(5)).
             None if is_alive(pid) => snapshot.undescribed.push(Undescribed { pid, name: String::new() }),
@@ -85,7 +92,7 @@ pub fn describe_all(members: Vec<Pid>, how: &How) -> Snapshot {
         }
     }
     let pids: HashSet<Pid> = glimpses.iter().map(|it| it.pid).collect();
-    let is_root = |it: &Glimpse| it.parent.is_none_or(|parent| !pids.contains(&parent));
+    let is_root = |it: &ProcStat| it.parent.is_none_or(|parent| !pids.contains(&parent));
     let (roots, others): (Vec<_>, Vec<_>) = glimpses.into_iter().partition(is_root);
     if roots.is_empty() {
         return snapshot;
@@ -96,7 +103,7 @@ pub fn describe_all(members: Vec<Pid>, how: &How) -> Snapshot {
         let described = snapshot.described.len();
         if described == DESCRIBED || described >= AT_LEAST && clock::now() >= deadline {
             snapshot.undescribed.push(Undescribed { pid: glimpse.pid, name: glimpse.name });
-        } else if let Some(process) = ProcessInfo::named(glimpse.pid, &glimpse.name, glimpse.started) {
+        } else if let Some(process) = ProcessInfo::with_stat(glimpse.pid, &glimpse.name, glimpse.started) {
             snapshot.described.push(surroundings.describe(how.clone(), process, glimpse));
         }
     }
@@ -111,13 +118,13 @@ fn is_alive(pid: Pid) -> bool {
 
 /// Describes one process. `None` if it is gone meanwhile.
 pub fn describe_one(how: How, process: ProcessInfo) -> Option<Leak> {
-    let glimpse = Glimpse::of(process.pid)?;
+    let glimpse = ProcStat::read(process.pid)?;
     Some(Surroundings::read().describe(how, process, glimpse))
 }
 
 /// Leaves out `ancestor` and what descends from it.
 fn without_descendants(members: Vec<Pid>, ancestor: Pid) -> Vec<Pid> {
-    let parents: HashMap<Pid, Option<Pid>> = members.iter().map(|&pid| (pid, proc::parent(pid))).collect();
+    let parents: HashMap<Pid, Option<Pid>> = members.iter().map(|&pid| (pid, stat::parent(pid))).collect();
     let descends = |pid: &Pid| {
         let up = |pid: &Pid| parents.get(pid).copied().flatten();
         // Bounded: processes that fork and end while we read may seem to form a circle.
@@ -139,17 +146,17 @@ impl Surroundings {
     fn read() -> Self {
         Self {
             // Only for the description: whether a watched port is free is checked elsewhere.
-            listeners: sock_diag::listeners().unwrap_or_default(),
-            streams: details::own_streams(),
+            listeners: sockets::listeners().unwrap_or_default(),
+            streams: own_streams(),
             session: nix::unistd::getsid(None).map_or(0, nix::unistd::Pid::as_raw),
             origins: OriginReader::new(),
         }
     }
 
-    fn describe(&mut self, how: How, process: ProcessInfo, glimpse: Glimpse) -> Leak {
+    fn describe(&mut self, how: How, process: ProcessInfo, glimpse: ProcStat) -> Leak {
         let pid = process.pid;
-        let descriptors = details::descriptors(pid);
-        let sockets: Vec<u32> = descriptors.iter().filter_map(|it| details::socket(it)).collect();
+        let descriptors = descriptor_targets(pid);
+        let sockets: Vec<u32> = descriptors.iter().filter_map(|it| socket_inode(it)).collect();
         let is_its = |listener: &&Listener| sockets.contains(&listener.inode);
         let address = |it: &Listener| SocketAddr::new(it.address, it.port);
         let names = ["stdin", "stdout", "stderr"].into_iter().zip(&self.streams);
@@ -161,11 +168,11 @@ impl Surroundings {
         let marks = if is_command { self.origins.read(&glimpse) } else { Marks::default() };
         Leak {
             is_daemon: is_command && glimpse.session != self.session,
-            executable: details::executable(pid),
-            working_directory: details::working_directory(pid),
+            executable: executable(pid),
+            working_directory: working_directory(pid),
             listening: self.listeners.iter().filter(is_its).map(address).collect(),
             streams: names.filter(|(_, stream)| is_held(stream)).map(|(name, _)| name).collect(),
-            cgroup: proc::cgroup_of(pid).ok().flatten(),
+            cgroup: cgroup_of(pid).ok().flatten(),
             started_during: marks.origin,
             has_cleared_environment: marks.is_cleared,
             had_to_be_killed: false,
@@ -184,7 +191,7 @@ mod tests {
     fn the_dead_are_not_counted_and_the_undescribed_are() {
         let mut dead = std::process::Command::new("true").spawn().unwrap();
         let zombie = Pid::from_raw(dead.id() as i32).unwrap();
-        while proc::start_time(zombie).is_some() {
+        while stat::start_time(zombie).is_some() {
             std::thread::sleep(LOOK);
         }
         let us = rustix::process::getpid();

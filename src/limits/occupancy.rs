@@ -6,7 +6,7 @@ use std::path::Path;
 use super::refused::Refused;
 use crate::containment::ContainmentError;
 use crate::containment::cgroup::files::read_words;
-use crate::sys::proc::ProcessInfo;
+use crate::sys::procfs::process_info::ProcessInfo;
 
 /// How many processes an error names.
 const NAMED: usize = 3;

@@ -9,7 +9,7 @@ use super::refused::Refused;
 use crate::containment::cgroup::files::{read_words, write};
 use crate::containment::{ContainmentError, PREFIX, is_empty};
 use crate::runtime::clock;
-use crate::sys::proc;
+use crate::sys::procfs::stat;
 
 /// No session's id begins like this.
 const NAME: &str = "supervisor-";
@@ -65,7 +65,7 @@ pub fn clear_supervisor_leaves(directory: &Path) {
     let left = entries.filter(|entry| {
         let name = entry.file_name();
         let pid = name.to_str().and_then(|it| it.strip_prefix(PREFIX)?.strip_prefix(NAME)?.parse().ok());
-        pid.and_then(rustix::process::Pid::from_raw).is_some_and(|pid| proc::start_time(pid).is_none())
+        pid.and_then(rustix::process::Pid::from_raw).is_some_and(|pid| stat::start_time(pid).is_none())
     });
     // The kernel keeps a leaf with a process in it.
     let removed = left.filter(|entry| std::fs::remove_dir(entry.path()).is_ok()).count();

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::{CString, OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
-use crate::sys::identity::Identity;
+use crate::sys::process::identity::Identity;
 
 /// The variables that `--clean-env` keeps, as login(1) does; `LC_*` as well.
 const LOGIN_KEEPS: [&str; 5] = ["PATH", "TERM", "LANG", "TZ", "COLORTERM"];

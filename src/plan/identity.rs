@@ -3,7 +3,8 @@
 use anyhow::{Context, Result, bail};
 use nix::unistd::{Uid, User};
 
-use crate::sys::identity::{Identity, groups_of};
+use crate::sys::process::identity::Identity;
+use crate::sys::users::groups_of;
 
 /// The identity that `--user` and `--no-new-privs` ask for; `None` for the supervisor's own.
 pub fn resolve_identity(name: Option<&str>, no_new_privileges: bool) -> Result<Option<Identity>> {

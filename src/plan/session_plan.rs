@@ -11,7 +11,7 @@ use crate::config::{OnLeak, ReportKind};
 use crate::containment::Require;
 use crate::leaks::allow::Pattern;
 use crate::limits::Limits;
-use crate::sys::identity::Identity;
+use crate::sys::process::identity::Identity;
 
 pub const GRACE: Duration = Duration::from_secs(5);
 pub const KILL_WAIT: Duration = Duration::from_secs(2);

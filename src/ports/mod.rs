@@ -4,8 +4,9 @@ pub mod reclaim;
 
 use std::fmt;
 
-use crate::sys::proc::{self, ProcessInfo};
-use crate::sys::sock_diag::{Listener, listeners};
+use crate::sys::procfs::descriptors::socket_holders;
+use crate::sys::procfs::process_info::ProcessInfo;
+use crate::sys::sockets::{Listener, listeners};
 
 /// All that listens on one of `ports`. Costs one walk over the host's listening sockets.
 pub fn listening_on(ports: &[u16]) -> std::io::Result<Vec<Listener>> {
@@ -38,7 +39,7 @@ impl Holding {
             }
             let sockets: Vec<_> =
                 listeners.iter().filter(|it| it.port == first.port).map(|it| it.inode).collect();
-            let holders = proc::holders(&sockets).into_iter().filter_map(ProcessInfo::read).collect();
+            let holders = socket_holders(&sockets).into_iter().filter_map(ProcessInfo::read).collect();
             found.push(Self { port: first.port, holders, uid: first.uid });
         }
         found

@@ -9,9 +9,12 @@ use rustix::process::Pid;
 
 use crate::runtime::clock;
 use crate::runtime::events::{Event, Events, Wake};
-use crate::sys::pidfd::Process;
-use crate::sys::proc::{self, ProcessInfo};
-use crate::sys::sock_diag::Listener;
+use crate::sys::process::pidfd::Process;
+use crate::sys::procfs::descriptors::holds_socket;
+use crate::sys::procfs::descriptors::socket_holders;
+use crate::sys::procfs::process_info::ProcessInfo;
+use crate::sys::procfs::stat;
+use crate::sys::sockets::Listener;
 
 /// Ends the processes that have one of these listening sockets open, never their clients: asked
 /// first, then killed. Returns what could not be ended.
@@ -23,10 +26,10 @@ pub fn end_holders(
 ) -> Result<Vec<String>, Interrupted> {
     let sockets: Vec<_> = listeners.iter().map(|listener| listener.inode).collect();
     let us = rustix::process::getpid();
-    let ancestors: Vec<_> = successors(proc::parent(us), |&pid| proc::parent(pid)).collect();
+    let ancestors: Vec<_> = successors(stat::parent(us), |&pid| stat::parent(pid)).collect();
     let mut problems = Vec::new();
     let mut holders = Vec::new();
-    for pid in proc::holders(&sockets) {
+    for pid in socket_holders(&sockets) {
         let Some(info) = ProcessInfo::read(pid) else { continue };
         // Whoever started us may have left its socket open in us.
         if pid == us {
@@ -41,7 +44,7 @@ pub fn end_holders(
         }
         match Process::open(pid) {
             // Asked again after opening: only then is it surely this process's socket.
-            Ok(Some(process)) if proc::holds(pid, &sockets) => holders.push((process, info)),
+            Ok(Some(process)) if holds_socket(pid, &sockets) => holders.push((process, info)),
             Ok(_) => {}
             Err(error) => problems.push(format!("cannot end {info}: {error}")),
         }

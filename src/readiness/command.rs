@@ -6,7 +6,7 @@ use std::process::ExitStatus;
 use rustix::process::Pid;
 
 use super::probe::{ProbeCheck, Progress};
-use crate::sys::sock_diag::Listener;
+use crate::sys::sockets::Listener;
 use crate::text::exit_status;
 
 #[derive(Debug, Default)]

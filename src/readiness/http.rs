@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::probe::{ProbeCheck, Progress};
 use crate::plan::Url;
 use crate::runtime::clock;
-use crate::sys::sock_diag::Listener;
+use crate::sys::sockets::Listener;
 use crate::text::plain;
 
 /// A status line is shorter than this, whatever headers follow it.

@@ -7,7 +7,7 @@ use super::probe::{ProbeCheck, Progress};
 use crate::containment::Sockets;
 use crate::plan::ServicePlan;
 use crate::ports::Holding;
-use crate::sys::sock_diag::Listener;
+use crate::sys::sockets::Listener;
 
 /// The listeners on the services' ports at one moment.
 pub struct PortListeners<'a> {

@@ -9,7 +9,7 @@ use regex::bytes::Regex;
 
 use super::probe::{ProbeCheck, Progress};
 use crate::runtime::clock;
-use crate::sys::sock_diag::Listener;
+use crate::sys::sockets::Listener;
 
 /// A log that grows faster than it can be searched must not keep us from everything else.
 const SEARCH: Duration = Duration::from_millis(20);

@@ -7,7 +7,7 @@ use std::process::ExitStatus;
 
 use rustix::process::Pid;
 
-use crate::sys::sock_diag::Listener;
+use crate::sys::sockets::Listener;
 
 /// How far a probe has come.
 #[derive(Debug, PartialEq, Eq)]

@@ -67,7 +67,7 @@ impl SessionEntry {
         match self.uid {
             _ if self.is_ours() => "with: cgrun sweep".into(),
             0 => "as root: sudo cgrun sweep".into(),
-            uid => format!("as {}: cgrun sweep", crate::sys::proc::user(uid)),
+            uid => format!("as {}: cgrun sweep", crate::sys::users::user_name(uid)),
         }
     }
 }

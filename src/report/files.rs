@@ -8,7 +8,7 @@ use anyhow::{Context, Result, anyhow, bail};
 
 use super::file::ReportFile;
 use crate::config::ReportKind;
-use crate::sys::identity::{Identity, Lent};
+use crate::sys::process::identity::{Identity, Lent};
 use crate::text::plain;
 
 #[derive(Debug)]

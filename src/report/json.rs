@@ -12,8 +12,8 @@ use super::tree::LeakTree;
 use crate::containment::{Containment, Kind};
 use crate::leaks::{Evidence, How, Leak};
 use crate::limits::Usage;
-use crate::sys::details::Glimpse;
-use crate::sys::proc::COMMAND_LINE_SHOWN;
+use crate::sys::procfs::process_info::COMMAND_LINE_SHOWN;
+use crate::sys::procfs::stat::ProcStat;
 use crate::text::readable;
 
 pub const SCHEMA: &str = "cgrun-report";
@@ -270,7 +270,7 @@ fn leak_kind(leak: &Leak) -> &'static str {
 }
 
 /// The states of proc_pid_stat(5). A process that was frozen while we read it shows as sleeping.
-fn state_name(glimpse: &Glimpse) -> &'static str {
+fn state_name(glimpse: &ProcStat) -> &'static str {
     match glimpse.state {
         'R' => "running",
         'D' => "uninterruptible",

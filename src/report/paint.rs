@@ -1,6 +1,6 @@
 //! Colours for terminals, unless `NO_COLOR` is set (<https://no-color.org>).
 
-use crate::sys::tty;
+use crate::sys::terminal;
 
 #[derive(Clone, Copy, Debug)]
 pub struct Paint(bool);
@@ -9,7 +9,7 @@ impl Paint {
     pub fn for_stderr() -> Self {
         let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
         let dumb = set("TERM").is_none_or(|term| term == "dumb");
-        Self(tty::stderr_is_a_terminal() && set("NO_COLOR").is_none() && !dumb)
+        Self(terminal::stderr_is_a_terminal() && set("NO_COLOR").is_none() && !dumb)
     }
 
     pub fn none() -> Self {

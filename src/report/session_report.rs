@@ -24,7 +24,7 @@ use crate::config::{OnLeak, ReportKind};
 use crate::containment::Containment;
 use crate::plan::SessionPlan;
 use crate::runtime::exit_code::Exit;
-use crate::sys::identity::Lent;
+use crate::sys::process::identity::Lent;
 use crate::teardown::{Cause, Verdict};
 
 #[derive(Debug)]

@@ -12,7 +12,7 @@ use super::{limits_hit, usage, verdict_text};
 use crate::containment::Kind;
 use crate::plan::Verbosity;
 use crate::runtime::clock;
-use crate::sys::tty;
+use crate::sys::terminal;
 use crate::teardown::{Cause, Verdict};
 use crate::text::readable;
 
@@ -72,7 +72,7 @@ impl Reporter {
 
     /// A service became ready. On a terminal the status line has shown this already.
     pub fn ready(&self, service: &str, seconds: f32) {
-        if self.verbosity == Verbosity::Verbose || !tty::stderr_is_our_terminal() {
+        if self.verbosity == Verbosity::Verbose || !terminal::stderr_is_our_terminal() {
             self.say(&format!("{service} is ready after {seconds:.1} s"));
         }
     }
@@ -81,7 +81,7 @@ impl Reporter {
     pub fn waiting<'a>(&self, services: impl Iterator<Item = (&'a str, String, Duration)>) {
         let is_due = self.status_drawn.get().is_none_or(|drawn| clock::since(drawn) >= REDRAW);
         // Asked every time, because the shell may have moved us to the background.
-        if !is_due || self.verbosity == Verbosity::Quiet || !tty::stderr_is_our_terminal() {
+        if !is_due || self.verbosity == Verbosity::Quiet || !terminal::stderr_is_our_terminal() {
             return;
         }
         let waiting: Vec<_> = services
@@ -90,8 +90,8 @@ impl Reporter {
             .collect();
         if !waiting.is_empty() {
             let line = format!("cgrun: waiting for {}", waiting.join(", "));
-            let line: String = line.chars().take(tty::columns().saturating_sub(1)).collect();
-            tty::to_stderr(&format!("\r\x1b[2K{line}"));
+            let line: String = line.chars().take(terminal::columns().saturating_sub(1)).collect();
+            terminal::to_stderr(&format!("\r\x1b[2K{line}"));
             self.status_drawn.set(Some(clock::now()));
         }
     }
@@ -99,7 +99,7 @@ impl Reporter {
     /// Erases the status line.
     pub fn clear(&self) {
         if self.status_drawn.take().is_some() {
-            tty::to_stderr("\r\x1b[2K");
+            terminal::to_stderr("\r\x1b[2K");
         }
     }
 
@@ -123,5 +123,9 @@ impl Reporter {
 
 /// GitHub's runner takes `##[` anywhere in a line for a command, so it must not appear in what we quote.
 fn to_stderr(text: &str) {
-    if GitHub::runs_us() { tty::to_stderr(&text.replace("##[", "##\u{200b}[")) } else { tty::to_stderr(text) }
+    if GitHub::runs_us() {
+        terminal::to_stderr(&text.replace("##[", "##\u{200b}["))
+    } else {
+        terminal::to_stderr(text)
+    }
 }

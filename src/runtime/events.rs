@@ -11,9 +11,9 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::Pid;
 
 use super::clock;
-use crate::sys::children;
+use crate::sys::poll::timeout_until;
+use crate::sys::process::children;
 use crate::sys::signals::{Caught, Signals};
-use crate::sys::timeout;
 
 /// So long at most are children reaped before anything else is looked at.
 const REAPING: Duration = Duration::from_millis(10);
@@ -46,13 +46,13 @@ impl<'a> Wake<'a> {
     pub fn wait_for_change(events: Option<BorrowedFd<'_>>, deadline: Instant) {
         match events {
             Some(events) => Wake::changed(events).wait(deadline),
-            None => drop(poll(&mut [], timeout(deadline, clock::now()).as_ref())),
+            None => drop(poll(&mut [], timeout_until(deadline, clock::now()).as_ref())),
         }
     }
 
     /// Waits for this alone; signals stay pending.
     pub fn wait(&self, deadline: Instant) {
-        let timeout = timeout(deadline, clock::now());
+        let timeout = timeout_until(deadline, clock::now());
         let _ = poll(&mut [PollFd::from_borrowed_fd(self.fd, self.flags)], timeout.as_ref());
     }
 }
@@ -75,7 +75,7 @@ impl Events {
         let mut fds = vec![PollFd::from_borrowed_fd(self.signals.as_fd(), PollFlags::IN)];
         fds.extend(wakes.iter().map(|wake| PollFd::from_borrowed_fd(wake.fd, wake.flags)));
         let deadline = if self.unreaped.get() { Some(clock::now()) } else { deadline };
-        let timeout = deadline.and_then(|deadline| timeout(deadline, clock::now()));
+        let timeout = deadline.and_then(|deadline| timeout_until(deadline, clock::now()));
         match poll(&mut fds, timeout.as_ref()) {
             Ok(_) | Err(rustix::io::Errno::INTR) => self.pending(),
             Err(errno) => Err(errno.into()),

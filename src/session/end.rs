@@ -8,7 +8,7 @@ use crate::report::{GitHub, Reporter, RunSummary};
 use crate::runtime::clock;
 use crate::runtime::exit_code::{self, Exit};
 use crate::runtime::failpoint;
-use crate::sys::proc::ProcessInfo;
+use crate::sys::procfs::process_info::ProcessInfo;
 use crate::teardown::{
     AnyOtherExit, Cause, Context, NormalExit, Role, Supervisor, Teardown, Termination, Verdict,
     raise_priority,

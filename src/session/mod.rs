@@ -25,7 +25,7 @@ use crate::report::{ReportFiles, Reporter};
 use crate::runtime::events::Events;
 use crate::runtime::exit_code::Exit;
 use crate::runtime::failpoint;
-use crate::sys::children;
+use crate::sys::process::children;
 
 /// Runs the session and returns how cgrun is to exit. An error means that nothing was started.
 pub fn run(plan: SessionPlan, report: &Reporter) -> Result<Exit, SessionError> {

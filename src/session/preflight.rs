@@ -10,7 +10,7 @@ use crate::ports::reclaim::{self, Interrupted};
 use crate::ports::{self, Holding};
 use crate::report::Reporter;
 use crate::runtime::events::Events;
-use crate::sys::sock_diag::Listener;
+use crate::sys::sockets::Listener;
 
 /// The listeners on watched ports. A port that a service needs must be free: otherwise the error names its
 /// holder, or the holder is ended if the user asked for that.

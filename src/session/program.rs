@@ -10,7 +10,7 @@ use rustix::fs::{Access, AtFlags, CWD, StatVfsMountFlags};
 
 use crate::cli::command_names;
 use crate::plan::Environment;
-use crate::sys::spawn::Program;
+use crate::sys::process::spawn::Program;
 
 /// The search path if `PATH` is not set, as for execvp(3).
 const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";

@@ -16,10 +16,10 @@ use crate::containment::{LEAF, Leaf, LeafName};
 use crate::plan::{Environment, Probe, ServiceId};
 use crate::readiness::Waiting;
 use crate::runtime::failpoint;
-use crate::sys::identity::Identity;
-use crate::sys::pidfd::Process;
-use crate::sys::spawn::{Group, Program, Setting, SpawnError, Step, Streams};
-use crate::sys::tty;
+use crate::sys::process::identity::Identity;
+use crate::sys::process::pidfd::Process;
+use crate::sys::process::spawn::{Group, Program, Setting, SpawnError, Step, Streams};
+use crate::sys::terminal;
 use crate::teardown::{Component, Role};
 use crate::text::exit_status;
 
@@ -78,7 +78,7 @@ impl Session<'_> {
         let program = program::prepare(&self.plan.command, &env, &self.plan.cwd)?;
         failpoint::reached("services ready");
         let leaf = Rc::new(self.context.containment.leaf(&LeafName::Command).map_err(anyhow::Error::from)?);
-        let group = if tty::has_terminal() { Group::Shared } else { Group::Own };
+        let group = if terminal::has_terminal() { Group::Shared } else { Group::Own };
         let name = self.plan.command[0].to_string_lossy().into_owned();
         let leader = start(&program, group, Streams::default(), &leaf, self.plan.identity.as_ref())
             .map_err(|error| error.context(format!("{name} could not be executed")))?;

@@ -17,7 +17,7 @@ use crate::plan::{Environment, PerService, ServiceId, SessionPlan, Verbosity};
 use crate::report::{GitHub, ReportFiles, Reporter, SessionReport, Timeline};
 use crate::runtime::clock;
 use crate::runtime::events::Events;
-use crate::sys::sock_diag::Listener;
+use crate::sys::sockets::Listener;
 use crate::teardown::{Component, Context};
 use crate::text::plain;
 

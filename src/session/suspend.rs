@@ -7,9 +7,9 @@ use nix::sys::signal::Signal;
 
 use super::state::Session;
 use crate::runtime::clock;
-use crate::sys::children;
+use crate::sys::process::children;
 use crate::sys::signals::{self, Caught};
-use crate::sys::tty;
+use crate::sys::terminal;
 
 /// A command may restore the terminal before it stops (editors do). After this time it is stopped anyway.
 const TIDYING: Duration = Duration::from_millis(500);
@@ -25,7 +25,7 @@ impl Session<'_> {
         let signal = children::stopped_by(command.leader.pid)
             .context("cannot read the state of the command (waitid)")?;
         let stopped = signal.map(|signal| Caught { signal, from_terminal: true });
-        Ok(stopped.filter(|it| it.is_about_stopping() && tty::has_terminal()))
+        Ok(stopped.filter(|it| it.is_about_stopping() && terminal::has_terminal()))
     }
 
     /// Stops the session's processes and ourselves until SIGCONT. The session's clock stops meanwhile, so no

@@ -1,26 +1,17 @@
-//! What the kernel offers, wrapped thinly. The only module with `unsafe` code.
+//! What the kernel offers, wrapped thinly. The only room with `unsafe` code.
+//!
+//! Which library a call goes through:
+//! - rustix first: its calls are typed and need no errno.
+//! - nix for signals, users, mounts and prctl(2), and for clone and netlink sockets, which rustix lacks.
+//! - libc only between fork and exec, where every call must be async-signal-safe, and for constants and
+//!   calls that neither of the others offers.
+//! - procfs parses `/proc/PID/stat`.
 
-pub mod children;
-pub mod detach;
-pub mod details;
-pub mod environ;
-pub mod handshake;
-pub mod identity;
-pub mod memory;
-pub mod namespace;
-pub mod pidfd;
-pub mod proc;
+pub mod errno;
+pub mod poll;
+pub mod process;
+pub mod procfs;
 pub mod signals;
-pub mod sock_diag;
-pub mod spawn;
-pub mod tty;
-
-use std::time::Instant;
-
-use rustix::event::Timespec;
-
-/// The timeout of poll(2) that lasts until `deadline` by this clock's `now`; `None`, which waits for
-/// ever, where it is out of reach.
-pub fn timeout(deadline: Instant, now: Instant) -> Option<Timespec> {
-    Timespec::try_from(deadline.saturating_duration_since(now)).ok()
-}
+pub mod sockets;
+pub mod terminal;
+pub mod users;

@@ -11,7 +11,7 @@ use rustix::process::Pid;
 use crate::containment::{Leaf, LeafName};
 use crate::leaks::How;
 use crate::limits::{MeasuredComponent, Victim};
-use crate::sys::pidfd::Process;
+use crate::sys::process::pidfd::Process;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {

@@ -9,7 +9,7 @@ use super::component::{Component, Role};
 use crate::containment::Containment;
 use crate::leaks::allow::Pattern;
 use crate::limits::{AppliedLimits, Usage};
-use crate::sys::sock_diag::Listener;
+use crate::sys::sockets::Listener;
 
 #[derive(Debug)]
 pub struct Context {

@@ -10,7 +10,7 @@ use super::layers::Cause;
 use super::stop_requests::StopRequests;
 use super::verdict::Verdict;
 use crate::runtime::events::{Event, Events, Wake};
-use crate::sys::children;
+use crate::sys::process::children;
 use crate::text::plain;
 
 /// Children are reaped for at most this long before anything else is looked at.

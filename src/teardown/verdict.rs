@@ -11,7 +11,7 @@ use crate::leaks::{How, Leak, Snapshot, describe_one};
 use crate::limits::Usage;
 use crate::ports::Holding;
 use crate::runtime::clock;
-use crate::sys::proc::ProcessInfo;
+use crate::sys::procfs::process_info::ProcessInfo;
 
 /// How long to read the command lines of processes that are only counted, to find out whether they are allowed.
 const READ: Duration = Duration::from_millis(500);

@@ -12,7 +12,8 @@ use crate::containment::{
     manages_this_host,
 };
 use crate::limits::{Controller, why_unavailable};
-use crate::sys::{namespace, sock_diag, spawn};
+use crate::sys::process::{fork, namespace};
+use crate::sys::sockets;
 
 /// A change of the JSON that breaks readers raises it.
 const SCHEMA_VERSION: u32 = 1;
@@ -120,7 +121,7 @@ pub fn gather() -> Findings {
         containment,
         guarantee: containment.guarantee(),
         kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
-        user: crate::sys::proc::user(rustix::process::geteuid().as_raw()),
+        user: crate::sys::users::user_name(rustix::process::geteuid().as_raw()),
         cgroup,
         systemd: SystemdFindings {
             running: manages_this_host(),
@@ -129,8 +130,8 @@ pub fn gather() -> Findings {
         namespaces,
         capabilities: capabilities(),
         container: container(),
-        clone3: spawn::has_clone3(),
-        sock_diag: sock_diag::listeners().is_ok(),
+        clone3: fork::has_clone3(),
+        sock_diag: sockets::listeners().is_ok(),
         next_step: next_step(&unavailable, containment),
         unavailable,
     }
@@ -227,6 +228,7 @@ fn container() -> Option<String> {
     let signed = signs.into_iter().find(|(path, _)| Path::new(path).exists());
     signed.map(|(_, name)| name.to_string()).or_else(|| {
         let first = rustix::process::Pid::INIT;
-        crate::sys::environ::variable(first, "container").map(|kind| kind.to_string_lossy().into_owned())
+        crate::sys::procfs::environ::variable(first, "container")
+            .map(|kind| kind.to_string_lossy().into_owned())
     })
 }

@@ -9,8 +9,8 @@ use rustix::process::Pid;
 use super::files::write;
 use super::walk::members;
 use crate::containment::error::ContainmentError;
-use crate::sys::pidfd::Process;
-use crate::sys::proc;
+use crate::sys::process::pidfd::Process;
+use crate::sys::procfs::details::cgroup_of;
 
 /// Kills every process in it at once (`cgroup.kill`); they end after the call has returned. `name` is its name in
 /// `/proc/PID/cgroup`.
@@ -45,6 +45,6 @@ pub fn freeze(path: &Path, frozen: bool) -> Result<(), ContainmentError> {
 
 /// Whether the process is in the cgroup of this name, or below.
 pub fn is_in(pid: Pid, name: &str) -> io::Result<bool> {
-    let at = proc::cgroup_of(pid)?;
+    let at = cgroup_of(pid)?;
     Ok(at.is_some_and(|at| Path::new(&at).starts_with(name)))
 }

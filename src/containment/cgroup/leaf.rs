@@ -14,9 +14,9 @@ use super::kill::{freeze, is_in, kill};
 use super::walk::members;
 use crate::containment::error::ContainmentError;
 use crate::containment::holder::LeafHolder;
-use crate::sys::namespace::Entrance;
-use crate::sys::pidfd::Process;
-use crate::sys::spawn::{self, Program, Setting, SpawnError};
+use crate::sys::process::namespace::Entrance;
+use crate::sys::process::pidfd::Process;
+use crate::sys::process::spawn::{self, Program, Setting, SpawnError};
 
 /// The cgroup of one component.
 #[derive(Debug)]

@@ -8,8 +8,8 @@ use std::path::Path;
 use rustix::fs::XattrFlags;
 use rustix::process::Pid;
 
-use crate::sys::pidfd::Process;
-use crate::sys::proc;
+use crate::sys::process::pidfd::Process;
+use crate::sys::procfs::stat;
 
 /// kernfs takes 64 KiB a value at most (fs/kernfs/inode.c); a command line this long says enough.
 const LONGEST: usize = 1024;
@@ -47,7 +47,7 @@ impl Owner {
     /// This very process.
     pub fn us() -> io::Result<Self> {
         let pid = rustix::process::getpid();
-        match proc::start_time(pid) {
+        match stat::start_time(pid) {
             Some(start_time) => Ok(Self { pid, start_time }),
             None => Err(io::Error::other("cannot read /proc/self/stat; is /proc mounted?")),
         }
@@ -56,9 +56,9 @@ impl Owner {
     /// Whether it lives; an error where that cannot be known.
     pub fn is_alive(self) -> io::Result<bool> {
         let there = Process::open(self.pid)?.is_some();
-        match proc::start_time(self.pid) {
+        match stat::start_time(self.pid) {
             Some(start_time) => Ok(start_time == self.start_time),
-            None if there && !proc::is_zombie(self.pid) => {
+            None if there && !stat::is_zombie(self.pid) => {
                 Err(io::Error::other("its /proc entry is hidden from us"))
             }
             None => Ok(false),

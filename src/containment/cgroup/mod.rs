@@ -24,7 +24,7 @@ use super::holder::{Holder, LeafHolder};
 use super::kind::Kind;
 use super::session_id::SessionId;
 use super::sockets::Sockets;
-use crate::sys::sock_diag::Listener;
+use crate::sys::sockets::Listener;
 use events::CgroupEvents;
 use leaf::CgroupLeaf;
 use metadata::Owner;

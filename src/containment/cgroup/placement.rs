@@ -8,7 +8,8 @@ use super::metadata;
 use super::systemd::{self, NoScope};
 use crate::containment::error::ContainmentError;
 use crate::containment::session_id::SessionId;
-use crate::sys::proc;
+use crate::sys::procfs::details::unified_path;
+use crate::sys::users::user_name;
 use crate::text::plain;
 
 /// Why no cgroup can be had here.
@@ -53,7 +54,7 @@ impl Unavailable {
                 "run in a unit with Delegate=yes".into()
             }
             Self::NoScope { .. } => {
-                let user = proc::user(rustix::process::geteuid().as_raw());
+                let user = user_name(rustix::process::geteuid().as_raw());
                 format!(
                     "start your service manager (sudo loginctl enable-linger {user}), or run in a unit with \
                      Delegate=yes"
@@ -170,7 +171,7 @@ impl Mount {
 }
 
 fn own_path() -> Result<String, Unavailable> {
-    proc::unified_path(&read("cgroup")?).ok_or(Unavailable::NotMounted)
+    unified_path(&read("cgroup")?).ok_or(Unavailable::NotMounted)
 }
 
 fn read(file: &'static str) -> Result<String, Unavailable> {

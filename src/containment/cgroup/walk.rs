@@ -8,7 +8,7 @@ use rustix::process::Pid;
 
 use crate::containment::error::ContainmentError;
 use crate::containment::session_id::SessionId;
-use crate::sys::proc;
+use crate::sys::errno::is_gone;
 
 /// The cgroups of all sessions, anywhere below the mount.
 pub fn session_directories(mount: &Path) -> Result<Vec<PathBuf>, ContainmentError> {
@@ -47,7 +47,7 @@ pub fn members_where(path: &Path, wanted: impl Fn(&Path) -> bool) -> Result<Vec<
                 Ok(())
             }
             // A threaded cgroup lists its processes in the domain above it.
-            Err(error) if proc::is_gone(&error) || error.raw_os_error() == Some(libc::EOPNOTSUPP) => Ok(()),
+            Err(error) if is_gone(&error) || error.raw_os_error() == Some(libc::EOPNOTSUPP) => Ok(()),
             Err(error) if error.raw_os_error() == Some(libc::ENODEV) => Ok(()),
             Err(error) => Err(ContainmentError::on("read", &file)(error)),
         }
@@ -63,7 +63,7 @@ pub fn inode_numbers(path: &Path) -> Result<Vec<u64>, ContainmentError> {
             found.push(metadata.ino());
             Ok(())
         }
-        Err(error) if proc::is_gone(&error) => Ok(()),
+        Err(error) if is_gone(&error) => Ok(()),
         Err(error) => Err(ContainmentError::on("look at", directory)(error)),
     })?;
     Ok(found)
@@ -73,7 +73,7 @@ pub fn inode_numbers(path: &Path) -> Result<Vec<u64>, ContainmentError> {
 pub fn remove(path: &Path) -> Result<(), ContainmentError> {
     match std::fs::remove_dir(path) {
         Err(error) if error.raw_os_error() == Some(libc::EBUSY) => {}
-        Err(error) if !proc::is_gone(&error) => return Err(ContainmentError::on("remove", path)(error)),
+        Err(error) if !is_gone(&error) => return Err(ContainmentError::on("remove", path)(error)),
         _ => return Ok(()),
     }
     let mut directories = Vec::new();
@@ -84,7 +84,7 @@ pub fn remove(path: &Path) -> Result<(), ContainmentError> {
     // The walk visited parents before their children.
     for directory in directories.iter().rev() {
         match std::fs::remove_dir(directory) {
-            Err(error) if !proc::is_gone(&error) => {
+            Err(error) if !is_gone(&error) => {
                 return Err(ContainmentError::on("remove", directory)(error));
             }
             _ => {}
@@ -103,7 +103,7 @@ fn walk(
         visit(&directory)?;
         match directories_in(&directory) {
             Ok(below) => pending.extend(below),
-            Err(error) if proc::is_gone(&error) => {}
+            Err(error) if is_gone(&error) => {}
             Err(error) => return Err(ContainmentError::on("list", &directory)(error)),
         }
     }

@@ -9,8 +9,9 @@ use rustix::process::Pid;
 use crate::containment::SessionId;
 use crate::leaks::How;
 use crate::runtime::clock;
-use crate::sys::pidfd::Process;
-use crate::sys::proc::{self, ProcessInfo};
+use crate::sys::process::pidfd::Process;
+use crate::sys::procfs::process_info::ProcessInfo;
+use crate::sys::procfs::walk::all_pids;
 use crate::teardown::state::Teardown;
 
 /// How long to wait for processes whose environment cannot be read yet.
@@ -24,7 +25,7 @@ impl Teardown<'_> {
         // Killed at least once, however short the limit.
         let mut is_first = true;
         loop {
-            let walk = proc::walk().map_err(|error| format!("cannot list the host's processes: {error}"));
+            let walk = all_pids().map_err(|error| format!("cannot list the host's processes: {error}"));
             let Some(walk) = self.verdict.expect(walk) else { return };
             let is_last = !is_first && clock::now() >= deadline;
             let (mut found, mut unread) = (0, Vec::new());

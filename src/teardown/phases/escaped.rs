@@ -9,9 +9,10 @@ use super::by_marker::carries_marker;
 use super::kill_progress::KillProgress;
 use crate::leaks::How;
 use crate::runtime::clock;
-use crate::sys::children;
-use crate::sys::pidfd::Process;
-use crate::sys::proc::{self, ProcessInfo};
+use crate::sys::process::children;
+use crate::sys::process::pidfd::Process;
+use crate::sys::procfs::process_info::ProcessInfo;
+use crate::sys::procfs::stat;
 use crate::teardown::layers::Orphans;
 use crate::teardown::state::Teardown;
 use crate::text::plain;
@@ -110,7 +111,7 @@ impl Teardown<'_> {
     /// A process that was killed in the containment, or is dying, has not escaped: it leaves its cgroup before it
     /// becomes a zombie.
     fn note_escaped(&mut self, process: ProcessInfo) {
-        if !self.unkillable.contains(&process.pid) && !proc::is_exiting(process.pid) {
+        if !self.unkillable.contains(&process.pid) && !stat::is_exiting(process.pid) {
             self.verdict.add_leak(How::Escaped, process);
         }
     }

@@ -8,8 +8,8 @@ use super::kill_progress::KillProgress;
 use crate::containment::ContainmentError;
 use crate::runtime::clock;
 use crate::runtime::events::Wake;
-use crate::sys::pidfd::Process;
-use crate::sys::proc::ProcessInfo;
+use crate::sys::process::pidfd::Process;
+use crate::sys::procfs::process_info::ProcessInfo;
 use crate::teardown::state::Teardown;
 use crate::text::plain;
 

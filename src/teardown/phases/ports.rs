@@ -1,7 +1,7 @@
 //! Phase 4: after the session, a watched port is free, or held by the session after all, or by a stranger.
 
 use crate::ports::{self, Holding};
-use crate::sys::sock_diag::Listener;
+use crate::sys::sockets::Listener;
 use crate::teardown::state::Teardown;
 
 impl Teardown<'_> {

@@ -13,8 +13,8 @@ use rustix::process::Pid;
 use super::stragglers::Stragglers;
 use crate::leaks::{Frozen, Snapshot};
 use crate::runtime::clock;
-use crate::sys::pidfd::Process;
-use crate::sys::proc;
+use crate::sys::process::pidfd::Process;
+use crate::sys::procfs::stat;
 use crate::teardown::component::{Component, Role};
 use crate::teardown::state::Teardown;
 
@@ -192,7 +192,7 @@ impl Teardown<'_> {
         let deadline = state.deadline();
         let has_time = |_: &Pid| deadline.is_none_or(|deadline| clock::now() < deadline);
         for pid in members.into_iter().take_while(has_time) {
-            let is_root = proc::parent(pid).is_none_or(|parent| !all.contains(&parent));
+            let is_root = stat::parent(pid).is_none_or(|parent| !all.contains(&parent));
             let is_new_root = is_root && state.asked.insert(pid);
             if !is_new_root && !is_first_round {
                 continue;

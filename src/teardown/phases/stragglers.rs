@@ -7,7 +7,7 @@ use rustix::process::Pid;
 
 use crate::containment::Leaf;
 use crate::runtime::clock;
-use crate::sys::details::Glimpse;
+use crate::sys::procfs::stat::ProcStat;
 
 /// How long a process that lacks processor time is waited for, in multiples of the time to settle.
 const STARVING: u32 = 50;
@@ -33,7 +33,7 @@ impl Stragglers {
         if late >= settle * STARVING || members.len() > FEW {
             return false;
         }
-        let glimpses: Vec<_> = members.into_iter().filter_map(Glimpse::of).collect();
+        let glimpses: Vec<_> = members.into_iter().filter_map(ProcStat::read).collect();
         for it in &glimpses {
             self.used.entry(it.pid).or_insert(it.cpu);
         }

@@ -1,11 +1,7 @@
 //! Becoming another user for good, with no capability left.
 
-use std::ffi::CString;
-
 use caps::CapSet;
-use nix::unistd::{
-    Gid, Uid, User, getgrouplist, getgroups, setfsgid, setfsuid, setgroups, setresgid, setresuid,
-};
+use nix::unistd::{Gid, Uid, User, getgroups, setfsgid, setfsuid, setgroups, setresgid, setresuid};
 
 /// Whom the session's processes run as, and what they may become.
 #[derive(Clone, Debug)]
@@ -15,12 +11,6 @@ pub struct Identity {
     /// setuid programs and file capabilities give nothing (`PR_SET_NO_NEW_PRIVS`), and the bounding set is
     /// empty, where we have the power to empty it.
     pub no_new_privileges: bool,
-}
-
-/// The groups that a user is in.
-pub fn groups_of(user: &User) -> nix::Result<Vec<Gid>> {
-    let name = CString::new(user.name.as_bytes()).map_err(|_| nix::errno::Errno::EINVAL)?;
-    getgrouplist(&name, user.gid)
 }
 
 /// While it lives, files are opened, made and renamed with a user's rights, and are that user's: what the

@@ -11,8 +11,8 @@ use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, 
 use rustix::process::Pid;
 
 use super::detach::keep_only;
+use super::fork::fork_with;
 use super::pidfd::Process;
-use super::spawn::fork_with;
 
 /// How long the first process may take to set itself up, on the slowest machine.
 const BEGINNING: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };

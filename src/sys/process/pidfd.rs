@@ -8,7 +8,7 @@ use nix::sys::signal::Signal;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags};
 
-use super::timeout;
+use crate::sys::poll::timeout_until;
 
 /// A handle on one process; it stays that process's even when the number is used again.
 #[derive(Debug)]
@@ -58,7 +58,7 @@ impl Process {
     pub fn wait(&self, limit: Duration) -> io::Result<bool> {
         let deadline = Instant::now() + limit;
         loop {
-            let timeout = timeout(deadline, Instant::now());
+            let timeout = timeout_until(deadline, Instant::now());
             match poll(&mut [PollFd::new(&self.fd, PollFlags::IN)], timeout.as_ref()) {
                 Ok(ready) => return Ok(ready > 0),
                 Err(rustix::io::Errno::INTR) => {}

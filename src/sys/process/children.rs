@@ -69,5 +69,5 @@ pub fn stopped_by(pid: Pid) -> io::Result<Option<Signal>> {
 
 /// The pids of our children. They cannot be used again before we reap them.
 pub fn list() -> io::Result<Vec<Pid>> {
-    super::proc::children(rustix::process::getpid())
+    crate::sys::procfs::walk::children(rustix::process::getpid())
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::Pid;
 
-use super::timeout;
+use crate::sys::poll::timeout_until;
 
 pub(super) const ABOUT_TO_EXEC: u8 = b'x';
 /// Before the pid of the process that executes, where that is another one.
@@ -67,7 +67,7 @@ pub(super) fn report(mut reader: File) -> io::Result<(Vec<u8>, bool)> {
     let deadline = Instant::now() + BEGINNING;
     let mut said = Vec::new();
     loop {
-        let timeout = timeout(deadline, Instant::now());
+        let timeout = timeout_until(deadline, Instant::now());
         match poll(&mut [PollFd::new(&reader, PollFlags::IN)], timeout.as_ref()) {
             Ok(0) => return Ok((said, false)),
             Ok(_) => {}

@@ -1,0 +1,50 @@
+//! Where a process is: its cgroup, its program and its working directory.
+
+use std::ffi::OsString;
+use std::io;
+
+use rustix::process::Pid;
+
+use crate::sys::errno::is_gone;
+
+/// The path of the process's cgroup in the cgroup2 hierarchy, as seen from our cgroup namespace.
+/// `None` if the process has ended.
+pub fn cgroup_of(pid: Pid) -> io::Result<Option<String>> {
+    match std::fs::read(format!("/proc/{pid}/cgroup")) {
+        Ok(bytes) => Ok(unified_path(&String::from_utf8_lossy(&bytes))),
+        Err(error) if is_gone(&error) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The path in the `0::` line of a `/proc/PID/cgroup` (cgroups(7)).
+pub fn unified_path(text: &str) -> Option<String> {
+    text.lines().find_map(|line| line.strip_prefix("0::")).map(str::to_string)
+}
+
+/// The program that `pid` executes. `None` if we may not see it.
+pub fn executable(pid: Pid) -> Option<OsString> {
+    link_target(&format!("/proc/{pid}/exe"))
+}
+
+/// `None` if we may not see it.
+pub fn working_directory(pid: Pid) -> Option<OsString> {
+    link_target(&format!("/proc/{pid}/cwd"))
+}
+
+pub(super) fn link_target(path: &str) -> Option<OsString> {
+    std::fs::read_link(path).ok().map(std::path::PathBuf::into_os_string)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn locates_the_running_test() {
+        let us = rustix::process::getpid();
+        assert!(cgroup_of(us).unwrap().is_some());
+        assert_eq!(executable(us), std::env::current_exe().ok().map(Into::into));
+        assert_eq!(working_directory(us), std::env::current_dir().ok().map(Into::into));
+    }
+}

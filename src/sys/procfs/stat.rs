@@ -1,0 +1,184 @@
+//! What `/proc/PID/stat` tells about a process: parent, state, start time (proc_pid_stat(5)).
+
+use std::fs::File;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use procfs::FromRead;
+use procfs::process::Stat;
+use rustix::process::Pid;
+
+/// Forked, and has not executed a program since (`PF_FORKNOEXEC`, linux/sched.h).
+const PF_FORKNOEXEC: u32 = 0x40;
+/// On its way out (`PF_EXITING`, linux/sched.h).
+const PF_EXITING: u32 = 0x4;
+
+/// Identifies what an exec has loaded: the addresses of its code and of its stack. A forked process has its
+/// parent's image until it executes a program itself.
+pub type Image = (u64, u64);
+
+/// One read of `/proc/PID/stat`: cheap enough to do for each of ten thousand processes.
+#[derive(Clone, Debug)]
+pub struct ProcStat {
+    pub pid: Pid,
+    /// `None` if the parent is in a PID namespace that we cannot see.
+    pub parent: Option<Pid>,
+    /// The pid of the leader of its session, which may have ended (setsid(2)).
+    pub session: i32,
+    /// As the kernel keeps it: 15 bytes at most.
+    pub name: String,
+    /// Clock ticks after boot.
+    pub started: u64,
+    pub state: char,
+    pub cpu: Duration,
+    /// Resident bytes.
+    pub memory: u64,
+    pub threads: u64,
+    /// Bits of the signals that it ignores. Blocked signals are not among them: it may wait for those.
+    ignored: u64,
+    /// It runs what its parent ran: forked without an exec.
+    pub is_forked: bool,
+    pub image: Image,
+    /// Where its memory holds the environment that it was executed with; zeroes if we may not know.
+    pub environment: Range<u64>,
+}
+
+impl ProcStat {
+    /// `None` if the process is gone or dead.
+    pub fn read(pid: Pid) -> Option<Self> {
+        let stat = raw_stat(pid)?;
+        let ticks = procfs::ticks_per_second();
+        (!is_dead(&stat)).then(|| Self {
+            pid,
+            parent: visible_pid(stat.ppid),
+            session: stat.session,
+            name: stat.comm,
+            started: stat.starttime,
+            // The first thread has ended, and others go on.
+            state: if stat.state == 'Z' { 'S' } else { stat.state },
+            cpu: Duration::from_millis((stat.utime + stat.stime) * 1000 / ticks),
+            memory: stat.rss * procfs::page_size(),
+            threads: u64::try_from(stat.num_threads).unwrap_or_default(),
+            ignored: stat.sigignore,
+            image: (stat.startcode, stat.startstack),
+            environment: stat.env_start.unwrap_or_default()..stat.env_end.unwrap_or_default(),
+            is_forked: stat.flags & PF_FORKNOEXEC != 0,
+        })
+    }
+
+    pub fn ignores(&self, signal: Signal) -> bool {
+        self.ignored & (1 << (signal as u32 - 1)) != 0
+    }
+}
+
+/// Avoids the handle on the directory of the process that `procfs::process::Process` opens first.
+pub(super) fn raw_stat(pid: Pid) -> Option<Stat> {
+    raw_stat_in(format!("/proc/{pid}").as_ref())
+}
+
+/// The stat of the process or thread with this directory.
+pub(super) fn raw_stat_in(directory: &Path) -> Option<Stat> {
+    Stat::from_read(File::open(directory.join("stat")).ok()?).ok()
+}
+
+/// The pid in a field of a stat. The field is 0 for a process that we cannot see, and -1 while the process
+/// itself is being reaped (`do_task_stat`, linux/fs/proc/array.c).
+pub fn visible_pid(raw: i32) -> Option<Pid> {
+    if raw > 0 { Pid::from_raw(raw) } else { None }
+}
+
+/// Start time of `pid` in clock ticks after boot; `None` if it is gone or dead, which includes a zombie.
+pub fn start_time(pid: Pid) -> Option<u64> {
+    raw_stat(pid).filter(|stat| !is_dead(stat)).map(|stat| stat.starttime)
+}
+
+/// The parent of `pid`; `None` if `pid` is gone, or we cannot see the parent.
+pub fn parent(pid: Pid) -> Option<Pid> {
+    visible_pid(raw_stat(pid)?.ppid)
+}
+
+/// The session (setsid(2)) of `pid`, by its leader.
+pub fn session_of(pid: Pid) -> Option<Pid> {
+    visible_pid(raw_stat(pid)?.session)
+}
+
+pub fn is_zombie(pid: Pid) -> bool {
+    raw_stat(pid).is_some_and(|stat| is_dead(&stat))
+}
+
+/// Whether a signal has stopped it.
+pub fn is_stopped(pid: Pid) -> bool {
+    raw_stat(pid).is_some_and(|stat| stat.state == 'T')
+}
+
+/// Whether all threads of `pid` are on their way out.
+pub fn is_exiting(pid: Pid) -> bool {
+    let Some(first) = raw_stat(pid) else { return true };
+    let is_alone = first.num_threads <= 1;
+    let are_all_exiting = || threads(pid).filter_map(|it| raw_stat_in(&it)).all(|it| is_thread_exiting(&it));
+    // Another thread may just have taken over the pid (execve(2)).
+    let is_first_still_exiting = || raw_stat(pid).is_none_or(|stat| is_thread_exiting(&stat));
+    is_thread_exiting(&first) && (is_alone || are_all_exiting() && is_first_still_exiting())
+}
+
+/// A process whose first thread has ended looks like a zombie while its other threads go on.
+pub(super) fn is_dead(stat: &Stat) -> bool {
+    matches!(stat.state, 'Z' | 'X') && stat.num_threads <= 1
+}
+
+pub(super) fn is_thread_exiting(thread: &Stat) -> bool {
+    thread.flags & PF_EXITING != 0
+}
+
+/// The directories of its threads. Empty if it has ended.
+pub(super) fn threads(pid: Pid) -> impl Iterator<Item = PathBuf> {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task"));
+    tasks.into_iter().flatten().flatten().map(|task| task.path())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_the_running_test() {
+        let us = rustix::process::getpid();
+        let stat = ProcStat::read(us).unwrap();
+        assert_eq!(stat.parent, rustix::process::getppid());
+        assert_eq!(parent(us), rustix::process::getppid());
+        assert!(stat.memory > 0 && stat.threads > 0 && !stat.is_forked, "{stat:?}");
+    }
+
+    /// The kernel reports session -1 for a process that is being reaped.
+    #[test]
+    fn a_process_being_reaped_has_no_session() {
+        use std::sync::atomic::{AtomicI32, Ordering};
+        let ours = session_of(rustix::process::getpid());
+        let (asked, done) = (AtomicI32::new(0), -1);
+        let start = std::time::Instant::now();
+        std::thread::scope(|scope| {
+            let reader = scope.spawn(|| {
+                loop {
+                    match asked.load(Ordering::Relaxed) {
+                        0 => std::hint::spin_loop(),
+                        pid if pid == done || start.elapsed().as_secs() > 30 => return,
+                        pid => {
+                            assert!(session_of(Pid::from_raw(pid).unwrap()).is_none_or(|it| Some(it) == ours))
+                        }
+                    }
+                }
+            });
+            for _ in 0..300 {
+                if reader.is_finished() {
+                    break;
+                }
+                let mut child = std::process::Command::new("true").spawn().unwrap();
+                asked.store(child.id() as i32, Ordering::Relaxed);
+                child.wait().unwrap();
+            }
+            asked.store(done, Ordering::Relaxed);
+        });
+    }
+}

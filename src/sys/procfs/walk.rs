@@ -1,0 +1,62 @@
+//! Lists of processes: all of them, the children of one, its threads.
+
+use std::io;
+
+use rustix::process::Pid;
+
+use super::stat::parent;
+use crate::sys::errno::is_gone;
+
+/// The pids of all processes that we can see, including those that start during the walk: a process may
+/// fork its successor and end before we look at it, and that successor would be in no list. Some of these
+/// processes have ended by the time the caller looks at them.
+pub fn all_pids() -> io::Result<impl Iterator<Item = Pid>> {
+    // Read before the list, whose order is not the order in which pids are allocated.
+    let mut last = last_pid().unwrap_or_default();
+    let number = |entry: io::Result<std::fs::DirEntry>| entry.ok()?.file_name().to_str()?.parse().ok();
+    let listed: Vec<i32> = std::fs::read_dir("/proc")?.filter_map(number).collect();
+    let started_since = std::iter::from_fn(move || {
+        let newest = last_pid()?;
+        if newest < last {
+            // The kernel has wrapped around to the lowest free pid.
+            last = 0;
+        }
+        (last < newest).then(|| {
+            last += 1;
+            last
+        })
+    });
+    Ok(listed.into_iter().chain(started_since).filter_map(Pid::from_raw))
+}
+
+/// The pid that was allocated last in our PID namespace (proc_loadavg(5)).
+fn last_pid() -> Option<i32> {
+    std::fs::read_to_string("/proc/loadavg").ok()?.split_whitespace().next_back()?.parse().ok()
+}
+
+/// The children of `pid`, whichever of its threads made them. Empty if it has ended.
+pub fn children(pid: Pid) -> io::Result<Vec<Pid>> {
+    let tasks = match std::fs::read_dir(format!("/proc/{pid}/task")) {
+        Ok(tasks) => tasks,
+        Err(error) if is_gone(&error) => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let mut children = Vec::new();
+    for task in tasks {
+        let Ok(task) = task else { break };
+        match std::fs::read_to_string(task.path().join("children")) {
+            Ok(text) => {
+                children.extend(text.split_whitespace().filter_map(|word| Pid::from_raw(word.parse().ok()?)));
+            }
+            // The kernel was built without CONFIG_PROC_CHILDREN.
+            Err(_) if task.path().join("stat").exists() => return children_by_parent(pid),
+            Err(_) => {}
+        }
+    }
+    Ok(children)
+}
+
+/// Asks every process for its parent.
+fn children_by_parent(pid: Pid) -> io::Result<Vec<Pid>> {
+    Ok(all_pids()?.filter(|&other| parent(other) == Some(pid)).collect())
+}
