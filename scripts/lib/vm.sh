@@ -1,15 +1,15 @@
 # shellcheck shell=bash
 # A virtual machine with systemd and unprivileged users, for what a container cannot show: user
-# managers, delegated cgroups, a power cut. Sourced after install.sh, with `root` set.
+# managers, delegated cgroups, a power cut. Source this after install.sh, with `root` set.
 #
 #   vm_run DIR [DISK]   boots Debian 12, unpacks DIR at /, runs /payload/run there as root, and returns
-#                       its exit status; its output comes live. DISK keeps what the guest writes, for
-#                       the next vm_run with it. Besides:
+#                       its exit status. Its output appears as it is written. DISK keeps what the guest
+#                       writes for the next vm_run that names it. Two other exit statuses:
 #                         254  with DISK: the guest was reset before the payload ended
-#                         255  the guest ended, or hung, without a word; stderr has what is known
+#                         255  the guest ended or hung without an exit status; stderr says what is known
 #
-# CGRUN_VM_ACCEL (tcg,thread=multi), CGRUN_VM_TIMEOUT (600 seconds a boot) and CGRUN_VM_MIRROR (the one
-# that apt uses on Debian; needed elsewhere) may be set.
+# Variables: CGRUN_VM_ACCEL (default: tcg,thread=multi), CGRUN_VM_TIMEOUT (seconds for one boot, default:
+# 600), CGRUN_VM_MIRROR (default: the mirror that apt uses; required on hosts other than Debian).
 
 vm=${root:?}/target/vm
 vm_suite=bookworm
@@ -29,7 +29,7 @@ vm_qemu=(
     "qemu-utils               command -v qemu-img"
 )
 
-# The mirror of this machine, from apt's own configuration.
+# This machine's mirror, from apt's configuration.
 vm_mirror() {
     local codename mirrors
     if [[ -n ${CGRUN_VM_MIRROR-} ]]; then
@@ -38,7 +38,7 @@ vm_mirror() {
     fi
     codename=$(. /etc/os-release && [[ $ID == debian ]] && echo "${VERSION_CODENAME-}") ||
         die "the guest is built from a Debian mirror; please name one: CGRUN_VM_MIRROR=URL"
-    # apt knows codenames from its package lists only, and a fresh container has none.
+    # apt knows codenames only from its package lists, and a fresh container has none.
     mirrors=$(vm_apt_targets "$codename")
     [[ -n $mirrors ]] || { apt-get update -qq >&2 && mirrors=$(vm_apt_targets "$codename"); }
     [[ -n $mirrors ]] || die "apt has no source of Debian $codename; please name a mirror: CGRUN_VM_MIRROR=URL"
@@ -50,8 +50,8 @@ vm_apt_targets() {
         "Codename: $1"
 }
 
-# apt with Debian's own packages and backports, beside this machine's configuration: lists and
-# sources of its own, which go with the directory.
+# apt with Debian's own packages and backports, independent of this machine's configuration: its lists
+# and sources are in a directory that is removed afterwards.
 vm_apt_prepare() {
     local from signed="[signed-by=/usr/share/keyrings/debian-archive-keyring.gpg]"
     from=$(vm_mirror)
@@ -68,9 +68,9 @@ vm_apt() {
 }
 
 vm_install() (
-    [[ $(uname -m) == x86_64 ]] || die "the virtual machine is an x86_64 one"
+    [[ $(uname -m) == x86_64 ]] || die "the virtual machine needs an x86_64 host"
     packages=("${vm_tools[@]}")
-    # Debian 12's own QEMU conflicts with the newer qemu-img that may be here.
+    # Debian 12's own QEMU conflicts with a newer qemu-img that may be installed.
     if (. /etc/os-release && [[ ${VERSION_CODENAME-} == "$vm_suite" ]]) && command -v apt-get >/dev/null; then
         install_packages
         packages=("${vm_qemu[@]}")
@@ -92,7 +92,7 @@ vm_install() (
 
 # --- the guest -------------------------------------------------------------------------
 
-# All that these functions say is in the stamp: a change of theirs builds the guest anew.
+# The stamp covers the text of these functions, so that changing one of them rebuilds the guest.
 vm_recipe() { declare -p vm_suite && declare -f vm_build vm_customize vm_apt_prepare; }
 
 vm_prepare() {
@@ -101,7 +101,7 @@ vm_prepare() {
     up_to_date "$vm/stamp" "$wanted" && return
     mkdir -p "$vm"
     (
-        # Two runs at once build one guest.
+        # Two concurrent runs build one guest.
         flock 9
         up_to_date "$vm/stamp" "$wanted" && exit
         ((EUID == 0)) || die "building the virtual machine needs root"
@@ -126,8 +126,8 @@ vm_build() {
         --dpkgopt='path-exclude=/usr/share/locale/*' \
         "$vm_suite" "$guest" "$scratch/sources.list"
 
-    # Of the kernel only the files: all that it boots with is built in, so no initrd is made. Its
-    # modules are wanted for sock_diag(7).
+    # Only the kernel's files are needed: its drivers for booting are built in, so there is no initrd.
+    # sock_diag(7) needs its modules.
     kernel=$(vm_apt "$scratch" apt-cache show linux-image-cloud-amd64 |
         sed -n 's/^Depends: \([^ ,]*\).*/\1/p' | sort -V | tail -n 1)
     (cd "$scratch" && vm_apt "$scratch" apt-get download -qq "$kernel")
@@ -144,14 +144,14 @@ vm_build() {
 
 vm_customize() {
     local guest=$1 unit
-    # A fixed one, or each boot would be the first one.
+    # Without a fixed id, each boot would be a first boot.
     echo 00000000000000000000000000c64123 >"$guest/etc/machine-id"
     echo guest >"$guest/etc/hostname"
     echo "127.0.0.1 localhost guest" >"$guest/etc/hosts"
     echo "/dev/nvme0n1 / ext4 rw 0 1" >"$guest/etc/fstab"
     rm -f "$guest"/etc/apt/sources.list "$guest"/etc/resolv.conf
 
-    # One with a user manager that is always there, and one without.
+    # One user whose manager always runs, and one without a manager.
     chroot "$guest" useradd --create-home --uid 1000 --shell /bin/bash tester
     chroot "$guest" useradd --create-home --uid 1001 --shell /bin/bash plain
     mkdir -p "$guest/var/lib/systemd/linger"
@@ -159,8 +159,8 @@ vm_customize() {
     echo "tester ALL=(ALL) NOPASSWD: ALL" >"$guest/etc/sudoers.d/tester"
     chmod 440 "$guest/etc/sudoers.d/tester"
 
-    # Emulated processors are slow: what no test needs is not started. No logins at a console, no
-    # updates, no hardware that comes and goes.
+    # Emulated processors are slow, so nothing is started that no test needs: no logins at a console,
+    # no updates, no hotplugging.
     for unit in getty.target getty@.service serial-getty@.service {apt-daily,apt-daily-upgrade}.timer \
         {dpkg-db-backup,e2scrub_all,fstrim}.timer e2scrub_reap.service modprobe@.service kmod-static-nodes.service \
         dev-{hugepages,mqueue}.mount sys-kernel-{config,debug,tracing}.mount sys-fs-fuse-connections.mount \
@@ -192,26 +192,27 @@ END
     mkdir -p "$guest/etc/systemd/system/multi-user.target.wants"
     ln -s ../payload.service "$guest/etc/systemd/system/multi-user.target.wants/"
 
-    # The second disk is a plain tar of another kind than the root, so that neither takes the other's name; ttyS1 takes the output, ttyS2 the exit status.
+    # The second disk is a plain tar. It is of another type than the root disk, so that neither can take the
+    # other's name. ttyS1 carries the output, ttyS2 the exit status.
     cat >"$guest/usr/local/sbin/run-payload" <<'END'
 #!/bin/bash
 modprobe virtio_blk || exit
 tar --extract --no-overwrite-dir --file /dev/vda --directory / || exit
 stty -F /dev/ttyS1 raw -echo
 stty -F /dev/ttyS2 raw -echo
-# Through a pipe: to a terminal, programs talk differently.
+# Through a pipe, because programs write differently to a terminal.
 exec 3> >(exec cat >/dev/ttyS1)
 reader=$!
 export HOME=/root LANG=C.UTF-8
 cd /
 /payload/run </dev/null >&3 2>&1 3>&-
 status=$?
-# What the payload left alive may hold the pipe forever.
+# A process that the payload left may hold the pipe forever.
 exec 3>&-
 (sleep 2; kill $reader) 2>/dev/null &
 wait $reader
 (echo $status >/dev/ttyS2)
-# Waits until all of it was sent.
+# Waits until everything was sent.
 stty -F /dev/ttyS1 raw
 stty -F /dev/ttyS2 raw
 END
@@ -220,7 +221,7 @@ END
 
 # --- one boot --------------------------------------------------------------------------
 
-# In a shell of its own: in this one errexit is off where vm_run is called with `||`.
+# In a shell of its own, because errexit is off in this one if vm_run is called with `||`.
 vm_ready() {
     root=$root bash -euo pipefail -c \
         '. "$root/scripts/lib/install.sh"; . "$root/scripts/lib/vm.sh"; vm_install; vm_prepare' "$0"
@@ -240,7 +241,7 @@ vm_run() {
 vm_boot() {
     local work=$1 payload=$2 disk=${3-} limit=${CGRUN_VM_TIMEOUT:-600}
     local root_drive in out line events="" qemu_status=0 status
-    # What makes emulated processors faster, and no difference to the tests.
+    # These make emulated processors faster without a difference to the tests.
     local cpu=max,la57=off options="mitigations=off nokaslr selinux=0 apparmor=0 audit=0 cryptomgr.notests \
 random.trust_cpu=on tsc=reliable rcupdate.rcu_expedited=1"
     root_drive=file=$vm/root.img,format=raw,snapshot=on
@@ -251,12 +252,12 @@ random.trust_cpu=on tsc=reliable rcupdate.rcu_expedited=1"
     tar --create --file "$work/payload.tar" --owner=0 --group=0 --mode=u+rwX,go+rX --directory "$payload" . ||
         return "$vm_lost"
 
-    # What becomes of the machine is told through QMP: a reset and a power-off look alike otherwise.
+    # QMP reports how the machine ended: otherwise a reset and a power-off look alike.
     mkfifo "$work"/qmp.{in,out} || return "$vm_lost"
     exec {in}<>"$work/qmp.in" {out}<>"$work/qmp.out"
     echo '{"execute": "qmp_capabilities"}' >&"$in"
 
-    # The kernel ends QEMU with us.
+    # The kernel kills QEMU when this shell dies.
     setpriv --pdeathsig TERM timeout --foreground --kill-after 5 "$limit" \
         qemu-system-x86_64 -accel "${CGRUN_VM_ACCEL:-tcg,thread=multi}" -cpu "$cpu" -smp 2 -M q35 -m 1024 \
         -nodefaults -no-user-config -display none -no-reboot -nic none \
@@ -278,9 +279,9 @@ random.trust_cpu=on tsc=reliable rcupdate.rcu_expedited=1"
             status=$vm_lost
             {
                 if ((qemu_status == 124)); then
-                    echo "${0##*/}: the virtual machine did not end within $limit s. Its console's last lines:"
+                    echo "${0##*/}: the virtual machine did not end within $limit s. The last lines of its console:"
                 else
-                    echo "${0##*/}: the virtual machine ended without an exit status (QEMU's: $qemu_status). Its console's last lines:"
+                    echo "${0##*/}: the virtual machine ended without an exit status (QEMU's was $qemu_status). The last lines of its console:"
                 fi
                 tail -n 20 "$work/console" | sed 's/^/    /'
                 grep SHUTDOWN <<<"$events" | sed 's/^/    /'
@@ -300,6 +301,6 @@ vagrant_validate() {
         )
         install_packages
     ) || exit
-    # It writes to its working directory otherwise, and asks the network for a newer one.
+    # Without these, it writes to its working directory and asks the network for a newer version.
     (cd "$root/vagrant" && VAGRANT_DOTFILE_PATH=$root/target/vagrant VAGRANT_CHECKPOINT_DISABLE=1 vagrant validate)
 }

@@ -366,7 +366,7 @@ def test_whatever_a_command_leaves_behind():
             assert_nothing_left()
 
 
-# Tests of the Rust program that also prove something on this host. Those that it ignores elsewhere run as well.
+# Rust tests that prove something here as well. Tests that are ignored on other hosts always run here.
 ALSO_HERE = ("limits::", "docs::limits")
 
 

@@ -1,4 +1,4 @@
-"""A power cut in mid-session: `before` ends with a hard reset, `after` finds a clean host."""
+"""A power cut during a session: `before` ends with a hard reset, `after` finds a clean host."""
 
 import subprocess
 import sys
@@ -11,7 +11,7 @@ def before():
     script = "setsid -f sleep 4321; exec sleep 4321"
     subprocess.Popen([CGRUN, "sh", "-c", script])
     until(lambda: len(processes("sleep 4321")) >= 2 and sessions(), "the session runs")
-    # What was written before must be there afterwards: the disk is not the point.
+    # This is not about the disk: what was written before has to exist afterwards.
     subprocess.run(["sync"], check=True)
     with open("/proc/sysrq-trigger", "w") as trigger:
         trigger.write("b")

@@ -63,7 +63,7 @@ impl Session {
         Self::within(Rc::new(TestCgroup::create("home")))
     }
 
-    /// As [`again`](Self::again), in the same cgroup as another.
+    /// Like [`again`](Self::again), but in the same cgroup as another session.
     pub fn beside(other: &Running) -> Self {
         Self::within(other.cgroup.clone())
     }
@@ -73,12 +73,12 @@ impl Session {
         Self { directory, cgroup, place: None, options: Vec::new(), command: Vec::new(), env: Vec::new() }
     }
 
-    /// Where it runs.
+    /// The directory in which it runs.
     pub fn path(&self) -> &Path {
         self.directory.path()
     }
 
-    /// Writes a file there; parent directories are made.
+    /// Writes a file there, and makes its parent directories.
     pub fn file(self, name: &str, text: impl AsRef<[u8]>) -> Self {
         let path = self.path().join(name);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -122,13 +122,13 @@ impl Session {
         self.command(command)
     }
 
-    /// Starts it, and does not wait.
+    /// Starts it without waiting.
     pub fn start(self) -> Running {
         let cgrun = cgrun_program();
         self.start_through(&[cgrun.to_str().unwrap()])
     }
 
-    /// Starts another program in its place, which is to run cgrun: `CGRUN` names it.
+    /// Starts a program that in turn runs cgrun, whose path is in `CGRUN`.
     pub fn start_through(self, launcher: &[&str]) -> Running {
         let words = launcher.iter().map(OsStr::new).chain(self.options.iter().map(|it| &**it));
         let words = words.chain(self.command.iter().map(|it| &**it));
@@ -150,18 +150,18 @@ impl Session {
         self.start_through(&[&["python3", launcher.to_str().unwrap()], how].concat())
     }
 
-    /// Runs it to its end.
+    /// Starts it, and waits until it has ended.
     pub fn run(self) -> Finished {
         self.start().finish()
     }
 
-    /// Starts a shell on a terminal of its own, in which cgrun is to be called.
+    /// Starts a shell on a terminal of its own, for running cgrun in it.
     pub fn on_terminal(self) -> Terminal {
         Terminal::start(self)
     }
 
     fn launch(self, mut command: Command) -> Running {
-        // Files, so that a process that holds them keeps nobody waiting.
+        // Files, because nothing has to wait for a process that keeps a file open.
         command
             .stdin(File::open("/dev/null").unwrap())
             .stdout(File::create(self.path().join("stdout")).unwrap())
@@ -251,7 +251,7 @@ pub fn until(what: &str, condition: impl Fn() -> bool) {
     }
 }
 
-/// Whether some process listens on `port` in this test's network.
+/// Whether a process listens on `port` in this test's network.
 pub fn is_listening(port: u16) -> bool {
     ports::listening().unwrap().contains(&port)
 }
@@ -282,7 +282,7 @@ fn require_controllers() {
     );
 }
 
-/// Enters a network of this test's own, with a loopback interface that is up.
+/// Enters a network namespace of this test's own, with a loopback interface that is up.
 fn private_network() {
     nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).expect("unshare -n");
     let status = Command::new("ip").args(["link", "set", "lo", "up"]).status().expect("ip (iproute2)");

@@ -7,17 +7,18 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
 
+use super::DYING;
 use crate::witness::{Leftover, Search};
 
 pub fn become_subreaper() {
     nix::sys::prctl::set_child_subreaper(true).unwrap();
 }
 
-/// The processes that outlive cgrun by more than `limit`, by whatever escape. They are described, then killed.
+/// The processes that outlive cgrun, by whatever escape. They are described, then killed.
 ///
 /// That there is none is proven by the kernel: waitid(2) answers ECHILD.
-pub fn kill_survivors(limit: Duration) -> Vec<String> {
-    let deadline = Instant::now() + limit;
+pub fn kill_survivors() -> Vec<String> {
+    let deadline = Instant::now() + DYING;
     loop {
         match waitid(Id::All, WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG) {
             Err(Errno::ECHILD) => return Vec::new(),

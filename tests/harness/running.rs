@@ -1,4 +1,4 @@
-//! A cgrun under way, and one that has ended.
+//! A cgrun that runs, and one that has ended.
 
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use super::place::{Cgruns, Place};
 use super::{DYING, TestCgroup, cgroup, orphans};
 use crate::witness::Search;
 
-/// No test may take longer, on the slowest machine.
+/// No test takes longer than this, even on a slow machine.
 pub const LIMIT: Duration = Duration::from_secs(90);
 
 pub struct Running {
@@ -57,7 +57,7 @@ impl Running {
         self
     }
 
-    /// Waits until a file of this name is there. Helpers write one to say how far they are.
+    /// Waits until a file of this name exists. Helpers write files to report their progress.
     pub fn until_file(&self, name: &str) -> &Self {
         let path = self.path().join(name);
         self.until(name, || path.exists())
@@ -72,12 +72,12 @@ impl Running {
         read(self.path(), "stderr")
     }
 
-    /// Where the log of one service of this run is.
+    /// The path of the log of one service.
     pub fn log_path(&self, service: &str) -> PathBuf {
         log_path(self.path(), service)
     }
 
-    /// Pids of the processes in the test's cgroup, cgrun's own included.
+    /// Pids of the processes in the test's cgroup, including cgrun's own.
     pub fn members(&self) -> Vec<i32> {
         self.cgroup.members()
     }
@@ -89,12 +89,12 @@ impl Running {
         sessions.into_iter().next().unwrap()
     }
 
-    /// Ends everything at once, cgrun with all its processes and the session.
+    /// Kills everything at once: cgrun's own processes and the session.
     pub fn kill_everything(&self) {
         self.cgroup.kill();
     }
 
-    /// The guardian, once it is there: a cgrun in the test's cgroup that leads a session of its own.
+    /// The guardian, if it exists already: a cgrun in the test's cgroup that leads a session of its own.
     pub fn guardian(&self) -> Option<Pid> {
         let is_guardian = |pid: &Pid| {
             *pid != self.pid()
@@ -114,12 +114,12 @@ impl Running {
         }
         let run = self.finish();
         run.assert_signal(Signal::SIGKILL);
-        assert_eq!(run.sessions(), 1, "nobody was left to end it");
+        assert_eq!(run.sessions(), 1, "no cgrun was left to end it");
         run
     }
 
-    /// Kills the supervisor of a session in a [`Place`], and the guardian as well or not. They are
-    /// stopped first, so that neither sees the other die.
+    /// Kills the supervisor of a session in a [`Place`], and its guardian as well if wanted. They are stopped
+    /// first, so that neither sees the other die. Then waits until a guardian that is left has ended.
     pub fn kill_cgrun(mut self, with_guardian: bool) -> Finished {
         let path = self.path().to_path_buf();
         let find = || Cgruns::of(&path);
@@ -135,20 +135,21 @@ impl Running {
             let _ = kill(self.pid(), Signal::SIGCONT);
             std::thread::sleep(Duration::from_millis(5));
         }
+        self.until("the end of all cgruns", || find().supervisor.is_none());
         self.finish()
     }
 
-    /// How many sessions there are right in its cgroup.
+    /// The number of sessions in the test's cgroup.
     pub fn sessions(&self) -> usize {
         self.cgroup.children().len()
     }
 
-    /// Runs one more cgrun beside it, to its end.
+    /// Runs another cgrun beside it, and waits until that has ended.
     pub fn cgrun(&self, arguments: &[&str]) -> Said {
         cgrun(self.path(), &self.cgroup, self.place, arguments)
     }
 
-    /// Waits for its end.
+    /// Waits until it has ended.
     pub fn finish(mut self) -> Finished {
         let status = loop {
             if let Some(status) = self.child.try_wait().unwrap() {
@@ -191,7 +192,7 @@ impl Finished {
         read(self.path(), name)
     }
 
-    /// The log of one service of this run.
+    /// The log of one service.
     pub fn log(&self, service: &str) -> String {
         // A joined absolute path is that path.
         read(self.path(), &log_path(self.path(), service).to_string_lossy())
@@ -208,7 +209,7 @@ impl Finished {
         self
     }
 
-    /// cgrun died of this signal itself.
+    /// cgrun itself died of this signal.
     #[track_caller]
     pub fn assert_signal(&self, signal: Signal) -> &Self {
         assert_eq!(self.status.signal(), Some(signal as i32), "{}\n{}", self.status, self.stderr());
@@ -247,14 +248,14 @@ impl Finished {
         self
     }
 
-    /// Where the log of one service of this run is.
+    /// The path of the log of one service.
     pub fn log_path(&self, service: &str) -> PathBuf {
         log_path(self.path(), service)
     }
 
     /// Describes the processes that have outlived cgrun, and kills them.
     pub fn survivors(&self) -> Vec<String> {
-        orphans::kill_survivors(DYING)
+        orphans::kill_survivors()
     }
 
     /// Pids of the processes in the test's cgroup.
@@ -262,7 +263,7 @@ impl Finished {
         self.cgroup.members()
     }
 
-    /// How many sessions' cgroups are left.
+    /// The number of cgroups of sessions that are left.
     pub fn sessions(&self) -> usize {
         self.cgroup.children().len()
     }
@@ -275,21 +276,27 @@ impl Finished {
     /// No process, no cgroup and no listening port of the session is left.
     #[track_caller]
     pub fn assert_nothing_left(&self) -> &Self {
-        // A guardian may still be at work there, and systemd removes an empty scope in its own time.
-        let limit = if self.place.is_some() { LIMIT / 3 } else { DYING };
-        let survivors = orphans::kill_survivors(limit);
+        let survivors = self.survivors();
         assert!(survivors.is_empty(), "alive: {survivors:#?}\n{}", self.stderr());
-        let left = self.search().leftovers_after(limit).unwrap();
-        assert!(left.is_empty(), "left: {left:#?}\n{}", self.stderr());
+        let mut searches = vec![(self.search(), DYING)];
+        if self.place.is_some() {
+            // The session may have been anywhere on the host, which it shares with no other. systemd
+            // removes an empty scope in its own time.
+            let roots = vec![cgroup::mount()];
+            searches.push((Search { roots, ..Search::default() }, LIMIT / 3));
+        }
+        for (search, limit) in searches {
+            let left = search.leftovers_after(limit).unwrap();
+            assert!(left.is_empty(), "left: {left:#?}\n{}", self.stderr());
+        }
         self
     }
 
-    /// Everywhere that something of the session could be.
+    /// Where anything of the session could be, except for cgroups in a [`Place`].
     fn search(&self) -> Search {
         let marks = vec![self.path().to_str().unwrap().to_string()];
         if self.place.is_some() {
-            // The session may have been anywhere on the host, which it shares with no other.
-            Search { roots: vec![cgroup::mount()], ports: vec![3000, 8000], marks, ..Search::default() }
+            Search { ports: vec![3000, 8000], marks, ..Search::default() }
         } else {
             let cgroups = vec![self.cgroup.path().to_path_buf()];
             Search { cgroups, every_port: true, marks, ..Search::default() }
@@ -297,7 +304,7 @@ impl Finished {
     }
 }
 
-/// What a short run of cgrun said.
+/// The output of a short run of cgrun.
 pub struct Said {
     pub code: Option<i32>,
     pub stdout: String,

@@ -5,7 +5,7 @@ use std::process::{Child, Command, Stdio};
 
 use super::helpers;
 
-/// Ended with the test.
+/// It is killed at the end of the test.
 pub struct Stranger(Child);
 
 impl Stranger {
@@ -22,7 +22,7 @@ impl Stranger {
         Self(child)
     }
 
-    /// The server among the helpers, once it listens.
+    /// Starts the helper `server.py`, and waits until it listens.
     pub fn serve(directory: &Path, port: u16, arguments: &[&str]) -> Self {
         let stranger = Self::start(directory, "server.py", &[&[&*port.to_string()], arguments].concat());
         super::until("the stranger listens", || super::is_listening(port));

@@ -1,4 +1,4 @@
-//! An interactive shell on a terminal, and somebody who types and reads.
+//! An interactive shell on a terminal, and a user who types and reads.
 
 use std::cell::RefCell;
 use std::fs::File;
@@ -17,15 +17,15 @@ use rustix::termios::{Winsize, tcsetwinsize};
 use super::running::LIMIT;
 use super::{Finished, Running, Session};
 
-/// Keys.
+/// Keys, as a terminal sends them.
 pub const CTRL_C: &str = "\x03";
 pub const CTRL_Z: &str = "\x1a";
 pub const CTRL_BACKSLASH: &str = "\x1c";
 pub const ENTER: &str = "\r";
 pub const ESCAPE: &str = "\x1b";
 
-/// A shell whose prompt shows the last exit code, `[0]> `. `cgrun` is in its `PATH`. Nothing typed is
-/// echoed by the terminal: all that is on the screen, a program has written.
+/// A shell whose prompt shows the last exit code, `[0]> `. `cgrun` is in its `PATH`. The terminal does not
+/// echo what is typed, so everything on the screen was written by a program.
 pub struct Terminal {
     run: Running,
     master: File,
@@ -34,16 +34,16 @@ pub struct Terminal {
 
 struct Screen {
     bytes: Vec<u8>,
-    /// Up to where it was looked at.
+    /// The number of bytes that a test has consumed.
     seen: usize,
-    /// For the messages of tests that fail.
+    /// A file that failing tests print.
     copy: File,
 }
 
 impl Terminal {
     pub fn start(session: Session) -> Self {
         let OpenptyResult { master, slave } = openpty(None, None).unwrap();
-        // The terminal hangs up once nobody holds this end.
+        // The terminal hangs up once no process holds this end.
         fcntl(&master, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).unwrap();
         let mut modes = tcgetattr(&slave).unwrap();
         modes.local_flags.remove(LocalFlags::ECHO);
@@ -81,7 +81,7 @@ impl Terminal {
         self.press(line).press(ENTER)
     }
 
-    /// Reads on until `text` has appeared; returns all that was new up to there.
+    /// Reads until `text` appears. Returns everything new up to and including it.
     #[track_caller]
     pub fn shows(&self, text: &str) -> String {
         let deadline = Instant::now() + LIMIT;
@@ -101,7 +101,7 @@ impl Terminal {
                 continue;
             }
             let mut chunk = [0; 4096];
-            // Linux's way to say that nobody has the terminal open any more is EIO.
+            // On Linux, EIO means that no process has the terminal open any more.
             let length = (&self.master).read(&mut chunk).unwrap_or(0);
             assert!(length > 0, "the shell has ended; never on the screen: {text:?}, but:\n{shown}");
             screen.bytes.extend_from_slice(&chunk[..length]);
@@ -109,7 +109,7 @@ impl Terminal {
         }
     }
 
-    /// Waits for the shell's prompt, and for this exit code in it; returns all that came before.
+    /// Waits for the shell's prompt with this exit code in it. Returns everything before it.
     #[track_caller]
     pub fn prompt(&self, code: i32) -> String {
         let mut shown = self.shows("]> ");
@@ -125,7 +125,7 @@ impl Terminal {
         self
     }
 
-    /// Leaves the shell, at its prompt.
+    /// Exits the shell, which shows its prompt.
     pub fn leave(self) -> Finished {
         self.enter("exit 0");
         let Self { run, master, .. } = self;
@@ -134,7 +134,7 @@ impl Terminal {
         finished
     }
 
-    /// Closes the window, whatever runs in it, and waits until all of that has ended.
+    /// Closes the window while programs may run in it, and waits until all of them have ended.
     pub fn close(self) -> Finished {
         let Self { run, master, .. } = self;
         drop(master);
