@@ -367,7 +367,7 @@ def test_whatever_a_command_leaves_behind():
 
 
 # Rust tests that prove something here as well. Tests that are ignored on other hosts always run here.
-ALSO_HERE = ("limits::", "docs::limits")
+ALSO_HERE = ("limits::", "users::", "exit_codes::", "docs::limits")
 
 
 def rust_tests():

@@ -60,7 +60,7 @@ fn a_limit_that_cannot_be_applied_is_refused() {
 }
 
 #[test]
-fn so_is_one_in_the_config() {
+fn a_limit_in_the_config_that_cannot_be_applied_is_refused() {
     for (config, controller) in [
         ("[limits]\nmemory = '256MiB'\n", "memory"),
         ("[limits]\nswap = 0\n", "memory"),
@@ -118,7 +118,7 @@ fn assert_refused(run: &Finished, words: &[&str]) {
 }
 
 #[test]
-fn nonsense_in_the_config_is_shown_with_line_and_caret() {
+fn invalid_limits_in_the_config_are_shown_with_line_and_caret() {
     let cases: &[(&str, &[&str])] = &[
         (
             "[limits]\nmemory = 'much'\n",
@@ -148,7 +148,7 @@ fn nonsense_in_the_config_is_shown_with_line_and_caret() {
 }
 
 #[test]
-fn nonsense_on_the_command_line_too() {
+fn invalid_limits_on_the_command_line_are_refused() {
     let cases: &[(&[&str], &str)] = &[
         (&["--memory", "-4G"], "invalid size \"-4G\""),
         (&["--memory", "0"], "is less than a process needs to start"),
@@ -171,7 +171,7 @@ fn more_than_the_host_has_is_a_warning() {
 }
 
 #[test]
-fn less_than_anything_could_live_with_is_refused_or_given_up() {
+fn too_little_memory_to_start_is_refused_or_given_up() {
     let run = session().options(["--memory", "0.0001%", "--cpus", "5000"]).run();
     run.assert_code(125).assert_nothing_left();
     run.assert_said("cannot limit memory: it comes to ");
