@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal::SIGTERM;
 
-use crate::harness::{Finished, Session};
+use crate::harness::{Finished, Session, cgrun_program};
 
 const NOBODY: u32 = 65534;
 
@@ -138,7 +138,7 @@ fn another_user_by_somebody_who_is_not_root() {
     let session = Session::new();
     for path in [session.path().to_path_buf(), session.path().join("cgrun")] {
         if path.ends_with("cgrun") {
-            std::fs::copy(env!("CARGO_BIN_EXE_cgrun"), &path).unwrap();
+            std::fs::copy(cgrun_program(), &path).unwrap();
         }
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
     }

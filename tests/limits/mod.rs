@@ -8,9 +8,8 @@ mod memory;
 mod pids;
 mod settings;
 
-use crate::harness::{Finished, Session};
+use crate::harness::{Finished, Session, cgrun_program};
 
-const CGRUN: &str = env!("CARGO_BIN_EXE_cgrun");
 /// A service that would leave a trace.
 const SERVICE: &str = "[services.web]\ncommand = ['touch', 'service-ran']\n";
 
@@ -21,7 +20,11 @@ fn session() -> Session {
     Session::new().command(["touch", "ran"])
 }
 
-/// Whether cgroup v2 has this controller here, for our session to have.
+fn cgrun() -> String {
+    cgrun_program().to_str().unwrap().to_string()
+}
+
+/// Whether a session on this host can have this cgroup v2 controller.
 fn has(controller: &str) -> bool {
     let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap();
     let mount = mounts.lines().find(|line| line.split(' ').nth(2) == Some("cgroup2")).unwrap();
@@ -92,14 +95,14 @@ fn best_effort_goes_on_with_a_warning() {
 #[test]
 fn only_a_cgroup_has_limits() {
     for (host, kind) in [("without-cgroups", "PID namespace"), ("without-namespaces", "process tree")] {
-        let run = session().options(["--pids", "50"]).start_launched(&[host, CGRUN]).finish();
+        let run = session().options(["--pids", "50"]).start_launched(&[host, &cgrun()]).finish();
         run.assert_code(125).assert_nothing_left();
         run.assert_said(&format!("cannot limit pids: this session runs in a {kind}, and only a cgroup"));
         run.assert_said("see `cgrun doctor`");
         assert!(!run.path().join("ran").exists());
 
         let session = session().options(["--pids", "50", "--limits-best-effort"]);
-        let run = session.start_launched(&[host, CGRUN]).finish();
+        let run = session.start_launched(&[host, &cgrun()]).finish();
         run.assert_code(0).assert_nothing_left();
         run.assert_said("running without a limit of pids: this session runs in a");
         assert!(run.path().join("ran").exists());
@@ -231,7 +234,7 @@ fn verbose_shows_what_was_used() {
 
 #[test]
 fn without_a_cgroup_there_are_no_figures() {
-    let run = session().options(["-v"]).start_launched(&["without-cgroups", CGRUN]).finish();
+    let run = session().options(["-v"]).start_launched(&["without-cgroups", &cgrun()]).finish();
     run.assert_code(0).assert_nothing_left().assert_said("clean: layer 1");
     assert!(!run.stderr().contains("used by"), "{}", run.stderr());
 }
