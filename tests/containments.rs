@@ -282,7 +282,7 @@ fn spares_what_a_child_from_before_leaves_behind(host: Host) {
     }
     words.push(CGRUN);
     let run = Session::new().start_through(&words).finish();
-    run.assert_code(122).assert_said("Left alone");
+    run.assert_code(122).assert_said("it was left alone");
     assert!(!run.stderr().contains("leaked"), "{}", run.stderr());
     let survivors = run.survivors();
     assert!(survivors.len() == 1 && survivors[0].contains("sleep 77"), "{survivors:?}");
