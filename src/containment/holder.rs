@@ -14,7 +14,7 @@ use super::session_id::SessionId;
 use super::sockets::Sockets;
 use crate::sys::process::namespace::Entrance;
 use crate::sys::process::pidfd::Process;
-use crate::sys::process::spawn::{Program, Setting, SpawnError};
+use crate::sys::process::spawn::{Program, SpawnError, SpawnOptions};
 use crate::sys::sockets::Listener;
 
 /// Holds all processes of a session.
@@ -72,7 +72,7 @@ pub trait LeafHolder: Debug {
     fn start(
         &self,
         program: &Program,
-        options: &Setting<'_>,
+        options: &SpawnOptions<'_>,
         namespace: Option<Entrance<'_>>,
     ) -> Result<Process, SpawnError>;
 

@@ -11,7 +11,7 @@ use super::error::ContainmentError;
 use super::holder::LeafHolder;
 use super::pid_namespace::PidNamespace;
 use crate::sys::process::pidfd::Process;
-use crate::sys::process::spawn::{Program, Setting, SpawnError};
+use crate::sys::process::spawn::{Program, SpawnError, SpawnOptions};
 
 /// The leaf of one component: a service, the command, or the commands that probe a service.
 #[derive(Debug)]
@@ -35,7 +35,7 @@ impl Leaf {
     }
 
     /// Starts a program as its first process.
-    pub fn start(&self, program: &Program, options: &Setting<'_>) -> Result<Process, SpawnError> {
+    pub fn start(&self, program: &Program, options: &SpawnOptions<'_>) -> Result<Process, SpawnError> {
         let namespace = self.namespace.as_ref().map(|namespace| namespace.entrance());
         self.holder.start(program, options, namespace)
     }

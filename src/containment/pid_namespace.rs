@@ -13,7 +13,7 @@ use nix::sys::signal::Signal;
 use rustix::process::Pid;
 
 use super::error::ContainmentError;
-use crate::sys::process::namespace::{self, Entrance, Stage};
+use crate::sys::process::namespace::{self, Entrance, NamespaceStep};
 use crate::sys::process::pidfd::Process;
 use crate::text::plain;
 
@@ -90,12 +90,12 @@ impl PidNamespace {
             return Err(NoNamespace::Powerless);
         }
         let made = namespace::create(procs.as_ref().map(|fd| fd.as_fd()), !privileged);
-        let (init, line) = made.map_err(|error| match error.stage {
-            Stage::Clone | Stage::Map => NoNamespace::Refused { source: error.source },
-            Stage::Proc => NoNamespace::NoProc { source: error.source },
-            Stage::Join => NoNamespace::Other { step: "cgroup.procs", source: error.source },
-            Stage::Mounts => NoNamespace::Other { step: "mount propagation", source: error.source },
-            Stage::Begin => NoNamespace::Other { step: "its first process", source: error.source },
+        let (init, line) = made.map_err(|error| match error.step {
+            NamespaceStep::Clone | NamespaceStep::Map => NoNamespace::Refused { source: error.source },
+            NamespaceStep::Proc => NoNamespace::NoProc { source: error.source },
+            NamespaceStep::Join => NoNamespace::Other { step: "cgroup.procs", source: error.source },
+            NamespaceStep::Mounts => NoNamespace::Other { step: "mount propagation", source: error.source },
+            NamespaceStep::Begin => NoNamespace::Other { step: "its first process", source: error.source },
         })?;
         Ok(Self { init, _line: line, with_user: !privileged })
     }

@@ -13,7 +13,7 @@ use super::session_id::SessionId;
 use super::sockets::Sockets;
 use crate::sys::process::namespace::Entrance;
 use crate::sys::process::pidfd::Process;
-use crate::sys::process::spawn::{Program, Setting, SpawnError, spawn};
+use crate::sys::process::spawn::{Program, SpawnError, SpawnOptions, spawn};
 use crate::sys::procfs::descriptors::are_descriptors_visible;
 use crate::sys::procfs::descriptors::holds_socket;
 use crate::sys::procfs::stat;
@@ -93,7 +93,7 @@ impl LeafHolder for Branch {
     fn start(
         &self,
         program: &Program,
-        options: &Setting<'_>,
+        options: &SpawnOptions<'_>,
         namespace: Option<Entrance<'_>>,
     ) -> Result<Process, SpawnError> {
         let leader = spawn(program, options, None, namespace)?;

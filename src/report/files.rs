@@ -8,7 +8,7 @@ use anyhow::{Context, Result, anyhow, bail};
 
 use super::file::ReportFile;
 use crate::config::ReportKind;
-use crate::sys::process::identity::{Identity, Lent};
+use crate::sys::process::identity::{ActingAs, Identity};
 use crate::text::plain;
 
 #[derive(Debug)]
@@ -25,7 +25,8 @@ pub struct ReportFiles {
 impl ReportFiles {
     /// Checks that the files can be written. After an error nothing is left behind.
     pub fn prepare(reports: &[(ReportKind, PathBuf)], identity: Option<&Identity>) -> Result<Self> {
-        let _user = Lent::of(identity).context("cannot take on the rights of the session's user")?;
+        let _user =
+            ActingAs::session_user(identity).context("cannot take on the rights of the session's user")?;
         let user = identity.and_then(|it| it.user.as_ref()).map(|(user, _)| user.name.as_str());
         let (owner, identity) = (std::process::id(), identity.cloned());
         let mut files = Self { files: Vec::new(), created_directories: Vec::new(), owner, identity };
@@ -51,8 +52,8 @@ impl ReportFiles {
     }
 
     /// Takes on the rights with which the files are written.
-    pub fn act_as_user(&self) -> nix::Result<Option<Lent>> {
-        Lent::of(self.identity.as_ref())
+    pub fn act_as_user(&self) -> nix::Result<Option<ActingAs>> {
+        ActingAs::session_user(self.identity.as_ref())
     }
 
     pub fn is_empty(&self) -> bool {

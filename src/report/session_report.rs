@@ -24,7 +24,7 @@ use crate::config::{OnLeak, ReportKind};
 use crate::containment::Containment;
 use crate::plan::SessionPlan;
 use crate::runtime::exit_code::Exit;
-use crate::sys::process::identity::Lent;
+use crate::sys::process::identity::ActingAs;
 use crate::teardown::{Cause, Verdict};
 
 #[derive(Debug)]
@@ -76,7 +76,7 @@ impl SessionReport {
 
     /// Takes on the rights of the session's user, with which everything is read and written that the
     /// session could have changed.
-    pub fn act_as_user(&self) -> nix::Result<Option<Lent>> {
+    pub fn act_as_user(&self) -> nix::Result<Option<ActingAs>> {
         self.files.act_as_user()
     }
 

@@ -18,7 +18,7 @@ use crate::readiness::Waiting;
 use crate::runtime::failpoint;
 use crate::sys::process::identity::Identity;
 use crate::sys::process::pidfd::Process;
-use crate::sys::process::spawn::{Group, Program, Setting, SpawnError, Step, Streams};
+use crate::sys::process::spawn::{Group, Program, SpawnError, SpawnOptions, Step, Streams};
 use crate::sys::terminal;
 use crate::teardown::{Component, Role};
 use crate::text::exit_status;
@@ -169,7 +169,7 @@ fn start(
 ) -> Result<Process, SessionError> {
     // A command under nohup(1) survives a hangup as we do; services never see the terminal's SIGHUP.
     let keep_nohup = group != Group::Session;
-    let setting = Setting { group, streams, keep_nohup, identity };
+    let setting = SpawnOptions { group, streams, keep_nohup, identity };
     leaf.start(program, &setting).map_err(|error: SpawnError| {
         let why = crate::text::plain(&error.source);
         let error = match error.step {

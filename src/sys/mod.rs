@@ -2,9 +2,9 @@
 //!
 //! Which library a call goes through:
 //! - rustix first: its calls are typed and need no errno.
-//! - nix for signals, users, mounts and prctl(2), and for clone and netlink sockets, which rustix lacks.
-//! - libc only between fork and exec, where every call must be async-signal-safe, and for constants and
-//!   calls that neither of the others offers.
+//! - nix for signals, users, mounts, prctl(2) and netlink sockets, which rustix lacks.
+//! - libc for fork, clone and what runs between them and exec, where every call must be async-signal-safe, and
+//!   for constants and calls that neither of the others offers.
 //! - procfs parses `/proc/PID/stat`.
 
 pub mod errno;

@@ -16,7 +16,7 @@ use crate::containment::error::ContainmentError;
 use crate::containment::holder::LeafHolder;
 use crate::sys::process::namespace::Entrance;
 use crate::sys::process::pidfd::Process;
-use crate::sys::process::spawn::{self, Program, Setting, SpawnError};
+use crate::sys::process::spawn::{self, Program, SpawnError, SpawnOptions};
 
 /// The cgroup of one component.
 #[derive(Debug)]
@@ -47,7 +47,7 @@ impl CgroupLeaf {
     }
 
     /// Runs `start` with this leaf as the cgroup in which the new process begins.
-    fn as_target<T>(&self, start: impl FnOnce(&spawn::Into<'_>) -> T) -> T {
+    fn as_target<T>(&self, start: impl FnOnce(&spawn::TargetCgroup<'_>) -> T) -> T {
         let procs = || {
             // Joining bypasses every limit of processes: the kernel checks it at fork only.
             let full = [Some(self.path.as_path()), self.path.parent()].into_iter().flatten().any(is_full);
@@ -56,7 +56,7 @@ impl CgroupLeaf {
                 false => self.procs().map_err(|error| error.source),
             }
         };
-        start(&spawn::Into { directory: self.directory.as_fd(), procs: &procs })
+        start(&spawn::TargetCgroup { directory: self.directory.as_fd(), procs: &procs })
     }
 }
 
@@ -64,7 +64,7 @@ impl LeafHolder for CgroupLeaf {
     fn start(
         &self,
         program: &Program,
-        options: &Setting<'_>,
+        options: &SpawnOptions<'_>,
         namespace: Option<Entrance<'_>>,
     ) -> Result<Process, SpawnError> {
         self.as_target(|target| spawn::spawn(program, options, Some(target), namespace))

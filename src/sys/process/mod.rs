@@ -1,5 +1,6 @@
 //! Starting processes, holding on to them, and what this process is to others.
 
+mod capabilities;
 pub mod children;
 pub mod detach;
 pub mod fork;

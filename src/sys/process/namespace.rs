@@ -22,7 +22,7 @@ const READY: u8 = u8::MAX;
 
 /// What could not be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stage {
+pub enum NamespaceStep {
     /// The kernel refused the namespaces.
     Clone,
     /// The user's numbers could not be carried into the user namespace.
@@ -37,13 +37,13 @@ pub enum Stage {
     Begin,
 }
 
-impl Stage {
+impl NamespaceStep {
     const ALL: [Self; 6] = [Self::Clone, Self::Map, Self::Join, Self::Mounts, Self::Proc, Self::Begin];
 }
 
 #[derive(Debug)]
-pub struct Failed {
-    pub stage: Stage,
+pub struct NamespaceError {
+    pub step: NamespaceStep,
     pub source: io::Error,
 }
 
@@ -72,24 +72,25 @@ fn flags(with_user: bool) -> libc::c_int {
 /// process joins the cgroup of `procs`, reaps, and ends when the returned descriptor is closed, or with us.
 ///
 /// Must be called while this process has a single thread.
-pub fn create(procs: Option<BorrowedFd<'_>>, with_user: bool) -> Result<(Process, OwnedFd), Failed> {
-    let failed = |stage| move |errno: rustix::io::Errno| Failed { stage, source: errno.into() };
+pub fn create(procs: Option<BorrowedFd<'_>>, with_user: bool) -> Result<(Process, OwnedFd), NamespaceError> {
+    let failed = |step| move |errno: rustix::io::Errno| NamespaceError { step, source: errno.into() };
     let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
-        .map_err(failed(Stage::Begin))?;
+        .map_err(failed(NamespaceStep::Begin))?;
     // In the namespace these are numbers without a meaning.
     let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
     // SAFETY: this process has one thread, so the child finds no lock held.
     let pid = unsafe { fork_with(flags(with_user)) };
-    let pid = pid.map_err(|errno| Failed { stage: Stage::Clone, source: errno.into() })?;
+    let pid = pid.map_err(|errno| NamespaceError { step: NamespaceStep::Clone, source: errno.into() })?;
     let Some(pid) = Pid::from_raw(pid) else {
         drop(ours);
         let begun = set_up(procs, with_user.then_some((uid, gid))).and_then(|()| {
-            keep_only(&[theirs.as_fd()]).map_err(|source| Failed { stage: Stage::Begin, source })
+            keep_only(&[theirs.as_fd()])
+                .map_err(|source| NamespaceError { step: NamespaceStep::Begin, source })
         });
         let said = begun.as_ref().map_or_else(
             |failed| {
                 let errno = failed.source.raw_os_error().unwrap_or(libc::EIO).to_ne_bytes();
-                [failed.stage as u8, errno[0], errno[1], errno[2], errno[3]]
+                [failed.step as u8, errno[0], errno[1], errno[2], errno[3]]
             },
             |()| [READY, 0, 0, 0, 0],
         );
@@ -105,7 +106,7 @@ pub fn create(procs: Option<BorrowedFd<'_>>, with_user: bool) -> Result<(Process
     drop(theirs);
     // Our own unreaped child: the number cannot have changed hands.
     let init = Process::open(pid).ok().flatten();
-    let init = init.ok_or_else(|| failed(Stage::Begin)(rustix::io::Errno::SRCH))?;
+    let init = init.ok_or_else(|| failed(NamespaceStep::Begin)(rustix::io::Errno::SRCH))?;
     match hear(&ours) {
         Ok(()) => Ok((init, ours)),
         Err(error) => {
@@ -118,8 +119,9 @@ pub fn create(procs: Option<BorrowedFd<'_>>, with_user: bool) -> Result<(Process
     }
 }
 
-fn hear(line: &OwnedFd) -> Result<(), Failed> {
-    let silent = || Failed { stage: Stage::Begin, source: io::Error::other("it said nothing") };
+fn hear(line: &OwnedFd) -> Result<(), NamespaceError> {
+    let silent =
+        || NamespaceError { step: NamespaceStep::Begin, source: io::Error::other("it said nothing") };
     if !matches!(poll(&mut [PollFd::new(line, PollFlags::IN)], Some(&BEGINNING)), Ok(1)) {
         return Err(silent());
     }
@@ -128,22 +130,25 @@ fn hear(line: &OwnedFd) -> Result<(), Failed> {
         Ok((5, _)) if said[0] == READY => Ok(()),
         Ok((5, _)) => {
             let errno = i32::from_ne_bytes([said[1], said[2], said[3], said[4]]);
-            let stage = Stage::ALL.into_iter().find(|it| *it as u8 == said[0]).unwrap_or(Stage::Begin);
-            Err(Failed { stage, source: io::Error::from_raw_os_error(errno) })
+            let step = NamespaceStep::ALL
+                .into_iter()
+                .find(|it| *it as u8 == said[0])
+                .unwrap_or(NamespaceStep::Begin);
+            Err(NamespaceError { step, source: io::Error::from_raw_os_error(errno) })
         }
         _ => Err(silent()),
     }
 }
 
 /// What the first process does before anything else. `user` are the numbers to carry over.
-fn set_up(procs: Option<BorrowedFd<'_>>, user: Option<(u32, u32)>) -> Result<(), Failed> {
-    let at = |stage| move |source: io::Error| Failed { stage, source };
+fn set_up(procs: Option<BorrowedFd<'_>>, user: Option<(u32, u32)>) -> Result<(), NamespaceError> {
+    let at = |step| move |source: io::Error| NamespaceError { step, source };
     // Out of reach of what is meant for our job. In our session still: a process group whose orphans had a
     // parent in another one would count as orphaned, and the kernel ends its stopped processes.
     let us = nix::unistd::Pid::from_raw(0);
     let _ = nix::unistd::setpgid(us, us);
     if let Some(procs) = procs {
-        rustix::io::write(procs, b"0").map_err(|errno| at(Stage::Join)(errno.into()))?;
+        rustix::io::write(procs, b"0").map_err(|errno| at(NamespaceStep::Join)(errno.into()))?;
     }
     if let Some((uid, gid)) = user {
         let write = |file, text: String| std::fs::write(Path::new("/proc/self").join(file), text);
@@ -151,21 +156,22 @@ fn set_up(procs: Option<BorrowedFd<'_>>, user: Option<(u32, u32)>) -> Result<(),
         write("setgroups", "deny".into())
             .and_then(|()| write("uid_map", format!("{uid} {uid} 1")))
             .and_then(|()| write("gid_map", format!("{gid} {gid} 1")))
-            .map_err(at(Stage::Map))?;
+            .map_err(at(NamespaceStep::Map))?;
     }
     // Killed with us, should the line be held open by somebody.
     nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL)
-        .map_err(|errno| at(Stage::Begin)(errno.into()))?;
+        .map_err(|errno| at(NamespaceStep::Begin)(errno.into()))?;
     // SAFETY: SIG_IGN is no handler of ours, so nothing of ours runs in signal context.
     unsafe {
         nix::sys::signal::signal(nix::sys::signal::Signal::SIGCHLD, nix::sys::signal::SigHandler::SigIgn)
     }
-    .map_err(|errno| at(Stage::Begin)(errno.into()))?;
+    .map_err(|errno| at(NamespaceStep::Begin)(errno.into()))?;
     let nothing: Option<&str> = None;
     mount(nothing, "/", nothing, MsFlags::MS_REC | MsFlags::MS_SLAVE, nothing)
-        .map_err(|errno| at(Stage::Mounts)(errno.into()))?;
+        .map_err(|errno| at(NamespaceStep::Mounts)(errno.into()))?;
     let plain = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
-    mount(Some("proc"), "/proc", Some("proc"), plain, nothing).map_err(|errno| at(Stage::Proc)(errno.into()))
+    mount(Some("proc"), "/proc", Some("proc"), plain, nothing)
+        .map_err(|errno| at(NamespaceStep::Proc)(errno.into()))
 }
 
 /// Whether a user namespace can be made, tried by a child.

@@ -72,7 +72,7 @@ pub struct Streams<'a> {
 }
 
 /// How a program starts.
-pub struct Setting<'a> {
+pub struct SpawnOptions<'a> {
     pub group: Group,
     pub streams: Streams<'a>,
     /// A SIGHUP that was ignored when we started stays so.
@@ -82,7 +82,7 @@ pub struct Setting<'a> {
 }
 
 /// A cgroup to start in.
-pub struct Into<'a> {
+pub struct TargetCgroup<'a> {
     /// The cgroup's directory.
     pub directory: BorrowedFd<'a>,
     /// Opens its `cgroup.procs` for writing, for the older way.
@@ -90,16 +90,16 @@ pub struct Into<'a> {
 }
 
 /// Starts `program`, in the cgroup and the PID namespace where there are such. Signals that our own
-/// starter left ignored are reset, but for SIGHUP where the setting says so; the signal mask is emptied.
+/// starter left ignored are reset, but for SIGHUP where the options says so; the signal mask is emptied.
 ///
 /// Must be called while this process has a single thread.
 pub fn spawn(
     program: &Program,
-    setting: &Setting<'_>,
-    into: Option<&Into<'_>>,
+    options: &SpawnOptions<'_>,
+    into: Option<&TargetCgroup<'_>>,
     namespace: Option<Entrance<'_>>,
 ) -> Result<Process, SpawnError> {
-    let child = Child::new(program, setting, namespace);
+    let child = Child::new(program, options, namespace);
     let Some(into) = into else {
         let dies_with = namespace.is_none().then(|| rustix::process::getpid().as_raw_nonzero().get());
         return Child { dies_with, ..child }.start(None, None);
@@ -134,8 +134,8 @@ struct Child<'a> {
 }
 
 impl<'a> Child<'a> {
-    fn new(program: &'a Program, setting: &Setting<'a>, namespace: Option<Entrance<'_>>) -> Self {
-        let Setting { group, streams, keep_nohup, identity } = *setting;
+    fn new(program: &'a Program, options: &SpawnOptions<'a>, namespace: Option<Entrance<'_>>) -> Self {
+        let SpawnOptions { group, streams, keep_nohup, identity } = *options;
         let pointers = |strings: &[CString]| -> Vec<*const c_char> {
             strings.iter().map(|it| it.as_ptr()).chain([std::ptr::null()]).collect()
         };
@@ -254,7 +254,9 @@ impl<'a> Child<'a> {
             {
                 fail(Step::Prepare);
             }
-            if self.identity.is_some_and(|identity| !identity.assume()) {
+            if let Some(identity) = self.identity
+                && !identity.assume()
+            {
                 fail(Step::Become);
             }
             // After becoming another user, which would take it back.
