@@ -21,7 +21,7 @@ use crate::limits::{Cpus, Memory, Pids};
 #[command(
     override_usage = "cgrun [OPTIONS] COMMAND [ARG]...\n       cgrun run|doctor|check|sessions|stop|sweep|init"
 )]
-pub struct Cli {
+pub(crate) struct Cli {
     #[command(subcommand)]
     pub action: Option<CliCommand>,
     #[command(flatten)]
@@ -30,7 +30,7 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 #[expect(clippy::large_enum_variant, reason = "there is one per process")]
-pub enum CliCommand {
+pub(crate) enum CliCommand {
     /// Run COMMAND in a session (the long form of `cgrun COMMAND`)
     Run(Run),
     /// Check that watched ports are free and no session is stale: exit 0 or 1; 125 if unknown
@@ -66,7 +66,7 @@ pub enum CliCommand {
 }
 
 #[derive(Debug, Args)]
-pub struct Run {
+pub(crate) struct Run {
     #[command(flatten)]
     pub options: RunOptions,
     /// The test command and its arguments, passed on byte for byte
@@ -82,7 +82,7 @@ const CONTAINMENT: &str = "Containment";
 const LIMITS: &str = "Limits";
 
 #[derive(Debug, Default, Args)]
-pub struct RunOptions {
+pub(crate) struct RunOptions {
     #[command(flatten)]
     pub config: ConfigOptions,
 
@@ -158,7 +158,7 @@ fn kind_and_file(text: OsString) -> Result<(ReportKind, PathBuf), String> {
 }
 
 #[derive(Debug, Default, Args)]
-pub struct LimitOptions {
+pub(crate) struct LimitOptions {
     /// Memory for the whole session, and no swap: 4GiB, or 50% of the host's
     #[arg(long, value_name = "SIZE", allow_hyphen_values = true, help_heading = LIMITS)]
     pub memory: Option<Memory>,
@@ -174,7 +174,7 @@ pub struct LimitOptions {
 }
 
 #[derive(Debug, Default, Args)]
-pub struct ConfigOptions {
+pub(crate) struct ConfigOptions {
     /// Read this config, not the nearest cgrun.toml or pyproject.toml
     #[arg(short, long, value_name = "FILE", help_heading = SESSION)]
     pub config: Option<PathBuf>,
@@ -184,13 +184,13 @@ pub struct ConfigOptions {
 }
 
 #[derive(Debug, Args)]
-pub struct Check {
+pub(crate) struct Check {
     #[command(flatten)]
     pub config: ConfigOptions,
 }
 
 /// The names of cgrun's own commands.
-pub fn command_names() -> impl Iterator<Item = String> {
+pub(crate) fn command_names() -> impl Iterator<Item = String> {
     Cli::command()
         .get_subcommands()
         .map(|command| command.get_name().to_string())

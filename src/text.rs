@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use nix::sys::signal::Signal;
 
 /// An I/O error without Rust's "(os error 2)".
-pub fn plain(error: &io::Error) -> String {
+pub(crate) fn plain(error: &io::Error) -> String {
     match error.raw_os_error() {
         Some(number) => Errno::from_raw(number).desc().to_string(),
         None => error.to_string(),
@@ -19,7 +19,7 @@ pub fn plain(error: &io::Error) -> String {
 
 /// An error and its causes. Each is named once: many of our errors quote their cause already, and end
 /// with advice.
-pub fn error_chain(error: &anyhow::Error) -> String {
+pub(crate) fn error_chain(error: &anyhow::Error) -> String {
     error.chain().fold(String::new(), |text, link| {
         let link = link.downcast_ref::<io::Error>().map_or_else(|| link.to_string(), plain);
         match (text.is_empty(), text.contains(&link)) {
@@ -31,7 +31,7 @@ pub fn error_chain(error: &anyhow::Error) -> String {
 }
 
 /// `exit status 3`, `killed by SIGKILL`.
-pub fn exit_status(status: ExitStatus) -> String {
+pub(crate) fn exit_status(status: ExitStatus) -> String {
     match (status.code(), status.signal()) {
         (Some(code), _) => format!("exit status {code}"),
         (_, Some(signal)) => match Signal::try_from(signal) {
@@ -43,7 +43,7 @@ pub fn exit_status(status: ExitStatus) -> String {
 }
 
 /// An age in its largest useful unit: `240 ms`, `12 s`, `5 min`, `3 h`, `2 days`.
-pub fn age(duration: Duration) -> String {
+pub(crate) fn age(duration: Duration) -> String {
     let seconds = duration.as_secs();
     match seconds {
         0 => format!("{} ms", duration.as_millis()),
@@ -55,7 +55,7 @@ pub fn age(duration: Duration) -> String {
 }
 
 /// How long something took: `240 ms`, `12.3 s`, `5 min`, `3.5 h`.
-pub fn elapsed(seconds: f64) -> String {
+pub(crate) fn elapsed(seconds: f64) -> String {
     match seconds {
         s if s < 1.0 => format!("{:.0} ms", s * 1000.0),
         s if s < 120.0 => format!("{s:.1} s"),
@@ -66,7 +66,7 @@ pub fn elapsed(seconds: f64) -> String {
 
 /// A number of bytes: `512 MiB`, `1.5 GiB`.
 #[derive(Clone, Copy, Debug)]
-pub struct Bytes(pub u64);
+pub(crate) struct Bytes(pub u64);
 
 impl fmt::Display for Bytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -81,12 +81,12 @@ impl fmt::Display for Bytes {
 }
 
 /// `1 process`, `3 processes`.
-pub fn processes(count: usize) -> String {
+pub(crate) fn processes(count: usize) -> String {
     if count == 1 { "1 process".into() } else { format!("{count} processes") }
 }
 
 /// At most `width` characters of `text`; an ellipsis shows that some are missing.
-pub fn shorten(text: &str, width: usize) -> String {
+pub(crate) fn shorten(text: &str, width: usize) -> String {
     match text.char_indices().nth(width) {
         Some((at, _)) => format!("{}…", &text[..at]),
         None => text.to_string(),
@@ -94,7 +94,7 @@ pub fn shorten(text: &str, width: usize) -> String {
 }
 
 /// `text` with control characters escaped, so that no process can draw on the reader's terminal.
-pub fn readable(text: &str) -> String {
+pub(crate) fn readable(text: &str) -> String {
     text.chars()
         .flat_map(|c| {
             // A change of direction could make a command line look like another one.

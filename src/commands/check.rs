@@ -8,7 +8,7 @@ use crate::report::Reporter;
 use crate::runtime::exit_code::{Exit, NOT_CLEAN};
 
 /// Reports everything that is not clean. An error means that the answer is not known.
-pub fn check(watched: &[u16], reporter: &Reporter) -> Result<Exit> {
+pub(crate) fn check(watched: &[u16], reporter: &Reporter) -> Result<Exit> {
     let listeners = ports::listening_on(watched)
         .context("cannot find out which processes listen on the watched ports (sock_diag)")?;
     let sessions = cgroup_mount()?.map_or(Ok(Vec::new()), |mount| list_sessions(&mount))?;

@@ -9,7 +9,7 @@ use crate::config::{FILE_NAME, template};
 use crate::report::Reporter;
 use crate::runtime::exit_code::Exit;
 
-pub fn init(reporter: &Reporter) -> Result<Exit> {
+pub(crate) fn init(reporter: &Reporter) -> Result<Exit> {
     let mut file = File::create_new(FILE_NAME).map_err(|error| match error.kind() {
         ErrorKind::AlreadyExists => anyhow!("{FILE_NAME} already exists here; edit it, or remove it first"),
         _ => Error::new(error).context(format!("cannot create {FILE_NAME} here")),

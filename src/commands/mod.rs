@@ -1,8 +1,8 @@
 //! All commands of cgrun except for running a session, one file each.
 
-pub mod check;
-pub mod doctor;
-pub mod init;
-pub mod sessions;
-pub mod stop;
-pub mod sweep;
+pub(crate) mod check;
+pub(crate) mod doctor;
+pub(crate) mod init;
+pub(crate) mod sessions;
+pub(crate) mod stop;
+pub(crate) mod sweep;

@@ -36,7 +36,7 @@ struct SessionRow {
 }
 
 /// Prints the sessions to stdout, as a table or as JSON.
-pub fn print_sessions(records: &Path, json: bool) -> Result<Exit> {
+pub(crate) fn print_sessions(records: &Path, json: bool) -> Result<Exit> {
     let sessions = cgroup_mount()?.map_or(Ok(Vec::new()), |mount| list_sessions(&mount))?;
     let rows = sessions.into_iter().map(|session| SessionRow {
         state: session.state,

@@ -21,7 +21,7 @@ const GUARDIAN_WAIT: Duration = Duration::from_secs(5);
 
 /// Asks the supervisor to stop, asks again after `grace`, and kills it after another `grace`. Its guardian
 /// ends the session then, or we do.
-pub fn stop(id: &str, grace: Duration, records: &Path, reporter: &Reporter) -> Result<Exit> {
+pub(crate) fn stop(id: &str, grace: Duration, records: &Path, reporter: &Reporter) -> Result<Exit> {
     let Ok(wanted) = id.parse::<SessionId>() else {
         bail!("invalid session ID {id:?}; list sessions with: cgrun sessions")
     };

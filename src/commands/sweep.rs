@@ -11,7 +11,7 @@ use crate::report::Reporter;
 use crate::runtime::events::Events;
 use crate::runtime::exit_code::{Exit, NOT_PROVEN};
 
-pub fn sweep(records: &Path, dry_run: bool, reporter: &Reporter) -> Result<Exit> {
+pub(crate) fn sweep(records: &Path, dry_run: bool, reporter: &Reporter) -> Result<Exit> {
     let mut all_proven = true;
     let events = Events::new()?;
     let Some(mount) = cgroup_mount()? else { return Ok(Exit::Code(0)) };

@@ -12,7 +12,7 @@ const SHOWN: usize = 120;
 const LONGEST: usize = 500;
 
 #[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
+pub(crate) enum ConfigError {
     #[error("cannot read the config {}: {}; name a readable file with -c FILE", path.display(), plain(source))]
     Unreadable { path: PathBuf, source: io::Error },
     #[error("the config {} is not UTF-8 text (byte {at}); save it as UTF-8", path.display())]
@@ -25,7 +25,7 @@ pub enum ConfigError {
 
 impl ConfigError {
     /// `message` about `span` (byte offsets) of `text`.
-    pub fn at(path: &Path, text: &str, span: Range<usize>, message: String) -> Self {
+    pub(crate) fn at(path: &Path, text: &str, span: Range<usize>, message: String) -> Self {
         let start = floor_char_boundary(text, span.start);
         let line_start = text[..start].rfind('\n').map_or(0, |at| at + 1);
         let line = text[line_start..].lines().next().unwrap_or_default();

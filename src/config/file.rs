@@ -8,12 +8,12 @@ use serde::Deserialize;
 use super::diagnostic::ConfigError;
 use super::keys::ConfigKeys;
 
-pub const FILE_NAME: &str = "cgrun.toml";
+pub(crate) const FILE_NAME: &str = "cgrun.toml";
 const PYPROJECT: &str = "pyproject.toml";
 
 /// A config and its text, which its diagnostics quote.
 #[derive(Debug)]
-pub struct Config {
+pub(crate) struct Config {
     pub path: PathBuf,
     pub text: String,
     pub keys: ConfigKeys,
@@ -21,13 +21,13 @@ pub struct Config {
 
 impl Config {
     /// Reads this file.
-    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+    pub(crate) fn read(path: &Path) -> Result<Self, ConfigError> {
         let config = Self::parse(path, read_text(path)?)?;
         config.ok_or_else(|| ConfigError::NoTable { path: path.to_path_buf() })
     }
 
     /// Reads the nearest config from `start` upwards. A `pyproject.toml` without `[tool.cgrun]` does not count.
-    pub fn discover(start: &Path) -> Result<Option<Self>, ConfigError> {
+    pub(crate) fn discover(start: &Path) -> Result<Option<Self>, ConfigError> {
         for directory in start.ancestors() {
             for name in [FILE_NAME, PYPROJECT] {
                 let path = directory.join(name);
@@ -66,12 +66,12 @@ impl Config {
     }
 
     /// An error about `span` (byte offsets) of this file.
-    pub fn error(&self, span: std::ops::Range<usize>, message: String) -> ConfigError {
+    pub(crate) fn error(&self, span: std::ops::Range<usize>, message: String) -> ConfigError {
         ConfigError::at(&self.path, &self.text, span, message)
     }
 
     /// The directory that relative paths in the file are relative to.
-    pub fn directory(&self) -> &Path {
+    pub(crate) fn directory(&self) -> &Path {
         self.path.parent().unwrap_or(Path::new("."))
     }
 }

@@ -11,13 +11,13 @@ use crate::containment::Require;
 use crate::leaks::allow::Pattern;
 
 /// Reads a string through `FromStr`.
-pub struct FromText<T> {
+pub(super) struct FromText<T> {
     expected: &'static str,
     target: PhantomData<T>,
 }
 
 impl<T> FromText<T> {
-    pub fn new(expected: &'static str) -> Self {
+    pub(super) fn new(expected: &'static str) -> Self {
         Self { expected, target: PhantomData }
     }
 }

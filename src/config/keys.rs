@@ -12,7 +12,7 @@ use crate::limits::{Limits, SessionLimits};
 
 #[derive(Debug, Default, Deserialize, PartialEq)]
 #[serde(default, deny_unknown_fields, expecting = "the tables session, services and limits")]
-pub struct ConfigKeys {
+pub(crate) struct ConfigKeys {
     pub session: SessionKeys,
     pub services: BTreeMap<ServiceName, Spanned<ServiceKeys>>,
     pub limits: SessionLimits,
@@ -20,7 +20,7 @@ pub struct ConfigKeys {
 
 #[derive(Debug, Default, Deserialize, PartialEq)]
 #[serde(default, deny_unknown_fields, expecting = "a table, such as { ports = [3000] }")]
-pub struct SessionKeys {
+pub(crate) struct SessionKeys {
     /// Watched in addition to the services' own ports.
     pub ports: Option<Vec<Port>>,
     pub grace: Option<Time>,
@@ -45,7 +45,7 @@ pub struct SessionKeys {
 
 #[derive(Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields, expecting = "a table, such as { command = [\"npm\", \"start\"] }")]
-pub struct ServiceKeys {
+pub(crate) struct ServiceKeys {
     pub command: Words,
     pub cwd: Option<Word>,
     #[serde(default)]
@@ -69,7 +69,7 @@ fn default_critical() -> bool {
 
 #[derive(Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields, expecting = "a table, such as { tcp = 8000 }")]
-pub struct ReadyKeys {
+pub(crate) struct ReadyKeys {
     pub http: Option<String>,
     pub tcp: Option<Spanned<Port>>,
     pub log: Option<String>,

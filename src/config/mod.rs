@@ -4,9 +4,9 @@ mod diagnostic;
 mod file;
 mod from_text;
 mod keys;
-pub mod template;
+pub(crate) mod template;
 mod values;
 
-pub use file::{Config, FILE_NAME};
-pub use keys::{ReadyKeys, ServiceKeys};
-pub use values::{OnLeak, Port, ReportKind, ServiceName, Time, Words};
+pub(crate) use file::{Config, FILE_NAME};
+pub(crate) use keys::{ReadyKeys, ServiceKeys};
+pub(crate) use values::{OnLeak, Port, ReportKind, ServiceName, Time, Words};

@@ -1,6 +1,6 @@
 //! The commented config that `cgrun init` writes.
 
-pub const TEMPLATE: &str = r#"# cgrun.toml: what `cgrun COMMAND` starts before COMMAND and stops after it.
+pub(crate) const TEMPLATE: &str = r#"# cgrun.toml: what `cgrun COMMAND` starts before COMMAND and stops after it.
 # Every key is optional. The values shown are the defaults, unless marked "example".
 
 [session]

@@ -11,7 +11,7 @@ use super::from_text::FromText;
 
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
-pub enum OnLeak {
+pub(crate) enum OnLeak {
     /// Report the leak; the exit code stays the command's.
     Report,
     /// Also exit with 121 if the command passed.
@@ -21,7 +21,7 @@ pub enum OnLeak {
 /// The format of a report.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, PartialOrd, Ord)]
 #[serde(rename_all = "lowercase")]
-pub enum ReportKind {
+pub(crate) enum ReportKind {
     Json,
     Junit,
     Html,
@@ -42,7 +42,7 @@ impl FromStr for ReportKind {
 
 /// A TCP port, 1 to 65535.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Port(pub u16);
+pub(crate) struct Port(pub u16);
 
 impl FromStr for Port {
     type Err = String;
@@ -78,7 +78,7 @@ impl Visitor<'_> for PortVisitor {
 
 /// A duration such as `5s`, `500ms`, `2m`, `1h 30m`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Time(pub Duration);
+pub(crate) struct Time(pub Duration);
 
 /// Longer than any session. The limit keeps sums of durations and instants from overflowing.
 const LONGEST: Duration = Duration::from_secs(365 * 86_400);
@@ -103,7 +103,7 @@ impl<'de> Deserialize<'de> for Time {
 
 /// The signal that asks a service to stop: a name such as `SIGTERM`, or `TERM`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct StopSignal(pub Signal);
+pub(crate) struct StopSignal(pub Signal);
 
 impl Default for StopSignal {
     fn default() -> Self {
@@ -130,7 +130,7 @@ impl<'de> Deserialize<'de> for StopSignal {
 
 /// Names a service, its leaf cgroup and its log file, so it must be a plain file name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct ServiceName(pub String);
+pub(crate) struct ServiceName(pub String);
 
 impl FromStr for ServiceName {
     type Err = String;
@@ -156,7 +156,7 @@ impl<'de> Deserialize<'de> for ServiceName {
 
 /// Text that can be passed to a program: without NUL.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Word(pub String);
+pub(crate) struct Word(pub String);
 
 impl FromStr for Word {
     type Err = String;
@@ -177,7 +177,7 @@ impl<'de> Deserialize<'de> for Word {
 
 /// A program and its arguments.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Words(pub Vec<Word>);
+pub(crate) struct Words(pub Vec<Word>);
 
 impl<'de> Deserialize<'de> for Words {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -209,7 +209,7 @@ impl<'de> Visitor<'de> for WordsVisitor {
 
 /// The name of an environment variable.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Variable(pub String);
+pub(crate) struct Variable(pub String);
 
 impl FromStr for Variable {
     type Err = String;

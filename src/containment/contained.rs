@@ -22,81 +22,81 @@ use crate::sys::sockets::Listener;
 
 /// The containment of one session.
 #[derive(Debug)]
-pub struct Containment {
+pub(crate) struct Containment {
     pub id: SessionId,
     holder: Box<dyn Holder>,
     namespace: Option<Rc<PidNamespace>>,
 }
 
 impl Containment {
-    pub fn cgroup(cgroup: SessionCgroup, namespace: Option<PidNamespace>) -> Self {
+    pub(crate) fn cgroup(cgroup: SessionCgroup, namespace: Option<PidNamespace>) -> Self {
         Self { id: cgroup.id.clone(), holder: Box::new(cgroup), namespace: namespace.map(Rc::new) }
     }
 
     /// Holds by descent from this process, and by a PID namespace if there is one. `preexisting` are
     /// children that we had before the session.
-    pub fn tree(id: SessionId, preexisting: &[Pid], namespace: Option<PidNamespace>) -> Self {
+    pub(crate) fn tree(id: SessionId, preexisting: &[Pid], namespace: Option<PidNamespace>) -> Self {
         let namespace = namespace.map(Rc::new);
         let tree = ProcessTree::new(id.clone(), preexisting, namespace.as_ref().map(|it| it.init()));
         Self { id, holder: Box::new(Rc::new(tree)), namespace }
     }
 
-    pub fn kind(&self) -> Kind {
+    pub(crate) fn kind(&self) -> Kind {
         let kind = self.holder.kind();
         if self.namespace.is_some() { kind.in_pid_namespace() } else { kind }
     }
 
     /// Notes a child of ours that does not belong to the session.
-    pub fn spare(&self, pid: Pid) {
+    pub(crate) fn spare(&self, pid: Pid) {
         self.holder.spare(pid);
     }
 
     /// The first process of its PID namespace. It is our child, and not a component of the session.
-    pub fn init(&self) -> Option<Pid> {
+    pub(crate) fn init(&self) -> Option<Pid> {
         Some(self.namespace.as_ref()?.init())
     }
 
     /// Stops everything in it where it stands, or lets it go on. Takes effect a little later.
-    pub fn freeze(&self, frozen: bool) -> Result<(), ContainmentError> {
+    pub(crate) fn freeze(&self, frozen: bool) -> Result<(), ContainmentError> {
         self.holder.freeze(frozen)
     }
 
     /// Makes a leaf for a component.
-    pub fn leaf(&self, name: &LeafName) -> Result<Leaf, ContainmentError> {
+    pub(crate) fn leaf(&self, name: &LeafName) -> Result<Leaf, ContainmentError> {
         let name = name.to_string();
         Ok(Leaf::new(self.holder.leaf(&name)?, name, self.namespace.clone()))
     }
 
     /// Whether any process lives in it. Zombies do not count. A PID namespace lives as long as its first
     /// process.
-    pub fn is_populated(&self) -> Result<bool, ContainmentError> {
+    pub(crate) fn is_populated(&self) -> Result<bool, ContainmentError> {
         let namespace_lives = self.namespace.as_ref().is_some_and(|namespace| !namespace.has_ended());
         Ok(namespace_lives || self.holder.is_populated()?)
     }
 
     /// As [`Holder::events`].
-    pub fn events(&self) -> Option<BorrowedFd<'_>> {
+    pub(crate) fn events(&self) -> Option<BorrowedFd<'_>> {
         self.holder.events()
     }
 
     /// The descriptors that are needed to end the session.
-    pub fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+    pub(crate) fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         let namespace = self.namespace.as_ref().map(|namespace| namespace.process().as_fd());
         self.events().into_iter().chain(namespace)
     }
 
     /// Kills every process in it. They end after the call has returned.
-    pub fn kill(&self) -> Result<(), ContainmentError> {
+    pub(crate) fn kill(&self) -> Result<(), ContainmentError> {
         let killed = self.namespace.as_ref().map_or(Ok(()), |namespace| namespace.kill());
         self.holder.kill().and(killed)
     }
 
-    pub fn members(&self) -> Result<Vec<Pid>, ContainmentError> {
+    pub(crate) fn members(&self) -> Result<Vec<Pid>, ContainmentError> {
         self.holder.members()
     }
 
     /// The members that are in none of `leaves`.
-    pub fn members_outside<'a>(
+    pub(crate) fn members_outside<'a>(
         &self,
         leaves: impl Iterator<Item = &'a Leaf>,
     ) -> Result<Vec<Pid>, ContainmentError> {
@@ -107,18 +107,18 @@ impl Containment {
     }
 
     /// Its session's id, and those of the sessions inside it, as far as they can be seen.
-    pub fn session_ids(&self) -> Result<Vec<SessionId>, ContainmentError> {
+    pub(crate) fn session_ids(&self) -> Result<Vec<SessionId>, ContainmentError> {
         self.holder.session_ids()
     }
 
     /// How the sockets of its processes are recognized among `listeners`.
-    pub fn sockets(&self, listeners: &[Listener]) -> Result<Sockets, ContainmentError> {
+    pub(crate) fn sockets(&self, listeners: &[Listener]) -> Result<Sockets, ContainmentError> {
         self.holder.sockets(listeners)
     }
 
     /// Removes it. Success proves it empty, except for a process tree, where the supervisor's children are the
     /// proof. Removing it twice is no error.
-    pub fn remove(&self, limit: Duration) -> Result<(), ContainmentError> {
+    pub(crate) fn remove(&self, limit: Duration) -> Result<(), ContainmentError> {
         if let Some(namespace) = &self.namespace {
             namespace.end(limit)?;
         }
@@ -127,23 +127,23 @@ impl Containment {
 
     /// Whether the kernel killed all of the session because its memory ran out (`memory.oom.group`). Not all of
     /// it may have ended yet.
-    pub fn is_out_of_memory(&self) -> bool {
+    pub(crate) fn is_out_of_memory(&self) -> bool {
         let killed = self.path().and_then(|path| read_keyed(path, "memory.events.local", "oom_group_kill"));
         killed.is_some_and(|count| count > 0)
     }
 
     /// The directory of its cgroup.
-    pub fn path(&self) -> Option<&Path> {
+    pub(crate) fn path(&self) -> Option<&Path> {
         self.holder.path()
     }
 
     /// Its name for people.
-    pub fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         self.holder.name()
     }
 
     /// Whether it can be proven empty after the supervisor died.
-    pub fn outlives_supervisor(&self) -> bool {
+    pub(crate) fn outlives_supervisor(&self) -> bool {
         self.kind() != Kind::Tree
     }
 }

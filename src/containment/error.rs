@@ -7,7 +7,7 @@ use crate::text::plain;
 
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {operation} {}: {}", path.display(), plain(source))]
-pub struct ContainmentError {
+pub(crate) struct ContainmentError {
     pub operation: &'static str,
     pub path: PathBuf,
     pub source: io::Error,
@@ -15,21 +15,21 @@ pub struct ContainmentError {
 
 impl ContainmentError {
     /// For `map_err`: adds what was tried, and on what.
-    pub fn on<E: Into<io::Error>>(operation: &'static str, path: &Path) -> impl FnOnce(E) -> Self {
+    pub(crate) fn on<E: Into<io::Error>>(operation: &'static str, path: &Path) -> impl FnOnce(E) -> Self {
         move |source| Self { operation, path: path.to_path_buf(), source: source.into() }
     }
 
     /// A process or a cgroup is in the way.
-    pub fn is_busy(&self) -> bool {
+    pub(crate) fn is_busy(&self) -> bool {
         self.source.raw_os_error() == Some(libc::EBUSY)
     }
 
     /// We lack a right.
-    pub fn is_denied(&self) -> bool {
+    pub(crate) fn is_denied(&self) -> bool {
         matches!(self.source.raw_os_error(), Some(libc::EACCES | libc::EPERM | libc::EROFS))
     }
 
-    pub fn is_not_there(&self) -> bool {
+    pub(crate) fn is_not_there(&self) -> bool {
         self.source.kind() == io::ErrorKind::NotFound
     }
 }

@@ -18,7 +18,7 @@ use crate::sys::process::spawn::{Program, SpawnError, SpawnOptions};
 use crate::sys::sockets::Listener;
 
 /// Holds all processes of a session.
-pub trait Holder: Debug {
+pub(super) trait Holder: Debug {
     fn kind(&self) -> Kind;
 
     /// Notes a child of ours that does not belong to the session.
@@ -67,7 +67,7 @@ pub trait Holder: Debug {
 }
 
 /// Holds the processes of one component.
-pub trait LeafHolder: Debug {
+pub(super) trait LeafHolder: Debug {
     /// Starts a program as its first process.
     fn start(
         &self,

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 /// A kind of containment, the weakest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
-pub enum Kind {
+pub(crate) enum Kind {
     #[serde(rename = "tree")]
     Tree,
     #[serde(rename = "pidns")]
@@ -18,7 +18,7 @@ pub enum Kind {
 
 impl Kind {
     /// The kind that a PID namespace makes of this one.
-    pub fn in_pid_namespace(self) -> Self {
+    pub(crate) fn in_pid_namespace(self) -> Self {
         match self {
             Self::Tree | Self::Pidns => Self::Pidns,
             Self::Cgroup | Self::CgroupAndPidns => Self::CgroupAndPidns,
@@ -26,7 +26,7 @@ impl Kind {
     }
 
     /// The guarantee it gives, for people.
-    pub fn guarantee(self) -> &'static str {
+    pub(crate) fn guarantee(self) -> &'static str {
         match self {
             Self::Tree => {
                 "every descendant is found and ended one by one while cgrun lives; if cgrun itself is killed, a \
@@ -60,7 +60,7 @@ impl fmt::Display for Kind {
 
 /// The least that the user accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Require(pub Kind);
+pub(crate) struct Require(pub Kind);
 
 impl FromStr for Require {
     type Err = String;

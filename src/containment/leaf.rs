@@ -15,7 +15,7 @@ use crate::sys::process::spawn::{Program, SpawnError, SpawnOptions};
 
 /// The leaf of one component: a service, the command, or the commands that probe a service.
 #[derive(Debug)]
-pub struct Leaf {
+pub(crate) struct Leaf {
     holder: Box<dyn LeafHolder>,
     name: String,
     namespace: Option<Rc<PidNamespace>>,
@@ -35,51 +35,51 @@ impl Leaf {
     }
 
     /// Starts a program as its first process.
-    pub fn start(&self, program: &Program, options: &SpawnOptions<'_>) -> Result<Process, SpawnError> {
+    pub(crate) fn start(&self, program: &Program, options: &SpawnOptions<'_>) -> Result<Process, SpawnError> {
         let namespace = self.namespace.as_ref().map(|namespace| namespace.entrance());
         self.holder.start(program, options, namespace)
     }
 
-    pub fn is_populated(&self) -> Result<bool, ContainmentError> {
+    pub(crate) fn is_populated(&self) -> Result<bool, ContainmentError> {
         self.holder.is_populated()
     }
 
     /// Readable for priority data (`POLLPRI`) when that may have changed, 10 to 15 ms late; `None` if the kernel
     /// gives no notice.
-    pub fn events(&self) -> Option<BorrowedFd<'_>> {
+    pub(crate) fn events(&self) -> Option<BorrowedFd<'_>> {
         self.holder.events()
     }
 
-    pub fn members(&self) -> Result<Vec<Pid>, ContainmentError> {
+    pub(crate) fn members(&self) -> Result<Vec<Pid>, ContainmentError> {
         self.holder.members()
     }
 
     /// As [`LeafHolder::contains`].
-    pub fn contains(&self, pid: Pid) -> io::Result<bool> {
+    pub(crate) fn contains(&self, pid: Pid) -> io::Result<bool> {
         self.holder.contains(pid)
     }
 
-    pub fn kill(&self) -> Result<(), ContainmentError> {
+    pub(crate) fn kill(&self) -> Result<(), ContainmentError> {
         self.holder.kill()
     }
 
     /// As [`LeafHolder::remove_if_empty`].
-    pub fn remove_if_empty(&self) {
+    pub(crate) fn remove_if_empty(&self) {
         self.holder.remove_if_empty();
     }
 
     /// As [`LeafHolder::freeze`].
-    pub fn freeze(&self, frozen: bool) -> Result<(), ContainmentError> {
+    pub(crate) fn freeze(&self, frozen: bool) -> Result<(), ContainmentError> {
         self.holder.freeze(frozen)
     }
 
     /// As [`LeafHolder::is_frozen`].
-    pub fn is_frozen(&self) -> Result<bool, ContainmentError> {
+    pub(crate) fn is_frozen(&self) -> Result<bool, ContainmentError> {
         self.holder.is_frozen()
     }
 
     /// The directory of its cgroup.
-    pub fn path(&self) -> Option<&Path> {
+    pub(crate) fn path(&self) -> Option<&Path> {
         self.holder.path()
     }
 }

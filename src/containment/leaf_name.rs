@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 /// Which component of the session a leaf holds.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum LeafName {
+pub(crate) enum LeafName {
     /// The commands that ask whether this service is ready.
     Probe(String),
     Service(String),
@@ -14,7 +14,7 @@ pub enum LeafName {
 
 impl LeafName {
     /// The component's name for people and in reports: `command`, `service web`, `probe web`.
-    pub fn title(&self) -> String {
+    pub(crate) fn title(&self) -> String {
         match self {
             Self::Probe(service) => format!("probe {service}"),
             Self::Service(service) => format!("service {service}"),

@@ -8,7 +8,7 @@
 //!
 //! A cgroup and a PID namespace can be had together.
 
-pub mod cgroup;
+pub(crate) mod cgroup;
 mod contained;
 mod error;
 mod holder;
@@ -22,16 +22,16 @@ mod session_id;
 mod sockets;
 mod tree_holder;
 
-pub use cgroup::metadata::{Owner, Ownership, read as read_metadata};
-pub use cgroup::placement::{Mount, Source, Unavailable, find_source};
-pub use cgroup::systemd::{manages_this_host, private_socket as manager_socket};
-pub use cgroup::{SessionCgroup, is_empty, session_directories};
-pub use contained::Containment;
-pub use error::ContainmentError;
-pub use kind::{Kind, Require};
-pub use leaf::Leaf;
-pub use leaf_name::LeafName;
-pub use pid_namespace::{NoNamespace, PidNamespace};
-pub use select::choose;
-pub use session_id::{LEAF, MARKER, PREFIX, SessionId};
-pub use sockets::Sockets;
+pub(crate) use cgroup::metadata::{Owner, Ownership, read as read_metadata};
+pub(crate) use cgroup::placement::{Mount, Source, Unavailable, find_source};
+pub(crate) use cgroup::systemd::{manages_this_host, private_socket as manager_socket};
+pub(crate) use cgroup::{SessionCgroup, is_empty, session_directories};
+pub(crate) use contained::Containment;
+pub(crate) use error::ContainmentError;
+pub(crate) use kind::{Kind, Require};
+pub(crate) use leaf::Leaf;
+pub(crate) use leaf_name::LeafName;
+pub(crate) use pid_namespace::{NoNamespace, PidNamespace};
+pub(crate) use select::choose;
+pub(crate) use session_id::{LEAF, MARKER, PREFIX, SessionId};
+pub(crate) use sockets::Sockets;

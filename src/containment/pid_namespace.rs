@@ -19,7 +19,7 @@ use crate::text::plain;
 
 /// Why no PID namespace can be had here.
 #[derive(Debug, thiserror::Error)]
-pub enum NoNamespace {
+pub(crate) enum NoNamespace {
     #[error("the kernel refuses a PID namespace: {}", plain(source))]
     Refused { source: io::Error },
     #[error(
@@ -34,7 +34,7 @@ pub enum NoNamespace {
 
 impl NoNamespace {
     /// What would help.
-    pub fn remedy(&self) -> String {
+    pub(crate) fn remedy(&self) -> String {
         match self {
             Self::Refused { .. } => format!(
                 "allow unprivileged user namespaces{}, or in a container a seccomp profile that permits them",
@@ -49,7 +49,7 @@ impl NoNamespace {
     }
 
     /// And what would help.
-    pub fn advice(&self) -> String {
+    pub(crate) fn advice(&self) -> String {
         format!("{self}; {}", self.remedy())
     }
 }
@@ -74,7 +74,7 @@ fn sysctls() -> String {
 }
 
 #[derive(Debug)]
-pub struct PidNamespace {
+pub(crate) struct PidNamespace {
     init: Process,
     /// Its first process ends when this is closed, as by our death.
     _line: OwnedFd,
@@ -83,7 +83,7 @@ pub struct PidNamespace {
 
 impl PidNamespace {
     /// Makes one; its first process joins the cgroup whose `cgroup.procs` is given.
-    pub fn create(procs: Option<OwnedFd>) -> Result<Self, NoNamespace> {
+    pub(crate) fn create(procs: Option<OwnedFd>) -> Result<Self, NoNamespace> {
         // Without that privilege, a user namespace gives it, inside only.
         let privileged = caps::has_cap(None, CapSet::Effective, Capability::CAP_SYS_ADMIN).unwrap_or(false);
         if !privileged && rustix::process::geteuid().is_root() {
@@ -101,31 +101,31 @@ impl PidNamespace {
     }
 
     /// Its first process, by our numbers.
-    pub fn init(&self) -> Pid {
+    pub(crate) fn init(&self) -> Pid {
         self.init.pid
     }
 
-    pub fn process(&self) -> &Process {
+    pub(crate) fn process(&self) -> &Process {
         &self.init
     }
 
     /// The way in for a new process.
-    pub fn entrance(&self) -> Entrance<'_> {
+    pub(crate) fn entrance(&self) -> Entrance<'_> {
         Entrance { init: self.init.as_fd(), with_user: self.with_user }
     }
 
     /// Whether its first process has ended, and with it all others: the kernel keeps it until then.
-    pub fn has_ended(&self) -> bool {
+    pub(crate) fn has_ended(&self) -> bool {
         self.init.wait(Duration::ZERO).unwrap_or(false)
     }
 
-    pub fn kill(&self) -> Result<(), ContainmentError> {
+    pub(crate) fn kill(&self) -> Result<(), ContainmentError> {
         let killed = self.init.signal(Signal::SIGKILL).map(|_| ());
         killed.map_err(ContainmentError::on("kill the PID namespace of", &self.path()))
     }
 
     /// Ends it and waits for that.
-    pub fn end(&self, limit: Duration) -> Result<(), ContainmentError> {
+    pub(crate) fn end(&self, limit: Duration) -> Result<(), ContainmentError> {
         self.kill()?;
         match self.init.wait(limit) {
             Ok(true) => {

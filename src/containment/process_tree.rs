@@ -22,7 +22,7 @@ use crate::sys::procfs::walk::all_pids;
 const ROUNDS: usize = 20;
 
 #[derive(Debug)]
-pub struct ProcessTree {
+pub(super) struct ProcessTree {
     id: SessionId,
     supervisor: Pid,
     /// The first process of the session's PID namespace: its orphans are children of that.
@@ -41,7 +41,7 @@ pub struct ProcessTree {
 
 /// One living process of the session.
 #[derive(Clone, Debug)]
-pub struct TreeMember {
+pub(super) struct TreeMember {
     pub pid: Pid,
     start_time: u64,
     /// The leaf it belongs to, if that is known.
@@ -49,7 +49,7 @@ pub struct TreeMember {
 }
 
 impl ProcessTree {
-    pub fn new(id: SessionId, preexisting: &[Pid], init: Option<Pid>) -> Self {
+    pub(super) fn new(id: SessionId, preexisting: &[Pid], init: Option<Pid>) -> Self {
         Self {
             id,
             supervisor: rustix::process::getpid(),
@@ -62,24 +62,24 @@ impl ProcessTree {
         }
     }
 
-    pub fn id(&self) -> &SessionId {
+    pub(super) fn id(&self) -> &SessionId {
         &self.id
     }
 
-    pub fn is_in_pid_namespace(&self) -> bool {
+    pub(super) fn is_in_pid_namespace(&self) -> bool {
         self.init.is_some()
     }
 
-    pub fn spare(&self, pid: Pid) {
+    pub(super) fn spare(&self, pid: Pid) {
         self.spared.borrow_mut().insert(pid);
     }
 
-    pub fn note_leader(&self, leaf: &str, pid: Pid) {
+    pub(super) fn note_leader(&self, leaf: &str, pid: Pid) {
         self.leaders.borrow_mut().push((leaf.to_string(), pid));
     }
 
     /// The living processes of the session. The list is complete only while none of them forks.
-    pub fn members(&self) -> Result<Vec<TreeMember>, ContainmentError> {
+    pub(super) fn members(&self) -> Result<Vec<TreeMember>, ContainmentError> {
         let mut members = Vec::new();
         let mut seen = HashSet::new();
         // A process that loses its parent while we walk becomes a root behind our back.
@@ -106,13 +106,13 @@ impl ProcessTree {
     }
 
     /// The living processes of one leaf.
-    pub fn branch(&self, leaf: &str) -> Result<Vec<Pid>, ContainmentError> {
+    pub(super) fn branch(&self, leaf: &str) -> Result<Vec<Pid>, ContainmentError> {
         let members = self.members()?.into_iter();
         Ok(members.filter(|it| it.leaf.as_deref() == Some(leaf)).map(|it| it.pid).collect())
     }
 
     /// Whether the process belongs to the session.
-    pub fn contains(&self, pid: Pid) -> bool {
+    pub(super) fn contains(&self, pid: Pid) -> bool {
         if !self.are_we_the_supervisor() {
             return self.carries_marker(pid);
         }
@@ -129,16 +129,16 @@ impl ProcessTree {
         false
     }
 
-    pub fn kill(&self) -> Result<(), ContainmentError> {
+    pub(super) fn kill(&self) -> Result<(), ContainmentError> {
         self.kill_where(|_| true)
     }
 
-    pub fn kill_branch(&self, leaf: &str) -> Result<(), ContainmentError> {
+    pub(super) fn kill_branch(&self, leaf: &str) -> Result<(), ContainmentError> {
         self.kill_where(|member| member.leaf.as_deref() == Some(leaf))
     }
 
     /// Stops all of them, or continues those that it stopped.
-    pub fn freeze(&self, frozen: bool) -> Result<(), ContainmentError> {
+    pub(super) fn freeze(&self, frozen: bool) -> Result<(), ContainmentError> {
         if frozen {
             let stopped = self.stop_where(|member| !stat::is_stopped(member.pid))?;
             self.stopped.borrow_mut().extend(stopped);

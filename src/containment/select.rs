@@ -15,7 +15,7 @@ const INIT_LEAF: &str = "namespace";
 
 /// Makes the strongest containment that this host gives, and says why it is not a stronger one. `source` is where
 /// a cgroup can be made, or why none can.
-pub fn choose(
+pub(crate) fn choose(
     source: Result<Mount, Unavailable>,
     require: Option<Require>,
     command: &[u8],

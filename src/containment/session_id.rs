@@ -13,25 +13,25 @@ use crate::sys::procfs::environ::variables;
 const ALPHABET: &[u8; 24] = b"bcdfghjkmnpqrstvwxz24679";
 const LENGTH: usize = 8;
 /// How a session's cgroup is called, before its id.
-pub const PREFIX: &str = "cgrun-";
+pub(crate) const PREFIX: &str = "cgrun-";
 
 /// The variable that marks every process of a session: its id.
-pub const MARKER: &str = "CGRUN_SESSION";
+pub(crate) const MARKER: &str = "CGRUN_SESSION";
 
 /// The ids of the sessions around it, the nearest first.
-pub const OUTER: &str = "CGRUN_OUTER";
+pub(super) const OUTER: &str = "CGRUN_OUTER";
 
 /// And its part of the session: `command`, or `service.NAME`. Where there are no cgroups, it tells
 /// where an orphan came from.
-pub const LEAF: &str = "CGRUN_LEAF";
+pub(crate) const LEAF: &str = "CGRUN_LEAF";
 
 /// Eight random letters and digits. Making the cgroup fails where the name is taken already, so two
 /// sessions never share one.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SessionId(String);
+pub(crate) struct SessionId(String);
 
 impl SessionId {
-    pub fn random() -> std::io::Result<Self> {
+    pub(crate) fn random() -> std::io::Result<Self> {
         let mut bytes = [0u8; LENGTH];
         rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;
         let letter = |byte: &u8| char::from(ALPHABET[usize::from(*byte) % ALPHABET.len()]);
@@ -39,18 +39,18 @@ impl SessionId {
     }
 
     /// The id of the session whose cgroup directory has this name.
-    pub fn of_directory(name: &str) -> Option<Self> {
+    pub(crate) fn of_directory(name: &str) -> Option<Self> {
         name.strip_prefix(PREFIX)?.parse().ok()
     }
 
     /// Whether the process was executed in this session, or in one within it. An error as of [`Self::all_of`].
-    pub fn marks(&self, pid: Pid) -> io::Result<bool> {
+    pub(crate) fn marks(&self, pid: Pid) -> io::Result<bool> {
         Ok(Self::all_of(pid)?.contains(self))
     }
 
     /// The sessions that the process was executed in. A zombie has no environment any more, and what is
     /// not ours to read is none of ours. An error where it could not be told.
-    pub fn all_of(pid: Pid) -> io::Result<Vec<Self>> {
+    pub(crate) fn all_of(pid: Pid) -> io::Result<Vec<Self>> {
         let ids = match variables(pid, [MARKER, OUTER]) {
             Ok(ids) => ids,
             Err(error) if is_gone(&error) || error.kind() == io::ErrorKind::PermissionDenied => {
@@ -66,14 +66,14 @@ impl SessionId {
     }
 
     /// What marks a process of this session that we start.
-    pub fn marks_of_ours(&self) -> Vec<(&'static str, String)> {
+    pub(crate) fn marks_of_ours(&self) -> Vec<(&'static str, String)> {
         let around: Vec<_> =
             [MARKER, OUTER].into_iter().filter_map(|name| std::env::var(name).ok()).collect();
         let outer = (!around.is_empty()).then(|| (OUTER, around.join(" ")));
         [(MARKER, self.to_string())].into_iter().chain(outer).collect()
     }
 
-    pub fn directory(&self) -> String {
+    pub(crate) fn directory(&self) -> String {
         format!("{PREFIX}{}", self.0)
     }
 }

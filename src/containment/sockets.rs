@@ -5,7 +5,7 @@ use crate::sys::sockets::Listener;
 
 /// What tells a session's sockets from others.
 #[derive(Debug)]
-pub enum Sockets {
+pub(crate) enum Sockets {
     /// The inode numbers of the cgroups they were made in.
     MadeIn(Vec<u64>),
     /// The inodes of those that a process of the session has open.
@@ -14,7 +14,7 @@ pub enum Sockets {
 
 impl Sockets {
     /// Whether the socket belongs to the session.
-    pub fn include(&self, listener: &Listener) -> bool {
+    pub(crate) fn include(&self, listener: &Listener) -> bool {
         match self {
             Self::MadeIn(cgroups) => made_in(listener, cgroups),
             Self::Open(inodes) => inodes.contains(&listener.inode),

@@ -5,7 +5,7 @@
 //! it is in a session of its own and not a child of ours. It sleeps until the supervisor says that
 //! it has ended the session, or dies without having said so.
 
-pub mod record;
+pub(crate) mod record;
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -32,14 +32,14 @@ const ANSWER: Duration = Duration::from_secs(5);
 
 /// The supervisor's hold on it.
 #[derive(Debug)]
-pub struct Guardian {
+pub(crate) struct Guardian {
     line: OwnedFd,
 }
 
 impl Guardian {
     /// Forks it and waits until it stands guard over `context`. Where somebody kills it on the way,
     /// there is another one.
-    pub fn arm(context: &mut Context, record: &Record) -> Result<Self> {
+    pub(crate) fn arm(context: &mut Context, record: &Record) -> Result<Self> {
         for _ in 0..ATTEMPTS {
             if let Some(guardian) = Self::try_arm(context, record)? {
                 return Ok(guardian);
@@ -79,7 +79,7 @@ impl Guardian {
     }
 
     /// Puts another one in its place where it was killed; `true` then.
-    pub fn ensure_guardian(&mut self, context: &mut Context, record: &Record) -> Result<bool> {
+    pub(crate) fn ensure_guardian(&mut self, context: &mut Context, record: &Record) -> Result<bool> {
         let dead = self.is_dead();
         if dead {
             context.guardian_replaced = true;
@@ -89,14 +89,14 @@ impl Guardian {
     }
 
     /// The session is over and clean: the guardian may go. Waits until it has.
-    pub fn dismiss(self) {
+    pub(crate) fn dismiss(self) {
         if send(&self.line, CLEAN, SendFlags::NOSIGNAL).is_ok() {
             let _ = self.hears();
         }
     }
 
     /// Readable when it has died.
-    pub fn line(&self) -> BorrowedFd<'_> {
+    pub(crate) fn line(&self) -> BorrowedFd<'_> {
         self.line.as_fd()
     }
 

@@ -15,7 +15,7 @@ const KEPT: Duration = Duration::from_secs(7 * 86_400);
 
 /// Where the record of one session goes, once there is something to record.
 #[derive(Clone, Debug)]
-pub struct Record {
+pub(crate) struct Record {
     directory: PathBuf,
     ended: EndedSession,
     /// The reports that the supervisor was asked for.
@@ -24,7 +24,7 @@ pub struct Record {
 
 /// A session that a guardian or a sweep ended.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-pub struct EndedSession {
+pub(crate) struct EndedSession {
     pub id: String,
     pub supervisor_pid: u32,
     pub command: String,
@@ -37,7 +37,13 @@ pub struct EndedSession {
 }
 
 impl Record {
-    pub fn new(directory: &Path, id: &SessionId, supervisor_pid: u32, command: &str, ended_by: &str) -> Self {
+    pub(crate) fn new(
+        directory: &Path,
+        id: &SessionId,
+        supervisor_pid: u32,
+        command: &str,
+        ended_by: &str,
+    ) -> Self {
         let ended = EndedSession {
             id: id.to_string(),
             supervisor_pid,
@@ -51,7 +57,7 @@ impl Record {
     }
 
     /// Writes the record as a whole or not at all. A failure is ignored: the session has ended anyway.
-    pub fn write(&self, verdict: &Verdict) {
+    pub(crate) fn write(&self, verdict: &Verdict) {
         let mut ended = self.ended.clone();
         ended.ended_at_unix_seconds = unix_seconds(SystemTime::now());
         ended.verified_empty = verdict.is_proven();
@@ -68,7 +74,7 @@ impl Record {
 }
 
 /// The records of the last seven days, newest first. Older ones are removed.
-pub fn read_all(directory: &Path) -> Vec<EndedSession> {
+pub(crate) fn read_all(directory: &Path) -> Vec<EndedSession> {
     let now = unix_seconds(SystemTime::now());
     let mut found = Vec::new();
     for entry in std::fs::read_dir(directory).into_iter().flatten().filter_map(Result::ok) {

@@ -13,7 +13,7 @@ const KERNEL_NAME: usize = 15;
 
 /// One entry of `allow`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Pattern {
+pub(crate) enum Pattern {
     /// The executable's name.
     Name(String),
     /// The whole command line, in which `*` stands for anything and `?` for any one character.
@@ -36,7 +36,7 @@ impl FromStr for Pattern {
 }
 
 impl Pattern {
-    pub fn allows(&self, leak: &Leak) -> bool {
+    pub(crate) fn allows(&self, leak: &Leak) -> bool {
         match self {
             Self::Name(name) => {
                 let paths = leak.executable.as_ref().into_iter().chain(leak.process.command.first());
@@ -49,7 +49,7 @@ impl Pattern {
 
 /// Whether one of the patterns allows a process of which only the name was read. Its command line is read only if
 /// a pattern needs it and there is time.
-pub fn allows_undescribed(patterns: &[Pattern], process: &Undescribed, has_time: bool) -> bool {
+pub(crate) fn allows_undescribed(patterns: &[Pattern], process: &Undescribed, has_time: bool) -> bool {
     let needs_more = patterns.iter().any(|it| matches!(it, Pattern::CommandLine(_)));
     let read = (needs_more && has_time).then(|| ProcessInfo::read(process.pid)).flatten();
     patterns.iter().any(|pattern| match pattern {
@@ -71,7 +71,7 @@ fn file_name(path: &OsStr) -> String {
 
 /// A pattern with wildcards, as a regular expression. Matching takes time linear in the text.
 #[derive(Clone, Debug)]
-pub struct Glob {
+pub(crate) struct Glob {
     text: String,
     regex: Regex,
 }

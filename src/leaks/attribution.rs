@@ -17,25 +17,25 @@ use crate::sys::procfs::stat::ProcStat;
 use crate::sys::procfs::stat::visible_pid;
 
 /// Reads the marks of processes, one after the other.
-pub struct OriginReader {
+pub(super) struct OriginReader {
     names: Vec<&'static str>,
     memories: EnvironmentReader,
 }
 
 /// What a process's environment tells.
 #[derive(Debug, Default)]
-pub struct Marks {
+pub(super) struct Marks {
     pub origin: Option<Origin>,
     /// Even the session's marker is missing from the environment with which it was executed.
     pub is_cleared: bool,
 }
 
 impl OriginReader {
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { names: runners::variable_names(), memories: EnvironmentReader::default() }
     }
 
-    pub fn read(&mut self, glimpse: &ProcStat) -> Marks {
+    pub(super) fn read(&mut self, glimpse: &ProcStat) -> Marks {
         let environ = environ(glimpse.pid);
         let is_cleared = environ.as_ref().is_ok_and(|text| !has_variable(text, MARKER));
         let executed = environ.unwrap_or_default();
@@ -56,7 +56,7 @@ fn has_variable(environ: &[u8], name: &str) -> bool {
 }
 
 /// Infers the origin of leaks without a mark from that of the others.
-pub fn infer_origins(leaks: &mut [Leak]) {
+pub(crate) fn infer_origins(leaks: &mut [Leak]) {
     tell_inherited_marks(leaks);
     if leaks.iter().all(|leak| leak.started_during.is_some() == leaks[0].started_during.is_some()) {
         return;

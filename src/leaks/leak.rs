@@ -10,7 +10,7 @@ use crate::sys::procfs::process_info::ProcessInfo;
 use crate::sys::procfs::stat::ProcStat;
 
 #[derive(Clone, Debug)]
-pub struct Leak {
+pub(crate) struct Leak {
     pub how: How,
     pub process: ProcessInfo,
     pub glimpse: ProcStat,
@@ -33,7 +33,7 @@ pub struct Leak {
 
 /// How a process leaked.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum How {
+pub(crate) enum How {
     /// It was still there after the command had ended.
     OutlivedCommand,
     /// It belongs to this service, and was still there when the service's grace was over.
@@ -48,19 +48,19 @@ pub enum How {
 
 /// A process of which nothing was read but its name.
 #[derive(Debug)]
-pub struct Undescribed {
+pub(crate) struct Undescribed {
     pub pid: Pid,
     /// As the kernel keeps it; empty if even that is hidden from us.
     pub name: String,
 }
 
 impl Leak {
-    pub fn pid(&self) -> Pid {
+    pub(crate) fn pid(&self) -> Pid {
         self.process.pid
     }
 
     /// Another process may have the same pid later, but not with the same start time.
-    pub fn key(&self) -> (Pid, u64) {
+    pub(crate) fn key(&self) -> (Pid, u64) {
         (self.process.pid, self.glimpse.started)
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 /// What a process was started during.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Origin {
+pub(crate) struct Origin {
     /// The name of the test runner.
     pub runner: &'static str,
     /// The test as its runner names it; `None` if the runner only names its workers.
@@ -17,7 +17,7 @@ pub struct Origin {
 
 /// How the origin is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Evidence {
+pub(crate) enum Evidence {
     /// The mark is in the environment with which the process was executed.
     Environment,
     /// The process was forked from the runner, and has the mark in its memory.

@@ -55,18 +55,18 @@ const RUNNERS: &[Runner] = &[
 ];
 
 /// All variables in which a runner may leave a mark.
-pub fn variable_names() -> Vec<&'static str> {
+pub(super) fn variable_names() -> Vec<&'static str> {
     RUNNERS.iter().flat_map(|runner| runner.test.iter().copied().chain(runner.worker)).collect()
 }
 
 /// Whether this runner's workers run one test at a time, and the marks tell how many workers there are.
-pub fn is_sequential(runner: &str) -> bool {
+pub(super) fn is_sequential(runner: &str) -> bool {
     RUNNERS.iter().any(|it| it.name == runner && it.is_sequential)
 }
 
 /// The mark in these `NAME=VALUE` entries, if there is one. A mark that cgrun carries itself belongs to what runs
 /// cgrun, and says nothing.
-pub fn origin_in(variables: &[Vec<u8>], evidence: Evidence) -> Option<Origin> {
+pub(super) fn origin_in(variables: &[Vec<u8>], evidence: Evidence) -> Option<Origin> {
     let value = |name: &str| {
         let named = |entry: &Vec<u8>| {
             let value = entry.strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
@@ -117,7 +117,7 @@ fn bats_test(values: &[String]) -> (String, Option<String>) {
 /// Decodes the name of a bats test. A space is encoded as `_`, and anything else that is not a letter or digit as
 /// `-` and two hexadecimal digits, by byte or by character, depending on the locale. In a plain name bats encodes
 /// the `-` of an encoded `_` once more.
-pub fn bats_name(encoded: &str) -> String {
+pub(crate) fn bats_name(encoded: &str) -> String {
     let mut name = Vec::new();
     let encoded = encoded.replace("-2d5f", "-5f");
     let mut rest = encoded.strip_prefix("test_").unwrap_or(&encoded);

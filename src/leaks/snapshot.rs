@@ -35,7 +35,7 @@ const AT_LEAST: usize = 250;
 
 /// The living processes of one leaf.
 #[derive(Debug, Default)]
-pub struct Snapshot {
+pub(crate) struct Snapshot {
     pub described: Vec<Leak>,
     /// The rest of those that live.
     pub undescribed: Vec<Undescribed>,
@@ -43,11 +43,11 @@ pub struct Snapshot {
 
 /// A leaf whose processes are frozen until this is dropped. None of them comes or goes meanwhile, and however many
 /// they are, they cannot keep us from the processor.
-pub struct Frozen(Rc<Leaf>);
+pub(crate) struct Frozen(Rc<Leaf>);
 
 impl Frozen {
     /// Only makes the picture truer: if the leaf does not freeze in time, its processes are read as they move.
-    pub fn freeze(leaf: &Rc<Leaf>) -> Self {
+    pub(crate) fn freeze(leaf: &Rc<Leaf>) -> Self {
         let frozen = Self(Rc::clone(leaf));
         let deadline = clock::now() + FREEZE;
         if leaf.freeze(true).is_ok() {
@@ -69,18 +69,18 @@ impl Drop for Frozen {
 
 impl Frozen {
     /// Describes all processes of the leaf.
-    pub fn snapshot(&self, how: &How) -> Result<Snapshot, ContainmentError> {
+    pub(crate) fn snapshot(&self, how: &How) -> Result<Snapshot, ContainmentError> {
         self.0.members().map(|members| describe_all(members, how))
     }
 
     /// Describes only the processes that do not descend from `ancestor`.
-    pub fn snapshot_without(&self, ancestor: Pid, how: &How) -> Result<Snapshot, ContainmentError> {
+    pub(crate) fn snapshot_without(&self, ancestor: Pid, how: &How) -> Result<Snapshot, ContainmentError> {
         self.0.members().map(|members| describe_all(without_descendants(members, ancestor), how))
     }
 }
 
 /// Describes these processes, the roots of their trees first: those show what needs to be fixed.
-pub fn describe_all(members: Vec<Pid>, how: &How) -> Snapshot {
+pub(crate) fn describe_all(members: Vec<Pid>, how: &How) -> Snapshot {
     let mut snapshot = Snapshot::default();
     let mut glimpses = Vec::new();
     for pid in members {
@@ -117,7 +117,7 @@ fn is_alive(pid: Pid) -> bool {
 }
 
 /// Describes one process. `None` if it is gone meanwhile.
-pub fn describe_one(how: How, process: ProcessInfo) -> Option<Leak> {
+pub(crate) fn describe_one(how: How, process: ProcessInfo) -> Option<Leak> {
     let glimpse = ProcStat::read(process.pid)?;
     Some(Surroundings::read().describe(how, process, glimpse))
 }

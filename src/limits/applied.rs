@@ -11,7 +11,7 @@ use crate::runtime::clock;
 
 /// What a session and its leaves are limited to, and what was changed above them for that.
 #[derive(Debug, Default)]
-pub struct AppliedLimits {
+pub(crate) struct AppliedLimits {
     pub session: Bounds,
     pub(super) leaves: BTreeMap<LeafName, Bounds>,
     pub(super) best_effort: bool,
@@ -21,31 +21,31 @@ pub struct AppliedLimits {
 }
 
 impl AppliedLimits {
-    pub fn leaf(&self, name: &LeafName) -> Option<&Bounds> {
+    pub(crate) fn leaf(&self, name: &LeafName) -> Option<&Bounds> {
         self.leaves.get(name)
     }
 
     /// How long ago they were applied.
-    pub fn age(&self) -> Duration {
+    pub(crate) fn age(&self) -> Duration {
         self.since.map(clock::since).unwrap_or_default()
     }
 
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.controllers().is_empty()
     }
 
     /// What the user should know about them, once.
-    pub fn take_warnings(&mut self) -> Vec<String> {
+    pub(crate) fn take_warnings(&mut self) -> Vec<String> {
         std::mem::take(&mut self.warnings)
     }
 
     /// Leaves our own cgroup as we found it. Must be called last, after the session's cgroup was removed.
-    pub fn restore(&mut self) {
+    pub(crate) fn restore(&mut self) {
         self.delegation.restore();
     }
 
     #[cfg(test)]
-    pub fn of(session: Bounds, leaf: LeafName, bounds: Bounds) -> Self {
+    pub(crate) fn of(session: Bounds, leaf: LeafName, bounds: Bounds) -> Self {
         Self { session, leaves: [(leaf, bounds)].into(), ..Self::default() }
     }
 

@@ -22,7 +22,7 @@ const HELPERS: u64 = 2;
 const USEFUL: [Controller; 4] = [Controller::Memory, Controller::Pids, Controller::Cpu, Controller::Io];
 
 /// The limits that were configured.
-pub struct ConfiguredLimits<'a> {
+pub(crate) struct ConfiguredLimits<'a> {
     pub session: &'a Limits,
     pub leaves: Vec<(LeafName, &'a Limits)>,
     /// A limit that cannot be applied is a warning, not an error.
@@ -30,7 +30,7 @@ pub struct ConfiguredLimits<'a> {
 }
 
 impl ConfiguredLimits<'_> {
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         let none = Limits::default();
         *self.session == none && self.leaves.iter().all(|(_, limits)| **limits == none)
     }
@@ -39,7 +39,7 @@ impl ConfiguredLimits<'_> {
 impl AppliedLimits {
     /// Limits a session in which nothing runs yet. After an error, remove the session, and then call
     /// [`restore`](Self::restore).
-    pub fn apply(
+    pub(crate) fn apply(
         &mut self,
         configured: &ConfiguredLimits<'_>,
         containment: &Containment,
@@ -67,7 +67,7 @@ impl AppliedLimits {
     }
 
     /// Limits a leaf in which nothing runs yet.
-    pub fn apply_to_leaf(&mut self, leaf: &LeafName, containment: &Containment) -> Result<()> {
+    pub(crate) fn apply_to_leaf(&mut self, leaf: &LeafName, containment: &Containment) -> Result<()> {
         let directory = containment.path().map(|session| session.join(leaf.to_string()));
         let Some((directory, mut bounds)) = directory.zip(self.leaves.get(leaf).cloned()) else {
             return Ok(());

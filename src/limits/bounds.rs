@@ -8,7 +8,7 @@ use crate::text::Bytes;
 
 /// What one cgroup may use.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Bounds {
+pub(crate) struct Bounds {
     pub memory: Option<u64>,
     pub swap: Option<u64>,
     pub pids: Option<u64>,
@@ -19,7 +19,7 @@ pub struct Bounds {
 
 impl Bounds {
     /// The limits that are set.
-    pub fn limits(&self) -> Vec<Limit> {
+    pub(crate) fn limits(&self) -> Vec<Limit> {
         let wanted = [
             (self.memory.is_some(), Limit::Memory),
             (self.swap.is_some(), Limit::Swap),
@@ -31,12 +31,12 @@ impl Bounds {
         wanted.into_iter().filter_map(|(wanted, limit)| wanted.then_some(limit)).collect()
     }
 
-    pub fn controllers(&self) -> BTreeSet<Controller> {
+    pub(crate) fn controllers(&self) -> BTreeSet<Controller> {
         self.limits().into_iter().map(Limit::controller).collect()
     }
 
     /// What exceeds `outer`, one sentence each. `whose` and `has` name the two for people.
-    pub fn excess(&self, outer: &Self, whose: &str, has: &str) -> Vec<String> {
+    pub(crate) fn excess(&self, outer: &Self, whose: &str, has: &str) -> Vec<String> {
         let bytes = |what: &str, ours: Option<u64>, theirs: Option<u64>| {
             let (ours, theirs) = ours.zip(theirs).filter(|(ours, theirs)| ours > theirs)?;
             Some((format!("{} of {what}", Bytes(ours)), Bytes(theirs).to_string()))
@@ -57,7 +57,7 @@ impl Bounds {
     }
 
     /// In which ways the limits of a component do not fit into those of its session.
-    pub fn within(&self, session: &Self, whose: &str) -> Misfits {
+    pub(crate) fn within(&self, session: &Self, whose: &str) -> Misfits {
         let warnings = self.excess(session, whose, "the whole session's");
         let cpusets = self.cpuset.as_ref().zip(session.cpuset.as_ref());
         let disjoint = cpusets.filter(|(ours, theirs)| ours.0.is_disjoint(&theirs.0));
@@ -68,7 +68,7 @@ impl Bounds {
     }
 
     /// Does without it.
-    pub fn give_up(&mut self, limit: Limit) {
+    pub(crate) fn give_up(&mut self, limit: Limit) {
         match limit {
             Limit::Memory => self.memory = None,
             Limit::Swap => self.swap = None,
@@ -82,7 +82,7 @@ impl Bounds {
 
 /// How limits do not fit.
 #[derive(Debug, Default)]
-pub struct Misfits {
+pub(crate) struct Misfits {
     /// More than there is, which does no harm.
     pub warnings: Vec<String>,
     /// Limits within which nothing could run, and why.

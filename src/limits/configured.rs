@@ -16,7 +16,7 @@ use super::pids::Pids;
 /// What a session or a service may use.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq)]
 #[serde(default, deny_unknown_fields, expecting = "a table, such as { memory = \"4GiB\" }")]
-pub struct Limits {
+pub(crate) struct Limits {
     pub memory: Option<Memory>,
     pub swap: Option<Swap>,
     pub pids: Option<Pids>,
@@ -28,7 +28,7 @@ pub struct Limits {
 /// The limits of the whole session.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq)]
 #[serde(default, deny_unknown_fields, expecting = "a table, such as { memory = \"4GiB\" }")]
-pub struct SessionLimits {
+pub(crate) struct SessionLimits {
     pub memory: Option<Memory>,
     pub swap: Option<Swap>,
     pub pids: Option<Pids>,
@@ -40,7 +40,7 @@ pub struct SessionLimits {
 }
 
 impl SessionLimits {
-    pub fn limits(&self) -> Limits {
+    pub(crate) fn limits(&self) -> Limits {
         let Self { memory, swap, pids, cpus, io_weight, .. } = *self;
         Limits { memory, swap, pids, cpus, io_weight, cpuset: self.cpuset.clone() }
     }

@@ -20,7 +20,7 @@ const CONTROL: &str = "cgroup.subtree_control";
 
 /// What was changed above a session so that it can have limits; to be undone.
 #[derive(Debug, Default)]
-pub struct Delegation {
+pub(super) struct Delegation {
     /// In the order in which they were turned on.
     on: Vec<(PathBuf, Controller)>,
     supervisor_leaf: Option<SupervisorLeaf>,
@@ -29,7 +29,7 @@ pub struct Delegation {
 impl Delegation {
     /// Makes these controllers available to a session below our own cgroup, and of `useful` those that there
     /// are. That may take leaving our own cgroup. After an error everything is as before.
-    pub fn enable(
+    pub(super) fn enable(
         &mut self,
         mount: &Mount,
         needed: &BTreeSet<Controller>,
@@ -92,7 +92,7 @@ impl Delegation {
     /// Moves back to where we came from and turns off what we turned on, after the session's cgroup was removed.
     /// The kernel keeps what another session has come to use. If nobody is left to do this, the next sweep there
     /// does.
-    pub fn restore(&mut self) {
+    pub(super) fn restore(&mut self) {
         for (directory, controller) in self.on.drain(..).rev() {
             let _ = switch(&directory, '-', controller);
         }
@@ -103,7 +103,7 @@ impl Delegation {
 }
 
 /// Turns on in a session's cgroup what its parent passes down, for its leaves.
-pub fn pass_down(
+pub(super) fn pass_down(
     session: &Path,
     needed: &BTreeSet<Controller>,
     useful: &[Controller],
@@ -118,7 +118,7 @@ pub fn pass_down(
 
 /// Why a session below our own cgroup cannot have this controller, as far as that is known without turning it
 /// on.
-pub fn why_unavailable(mount: &Mount, controller: Controller) -> Option<Refused> {
+pub(crate) fn why_unavailable(mount: &Mount, controller: Controller) -> Option<Refused> {
     let own = mount.own.as_path();
     let is_on = || Ok::<_, Refused>(read_words(own, CONTROL)?.contains(controller.name()));
     let tried = to_pass_down(mount, controller).and_then(|_| {

@@ -14,7 +14,7 @@ use super::refused::Refused;
 use crate::containment::cgroup::files::read_keyed;
 
 /// The kernel grants no less than a hundredth of a CPU: 1 ms of every 100 ms.
-pub const LEAST_CPUS: f64 = 0.01;
+pub(super) const LEAST_CPUS: f64 = 0.01;
 /// More than any host has, and far from overflow.
 const MOST_CPUS: f64 = 100_000.0;
 /// The period in which CPU time is granted; the kernel's default.
@@ -26,7 +26,7 @@ const ONE_IN: u128 = 10;
 
 /// How many CPUs may be kept busy.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Cpus {
+pub(crate) enum Cpus {
     Count(f64),
     /// A share of all that the host has.
     Percent(f64),
@@ -34,7 +34,7 @@ pub enum Cpus {
 
 impl Cpus {
     /// On a host that has `host` CPUs.
-    pub fn count(self, host: usize) -> f64 {
+    pub(crate) fn count(self, host: usize) -> f64 {
         match self {
             Self::Count(count) => count,
             // The kernel grants hundredths.
@@ -69,7 +69,7 @@ impl FromStr for Cpus {
 }
 
 /// Limits how many CPUs a cgroup may keep busy.
-pub fn set_cpus(directory: &Path, cpus: f64) -> Result<(), Refused> {
+pub(super) fn set_cpus(directory: &Path, cpus: f64) -> Result<(), Refused> {
     let file = LimitFile::new(directory, Limit::Cpus);
     let period = PERIOD.as_micros() as u64;
     let quota = (cpus * period as f64).round() as i64;
@@ -79,7 +79,7 @@ pub fn set_cpus(directory: &Path, cpus: f64) -> Result<(), Refused> {
 }
 
 /// The limits of CPUs that throttled something for long enough to matter.
-pub fn hits(directories: &SessionDirectories<'_>) -> Vec<LimitHit> {
+pub(super) fn hits(directories: &SessionDirectories<'_>) -> Vec<LimitHit> {
     let lasted = directories.limits.age();
     let mut hits = Vec::new();
     for (name, path, bounds) in directories.limited() {

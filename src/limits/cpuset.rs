@@ -17,7 +17,7 @@ const LAST_CPU: u16 = 8191;
 
 /// CPU numbers, such as `0-3,6`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CpuSet(pub BTreeSet<u16>);
+pub(crate) struct CpuSet(pub BTreeSet<u16>);
 
 impl fmt::Display for CpuSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -60,7 +60,7 @@ impl FromStr for CpuSet {
 
 /// Sets the CPUs of a cgroup. The kernel silently leaves out those that the cgroups above do not grant; if that
 /// is all of them, it takes whatever they have.
-pub fn set_cpuset(directory: &Path, asked: &CpuSet) -> Result<Option<String>, Refused> {
+pub(super) fn set_cpuset(directory: &Path, asked: &CpuSet) -> Result<Option<String>, Refused> {
     let file = LimitFile::new(directory, Limit::Cpuset);
     let is_asked = |text: &str| text.parse::<CpuSet>().is_ok_and(|it| it == *asked);
     file.write("cpuset.cpus", &asked.to_string(), is_asked)?;

@@ -11,7 +11,7 @@ const LOOP: &str = "7:";
 
 /// Times in microseconds, sizes in bytes.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct Figures {
+pub(crate) struct Figures {
     /// `session`, `command`, `service NAME` or `probe NAME`.
     pub name: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -40,7 +40,7 @@ pub struct Figures {
 
 impl Figures {
     /// Reads the figures of the cgroup of this directory.
-    pub fn read(name: &str, directory: &Path) -> Self {
+    pub(crate) fn read(name: &str, directory: &Path) -> Self {
         let read = |file| read_text(directory, file);
         let number = |file| read_number(directory, file);
         let cpu = read("cpu.stat").unwrap_or_default();

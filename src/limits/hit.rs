@@ -12,7 +12,7 @@ use super::oom_log::Victim;
 /// A limit that was hit. `component` is whose limit it is, named as in [`Figures`](super::figures::Figures).
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "resource", rename_all = "lowercase")]
-pub enum LimitHit {
+pub(crate) enum LimitHit {
     /// Processes were killed because memory ran out.
     Memory {
         level: Level,
@@ -51,7 +51,7 @@ pub enum LimitHit {
 /// Whose limit was hit, seen from `component`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Level {
+pub(crate) enum Level {
     /// Its own.
     Own,
     /// That of a cgroup made inside it, such as a session within the session.
@@ -62,7 +62,7 @@ pub enum Level {
 
 /// How many processes of a component were killed.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct KilledProcesses {
+pub(crate) struct KilledProcesses {
     pub component: String,
     /// Absent if all of them were.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -71,7 +71,7 @@ pub struct KilledProcesses {
 
 /// The cgroup of one component.
 #[derive(Clone, Debug)]
-pub struct ComponentDirectory {
+pub(super) struct ComponentDirectory {
     /// As in [`Figures`](super::figures::Figures).
     pub name: String,
     pub path: PathBuf,
@@ -80,7 +80,7 @@ pub struct ComponentDirectory {
 }
 
 /// The cgroups of a limited session.
-pub struct SessionDirectories<'a> {
+pub(super) struct SessionDirectories<'a> {
     pub limits: &'a AppliedLimits,
     pub session: &'a Path,
     pub components: &'a [ComponentDirectory],
@@ -88,12 +88,12 @@ pub struct SessionDirectories<'a> {
 
 impl<'a> SessionDirectories<'a> {
     /// The limits of one component.
-    pub fn bounds(&self, component: &ComponentDirectory) -> Option<&'a Bounds> {
+    pub(super) fn bounds(&self, component: &ComponentDirectory) -> Option<&'a Bounds> {
         self.limits.leaf(&component.path.file_name()?.to_str()?.parse().ok()?)
     }
 
     /// The session, and the components that have limits of their own.
-    pub fn limited(&self) -> impl Iterator<Item = (&'a str, &'a Path, &'a Bounds)> {
+    pub(super) fn limited(&self) -> impl Iterator<Item = (&'a str, &'a Path, &'a Bounds)> {
         let components =
             self.components.iter().filter_map(|it| Some((it.name.as_str(), &*it.path, self.bounds(it)?)));
         std::iter::once(("session", self.session, &self.limits.session)).chain(components)
@@ -122,11 +122,11 @@ mod tests {
 
 /// A session of plain files, named as those of its cgroups.
 #[cfg(test)]
-pub mod fake_session {
+pub(super) mod fake_session {
     use super::*;
     use crate::containment::LeafName;
 
-    pub struct FakeSession {
+    pub(crate) struct FakeSession {
         pub directory: tempfile::TempDir,
         limits: AppliedLimits,
         components: Vec<ComponentDirectory>,
@@ -134,7 +134,7 @@ pub mod fake_session {
 
     impl FakeSession {
         /// With a command and a service, the latter limited to `service`.
-        pub fn new(session: Bounds, service: Bounds) -> Self {
+        pub(crate) fn new(session: Bounds, service: Bounds) -> Self {
             let directory = tempfile::tempdir().unwrap();
             let names = [LeafName::Service("web".into()), LeafName::Command];
             let components = names.each_ref().map(|leaf| {
@@ -147,12 +147,12 @@ pub mod fake_session {
         }
 
         /// Writes a file of the session (if `leaf` is empty), or of a leaf.
-        pub fn write(&self, leaf: &str, file: &str, text: &str) -> &Self {
+        pub(crate) fn write(&self, leaf: &str, file: &str, text: &str) -> &Self {
             std::fs::write(self.directory.path().join(leaf).join(file), text).unwrap();
             self
         }
 
-        pub fn directories(&self) -> SessionDirectories<'_> {
+        pub(crate) fn directories(&self) -> SessionDirectories<'_> {
             SessionDirectories {
                 limits: &self.limits,
                 session: self.directory.path(),

@@ -14,7 +14,7 @@ use crate::text::Bytes;
 
 /// What this host has to share out.
 #[derive(Clone, Debug)]
-pub struct Host {
+pub(super) struct Host {
     memory: u64,
     swap: u64,
     cpus: CpuSet,
@@ -23,7 +23,7 @@ pub struct Host {
 
 impl Host {
     /// Reads `/proc` and `/sys`.
-    pub fn read() -> Result<Self> {
+    pub(super) fn read() -> Result<Self> {
         let read = |path: &str| {
             std::fs::read_to_string(path).map_err(|error| {
                 anyhow::anyhow!("cannot read what this host has from {path}: {error}; is /proc mounted?")
@@ -45,7 +45,7 @@ impl Host {
     }
 
     /// What `limits` mean here, without those within which nothing could run. `whose` is for people.
-    pub fn bounds(&self, limits: &Limits, whose: &str) -> (Bounds, Misfits) {
+    pub(super) fn bounds(&self, limits: &Limits, whose: &str) -> (Bounds, Misfits) {
         let mut bounds = Bounds {
             memory: limits.memory.map(|memory| memory.bytes(self.memory)),
             swap: limits.swap.map(|swap| swap.0.bytes(self.swap)),

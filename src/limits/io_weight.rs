@@ -14,7 +14,7 @@ const BFQ: &str = "io.bfq.weight";
 
 /// The share of disk I/O beside other cgroups: 1 to 10000; 100 is the default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct IoWeight(pub u16);
+pub(crate) struct IoWeight(pub u16);
 
 impl FromStr for IoWeight {
     type Err = String;
@@ -30,7 +30,7 @@ impl FromStr for IoWeight {
 }
 
 /// Sets the weight for each I/O scheduler that the kernel has.
-pub fn set_io_weight(directory: &Path, weight: u16) -> Result<(), Refused> {
+pub(super) fn set_io_weight(directory: &Path, weight: u16) -> Result<(), Refused> {
     let file = LimitFile::new(directory, Limit::IoWeight);
     let is = |weight| {
         move |text: &str| text.lines().any(|line| line.trim_start_matches("default ") == format!("{weight}"))
@@ -54,7 +54,7 @@ fn to_bfq_scale(weight: u16) -> u16 {
 
 /// Why a weight has no effect on any disk, if that is known, and what would help. `point` is where the
 /// hierarchy is mounted, `sys` is `/sys`.
-pub fn why_ineffective(point: &Path, sys: &Path) -> Option<String> {
+pub(super) fn why_ineffective(point: &Path, sys: &Path) -> Option<String> {
     if !is_root(point) || has_cost_model(point) || has_bfq(sys) {
         return None;
     }

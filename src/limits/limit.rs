@@ -2,7 +2,7 @@
 
 /// A controller of cgroup v2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Controller {
+pub(crate) enum Controller {
     Memory,
     Pids,
     Cpu,
@@ -12,9 +12,9 @@ pub enum Controller {
 
 impl Controller {
     /// All that can limit something.
-    pub const ALL: [Self; 5] = [Self::Memory, Self::Pids, Self::Cpu, Self::Cpuset, Self::Io];
+    pub(crate) const ALL: [Self; 5] = [Self::Memory, Self::Pids, Self::Cpu, Self::Cpuset, Self::Io];
 
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Memory => "memory",
             Self::Pids => "pids",
@@ -27,7 +27,7 @@ impl Controller {
 
 /// A limit, by its key in the config.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Limit {
+pub(crate) enum Limit {
     Memory,
     Swap,
     Pids,
@@ -37,7 +37,7 @@ pub enum Limit {
 }
 
 impl Limit {
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Memory => "memory",
             Self::Swap => "swap",
@@ -48,7 +48,7 @@ impl Limit {
         }
     }
 
-    pub fn controller(self) -> Controller {
+    pub(crate) fn controller(self) -> Controller {
         match self {
             Self::Memory | Self::Swap => Controller::Memory,
             Self::Pids => Controller::Pids,
@@ -59,7 +59,7 @@ impl Limit {
     }
 
     /// What would help if the kernel has no file for it.
-    pub fn where_missing(self) -> &'static str {
+    pub(crate) fn where_missing(self) -> &'static str {
         match self {
             Self::Memory => "use a kernel with CONFIG_MEMCG",
             Self::Swap => "use a kernel with CONFIG_SWAP, booted without swapaccount=0",

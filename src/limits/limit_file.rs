@@ -13,28 +13,28 @@ use crate::containment::ContainmentError;
 use crate::containment::cgroup::files::write;
 
 /// A size as the kernel counts; it was checked to fit when it was parsed.
-pub fn signed(number: u64) -> i64 {
+pub(super) fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 /// The files of one limit in a cgroup's directory.
-pub struct LimitFile<'a> {
+pub(super) struct LimitFile<'a> {
     directory: &'a Path,
     limit: Limit,
 }
 
 impl<'a> LimitFile<'a> {
-    pub fn new(directory: &'a Path, limit: Limit) -> Self {
+    pub(super) fn new(directory: &'a Path, limit: Limit) -> Self {
         Self { directory, limit }
     }
 
     /// As the crate wants it. Its second argument is of no use with cgroup v2.
-    pub fn path(&self) -> PathBuf {
+    pub(super) fn path(&self) -> PathBuf {
         self.directory.to_path_buf()
     }
 
     /// Writes `value` and checks that the kernel took it.
-    pub fn write(
+    pub(super) fn write(
         &self,
         file: &'static str,
         value: &str,
@@ -45,7 +45,7 @@ impl<'a> LimitFile<'a> {
     }
 
     /// Checks a setter of the crate. The source of the crate's error is the kernel's.
-    pub fn check(
+    pub(super) fn check(
         &self,
         file: &'static str,
         set: Result<(), Error>,
@@ -61,7 +61,7 @@ impl<'a> LimitFile<'a> {
         self.read_back(file, is_set)
     }
 
-    pub fn read(&self, file: &'static str) -> Result<String, Refused> {
+    pub(super) fn read(&self, file: &'static str) -> Result<String, Refused> {
         let path = self.directory.join(file);
         let text = std::fs::read_to_string(&path).map_err(ContainmentError::on("read", &path));
         text.map(|text| text.trim().to_string()).map_err(|error| self.refused(file, error))
@@ -76,7 +76,7 @@ impl<'a> LimitFile<'a> {
         Err(self.refused(file, ContainmentError::on("set the limit in", &self.directory.join(file))(other)))
     }
 
-    pub fn refused(&self, file: &'static str, source: ContainmentError) -> Refused {
+    pub(super) fn refused(&self, file: &'static str, source: ContainmentError) -> Refused {
         let limit = self.limit;
         match source.is_not_there() && self.directory.exists() {
             true => Refused::NoFile { limit, file },

@@ -14,14 +14,14 @@ use super::refused::Refused;
 use crate::text::Bytes;
 
 /// The least that is accepted, in bytes: a process whose pages are all refused cannot even start.
-pub const LEAST_MEMORY: u64 = 1 << 20;
+pub(super) const LEAST_MEMORY: u64 = 1 << 20;
 /// The kernel counts memory in pages, which are no larger than this.
 const PAGE: u64 = 64 << 10;
 const SWAP_FILE: &str = "memory.swap.max";
 
 /// An amount of memory.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Memory {
+pub(crate) enum Memory {
     Bytes(u64),
     /// A share of what the host has.
     Percent(f64),
@@ -29,7 +29,7 @@ pub enum Memory {
 
 impl Memory {
     /// In bytes, on a host that has `host` bytes.
-    pub fn bytes(self, host: u64) -> u64 {
+    pub(crate) fn bytes(self, host: u64) -> u64 {
         match self {
             Self::Bytes(bytes) => bytes,
             Self::Percent(percent) => (host as f64 * percent / 100.0) as u64,
@@ -56,7 +56,7 @@ impl FromStr for Memory {
 
 /// An amount of swap, which may be nothing at all.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Swap(pub Memory);
+pub(crate) struct Swap(pub Memory);
 
 impl FromStr for Swap {
     type Err = String;
@@ -113,7 +113,7 @@ enum Figure {
 }
 
 /// Limits the memory of a cgroup. Without a limit of its own, swap is turned off.
-pub fn set_memory(directory: &Path, bytes: u64, swap: Option<u64>) -> Result<(), Refused> {
+pub(super) fn set_memory(directory: &Path, bytes: u64, swap: Option<u64>) -> Result<(), Refused> {
     let file = LimitFile::new(directory, Limit::Memory);
     let set = MemController::new(file.path(), file.path(), true).set_limit(signed(bytes));
     file.check("memory.max", set, |text| is_about(text, bytes))?;
@@ -125,7 +125,7 @@ pub fn set_memory(directory: &Path, bytes: u64, swap: Option<u64>) -> Result<(),
     file.write("memory.oom.group", "1", |text| text == "1")
 }
 
-pub fn set_swap(directory: &Path, bytes: u64) -> Result<(), Refused> {
+pub(super) fn set_swap(directory: &Path, bytes: u64) -> Result<(), Refused> {
     let file = LimitFile::new(directory, Limit::Swap);
     file.write(SWAP_FILE, &bytes.to_string(), |text| is_about(text, bytes))
 }

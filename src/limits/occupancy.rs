@@ -12,19 +12,19 @@ use crate::sys::procfs::process_info::ProcessInfo;
 const NAMED: usize = 3;
 
 /// The pids of the processes right in a cgroup. The kernel shows 0 for one outside our PID namespace.
-pub fn processes_in(directory: &Path) -> Result<Vec<i32>, ContainmentError> {
+pub(super) fn processes_in(directory: &Path) -> Result<Vec<i32>, ContainmentError> {
     let pids = read_words(directory, "cgroup.procs")?;
     Ok(pids.iter().filter_map(|pid| pid.parse().ok()).collect())
 }
 
 /// Whether any process but this one is in it.
-pub fn is_shared(directory: &Path) -> Result<bool, ContainmentError> {
+pub(super) fn is_shared(directory: &Path) -> Result<bool, ContainmentError> {
     let us = std::process::id();
     Ok(processes_in(directory)?.iter().any(|pid| pid.unsigned_abs() != us))
 }
 
 /// The refusal that names the processes in the way.
-pub fn occupied(path: &Path) -> Refused {
+pub(super) fn occupied(path: &Path) -> Refused {
     let us = std::process::id();
     let others: Vec<_> = processes_in(path).unwrap_or_default();
     let others: Vec<_> = others.into_iter().filter(|pid| pid.unsigned_abs() != us).collect();

@@ -11,7 +11,7 @@ use crate::containment::SessionId;
 
 /// A process that the kernel killed when memory ran out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Victim {
+pub(crate) struct Victim {
     pub pid: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
@@ -19,11 +19,11 @@ pub struct Victim {
 
 /// The cgroup of a victim, as the kernel's log names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct VictimCgroup(String);
+pub(super) struct VictimCgroup(String);
 
 impl VictimCgroup {
     /// Whether it lies in the cgroup of this directory. The log may name that by a longer path.
-    pub fn is_in(&self, directory: &Path) -> bool {
+    pub(super) fn is_in(&self, directory: &Path) -> bool {
         let names: Vec<_> = directory.components().map(|it| it.as_os_str().to_string_lossy()).collect();
         let Some(session) = names.iter().rposition(|name| SessionId::of_directory(name).is_some()) else {
             return false;
@@ -34,7 +34,7 @@ impl VictimCgroup {
 }
 
 /// The victims in a session's cgroup, in the order of the log.
-pub fn victims(session: &Path) -> Vec<(VictimCgroup, Victim)> {
+pub(super) fn victims(session: &Path) -> Vec<(VictimCgroup, Victim)> {
     let log = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open("/dev/kmsg");
     let Ok(mut log) = log else { return Vec::new() };
     let mut found = Vec::new();

@@ -71,7 +71,7 @@ impl Victims<'_> {
 }
 
 /// The limits of memory that were hit: those of components first, then the session's or one above.
-pub fn hits(directories: &SessionDirectories<'_>) -> Vec<LimitHit> {
+pub(super) fn hits(directories: &SessionDirectories<'_>) -> Vec<LimitHit> {
     let session = MemoryEvents::read(directories.session);
     if session.killed == 0 {
         return Vec::new();

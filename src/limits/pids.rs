@@ -22,7 +22,7 @@ const MOST_PIDS: u64 = 4 << 20;
 
 /// How many processes and threads may run at the same time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Pids(pub u64);
+pub(crate) struct Pids(pub u64);
 
 impl FromStr for Pids {
     type Err = String;
@@ -40,14 +40,14 @@ impl FromStr for Pids {
 }
 
 /// Limits the processes and threads of a cgroup.
-pub fn set_pids(directory: &Path, count: u64) -> Result<(), Refused> {
+pub(super) fn set_pids(directory: &Path, count: u64) -> Result<(), Refused> {
     let file = LimitFile::new(directory, Limit::Pids);
     let set = PidController::new(file.path(), file.path(), true).set_pid_max(MaxValue::Value(signed(count)));
     file.check("pids.max", set, |text| text == count.to_string())
 }
 
 /// The limits of processes that were hit.
-pub fn hits(directories: &SessionDirectories<'_>, figures: &[Figures]) -> Vec<LimitHit> {
+pub(super) fn hits(directories: &SessionDirectories<'_>, figures: &[Figures]) -> Vec<LimitHit> {
     let counted_at_the_limit = directories.session.join("pids.events.local").exists();
     let failed = if counted_at_the_limit { at_limits(directories) } else { at_forks(directories) };
     let hits = failed.into_iter().filter(|it| it.forks > 0).map(|it| LimitHit::Pids {

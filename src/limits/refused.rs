@@ -8,7 +8,7 @@ use crate::containment::{ContainmentError, Kind};
 
 /// Why a limit cannot be applied here.
 #[derive(Debug, thiserror::Error)]
-pub enum Refused {
+pub(crate) enum Refused {
     #[error("the {} controller belongs to cgroup v1 on this host", .0.name())]
     Hybrid(Controller),
     #[error("this kernel has no {} controller", .0.name())]
@@ -33,7 +33,7 @@ pub enum Refused {
 
 impl Refused {
     /// What would help.
-    pub fn remedy(&self) -> String {
+    pub(crate) fn remedy(&self) -> String {
         match self {
             Self::Hybrid(_) => {
                 "boot with systemd.unified_cgroup_hierarchy=1, or cgroup_no_v1=all without systemd".into()

@@ -19,14 +19,14 @@ const POLL: Duration = Duration::from_micros(500);
 
 /// A leaf beside the session's cgroup, with this process in it.
 #[derive(Debug)]
-pub struct SupervisorLeaf {
+pub(super) struct SupervisorLeaf {
     parent: PathBuf,
     path: PathBuf,
 }
 
 impl SupervisorLeaf {
     /// Makes the leaf in `own`, our cgroup, and moves this process there.
-    pub fn enter(own: &Path) -> Result<Self, Refused> {
+    pub(super) fn enter(own: &Path) -> Result<Self, Refused> {
         if is_shared(own)? {
             return Err(occupied(own));
         }
@@ -46,7 +46,7 @@ impl SupervisorLeaf {
     }
 
     /// Moves back to the cgroup we came from, and removes the leaf.
-    pub fn leave(&self) {
+    pub(super) fn leave(&self) {
         if join(&self.parent).is_err() {
             return;
         }
@@ -60,7 +60,7 @@ impl SupervisorLeaf {
 }
 
 /// Removes the leaves that dead supervisors and guardians left in a cgroup.
-pub fn clear_supervisor_leaves(directory: &Path) {
+pub(crate) fn clear_supervisor_leaves(directory: &Path) {
     let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
     let left = entries.filter(|entry| {
         let name = entry.file_name();

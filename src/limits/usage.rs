@@ -13,14 +13,14 @@ use crate::containment::{Containment, Leaf, LeafName};
 
 /// What a session and its components used.
 #[derive(Clone, Debug, Default, Serialize)]
-pub struct Usage {
+pub(crate) struct Usage {
     pub session: Figures,
     pub components: Vec<Figures>,
     pub limits_hit: Vec<LimitHit>,
 }
 
 /// One component, to be measured.
-pub struct MeasuredComponent<'a> {
+pub(crate) struct MeasuredComponent<'a> {
     pub name: LeafName,
     pub leaf: &'a Leaf,
     /// Its first process, if a SIGKILL that was not ours ended it.
@@ -36,7 +36,7 @@ impl MeasuredComponent<'_> {
 
 impl Usage {
     /// Reads what was used so far; `None` without a cgroup, since nothing else measures it.
-    pub fn read(
+    pub(crate) fn read(
         containment: &Containment,
         limits: &AppliedLimits,
         components: &[MeasuredComponent<'_>],

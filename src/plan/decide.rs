@@ -19,7 +19,7 @@ const PORTS: [u16; 2] = [3000, 8000];
 
 /// The ports to watch: those of the command line, otherwise of the config, otherwise 3000 and 8000; and the
 /// services' own.
-pub fn watched_ports(options: &ConfigOptions, config: Option<&Config>) -> Result<Vec<u16>> {
+pub(crate) fn watched_ports(options: &ConfigOptions, config: Option<&Config>) -> Result<Vec<u16>> {
     Ok(watched(options, config, &planned_services(config, GRACE)?))
 }
 
@@ -46,7 +46,7 @@ fn planned_services(config: Option<&Config>, grace: Duration) -> Result<PerServi
 }
 
 /// Decides everything that can be decided without looking at the host.
-pub fn plan(run: Run, config: Option<&Config>, cwd: PathBuf, state: PathBuf) -> Result<SessionPlan> {
+pub(crate) fn plan(run: Run, config: Option<&Config>, cwd: PathBuf, state: PathBuf) -> Result<SessionPlan> {
     match run.command.first() {
         None => bail!("no command given; say what to run, such as: cgrun pytest"),
         Some(program) if program.is_empty() => {

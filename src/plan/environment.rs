@@ -11,12 +11,12 @@ const LOGIN_KEEPS: [&str; 5] = ["PATH", "TERM", "LANG", "TZ", "COLORTERM"];
 
 /// The environment of a new process: the supervisor's, with changes.
 #[derive(Clone, Debug)]
-pub struct Environment(BTreeMap<OsString, OsString>);
+pub(crate) struct Environment(BTreeMap<OsString, OsString>);
 
 impl Environment {
     /// The supervisor's environment, adapted to the user whom the session runs as. The session's own markers
     /// are added when it starts.
-    pub fn for_session(clean: bool, identity: Option<&Identity>) -> Self {
+    pub(crate) fn for_session(clean: bool, identity: Option<&Identity>) -> Self {
         let mut env = Self(std::env::vars_os().collect());
         if clean {
             env.retain(|name| LOGIN_KEEPS.contains(&name) || name.starts_with("LC_"));
@@ -42,12 +42,12 @@ impl Environment {
         self.0.retain(|name, _| name.to_str().is_some_and(&wanted));
     }
 
-    pub fn get(&self, name: &str) -> Option<&OsStr> {
+    pub(crate) fn get(&self, name: &str) -> Option<&OsStr> {
         self.0.get(OsStr::new(name)).map(OsString::as_os_str)
     }
 
     /// A copy with these variables added or replaced.
-    pub fn with_all<N: Into<OsString>, V: Into<OsString>>(
+    pub(crate) fn with_all<N: Into<OsString>, V: Into<OsString>>(
         &self,
         variables: impl IntoIterator<Item = (N, V)>,
     ) -> Self {
@@ -57,7 +57,7 @@ impl Environment {
     }
 
     /// `NAME=VALUE` for each variable, as execve(2) takes them; `None` if one has a NUL byte.
-    pub fn entries(&self) -> Option<Vec<CString>> {
+    pub(crate) fn entries(&self) -> Option<Vec<CString>> {
         let entry = |(name, value): (&OsString, &OsString)| {
             CString::new([name.as_bytes(), b"=", value.as_bytes()].concat()).ok()
         };

@@ -7,7 +7,7 @@ use crate::sys::process::identity::Identity;
 use crate::sys::users::groups_of;
 
 /// The identity that `--user` and `--no-new-privs` ask for; `None` for the supervisor's own.
-pub fn resolve_identity(name: Option<&str>, no_new_privileges: bool) -> Result<Option<Identity>> {
+pub(super) fn resolve_identity(name: Option<&str>, no_new_privileges: bool) -> Result<Option<Identity>> {
     let Some(name) = name else {
         return Ok(no_new_privileges.then_some(Identity { user: None, no_new_privileges }));
     };

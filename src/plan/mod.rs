@@ -10,9 +10,9 @@ mod services;
 mod session_plan;
 mod url;
 
-pub use decide::{plan, watched_ports};
-pub use environment::Environment;
-pub use service_id::{PerService, ServiceId};
-pub use service_plan::{Probe, ServicePlan};
-pub use session_plan::{KILL_WAIT, SessionPlan, Verbosity, records};
-pub use url::Url;
+pub(crate) use decide::{plan, watched_ports};
+pub(crate) use environment::Environment;
+pub(crate) use service_id::{PerService, ServiceId};
+pub(crate) use service_plan::{Probe, ServicePlan};
+pub(crate) use session_plan::{KILL_WAIT, SessionPlan, Verbosity, records};
+pub(crate) use url::Url;

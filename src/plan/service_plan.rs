@@ -13,7 +13,7 @@ use super::url::Url;
 use crate::limits::Limits;
 
 #[derive(Debug)]
-pub struct ServicePlan {
+pub(crate) struct ServicePlan {
     pub name: String,
     pub command: Vec<OsString>,
     pub cwd: PathBuf,
@@ -30,7 +30,7 @@ pub struct ServicePlan {
 
 /// What makes a service ready.
 #[derive(Debug)]
-pub enum Probe {
+pub(crate) enum Probe {
     /// It was started.
     Started,
     /// It listens on this port.
@@ -46,7 +46,7 @@ pub enum Probe {
 impl ServicePlan {
     /// The ports that must be free before it starts, and that only the session may listen on before it is
     /// ready: its port, and the port of its probe.
-    pub fn own_ports(&self) -> impl Iterator<Item = u16> {
+    pub(crate) fn own_ports(&self) -> impl Iterator<Item = u16> {
         let asked = match &self.probe {
             Probe::Listening(port) => Some(*port),
             Probe::Http(url) => Some(url.port),
@@ -56,7 +56,7 @@ impl ServicePlan {
     }
 
     /// What its probe waits for, in a word or two.
-    pub fn awaited(&self) -> String {
+    pub(crate) fn awaited(&self) -> String {
         match &self.probe {
             Probe::Started => "start".into(),
             Probe::Listening(port) => format!("port {port}"),

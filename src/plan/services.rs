@@ -14,7 +14,7 @@ use crate::config::{Config, ReadyKeys, ServiceKeys, ServiceName, Words};
 const READY_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The services in start order: each comes after those that it depends on.
-pub fn plan_services(config: &Config, grace: Duration) -> Result<PerService<ServicePlan>> {
+pub(super) fn plan_services(config: &Config, grace: Duration) -> Result<PerService<ServicePlan>> {
     let order = start_order(config)?;
     let mut taken = BTreeMap::new();
     let mut plans: Vec<ServicePlan> = Vec::new();

@@ -13,12 +13,12 @@ use crate::leaks::allow::Pattern;
 use crate::limits::Limits;
 use crate::sys::process::identity::Identity;
 
-pub const GRACE: Duration = Duration::from_secs(5);
-pub const KILL_WAIT: Duration = Duration::from_secs(2);
-pub const SETTLE: Duration = Duration::from_millis(100);
+pub(super) const GRACE: Duration = Duration::from_secs(5);
+pub(crate) const KILL_WAIT: Duration = Duration::from_secs(2);
+pub(super) const SETTLE: Duration = Duration::from_millis(100);
 
 #[derive(Debug)]
-pub struct SessionPlan {
+pub(crate) struct SessionPlan {
     pub command: Vec<OsString>,
     pub cwd: PathBuf,
     /// In start order: each service comes after those that it depends on.
@@ -53,7 +53,7 @@ pub struct SessionPlan {
 
 /// How much cgrun prints.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Verbosity {
+pub(crate) enum Verbosity {
     Quiet,
     #[default]
     Normal,
@@ -62,17 +62,17 @@ pub enum Verbosity {
 
 impl SessionPlan {
     /// What the session's processes find in their environment, before the session's own markers.
-    pub fn environment(&self) -> Environment {
+    pub(crate) fn environment(&self) -> Environment {
         Environment::for_session(self.clean_env, self.identity.as_ref())
     }
 
     /// The command as one line, for people.
-    pub fn command_line(&self) -> String {
+    pub(crate) fn command_line(&self) -> String {
         self.command.join(OsStr::new(" ")).to_string_lossy().into_owned()
     }
 }
 
 /// The directory for the records of how sessions were ended whose supervisor had died.
-pub fn records(state: &Path) -> PathBuf {
+pub(crate) fn records(state: &Path) -> PathBuf {
     state.join("ended")
 }

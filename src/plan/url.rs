@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 /// A readiness URL: plain http to this host.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Url {
+pub(crate) struct Url {
     /// `None` for `localhost`: whichever loopback address the service listens on.
     pub address: Option<IpAddr>,
     pub port: u16,

@@ -1,6 +1,6 @@
 //! Who holds a TCP port, and whether it is the session.
 
-pub mod reclaim;
+pub(crate) mod reclaim;
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use crate::sys::procfs::process_info::ProcessInfo;
 use crate::sys::sockets::{Listener, listeners};
 
 /// All that listens on one of `ports`. Costs one walk over the host's listening sockets.
-pub fn listening_on(ports: &[u16]) -> std::io::Result<Vec<Listener>> {
+pub(crate) fn listening_on(ports: &[u16]) -> std::io::Result<Vec<Listener>> {
     if ports.is_empty() {
         return Ok(Vec::new());
     }
@@ -17,13 +17,13 @@ pub fn listening_on(ports: &[u16]) -> std::io::Result<Vec<Listener>> {
 }
 
 /// Whether the socket was made in one of these cgroups.
-pub fn made_in(listener: &Listener, cgroups: &[u64]) -> bool {
+pub(crate) fn made_in(listener: &Listener, cgroups: &[u64]) -> bool {
     listener.cgroup.is_some_and(|number| cgroups.contains(&number))
 }
 
 /// One held port and its holders, for people.
 #[derive(Debug)]
-pub struct Holding {
+pub(crate) struct Holding {
     pub port: u16,
     pub holders: Vec<ProcessInfo>,
     uid: u32,
@@ -31,7 +31,7 @@ pub struct Holding {
 
 impl Holding {
     /// Looks for the processes that have one of the sockets open. Slow; for when something is wrong.
-    pub fn of(listeners: &[Listener]) -> Vec<Self> {
+    pub(crate) fn of(listeners: &[Listener]) -> Vec<Self> {
         let mut found: Vec<Self> = Vec::new();
         for first in listeners {
             if found.iter().any(|holding| holding.port == first.port) {

@@ -18,7 +18,7 @@ use crate::sys::sockets::Listener;
 
 /// Ends the processes that have one of these listening sockets open, never their clients: asked
 /// first, then killed. Returns what could not be ended.
-pub fn end_holders(
+pub(crate) fn end_holders(
     listeners: &[Listener],
     grace: Duration,
     kill_wait: Duration,
@@ -76,7 +76,7 @@ pub fn end_holders(
 
 /// Why it is not known whether they ended.
 #[derive(Debug, thiserror::Error)]
-pub enum Interrupted {
+pub(crate) enum Interrupted {
     #[error("{0} came while the holders of ports were to end")]
     Signal(Signal),
     #[error("cannot wait for the holders of ports (ppoll): {0}")]

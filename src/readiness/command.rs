@@ -10,7 +10,7 @@ use crate::sys::sockets::Listener;
 use crate::text::exit_status;
 
 #[derive(Debug, Default)]
-pub enum CommandCheck {
+pub(super) enum CommandCheck {
     #[default]
     NotRunning,
     Running(Pid),

@@ -20,14 +20,14 @@ const CONNECT: Duration = Duration::from_millis(50);
 const ANSWER: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
-pub struct HttpCheck {
+pub(super) struct HttpCheck {
     url: Url,
     /// The request under way.
     request: Option<HttpRequest>,
 }
 
 impl HttpCheck {
-    pub fn new(url: &Url) -> Self {
+    pub(super) fn new(url: &Url) -> Self {
         Self { url: url.clone(), request: None }
     }
 }

@@ -10,7 +10,7 @@ use crate::ports::Holding;
 use crate::sys::sockets::Listener;
 
 /// The listeners on the services' ports at one moment.
-pub struct PortListeners<'a> {
+pub(crate) struct PortListeners<'a> {
     /// All of them, or why they are not known.
     pub listeners: &'a io::Result<Vec<Listener>>,
     /// Which of them are the session's.
@@ -19,7 +19,7 @@ pub struct PortListeners<'a> {
 
 /// The probe of a service that is ready once it is started and its ports are its own.
 #[derive(Debug)]
-pub struct ListenerCheck;
+pub(super) struct ListenerCheck;
 
 impl ProbeCheck for ListenerCheck {
     fn check(&mut self, _: Option<&Listener>) -> io::Result<Progress> {
@@ -33,7 +33,7 @@ impl ProbeCheck for ListenerCheck {
 
 /// Why a service's ports are not the session's own.
 #[derive(Debug)]
-pub enum NotOurs {
+pub(super) enum NotOurs {
     Unknown(u16, String),
     NoListener(u16),
     Strangers(Vec<Listener>),
@@ -55,7 +55,7 @@ impl fmt::Display for NotOurs {
 
 /// A listener of the session on the last of the service's ports, provided that the session holds all of them
 /// alone; `None` for a service without a port.
-pub fn own_listener<'a>(
+pub(super) fn own_listener<'a>(
     plan: &ServicePlan,
     found: &'a PortListeners<'_>,
 ) -> Result<Option<&'a Listener>, NotOurs> {

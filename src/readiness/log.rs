@@ -17,13 +17,13 @@ const SEARCH: Duration = Duration::from_millis(20);
 const LONGEST_LINE: usize = 64 * 1024;
 
 #[derive(Debug)]
-pub struct LogCheck {
+pub(super) struct LogCheck {
     regex: Regex,
     follower: LogFollower,
 }
 
 impl LogCheck {
-    pub fn new(regex: &Regex, log: &File) -> io::Result<Self> {
+    pub(super) fn new(regex: &Regex, log: &File) -> io::Result<Self> {
         Ok(Self { regex: regex.clone(), follower: LogFollower::new(log.try_clone()?) })
     }
 }

@@ -10,5 +10,5 @@ mod log;
 mod probe;
 mod waiting;
 
-pub use listeners::PortListeners;
-pub use waiting::{Readiness, TICK, Waiting};
+pub(crate) use listeners::PortListeners;
+pub(crate) use waiting::{Readiness, TICK, Waiting};

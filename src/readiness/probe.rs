@@ -11,7 +11,7 @@ use crate::sys::sockets::Listener;
 
 /// How far a probe has come.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Progress {
+pub(super) enum Progress {
     Passed,
     Pending,
     /// This attempt failed; says why. Another one follows after a pause.
@@ -21,7 +21,7 @@ pub enum Progress {
 }
 
 /// One kind of probe. It is checked only while the service's ports are the session's own.
-pub trait ProbeCheck: Debug {
+pub(super) trait ProbeCheck: Debug {
     /// Advances the probe without blocking. `listener` is the service's own, if it has a port.
     fn check(&mut self, listener: Option<&Listener>) -> io::Result<Progress>;
 

@@ -17,14 +17,14 @@ use crate::plan::{Probe, ServicePlan};
 use crate::runtime::clock;
 
 /// Nothing announces that a socket begins to listen, so we check this often. One check takes 50 µs.
-pub const TICK: Duration = Duration::from_millis(10);
+pub(crate) const TICK: Duration = Duration::from_millis(10);
 /// The pause after an attempt that failed: the first one, and the longest.
 const PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
 /// Whether a service is ready.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Readiness {
+pub(crate) enum Readiness {
     Ready,
     NotYet,
     /// Start the readiness command, and pass its pid to [`Waiting::command_started`].
@@ -32,7 +32,7 @@ pub enum Readiness {
 }
 
 #[derive(Debug)]
-pub struct Waiting {
+pub(crate) struct Waiting {
     pub since: Instant,
     pub deadline: Instant,
     probe: Box<dyn ProbeCheck>,
@@ -44,7 +44,7 @@ pub struct Waiting {
 }
 
 impl Waiting {
-    pub fn begin(plan: &ServicePlan, log: &File) -> io::Result<Self> {
+    pub(crate) fn begin(plan: &ServicePlan, log: &File) -> io::Result<Self> {
         let now = clock::now();
         let probe: Box<dyn ProbeCheck> = match &plan.probe {
             Probe::Started | Probe::Listening(_) => Box::new(ListenerCheck),
@@ -62,7 +62,7 @@ impl Waiting {
         })
     }
 
-    pub fn check(&mut self, plan: &ServicePlan, found: &PortListeners<'_>) -> io::Result<Readiness> {
+    pub(crate) fn check(&mut self, plan: &ServicePlan, found: &PortListeners<'_>) -> io::Result<Readiness> {
         let Ok(listener) = own_listener(plan, found) else { return Ok(Readiness::NotYet) };
         if clock::now() < self.not_before {
             return Ok(Readiness::NotYet);
@@ -79,17 +79,17 @@ impl Waiting {
     }
 
     /// Why the service is not ready, for the message when time runs out.
-    pub fn why(&self, plan: &ServicePlan, found: &PortListeners<'_>) -> String {
+    pub(crate) fn why(&self, plan: &ServicePlan, found: &PortListeners<'_>) -> String {
         own_listener(plan, found).map_or_else(|not_ours| not_ours.to_string(), |_| self.why.clone())
     }
 
     /// The readiness command was started.
-    pub fn command_started(&mut self, pid: Pid) {
+    pub(crate) fn command_started(&mut self, pid: Pid) {
         self.probe.command_started(pid);
     }
 
     /// A child ended, perhaps the readiness command.
-    pub fn note_exit(&mut self, pid: Pid, status: ExitStatus) {
+    pub(crate) fn note_exit(&mut self, pid: Pid, status: ExitStatus) {
         if let Some(Progress::Failed(why)) = self.probe.note_exit(pid, status) {
             self.pause_after(why);
         }
@@ -102,7 +102,7 @@ impl Waiting {
     }
 
     /// Readable when there is something to check.
-    pub fn wakes_on(&self) -> Option<BorrowedFd<'_>> {
+    pub(crate) fn wakes_on(&self) -> Option<BorrowedFd<'_>> {
         self.probe.wakes_on()
     }
 }

@@ -12,7 +12,7 @@ use crate::containment::{self, Owner, Ownership, SessionId};
 const SIGNED_BY: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
-pub struct SessionEntry {
+pub(crate) struct SessionEntry {
     pub id: SessionId,
     /// The directory of its cgroup.
     pub path: PathBuf,
@@ -25,7 +25,7 @@ pub struct SessionEntry {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum SessionState {
+pub(crate) enum SessionState {
     /// Its supervisor is alive.
     Live,
     /// Its supervisor is dead, so the session should be ended.
@@ -37,7 +37,7 @@ pub enum SessionState {
 
 impl SessionEntry {
     /// `None` if the directory is not a session's cgroup, or is gone.
-    pub fn read(path: &Path) -> Option<Self> {
+    pub(crate) fn read(path: &Path) -> Option<Self> {
         let id = SessionId::of_directory(path.file_name()?.to_str()?)?;
         let uid = std::fs::metadata(path).ok()?.uid();
         let metadata = containment::read_metadata(path);
@@ -46,24 +46,24 @@ impl SessionEntry {
         Some(Self { id, path: path.into(), ownership, state, command, ports, uid })
     }
 
-    pub fn owner(&self) -> Option<Owner> {
+    pub(crate) fn owner(&self) -> Option<Owner> {
         match self.ownership {
             Ownership::Known(owner) => Some(owner),
             _ => None,
         }
     }
 
-    pub fn supervisor_pid(&self) -> Option<u32> {
+    pub(crate) fn supervisor_pid(&self) -> Option<u32> {
         self.owner().map(|owner| owner.pid.as_raw_nonzero().get().unsigned_abs())
     }
 
     /// Whether it belongs to our user.
-    pub fn is_ours(&self) -> bool {
+    pub(crate) fn is_ours(&self) -> bool {
         self.uid == rustix::process::geteuid().as_raw()
     }
 
     /// Completes "end it ...". Only the session's user can end it.
-    pub fn how_to_sweep(&self) -> String {
+    pub(crate) fn how_to_sweep(&self) -> String {
         match self.uid {
             _ if self.is_ours() => "with: cgrun sweep".into(),
             0 => "as root: sudo cgrun sweep".into(),

@@ -8,7 +8,7 @@ use super::entry::SessionEntry;
 use crate::containment::{self, Mount, SessionId, Unavailable};
 
 /// `None` if no cgroup2 file system is mounted, so that there can be no session in it.
-pub fn cgroup_mount() -> Result<Option<Mount>> {
+pub(crate) fn cgroup_mount() -> Result<Option<Mount>> {
     match Mount::find() {
         Ok(mount) => Ok(Some(mount)),
         Err(Unavailable::NotMounted) => Ok(None),
@@ -17,13 +17,13 @@ pub fn cgroup_mount() -> Result<Option<Mount>> {
 }
 
 /// All sessions of the host, anywhere in the hierarchy.
-pub fn list_sessions(mount: &Mount) -> Result<Vec<SessionEntry>> {
+pub(crate) fn list_sessions(mount: &Mount) -> Result<Vec<SessionEntry>> {
     let directories = containment::session_directories(&mount.point)?;
     Ok(directories.iter().filter_map(|path| SessionEntry::read(path)).collect())
 }
 
 /// The sessions next to the one that we would create. This is cheap, so every start can afford it.
-pub fn list_neighbours(mount: &Mount) -> Result<Vec<SessionEntry>> {
+pub(super) fn list_neighbours(mount: &Mount) -> Result<Vec<SessionEntry>> {
     let mut entries: Vec<_> = children(&mount.own)?.filter_map(|path| SessionEntry::read(&path)).collect();
     // Our scopes of systemd lie next to each other.
     if let Some(parent) = mount.own.parent().filter(|_| is_scope(&mount.own)) {

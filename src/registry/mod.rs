@@ -2,7 +2,7 @@
 
 mod entry;
 mod list;
-pub mod sweep;
+pub(crate) mod sweep;
 
-pub use entry::{SessionEntry, SessionState};
-pub use list::{cgroup_mount, list_sessions};
+pub(crate) use entry::{SessionEntry, SessionState};
+pub(crate) use list::{cgroup_mount, list_sessions};

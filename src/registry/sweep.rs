@@ -15,7 +15,7 @@ use crate::runtime::events::Events;
 use crate::teardown::{Cause, Context, NoSupervisor, Teardown, Verdict};
 
 /// Called when a session starts: ends our stale sessions next to it.
-pub fn end_stale_neighbours(
+pub(crate) fn end_stale_neighbours(
     mount: &Mount,
     records: &Path,
     events: &Events,
@@ -42,7 +42,7 @@ pub fn end_stale_neighbours(
 
 /// Ends one session by force, because its supervisor cannot be asked. `None` if the session is gone in the
 /// meantime: its guardian ended it, or an outer session that ended.
-pub fn end_session(
+pub(crate) fn end_session(
     session: SessionEntry,
     mount: &Mount,
     records: &Path,

@@ -14,7 +14,7 @@ const MAX_LINKS: usize = 40;
 const NO_FOLLOW: i32 = libc::O_NOFOLLOW | libc::O_NONBLOCK;
 
 #[derive(Debug)]
-pub struct ReportFile {
+pub(super) struct ReportFile {
     pub kind: ReportKind,
     /// The path without symbolic links.
     pub path: PathBuf,
@@ -25,7 +25,7 @@ pub struct ReportFile {
 
 impl ReportFile {
     /// Follows symbolic links and creates missing directories, which are added to `created`.
-    pub fn resolve(
+    pub(super) fn resolve(
         kind: ReportKind,
         path: &Path,
         owner: u32,
@@ -42,7 +42,7 @@ impl ReportFile {
     }
 
     /// Fails if the report could not be written later.
-    pub fn create_placeholder(&self) -> io::Result<()> {
+    pub(super) fn create_placeholder(&self) -> io::Result<()> {
         match std::fs::metadata(&self.path) {
             // Replacing a device by a file would be worse than writing no report.
             Ok(metadata) if !metadata.is_file() => return Err(io::Error::other("it is not a regular file")),
@@ -57,15 +57,15 @@ impl ReportFile {
         File::create_new(&self.placeholder).map(drop)
     }
 
-    pub fn remove_placeholder(&self) {
+    pub(super) fn remove_placeholder(&self) {
         let _ = std::fs::remove_file(&self.placeholder);
     }
 
-    pub fn is_written(&self) -> bool {
+    pub(super) fn is_written(&self) -> bool {
         !self.placeholder.exists() && self.path.exists()
     }
 
-    pub fn write(&self, text: &str) -> io::Result<()> {
+    pub(super) fn write(&self, text: &str) -> io::Result<()> {
         // The command may have removed the directory with its last results.
         if let Some(directory) = self.path.parent() {
             std::fs::create_dir_all(directory)?;
@@ -84,7 +84,7 @@ impl ReportFile {
         }
     }
 
-    pub fn remove_old_report(&self) {
+    pub(super) fn remove_old_report(&self) {
         if let Err(error) = std::fs::remove_file(&self.path)
             && cannot_be_replaced(&error)
         {

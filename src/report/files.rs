@@ -12,7 +12,7 @@ use crate::sys::process::identity::{ActingAs, Identity};
 use crate::text::plain;
 
 #[derive(Debug)]
-pub struct ReportFiles {
+pub(crate) struct ReportFiles {
     files: Vec<ReportFile>,
     /// Directories that were created for the files, parents first.
     created_directories: Vec<PathBuf>,
@@ -24,7 +24,7 @@ pub struct ReportFiles {
 
 impl ReportFiles {
     /// Checks that the files can be written. After an error nothing is left behind.
-    pub fn prepare(reports: &[(ReportKind, PathBuf)], identity: Option<&Identity>) -> Result<Self> {
+    pub(crate) fn prepare(reports: &[(ReportKind, PathBuf)], identity: Option<&Identity>) -> Result<Self> {
         let _user =
             ActingAs::session_user(identity).context("cannot take on the rights of the session's user")?;
         let user = identity.and_then(|it| it.user.as_ref()).map(|(user, _)| user.name.as_str());
@@ -52,23 +52,23 @@ impl ReportFiles {
     }
 
     /// Takes on the rights with which the files are written.
-    pub fn act_as_user(&self) -> nix::Result<Option<ActingAs>> {
+    pub(crate) fn act_as_user(&self) -> nix::Result<Option<ActingAs>> {
         ActingAs::session_user(self.identity.as_ref())
     }
 
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.files.is_empty()
     }
 
     /// Writes the files that the supervisor had not written when it died.
-    pub fn write_missing(&self, render: impl Fn(ReportKind) -> Result<String>) {
+    pub(crate) fn write_missing(&self, render: impl Fn(ReportKind) -> Result<String>) {
         // The guardian has nobody to whom it could report a failure.
         let Ok(_user) = self.act_as_user() else { return };
         write_each(self.files.iter().filter(|file| !file.is_written()), render);
     }
 
     /// Writes all files and returns what went wrong.
-    pub fn write(&self, render: impl Fn(ReportKind) -> Result<String>) -> Vec<String> {
+    pub(crate) fn write(&self, render: impl Fn(ReportKind) -> Result<String>) -> Vec<String> {
         match self.act_as_user() {
             Ok(_user) => write_each(self.files.iter(), render),
             Err(error) => vec![format!("no report was written: cannot take on the user's rights: {error}")],
@@ -76,7 +76,7 @@ impl ReportFiles {
     }
 
     /// Called if there will be no report, so that an earlier one is not taken for this session's.
-    pub fn remove_old_reports(&self) {
+    pub(crate) fn remove_old_reports(&self) {
         if let Ok(_user) = self.act_as_user() {
             self.files.iter().for_each(ReportFile::remove_old_report);
         }

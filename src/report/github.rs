@@ -19,14 +19,14 @@ const ROWS: usize = 50;
 
 /// The places that GitHub's runner names in the environment.
 #[derive(Debug)]
-pub struct GitHub {
+pub(crate) struct GitHub {
     summary: Option<OsString>,
     workspace: Option<OsString>,
 }
 
 impl GitHub {
     /// `None` unless GitHub's runner runs us.
-    pub fn from_environment() -> Option<Self> {
+    pub(crate) fn from_environment() -> Option<Self> {
         let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
         // The guardian has another working directory.
         let absolute = |path: OsString| std::path::absolute(&path).map_or(path, Into::into);
@@ -36,18 +36,18 @@ impl GitHub {
         })
     }
 
-    pub fn runs_us() -> bool {
+    pub(crate) fn runs_us() -> bool {
         std::env::var_os("GITHUB_ACTIONS").is_some_and(|value| value == "true")
     }
 
     /// Whether there is anything to show.
-    pub fn has_news(verdict: &Verdict) -> bool {
+    pub(crate) fn has_news(verdict: &Verdict) -> bool {
         let failures = verdict.usage.as_ref().is_some_and(|usage| !limits_hit::failures(usage).is_empty());
         verdict.leaked() > 0 || !verdict.is_proven() || failures
     }
 
     /// Workflow commands for survivors, limits that were hit, and the worst leaks.
-    pub fn annotations(&self, report: &ReportDocument) -> Vec<String> {
+    pub(crate) fn annotations(&self, report: &ReportDocument) -> Vec<String> {
         let level = if report.outcome.leaks_fail() { "error" } else { "warning" };
         let problems = report.survivors.iter().chain(&report.unverified);
         let survivors = problems.map(|text| command("error", &[("title", "cgrun: not clean")], text));
@@ -85,7 +85,7 @@ impl GitHub {
     }
 
     /// Appends to the step's summary, unless the supervisor did so before it died.
-    pub fn summarize_unless_done(&self, report: &ReportDocument) -> io::Result<()> {
+    pub(crate) fn summarize_unless_done(&self, report: &ReportDocument) -> io::Result<()> {
         let is_there = |path: &OsString| {
             let text = std::fs::metadata(path).is_ok_and(|it| it.is_file()).then(|| std::fs::read(path));
             let text = text.and_then(Result::ok).unwrap_or_default();
@@ -95,7 +95,7 @@ impl GitHub {
     }
 
     /// Appends to the step's summary.
-    pub fn summarize(&self, report: &ReportDocument) -> io::Result<()> {
+    pub(crate) fn summarize(&self, report: &ReportDocument) -> io::Result<()> {
         let Some(path) = &self.summary else { return Ok(()) };
         let mut file =
             OpenOptions::new().append(true).create(true).custom_flags(libc::O_NONBLOCK).open(path)?;

@@ -16,11 +16,11 @@ use crate::sys::procfs::process_info::COMMAND_LINE_SHOWN;
 use crate::sys::procfs::stat::ProcStat;
 use crate::text::readable;
 
-pub const SCHEMA: &str = "cgrun-report";
-pub const SCHEMA_VERSION: u32 = 1;
+pub(super) const SCHEMA: &str = "cgrun-report";
+pub(super) const SCHEMA_VERSION: u32 = 1;
 
 #[derive(Debug, Serialize)]
-pub struct ReportDocument {
+pub(crate) struct ReportDocument {
     pub schema: &'static str,
     pub schema_version: u32,
     pub cgrun_version: &'static str,
@@ -45,7 +45,7 @@ pub struct ReportDocument {
 }
 
 #[derive(Clone, Debug, Serialize)]
-pub struct SessionSummary {
+pub(crate) struct SessionSummary {
     pub id: String,
     pub supervisor_pid: u32,
     pub command: Vec<String>,
@@ -57,7 +57,7 @@ pub struct SessionSummary {
 }
 
 #[derive(Debug, Serialize)]
-pub struct Outcome {
+pub(crate) struct Outcome {
     pub clean: bool,
     pub verified_empty: bool,
     /// `None` if a signal ended cgrun.
@@ -73,20 +73,20 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    pub fn leaks_fail(&self) -> bool {
+    pub(crate) fn leaks_fail(&self) -> bool {
         self.on_leak == "fail"
     }
 }
 
 #[derive(Clone, Debug, Serialize)]
-pub struct ContainmentSummary {
+pub(crate) struct ContainmentSummary {
     pub kind: Kind,
     pub guarantee: &'static str,
     pub cgroup: Option<String>,
 }
 
 impl ContainmentSummary {
-    pub fn new(containment: &Containment) -> Self {
+    pub(crate) fn new(containment: &Containment) -> Self {
         let kind = containment.kind();
         let cgroup = containment.path().map(|path| path.to_string_lossy().into_owned());
         Self { kind, guarantee: kind.guarantee(), cgroup }
@@ -95,7 +95,7 @@ impl ContainmentSummary {
 
 /// The life of the command or of a service, in seconds since the session started.
 #[derive(Clone, Debug, Default, Serialize)]
-pub struct ComponentSummary {
+pub(crate) struct ComponentSummary {
     pub started_at_seconds: Option<f64>,
     pub ready_at_seconds: Option<f64>,
     pub stop_requested_at_seconds: Option<f64>,
@@ -108,7 +108,7 @@ pub struct ComponentSummary {
 }
 
 #[derive(Clone, Debug, Serialize)]
-pub struct ServiceSummary {
+pub(crate) struct ServiceSummary {
     pub name: String,
     pub command: Vec<String>,
     pub port: Option<u16>,
@@ -119,7 +119,7 @@ pub struct ServiceSummary {
 }
 
 #[derive(Debug, Serialize)]
-pub struct LeakedProcess {
+pub(crate) struct LeakedProcess {
     pub pid: i32,
     pub parent_pid: Option<i32>,
     pub name: String,
@@ -148,7 +148,7 @@ pub struct LeakedProcess {
 }
 
 #[derive(Debug, Serialize)]
-pub struct StartedDuring {
+pub(crate) struct StartedDuring {
     pub runner: &'static str,
     pub test: Option<String>,
     pub phase: Option<String>,
@@ -162,21 +162,21 @@ pub struct StartedDuring {
 }
 
 #[derive(Debug, Serialize)]
-pub struct PortSummary {
+pub(crate) struct PortSummary {
     pub watched: Vec<u16>,
     /// Processes outside the session that hold a watched port; cgrun left them alone.
     pub held_by_others: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
-pub struct TeardownSummary {
+pub(crate) struct TeardownSummary {
     pub started_at_seconds: f64,
     pub phases: Vec<PhaseSummary>,
     pub command_killed: bool,
 }
 
 #[derive(Debug, Serialize)]
-pub struct PhaseSummary {
+pub(crate) struct PhaseSummary {
     pub name: &'static str,
     pub started_at_seconds: f64,
     pub ended_at_seconds: f64,
@@ -184,13 +184,13 @@ pub struct PhaseSummary {
 
 /// From getrusage(2): all processes that were waited for.
 #[derive(Debug, Serialize)]
-pub struct ResourceSummary {
+pub(crate) struct ResourceSummary {
     pub cpu_seconds: f64,
     pub largest_process_memory_bytes: u64,
 }
 
 impl LeakedProcess {
-    pub fn from_tree(tree: &LeakTree<'_>, locator: &mut TestLocator) -> Self {
+    pub(crate) fn from_tree(tree: &LeakTree<'_>, locator: &mut TestLocator) -> Self {
         let Leak { process, glimpse, .. } = tree.leak;
         let lossy = |text: &std::ffi::OsString| text.to_string_lossy().into_owned();
         let length: usize = process.command.iter().map(|word| word.len() + 1).sum();
@@ -225,12 +225,12 @@ impl LeakedProcess {
     }
 
     /// The command line as one line of printable text.
-    pub fn command_text(&self) -> String {
+    pub(crate) fn command_text(&self) -> String {
         readable(&self.command_line.join(" "))
     }
 
     /// The number of processes in this tree.
-    pub fn process_count(&self) -> usize {
+    pub(crate) fn process_count(&self) -> usize {
         1 + self.children.iter().map(Self::process_count).sum::<usize>()
     }
 }
@@ -281,7 +281,7 @@ fn state_name(glimpse: &ProcStat) -> &'static str {
 }
 
 /// Rounds to the millisecond; anything finer is noise.
-pub fn rounded_seconds(duration: Duration) -> f64 {
+pub(super) fn rounded_seconds(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1000.0).round() / 1000.0
 }
 

@@ -10,7 +10,7 @@ use crate::text::processes;
 /// The number of processes that a case lists.
 const LISTED: usize = 100;
 
-pub fn document(report: &ReportDocument) -> Result<String> {
+pub(super) fn document(report: &ReportDocument) -> Result<String> {
     let mut suite = TestSuite::new("cgrun");
     for service in &report.services {
         let own: Vec<_> =

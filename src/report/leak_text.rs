@@ -4,7 +4,7 @@ use super::json::{LeakedProcess, StartedDuring};
 use crate::text::shorten;
 
 /// One line a process, children below their parent, at most `limit` processes.
-pub fn listing(leaks: &[&LeakedProcess], undescribed: usize, limit: usize) -> Vec<String> {
+pub(super) fn listing(leaks: &[&LeakedProcess], undescribed: usize, limit: usize) -> Vec<String> {
     let mut lines = Vec::new();
     let total = leaks.iter().map(|leak| leak.process_count()).sum::<usize>() + undescribed;
     for leak in leaks {
@@ -24,7 +24,7 @@ fn list_tree(leak: &LeakedProcess, depth: usize, limit: usize, lines: &mut Vec<S
 }
 
 /// `pid 4711 (python3 server.py), started during tests/a.py::b (call), listening on 127.0.0.1:8000`
-pub fn line(leak: &LeakedProcess) -> String {
+pub(super) fn line(leak: &LeakedProcess) -> String {
     let mut text = format!("pid {} ({})", leak.pid, shorten(&leak.command_text(), 200));
     if let Some(test) = test(leak) {
         text += &format!(", started during {test}");
@@ -37,12 +37,12 @@ pub fn line(leak: &LeakedProcess) -> String {
 }
 
 /// The test, or the worker if only that is known.
-pub fn test(leak: &LeakedProcess) -> Option<&str> {
+pub(super) fn test(leak: &LeakedProcess) -> Option<&str> {
     leak.started_during.as_ref().map(|origin| origin.text.as_str())
 }
 
 /// How it leaked, as the rest of a sentence that starts with "It".
-pub fn kind(leak: &LeakedProcess) -> &'static str {
+pub(super) fn kind(leak: &LeakedProcess) -> &'static str {
     match leak.kind {
         "daemon" => "had left the command's session, as daemons do",
         "background" => "was still running in the background",
@@ -54,7 +54,7 @@ pub fn kind(leak: &LeakedProcess) -> &'static str {
 }
 
 /// How the test is known.
-pub fn evidence(origin: &StartedDuring) -> &'static str {
+pub(super) fn evidence(origin: &StartedDuring) -> &'static str {
     match origin.evidence {
         "environment" => "the test runner's variable is in its environment",
         "memory" => "the test runner's variable is in its memory",

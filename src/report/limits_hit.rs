@@ -6,16 +6,16 @@ use crate::limits::{KilledProcesses, Level, LimitHit, Usage, Victim};
 use crate::text::Bytes;
 
 /// Limits that made something fail.
-pub fn failures(usage: &Usage) -> Vec<String> {
+pub(super) fn failures(usage: &Usage) -> Vec<String> {
     usage.limits_hit.iter().filter(|hit| !is_slowdown(hit)).map(line).collect()
 }
 
 /// Limits that only made something slower.
-pub fn slowdowns(usage: &Usage) -> Vec<String> {
+pub(super) fn slowdowns(usage: &Usage) -> Vec<String> {
     usage.limits_hit.iter().filter(|hit| is_slowdown(hit)).map(line).collect()
 }
 
-pub fn all(usage: Option<&Usage>) -> Vec<String> {
+pub(super) fn all(usage: Option<&Usage>) -> Vec<String> {
     usage.iter().flat_map(|usage| usage.limits_hit.iter().map(line)).collect()
 }
 

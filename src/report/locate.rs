@@ -16,7 +16,7 @@ const SEARCHED: u64 = 1 << 20;
 const ROOTS: usize = 100;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TestLocation {
+pub(crate) struct TestLocation {
     pub file: PathBuf,
     /// From 1.
     pub line: Option<usize>,
@@ -24,7 +24,7 @@ pub struct TestLocation {
 
 /// Looks up each test only once.
 #[derive(Debug)]
-pub struct TestLocator {
+pub(crate) struct TestLocator {
     /// Test files may be relative to any of these: paths in the command, the working directory, and their
     /// ancestors.
     directories: Vec<PathBuf>,
@@ -34,7 +34,7 @@ pub struct TestLocator {
 }
 
 impl TestLocator {
-    pub fn new(directory: &Path, command: &[String]) -> Self {
+    pub(crate) fn new(directory: &Path, command: &[String]) -> Self {
         let named = command.iter().skip(1).map(|word| word.split("::").next().unwrap_or_default());
         let named = named.filter(|word| !word.is_empty()).map(|word| directory.join(word));
         let roots = named.take(ROOTS).filter(|path| path.exists()).chain([directory.to_path_buf()]);
@@ -47,7 +47,7 @@ impl TestLocator {
         Self { directories, places: HashMap::new(), texts: HashMap::new() }
     }
 
-    pub fn locate(&mut self, origin: &Origin) -> Option<TestLocation> {
+    pub(crate) fn locate(&mut self, origin: &Origin) -> Option<TestLocation> {
         let test = origin.test.as_ref()?;
         let key = (origin.runner, test.clone());
         if let Some(place) = self.places.get(&key) {

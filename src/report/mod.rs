@@ -19,9 +19,9 @@ mod tree;
 mod usage;
 mod verdict_text;
 
-pub use files::ReportFiles;
-pub use github::GitHub;
-pub use run_summary::RunSummary;
-pub use session_report::SessionReport;
-pub use terminal::Reporter;
-pub use timeline::Timeline;
+pub(crate) use files::ReportFiles;
+pub(crate) use github::GitHub;
+pub(crate) use run_summary::RunSummary;
+pub(crate) use session_report::SessionReport;
+pub(crate) use terminal::Reporter;
+pub(crate) use timeline::Timeline;

@@ -3,32 +3,32 @@
 use crate::sys::terminal;
 
 #[derive(Clone, Copy, Debug)]
-pub struct Paint(bool);
+pub(super) struct Paint(bool);
 
 impl Paint {
-    pub fn for_stderr() -> Self {
+    pub(super) fn for_stderr() -> Self {
         let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
         let dumb = set("TERM").is_none_or(|term| term == "dumb");
         Self(terminal::stderr_is_a_terminal() && set("NO_COLOR").is_none() && !dumb)
     }
 
-    pub fn none() -> Self {
+    pub(super) fn none() -> Self {
         Self(false)
     }
 
-    pub fn bad(self, text: &str) -> String {
+    pub(super) fn bad(self, text: &str) -> String {
         self.with("1;31", text)
     }
 
-    pub fn strong(self, text: &str) -> String {
+    pub(super) fn strong(self, text: &str) -> String {
         self.with("1", text)
     }
 
-    pub fn name(self, text: &str) -> String {
+    pub(super) fn name(self, text: &str) -> String {
         self.with("33", text)
     }
 
-    pub fn dim(self, text: &str) -> String {
+    pub(super) fn dim(self, text: &str) -> String {
         self.with("2", text)
     }
 

@@ -12,7 +12,7 @@ use crate::plan::{PerService, ServiceId};
 use crate::runtime::exit_code::Exit;
 use crate::teardown::{Cause, Component, Context, Role, Verdict};
 
-pub struct RunSummary<'a> {
+pub(crate) struct RunSummary<'a> {
     pub cause: &'a Cause,
     pub verdict: &'a Verdict,
     pub timeline: &'a Timeline,
@@ -23,18 +23,18 @@ pub struct RunSummary<'a> {
 }
 
 impl RunSummary<'_> {
-    pub fn command(&self) -> ComponentSummary {
+    pub(crate) fn command(&self) -> ComponentSummary {
         self.component(&self.timeline.command, |component| component.role == Role::Command)
     }
 
     /// The service with this name, this id in the plan.
-    pub fn service(&self, id: ServiceId, name: &str) -> ComponentSummary {
+    pub(crate) fn service(&self, id: ServiceId, name: &str) -> ComponentSummary {
         let is_service = |component: &Component| component.role == Role::Service && component.name == name;
         self.component(&self.timeline.services[id], is_service)
     }
 
     /// Why this service ended the session, if it did.
-    pub fn service_problem(&self, id: ServiceId) -> Option<String> {
+    pub(crate) fn service_problem(&self, id: ServiceId) -> Option<String> {
         let (service, problem) = self.cause.failed_service()?;
         (service == id).then(|| problem.to_string())
     }
@@ -65,7 +65,7 @@ impl RunSummary<'_> {
     }
 
     /// Each phase of the teardown starts when the one before it ends.
-    pub fn phases(&self) -> Vec<PhaseSummary> {
+    pub(crate) fn phases(&self) -> Vec<PhaseSummary> {
         let mut started = self.timeline.teardown.unwrap_or_default();
         let phase = |&(name, ended)| {
             let ended = self.timeline.at(ended);

@@ -28,7 +28,7 @@ use crate::sys::process::identity::ActingAs;
 use crate::teardown::{Cause, Verdict};
 
 #[derive(Debug)]
-pub struct SessionReport {
+pub(crate) struct SessionReport {
     files: ReportFiles,
     session: SessionSummary,
     containment: ContainmentSummary,
@@ -40,7 +40,7 @@ pub struct SessionReport {
 }
 
 impl SessionReport {
-    pub fn new(files: ReportFiles, plan: &SessionPlan, containment: &Containment) -> Self {
+    pub(crate) fn new(files: ReportFiles, plan: &SessionPlan, containment: &Containment) -> Self {
         let services = plan.services.iter().map(|service| ServiceSummary {
             name: service.name.clone(),
             command: lossy(&service.command),
@@ -70,28 +70,28 @@ impl SessionReport {
     }
 
     /// `None` unless GitHub's runner runs us.
-    pub fn github(&self) -> Option<&GitHub> {
+    pub(crate) fn github(&self) -> Option<&GitHub> {
         self.github.as_ref()
     }
 
     /// Takes on the rights of the session's user, with which everything is read and written that the
     /// session could have changed.
-    pub fn act_as_user(&self) -> nix::Result<Option<ActingAs>> {
+    pub(crate) fn act_as_user(&self) -> nix::Result<Option<ActingAs>> {
         self.files.act_as_user()
     }
 
     /// Whether the user asked for a report file.
-    pub fn has_files(&self) -> bool {
+    pub(crate) fn has_files(&self) -> bool {
         !self.files.is_empty()
     }
 
     /// Writes the report files and returns what went wrong.
-    pub fn write(&self, document: &ReportDocument) -> Vec<String> {
+    pub(crate) fn write(&self, document: &ReportDocument) -> Vec<String> {
         self.files.write(|kind| render(kind, document))
     }
 
     /// Called by the guardian: reports what was known when the session started, and what it found itself.
-    pub fn write_for_dead_supervisor(&self, verdict: &Verdict) {
+    pub(crate) fn write_for_dead_supervisor(&self, verdict: &Verdict) {
         if !self.has_files() && self.github.is_none() {
             return;
         }
@@ -108,7 +108,7 @@ impl SessionReport {
         }
     }
 
-    pub fn document(&self, run: &RunSummary<'_>) -> ReportDocument {
+    pub(crate) fn document(&self, run: &RunSummary<'_>) -> ReportDocument {
         let mut document = self.document_without_times(run.verdict, run.cause);
         document.session.started_at_unix_seconds = unix_seconds(run.timeline.started_at);
         document.session.duration_seconds = rounded_seconds(run.timeline.now());

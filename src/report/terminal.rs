@@ -23,18 +23,18 @@ const WORTH_A_LINE: Duration = Duration::from_millis(200);
 
 /// Writes messages at the verbosity that the user asked for.
 #[derive(Debug)]
-pub struct Reporter {
+pub(crate) struct Reporter {
     verbosity: Verbosity,
     status_drawn: Cell<Option<Instant>>,
 }
 
 impl Reporter {
-    pub fn new(verbosity: Verbosity) -> Self {
+    pub(crate) fn new(verbosity: Verbosity) -> Self {
         Self { verbosity, status_drawn: Cell::new(None) }
     }
 
     /// Reports a problem, even if cgrun is quiet.
-    pub fn error(&self, text: &str) {
+    pub(crate) fn error(&self, text: &str) {
         self.clear();
         let mut lines = String::new();
         for line in text.lines() {
@@ -50,19 +50,19 @@ impl Reporter {
     }
 
     /// GitHub recognizes a workflow command only at the start of a line.
-    pub fn workflow_commands(&self, commands: &[String]) {
+    pub(crate) fn workflow_commands(&self, commands: &[String]) {
         to_stderr(&commands.iter().map(|command| format!("{command}\n")).collect::<String>());
     }
 
     /// Tells something worth knowing, unless cgrun is quiet.
-    pub fn say(&self, text: &str) {
+    pub(crate) fn say(&self, text: &str) {
         if self.verbosity >= Verbosity::Normal {
             self.error(text);
         }
     }
 
     /// Shows the last lines of a service's log.
-    pub fn log(&self, path: &Path, lines: &[String]) {
+    pub(crate) fn log(&self, path: &Path, lines: &[String]) {
         if lines.is_empty() {
             return self.error(&format!("  its log {} is empty", path.display()));
         }
@@ -71,14 +71,14 @@ impl Reporter {
     }
 
     /// A service became ready. On a terminal the status line has shown this already.
-    pub fn ready(&self, service: &str, seconds: f32) {
+    pub(crate) fn ready(&self, service: &str, seconds: f32) {
         if self.verbosity == Verbosity::Verbose || !terminal::stderr_is_our_terminal() {
             self.say(&format!("{service} is ready after {seconds:.1} s"));
         }
     }
 
     /// Draws the status line: the services that are not ready yet, what each waits for, and how long.
-    pub fn waiting<'a>(&self, services: impl Iterator<Item = (&'a str, String, Duration)>) {
+    pub(crate) fn waiting<'a>(&self, services: impl Iterator<Item = (&'a str, String, Duration)>) {
         let is_due = self.status_drawn.get().is_none_or(|drawn| clock::since(drawn) >= REDRAW);
         // Asked every time, because the shell may have moved us to the background.
         if !is_due || self.verbosity == Verbosity::Quiet || !terminal::stderr_is_our_terminal() {
@@ -97,14 +97,14 @@ impl Reporter {
     }
 
     /// Erases the status line.
-    pub fn clear(&self) {
+    pub(crate) fn clear(&self) {
         if self.status_drawn.take().is_some() {
             terminal::to_stderr("\r\x1b[2K");
         }
     }
 
     /// Reports what the teardown found. A clean session is silent, unless cgrun is verbose.
-    pub fn verdict(&self, verdict: &Verdict, cause: &Cause, kind: Kind, took: Duration) {
+    pub(crate) fn verdict(&self, verdict: &Verdict, cause: &Cause, kind: Kind, took: Duration) {
         let paint = Paint::for_stderr();
         let used = verdict.usage.as_ref();
         self.lines(&verdict_text::problems(verdict, paint));

@@ -6,7 +6,7 @@ use crate::plan::{PerService, ServiceId};
 use crate::runtime::clock;
 
 #[derive(Clone, Debug)]
-pub struct Timeline {
+pub(crate) struct Timeline {
     pub started: Instant,
     pub started_at: SystemTime,
     /// In the order of the plan's services.
@@ -18,14 +18,14 @@ pub struct Timeline {
 
 /// Times since the session started.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct ComponentTimes {
+pub(crate) struct ComponentTimes {
     pub started: Option<Duration>,
     pub ready: Option<Duration>,
     pub ended: Option<Duration>,
 }
 
 impl Timeline {
-    pub fn start<T>(services: &PerService<T>) -> Self {
+    pub(crate) fn start<T>(services: &PerService<T>) -> Self {
         Self {
             started: clock::now(),
             started_at: SystemTime::now(),
@@ -35,23 +35,23 @@ impl Timeline {
         }
     }
 
-    pub fn now(&self) -> Duration {
+    pub(crate) fn now(&self) -> Duration {
         clock::since(self.started)
     }
 
-    pub fn at(&self, then: Instant) -> Duration {
+    pub(crate) fn at(&self, then: Instant) -> Duration {
         then.saturating_duration_since(self.started)
     }
 
-    pub fn service_started(&mut self, service: ServiceId) {
+    pub(crate) fn service_started(&mut self, service: ServiceId) {
         self.services[service].started = Some(self.now());
     }
 
-    pub fn service_ready(&mut self, service: ServiceId) {
+    pub(crate) fn service_ready(&mut self, service: ServiceId) {
         self.services[service].ready = Some(self.now());
     }
 
-    pub fn service_ended(&mut self, service: ServiceId) {
+    pub(crate) fn service_ended(&mut self, service: ServiceId) {
         self.services[service].ended = Some(self.now());
     }
 }

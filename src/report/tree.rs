@@ -12,19 +12,19 @@ use crate::leaks::{How, Leak};
 const MAX_DEPTH: usize = 32;
 
 #[derive(Debug)]
-pub struct LeakTree<'a> {
+pub(crate) struct LeakTree<'a> {
     pub leak: &'a Leak,
     pub children: Vec<LeakTree<'a>>,
 }
 
 impl LeakTree<'_> {
     /// The number of processes in the tree.
-    pub fn size(&self) -> usize {
+    pub(crate) fn size(&self) -> usize {
         1 + self.children.iter().map(LeakTree::size).sum::<usize>()
     }
 
     /// All processes below the root with their depth, parents first.
-    pub fn descendants(&self) -> Vec<(usize, &Leak)> {
+    pub(crate) fn descendants(&self) -> Vec<(usize, &Leak)> {
         let mut found = Vec::new();
         for child in &self.children {
             found.push((1, child.leak));
@@ -35,7 +35,7 @@ impl LeakTree<'_> {
 }
 
 /// The worst trees come first: those that escaped, that hold a port, that did not stop when asked.
-pub fn trees(leaks: &[Leak]) -> Vec<LeakTree<'_>> {
+pub(super) fn trees(leaks: &[Leak]) -> Vec<LeakTree<'_>> {
     let indexes: HashMap<Pid, usize> = leaks.iter().enumerate().map(|(at, leak)| (leak.pid(), at)).collect();
     let mut children: HashMap<usize, Vec<usize>> = HashMap::new();
     let mut roots = Vec::new();

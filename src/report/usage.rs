@@ -7,11 +7,11 @@ use crate::limits::{Figures, Usage};
 use crate::text::Bytes;
 
 /// The last three are the times in which at least one process waited for that resource.
-pub const COLUMNS: [&str; 10] =
+pub(super) const COLUMNS: [&str; 10] =
     ["used by", "user", "system", "memory", "procs", "read", "written", "cpu wait", "memory wait", "io wait"];
 
 /// A table with one row for each component and one for the session.
-pub fn table(usage: &Usage) -> Vec<String> {
+pub(super) fn table(usage: &Usage) -> Vec<String> {
     let mut rows = vec![COLUMNS.map(str::to_string)];
     rows.extend(usage.components.iter().chain([&usage.session]).map(row));
     let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or_default();
@@ -26,7 +26,7 @@ pub fn table(usage: &Usage) -> Vec<String> {
     rows.iter().map(line).collect()
 }
 
-pub fn row(figures: &Figures) -> [String; COLUMNS.len()] {
+pub(super) fn row(figures: &Figures) -> [String; COLUMNS.len()] {
     let time = |usec: Option<u64>| {
         or_dash(usec.map(|usec| format!("{:.2} s", Duration::from_micros(usec).as_secs_f64())))
     };
@@ -46,7 +46,7 @@ pub fn row(figures: &Figures) -> [String; COLUMNS.len()] {
 }
 
 /// Pairs such as `session.cpu_user_usec` and its value.
-pub fn properties(figures: &Figures) -> Vec<(String, String)> {
+pub(super) fn properties(figures: &Figures) -> Vec<(String, String)> {
     let Ok(serde_json::Value::Object(all)) = serde_json::to_value(figures) else { return Vec::new() };
     let numbers = all.into_iter().filter(|(_, value)| value.is_number());
     numbers.map(|(key, value)| (format!("{}.{key}", figures.name), value.to_string())).collect()

@@ -16,7 +16,7 @@ const LISTED: usize = 20;
 const LISTED_DESCENDANTS: usize = 5;
 
 /// Leaks, survivors, and checks that failed.
-pub fn problems(verdict: &Verdict, paint: Paint) -> Vec<String> {
+pub(super) fn problems(verdict: &Verdict, paint: Paint) -> Vec<String> {
     let mut lines = Vec::new();
     if verdict.leaked() > 0 {
         let ending = if verdict.is_proven() { "found and ended" } else { "found" };
@@ -31,7 +31,7 @@ pub fn problems(verdict: &Verdict, paint: Paint) -> Vec<String> {
 }
 
 /// What is worth knowing, but no problem of its own.
-pub fn notes(verdict: &Verdict, paint: Paint) -> Vec<String> {
+pub(super) fn notes(verdict: &Verdict, paint: Paint) -> Vec<String> {
     let hint = hint(&verdict.leaks).map(|hint| paint.dim(&format!("  hint: {hint}")));
     let killed =
         verdict.command_killed.then(|| "the command did not stop when asked to, and was killed".to_string());
@@ -42,7 +42,7 @@ pub fn notes(verdict: &Verdict, paint: Paint) -> Vec<String> {
 }
 
 /// For `-v`.
-pub fn allowed_leaks(verdict: &Verdict) -> Vec<String> {
+pub(super) fn allowed_leaks(verdict: &Verdict) -> Vec<String> {
     let heading = match verdict.allowed.len() {
         0 => return Vec::new(),
         1 => "1 allowed leak, ended:".to_string(),
@@ -53,7 +53,7 @@ pub fn allowed_leaks(verdict: &Verdict) -> Vec<String> {
 }
 
 /// One line for `-v`.
-pub fn summary(verdict: &Verdict, cause: &Cause, kind: Kind, took: Duration) -> String {
+pub(super) fn summary(verdict: &Verdict, cause: &Cause, kind: Kind, took: Duration) -> String {
     let state = match (verdict.is_proven(), verdict.leaked() == 0) {
         (true, true) if !verdict.command_killed => "clean",
         (true, _) => "clean now",

@@ -7,16 +7,16 @@ use std::time::{Duration, Instant};
 static STOPPED: AtomicU64 = AtomicU64::new(0);
 
 /// Now, by the session's clock. Compare it with no other clock's time.
-pub fn now() -> Instant {
+pub(crate) fn now() -> Instant {
     Instant::now() - Duration::from_nanos(STOPPED.load(Ordering::Relaxed))
 }
 
 /// How long ago that was, by the session's clock.
-pub fn since(then: Instant) -> Duration {
+pub(crate) fn since(then: Instant) -> Duration {
     now().saturating_duration_since(then)
 }
 
 /// The session was stopped for so long.
-pub fn stood_still(duration: Duration) {
+pub(crate) fn stood_still(duration: Duration) {
     STOPPED.fetch_add(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
 }

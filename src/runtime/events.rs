@@ -20,30 +20,30 @@ const REAPING: Duration = Duration::from_millis(10);
 
 /// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Event {
+pub(crate) enum Event {
     Signal(Caught),
     /// A child of ours ended, one we started or one re-parented to us. It is reaped already.
     Exited(Pid, ExitStatus),
 }
 
 /// A descriptor to wake up for besides signals.
-pub struct Wake<'a> {
+pub(crate) struct Wake<'a> {
     fd: BorrowedFd<'a>,
     flags: PollFlags,
 }
 
 impl<'a> Wake<'a> {
-    pub fn readable(fd: BorrowedFd<'a>) -> Self {
+    pub(crate) fn readable(fd: BorrowedFd<'a>) -> Self {
         Self { fd, flags: PollFlags::IN }
     }
 
     /// For `cgroup.events`.
-    pub fn changed(fd: BorrowedFd<'a>) -> Self {
+    pub(crate) fn changed(fd: BorrowedFd<'a>) -> Self {
         Self { fd, flags: PollFlags::PRI }
     }
 
     /// Waits for a change of `cgroup.events`, where there is one, or just until `deadline`.
-    pub fn wait_for_change(events: Option<BorrowedFd<'_>>, deadline: Instant) {
+    pub(crate) fn wait_for_change(events: Option<BorrowedFd<'_>>, deadline: Instant) {
         match events {
             Some(events) => Wake::changed(events).wait(deadline),
             None => drop(poll(&mut [], timeout_until(deadline, clock::now()).as_ref())),
@@ -51,27 +51,27 @@ impl<'a> Wake<'a> {
     }
 
     /// Waits for this alone; signals stay pending.
-    pub fn wait(&self, deadline: Instant) {
+    pub(crate) fn wait(&self, deadline: Instant) {
         let timeout = timeout_until(deadline, clock::now());
         let _ = poll(&mut [PollFd::from_borrowed_fd(self.fd, self.flags)], timeout.as_ref());
     }
 }
 
 #[derive(Debug)]
-pub struct Events {
+pub(crate) struct Events {
     signals: Signals,
     /// More children may have ended than were reaped.
     unreaped: Cell<bool>,
 }
 
 impl Events {
-    pub fn new() -> io::Result<Self> {
+    pub(crate) fn new() -> io::Result<Self> {
         Ok(Self { signals: Signals::block()?, unreaped: Cell::new(false) })
     }
 
     /// Waits until something happened, one of `wakes` has news, or `deadline` has passed, and
     /// returns what happened. Empty for the latter two.
-    pub fn wait(&self, wakes: &[Wake<'_>], deadline: Option<Instant>) -> io::Result<Vec<Event>> {
+    pub(crate) fn wait(&self, wakes: &[Wake<'_>], deadline: Option<Instant>) -> io::Result<Vec<Event>> {
         let mut fds = vec![PollFd::from_borrowed_fd(self.signals.as_fd(), PollFlags::IN)];
         fds.extend(wakes.iter().map(|wake| PollFd::from_borrowed_fd(wake.fd, wake.flags)));
         let deadline = if self.unreaped.get() { Some(clock::now()) } else { deadline };
@@ -83,7 +83,7 @@ impl Events {
     }
 
     /// What has happened already, without waiting.
-    pub fn pending(&self) -> io::Result<Vec<Event>> {
+    pub(crate) fn pending(&self) -> io::Result<Vec<Event>> {
         let mut events = Vec::new();
         let mut child_ended = self.unreaped.get();
         while let Some(caught) = self.signals.next()? {

@@ -3,23 +3,23 @@
 use nix::sys::signal::Signal;
 
 /// `cgrun check`: a watched port is taken, or a stale session is left.
-pub const NOT_CLEAN: u8 = 1;
+pub(crate) const NOT_CLEAN: u8 = 1;
 /// The command passed, but something leaked, and `--on-leak fail`.
-pub const LEAKED: u8 = 121;
+pub(crate) const LEAKED: u8 = 121;
 /// Something survived, or the check could not be completed.
-pub const NOT_PROVEN: u8 = 122;
+pub(crate) const NOT_PROVEN: u8 = 122;
 /// `--timeout` ran out.
-pub const TIMED_OUT: u8 = 124;
+pub(crate) const TIMED_OUT: u8 = 124;
 /// cgrun could not do its job.
-pub const FAILED: u8 = 125;
+pub(crate) const FAILED: u8 = 125;
 /// The command cannot be executed.
-pub const NOT_EXECUTABLE: u8 = 126;
+pub(crate) const NOT_EXECUTABLE: u8 = 126;
 /// The command was not found.
-pub const NOT_FOUND: u8 = 127;
+pub(crate) const NOT_FOUND: u8 = 127;
 
 /// How this process is to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Exit {
+pub(crate) enum Exit {
     Code(u8),
     /// By the signal that cgrun received, so that shells and CI see it.
     Signal(Signal),

@@ -6,7 +6,7 @@ static DISABLED: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::
 /// Fails where `CGRUN_FAILPOINT` names this place, as in `panic:teardown`, `kill:teardown` (SIGKILL)
 /// or `crash:teardown` (SIGSEGV).
 #[cfg(debug_assertions)]
-pub fn reached(place: &str) {
+pub(crate) fn reached(place: &str) {
     if DISABLED.load(std::sync::atomic::Ordering::Relaxed) {
         return;
     }
@@ -27,7 +27,7 @@ pub fn reached(place: &str) {
 
 /// From now on no place fails in this process.
 #[cfg(debug_assertions)]
-pub fn disable() {
+pub(crate) fn disable() {
     DISABLED.store(true, std::sync::atomic::Ordering::Relaxed);
 }
 

@@ -1,6 +1,6 @@
 //! What every room needs while the program runs: time, events, exit codes, fail points.
 
-pub mod clock;
-pub mod events;
-pub mod exit_code;
-pub mod failpoint;
+pub(crate) mod clock;
+pub(crate) mod events;
+pub(crate) mod exit_code;
+pub(crate) mod failpoint;

@@ -22,7 +22,7 @@ const LOG_TAIL: usize = 20;
 
 impl Session<'_> {
     /// The end, whatever the cause.
-    pub fn end(&mut self, cause: &Cause) -> Exit {
+    pub(super) fn end(&mut self, cause: &Cause) -> Exit {
         self.report.clear();
         self.timeline.teardown = Some(self.timeline.now());
         self.explain(cause);

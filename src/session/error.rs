@@ -10,7 +10,7 @@ use crate::teardown::{AnyOtherExit, Cause, StartupFailure};
 use crate::text::error_chain;
 
 #[derive(Debug, thiserror::Error)]
-pub enum SessionError {
+pub(crate) enum SessionError {
     #[error("{}", error_chain(.0))]
     NotFound(anyhow::Error),
     #[error("{}", error_chain(.0))]
@@ -24,7 +24,7 @@ pub enum SessionError {
 
 impl SessionError {
     /// Adds what was being done.
-    pub fn context(self, text: impl Display + Send + Sync + 'static) -> Self {
+    pub(crate) fn context(self, text: impl Display + Send + Sync + 'static) -> Self {
         match self {
             Self::NotFound(error) => Self::NotFound(error.context(text)),
             Self::NotExecutable(error) => Self::NotExecutable(error.context(text)),
@@ -34,7 +34,7 @@ impl SessionError {
     }
 
     /// How cgrun exits if nothing was started.
-    pub fn exit(&self) -> Exit {
+    pub(crate) fn exit(&self) -> Exit {
         match self {
             Self::NotFound(_) => Exit::Code(exit_code::NOT_FOUND),
             Self::NotExecutable(_) => Exit::Code(exit_code::NOT_EXECUTABLE),
@@ -44,7 +44,7 @@ impl SessionError {
     }
 
     /// Why a session that has begun is torn down.
-    pub fn cause(&self) -> Cause {
+    pub(crate) fn cause(&self) -> Cause {
         let why = self.to_string();
         match self {
             Self::NotFound(_) => Cause::StartupFailure(StartupFailure::Command { found: false, why }),

@@ -8,7 +8,7 @@ use crate::plan::SessionPlan;
 use crate::report::Reporter;
 
 /// Applies the limits of the plan, or says why that is impossible; then nothing is left of the session.
-pub fn apply(
+pub(super) fn apply(
     plan: &SessionPlan,
     containment: &Containment,
     mount: Option<&Mount>,

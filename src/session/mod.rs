@@ -15,7 +15,7 @@ mod suspend;
 
 use anyhow::Context;
 
-pub use error::SessionError;
+pub(crate) use error::SessionError;
 use state::Session;
 
 use crate::containment;
@@ -28,7 +28,7 @@ use crate::runtime::failpoint;
 use crate::sys::process::children;
 
 /// Runs the session and returns how cgrun is to exit. An error means that nothing was started.
-pub fn run(plan: SessionPlan, report: &Reporter) -> Result<Exit, SessionError> {
+pub(crate) fn run(plan: SessionPlan, report: &Reporter) -> Result<Exit, SessionError> {
     let files = ReportFiles::prepare(&plan.reports, plan.identity.as_ref())?;
     let mut session = match prepare(plan, report) {
         Ok(session) => session,

@@ -14,7 +14,11 @@ use crate::sys::sockets::Listener;
 
 /// The listeners on watched ports. A port that a service needs must be free: otherwise the error names its
 /// holder, or the holder is ended if the user asked for that.
-pub fn ports(plan: &SessionPlan, events: &Events, report: &Reporter) -> Result<Vec<Listener>, SessionError> {
+pub(super) fn ports(
+    plan: &SessionPlan,
+    events: &Events,
+    report: &Reporter,
+) -> Result<Vec<Listener>, SessionError> {
     let listeners = || {
         ports::listening_on(&plan.watched)
             .context("cannot determine who listens on the watched ports (sock_diag)")
@@ -55,7 +59,7 @@ pub fn ports(plan: &SessionPlan, events: &Events, report: &Reporter) -> Result<V
 }
 
 /// Resolves every program that will be needed, so that a wrong name is an error before anything runs.
-pub fn programs(plan: &SessionPlan, env: &Environment) -> Result<(), SessionError> {
+pub(super) fn programs(plan: &SessionPlan, env: &Environment) -> Result<(), SessionError> {
     for service in &plan.services {
         let env = env.with_all(&service.env);
         let named = |error: ProgramError| anyhow!("service {}: {error}", service.name);

@@ -19,7 +19,7 @@ const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 const INTERPRETER_LINE: u64 = 256;
 
 #[derive(Debug, thiserror::Error)]
-pub enum ProgramError {
+pub(crate) enum ProgramError {
     #[error("{program}: command not found{hint}")]
     NotFound { program: String, hint: String },
     #[error("{}: cannot be executed: {reason}", path.display())]
@@ -42,7 +42,7 @@ fn loader_hint(reason: &str) -> &'static str {
 }
 
 /// Resolves the program and prepares everything that executing it in `cwd` needs.
-pub fn prepare(command: &[OsString], env: &Environment, cwd: &Path) -> Result<Program, ProgramError> {
+pub(super) fn prepare(command: &[OsString], env: &Environment, cwd: &Path) -> Result<Program, ProgramError> {
     let absent = |reason| ProgramError::WorkingDirectory { path: cwd.to_path_buf(), reason };
     match std::fs::metadata(cwd) {
         Ok(metadata) if metadata.is_dir() => {}

@@ -24,7 +24,7 @@ const DAEMON_TICK: Duration = Duration::from_millis(100);
 
 impl Session<'_> {
     /// From the first start to the moment at which the session is to end, and why.
-    pub fn live(&mut self) -> Result<Cause, SessionError> {
+    pub(super) fn live(&mut self) -> Result<Cause, SessionError> {
         self.arm_guardian()?;
         // If a signal has already asked for the end, nothing is started.
         let mut actions = Vec::new();

@@ -7,7 +7,7 @@ use crate::readiness::Waiting;
 
 /// The states that a service passes through. Only the state machine changes them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ServiceState {
+pub(super) enum ServiceState {
     NotStarted,
     Starting,
     Ready,
@@ -16,7 +16,7 @@ pub enum ServiceState {
 }
 
 /// What a service has once it was started.
-pub struct StartedService {
+pub(super) struct StartedService {
     /// Its index among the components of the teardown.
     pub component: usize,
     pub log: Log,

@@ -21,21 +21,21 @@ const TAIL: u64 = 16 * 1024;
 /// The log directory of one run. It is held open, and not opened through a symbolic link: if root runs a
 /// session as another user, that user may own the place.
 #[derive(Debug)]
-pub struct Logs {
+pub(super) struct Logs {
     path: PathBuf,
     directory: OwnedFd,
 }
 
 /// One service's log.
 #[derive(Debug)]
-pub struct Log {
+pub(super) struct Log {
     pub path: PathBuf,
     pub file: File,
 }
 
 impl Logs {
     /// Creates this run's directory in `root`, and removes those of old runs.
-    pub fn create(root: &Path, id: &SessionId) -> Result<Self> {
+    pub(super) fn create(root: &Path, id: &SessionId) -> Result<Self> {
         let path = root.join(id.directory());
         let made = std::fs::create_dir_all(root).and_then(|()| std::fs::create_dir(&path));
         let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -47,7 +47,7 @@ impl Logs {
         Ok(Self { path, directory })
     }
 
-    pub fn open(&self, service: &str) -> Result<Log> {
+    pub(super) fn open(&self, service: &str) -> Result<Log> {
         let name = format!("{service}.log");
         let path = self.path.join(&name);
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::APPEND | OFlags::RDWR | OFlags::CLOEXEC;
@@ -61,7 +61,7 @@ impl Logs {
 
 impl Log {
     /// Up to `lines` last lines; empty if the log cannot be read.
-    pub fn tail(&self, lines: usize) -> Vec<String> {
+    pub(super) fn tail(&self, lines: usize) -> Vec<String> {
         let text = self.end().unwrap_or_default();
         let all: Vec<_> = text.lines().map(crate::text::readable).collect();
         all[all.len().saturating_sub(lines)..].to_vec()

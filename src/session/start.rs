@@ -24,7 +24,7 @@ use crate::teardown::{Component, Role};
 use crate::text::exit_status;
 
 impl Session<'_> {
-    pub fn start_service(&mut self, id: ServiceId) -> Result<()> {
+    pub(super) fn start_service(&mut self, id: ServiceId) -> Result<()> {
         let plan = &self.plan.services[id];
         if self.logs.is_none() {
             self.logs = Some(Logs::create(&self.plan.logs, &self.context.containment.id)?);
@@ -72,7 +72,7 @@ impl Session<'_> {
     /// the shell see one job: Ctrl-C and Ctrl-Z reach both, `fg` resumes both, and a debugger may
     /// read the keyboard. Without one it gets a group of its own, so that a signal to our group
     /// (by timeout(1) or a CI runner) reaches it once, through us.
-    pub fn start_command(&mut self) -> Result<(), SessionError> {
+    pub(super) fn start_command(&mut self) -> Result<(), SessionError> {
         self.report.clear();
         let env = self.env.with_all([(LEAF, LeafName::Command.to_string())]);
         let program = program::prepare(&self.plan.command, &env, &self.plan.cwd)?;
@@ -98,7 +98,7 @@ impl Session<'_> {
     }
 
     /// Starts the readiness command of a service.
-    pub fn start_probe(&mut self, id: ServiceId) -> Result<()> {
+    pub(super) fn start_probe(&mut self, id: ServiceId) -> Result<()> {
         let plan = &self.plan.services[id];
         let Probe::Command(command) = &plan.probe else { return Ok(()) };
         let leaf_name = LeafName::Probe(plan.name.clone());
@@ -143,7 +143,7 @@ impl Session<'_> {
     }
 
     /// How a service ended, in words.
-    pub fn how_it_ended(&self, id: ServiceId) -> String {
+    pub(super) fn how_it_ended(&self, id: ServiceId) -> String {
         // The status of the process that started a daemon says nothing about the daemon's end.
         let is_daemon = self.services[id].as_ref().is_some_and(|service| service.is_daemon);
         let status = self.component_of(id).and_then(|it| it.status).filter(|_| !is_daemon);

@@ -21,9 +21,9 @@ use crate::sys::sockets::Listener;
 use crate::teardown::{Component, Context};
 use crate::text::plain;
 
-pub const GUARDIAN_REPLACED: &str = "the guardian was killed; another one takes its place";
+pub(super) const GUARDIAN_REPLACED: &str = "the guardian was killed; another one takes its place";
 
-pub struct Session<'a> {
+pub(super) struct Session<'a> {
     pub plan: SessionPlan,
     pub context: Context,
     pub env: Environment,
@@ -44,7 +44,7 @@ pub struct Session<'a> {
 }
 
 impl<'a> Session<'a> {
-    pub fn new(
+    pub(super) fn new(
         plan: SessionPlan,
         (containment, limits): (Containment, AppliedLimits),
         held_before: Vec<Listener>,
@@ -87,7 +87,7 @@ impl<'a> Session<'a> {
     }
 
     /// Tells the guardian as well which reports to write.
-    pub fn will_report(&mut self, files: ReportFiles) {
+    pub(super) fn will_report(&mut self, files: ReportFiles) {
         if files.is_empty() && GitHub::from_environment().is_none() {
             return;
         }
@@ -97,13 +97,13 @@ impl<'a> Session<'a> {
     }
 
     /// The component of a service, once it was started.
-    pub fn component_of(&self, service: ServiceId) -> Option<&Component> {
+    pub(super) fn component_of(&self, service: ServiceId) -> Option<&Component> {
         self.services[service].as_ref().map(|started| &self.context.components[started.component])
     }
 
     /// A failure is only reported: we may lack the right to signal a command that runs as another user, but can
     /// still wait for it.
-    pub fn pass_on(&self, signal: Signal, command: &Component) {
+    pub(super) fn pass_on(&self, signal: Signal, command: &Component) {
         if let Err(error) = command.leader.signal(signal) {
             self.report.say(&format!("cannot pass {signal} on to the command: {}", plain(&error)));
         }

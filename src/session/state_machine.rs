@@ -11,7 +11,7 @@ use crate::sys::signals::Caught;
 use crate::teardown::{Cause, CtrlC, NormalExit, StartupFailure, Termination};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum SessionEvent {
+pub(super) enum SessionEvent {
     /// A service is ready for those that need it.
     Ready(ServiceId),
     /// A service could not be started or did not become ready; says why.
@@ -25,7 +25,7 @@ pub enum SessionEvent {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum SessionAction {
+pub(super) enum SessionAction {
     StartService(ServiceId),
     StartCommand,
     /// Pass a signal that does not ask to end on to the command.
@@ -47,20 +47,20 @@ enum SessionPhase {
 
 /// A service as the state machine sees it.
 #[derive(Clone, Debug)]
-pub struct ServiceNode {
+pub(super) struct ServiceNode {
     depends_on: Vec<ServiceId>,
     critical: bool,
     state: ServiceState,
 }
 
 impl ServiceNode {
-    pub fn new(depends_on: &[ServiceId], critical: bool) -> Self {
+    pub(super) fn new(depends_on: &[ServiceId], critical: bool) -> Self {
         Self { depends_on: depends_on.to_vec(), critical, state: ServiceState::NotStarted }
     }
 }
 
 #[derive(Clone, Debug)]
-pub struct StateMachine {
+pub(super) struct StateMachine {
     services: PerService<ServiceNode>,
     phase: SessionPhase,
     /// When a Ctrl-C last came that was left to the command.
@@ -70,20 +70,20 @@ pub struct StateMachine {
 }
 
 impl StateMachine {
-    pub fn new(services: PerService<ServiceNode>, patience: Duration) -> Self {
+    pub(super) fn new(services: PerService<ServiceNode>, patience: Duration) -> Self {
         Self { services, phase: SessionPhase::Starting, interrupted: None, patience }
     }
 
-    pub fn state(&self, service: ServiceId) -> ServiceState {
+    pub(super) fn state(&self, service: ServiceId) -> ServiceState {
         self.services[service].state
     }
 
     /// The first actions.
-    pub fn begin(&mut self) -> Vec<SessionAction> {
+    pub(super) fn begin(&mut self) -> Vec<SessionAction> {
         self.start_next()
     }
 
-    pub fn step(&mut self, event: SessionEvent, now: Instant) -> Vec<SessionAction> {
+    pub(super) fn step(&mut self, event: SessionEvent, now: Instant) -> Vec<SessionAction> {
         if self.phase == SessionPhase::Ended {
             return Vec::new();
         }

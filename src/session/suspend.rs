@@ -18,7 +18,7 @@ const POLL: Duration = Duration::from_millis(2);
 impl Session<'_> {
     /// Whether the command has stopped itself, as pagers do on Ctrl-Z. The shell waits only for us and would not
     /// notice. Without a terminal this does not count, because nothing would resume us.
-    pub fn command_stopped(&self) -> Result<Option<Caught>> {
+    pub(super) fn command_stopped(&self) -> Result<Option<Caught>> {
         let Some(command) = self.context.command().filter(|command| command.status.is_none()) else {
             return Ok(None);
         };
@@ -30,7 +30,7 @@ impl Session<'_> {
 
     /// Stops the session's processes and ourselves until SIGCONT. The session's clock stops meanwhile, so no
     /// deadline passes.
-    pub fn suspend(&mut self, caught: Caught) -> Result<()> {
+    pub(super) fn suspend(&mut self, caught: Caught) -> Result<()> {
         self.report.clear();
         if let Some(command) = self.context.command() {
             if !caught.from_terminal {

@@ -7,11 +7,11 @@
 //!   for constants and calls that neither of the others offers.
 //! - procfs parses `/proc/PID/stat`.
 
-pub mod errno;
-pub mod poll;
-pub mod process;
-pub mod procfs;
-pub mod signals;
-pub mod sockets;
-pub mod terminal;
-pub mod users;
+pub(crate) mod errno;
+pub(crate) mod poll;
+pub(crate) mod process;
+pub(crate) mod procfs;
+pub(crate) mod signals;
+pub(crate) mod sockets;
+pub(crate) mod terminal;
+pub(crate) mod users;

@@ -6,6 +6,6 @@ use rustix::event::Timespec;
 
 /// The timeout of a poll(2) that ends at `deadline` on the clock that says `now`. `None`, which waits
 /// forever, if the duration is too long for the kernel.
-pub fn timeout_until(deadline: Instant, now: Instant) -> Option<Timespec> {
+pub(crate) fn timeout_until(deadline: Instant, now: Instant) -> Option<Timespec> {
     Timespec::try_from(deadline.saturating_duration_since(now)).ok()
 }

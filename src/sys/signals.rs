@@ -25,7 +25,7 @@ const HANDLED: [Signal; 11] = [
 
 /// One signal that came to us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Caught {
+pub(crate) struct Caught {
     pub signal: Signal,
     /// The kernel sent it for the terminal, so that the whole foreground group has it already.
     pub from_terminal: bool,
@@ -33,24 +33,24 @@ pub struct Caught {
 
 impl Caught {
     /// Whether it asks us to end.
-    pub fn is_about_ending(self) -> bool {
+    pub(crate) fn is_about_ending(self) -> bool {
         matches!(self.signal, Signal::SIGINT | Signal::SIGTERM | Signal::SIGHUP | Signal::SIGQUIT)
     }
 
     /// Whether it asks us to stop for a while: Ctrl-Z, or the use of the terminal from the background.
-    pub fn is_about_stopping(self) -> bool {
+    pub(crate) fn is_about_stopping(self) -> bool {
         matches!(self.signal, Signal::SIGTSTP | Signal::SIGTTIN | Signal::SIGTTOU)
     }
 }
 
 /// All handled signals, blocked and turned into reads.
 #[derive(Debug)]
-pub struct Signals(SignalFd);
+pub(crate) struct Signals(SignalFd);
 
 impl Signals {
     /// Blocks the handled signals in this (the only) thread. A SIGHUP that was ignored when we
     /// started (`nohup`) stays ignored.
-    pub fn block() -> io::Result<Self> {
+    pub(crate) fn block() -> io::Result<Self> {
         let mut caught = SigSet::empty();
         for signal in HANDLED {
             if signal != Signal::SIGHUP || !is_ignored(signal as i32) {
@@ -70,7 +70,7 @@ impl Signals {
     }
 
     /// The next pending signal, without waiting.
-    pub fn next(&self) -> io::Result<Option<Caught>> {
+    pub(crate) fn next(&self) -> io::Result<Option<Caught>> {
         while let Some(info) = self.0.read_signal()? {
             if let Ok(signal) = Signal::try_from(info.ssi_signo as i32) {
                 let from_terminal = info.ssi_code == libc::SI_KERNEL;
@@ -89,7 +89,7 @@ impl AsFd for Signals {
 
 /// Lets SIGSEGV and SIGBUS end us, as they end others. Rust's own handler tells a stack overflow, but
 /// takes the first one that somebody sends for nothing.
-pub fn die_of_crashes() {
+pub(crate) fn die_of_crashes() {
     for signal in [Signal::SIGSEGV, Signal::SIGBUS] {
         // SAFETY: SIG_DFL is no handler of ours, so nothing of ours runs in signal context.
         let _ = unsafe { nix::sys::signal::signal(signal, SigHandler::SigDfl) };
@@ -97,7 +97,7 @@ pub fn die_of_crashes() {
 }
 
 /// Whether a blocked `signal` came and was not read. A stop signal takes back a pending SIGCONT.
-pub fn is_pending(signal: Signal) -> bool {
+pub(crate) fn is_pending(signal: Signal) -> bool {
     let mut pending = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
     // SAFETY: sigpending(2) fills `pending` where it returns 0, and only then is it read.
     unsafe {
@@ -106,7 +106,7 @@ pub fn is_pending(signal: Signal) -> bool {
 }
 
 /// Whether this process ignores `signal`, as inherited from whoever started it.
-pub fn is_ignored(signal: i32) -> bool {
+pub(crate) fn is_ignored(signal: i32) -> bool {
     let mut current = std::mem::MaybeUninit::<libc::sigaction>::uninit();
     // SAFETY: a null `act` only reads the present disposition into `current` (sigaction(2)).
     let rc = unsafe { libc::sigaction(signal, std::ptr::null(), current.as_mut_ptr()) };
@@ -117,7 +117,7 @@ pub fn is_ignored(signal: i32) -> bool {
 /// Stops this process by `signal`, so that whoever waits for us sees that signal; returns when we are
 /// continued. Where nobody could continue us (an orphaned process group, setpgid(2)) the kernel does
 /// not stop us, and this returns at once.
-pub fn stop_by(signal: Signal) -> io::Result<()> {
+pub(crate) fn stop_by(signal: Signal) -> io::Result<()> {
     let mut set = SigSet::empty();
     set.add(signal);
     nix::sys::signal::raise(signal)?;
@@ -127,14 +127,14 @@ pub fn stop_by(signal: Signal) -> io::Result<()> {
 
 /// Ends this process by a real SIGSEGV, for tests.
 #[cfg(debug_assertions)]
-pub fn crash() -> ! {
+pub(crate) fn crash() -> ! {
     // SAFETY: none; that is the purpose. The page at 8 is never mapped, so the kernel sends SIGSEGV.
     unsafe { std::ptr::without_provenance_mut::<u64>(8).write_volatile(0) };
     std::process::abort()
 }
 
 /// Ends this process by `signal`, so that whoever waits for us sees that signal; without a core.
-pub fn die_of(signal: Signal) -> ! {
+pub(crate) fn die_of(signal: Signal) -> ! {
     let _ = setrlimit(Resource::RLIMIT_CORE, 0, 0);
     let mut set = SigSet::empty();
     set.add(signal);

@@ -28,7 +28,7 @@ const ATTEMPTS: usize = 5;
 
 /// One listening TCP socket of this network namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listener {
+pub(crate) struct Listener {
     pub address: IpAddr,
     pub port: u16,
     /// As in `/proc/PID/fd/N -> socket:[inode]`.
@@ -41,7 +41,7 @@ pub struct Listener {
 /// All listening TCP sockets, IPv4 and IPv6, of this network namespace.
 ///
 /// An error means that it is unknown who listens, never that nobody does.
-pub fn listeners() -> io::Result<Vec<Listener>> {
+pub(crate) fn listeners() -> io::Result<Vec<Listener>> {
     let netlink = socket(
         AddressFamily::Netlink,
         SockType::Datagram,

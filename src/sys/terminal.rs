@@ -15,7 +15,7 @@ const CHUNK: usize = 4096;
 
 /// Writes `text` to stderr. A reader that is gone, a full disk, or a pipe that nobody empties
 /// loses the text; it never blocks or ends us.
-pub fn to_stderr(text: &str) {
+pub(crate) fn to_stderr(text: &str) {
     let stderr = rustix::stdio::stderr();
     for chunk in text.as_bytes().chunks(CHUNK) {
         let mut rest = chunk;
@@ -36,24 +36,24 @@ pub fn to_stderr(text: &str) {
 }
 
 /// Whether stderr is a terminal that we may draw on: we are in its foreground.
-pub fn stderr_is_our_terminal() -> bool {
+pub(crate) fn stderr_is_our_terminal() -> bool {
     let stderr = rustix::stdio::stderr();
     rustix::termios::isatty(stderr)
         && matches!(rustix::termios::tcgetpgrp(stderr), Ok(group) if group == rustix::process::getpgrp())
 }
 
-pub fn stderr_is_a_terminal() -> bool {
+pub(crate) fn stderr_is_a_terminal() -> bool {
     rustix::termios::isatty(rustix::stdio::stderr())
 }
 
 /// Whether this process has a controlling terminal (tty(4)).
-pub fn has_terminal() -> bool {
+pub(crate) fn has_terminal() -> bool {
     let flags = rustix::fs::OFlags::RDWR | rustix::fs::OFlags::NOCTTY | rustix::fs::OFlags::CLOEXEC;
     rustix::fs::open("/dev/tty", flags, rustix::fs::Mode::empty()).is_ok()
 }
 
 /// Width of the terminal on stderr in columns; 80 where it is unknown.
-pub fn columns() -> usize {
+pub(crate) fn columns() -> usize {
     match rustix::termios::tcgetwinsize(rustix::stdio::stderr()) {
         Ok(size) if size.ws_col > 0 => usize::from(size.ws_col),
         _ => 80,

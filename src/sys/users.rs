@@ -6,7 +6,7 @@ use nix::errno::Errno;
 use nix::unistd::{Gid, User, getgrouplist};
 
 /// The user's name, or `uid 1000` if it has none.
-pub fn user_name(uid: u32) -> String {
+pub(crate) fn user_name(uid: u32) -> String {
     match User::from_uid(uid.into()) {
         Ok(Some(user)) => user.name,
         _ => format!("uid {uid}"),
@@ -14,7 +14,7 @@ pub fn user_name(uid: u32) -> String {
 }
 
 /// The groups that a user is in.
-pub fn groups_of(user: &User) -> nix::Result<Vec<Gid>> {
+pub(crate) fn groups_of(user: &User) -> nix::Result<Vec<Gid>> {
     let name = CString::new(user.name.as_bytes()).map_err(|_| Errno::EINVAL)?;
     getgrouplist(&name, user.gid)
 }

@@ -14,7 +14,7 @@ use crate::limits::{MeasuredComponent, Victim};
 use crate::sys::process::pidfd::Process;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
+pub(crate) enum Role {
     Service,
     Command,
     /// A command that asks whether a service is ready.
@@ -22,7 +22,7 @@ pub enum Role {
 }
 
 #[derive(Debug)]
-pub struct Component {
+pub(crate) struct Component {
     pub role: Role,
     /// The name of the service, also for its probe.
     pub name: String,
@@ -41,14 +41,14 @@ pub struct Component {
 
 impl Component {
     /// Notes how the leader ended, if this was the leader.
-    pub fn note_exit(&mut self, pid: Pid, status: ExitStatus) {
+    pub(crate) fn note_exit(&mut self, pid: Pid, status: ExitStatus) {
         if pid == self.leader.pid && self.status.is_none() {
             self.status = Some(status);
         }
     }
 
     /// The name of its leaf.
-    pub fn leaf_name(&self) -> LeafName {
+    pub(crate) fn leaf_name(&self) -> LeafName {
         match self.role {
             Role::Service => LeafName::Service(self.name.clone()),
             Role::Command => LeafName::Command,
@@ -57,7 +57,7 @@ impl Component {
     }
 
     /// What is needed to read its figures.
-    pub fn measured(&self) -> MeasuredComponent<'_> {
+    pub(crate) fn measured(&self) -> MeasuredComponent<'_> {
         let killed = self.status.is_some_and(|status| status.signal() == Some(Signal::SIGKILL as i32));
         let killed =
             killed.then(|| Victim { pid: self.leader.pid.as_raw_nonzero().get().unsigned_abs(), name: None });
@@ -65,7 +65,7 @@ impl Component {
     }
 
     /// How its processes leaked if they are still there at the end.
-    pub fn how_outlived(&self) -> How {
+    pub(crate) fn how_outlived(&self) -> How {
         match self.role {
             Role::Service => How::OutlivedService(self.name.clone()),
             Role::Command => How::OutlivedCommand,
@@ -74,7 +74,7 @@ impl Component {
     }
 
     /// It is the command, and has not ended.
-    pub fn is_running_command(&self) -> bool {
+    pub(crate) fn is_running_command(&self) -> bool {
         self.role == Role::Command && self.status.is_none()
     }
 }

@@ -12,7 +12,7 @@ use crate::limits::{AppliedLimits, Usage};
 use crate::sys::sockets::Listener;
 
 #[derive(Debug)]
-pub struct Context {
+pub(crate) struct Context {
     pub containment: Containment,
     pub limits: AppliedLimits,
     /// In the order of their start.
@@ -42,7 +42,7 @@ pub struct Context {
 
 impl Context {
     /// A session of which nothing but its containment is known.
-    pub fn new(containment: Containment) -> Self {
+    pub(crate) fn new(containment: Containment) -> Self {
         Self {
             containment,
             limits: AppliedLimits::default(),
@@ -61,12 +61,12 @@ impl Context {
         }
     }
 
-    pub fn with_preexisting_children(self, children: Vec<Pid>) -> Self {
+    pub(crate) fn with_preexisting_children(self, children: Vec<Pid>) -> Self {
         Self { had_preexisting_children: !children.is_empty(), preexisting_children: children, ..self }
     }
 
     /// Notes that a child ended, whether or not it was the leader of a component.
-    pub fn note_exit(&mut self, pid: Pid, status: ExitStatus) {
+    pub(crate) fn note_exit(&mut self, pid: Pid, status: ExitStatus) {
         self.components.iter_mut().for_each(|component| component.note_exit(pid, status));
         self.preexisting_children.retain(|&child| child != pid);
     }
@@ -80,7 +80,7 @@ impl Context {
         Usage::read(&self.containment, &self.limits, &components)
     }
 
-    pub fn command(&self) -> Option<&Component> {
+    pub(crate) fn command(&self) -> Option<&Component> {
         self.components.iter().find(|component| component.role == Role::Command)
     }
 }

@@ -12,11 +12,11 @@ mod state;
 mod stop_requests;
 mod verdict;
 
-pub use component::{Component, Role};
-pub use context::Context;
-pub use layers::{AnyOtherExit, Cause, CtrlC, NormalExit, StartupFailure, Termination};
-pub use state::{NoSupervisor, Supervisor, Teardown};
-pub use verdict::Verdict;
+pub(crate) use component::{Component, Role};
+pub(crate) use context::Context;
+pub(crate) use layers::{AnyOtherExit, Cause, CtrlC, NormalExit, StartupFailure, Termination};
+pub(crate) use state::{NoSupervisor, Supervisor, Teardown};
+pub(crate) use verdict::Verdict;
 
 use crate::leaks;
 use crate::runtime::failpoint;
@@ -26,7 +26,7 @@ const URGENT: i32 = -15;
 
 impl Teardown<'_> {
     /// Ends everything that the session started, and returns what was found. Can be run again.
-    pub fn run(mut self) -> Verdict {
+    pub(crate) fn run(mut self) -> Verdict {
         if self.can_ask() {
             self.run_phase("ask", Self::ask);
         }
@@ -48,6 +48,6 @@ impl Teardown<'_> {
 
 /// Lets the teardown have the processor: a fork storm would leave it little. To be called when nothing is started any
 /// more that could inherit the priority. Without the privilege to do so, the teardown only takes longer.
-pub fn raise_priority() {
+pub(crate) fn raise_priority() {
     let _ = rustix::process::setpriority_process(None, URGENT);
 }

@@ -17,7 +17,7 @@ use crate::text::plain;
 const REAPING: Duration = Duration::from_millis(200);
 
 /// What the supervisor does while its session is torn down.
-pub trait Supervisor {
+pub(crate) trait Supervisor {
     fn announce(&self, _message: &str) {}
 
     /// Replaces the guardian if it was killed, so that another process could still finish the teardown.
@@ -25,11 +25,11 @@ pub trait Supervisor {
 }
 
 /// The supervisor is dead.
-pub struct NoSupervisor;
+pub(crate) struct NoSupervisor;
 
 impl Supervisor for NoSupervisor {}
 
-pub struct Teardown<'a> {
+pub(crate) struct Teardown<'a> {
     pub(super) context: &'a mut Context,
     pub(super) cause: &'a Cause,
     pub(super) verdict: Verdict,
@@ -41,7 +41,7 @@ pub struct Teardown<'a> {
 }
 
 impl<'a> Teardown<'a> {
-    pub fn new(
+    pub(crate) fn new(
         context: &'a mut Context,
         cause: &'a Cause,
         events: &'a Events,

@@ -12,18 +12,18 @@ use crate::sys::signals::Caught;
 const SAME_REQUEST: Duration = Duration::from_millis(20);
 
 #[derive(Debug)]
-pub struct StopRequests {
+pub(super) struct StopRequests {
     count: u32,
     last: Option<(Caught, Instant)>,
 }
 
 impl StopRequests {
-    pub fn new(cause: &Cause) -> Self {
+    pub(super) fn new(cause: &Cause) -> Self {
         Self { count: cause.requests(), last: cause.received().map(|caught| (caught, clock::now())) }
     }
 
     /// Counts a signal that came during the teardown. `true` if it is the first request.
-    pub fn note(&mut self, caught: Caught) -> bool {
+    pub(super) fn note(&mut self, caught: Caught) -> bool {
         let now = clock::now();
         let is_echo = self.last.is_some_and(|(last, at)| {
             last.signal == caught.signal && (now - at < SAME_REQUEST || is_same_hangup(last, caught))
@@ -37,7 +37,7 @@ impl StopRequests {
     }
 
     /// The grace is over: kill what is left.
-    pub fn end_the_grace(&self) -> bool {
+    pub(super) fn end_the_grace(&self) -> bool {
         self.count >= NO_MORE_GRACE
     }
 }

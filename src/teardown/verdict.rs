@@ -19,7 +19,7 @@ const READ: Duration = Duration::from_millis(500);
 const NAME: usize = 100;
 
 #[derive(Debug, Default)]
-pub struct Verdict {
+pub(crate) struct Verdict {
     pub leaks: Vec<Leak>,
     /// The names of the leaked processes that are not described one by one.
     pub undescribed: Vec<String>,
@@ -44,23 +44,23 @@ pub struct Verdict {
 
 /// When a component was asked to end, and when nothing was left of it.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Span {
+pub(crate) struct Span {
     pub asked: Option<Instant>,
     pub gone: Option<Instant>,
 }
 
 impl Verdict {
-    pub fn new(allow: &[Pattern]) -> Self {
+    pub(crate) fn new(allow: &[Pattern]) -> Self {
         Self { allow: allow.to_vec(), ..Self::default() }
     }
 
     /// Notes that a phase of the teardown is over.
-    pub fn end_phase(&mut self, phase: &'static str) {
+    pub(crate) fn end_phase(&mut self, phase: &'static str) {
         self.phases.push((phase, clock::now()));
     }
 
     /// The span of the component with this index.
-    pub fn span(&mut self, component: usize) -> &mut Span {
+    pub(crate) fn span(&mut self, component: usize) -> &mut Span {
         if self.spans.len() <= component {
             self.spans.resize(component + 1, Span::default());
         }
@@ -68,17 +68,17 @@ impl Verdict {
     }
 
     /// Nothing survives, and that is known.
-    pub fn is_proven(&self) -> bool {
+    pub(crate) fn is_proven(&self) -> bool {
         self.survivors.is_empty() && self.unknown.is_empty()
     }
 
     /// How many processes leaked.
-    pub fn leaked(&self) -> usize {
+    pub(crate) fn leaked(&self) -> usize {
         self.leaks.len() + self.undescribed.len()
     }
 
     /// Notes the processes of a snapshot as leaked, unless they are known or allowed.
-    pub fn add_leaks(&mut self, crowd: Snapshot) {
+    pub(crate) fn add_leaks(&mut self, crowd: Snapshot) {
         let deadline = clock::now() + READ;
         for it in crowd.undescribed {
             let has_time = clock::now() < deadline;
@@ -103,13 +103,13 @@ impl Verdict {
     }
 
     /// Marks the leaks that were asked to end in vain.
-    pub fn had_to_be_killed(&mut self, was_asked_in_vain: impl Fn(Pid) -> bool) {
+    pub(crate) fn had_to_be_killed(&mut self, was_asked_in_vain: impl Fn(Pid) -> bool) {
         let all = self.leaks.iter_mut().chain(&mut self.allowed);
         all.filter(|leak| was_asked_in_vain(leak.pid())).for_each(|leak| leak.had_to_be_killed = true);
     }
 
     /// Describes a single process and notes it as leaked, unless it is known. To be called before it is asked to end.
-    pub fn add_leak(&mut self, how: How, process: ProcessInfo) {
+    pub(crate) fn add_leak(&mut self, how: How, process: ProcessInfo) {
         let name = process.command_for_people(NAME);
         match describe_one(how, process) {
             Some(leak) if self.known().any(|it| it == leak.key()) => {}
@@ -119,12 +119,12 @@ impl Verdict {
     }
 
     /// Why it is not proven.
-    pub fn problems(&self) -> Vec<String> {
+    pub(crate) fn problems(&self) -> Vec<String> {
         self.survivors.iter().chain(&self.unknown).cloned().collect()
     }
 
     /// Notes an error as something that could not be determined.
-    pub fn unknown(&mut self, error: impl fmt::Display) {
+    pub(crate) fn unknown(&mut self, error: impl fmt::Display) {
         let text = error.to_string();
         if !self.unknown.contains(&text) {
             self.unknown.push(text);
@@ -132,7 +132,7 @@ impl Verdict {
     }
 
     /// The value, or `None` after noting the error.
-    pub fn expect<T, E: fmt::Display>(&mut self, result: Result<T, E>) -> Option<T> {
+    pub(crate) fn expect<T, E: fmt::Display>(&mut self, result: Result<T, E>) -> Option<T> {
         result.map_err(|error| self.unknown(error)).ok()
     }
 }

@@ -14,11 +14,11 @@ use super::DYING;
 use crate::witness::cgroups;
 
 /// A cgroup in which cgrun runs and below which it makes its session; or another one, outside of that.
-pub struct TestCgroup(PathBuf);
+pub(crate) struct TestCgroup(PathBuf);
 
 impl TestCgroup {
     /// Makes one right below the mount.
-    pub fn create(name: &str) -> Self {
+    pub(crate) fn create(name: &str) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let path = mount().join(format!("cgtest-{name}-{}-{number}", std::process::id()));
@@ -26,11 +26,11 @@ impl TestCgroup {
         Self(path)
     }
 
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.0
     }
 
-    pub fn enter_on_exec(&self, command: &mut Command) {
+    pub(crate) fn enter_on_exec(&self, command: &mut Command) {
         let procs = self.0.join("cgroup.procs");
         let mut procs = std::fs::OpenOptions::new().write(true).open(procs).unwrap();
         // SAFETY: one write(2) of a constant.
@@ -40,21 +40,21 @@ impl TestCgroup {
     }
 
     /// The cgroups in it.
-    pub fn children(&self) -> Vec<PathBuf> {
+    pub(crate) fn children(&self) -> Vec<PathBuf> {
         cgroups::children(&self.0).unwrap()
     }
 
     /// The processes right in it.
-    pub fn own_members(&self) -> Vec<i32> {
+    pub(crate) fn own_members(&self) -> Vec<i32> {
         as_pids(cgroups::own_members(&self.0).unwrap())
     }
 
     /// The processes in it, at any depth.
-    pub fn members(&self) -> Vec<i32> {
+    pub(crate) fn members(&self) -> Vec<i32> {
         as_pids(cgroups::members(&self.0).unwrap())
     }
 
-    pub fn kill(&self) {
+    pub(crate) fn kill(&self) {
         let _ = std::fs::write(self.0.join("cgroup.kill"), "1");
     }
 }
@@ -80,10 +80,10 @@ fn as_pids(pids: Vec<u32>) -> Vec<i32> {
 
 /// While this exists, this thread and what it starts see only the cgroups that they make: a command
 /// that concerns all sessions of the host then concerns no other test's.
-pub struct OwnHost(#[expect(dead_code, reason = "removed with it")] TestCgroup);
+pub(crate) struct OwnHost(#[expect(dead_code, reason = "removed with it")] TestCgroup);
 
 impl OwnHost {
-    pub fn enter() -> Self {
+    pub(crate) fn enter() -> Self {
         let nothing: Option<&str> = None;
         let all = TestCgroup::create("host");
         nix::sched::unshare(CloneFlags::CLONE_NEWNS).expect("unshare -m");
@@ -100,7 +100,7 @@ impl Drop for OwnHost {
 }
 
 /// The cgroup2 mount. A host without one fails the tests.
-pub fn mount() -> PathBuf {
+pub(super) fn mount() -> PathBuf {
     let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap();
     let line = mounts.lines().find(|line| line.split(' ').nth(2) == Some("cgroup2"));
     PathBuf::from(line.expect("these tests need a cgroup2 mount").split(' ').nth(1).unwrap())

@@ -8,7 +8,7 @@ mod orphans;
 mod place;
 mod running;
 mod stranger;
-pub mod terminal;
+pub(crate) mod terminal;
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, Permissions};
@@ -19,11 +19,11 @@ use std::process::Command;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-pub use cgroup::{OwnHost, TestCgroup};
-pub use place::Place;
-pub use running::{Finished, Running};
-pub use stranger::Stranger;
-pub use terminal::Terminal;
+pub(crate) use cgroup::{OwnHost, TestCgroup};
+pub(crate) use place::Place;
+pub(crate) use running::{Finished, Running};
+pub(crate) use stranger::Stranger;
+pub(crate) use terminal::Terminal;
 
 use crate::witness::ports;
 
@@ -31,7 +31,7 @@ use crate::witness::ports;
 const DYING: Duration = Duration::from_secs(2);
 
 /// Describes one run of cgrun.
-pub struct Session {
+pub(crate) struct Session {
     directory: tempfile::TempDir,
     cgroup: Rc<TestCgroup>,
     place: Option<Place>,
@@ -42,14 +42,14 @@ pub struct Session {
 
 impl Session {
     /// A session in a new temporary directory, alone on its network.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         require_own_process();
         private_network();
         Self::again()
     }
 
     /// A session that is started in this place of a host with systemd, and on the host's network.
-    pub fn at(place: Place) -> Self {
+    pub(crate) fn at(place: Place) -> Self {
         require_own_process();
         require_controllers();
         let mut session = Self::again();
@@ -59,12 +59,12 @@ impl Session {
     }
 
     /// One more session of the same test, in the same network.
-    pub fn again() -> Self {
+    pub(crate) fn again() -> Self {
         Self::within(Rc::new(TestCgroup::create("home")))
     }
 
     /// Like [`again`](Self::again), but in the same cgroup as another session.
-    pub fn beside(other: &Running) -> Self {
+    pub(crate) fn beside(other: &Running) -> Self {
         Self::within(other.cgroup.clone())
     }
 
@@ -74,12 +74,12 @@ impl Session {
     }
 
     /// The directory in which it runs.
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.directory.path()
     }
 
     /// Writes a file there, and makes its parent directories.
-    pub fn file(self, name: &str, text: impl AsRef<[u8]>) -> Self {
+    pub(crate) fn file(self, name: &str, text: impl AsRef<[u8]>) -> Self {
         let path = self.path().join(name);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, text).unwrap();
@@ -87,34 +87,34 @@ impl Session {
     }
 
     /// Writes its `cgrun.toml`. `{helpers}` is the directory of the helper programs.
-    pub fn config(self, toml: &str) -> Self {
+    pub(crate) fn config(self, toml: &str) -> Self {
         self.file("cgrun.toml", toml.replace("{helpers}", &helpers().to_string_lossy()))
     }
 
     /// Adds options of cgrun.
-    pub fn options<S: AsRef<OsStr>>(mut self, options: impl IntoIterator<Item = S>) -> Self {
+    pub(crate) fn options<S: AsRef<OsStr>>(mut self, options: impl IntoIterator<Item = S>) -> Self {
         self.options.extend(options.into_iter().map(|it| it.as_ref().to_os_string()));
         self
     }
 
-    pub fn env(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
+    pub(crate) fn env(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
         self.env.push((name.into(), value.into()));
         self
     }
 
     /// The command to run.
-    pub fn command<S: AsRef<OsStr>>(mut self, command: impl IntoIterator<Item = S>) -> Self {
+    pub(crate) fn command<S: AsRef<OsStr>>(mut self, command: impl IntoIterator<Item = S>) -> Self {
         self.command = command.into_iter().map(|it| it.as_ref().to_os_string()).collect();
         self
     }
 
     /// A shell script as the command.
-    pub fn sh(self, script: &str) -> Self {
+    pub(crate) fn sh(self, script: &str) -> Self {
         self.command(["sh", "-c", script])
     }
 
     /// A helper program (`tests/helpers/NAME`) as the command.
-    pub fn helper(self, name: &str, arguments: &[&str]) -> Self {
+    pub(crate) fn helper(self, name: &str, arguments: &[&str]) -> Self {
         let program = helpers().join(name);
         let arguments = arguments.iter().map(|it| OsString::from(*it));
         let command: Vec<OsString> =
@@ -123,13 +123,13 @@ impl Session {
     }
 
     /// Starts it without waiting.
-    pub fn start(self) -> Running {
+    pub(crate) fn start(self) -> Running {
         let cgrun = cgrun_program();
         self.start_through(&[cgrun.to_str().unwrap()])
     }
 
     /// Starts a program that in turn runs cgrun, whose path is in `CGRUN`.
-    pub fn start_through(self, launcher: &[&str]) -> Running {
+    pub(crate) fn start_through(self, launcher: &[&str]) -> Running {
         let words = launcher.iter().map(OsStr::new).chain(self.options.iter().map(|it| &**it));
         let words = words.chain(self.command.iter().map(|it| &**it));
         let words: Vec<OsString> = match self.place {
@@ -145,18 +145,18 @@ impl Session {
     }
 
     /// Starts it under circumstances that `tests/helpers/launch.py` knows.
-    pub fn start_launched(self, how: &[&str]) -> Running {
+    pub(crate) fn start_launched(self, how: &[&str]) -> Running {
         let launcher = helpers().join("launch.py");
         self.start_through(&[&["python3", launcher.to_str().unwrap()], how].concat())
     }
 
     /// Starts it, and waits until it has ended.
-    pub fn run(self) -> Finished {
+    pub(crate) fn run(self) -> Finished {
         self.start().finish()
     }
 
     /// Starts a shell on a terminal of its own, for running cgrun in it.
-    pub fn on_terminal(self) -> Terminal {
+    pub(crate) fn on_terminal(self) -> Terminal {
         Terminal::start(self)
     }
 
@@ -208,13 +208,13 @@ impl Session {
 }
 
 /// The cgrun under test. The virtual machine has it elsewhere than the machine that compiled the tests.
-pub fn cgrun_program() -> PathBuf {
+pub(crate) fn cgrun_program() -> PathBuf {
     let path = std::env::var_os("NEXTEST_BIN_EXE_cgrun");
     path.unwrap_or_else(|| env!("CARGO_BIN_EXE_cgrun").into()).into()
 }
 
 /// The directory of the helper programs.
-pub fn helpers() -> PathBuf {
+pub(crate) fn helpers() -> PathBuf {
     repository().join("tests/helpers")
 }
 
@@ -224,26 +224,26 @@ fn repository() -> PathBuf {
 }
 
 /// The witness as a program, which cargo builds with the tests.
-pub fn witness_program() -> PathBuf {
+pub(crate) fn witness_program() -> PathBuf {
     let path = cgrun_program().with_file_name("examples/witness");
     assert!(path.exists(), "{} is missing; build it: cargo build --example witness", path.display());
     path
 }
 
 /// What `scripts/test` installs, by its path in the repository.
-pub fn installed(path: &str) -> PathBuf {
+pub(crate) fn installed(path: &str) -> PathBuf {
     let path = repository().join(path);
     assert!(path.exists(), "{} is missing; run scripts/test", path.display());
     path
 }
 
 /// A program of the demo's Python environment.
-pub fn python_program(name: &str) -> String {
+pub(crate) fn python_program(name: &str) -> String {
     installed(&format!("target/demo/venv/bin/{name}")).to_str().unwrap().to_string()
 }
 
 /// Waits until `condition` holds.
-pub fn until(what: &str, condition: impl Fn() -> bool) {
+pub(crate) fn until(what: &str, condition: impl Fn() -> bool) {
     let begin = Instant::now();
     while !condition() {
         assert!(begin.elapsed() < running::LIMIT, "never: {what}");
@@ -252,7 +252,7 @@ pub fn until(what: &str, condition: impl Fn() -> bool) {
 }
 
 /// Whether a process listens on `port` in this test's network.
-pub fn is_listening(port: u16) -> bool {
+pub(crate) fn is_listening(port: u16) -> bool {
     ports::listening().unwrap().contains(&port)
 }
 

@@ -10,14 +10,14 @@ use nix::unistd::Pid;
 use super::DYING;
 use crate::witness::{Leftover, Search};
 
-pub fn become_subreaper() {
+pub(super) fn become_subreaper() {
     nix::sys::prctl::set_child_subreaper(true).unwrap();
 }
 
 /// The processes that outlive cgrun, by whatever escape. They are described, then killed.
 ///
 /// That there is none is proven by the kernel: waitid(2) answers ECHILD.
-pub fn kill_survivors() -> Vec<String> {
+pub(super) fn kill_survivors() -> Vec<String> {
     let deadline = Instant::now() + DYING;
     loop {
         match waitid(Id::All, WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG) {

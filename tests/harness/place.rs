@@ -8,7 +8,7 @@ use nix::unistd::Pid;
 
 /// How a command comes to run, which decides where cgrun may make a session.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Place {
+pub(crate) enum Place {
     /// As root in a service that delegates nothing.
     Root,
     /// As a user that has a manager because it lingers, but is not logged in.
@@ -22,11 +22,11 @@ pub enum Place {
 }
 
 impl Place {
-    pub const ALL: [Self; 4] = [Self::Root, Self::User, Self::Delegated, Self::DelegatedToUser];
+    pub(crate) const ALL: [Self; 4] = [Self::Root, Self::User, Self::Delegated, Self::DelegatedToUser];
     /// Where systemd makes a scope for the session.
-    pub const SCOPES: [Self; 2] = [Self::Root, Self::User];
+    pub(crate) const SCOPES: [Self; 2] = [Self::Root, Self::User];
 
-    pub fn is_root(self) -> bool {
+    pub(crate) fn is_root(self) -> bool {
         !matches!(self, Self::User | Self::DelegatedToUser)
     }
 
@@ -75,13 +75,13 @@ fn joined(words: &[&OsStr]) -> OsString {
 
 /// The supervisor and the guardian of the session that was started in this directory.
 #[derive(Debug, Default)]
-pub struct Cgruns {
+pub(super) struct Cgruns {
     pub supervisor: Option<Pid>,
     pub guardian: Option<Pid>,
 }
 
 impl Cgruns {
-    pub fn of(directory: &Path) -> Self {
+    pub(super) fn of(directory: &Path) -> Self {
         let mut found = Vec::new();
         for entry in std::fs::read_dir("/proc").unwrap().flatten() {
             let pid = entry.file_name().to_str().and_then(|name| name.parse().ok());

@@ -14,9 +14,9 @@ use super::{DYING, TestCgroup, cgroup, orphans};
 use crate::witness::Search;
 
 /// No test takes longer than this, even on a slow machine.
-pub const LIMIT: Duration = Duration::from_secs(90);
+pub(super) const LIMIT: Duration = Duration::from_secs(90);
 
-pub struct Running {
+pub(crate) struct Running {
     child: Child,
     directory: tempfile::TempDir,
     pub(super) cgroup: Rc<TestCgroup>,
@@ -25,7 +25,7 @@ pub struct Running {
 }
 
 impl Running {
-    pub fn new(
+    pub(crate) fn new(
         child: Child,
         directory: tempfile::TempDir,
         cgroup: Rc<TestCgroup>,
@@ -34,22 +34,22 @@ impl Running {
         Self { child, directory, cgroup, place, begin: Instant::now() }
     }
 
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.directory.path()
     }
 
     /// The supervisor.
-    pub fn pid(&self) -> Pid {
+    pub(crate) fn pid(&self) -> Pid {
         Pid::from_raw(self.child.id() as i32)
     }
 
-    pub fn signal(&self, signal: Signal) -> &Self {
+    pub(crate) fn signal(&self, signal: Signal) -> &Self {
         kill(self.pid(), signal).unwrap();
         self
     }
 
     /// Waits until `condition` holds.
-    pub fn until(&self, what: &str, condition: impl Fn() -> bool) -> &Self {
+    pub(crate) fn until(&self, what: &str, condition: impl Fn() -> bool) -> &Self {
         while !condition() {
             assert!(self.begin.elapsed() < LIMIT, "never: {what}\n{}", self.stderr());
             std::thread::sleep(Duration::from_millis(2));
@@ -58,44 +58,44 @@ impl Running {
     }
 
     /// Waits until a file of this name exists. Helpers write files to report their progress.
-    pub fn until_file(&self, name: &str) -> &Self {
+    pub(crate) fn until_file(&self, name: &str) -> &Self {
         let path = self.path().join(name);
         self.until(name, || path.exists())
     }
 
     /// Waits until cgrun has said this.
-    pub fn until_said(&self, text: &str) -> &Self {
+    pub(crate) fn until_said(&self, text: &str) -> &Self {
         self.until(text, || self.stderr().contains(text))
     }
 
-    pub fn stderr(&self) -> String {
+    pub(crate) fn stderr(&self) -> String {
         read(self.path(), "stderr")
     }
 
     /// The path of the log of one service.
-    pub fn log_path(&self, service: &str) -> PathBuf {
+    pub(crate) fn log_path(&self, service: &str) -> PathBuf {
         log_path(self.path(), service)
     }
 
     /// Pids of the processes in the test's cgroup, including cgrun's own.
-    pub fn members(&self) -> Vec<i32> {
+    pub(crate) fn members(&self) -> Vec<i32> {
         self.cgroup.members()
     }
 
     /// The cgroup of the one session that runs.
-    pub fn session_cgroup(&self) -> PathBuf {
+    pub(crate) fn session_cgroup(&self) -> PathBuf {
         let sessions = self.cgroup.children();
         assert_eq!(sessions.len(), 1, "{sessions:?}");
         sessions.into_iter().next().unwrap()
     }
 
     /// Kills everything at once: cgrun's own processes and the session.
-    pub fn kill_everything(&self) {
+    pub(crate) fn kill_everything(&self) {
         self.cgroup.kill();
     }
 
     /// The guardian, if it exists already: a cgrun in the test's cgroup that leads a session of its own.
-    pub fn guardian(&self) -> Option<Pid> {
+    pub(crate) fn guardian(&self) -> Option<Pid> {
         let is_guardian = |pid: &Pid| {
             *pid != self.pid()
                 && std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name == "cgrun\n")
@@ -105,7 +105,7 @@ impl Running {
     }
 
     /// Kills the supervisor and its guardian so that neither sees the other die: the session is left.
-    pub fn kill_with_guardian(self) -> Finished {
+    pub(crate) fn kill_with_guardian(self) -> Finished {
         self.until("a guardian", || self.guardian().is_some());
         let guardian = self.guardian().unwrap();
         for signal in [Signal::SIGSTOP, Signal::SIGKILL] {
@@ -120,7 +120,7 @@ impl Running {
 
     /// Kills the supervisor of a session in a [`Place`], and its guardian as well if wanted. They are stopped
     /// first, so that neither sees the other die. Then waits until a guardian that is left has ended.
-    pub fn kill_cgrun(mut self, with_guardian: bool) -> Finished {
+    pub(crate) fn kill_cgrun(mut self, with_guardian: bool) -> Finished {
         let path = self.path().to_path_buf();
         let find = || Cgruns::of(&path);
         self.until("supervisor and guardian", || find().supervisor.is_some() && find().guardian.is_some());
@@ -140,17 +140,17 @@ impl Running {
     }
 
     /// The number of sessions in the test's cgroup.
-    pub fn sessions(&self) -> usize {
+    pub(crate) fn sessions(&self) -> usize {
         self.cgroup.children().len()
     }
 
     /// Runs another cgrun beside it, and waits until that has ended.
-    pub fn cgrun(&self, arguments: &[&str]) -> Said {
+    pub(crate) fn cgrun(&self, arguments: &[&str]) -> Said {
         cgrun(self.path(), &self.cgroup, self.place, arguments)
     }
 
     /// Waits until it has ended.
-    pub fn finish(mut self) -> Finished {
+    pub(crate) fn finish(mut self) -> Finished {
         let status = loop {
             if let Some(status) = self.child.try_wait().unwrap() {
                 break status;
@@ -167,7 +167,7 @@ impl Running {
     }
 }
 
-pub struct Finished {
+pub(crate) struct Finished {
     pub status: ExitStatus,
     pub took: Duration,
     directory: tempfile::TempDir,
@@ -176,106 +176,106 @@ pub struct Finished {
 }
 
 impl Finished {
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.directory.path()
     }
 
-    pub fn stdout(&self) -> String {
+    pub(crate) fn stdout(&self) -> String {
         read(self.path(), "stdout")
     }
 
-    pub fn stderr(&self) -> String {
+    pub(crate) fn stderr(&self) -> String {
         read(self.path(), "stderr")
     }
 
-    pub fn read(&self, name: &str) -> String {
+    pub(crate) fn read(&self, name: &str) -> String {
         read(self.path(), name)
     }
 
     /// The log of one service.
-    pub fn log(&self, service: &str) -> String {
+    pub(crate) fn log(&self, service: &str) -> String {
         // A joined absolute path is that path.
         read(self.path(), &log_path(self.path(), service).to_string_lossy())
     }
 
     /// Runs another cgrun in the same place.
-    pub fn cgrun(&self, arguments: &[&str]) -> Said {
+    pub(crate) fn cgrun(&self, arguments: &[&str]) -> Said {
         cgrun(self.path(), &self.cgroup, self.place, arguments)
     }
 
     #[track_caller]
-    pub fn assert_code(&self, code: i32) -> &Self {
+    pub(crate) fn assert_code(&self, code: i32) -> &Self {
         assert_eq!(self.status.code(), Some(code), "{}\n{}", self.status, self.stderr());
         self
     }
 
     /// cgrun itself died of this signal.
     #[track_caller]
-    pub fn assert_signal(&self, signal: Signal) -> &Self {
+    pub(crate) fn assert_signal(&self, signal: Signal) -> &Self {
         assert_eq!(self.status.signal(), Some(signal as i32), "{}\n{}", self.status, self.stderr());
         self
     }
 
     #[track_caller]
-    pub fn assert_said(&self, text: &str) -> &Self {
+    pub(crate) fn assert_said(&self, text: &str) -> &Self {
         assert!(self.stderr().contains(text), "not said: {text}\n{}", self.stderr());
         self
     }
 
     /// cgrun said something that this regular expression matches.
     #[track_caller]
-    pub fn assert_matches(&self, pattern: &str) -> &Self {
+    pub(crate) fn assert_matches(&self, pattern: &str) -> &Self {
         let is_match = regex::Regex::new(pattern).unwrap().is_match(&self.stderr());
         assert!(is_match, "no match for: {pattern}\n{}", self.stderr());
         self
     }
 
     #[track_caller]
-    pub fn assert_silent(&self) -> &Self {
+    pub(crate) fn assert_silent(&self) -> &Self {
         assert_eq!(self.stderr(), "");
         self
     }
 
     #[track_caller]
-    pub fn assert_faster_than(&self, limit: Duration) -> &Self {
+    pub(crate) fn assert_faster_than(&self, limit: Duration) -> &Self {
         assert!(self.took < limit, "took {:?}\n{}", self.took, self.stderr());
         self
     }
 
     #[track_caller]
-    pub fn assert_slower_than(&self, limit: Duration) -> &Self {
+    pub(crate) fn assert_slower_than(&self, limit: Duration) -> &Self {
         assert!(self.took >= limit, "took only {:?}\n{}", self.took, self.stderr());
         self
     }
 
     /// The path of the log of one service.
-    pub fn log_path(&self, service: &str) -> PathBuf {
+    pub(crate) fn log_path(&self, service: &str) -> PathBuf {
         log_path(self.path(), service)
     }
 
     /// Describes the processes that have outlived cgrun, and kills them.
-    pub fn survivors(&self) -> Vec<String> {
+    pub(crate) fn survivors(&self) -> Vec<String> {
         orphans::kill_survivors()
     }
 
     /// Pids of the processes in the test's cgroup.
-    pub fn members(&self) -> Vec<i32> {
+    pub(crate) fn members(&self) -> Vec<i32> {
         self.cgroup.members()
     }
 
     /// The number of cgroups of sessions that are left.
-    pub fn sessions(&self) -> usize {
+    pub(crate) fn sessions(&self) -> usize {
         self.cgroup.children().len()
     }
 
     /// Whether the session left anything, right now.
-    pub fn is_anything_left(&self) -> bool {
+    pub(crate) fn is_anything_left(&self) -> bool {
         !self.search().leftovers().unwrap().is_empty()
     }
 
     /// No process, no cgroup and no listening port of the session is left.
     #[track_caller]
-    pub fn assert_nothing_left(&self) -> &Self {
+    pub(crate) fn assert_nothing_left(&self) -> &Self {
         let survivors = self.survivors();
         assert!(survivors.is_empty(), "alive: {survivors:#?}\n{}", self.stderr());
         let mut searches = vec![(self.search(), DYING)];
@@ -305,7 +305,7 @@ impl Finished {
 }
 
 /// The output of a short run of cgrun.
-pub struct Said {
+pub(crate) struct Said {
     pub code: Option<i32>,
     pub stdout: String,
     pub stderr: String,
@@ -313,26 +313,26 @@ pub struct Said {
 
 impl Said {
     #[track_caller]
-    pub fn assert_code(&self, code: i32) -> &Self {
+    pub(crate) fn assert_code(&self, code: i32) -> &Self {
         assert_eq!(self.code, Some(code), "{}{}", self.stdout, self.stderr);
         self
     }
 
     #[track_caller]
-    pub fn assert_said(&self, text: &str) -> &Self {
+    pub(crate) fn assert_said(&self, text: &str) -> &Self {
         assert!(self.stderr.contains(text), "not said: {text}\n{}", self.stderr);
         self
     }
 
     #[track_caller]
-    pub fn assert_silent(&self) -> &Self {
+    pub(crate) fn assert_silent(&self) -> &Self {
         assert_eq!(self.stderr, "");
         self
     }
 
     /// What it printed, as JSON.
     #[track_caller]
-    pub fn json(&self) -> serde_json::Value {
+    pub(crate) fn json(&self) -> serde_json::Value {
         serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {}", self.stdout))
     }
 }

@@ -6,11 +6,11 @@ use std::process::{Child, Command, Stdio};
 use super::helpers;
 
 /// It is killed at the end of the test.
-pub struct Stranger(Child);
+pub(crate) struct Stranger(Child);
 
 impl Stranger {
     /// A helper program (`tests/helpers/NAME`), which writes its files into `directory`.
-    pub fn start(directory: &Path, helper: &str, arguments: &[&str]) -> Self {
+    pub(crate) fn start(directory: &Path, helper: &str, arguments: &[&str]) -> Self {
         let child = Command::new("python3")
             .arg(helpers().join(helper))
             .args(arguments)
@@ -23,17 +23,17 @@ impl Stranger {
     }
 
     /// Starts the helper `server.py`, and waits until it listens.
-    pub fn serve(directory: &Path, port: u16, arguments: &[&str]) -> Self {
+    pub(crate) fn serve(directory: &Path, port: u16, arguments: &[&str]) -> Self {
         let stranger = Self::start(directory, "server.py", &[&[&*port.to_string()], arguments].concat());
         super::until("the stranger listens", || super::is_listening(port));
         stranger
     }
 
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.0.id()
     }
 
-    pub fn is_alive(&mut self) -> bool {
+    pub(crate) fn is_alive(&mut self) -> bool {
         self.0.try_wait().unwrap().is_none()
     }
 }

@@ -18,15 +18,15 @@ use super::running::LIMIT;
 use super::{Finished, Running, Session};
 
 /// Keys, as a terminal sends them.
-pub const CTRL_C: &str = "\x03";
-pub const CTRL_Z: &str = "\x1a";
-pub const CTRL_BACKSLASH: &str = "\x1c";
-pub const ENTER: &str = "\r";
-pub const ESCAPE: &str = "\x1b";
+pub(crate) const CTRL_C: &str = "\x03";
+pub(crate) const CTRL_Z: &str = "\x1a";
+pub(crate) const CTRL_BACKSLASH: &str = "\x1c";
+pub(crate) const ENTER: &str = "\r";
+pub(crate) const ESCAPE: &str = "\x1b";
 
 /// A shell whose prompt shows the last exit code, `[0]> `. `cgrun` is in its `PATH`. The terminal does not
 /// echo what is typed, so everything on the screen was written by a program.
-pub struct Terminal {
+pub(crate) struct Terminal {
     run: Running,
     master: File,
     screen: RefCell<Screen>,
@@ -41,7 +41,7 @@ struct Screen {
 }
 
 impl Terminal {
-    pub fn start(session: Session) -> Self {
+    pub(crate) fn start(session: Session) -> Self {
         let OpenptyResult { master, slave } = openpty(None, None).unwrap();
         // The terminal hangs up once no process holds this end.
         fcntl(&master, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).unwrap();
@@ -71,19 +71,19 @@ impl Terminal {
     }
 
     /// Presses keys.
-    pub fn press(&self, keys: &str) -> &Self {
+    pub(crate) fn press(&self, keys: &str) -> &Self {
         (&self.master).write_all(keys.as_bytes()).unwrap();
         self
     }
 
     /// Types a line.
-    pub fn enter(&self, line: &str) -> &Self {
+    pub(crate) fn enter(&self, line: &str) -> &Self {
         self.press(line).press(ENTER)
     }
 
     /// Reads until `text` appears. Returns everything new up to and including it.
     #[track_caller]
-    pub fn shows(&self, text: &str) -> String {
+    pub(crate) fn shows(&self, text: &str) -> String {
         let deadline = Instant::now() + LIMIT;
         loop {
             let screen = &mut *self.screen.borrow_mut();
@@ -111,7 +111,7 @@ impl Terminal {
 
     /// Waits for the shell's prompt with this exit code in it. Returns everything before it.
     #[track_caller]
-    pub fn prompt(&self, code: i32) -> String {
+    pub(crate) fn prompt(&self, code: i32) -> String {
         let mut shown = self.shows("]> ");
         let prompt = shown.split_off(shown.rfind('[').unwrap());
         assert_eq!(prompt, format!("[{code}]> "), "{shown}");
@@ -119,14 +119,14 @@ impl Terminal {
     }
 
     /// Gives the window another size.
-    pub fn resize(&self, rows: u16, columns: u16) -> &Self {
+    pub(crate) fn resize(&self, rows: u16, columns: u16) -> &Self {
         let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
         tcsetwinsize(&self.master, size).unwrap();
         self
     }
 
     /// Exits the shell, which shows its prompt.
-    pub fn leave(self) -> Finished {
+    pub(crate) fn leave(self) -> Finished {
         self.enter("exit 0");
         let Self { run, master, .. } = self;
         let finished = run.finish();
@@ -135,7 +135,7 @@ impl Terminal {
     }
 
     /// Closes the window while programs may run in it, and waits until all of them have ended.
-    pub fn close(self) -> Finished {
+    pub(crate) fn close(self) -> Finished {
         let Self { run, master, .. } = self;
         drop(master);
         run.until("all has ended", || run.members().is_empty());

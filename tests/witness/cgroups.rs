@@ -8,13 +8,13 @@ use rustix::io::Errno;
 use super::{at, unless_gone};
 
 /// Fails if this is no cgroup, which would otherwise pass for an empty one.
-pub fn require(path: &Path) -> io::Result<()> {
+pub(crate) fn require(path: &Path) -> io::Result<()> {
     let file = path.join("cgroup.procs");
     std::fs::metadata(&file).map(drop).map_err(at(&file))
 }
 
 /// The processes in this cgroup and in those below it.
-pub fn members(path: &Path) -> io::Result<Vec<u32>> {
+pub(crate) fn members(path: &Path) -> io::Result<Vec<u32>> {
     let mut found = own_members(path)?;
     for path in descendants(path)? {
         found.extend(own_members(&path)?);
@@ -23,7 +23,7 @@ pub fn members(path: &Path) -> io::Result<Vec<u32>> {
 }
 
 /// The processes in this very cgroup.
-pub fn own_members(path: &Path) -> io::Result<Vec<u32>> {
+pub(crate) fn own_members(path: &Path) -> io::Result<Vec<u32>> {
     let mut file = path.join("cgroup.procs");
     let mut text = std::fs::read_to_string(&file);
     if matches!(&text, Err(error) if error.raw_os_error() == Some(Errno::OPNOTSUPP.raw_os_error())) {
@@ -37,7 +37,7 @@ pub fn own_members(path: &Path) -> io::Result<Vec<u32>> {
 }
 
 /// The cgroups right below this one.
-pub fn children(path: &Path) -> io::Result<Vec<PathBuf>> {
+pub(crate) fn children(path: &Path) -> io::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for entry in unless_gone(std::fs::read_dir(path)).map_err(at(path))?.into_iter().flatten() {
         let Some(entry) = unless_gone(entry).map_err(at(path))? else { continue };
@@ -49,7 +49,7 @@ pub fn children(path: &Path) -> io::Result<Vec<PathBuf>> {
 }
 
 /// The cgroups below this one, at any depth; each comes after the one that contains it.
-pub fn descendants(path: &Path) -> io::Result<Vec<PathBuf>> {
+pub(crate) fn descendants(path: &Path) -> io::Result<Vec<PathBuf>> {
     let mut found = children(path)?;
     let mut next = 0;
     while next < found.len() {

@@ -6,10 +6,10 @@
 //!
 //! A [`Search`] that cannot read something fails; it never reports that nothing is left.
 
-pub mod cgroups;
+pub(crate) mod cgroups;
 mod locks;
 mod pipe;
-pub mod ports;
+pub(crate) mod ports;
 mod processes;
 
 use std::fmt;
@@ -22,7 +22,7 @@ const PAUSE: Duration = Duration::from_millis(3);
 
 /// Where to look. Anything found there is a leftover.
 #[derive(Default)]
-pub struct Search {
+pub(crate) struct Search {
     /// Cgroups that must contain neither processes nor other cgroups.
     pub cgroups: Vec<PathBuf>,
     /// Cgroups below which no cgroup named `cgrun-*` may exist, at any depth.
@@ -44,7 +44,7 @@ pub struct Search {
 }
 
 /// Something of a session that still exists.
-pub enum Leftover {
+pub(crate) enum Leftover {
     Process {
         pid: u32,
         command_line: String,
@@ -83,7 +83,7 @@ impl Search {
     ///
     /// # Errors
     /// Fails if something could not be read: then it is not known whether anything is left.
-    pub fn leftovers(&self) -> io::Result<Vec<Leftover>> {
+    pub(crate) fn leftovers(&self) -> io::Result<Vec<Leftover>> {
         let mut found = Vec::new();
         for path in &self.cgroups {
             cgroups::require(path)?;
@@ -114,7 +114,7 @@ impl Search {
     ///
     /// # Errors
     /// As [`leftovers`](Self::leftovers), if it still fails after `limit`.
-    pub fn leftovers_after(&self, limit: Duration) -> io::Result<Vec<Leftover>> {
+    pub(crate) fn leftovers_after(&self, limit: Duration) -> io::Result<Vec<Leftover>> {
         let deadline = Instant::now() + limit;
         loop {
             let found = self.leftovers();

@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 /// Whether any process holds the write end of the pipe whose read end this is.
-pub fn has_writer(reader: impl AsFd) -> io::Result<bool> {
+pub(super) fn has_writer(reader: impl AsFd) -> io::Result<bool> {
     let mut polled = [PollFd::new(&reader, PollFlags::IN)];
     let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
     poll(&mut polled, Some(&at_once))?;

@@ -8,7 +8,7 @@ use super::at;
 const LISTEN: &str = "0A";
 
 /// The ports that are listened on in this thread's network namespace.
-pub fn listening() -> io::Result<Vec<u16>> {
+pub(crate) fn listening() -> io::Result<Vec<u16>> {
     let mut ports = Vec::new();
     for file in ["/proc/thread-self/net/tcp", "/proc/thread-self/net/tcp6"].map(Path::new) {
         let table = match std::fs::read_to_string(file) {

@@ -10,7 +10,7 @@ use super::{Leftover, Search, at, unless_gone};
 const MAX_COMMAND_LINE: usize = 120;
 
 /// The processes that a search for marks, command lines or children finds.
-pub fn leftovers(search: &Search) -> io::Result<Vec<Leftover>> {
+pub(super) fn leftovers(search: &Search) -> io::Result<Vec<Leftover>> {
     let mut found = Vec::new();
     if search.marks.is_empty() && search.command_lines.is_empty() && search.parents.is_empty() {
         return Ok(found);
@@ -83,7 +83,7 @@ fn live_thread(process: &Path) -> io::Result<PathBuf> {
 }
 
 /// A process, described as far as it still exists.
-pub fn leftover(pid: u32, reason: String) -> Leftover {
+pub(super) fn leftover(pid: u32, reason: String) -> Leftover {
     let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     let line = String::from_utf8_lossy(&line).replace('\0', " ");
     let command_line = line.trim_end().chars().take(MAX_COMMAND_LINE).collect();

@@ -21,7 +21,7 @@ const SCHEMA_VERSION: u32 = 1;
 const KILL_WAIT: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Serialize)]
-pub struct Findings {
+pub(super) struct Findings {
     schema_version: u32,
     pub containment: Kind,
     pub guarantee: &'static str,
@@ -44,7 +44,7 @@ pub struct Findings {
 }
 
 #[derive(Debug, Default, Serialize)]
-pub struct CgroupFindings {
+pub(super) struct CgroupFindings {
     pub layout: CgroupLayout,
     pub mount_point: Option<PathBuf>,
     /// The cgroup in which cgrun was started.
@@ -65,7 +65,7 @@ pub struct CgroupFindings {
 
 /// A controller whose limits a session cannot use.
 #[derive(Debug, Serialize)]
-pub struct UnavailableLimit {
+pub(super) struct UnavailableLimit {
     pub controller: &'static str,
     pub reason: String,
     pub remedy: String,
@@ -73,7 +73,7 @@ pub struct UnavailableLimit {
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum CgroupLayout {
+pub(super) enum CgroupLayout {
     /// cgroup2 alone.
     Unified,
     /// cgroup2 next to version 1 hierarchies.
@@ -84,27 +84,27 @@ pub enum CgroupLayout {
 }
 
 #[derive(Debug, Serialize)]
-pub struct SystemdFindings {
+pub(super) struct SystemdFindings {
     pub running: bool,
     /// The socket of our service manager, if it answers.
     pub manager_socket: Option<PathBuf>,
 }
 
 #[derive(Debug, Serialize)]
-pub struct NamespaceFindings {
+pub(super) struct NamespaceFindings {
     pub pid: bool,
     pub user: bool,
 }
 
 /// A containment that this host does not offer.
 #[derive(Debug, Serialize)]
-pub struct UnavailableContainment {
+pub(super) struct UnavailableContainment {
     pub containment: Kind,
     pub reason: String,
     pub remedy: String,
 }
 
-pub fn gather() -> Findings {
+pub(super) fn gather() -> Findings {
     let mut cgroup = current_cgroup();
     let unavailable_cgroup = try_cgroup(&mut cgroup).err();
     let unavailable_pidns = try_pid_namespace().err();

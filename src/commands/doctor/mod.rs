@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 use crate::runtime::exit_code::Exit;
 
 /// Examines the host and prints the findings to stdout.
-pub fn doctor(json: bool) -> Result<Exit> {
+pub(crate) fn doctor(json: bool) -> Result<Exit> {
     let findings = findings::gather();
     let text = if json { serde_json::to_string_pretty(&findings)? + "\n" } else { show::as_text(&findings) };
     std::io::stdout().write_all(text.as_bytes()).context("cannot write to stdout")?;

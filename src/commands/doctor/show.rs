@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::findings::{CgroupLayout, Findings, UnavailableLimit};
 use crate::containment::Source;
 
-pub fn as_text(found: &Findings) -> String {
+pub(super) fn as_text(found: &Findings) -> String {
     let mut text = String::new();
     let mut row = |name: &str, value: String| {
         let _ = writeln!(text, "{name:13} {value}");

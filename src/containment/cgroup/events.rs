@@ -9,25 +9,25 @@ use crate::containment::error::ContainmentError;
 
 /// An open `cgroup.events` file.
 #[derive(Debug)]
-pub struct CgroupEvents {
+pub(super) struct CgroupEvents {
     path: PathBuf,
     file: File,
 }
 
 impl CgroupEvents {
-    pub fn open(directory: &Path) -> Result<Self, ContainmentError> {
+    pub(super) fn open(directory: &Path) -> Result<Self, ContainmentError> {
         let path = directory.join("cgroup.events");
         let file = File::open(&path).map_err(ContainmentError::on("open", &path))?;
         Ok(Self { path, file })
     }
 
     /// Whether any process lives in the cgroup, however deep. Zombies do not count.
-    pub fn is_populated(&self) -> Result<bool, ContainmentError> {
+    pub(super) fn is_populated(&self) -> Result<bool, ContainmentError> {
         self.has_line("populated 1")
     }
 
     /// Whether all its processes stand still.
-    pub fn is_frozen(&self) -> Result<bool, ContainmentError> {
+    pub(super) fn is_frozen(&self) -> Result<bool, ContainmentError> {
         self.has_line("frozen 1")
     }
 
@@ -51,6 +51,6 @@ impl AsFd for CgroupEvents {
 }
 
 /// Whether no process lives in the cgroup. If that cannot be read, one may.
-pub fn is_empty(directory: &Path) -> bool {
+pub(crate) fn is_empty(directory: &Path) -> bool {
     CgroupEvents::open(directory).is_ok_and(|events| events.is_populated().is_ok_and(|populated| !populated))
 }

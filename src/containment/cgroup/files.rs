@@ -8,53 +8,53 @@ use std::path::Path;
 use crate::containment::error::ContainmentError;
 
 /// Opens without creating: on a wrong path this must fail, not make a plain file.
-pub fn open_for_writing(path: &Path) -> io::Result<File> {
+pub(crate) fn open_for_writing(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).open(path)
 }
 
-pub fn write(path: &Path, value: &[u8]) -> Result<(), ContainmentError> {
+pub(crate) fn write(path: &Path, value: &[u8]) -> Result<(), ContainmentError> {
     open_for_writing(path)
         .and_then(|mut file| file.write_all(value))
         .map_err(ContainmentError::on("write to", path))
 }
 
 /// The words of a file, such as the names in `cgroup.controllers`.
-pub fn read_words(directory: &Path, file: &str) -> Result<BTreeSet<String>, ContainmentError> {
+pub(crate) fn read_words(directory: &Path, file: &str) -> Result<BTreeSet<String>, ContainmentError> {
     let path = directory.join(file);
     let text = std::fs::read_to_string(&path).map_err(ContainmentError::on("read", &path))?;
     Ok(text.split_whitespace().map(str::to_string).collect())
 }
 
 /// The text of a file; `None` if this host has no such figure: no such controller, or pressure turned off.
-pub fn read_text(directory: &Path, file: &str) -> Option<String> {
+pub(crate) fn read_text(directory: &Path, file: &str) -> Option<String> {
     std::fs::read_to_string(directory.join(file)).ok()
 }
 
 /// The number of a file with a single one.
-pub fn read_number(directory: &Path, file: &str) -> Option<u64> {
+pub(crate) fn read_number(directory: &Path, file: &str) -> Option<u64> {
     read_text(directory, file)?.trim().parse().ok()
 }
 
 /// The number behind `key` in a flat keyed file.
-pub fn read_keyed(directory: &Path, file: &str, key: &str) -> Option<u64> {
+pub(crate) fn read_keyed(directory: &Path, file: &str, key: &str) -> Option<u64> {
     keyed_value(&read_text(directory, file)?, key)
 }
 
 /// The number behind `key` in a flat keyed text: `user_usec 123`.
-pub fn keyed_value(text: &str, key: &str) -> Option<u64> {
+pub(crate) fn keyed_value(text: &str, key: &str) -> Option<u64> {
     let mut lines = text.lines().filter_map(|line| line.split_once(' '));
     lines.find(|(name, _)| *name == key)?.1.parse().ok()
 }
 
 /// Whether the cgroup has as many processes as it may; without a limit it never has.
-pub fn is_full(directory: &Path) -> bool {
+pub(crate) fn is_full(directory: &Path) -> bool {
     let (current, most) = (read_number(directory, "pids.current"), read_number(directory, "pids.max"));
     current.zip(most).is_some_and(|(current, most)| current >= most)
 }
 
 /// Whether this is the root of the hierarchy, the one cgroup that may have both processes and controllers.
 /// It alone has no type.
-pub fn is_root(directory: &Path) -> bool {
+pub(crate) fn is_root(directory: &Path) -> bool {
     !directory.join("cgroup.type").exists()
 }
 

@@ -14,7 +14,7 @@ use crate::sys::procfs::details::cgroup_of;
 
 /// Kills every process in it at once (`cgroup.kill`); they end after the call has returned. `name` is its name in
 /// `/proc/PID/cgroup`.
-pub fn kill(path: &Path, name: &str) -> Result<(), ContainmentError> {
+pub(super) fn kill(path: &Path, name: &str) -> Result<(), ContainmentError> {
     match write(&path.join("cgroup.kill"), b"1") {
         // Before Linux 5.14, or in a threaded cgroup.
         Err(error) if matches!(error.source.raw_os_error(), Some(libc::ENOENT | libc::EOPNOTSUPP)) => {
@@ -39,12 +39,12 @@ fn kill_each(path: &Path, name: &str) -> Result<(), ContainmentError> {
 }
 
 /// Stops its processes where they stand, or lets them go on. Takes effect a little later.
-pub fn freeze(path: &Path, frozen: bool) -> Result<(), ContainmentError> {
+pub(super) fn freeze(path: &Path, frozen: bool) -> Result<(), ContainmentError> {
     write(&path.join("cgroup.freeze"), if frozen { b"1" } else { b"0" })
 }
 
 /// Whether the process is in the cgroup of this name, or below.
-pub fn is_in(pid: Pid, name: &str) -> io::Result<bool> {
+pub(super) fn is_in(pid: Pid, name: &str) -> io::Result<bool> {
     let at = cgroup_of(pid)?;
     Ok(at.is_some_and(|at| Path::new(&at).starts_with(name)))
 }

@@ -20,7 +20,7 @@ use crate::sys::process::spawn::{self, Program, SpawnError, SpawnOptions};
 
 /// The cgroup of one component.
 #[derive(Debug)]
-pub struct CgroupLeaf {
+pub(super) struct CgroupLeaf {
     path: PathBuf,
     name: String,
     directory: OwnedFd,
@@ -29,7 +29,7 @@ pub struct CgroupLeaf {
 
 impl CgroupLeaf {
     /// Opens the leaf of this directory. `name` is its name in `/proc/PID/cgroup`.
-    pub fn open(path: PathBuf, name: String) -> Result<Self, ContainmentError> {
+    pub(super) fn open(path: PathBuf, name: String) -> Result<Self, ContainmentError> {
         let directory = OpenOptions::new()
             .read(true)
             .custom_flags(libc::O_DIRECTORY | libc::O_PATH)
@@ -41,7 +41,7 @@ impl CgroupLeaf {
     }
 
     /// Its `cgroup.procs`, opened for joining it.
-    pub fn procs(&self) -> Result<OwnedFd, ContainmentError> {
+    pub(super) fn procs(&self) -> Result<OwnedFd, ContainmentError> {
         let path = self.path.join("cgroup.procs");
         Ok(open_for_writing(&path).map_err(ContainmentError::on("open", &path))?.into())
     }

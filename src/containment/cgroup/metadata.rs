@@ -19,7 +19,7 @@ const PORTS: &str = "user.cgrun.ports";
 
 /// The supervisor of a session: its pid alone could be somebody else's by now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Owner {
+pub(crate) struct Owner {
     pub pid: Pid,
     /// Clock ticks after boot.
     start_time: u64,
@@ -27,7 +27,7 @@ pub struct Owner {
 
 /// What is known of a session's owner from here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ownership {
+pub(crate) enum Ownership {
     Known(Owner),
     /// It lives in another PID or time namespace, where pids and start times mean something else.
     Foreign,
@@ -37,7 +37,7 @@ pub enum Ownership {
 
 /// What is written on a session's cgroup.
 #[derive(Debug)]
-pub struct Metadata {
+pub(crate) struct Metadata {
     pub ownership: Ownership,
     pub command: String,
     pub ports: Vec<u16>,
@@ -45,7 +45,7 @@ pub struct Metadata {
 
 impl Owner {
     /// This very process.
-    pub fn us() -> io::Result<Self> {
+    pub(crate) fn us() -> io::Result<Self> {
         let pid = rustix::process::getpid();
         match stat::start_time(pid) {
             Some(start_time) => Ok(Self { pid, start_time }),
@@ -54,7 +54,7 @@ impl Owner {
     }
 
     /// Whether it lives; an error where that cannot be known.
-    pub fn is_alive(self) -> io::Result<bool> {
+    pub(crate) fn is_alive(self) -> io::Result<bool> {
         let there = Process::open(self.pid)?.is_some();
         match stat::start_time(self.pid) {
             Some(start_time) => Ok(start_time == self.start_time),
@@ -67,7 +67,7 @@ impl Owner {
 }
 
 /// Signs the session as ours and says what it runs.
-pub fn write(directory: &Path, owner: Owner, command: &[u8], ports: &[u16]) -> io::Result<()> {
+pub(crate) fn write(directory: &Path, owner: Owner, command: &[u8], ports: &[u16]) -> io::Result<()> {
     let ports = ports.iter().map(u16::to_string).collect::<Vec<_>>().join(" ");
     let owner = format!("{} {} {}", owner.pid, owner.start_time, namespaces()?);
     let command = &command[..command.len().min(LONGEST)];
@@ -79,7 +79,7 @@ pub fn write(directory: &Path, owner: Owner, command: &[u8], ports: &[u16]) -> i
 }
 
 /// Reads what is written on a session's cgroup.
-pub fn read(directory: &Path) -> Metadata {
+pub(crate) fn read(directory: &Path) -> Metadata {
     Metadata {
         ownership: ownership(directory).unwrap_or(Ownership::Unsigned),
         command: attribute(directory, COMMAND).unwrap_or_default(),
@@ -108,7 +108,7 @@ fn namespaces() -> io::Result<String> {
 }
 
 /// systemd says so on what it delegates: to everybody since version 251, to root before.
-pub fn is_marked_delegated(directory: &Path) -> bool {
+pub(crate) fn is_marked_delegated(directory: &Path) -> bool {
     ["user.delegate", "trusted.delegate"]
         .into_iter()
         .any(|name| attribute(directory, name).is_some_and(|value| value == "1"))

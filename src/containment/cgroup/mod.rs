@@ -2,16 +2,16 @@
 //! once.
 
 mod events;
-pub mod files;
+pub(crate) mod files;
 mod kill;
 mod leaf;
-pub mod metadata;
-pub mod placement;
-pub mod systemd;
+pub(crate) mod metadata;
+pub(crate) mod placement;
+pub(crate) mod systemd;
 mod walk;
 
-pub use events::is_empty;
-pub use walk::session_directories;
+pub(crate) use events::is_empty;
+pub(crate) use walk::session_directories;
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -35,7 +35,7 @@ const ATTEMPTS: usize = 16;
 
 /// The one cgroup of a session.
 #[derive(Debug)]
-pub struct SessionCgroup {
+pub(crate) struct SessionCgroup {
     pub id: SessionId,
     path: PathBuf,
     /// Its name in `/proc/PID/cgroup`.
@@ -45,7 +45,7 @@ pub struct SessionCgroup {
 
 impl SessionCgroup {
     /// Makes a new cgroup below our own and marks it with its owner.
-    pub fn create(mount: &Mount, command: &[u8], ports: &[u16]) -> Result<Self, Unavailable> {
+    pub(crate) fn create(mount: &Mount, command: &[u8], ports: &[u16]) -> Result<Self, Unavailable> {
         let owner = Owner::us().map_err(|source| Unavailable::Proc { file: "stat", source })?;
         let (id, path) = make_directory(&mount.own)?;
         if let Err(error) = metadata::write(&path, owner, command, ports) {
@@ -56,7 +56,7 @@ impl SessionCgroup {
     }
 
     /// Opens one that exists.
-    pub fn open(mount: &Mount, id: SessionId, path: PathBuf) -> Result<Self, Unavailable> {
+    pub(crate) fn open(mount: &Mount, id: SessionId, path: PathBuf) -> Result<Self, Unavailable> {
         let name = mount.path_of(&path).ok_or_else(|| Unavailable::OutOfSight {
             own: path.to_string_lossy().into_owned(),
             mount: mount.point.clone(),
@@ -65,17 +65,17 @@ impl SessionCgroup {
         Ok(Self { id, path, name, events })
     }
 
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
     /// Removes it, leaves first. The kernel refuses while a process lives in it, so success proves it empty.
-    pub fn remove(&self) -> Result<(), ContainmentError> {
+    pub(crate) fn remove(&self) -> Result<(), ContainmentError> {
         walk::remove(&self.path)
     }
 
     /// Makes a leaf and opens its `cgroup.procs`, for a process that is to join it.
-    pub fn open_procs_of_leaf(&self, name: &str) -> Result<OwnedFd, ContainmentError> {
+    pub(crate) fn open_procs_of_leaf(&self, name: &str) -> Result<OwnedFd, ContainmentError> {
         self.make_leaf(name)?.procs()
     }
 

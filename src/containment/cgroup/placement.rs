@@ -14,7 +14,7 @@ use crate::text::plain;
 
 /// Why no cgroup can be had here.
 #[derive(Debug, thiserror::Error)]
-pub enum Unavailable {
+pub(crate) enum Unavailable {
     #[error("no cgroup2 file system is mounted here (none in sight of those in /proc/self/mountinfo)")]
     NotMounted,
     #[error("our own cgroup {own} does not lie below the cgroup2 mount {}", mount.display())]
@@ -33,7 +33,7 @@ pub enum Unavailable {
 
 impl Unavailable {
     /// What would help.
-    pub fn remedy(&self) -> String {
+    pub(crate) fn remedy(&self) -> String {
         match self {
             Self::NotMounted => "mount one as root: mount -t cgroup2 none /sys/fs/cgroup".into(),
             Self::OutOfSight { .. } => {
@@ -66,7 +66,7 @@ impl Unavailable {
     }
 
     /// And what would help.
-    pub fn advice(&self) -> String {
+    pub(crate) fn advice(&self) -> String {
         format!("{self}; {}", self.remedy())
     }
 }
@@ -74,7 +74,7 @@ impl Unavailable {
 /// Why it is that a session's cgroup may be made where it is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Source {
+pub(crate) enum Source {
     /// Our own cgroup was delegated to us, or lies in a session.
     Delegated,
     /// Nobody else manages the hierarchy, or nobody answers who does.
@@ -84,7 +84,7 @@ pub enum Source {
 }
 
 /// Finds where a session's cgroup may be made. Under systemd this may move us into a scope of our own.
-pub fn find_source() -> Result<(Mount, Source), Unavailable> {
+pub(crate) fn find_source() -> Result<(Mount, Source), Unavailable> {
     let mount = Mount::find()?;
     if !systemd::manages_this_host() {
         return Ok((mount, Source::Direct));
@@ -106,7 +106,7 @@ pub fn find_source() -> Result<(Mount, Source), Unavailable> {
 
 /// The mounted cgroup2 hierarchy, and our own place in it.
 #[derive(Clone, Debug)]
-pub struct Mount {
+pub(crate) struct Mount {
     pub point: PathBuf,
     /// The directory of our own cgroup, below which a session may be made.
     pub own: PathBuf,
@@ -116,7 +116,7 @@ pub struct Mount {
 
 impl Mount {
     /// Finds the mount that shows our own cgroup, through mountinfo.
-    pub fn find() -> Result<Self, Unavailable> {
+    pub(crate) fn find() -> Result<Self, Unavailable> {
         let own = own_path()?;
         let mut mounts: Vec<_> = read("mountinfo")?.lines().filter_map(cgroup2_mount).collect();
         mounts.retain(Self::is_in_sight);
@@ -164,7 +164,7 @@ impl Mount {
     }
 
     /// The hierarchy's name for a directory below this mount, as `/proc/PID/cgroup` writes it.
-    pub fn path_of(&self, directory: &Path) -> Option<String> {
+    pub(crate) fn path_of(&self, directory: &Path) -> Option<String> {
         let rest = directory.strip_prefix(&self.point).ok()?;
         Some(Path::new(&self.root).join(rest).to_string_lossy().into_owned())
     }

@@ -22,7 +22,7 @@ const LOOK: Duration = Duration::from_micros(500);
 const LONGEST_REPLY: usize = 64 * 1024;
 
 #[derive(Debug, thiserror::Error)]
-pub enum NoScope {
+pub(crate) enum NoScope {
     #[error("no service manager answers at {}: {}", socket.display(), plain(source))]
     NoManager { socket: PathBuf, source: io::Error },
     #[error("the service manager at {} lives in another PID namespace", socket.display())]
@@ -36,12 +36,12 @@ pub enum NoScope {
 }
 
 /// As sd_booted(3).
-pub fn manages_this_host() -> bool {
+pub(crate) fn manages_this_host() -> bool {
     Path::new("/run/systemd/system").is_dir()
 }
 
 /// Where our service manager listens: root's is the system's.
-pub fn private_socket() -> PathBuf {
+pub(crate) fn private_socket() -> PathBuf {
     let user = rustix::process::geteuid();
     if user.is_root() {
         return "/run/systemd/private".into();
@@ -53,7 +53,7 @@ pub fn private_socket() -> PathBuf {
 
 /// Has us moved into a new scope; `arrived` says what is there, once we are.
 /// `place` is our cgroup so far.
-pub fn enter_scope<T>(place: &Path, arrived: impl Fn(&str) -> Option<T>) -> Result<T, NoScope> {
+pub(crate) fn enter_scope<T>(place: &Path, arrived: impl Fn(&str) -> Option<T>) -> Result<T, NoScope> {
     let socket = private_socket();
     let no_manager = |source| NoScope::NoManager { socket: socket.clone(), source };
     let mut stream = UnixStream::connect(&socket).map_err(no_manager)?;

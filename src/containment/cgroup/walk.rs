@@ -11,7 +11,7 @@ use crate::containment::session_id::SessionId;
 use crate::sys::errno::is_gone;
 
 /// The cgroups of all sessions, anywhere below the mount.
-pub fn session_directories(mount: &Path) -> Result<Vec<PathBuf>, ContainmentError> {
+pub(crate) fn session_directories(mount: &Path) -> Result<Vec<PathBuf>, ContainmentError> {
     let mut found = Vec::new();
     walk(mount, &mut |directory| {
         if session_id(directory).is_some() {
@@ -23,18 +23,21 @@ pub fn session_directories(mount: &Path) -> Result<Vec<PathBuf>, ContainmentErro
 }
 
 /// The id of the session whose cgroup this is.
-pub fn session_id(directory: &Path) -> Option<SessionId> {
+pub(super) fn session_id(directory: &Path) -> Option<SessionId> {
     SessionId::of_directory(directory.file_name()?.to_str()?)
 }
 
 /// The processes in it, however deep.
-pub fn members(path: &Path) -> Result<Vec<Pid>, ContainmentError> {
+pub(super) fn members(path: &Path) -> Result<Vec<Pid>, ContainmentError> {
     members_where(path, |_| true)
 }
 
 /// The processes in the cgroups that are `wanted`. A process outside our PID namespace shows as 0, and is left
 /// out.
-pub fn members_where(path: &Path, wanted: impl Fn(&Path) -> bool) -> Result<Vec<Pid>, ContainmentError> {
+pub(super) fn members_where(
+    path: &Path,
+    wanted: impl Fn(&Path) -> bool,
+) -> Result<Vec<Pid>, ContainmentError> {
     let mut found = Vec::new();
     walk(path, &mut |directory| {
         if !wanted(directory) {
@@ -56,7 +59,7 @@ pub fn members_where(path: &Path, wanted: impl Fn(&Path) -> bool) -> Result<Vec<
 }
 
 /// The inode numbers of it and all below, by which the kernel names the cgroup of a socket.
-pub fn inode_numbers(path: &Path) -> Result<Vec<u64>, ContainmentError> {
+pub(super) fn inode_numbers(path: &Path) -> Result<Vec<u64>, ContainmentError> {
     let mut found = Vec::new();
     walk(path, &mut |directory| match std::fs::metadata(directory) {
         Ok(metadata) => {
@@ -70,7 +73,7 @@ pub fn inode_numbers(path: &Path) -> Result<Vec<u64>, ContainmentError> {
 }
 
 /// Removes it, leaves first. The kernel refuses while a process lives in it. Removing it twice is no error.
-pub fn remove(path: &Path) -> Result<(), ContainmentError> {
+pub(super) fn remove(path: &Path) -> Result<(), ContainmentError> {
     match std::fs::remove_dir(path) {
         Err(error) if error.raw_os_error() == Some(libc::EBUSY) => {}
         Err(error) if !is_gone(&error) => return Err(ContainmentError::on("remove", path)(error)),

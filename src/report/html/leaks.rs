@@ -9,7 +9,7 @@ use crate::text::{Bytes, elapsed, shorten};
 /// More trees than this are counted, not shown.
 const SHOWN: usize = 200;
 
-pub fn section(title: &str, leaks: &[LeakedProcess], undescribed: usize) -> Markup {
+pub(super) fn section(title: &str, leaks: &[LeakedProcess], undescribed: usize) -> Markup {
     let (shown, hidden) = leaks.split_at(leaks.len().min(SHOWN));
     let more = hidden.iter().map(LeakedProcess::process_count).sum::<usize>() + undescribed;
     html! {

@@ -7,4 +7,4 @@ mod page;
 mod services;
 mod timeline;
 
-pub use page::page;
+pub(super) use page::page;

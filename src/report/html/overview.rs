@@ -6,7 +6,7 @@ use crate::report::json::ReportDocument;
 use crate::report::limits_hit;
 use crate::text::{Bytes, elapsed, processes, shorten};
 
-pub fn header(report: &ReportDocument, command: &str) -> Markup {
+pub(super) fn header(report: &ReportDocument, command: &str) -> Markup {
     let leaked = report.leaked_process_count;
     let result = match (report.outcome.verified_empty, leaked) {
         (true, 0) if report.outcome.clean => "clean".to_string(),
@@ -31,7 +31,7 @@ fn sentence(text: &str) -> String {
     first + chars.as_str() + end
 }
 
-pub fn facts(report: &ReportDocument) -> Markup {
+pub(super) fn facts(report: &ReportDocument) -> Markup {
     let outcome = &report.outcome;
     let exit = match (outcome.exit_code, &outcome.signal) {
         (Some(code), _) => code.to_string(),
@@ -60,7 +60,7 @@ pub fn facts(report: &ReportDocument) -> Markup {
     }
 }
 
-pub fn problems(report: &ReportDocument) -> Markup {
+pub(super) fn problems(report: &ReportDocument) -> Markup {
     let limits = limits_hit::all(report.usage.as_ref());
     let problems: Vec<(&str, &String)> = [
         ("survived", &report.survivors),

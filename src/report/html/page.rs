@@ -8,7 +8,7 @@ use crate::text::shorten;
 
 const STYLE: &str = include_str!("page.css");
 
-pub fn page(report: &ReportDocument) -> String {
+pub(crate) fn page(report: &ReportDocument) -> String {
     let command = report.session.command.join(" ");
     let page = html! {
         (DOCTYPE)

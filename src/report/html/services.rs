@@ -7,7 +7,7 @@ use crate::report::json::ServiceSummary;
 use crate::report::usage;
 use crate::text::{elapsed, shorten};
 
-pub fn section(services: &[ServiceSummary]) -> Markup {
+pub(super) fn section(services: &[ServiceSummary]) -> Markup {
     html! {
         @if !services.is_empty() {
             section {
@@ -40,7 +40,7 @@ fn row(service: &ServiceSummary) -> Markup {
     }
 }
 
-pub fn usage(usage: Option<&Usage>) -> Markup {
+pub(super) fn usage(usage: Option<&Usage>) -> Markup {
     html! {
         @if let Some(usage) = usage {
             section {

@@ -16,7 +16,7 @@ struct Bar<'a> {
     to: Option<f64>,
 }
 
-pub fn section(report: &ReportDocument) -> Markup {
+pub(super) fn section(report: &ReportDocument) -> Markup {
     let total = report.session.duration_seconds.max(0.001);
     html! {
         section {

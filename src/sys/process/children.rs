@@ -10,13 +10,13 @@ use rustix::process::{Pid, WaitIdOptions, WaitOptions};
 
 /// From now on a descendant whose parents are dead becomes our child (prctl(2),
 /// `PR_SET_CHILD_SUBREAPER`). Not inherited; ends with this process.
-pub fn become_subreaper() -> io::Result<()> {
+pub(crate) fn become_subreaper() -> io::Result<()> {
     Ok(nix::sys::prctl::set_child_subreaper(true)?)
 }
 
 /// Reaps ended children, without waiting, for about as long as `limit`: in a fork storm they may end
 /// faster than they can be reaped. `true` where some may be left.
-pub fn reap(limit: Duration) -> io::Result<(Vec<(Pid, ExitStatus)>, bool)> {
+pub(crate) fn reap(limit: Duration) -> io::Result<(Vec<(Pid, ExitStatus)>, bool)> {
     let deadline = Instant::now() + limit;
     let mut ended = Vec::new();
     while let Some(child) = reap_one()? {
@@ -37,7 +37,7 @@ fn reap_one() -> io::Result<Option<(Pid, ExitStatus)>> {
 }
 
 /// Whether any child is left, living or dead. `false` is the kernel's own word (ECHILD).
-pub fn any_left() -> io::Result<bool> {
+pub(crate) fn any_left() -> io::Result<bool> {
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
     match rustix::process::waitid(rustix::process::WaitId::All, options) {
         Ok(_) => Ok(true),
@@ -47,7 +47,7 @@ pub fn any_left() -> io::Result<bool> {
 }
 
 /// Whether this child of ours neither is stopped nor has ended.
-pub fn is_running(pid: Pid) -> io::Result<bool> {
+pub(crate) fn is_running(pid: Pid) -> io::Result<bool> {
     let options =
         WaitIdOptions::EXITED | WaitIdOptions::STOPPED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
     match rustix::process::waitid(rustix::process::WaitId::Pid(pid), options) {
@@ -58,7 +58,7 @@ pub fn is_running(pid: Pid) -> io::Result<bool> {
 }
 
 /// The signal by which this child of ours is stopped now, if it is.
-pub fn stopped_by(pid: Pid) -> io::Result<Option<Signal>> {
+pub(crate) fn stopped_by(pid: Pid) -> io::Result<Option<Signal>> {
     let options = WaitIdOptions::STOPPED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
     match rustix::process::waitid(rustix::process::WaitId::Pid(pid), options) {
         Ok(status) => Ok(status.and_then(|it| Signal::try_from(it.stopping_signal()?).ok())),
@@ -68,6 +68,6 @@ pub fn stopped_by(pid: Pid) -> io::Result<Option<Signal>> {
 }
 
 /// The pids of our children. They cannot be used again before we reap them.
-pub fn list() -> io::Result<Vec<Pid>> {
+pub(crate) fn list() -> io::Result<Vec<Pid>> {
     crate::sys::procfs::walk::children(rustix::process::getpid())
 }

@@ -11,7 +11,7 @@ use nix::errno::Errno;
 ///
 /// Must be called while this process has a single thread. Orphans of that moment do not become our
 /// children either.
-pub fn fork_detached(body: impl FnOnce()) -> io::Result<()> {
+pub(crate) fn fork_detached(body: impl FnOnce()) -> io::Result<()> {
     // With a subreaper for a parent it would come back to us as a child.
     let subreaper = nix::sys::prctl::get_child_subreaper()?;
     nix::sys::prctl::set_child_subreaper(false)?;
@@ -56,7 +56,7 @@ fn fork_twice(body: impl FnOnce()) -> io::Result<()> {
 
 /// Closes all descriptors but these, and leaves the working directory; the standard streams lead nowhere
 /// afterwards. So nobody waits for us who waits for the end of a pipe, a lock, or to unmount.
-pub fn keep_only(kept: &[BorrowedFd<'_>]) -> io::Result<()> {
+pub(crate) fn keep_only(kept: &[BorrowedFd<'_>]) -> io::Result<()> {
     std::env::set_current_dir("/")?;
     let null = rustix::fs::open("/dev/null", rustix::fs::OFlags::RDWR, rustix::fs::Mode::empty())?;
     rustix::stdio::dup2_stdin(&null)?;

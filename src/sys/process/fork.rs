@@ -32,7 +32,7 @@ pub(super) unsafe fn fork_with(flags: c_int) -> nix::Result<libc::pid_t> {
 
 /// Whether clone3(2) may be called here: it finds fault with no arguments at all (EINVAL), but a seccomp
 /// filter does not let it come that far.
-pub fn has_clone3() -> bool {
+pub(crate) fn has_clone3() -> bool {
     // SAFETY: with a size of 0 the kernel reads nothing and makes no process.
     let answer = unsafe { libc::syscall(libc::SYS_clone3, std::ptr::null::<libc::clone_args>(), 0) };
     answer == -1 && Errno::last() == Errno::EINVAL

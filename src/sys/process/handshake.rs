@@ -20,7 +20,7 @@ const BEGINNING: Duration = Duration::from_secs(10);
 
 /// What the child was doing when it failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
+pub(crate) enum Step {
     /// Creating the process.
     Fork,
     /// Joining the cgroup.
@@ -57,7 +57,7 @@ impl Step {
 
 #[derive(Debug, thiserror::Error)]
 #[error("{step:?}: {source}")]
-pub struct SpawnError {
+pub(crate) struct SpawnError {
     pub step: Step,
     pub source: io::Error,
 }

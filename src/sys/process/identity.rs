@@ -6,7 +6,7 @@ use super::capabilities;
 
 /// The user that the session's processes run as, and the privileges they can gain.
 #[derive(Clone, Debug)]
-pub struct Identity {
+pub(crate) struct Identity {
     /// Another user and that user's groups; `None` if it is ours.
     pub user: Option<(User, Vec<Gid>)>,
     /// setuid programs and file capabilities give no privilege (`PR_SET_NO_NEW_PRIVS`), and the bounding set is
@@ -17,7 +17,7 @@ pub struct Identity {
 /// While it lives, files are opened, made and renamed with the rights of the session's user, and belong to that
 /// user: a link that the session's processes lay in our way leads to nothing they could not reach themselves.
 #[derive(Debug)]
-pub struct ActingAs {
+pub(crate) struct ActingAs {
     groups: Vec<Gid>,
     user: Uid,
     group: Gid,
@@ -25,7 +25,7 @@ pub struct ActingAs {
 
 impl ActingAs {
     /// `None` if the session runs as our own user. After an error nothing has changed.
-    pub fn session_user(identity: Option<&Identity>) -> nix::Result<Option<Self>> {
+    pub(crate) fn session_user(identity: Option<&Identity>) -> nix::Result<Option<Self>> {
         let Some((user, groups)) = identity.and_then(|identity| identity.user.as_ref()) else {
             return Ok(None);
         };

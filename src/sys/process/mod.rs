@@ -1,11 +1,11 @@
 //! Starting processes, holding on to them, and what this process is to others.
 
 mod capabilities;
-pub mod children;
-pub mod detach;
-pub mod fork;
-pub mod handshake;
-pub mod identity;
-pub mod namespace;
-pub mod pidfd;
-pub mod spawn;
+pub(crate) mod children;
+pub(crate) mod detach;
+pub(crate) mod fork;
+pub(crate) mod handshake;
+pub(crate) mod identity;
+pub(crate) mod namespace;
+pub(crate) mod pidfd;
+pub(crate) mod spawn;

@@ -22,7 +22,7 @@ const READY: u8 = u8::MAX;
 
 /// What could not be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NamespaceStep {
+pub(crate) enum NamespaceStep {
     /// The kernel refused the namespaces.
     Clone,
     /// The user's numbers could not be carried into the user namespace.
@@ -42,14 +42,14 @@ impl NamespaceStep {
 }
 
 #[derive(Debug)]
-pub struct NamespaceError {
+pub(crate) struct NamespaceError {
     pub step: NamespaceStep,
     pub source: io::Error,
 }
 
 /// The way into a namespace, for [`super::spawn::spawn`].
 #[derive(Clone, Copy, Debug)]
-pub struct Entrance<'a> {
+pub(crate) struct Entrance<'a> {
     /// A pidfd of its first process.
     pub init: BorrowedFd<'a>,
     pub with_user: bool,
@@ -58,7 +58,7 @@ pub struct Entrance<'a> {
 impl Entrance<'_> {
     /// What [`enter`] takes: for setns(2), which takes a pidfd since Linux 5.8 and enters a user namespace
     /// first.
-    pub fn raw(&self) -> (RawFd, libc::c_int) {
+    pub(crate) fn raw(&self) -> (RawFd, libc::c_int) {
         (self.init.as_raw_fd(), flags(self.with_user))
     }
 }
@@ -72,7 +72,10 @@ fn flags(with_user: bool) -> libc::c_int {
 /// process joins the cgroup of `procs`, reaps, and ends when the returned descriptor is closed, or with us.
 ///
 /// Must be called while this process has a single thread.
-pub fn create(procs: Option<BorrowedFd<'_>>, with_user: bool) -> Result<(Process, OwnedFd), NamespaceError> {
+pub(crate) fn create(
+    procs: Option<BorrowedFd<'_>>,
+    with_user: bool,
+) -> Result<(Process, OwnedFd), NamespaceError> {
     let failed = |step| move |errno: rustix::io::Errno| NamespaceError { step, source: errno.into() };
     let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
         .map_err(failed(NamespaceStep::Begin))?;
@@ -175,7 +178,7 @@ fn set_up(procs: Option<BorrowedFd<'_>>, user: Option<(u32, u32)>) -> Result<(),
 }
 
 /// Whether a user namespace can be made, tried by a child.
-pub fn can_make_user_namespace() -> bool {
+pub(crate) fn can_make_user_namespace() -> bool {
     create(None, true).is_ok_and(|(init, line)| {
         drop(line);
         let _ = init.wait(ENDING);
@@ -188,7 +191,7 @@ pub fn can_make_user_namespace() -> bool {
 ///
 /// # Safety
 /// Async-signal-safe. The caller has one thread and shares its file system state with nobody.
-pub unsafe fn enter(init: RawFd, flags: libc::c_int) -> bool {
+pub(crate) unsafe fn enter(init: RawFd, flags: libc::c_int) -> bool {
     // SAFETY: setns(2) takes plain numbers.
     unsafe { libc::setns(init, flags) == 0 }
 }

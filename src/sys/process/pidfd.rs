@@ -12,14 +12,14 @@ use crate::sys::poll::timeout_until;
 
 /// A handle on one process; it stays that process's even when the number is used again.
 #[derive(Debug)]
-pub struct Process {
+pub(crate) struct Process {
     pub pid: Pid,
     fd: OwnedFd,
 }
 
 impl Process {
     /// Takes over the descriptor that `clone3(CLONE_PIDFD)` returned.
-    pub fn from_parts(pid: Pid, fd: OwnedFd) -> Self {
+    pub(crate) fn from_parts(pid: Pid, fd: OwnedFd) -> Self {
         Self { pid, fd }
     }
 
@@ -27,7 +27,7 @@ impl Process {
     ///
     /// Whoever calls this for a process that is not its own unreaped child must check *afterwards*
     /// that it is the one meant: the number may have changed hands before the call (pidfd_open(2)).
-    pub fn open(pid: Pid) -> io::Result<Option<Self>> {
+    pub(crate) fn open(pid: Pid) -> io::Result<Option<Self>> {
         match rustix::process::pidfd_open(pid, PidfdFlags::empty()) {
             Ok(fd) => Ok(Some(Self { pid, fd })),
             // EINVAL also where it is reaped during the call (before Linux 6.15); ENOENT since.
@@ -37,7 +37,7 @@ impl Process {
     }
 
     /// Sends `signal`; `false` when the process has ended already.
-    pub fn signal(&self, signal: Signal) -> io::Result<bool> {
+    pub(crate) fn signal(&self, signal: Signal) -> io::Result<bool> {
         let signal = rustix::process::Signal::from_named_raw(signal as i32)
             .ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
         match rustix::process::pidfd_send_signal(&self.fd, signal) {
@@ -49,13 +49,13 @@ impl Process {
 
     /// Sends `signal` to the process group that this process leads. Only for a child of ours that was not
     /// reaped: until then no other group can have its number.
-    pub fn signal_group(&self, signal: Signal) -> io::Result<()> {
+    pub(crate) fn signal_group(&self, signal: Signal) -> io::Result<()> {
         let group = nix::unistd::Pid::from_raw(self.pid.as_raw_nonzero().get());
         Ok(nix::sys::signal::killpg(group, signal)?)
     }
 
     /// Waits until the process has ended, `limit` at most; whether it has.
-    pub fn wait(&self, limit: Duration) -> io::Result<bool> {
+    pub(crate) fn wait(&self, limit: Duration) -> io::Result<bool> {
         let deadline = Instant::now() + limit;
         loop {
             let timeout = timeout_until(deadline, Instant::now());

@@ -22,7 +22,7 @@ use rustix::pipe::PipeFlags;
 
 use super::fork::{fork, fork_with};
 use super::handshake::{ABOUT_TO_EXEC, BORN, born, outcome, report};
-pub use super::handshake::{SpawnError, Step};
+pub(crate) use super::handshake::{SpawnError, Step};
 use super::identity::Identity;
 use super::namespace::{self, Entrance};
 use super::pidfd::Process;
@@ -33,7 +33,7 @@ const LAST_SIGNAL: c_int = 64;
 const ENDING: Duration = Duration::from_secs(2);
 
 /// Everything `execve` needs, laid out before the fork, since the child must not allocate.
-pub struct Program {
+pub(crate) struct Program {
     path: CString,
     argv: Vec<CString>,
     env: Vec<CString>,
@@ -42,19 +42,19 @@ pub struct Program {
 
 impl Program {
     /// For people.
-    pub fn cwd(&self) -> String {
+    pub(crate) fn cwd(&self) -> String {
         self.cwd.to_string_lossy().into_owned()
     }
 
     /// `path` is executed as it is; `argv` includes the program's own name.
-    pub fn new(path: CString, argv: Vec<CString>, env: Vec<CString>, cwd: CString) -> Self {
+    pub(crate) fn new(path: CString, argv: Vec<CString>, env: Vec<CString>, cwd: CString) -> Self {
         Self { path, argv, env, cwd }
     }
 }
 
 /// Which process group the program gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Group {
+pub(crate) enum Group {
     /// Ours: one job for the terminal and the shell.
     Shared,
     /// One of its own.
@@ -65,14 +65,14 @@ pub enum Group {
 
 /// Where the program's standard streams lead; `None` is ours.
 #[derive(Clone, Copy, Default)]
-pub struct Streams<'a> {
+pub(crate) struct Streams<'a> {
     pub input: Option<BorrowedFd<'a>>,
     /// Standard output and error.
     pub output: Option<BorrowedFd<'a>>,
 }
 
 /// How a program starts.
-pub struct SpawnOptions<'a> {
+pub(crate) struct SpawnOptions<'a> {
     pub group: Group,
     pub streams: Streams<'a>,
     /// A SIGHUP that was ignored when we started stays so.
@@ -82,7 +82,7 @@ pub struct SpawnOptions<'a> {
 }
 
 /// A cgroup to start in.
-pub struct TargetCgroup<'a> {
+pub(crate) struct TargetCgroup<'a> {
     /// The cgroup's directory.
     pub directory: BorrowedFd<'a>,
     /// Opens its `cgroup.procs` for writing, for the older way.
@@ -93,7 +93,7 @@ pub struct TargetCgroup<'a> {
 /// starter left ignored are reset, but for SIGHUP where the options says so; the signal mask is emptied.
 ///
 /// Must be called while this process has a single thread.
-pub fn spawn(
+pub(crate) fn spawn(
     program: &Program,
     options: &SpawnOptions<'_>,
     into: Option<&TargetCgroup<'_>>,

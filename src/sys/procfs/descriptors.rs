@@ -12,34 +12,34 @@ use super::walk::all_pids;
 const MOST_READ: usize = 1024;
 
 /// What each descriptor of `pid` leads to, as far as we may see it: a path, or such as `socket:[4711]`.
-pub fn descriptor_targets(pid: Pid) -> Vec<OsString> {
+pub(crate) fn descriptor_targets(pid: Pid) -> Vec<OsString> {
     let entries = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
     entries.take(MOST_READ).filter_map(|entry| link_target(&entry.path().to_string_lossy())).collect()
 }
 
 /// What our own standard streams lead to. The command inherits them.
-pub fn own_streams() -> [Option<OsString>; 3] {
+pub(crate) fn own_streams() -> [Option<OsString>; 3] {
     [0, 1, 2].map(|number| link_target(&format!("/proc/self/fd/{number}")))
 }
 
 /// The inode of the socket that a descriptor leads to.
-pub fn socket_inode(target: &OsStr) -> Option<u32> {
+pub(crate) fn socket_inode(target: &OsStr) -> Option<u32> {
     target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
 }
 
 /// Whether we may see which files `pid` has open.
-pub fn are_descriptors_visible(pid: Pid) -> bool {
+pub(crate) fn are_descriptors_visible(pid: Pid) -> bool {
     std::fs::read_dir(format!("/proc/{pid}/fd")).is_ok()
 }
 
 /// Every process that has one of these sockets open. Walks over all descriptors of the host, so use it only
 /// once something is wrong. Processes that we may not look into are left out.
-pub fn socket_holders(inodes: &[u32]) -> Vec<Pid> {
+pub(crate) fn socket_holders(inodes: &[u32]) -> Vec<Pid> {
     all_pids().into_iter().flatten().filter(|&pid| holds_socket(pid, inodes)).collect()
 }
 
 /// Whether `pid` has one of these sockets open, as far as we may see it.
-pub fn holds_socket(pid: Pid, inodes: &[u32]) -> bool {
+pub(crate) fn holds_socket(pid: Pid, inodes: &[u32]) -> bool {
     let is_one = |target| matches!(target, FDTarget::Socket(inode) if inodes.contains(&(inode as u32)));
     let process = procfs::process::Process::new(pid.as_raw_nonzero().get());
     process.and_then(|process| process.fd()).is_ok_and(|mut descriptors| {

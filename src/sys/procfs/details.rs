@@ -9,7 +9,7 @@ use crate::sys::errno::is_gone;
 
 /// The path of the process's cgroup in the cgroup2 hierarchy, as seen from our cgroup namespace.
 /// `None` if the process has ended.
-pub fn cgroup_of(pid: Pid) -> io::Result<Option<String>> {
+pub(crate) fn cgroup_of(pid: Pid) -> io::Result<Option<String>> {
     match std::fs::read(format!("/proc/{pid}/cgroup")) {
         Ok(bytes) => Ok(unified_path(&String::from_utf8_lossy(&bytes))),
         Err(error) if is_gone(&error) => Ok(None),
@@ -18,17 +18,17 @@ pub fn cgroup_of(pid: Pid) -> io::Result<Option<String>> {
 }
 
 /// The path in the `0::` line of a `/proc/PID/cgroup` (cgroups(7)).
-pub fn unified_path(text: &str) -> Option<String> {
+pub(crate) fn unified_path(text: &str) -> Option<String> {
     text.lines().find_map(|line| line.strip_prefix("0::")).map(str::to_string)
 }
 
 /// The program that `pid` executes. `None` if we may not see it.
-pub fn executable(pid: Pid) -> Option<OsString> {
+pub(crate) fn executable(pid: Pid) -> Option<OsString> {
     link_target(&format!("/proc/{pid}/exe"))
 }
 
 /// `None` if we may not see it.
-pub fn working_directory(pid: Pid) -> Option<OsString> {
+pub(crate) fn working_directory(pid: Pid) -> Option<OsString> {
     link_target(&format!("/proc/{pid}/cwd"))
 }
 

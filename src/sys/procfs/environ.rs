@@ -32,13 +32,13 @@ const MOST_HUNG: usize = 10;
 
 /// One variable of the environment that `pid` was executed with. `None` also if we may not read it or the
 /// process has cleared it.
-pub fn variable(pid: Pid, name: &str) -> Option<OsString> {
+pub(crate) fn variable(pid: Pid, name: &str) -> Option<OsString> {
     let [value] = variables(pid, [name]).ok()?;
     value
 }
 
 /// As [`variable`], for several at once. Errors are those of [`environ`].
-pub fn variables<const N: usize>(pid: Pid, names: [&str; N]) -> io::Result<[Option<OsString>; N]> {
+pub(crate) fn variables<const N: usize>(pid: Pid, names: [&str; N]) -> io::Result<[Option<OsString>; N]> {
     let bytes = environ(pid)?;
     Ok(names.map(|name| {
         bytes.split(|&byte| byte == 0).find_map(|entry| {
@@ -50,7 +50,7 @@ pub fn variables<const N: usize>(pid: Pid, names: [&str; N]) -> io::Result<[Opti
 
 /// `NAME=VALUE` entries, separated by NUL. Empty if the process is dead or has cleared them. An error if it is
 /// gone or we may not read it, and `TimedOut` if its exec did not end in time.
-pub fn environ(pid: Pid) -> io::Result<Vec<u8>> {
+pub(crate) fn environ(pid: Pid) -> io::Result<Vec<u8>> {
     let deadline = Instant::now() + EXEC_WAIT;
     let mut last_image = None;
     loop {

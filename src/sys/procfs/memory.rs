@@ -26,7 +26,7 @@ const WORD: usize = size_of::<u64>();
 
 /// Reads current environments, and remembers where they are.
 #[derive(Debug, Default)]
-pub struct EnvironmentReader {
+pub(crate) struct EnvironmentReader {
     /// The offset of `environ` in each file, by path and inode.
     offsets: HashMap<(String, u64), Option<u64>>,
     /// The addresses of `environ` in each image. Processes forked from one another share one image.
@@ -37,7 +37,7 @@ impl EnvironmentReader {
     /// The variables in `names` that the process has now, each as `NAME=VALUE`. `None` if its memory cannot
     /// be read or we do not understand how it is built. `executed` is what `/proc/PID/environ` shows: most
     /// variables still point into it, and need no second read.
-    pub fn environment(
+    pub(crate) fn environment(
         &mut self,
         process: &ProcStat,
         executed: &[u8],

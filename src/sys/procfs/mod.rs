@@ -1,10 +1,10 @@
 //! What `/proc` tells about processes (proc(5)). Nothing here sends a signal.
 
-pub mod descriptors;
-pub mod details;
-pub mod elf;
-pub mod environ;
-pub mod memory;
-pub mod process_info;
-pub mod stat;
-pub mod walk;
+pub(crate) mod descriptors;
+pub(crate) mod details;
+pub(crate) mod elf;
+pub(crate) mod environ;
+pub(crate) mod memory;
+pub(crate) mod process_info;
+pub(crate) mod stat;
+pub(crate) mod walk;

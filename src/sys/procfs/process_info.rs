@@ -15,11 +15,11 @@ use crate::sys::users::user_name;
 use crate::text::{age, readable, shorten};
 
 /// Bytes of a command line that are read; a longer one tells a person nothing more.
-pub const COMMAND_LINE_SHOWN: usize = 4096;
+pub(crate) const COMMAND_LINE_SHOWN: usize = 4096;
 
 /// One process at one moment.
 #[derive(Clone, Debug)]
-pub struct ProcessInfo {
+pub(crate) struct ProcessInfo {
     pub pid: Pid,
     pub uid: Option<u32>,
     pub age: Duration,
@@ -30,7 +30,7 @@ pub struct ProcessInfo {
 
 impl ProcessInfo {
     /// `None` if the process is gone or its stat cannot be read.
-    pub fn read(pid: Pid) -> Option<Self> {
+    pub(crate) fn read(pid: Pid) -> Option<Self> {
         let stat = raw_stat(pid)?;
         let is_zombie = is_dead(&stat);
         Some(Self { is_zombie, ..Self::with_stat(pid, &stat.comm, stat.starttime)? })
@@ -38,7 +38,7 @@ impl ProcessInfo {
 
     /// As [`Self::read`], for a living process whose stat was read before: its `name`, and `started`, its
     /// start time in clock ticks after boot.
-    pub fn with_stat(pid: Pid, name: &str, started: u64) -> Option<Self> {
+    pub(crate) fn with_stat(pid: Pid, name: &str, started: u64) -> Option<Self> {
         // The owner of the directory is the effective user of the process (proc(5)).
         let uid = std::fs::metadata(format!("/proc/{pid}")).ok()?.uid();
         let mut command = command_line(pid).unwrap_or_default();
@@ -57,13 +57,13 @@ impl ProcessInfo {
     }
 
     /// The name of its user, or the number if that has no name.
-    pub fn user(&self) -> String {
+    pub(crate) fn user(&self) -> String {
         self.uid.map_or("unknown user".into(), user_name)
     }
 
     /// The command line as a person would type it, with control characters escaped, cut to `width`
     /// characters.
-    pub fn command_for_people(&self, width: usize) -> String {
+    pub(crate) fn command_for_people(&self, width: usize) -> String {
         let words: Vec<_> = self.command.iter().map(|word| readable(&word.to_string_lossy())).collect();
         shorten(&words.join(" "), width)
     }

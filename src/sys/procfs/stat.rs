@@ -17,11 +17,11 @@ const PF_EXITING: u32 = 0x4;
 
 /// Identifies what an exec has loaded: the addresses of its code and of its stack. A forked process has its
 /// parent's image until it executes a program itself.
-pub type Image = (u64, u64);
+pub(crate) type Image = (u64, u64);
 
 /// One read of `/proc/PID/stat`: cheap enough to do for each of ten thousand processes.
 #[derive(Clone, Debug)]
-pub struct ProcStat {
+pub(crate) struct ProcStat {
     pub pid: Pid,
     /// `None` if the parent is in a PID namespace that we cannot see.
     pub parent: Option<Pid>,
@@ -47,7 +47,7 @@ pub struct ProcStat {
 
 impl ProcStat {
     /// `None` if the process is gone or dead.
-    pub fn read(pid: Pid) -> Option<Self> {
+    pub(crate) fn read(pid: Pid) -> Option<Self> {
         let stat = raw_stat(pid)?;
         let ticks = procfs::ticks_per_second();
         (!is_dead(&stat)).then(|| Self {
@@ -68,7 +68,7 @@ impl ProcStat {
         })
     }
 
-    pub fn ignores(&self, signal: Signal) -> bool {
+    pub(crate) fn ignores(&self, signal: Signal) -> bool {
         self.ignored & (1 << (signal as u32 - 1)) != 0
     }
 }
@@ -85,36 +85,36 @@ pub(super) fn raw_stat_in(directory: &Path) -> Option<Stat> {
 
 /// The pid in a field of a stat. The field is 0 for a process that we cannot see, and -1 while the process
 /// itself is being reaped (`do_task_stat`, linux/fs/proc/array.c).
-pub fn visible_pid(raw: i32) -> Option<Pid> {
+pub(crate) fn visible_pid(raw: i32) -> Option<Pid> {
     if raw > 0 { Pid::from_raw(raw) } else { None }
 }
 
 /// Start time of `pid` in clock ticks after boot; `None` if it is gone or dead, which includes a zombie.
-pub fn start_time(pid: Pid) -> Option<u64> {
+pub(crate) fn start_time(pid: Pid) -> Option<u64> {
     raw_stat(pid).filter(|stat| !is_dead(stat)).map(|stat| stat.starttime)
 }
 
 /// The parent of `pid`; `None` if `pid` is gone, or we cannot see the parent.
-pub fn parent(pid: Pid) -> Option<Pid> {
+pub(crate) fn parent(pid: Pid) -> Option<Pid> {
     visible_pid(raw_stat(pid)?.ppid)
 }
 
 /// The session (setsid(2)) of `pid`, by its leader.
-pub fn session_of(pid: Pid) -> Option<Pid> {
+pub(crate) fn session_of(pid: Pid) -> Option<Pid> {
     visible_pid(raw_stat(pid)?.session)
 }
 
-pub fn is_zombie(pid: Pid) -> bool {
+pub(crate) fn is_zombie(pid: Pid) -> bool {
     raw_stat(pid).is_some_and(|stat| is_dead(&stat))
 }
 
 /// Whether a signal has stopped it.
-pub fn is_stopped(pid: Pid) -> bool {
+pub(crate) fn is_stopped(pid: Pid) -> bool {
     raw_stat(pid).is_some_and(|stat| stat.state == 'T')
 }
 
 /// Whether all threads of `pid` are on their way out.
-pub fn is_exiting(pid: Pid) -> bool {
+pub(crate) fn is_exiting(pid: Pid) -> bool {
     let Some(first) = raw_stat(pid) else { return true };
     let is_alone = first.num_threads <= 1;
     let are_all_exiting = || threads(pid).filter_map(|it| raw_stat_in(&it)).all(|it| is_thread_exiting(&it));

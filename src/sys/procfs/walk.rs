@@ -10,7 +10,7 @@ use crate::sys::errno::is_gone;
 /// The pids of all processes that we can see, including those that start during the walk: a process may
 /// fork its successor and end before we look at it, and that successor would be in no list. Some of these
 /// processes have ended by the time the caller looks at them.
-pub fn all_pids() -> io::Result<impl Iterator<Item = Pid>> {
+pub(crate) fn all_pids() -> io::Result<impl Iterator<Item = Pid>> {
     // Read before the list, whose order is not the order in which pids are allocated.
     let mut last = last_pid().unwrap_or_default();
     let number = |entry: io::Result<std::fs::DirEntry>| entry.ok()?.file_name().to_str()?.parse().ok();
@@ -35,7 +35,7 @@ fn last_pid() -> Option<i32> {
 }
 
 /// The children of `pid`, whichever of its threads made them. Empty if it has ended.
-pub fn children(pid: Pid) -> io::Result<Vec<Pid>> {
+pub(crate) fn children(pid: Pid) -> io::Result<Vec<Pid>> {
     let tasks = match std::fs::read_dir(format!("/proc/{pid}/task")) {
         Ok(tasks) => tasks,
         Err(error) if is_gone(&error) => return Ok(Vec::new()),

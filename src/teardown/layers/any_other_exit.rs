@@ -11,7 +11,7 @@ use super::layer::{Layer, NO_MORE_GRACE};
 use crate::runtime::exit_code::{self, Exit};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum AnyOtherExit {
+pub(crate) enum AnyOtherExit {
     /// A panic, or an error that left nothing to do but to end; says which.
     Broken(String),
     /// The supervisor is dead, and another process ends its session.

@@ -18,7 +18,7 @@ use crate::sys::signals::Caught;
 use crate::teardown::verdict::Verdict;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Cause {
+pub(crate) enum Cause {
     NormalExit(NormalExit),
     StartupFailure(StartupFailure),
     CtrlC(CtrlC),
@@ -28,10 +28,10 @@ pub enum Cause {
 
 impl Cause {
     /// The supervisor was killed: the guardian or a sweep ends the session.
-    pub const SUPERVISOR_DIED: Self = Self::AnyOtherExit(AnyOtherExit::SupervisorDied);
+    pub(crate) const SUPERVISOR_DIED: Self = Self::AnyOtherExit(AnyOtherExit::SupervisorDied);
 
     /// A first signal that asks cgrun to end.
-    pub fn from_signal(caught: Caught) -> Self {
+    pub(crate) fn from_signal(caught: Caught) -> Self {
         match caught {
             Caught { signal: Signal::SIGINT, from_terminal } => {
                 Self::CtrlC(CtrlC { from_terminal, again: false })
@@ -51,56 +51,56 @@ impl Cause {
     }
 
     /// The number of the layer, 1 to 5.
-    pub fn layer(&self) -> u8 {
+    pub(crate) fn layer(&self) -> u8 {
         self.as_layer().number()
     }
 
     /// The name of the layer, for people.
-    pub fn layer_title(&self) -> &'static str {
+    pub(crate) fn layer_title(&self) -> &'static str {
         self.as_layer().title()
     }
 
     /// The cause's name in the JSON report.
-    pub fn name(&self) -> &'static str {
+    pub(crate) fn name(&self) -> &'static str {
         self.as_layer().name()
     }
 
     /// The cause in one sentence, given the names of the plan's services.
-    pub fn sentence(&self, services: &[&str]) -> String {
+    pub(crate) fn sentence(&self, services: &[&str]) -> String {
         self.as_layer().sentence(services)
     }
 
     /// Whether the user is told the sentence.
-    pub fn is_explained(&self) -> bool {
+    pub(crate) fn is_explained(&self) -> bool {
         self.as_layer().is_explained()
     }
 
     /// The service that ended the session, and what happened to it.
-    pub fn failed_service(&self) -> Option<(ServiceId, &str)> {
+    pub(crate) fn failed_service(&self) -> Option<(ServiceId, &str)> {
         self.as_layer().failed_service()
     }
 
     /// The signal that asks a command that still runs to end; `None` if the terminal has sent it already.
-    pub fn stop_signal(&self) -> Option<Signal> {
+    pub(crate) fn stop_signal(&self) -> Option<Signal> {
         self.as_layer().stop_signal()
     }
 
     /// How many requests to end were made before the teardown began.
-    pub fn requests(&self) -> u32 {
+    pub(crate) fn requests(&self) -> u32 {
         self.as_layer().requests()
     }
 
     /// The signal that began the teardown, if one did.
-    pub fn received(&self) -> Option<Caught> {
+    pub(crate) fn received(&self) -> Option<Caught> {
         self.as_layer().received()
     }
 
-    pub fn is_supervisor_dead(&self) -> bool {
+    pub(crate) fn is_supervisor_dead(&self) -> bool {
         *self == Self::SUPERVISOR_DIED
     }
 
     /// How cgrun is to end. `command` is how the command ended, `None` if it never ran.
-    pub fn exit(&self, command: Option<ExitStatus>, verdict: &Verdict, on_leak: OnLeak) -> Exit {
+    pub(crate) fn exit(&self, command: Option<ExitStatus>, verdict: &Verdict, on_leak: OnLeak) -> Exit {
         let end = SessionEnd {
             is_proven: verdict.is_proven(),
             command,

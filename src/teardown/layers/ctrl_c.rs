@@ -15,7 +15,7 @@ use crate::runtime::exit_code::Exit;
 use crate::sys::signals::Caught;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CtrlC {
+pub(crate) struct CtrlC {
     /// The terminal has sent SIGINT to the command as well.
     pub from_terminal: bool,
     /// It was not the first one.

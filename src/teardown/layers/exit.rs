@@ -9,7 +9,7 @@ use crate::runtime::exit_code::{self, Exit};
 
 /// What the exit depends on, apart from the cause.
 #[derive(Clone, Copy, Debug)]
-pub struct SessionEnd {
+pub(super) struct SessionEnd {
     /// Nothing survived, and that is known.
     pub is_proven: bool,
     /// How the command ended; `None` if it never ran.
@@ -22,12 +22,12 @@ pub struct SessionEnd {
 
 impl SessionEnd {
     /// Goes before all else: what is not proven clean is never called clean.
-    pub fn unless_proven(&self) -> Option<Exit> {
+    pub(super) fn unless_proven(&self) -> Option<Exit> {
         (!self.is_proven).then_some(Exit::Code(exit_code::NOT_PROVEN))
     }
 
     /// The command's own exit. Only a success becomes a failure if something leaked.
-    pub fn like_command(&self) -> Exit {
+    pub(super) fn like_command(&self) -> Exit {
         let Some(status) = self.command else { return Exit::Code(exit_code::FAILED) };
         match (status.code(), status.signal()) {
             (Some(0), _) if self.leak_fails => Exit::Code(exit_code::LEAKED),
@@ -38,7 +38,7 @@ impl SessionEnd {
 
     /// After a signal to cgrun: dies of the same signal if the command had not started, died of it, or had
     /// to be killed. A command that handled the signal decides with its own exit.
-    pub fn after_signal(&self, signal: Signal) -> Exit {
+    pub(super) fn after_signal(&self, signal: Signal) -> Exit {
         let died_of_it = self.command.is_none_or(|status| status.signal() == Some(signal as i32));
         if died_of_it || self.command_killed { Exit::Signal(signal) } else { self.like_command() }
     }

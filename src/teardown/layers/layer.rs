@@ -8,9 +8,9 @@ use crate::runtime::exit_code::Exit;
 use crate::sys::signals::Caught;
 
 /// After this many requests nothing is waited for: what is left is killed.
-pub const NO_MORE_GRACE: u32 = 2;
+pub(crate) const NO_MORE_GRACE: u32 = 2;
 
-pub trait Layer {
+pub(super) trait Layer {
     /// Its row in the table of layers.
     fn number(&self) -> u8;
 

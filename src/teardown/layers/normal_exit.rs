@@ -11,7 +11,7 @@ use super::layer::Layer;
 use crate::runtime::exit_code::Exit;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct NormalExit {
+pub(crate) struct NormalExit {
     /// The command was left to handle a Ctrl-C from the terminal.
     pub interrupted: bool,
     /// That was within the grace before its end.

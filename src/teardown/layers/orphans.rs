@@ -13,30 +13,30 @@ use nix::sys::signal::Signal;
 use super::cause::Cause;
 
 #[derive(Clone, Copy, Debug)]
-pub struct Orphans {
+pub(crate) struct Orphans {
     supervisor_died: bool,
     guardian_replaced: bool,
 }
 
 impl Orphans {
-    pub const STOP_SIGNAL: Signal = Signal::SIGTERM;
+    pub(crate) const STOP_SIGNAL: Signal = Signal::SIGTERM;
 
-    pub fn after(cause: &Cause, guardian_replaced: bool) -> Self {
+    pub(crate) fn after(cause: &Cause, guardian_replaced: bool) -> Self {
         Self { supervisor_died: cause.is_supervisor_dead(), guardian_replaced }
     }
 
     /// Only the supervisor is their parent.
-    pub fn are_our_children(self) -> bool {
+    pub(crate) fn are_our_children(self) -> bool {
         !self.supervisor_died
     }
 
     /// Some may be children of another process.
-    pub fn have_only_their_marker(self) -> bool {
+    pub(crate) fn have_only_their_marker(self) -> bool {
         self.supervisor_died || self.guardian_replaced
     }
 
     /// What no search could have found, if nothing but the process tree holds the session.
-    pub fn out_of_reach(self) -> Option<&'static str> {
+    pub(crate) fn out_of_reach(self) -> Option<&'static str> {
         match (self.supervisor_died, self.guardian_replaced) {
             (true, _) => Some(
                 "cgrun was killed, and only the process tree held the session: processes that cleared their \

@@ -9,7 +9,7 @@ use crate::plan::ServiceId;
 use crate::runtime::exit_code::{self, Exit};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum StartupFailure {
+pub(crate) enum StartupFailure {
     /// A service could not be started, ended, or did not become ready.
     Service { service: ServiceId, why: String },
     /// The command cannot be executed. Not `found`: it is gone since the preflight.

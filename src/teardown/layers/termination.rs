@@ -15,7 +15,7 @@ use crate::runtime::exit_code::{self, Exit};
 use crate::sys::signals::Caught;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Termination {
+pub(crate) enum Termination {
     Signal(Caught),
     /// `--timeout` ran out after this long.
     TimedOut(Duration),

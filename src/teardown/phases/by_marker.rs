@@ -90,6 +90,6 @@ fn cannot_attribute(pid: Pid, error: &io::Error) -> String {
 ///
 /// # Errors
 /// If its environment cannot be read.
-pub fn carries_marker(pid: Pid, sessions: &[SessionId]) -> io::Result<bool> {
+pub(super) fn carries_marker(pid: Pid, sessions: &[SessionId]) -> io::Result<bool> {
     Ok(SessionId::all_of(pid)?.iter().any(|id| sessions.contains(id)))
 }

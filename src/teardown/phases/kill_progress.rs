@@ -8,7 +8,7 @@ use crate::runtime::clock;
 const BUSY: Duration = Duration::from_secs(30);
 
 /// As long as ever fewer processes are left, the kernel is busy and not stuck.
-pub struct KillProgress {
+pub(super) struct KillProgress {
     wait: Duration,
     began: Instant,
     deadline: Instant,
@@ -17,18 +17,18 @@ pub struct KillProgress {
 
 impl KillProgress {
     /// They are stuck when none of them ends for as long as `wait`.
-    pub fn new(wait: Duration) -> Self {
+    pub(super) fn new(wait: Duration) -> Self {
         let began = clock::now();
         Self { wait, began, deadline: began + wait, fewest: usize::MAX }
     }
 
     /// When they are stuck if none ends until then.
-    pub fn deadline(&self) -> Instant {
+    pub(super) fn deadline(&self) -> Instant {
         self.deadline
     }
 
     /// Whether they are stuck, given how many are left now.
-    pub fn is_stuck(&mut self, left: usize) -> bool {
+    pub(super) fn is_stuck(&mut self, left: usize) -> bool {
         let now = clock::now();
         if left < self.fewest && now < self.began + BUSY {
             self.fewest = left;

@@ -22,7 +22,7 @@ use crate::teardown::state::Teardown;
 const LOOK: Duration = Duration::from_millis(10);
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Stage {
+pub(super) enum Stage {
     /// Waits for the components that need it.
     #[default]
     Waiting,
@@ -37,7 +37,7 @@ pub enum Stage {
 }
 
 #[derive(Debug)]
-pub struct Stopping {
+pub(super) struct Stopping {
     pub stage: Stage,
     asked: HashSet<Pid>,
     roots_due: Instant,
@@ -62,12 +62,12 @@ impl Default for Stopping {
 }
 
 impl Stopping {
-    pub fn revived() -> Self {
+    pub(super) fn revived() -> Self {
         Self { was_revived: true, ..Self::default() }
     }
 
     /// When the present stage is over at the latest.
-    pub fn deadline(&self) -> Option<Instant> {
+    pub(super) fn deadline(&self) -> Option<Instant> {
         match self.stage {
             Stage::CommandAsked(until) | Stage::Settling(until) | Stage::AllAsked(until) => Some(until),
             Stage::Waiting | Stage::Killed | Stage::Done => None,
@@ -75,16 +75,16 @@ impl Stopping {
     }
 
     /// There is nothing left to ask.
-    pub fn is_over(&self) -> bool {
+    pub(super) fn is_over(&self) -> bool {
         matches!(self.stage, Stage::Killed | Stage::Done)
     }
 
-    pub fn was_asked(&self) -> bool {
+    pub(super) fn was_asked(&self) -> bool {
         matches!(self.stage, Stage::CommandAsked(_) | Stage::AllAsked(_) | Stage::Killed)
     }
 
     /// What the command left behind was noted as leaked.
-    pub fn is_noted(&self) -> bool {
+    pub(super) fn is_noted(&self) -> bool {
         !matches!(self.stage, Stage::Waiting | Stage::CommandAsked(_) | Stage::Settling(_))
     }
 }

@@ -18,7 +18,7 @@ const FEW: usize = 100;
 
 /// Processes that were still there when the time to settle was over.
 #[derive(Debug, Default)]
-pub struct Stragglers {
+pub(super) struct Stragglers {
     /// When it was over.
     since: Option<Instant>,
     /// How much processor time each had used when it was first seen.
@@ -27,7 +27,7 @@ pub struct Stragglers {
 
 impl Stragglers {
     /// Whether one of them wants the processor, and has not had it for the time to settle since.
-    pub fn are_held_up(&mut self, leaf: &Leaf, settle: Duration) -> bool {
+    pub(super) fn are_held_up(&mut self, leaf: &Leaf, settle: Duration) -> bool {
         let late = clock::since(*self.since.get_or_insert_with(clock::now));
         let members = leaf.members().unwrap_or_default();
         if late >= settle * STARVING || members.len() > FEW {
