@@ -59,7 +59,8 @@ fn doctor_shows_which_limits_are_available() {
     // None if another process is in the cgroup that was delegated to us.
     let run = Session::at(Place::Delegated).start_through(&["sh", "-c", "$CGRUN doctor; true"]).finish();
     run.assert_code(0).assert_nothing_left();
-    let none = r"(?m)^limits +none\nno limits +memory pids cpu cpuset io: .* has processes of its own";
+    let none =
+        r"(?m)^limits +none\n +not available for memory pids cpu cpuset io: .* has processes of its own";
     assert!(Regex::new(none).unwrap().is_match(&run.stdout()), "{}", run.stdout());
 }
 

@@ -92,10 +92,10 @@ fn github_is_told_of_a_limit() {
         Session::at(Place::Root).env("GITHUB_ACTIONS", "true").env("GITHUB_STEP_SUMMARY", "summary");
     let run = session.options(["--memory", "48MiB"]).helper("hungry.py", &["memory", "200"]).run();
     run.assert_code(137).assert_nothing_left();
-    run.assert_said("\n::warning title=cgrun%3A a limit was met::out of memory: the session");
+    run.assert_said("\n::warning title=cgrun%3A a limit was hit::out of memory: the session");
     let summary = run.read("summary");
     assert!(
-        summary.starts_with("### cgrun: a limit was met") && summary.contains("out of memory"),
+        summary.starts_with("### cgrun: a limit was hit") && summary.contains("out of memory"),
         "{summary}"
     );
 }

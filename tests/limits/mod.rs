@@ -37,7 +37,9 @@ fn has(controller: &str) -> bool {
 fn assert_limited_or_refused(run: &Finished, controller: &str) {
     run.assert_nothing_left();
     if has(controller) {
-        run.assert_code(0).assert_silent();
+        run.assert_code(0);
+        let stderr = run.stderr();
+        assert!(stderr.lines().all(|line| line.contains(": web is ready after ")), "{stderr}");
         assert!(run.path().join("ran").exists());
         return;
     }
