@@ -8,6 +8,9 @@ const CAP_SETPCAP: u32 = 8;
 /// No kernel has more capabilities than bits in the sets.
 const MOST: libc::c_ulong = 64;
 
+/// The kernel reads a prctl(2) argument as unsigned long.
+const UNUSED: libc::c_ulong = 0;
+
 #[repr(C)]
 struct Header {
     version: u32,
@@ -25,7 +28,16 @@ struct Sets {
 /// Empties the ambient, inheritable, effective and permitted sets of this thread.
 pub(super) fn drop_all() -> nix::Result<()> {
     // SAFETY: clears a set of this thread and reads no memory (PR_CAP_AMBIENT(2const)).
-    Errno::result(unsafe { libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) })?;
+    let cleared = unsafe {
+        libc::prctl(
+            libc::PR_CAP_AMBIENT,
+            libc::PR_CAP_AMBIENT_CLEAR_ALL as libc::c_ulong,
+            UNUSED,
+            UNUSED,
+            UNUSED,
+        )
+    };
+    Errno::result(cleared)?;
     let mut header = Header { version: VERSION_3, pid: 0 };
     let none = [Sets::default(); 2];
     // SAFETY: both structures are laid out as capset(2) reads them, and outlive the call.
@@ -45,7 +57,8 @@ pub(super) fn may_drop_bounding() -> nix::Result<bool> {
 pub(super) fn drop_bounding() -> nix::Result<()> {
     for capability in 0..MOST {
         // SAFETY: changes a set of this thread and reads no memory (PR_CAPBSET_DROP(2const)).
-        match Errno::result(unsafe { libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0) }) {
+        match Errno::result(unsafe { libc::prctl(libc::PR_CAPBSET_DROP, capability, UNUSED, UNUSED, UNUSED) })
+        {
             // Beyond the last one that this kernel knows.
             Err(Errno::EINVAL) => break,
             other => drop(other?),
