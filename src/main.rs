@@ -51,29 +51,20 @@ fn main() -> ! {
 }
 
 fn dispatch(cli: Cli) -> Result<Exit, SessionError> {
-    match cli.action {
-        None => run(cli.run),
-        Some(CliCommand::Run(args)) => run(args),
-        Some(command) => Ok(dispatch_command(command)?),
-    }
-}
-
-/// The commands that run no session.
-fn dispatch_command(command: CliCommand) -> Result<Exit> {
     let report = Reporter::new(Verbosity::Normal);
-    let records = plan::records(&state_directory());
-    match command {
-        CliCommand::Run(args) => Ok(run(args)?),
+    let records = || plan::records(&state_directory());
+    Ok(match cli.action.unwrap_or(CliCommand::Run(cli.run)) {
+        CliCommand::Run(args) => run(args)?,
         CliCommand::Check(args) => {
             let config = find_config(&args.config)?;
-            commands::check::check(&plan::watched_ports(&args.config, config.as_ref())?, &report)
+            commands::check::check(&plan::watched_ports(&args.config, config.as_ref())?, &report)?
         }
-        CliCommand::Doctor { json } => commands::doctor::doctor(json),
-        CliCommand::Sessions { json } => commands::sessions::print_sessions(&records, json),
-        CliCommand::Stop { id, grace } => commands::stop::stop(&id, grace.0, &records, &report),
-        CliCommand::Sweep { dry_run } => commands::sweep::sweep(&records, dry_run, &report),
-        CliCommand::Init => commands::init::init(&report),
-    }
+        CliCommand::Doctor { json } => commands::doctor::doctor(json)?,
+        CliCommand::Sessions { json } => commands::sessions::print_sessions(&records(), json)?,
+        CliCommand::Stop { id, grace } => commands::stop::stop(&id, grace.0, &records(), &report)?,
+        CliCommand::Sweep { dry_run } => commands::sweep::sweep(&records(), dry_run, &report)?,
+        CliCommand::Init => commands::init::init(&report)?,
+    })
 }
 
 fn run(args: Run) -> Result<Exit, SessionError> {

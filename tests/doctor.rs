@@ -1,6 +1,7 @@
 //! `cgrun doctor`: what it says is what the host is.
 
 use crate::harness::{Finished, Session};
+use crate::limits::LIMIT_OF_EACH_CONTROLLER;
 
 const CGRUN: &str = env!("CARGO_BIN_EXE_cgrun");
 
@@ -44,14 +45,7 @@ fn assert_limits_are_as_said(said: &serde_json::Value) {
     let refused = said["cgroup"]["unavailable_limits"].as_array().unwrap();
     let limits = said["cgroup"]["available_limits"].as_array().unwrap();
     assert_eq!(refused.len() + limits.len(), 5, "{said}");
-    let keys = [
-        ("memory", "memory = '64M'"),
-        ("pids", "pids = 50"),
-        ("cpu", "cpus = 1"),
-        ("cpuset", "cpuset = '0'"),
-        ("io", "io_weight = 50"),
-    ];
-    for (controller, key) in keys {
+    for (controller, key) in LIMIT_OF_EACH_CONTROLLER {
         let run = Session::again().config(&format!("[limits]\n{key}\n")).command(["true"]).run();
         match refused.iter().find(|it| it["controller"] == controller) {
             Some(it) => {

@@ -27,6 +27,7 @@ pub(super) struct ProcessTree {
     supervisor: Pid,
     /// The first process of the session's PID namespace: its orphans are children of that.
     init: Option<(Pid, u64)>,
+    is_in_pid_namespace: bool,
     /// We had children before the session.
     has_preexisting: bool,
     /// Children of ours that do not belong to the session.
@@ -53,6 +54,7 @@ impl ProcessTree {
         Self {
             id,
             supervisor: rustix::process::getpid(),
+            is_in_pid_namespace: init.is_some(),
             init: init.and_then(|init| Some((init, stat::start_time(init)?))),
             has_preexisting: !preexisting.is_empty(),
             spared: RefCell::new(preexisting.iter().copied().chain(init).collect()),
@@ -67,7 +69,7 @@ impl ProcessTree {
     }
 
     pub(super) fn is_in_pid_namespace(&self) -> bool {
-        self.init.is_some()
+        self.is_in_pid_namespace
     }
 
     pub(super) fn spare(&self, pid: Pid) {

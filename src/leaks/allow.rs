@@ -40,7 +40,7 @@ impl Pattern {
         match self {
             Self::Name(name) => {
                 let paths = leak.executable.as_ref().into_iter().chain(leak.process.command.first());
-                leak.glimpse.name == *name || paths.map(|path| file_name(path)).any(|it| it == *name)
+                leak.stat.name == *name || paths.map(|path| file_name(path)).any(|it| it == *name)
             }
             Self::CommandLine(glob) => glob.matches_command(&leak.process.command),
         }

@@ -35,13 +35,13 @@ impl OriginReader {
         Self { names: runners::variable_names(), memories: EnvironmentReader::default() }
     }
 
-    pub(super) fn read(&mut self, glimpse: &ProcStat) -> Marks {
-        let environ = environ(glimpse.pid);
+    pub(super) fn read(&mut self, stat: &ProcStat) -> Marks {
+        let environ = environ(stat.pid);
         let is_cleared = environ.as_ref().is_ok_and(|text| !has_variable(text, MARKER));
         let executed = environ.unwrap_or_default();
         // Forked from the test runner without an exec: its memory shows which test was running.
         let forked =
-            glimpse.is_forked.then(|| self.memories.environment(glimpse, &executed, &self.names)).flatten();
+            stat.is_forked.then(|| self.memories.environment(stat, &executed, &self.names)).flatten();
         let variables = || executed.split(|&byte| byte == 0).map(<[u8]>::to_vec).collect::<Vec<_>>();
         let origin = forked
             .and_then(|variables| runners::origin_in(&variables, Evidence::Memory))
@@ -72,7 +72,7 @@ fn tell_inherited_marks(leaks: &mut [Leak]) {
         .filter_map(|leak| Some((leak.pid(), leak.started_during.as_ref()?.to_string())))
         .collect();
     for leak in leaks {
-        let parents = leak.glimpse.parent.and_then(|parent| known.get(&parent));
+        let parents = leak.stat.parent.and_then(|parent| known.get(&parent));
         if let (Some(origin), Some(parents)) = (&mut leak.started_during, parents)
             && origin.to_string() == *parents
         {
@@ -91,9 +91,9 @@ fn infer_from_ancestors(leaks: &mut [Leak]) {
             if leaks[ancestor].started_during.is_some() {
                 break;
             }
-            let glimpse = &leaks[ancestor].glimpse;
-            let up = glimpse.parent.and_then(|pid| place.get(&pid));
-            let leader = visible_pid(glimpse.session).and_then(|pid| place.get(&pid));
+            let stat = &leaks[ancestor].stat;
+            let up = stat.parent.and_then(|pid| place.get(&pid));
+            let leader = visible_pid(stat.session).and_then(|pid| place.get(&pid));
             match up.or(leader) {
                 Some(&next) if next != ancestor => ancestor = next,
                 _ => break,
@@ -111,7 +111,7 @@ fn infer_from_ancestors(leaks: &mut [Leak]) {
 /// processes that cleared their environment are placed so: all others would carry a test's mark.
 fn infer_from_start_times(leaks: &mut [Leak]) {
     let pids: HashSet<Pid> = leaks.iter().map(Leak::pid).collect();
-    let started_by = |leak: &Leak| leak.glimpse.parent.filter(|parent| pids.contains(parent));
+    let started_by = |leak: &Leak| leak.stat.parent.filter(|parent| pids.contains(parent));
     let known: Vec<Option<Origin>> =
         leaks.iter().map(|leak| leak.started_during.clone().filter(|_| started_by(leak).is_none())).collect();
     let may_run_in_parallel = |origin: &Origin| !runners::is_sequential(origin.runner);
@@ -126,7 +126,7 @@ fn infer_from_start_times(leaks: &mut [Leak]) {
         return;
     }
     let mut order: Vec<usize> = (0..leaks.len()).collect();
-    order.sort_by_key(|&at| (leaks[at].glimpse.started, leaks[at].pid().as_raw_nonzero()));
+    order.sort_by_key(|&at| (leaks[at].stat.started, leaks[at].pid().as_raw_nonzero()));
     let mut before: Option<&Origin> = None;
     let mut between = Vec::new();
     let mut found = Vec::new();

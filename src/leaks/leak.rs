@@ -13,7 +13,7 @@ use crate::sys::procfs::stat::ProcStat;
 pub(crate) struct Leak {
     pub how: How,
     pub process: ProcessInfo,
-    pub glimpse: ProcStat,
+    pub stat: ProcStat,
     /// It has left the command's session (setsid(2)), which is the supervisor's.
     pub is_daemon: bool,
     pub executable: Option<OsString>,
@@ -61,6 +61,6 @@ impl Leak {
 
     /// Another process may have the same pid later, but not with the same start time.
     pub(crate) fn key(&self) -> (Pid, u64) {
-        (self.process.pid, self.glimpse.started)
+        (self.process.pid, self.stat.started)
     }
 }

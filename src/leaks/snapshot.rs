@@ -82,29 +82,29 @@ impl Frozen {
 /// Describes these processes, the roots of their trees first: those show what needs to be fixed.
 pub(crate) fn describe_all(members: Vec<Pid>, how: &How) -> Snapshot {
     let mut snapshot = Snapshot::default();
-    let mut glimpses = Vec::new();
+    let mut stats = Vec::new();
     for pid in members {
         match ProcStat::read(pid) {
-            Some(glimpse) => glimpses.push(glimpse),
+            Some(stat) => stats.push(stat),
             // Mounted with hidepid, /proc hides the processes of other users (proc(5)).
             None if is_alive(pid) => snapshot.undescribed.push(Undescribed { pid, name: String::new() }),
             None => {}
         }
     }
-    let pids: HashSet<Pid> = glimpses.iter().map(|it| it.pid).collect();
+    let pids: HashSet<Pid> = stats.iter().map(|it| it.pid).collect();
     let is_root = |it: &ProcStat| it.parent.is_none_or(|parent| !pids.contains(&parent));
-    let (roots, others): (Vec<_>, Vec<_>) = glimpses.into_iter().partition(is_root);
+    let (roots, others): (Vec<_>, Vec<_>) = stats.into_iter().partition(is_root);
     if roots.is_empty() {
         return snapshot;
     }
     let mut surroundings = Surroundings::read();
     let deadline = clock::now() + READ;
-    for glimpse in roots.into_iter().chain(others) {
+    for stat in roots.into_iter().chain(others) {
         let described = snapshot.described.len();
         if described == DESCRIBED || described >= AT_LEAST && clock::now() >= deadline {
-            snapshot.undescribed.push(Undescribed { pid: glimpse.pid, name: glimpse.name });
-        } else if let Some(process) = ProcessInfo::with_stat(glimpse.pid, &glimpse.name, glimpse.started) {
-            snapshot.described.push(surroundings.describe(how.clone(), process, glimpse));
+            snapshot.undescribed.push(Undescribed { pid: stat.pid, name: stat.name });
+        } else if let Some(process) = ProcessInfo::with_stat(stat.pid, &stat.name, stat.started) {
+            snapshot.described.push(surroundings.describe(how.clone(), process, stat));
         }
     }
     snapshot
@@ -118,8 +118,8 @@ fn is_alive(pid: Pid) -> bool {
 
 /// Describes one process. `None` if it is gone meanwhile.
 pub(crate) fn describe_one(how: How, process: ProcessInfo) -> Option<Leak> {
-    let glimpse = ProcStat::read(process.pid)?;
-    Some(Surroundings::read().describe(how, process, glimpse))
+    let stat = ProcStat::read(process.pid)?;
+    Some(Surroundings::read().describe(how, process, stat))
 }
 
 /// Leaves out `ancestor` and what descends from it.
@@ -153,7 +153,7 @@ impl Surroundings {
         }
     }
 
-    fn describe(&mut self, how: How, process: ProcessInfo, glimpse: ProcStat) -> Leak {
+    fn describe(&mut self, how: How, process: ProcessInfo, stat: ProcStat) -> Leak {
         let pid = process.pid;
         let descriptors = descriptor_targets(pid);
         let sockets: Vec<u32> = descriptors.iter().filter_map(|it| socket_inode(it)).collect();
@@ -165,9 +165,9 @@ impl Surroundings {
         };
         let is_command = matches!(how, How::OutlivedCommand | How::ChangedCgroup | How::Escaped);
         // Services run outside of any test, whatever their environment seems to say.
-        let marks = if is_command { self.origins.read(&glimpse) } else { Marks::default() };
+        let marks = if is_command { self.origins.read(&stat) } else { Marks::default() };
         Leak {
-            is_daemon: is_command && glimpse.session != self.session,
+            is_daemon: is_command && stat.session != self.session,
             executable: executable(pid),
             working_directory: working_directory(pid),
             listening: self.listeners.iter().filter(is_its).map(address).collect(),
@@ -178,7 +178,7 @@ impl Surroundings {
             had_to_be_killed: false,
             how,
             process,
-            glimpse,
+            stat,
         }
     }
 }

@@ -23,7 +23,7 @@ pub(super) fn hint(leaks: &[Leak]) -> Option<String> {
             "a fixture started it and did not stop it: after the fixture's yield, stop it and wait for it"
                 .into()
         }
-        _ if worst.glimpse.ignores(Signal::SIGTERM) => {
+        _ if worst.stat.ignores(Signal::SIGTERM) => {
             "it ignores SIGTERM: kill it with SIGKILL where you start it, and wait for it".into()
         }
         _ if worst.had_to_be_killed => {

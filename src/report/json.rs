@@ -191,13 +191,13 @@ pub(crate) struct ResourceSummary {
 
 impl LeakedProcess {
     pub(crate) fn from_tree(tree: &LeakTree<'_>, locator: &mut TestLocator) -> Self {
-        let Leak { process, glimpse, .. } = tree.leak;
+        let Leak { process, stat, .. } = tree.leak;
         let lossy = |text: &std::ffi::OsString| text.to_string_lossy().into_owned();
         let length: usize = process.command.iter().map(|word| word.len() + 1).sum();
         Self {
             pid: process.pid.as_raw_nonzero().get(),
-            parent_pid: glimpse.parent.map(|pid| pid.as_raw_nonzero().get()),
-            name: glimpse.name.clone(),
+            parent_pid: stat.parent.map(|pid| pid.as_raw_nonzero().get()),
+            name: stat.name.clone(),
             command_line: process.command.iter().map(lossy).collect(),
             command_line_truncated: length > COMMAND_LINE_SHOWN,
             executable: tree.leak.executable.as_ref().map(lossy),
@@ -205,10 +205,10 @@ impl LeakedProcess {
             user: process.user(),
             uid: process.uid,
             age_seconds: rounded_seconds(process.age),
-            cpu_seconds: rounded_seconds(glimpse.cpu),
-            memory_bytes: glimpse.memory,
-            threads: glimpse.threads,
-            state: state_name(glimpse),
+            cpu_seconds: rounded_seconds(stat.cpu),
+            memory_bytes: stat.memory,
+            threads: stat.threads,
+            state: state_name(stat),
             listening_on: tree.leak.listening.clone(),
             cgroup: tree.leak.cgroup.clone(),
             open_streams: tree.leak.streams.clone(),
@@ -217,7 +217,7 @@ impl LeakedProcess {
                 How::OutlivedService(name) | How::OutlivedProbe(name) => Some(name.clone()),
                 _ => None,
             },
-            ignores_sigterm: glimpse.ignores(Signal::SIGTERM),
+            ignores_sigterm: stat.ignores(Signal::SIGTERM),
             needed_sigkill: tree.leak.had_to_be_killed,
             started_during: started_during(tree.leak, locator),
             children: tree.children.iter().map(|child| Self::from_tree(child, locator)).collect(),
@@ -270,8 +270,8 @@ fn leak_kind(leak: &Leak) -> &'static str {
 }
 
 /// The states of proc_pid_stat(5). A process that was frozen while we read it shows as sleeping.
-fn state_name(glimpse: &ProcStat) -> &'static str {
-    match glimpse.state {
+fn state_name(stat: &ProcStat) -> &'static str {
+    match stat.state {
         'R' => "running",
         'D' => "uninterruptible",
         'T' | 't' => "stopped",

@@ -40,7 +40,7 @@ pub(super) fn trees(leaks: &[Leak]) -> Vec<LeakTree<'_>> {
     let mut children: HashMap<usize, Vec<usize>> = HashMap::new();
     let mut roots = Vec::new();
     for (at, leak) in leaks.iter().enumerate() {
-        let parent = leak.glimpse.parent.and_then(|parent| indexes.get(&parent)).filter(|&&it| it != at);
+        let parent = leak.stat.parent.and_then(|parent| indexes.get(&parent)).filter(|&&it| it != at);
         match parent {
             Some(&parent) => children.entry(parent).or_default().push(at),
             None => roots.push(at),
@@ -84,7 +84,7 @@ fn rank(leak: &Leak) -> u32 {
     let points = [
         (escaped, 8),
         (!leak.listening.is_empty(), 4),
-        (leak.had_to_be_killed || leak.glimpse.ignores(Signal::SIGTERM), 2),
+        (leak.had_to_be_killed || leak.stat.ignores(Signal::SIGTERM), 2),
         (leak.is_daemon, 1),
     ];
     points.into_iter().filter(|(applies, _)| *applies).map(|(_, points)| points).sum()

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use regex::Regex;
 
-use super::IN_SESSION;
+use super::{IN_SESSION, LIMIT_OF_EACH_CONTROLLER};
 use crate::harness::{Place, Session};
 
 #[test]
@@ -27,13 +27,6 @@ fn a_controller_that_was_not_delegated_is_refused() {
 #[test]
 #[ignore = "needs systemd and cgroup v2 controllers: run scripts/vm-test"]
 fn doctor_shows_which_limits_are_available() {
-    let keys = [
-        ("memory", "memory = '64M'"),
-        ("pids", "pids = 50"),
-        ("cpu", "cpus = 1"),
-        ("cpuset", "cpuset = '0'"),
-        ("io", "io_weight = 50"),
-    ];
     let mut counts = Vec::new();
     for place in Place::ALL {
         let doctor = Session::at(place).command(["true"]).run().cgrun(&["doctor", "--json"]).json();
@@ -42,9 +35,13 @@ fn doctor_shows_which_limits_are_available() {
         let available = list("available_limits");
         let names = refused.iter().map(|it| &it["controller"]).chain(&available);
         let names: Vec<_> = names.map(|name| name.as_str().unwrap()).collect();
-        assert_eq!(names.len(), keys.len(), "{doctor}");
-        assert_eq!(BTreeSet::from_iter(names), BTreeSet::from_iter(keys.map(|(name, _)| name)), "{doctor}");
-        for (controller, key) in keys {
+        assert_eq!(names.len(), LIMIT_OF_EACH_CONTROLLER.len(), "{doctor}");
+        assert_eq!(
+            BTreeSet::from_iter(names),
+            BTreeSet::from_iter(LIMIT_OF_EACH_CONTROLLER.map(|(name, _)| name)),
+            "{doctor}"
+        );
+        for (controller, key) in LIMIT_OF_EACH_CONTROLLER {
             let run = Session::at(place).config(&format!("[limits]\n{key}\n")).command(["true"]).run();
             let Some(refusal) = refused.iter().find(|it| it["controller"] == controller) else {
                 run.assert_code(0).assert_nothing_left();

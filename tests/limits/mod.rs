@@ -10,6 +10,15 @@ mod settings;
 
 use crate::harness::{Finished, Session, cgrun_program};
 
+/// Each controller, and a limit in the config that needs it.
+pub(crate) const LIMIT_OF_EACH_CONTROLLER: [(&str, &str); 5] = [
+    ("memory", "memory = '64M'"),
+    ("pids", "pids = 50"),
+    ("cpu", "cpus = 1"),
+    ("cpuset", "cpuset = '0'"),
+    ("io", "io_weight = 50"),
+];
+
 /// A service that would leave a trace.
 const SERVICE: &str = "[services.web]\ncommand = ['touch', 'service-ran']\n";
 

@@ -33,12 +33,12 @@ impl Stragglers {
         if late >= settle * STARVING || members.len() > FEW {
             return false;
         }
-        let glimpses: Vec<_> = members.into_iter().filter_map(ProcStat::read).collect();
-        for it in &glimpses {
+        let stats: Vec<_> = members.into_iter().filter_map(ProcStat::read).collect();
+        for it in &stats {
             self.used.entry(it.pid).or_insert(it.cpu);
         }
         self.used.len() <= FEW
-            && glimpses.iter().any(|it| match it.state {
+            && stats.iter().any(|it| match it.state {
                 'R' => it.cpu.saturating_sub(self.used[&it.pid]) < settle,
                 'D' => late < settle * WAITING,
                 _ => false,
