@@ -1,4 +1,4 @@
-//! Whatever is wrong in what the user wrote: one clear error that says what to do, and nothing starts.
+//! Bad input gets one clear error that says what to do, and nothing starts.
 
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::PermissionsExt;
@@ -6,15 +6,15 @@ use std::path::Path;
 
 use crate::harness::{Finished, Session};
 
-/// A service that would leave a trace.
+/// A service that leaves a file behind if it runs.
 const SERVICE: &str = "[services.web]\ncommand = ['touch', 'service-ran']\n";
 
-/// A session whose command would leave a trace.
+/// A session whose command leaves a file behind if it runs.
 fn session() -> Session {
     Session::new().command(["touch", "ran"])
 }
 
-/// cgrun ended with one error, and nothing was started.
+/// Asserts that cgrun ended with a single error and started nothing.
 #[track_caller]
 fn assert_refused(run: &Finished, code: i32) {
     run.assert_code(code).assert_nothing_left();
@@ -29,7 +29,7 @@ fn assert_refused(run: &Finished, code: i32) {
     }
 }
 
-/// Each config is refused with all these words.
+/// Asserts that each config is refused with an error that contains all of its words.
 #[track_caller]
 fn assert_configs_refused(cases: &[(&str, &[&str])]) {
     for (config, words) in cases {
@@ -41,7 +41,7 @@ fn assert_configs_refused(cases: &[(&str, &[&str])]) {
     }
 }
 
-/// Each list of arguments is refused with all these words.
+/// Asserts that each list of arguments is refused with an error that contains all of its words.
 #[track_caller]
 fn assert_options_refused(cases: &[(&[&str], &[&str])]) {
     for (options, words) in cases {
@@ -58,7 +58,7 @@ fn make_executable(path: &Path) {
 }
 
 #[test]
-fn unknown_keys_are_shown_with_line_and_caret() {
+fn an_unknown_key_is_shown_with_line_and_caret() {
     assert_configs_refused(&[
         ("porrts = 1\n", &["cgrun.toml:1:1: unknown key `porrts`", "1 | porrts = 1", "  | ^^^^^^"]),
         (
@@ -78,13 +78,13 @@ fn unknown_keys_are_shown_with_line_and_caret() {
 }
 
 #[test]
-fn a_value_cut_off_before_the_end_of_a_dos_line() {
+fn a_value_cut_off_before_a_dos_line_ending_is_refused() {
     let config = |text: &'static str| (text, &["cgrun.toml:1:"][..]);
     assert_configs_refused(&["a = \"\r\n", "a = '\r\n", "\"\\\r\n"].map(config));
 }
 
 #[test]
-fn wrong_types_are_told_what_is_expected() {
+fn a_wrong_type_is_refused_with_the_expected_one() {
     assert_configs_refused(&[
         ("session = 1\n", &["cgrun.toml:1:11", "expected a table, such as { ports"]),
         ("services = 1\n", &["expected a table"]),
@@ -105,7 +105,7 @@ fn wrong_types_are_told_what_is_expected() {
 }
 
 #[test]
-fn readiness_that_cannot_be_meant() {
+fn an_invalid_readiness_probe_is_refused() {
     assert_configs_refused(&[
         (&format!("{SERVICE}ready = {{}}\n"), &["ready takes one of http, tcp, log or command"]),
         (&format!("{SERVICE}ready = {{ tcp = 1, log = 'x' }}\n"), &["ready takes one of"]),
@@ -130,7 +130,7 @@ fn readiness_that_cannot_be_meant() {
 }
 
 #[test]
-fn ports_that_are_none_in_the_file() {
+fn an_invalid_port_in_the_config_is_refused() {
     for port in ["0", "70000", "-1", "'x'", "99999999999999999999", "1.5"] {
         for config in [format!("[session]\nports = [{port}]\n"), format!("{SERVICE}port = {port}\n")] {
             let run = session().config(&config).run();
@@ -144,7 +144,7 @@ fn ports_that_are_none_in_the_file() {
 }
 
 #[test]
-fn ports_that_are_none_on_the_command_line() {
+fn an_invalid_port_on_the_command_line_is_refused() {
     for port in ["0", "70000", "-1", "x", ""] {
         let run = session().options(["--port", port]).run();
         assert_refused(&run, 125);
@@ -153,7 +153,7 @@ fn ports_that_are_none_on_the_command_line() {
 }
 
 #[test]
-fn one_port_for_two_services() {
+fn one_port_for_two_services_is_refused() {
     let two = format!("{SERVICE}port = 80\n[services.api]\ncommand = ['touch', 'service-ran']\nport = 80\n");
     assert_configs_refused(&[(
         &two,
@@ -162,7 +162,7 @@ fn one_port_for_two_services() {
 }
 
 #[test]
-fn services_that_wait_for_each_other() {
+fn services_that_wait_for_each_other_are_refused() {
     let two = format!(
         "{SERVICE}depends_on = ['api']\n[services.api]\ncommand = ['touch', 'service-ran']\ndepends_on = ['web']\n"
     );
@@ -173,7 +173,7 @@ fn services_that_wait_for_each_other() {
 }
 
 #[test]
-fn a_dependency_on_no_service() {
+fn a_dependency_on_an_unknown_service_is_refused() {
     assert_configs_refused(&[(
         &format!("{SERVICE}depends_on = ['db']\n"),
         &["cgrun.toml:3:15: no service \"db\"; the services are: web"],
@@ -181,7 +181,7 @@ fn a_dependency_on_no_service() {
 }
 
 #[test]
-fn service_names_that_would_leave_their_directory() {
+fn a_service_name_that_would_leave_the_log_directory_is_refused() {
     for name in ["a/b", "..", ".", "", "-x", "a b", "../../etc/x", "é"] {
         let run =
             session().config(&format!("[services.'{name}']\ncommand = ['touch', 'service-ran']\n")).run();
@@ -191,7 +191,7 @@ fn service_names_that_would_leave_their_directory() {
 }
 
 #[test]
-fn an_empty_command() {
+fn an_empty_command_is_refused() {
     for command in [&[][..], &[""], &["", "x"]] {
         let run = Session::new().config(SERVICE).command(command).run();
         assert_refused(&run, 125);
@@ -204,7 +204,7 @@ fn an_empty_command() {
 }
 
 #[test]
-fn a_missing_working_directory_of_a_service() {
+fn a_missing_working_directory_of_a_service_is_refused() {
     assert_configs_refused(&[
         (
             &format!("{SERVICE}cwd = 'absent'\n"),
@@ -216,7 +216,7 @@ fn a_missing_working_directory_of_a_service() {
 }
 
 #[test]
-fn a_working_directory_that_is_gone() {
+fn a_working_directory_that_is_gone_is_refused() {
     let script = "mkdir gone && cd gone && rmdir ../gone && exec \"$CGRUN\" \"$@\"";
     let run = session().start_through(&["sh", "-c", script, "sh"]).finish();
     assert_refused(&run, 125);
@@ -224,7 +224,7 @@ fn a_working_directory_that_is_gone() {
 }
 
 #[test]
-fn a_command_that_is_not_found() {
+fn a_command_that_is_not_found_exits_127() {
     for (program, advice) in [
         ("no-such-program", "no-such-program: command not found in PATH; install it"),
         ("./no-such-program", "./no-such-program: command not found; there is no such file"),
@@ -236,7 +236,7 @@ fn a_command_that_is_not_found() {
 }
 
 #[test]
-fn a_command_that_cannot_be_executed() {
+fn a_command_that_cannot_be_executed_exits_126() {
     let run = Session::new().config(SERVICE).file("plain", "").command(["./plain"]).run();
     assert_refused(&run, 126);
     run.assert_said("/plain: cannot be executed: it is not marked as executable; run chmod +x on it");
@@ -251,7 +251,7 @@ fn make_fifo(path: &Path) {
 }
 
 #[test]
-fn a_command_that_is_a_fifo() {
+fn a_command_that_is_a_fifo_exits_126() {
     let run = Session::new();
     make_fifo(&run.path().join("fifo"));
     let run = run.command(["./fifo"]).run();
@@ -260,7 +260,7 @@ fn a_command_that_is_a_fifo() {
 }
 
 #[test]
-fn a_config_that_is_a_fifo() {
+fn a_config_that_is_a_fifo_is_refused() {
     let run = session();
     make_fifo(&run.path().join("cgrun.toml"));
     let run = run.run();
@@ -269,7 +269,7 @@ fn a_config_that_is_a_fifo() {
 }
 
 #[test]
-fn a_command_whose_interpreter_is_missing() {
+fn a_command_whose_interpreter_is_missing_exits_126() {
     let run = Session::new().file("script", "#!/no/such/interpreter\n");
     make_executable(&run.path().join("script"));
     let run = run.command(["./script"]).run();
@@ -280,7 +280,7 @@ fn a_command_whose_interpreter_is_missing() {
 }
 
 #[test]
-fn a_command_that_the_kernel_refuses() {
+fn a_command_that_the_kernel_refuses_exits_126() {
     let mut program = std::fs::read("/bin/true").unwrap();
     let loader = program.windows(4).position(|bytes| bytes == b"/ld-").expect("the name of its loader");
     program[loader + 1] = b'x';
@@ -293,7 +293,7 @@ fn a_command_that_the_kernel_refuses() {
 }
 
 #[test]
-fn a_services_command_that_is_not_found() {
+fn a_service_command_that_is_not_found_is_refused() {
     assert_configs_refused(&[
         (
             "[services.web]\ncommand = ['no-such-program']\n",
@@ -304,7 +304,7 @@ fn a_services_command_that_is_not_found() {
 }
 
 #[test]
-fn bad_durations() {
+fn an_invalid_duration_is_refused() {
     for time in ["", "5", "-1s", "5 parsecs", "s", "nan"] {
         let run = session().options(["--grace", time]).run();
         assert_refused(&run, 125);
@@ -326,7 +326,7 @@ fn bad_durations() {
 }
 
 #[test]
-fn options_that_are_none() {
+fn an_unknown_option_is_refused() {
     assert_options_refused(&[
         (&["--nonsense"], &["unexpected argument '--nonsense'", "--help"]),
         (&["-Z"], &["unexpected argument '-Z'", "--help"]),
@@ -342,28 +342,28 @@ fn options_that_are_none() {
 }
 
 #[test]
-fn a_config_that_is_a_directory() {
+fn a_config_that_is_a_directory_is_refused() {
     let run = session().file("cgrun.toml/x", "").run();
     assert_refused(&run, 125);
     run.assert_said("cannot read the config").assert_said("cgrun.toml: Is a directory; name a readable file");
 }
 
 #[test]
-fn a_config_that_is_missing() {
+fn a_missing_config_is_refused() {
     let run = session().config(SERVICE).options(["-c", "absent.toml"]).run();
     assert_refused(&run, 125);
     run.assert_said("cannot read the config").assert_said("absent.toml: No such file or directory; name");
 }
 
 #[test]
-fn a_config_that_is_not_text() {
+fn a_config_that_is_not_text_is_refused() {
     let run = session().file("cgrun.toml", b"[session]\n# \xff\n").run();
     assert_refused(&run, 125);
     run.assert_said("is not UTF-8 text (byte 12); save it as UTF-8");
 }
 
 #[test]
-fn a_nul_in_a_value() {
+fn a_nul_byte_in_a_value_is_refused() {
     for (key, value) in [
         ("cwd", "\"a\\u0000b\""),
         ("env", "{ A = \"a\\u0000b\" }"),
@@ -383,7 +383,7 @@ fn a_nul_in_a_value() {
 }
 
 #[test]
-fn a_truncated_config() {
+fn a_truncated_config_is_refused() {
     let whole = "[session]\nports = [3000]\n[services.web]\ncommand = ['touch', 'service-ran']\n";
     assert_configs_refused(&[
         (&whole[..5], &["cgrun.toml:1:6: unclosed table"]),
@@ -406,7 +406,7 @@ fn a_huge_config_is_read_like_any_other() {
 }
 
 #[test]
-fn a_config_with_ten_thousand_services_in_a_row() {
+fn a_config_with_a_chain_of_ten_thousand_services_is_read() {
     let service = |n: i32| format!("[services.s{n}]\ncommand = ['true']\ndepends_on = ['s{}']\n", n + 1);
     let chain: String = (0..10_000).map(service).collect();
     let run = session().config(&chain).run();
@@ -416,7 +416,7 @@ fn a_config_with_ten_thousand_services_in_a_row() {
 }
 
 #[test]
-fn hostile_bytes_in_an_error_do_not_reach_the_terminal() {
+fn control_characters_in_an_error_do_not_reach_the_terminal() {
     let hostile = std::ffi::OsString::from_vec(b"no\xff\x1b[2Jprogram".to_vec());
     let run = Session::new().command([hostile]).run();
     assert_refused(&run, 127);
@@ -426,7 +426,7 @@ fn hostile_bytes_in_an_error_do_not_reach_the_terminal() {
     assert!(!run.stderr().contains('\x1b'), "{:?}", run.stderr());
 }
 
-/// Runs `before`, then cgrun, in a mount namespace of their own. `$mounts` are those of cgroup2.
+/// Runs `before`, then cgrun, in a private mount namespace. `$mounts` lists the cgroup2 mounts.
 fn in_a_private_mount_namespace(session: Session, before: &str, with: &str) -> Finished {
     let script = format!(
         "while read -r _ point type _; do [ $type = cgroup2 ] && mounts=\"$point $mounts\"; done </proc/mounts; \
@@ -438,7 +438,7 @@ fn in_a_private_mount_namespace(session: Session, before: &str, with: &str) -> F
 const REQUIRE_CGROUP: [&str; 2] = ["--require", "cgroup"];
 
 #[test]
-fn no_cgroup2_mount() {
+fn a_missing_cgroup2_mount_is_named() {
     let run = in_a_private_mount_namespace(
         session().options(REQUIRE_CGROUP).config(SERVICE),
         "umount -l $mounts",
@@ -450,7 +450,7 @@ fn no_cgroup2_mount() {
 }
 
 #[test]
-fn a_cgroup2_mount_hidden_below_another() {
+fn a_cgroup2_mount_hidden_by_another_mount_is_named() {
     let hide = "for m in $mounts; do mount -t tmpfs none $m || exit 98; done";
     let run = in_a_private_mount_namespace(session().options(REQUIRE_CGROUP).config(SERVICE), hide, "");
     assert_refused(&run, 125);
@@ -458,14 +458,14 @@ fn a_cgroup2_mount_hidden_below_another() {
 }
 
 #[test]
-fn a_command_where_nothing_may_be_executed() {
+fn a_command_on_a_noexec_mount_is_refused() {
     let before = "mkdir noexec && mount -t tmpfs -o noexec none noexec && cp /bin/true noexec/program";
     let run = in_a_private_mount_namespace(Session::new().command(["noexec/program"]), before, "");
     run.assert_code(126).assert_said("/program: cannot be executed: its file system is mounted noexec");
 }
 
 #[test]
-fn a_cgroup2_mount_that_is_read_only() {
+fn a_read_only_cgroup2_mount_is_named() {
     let remount = "for m in $mounts; do mount -o remount,bind,ro $m || exit 98; done";
     let run = in_a_private_mount_namespace(session().options(REQUIRE_CGROUP).config(SERVICE), remount, "");
     assert_refused(&run, 125);
@@ -476,7 +476,7 @@ fn a_cgroup2_mount_that_is_read_only() {
 }
 
 #[test]
-fn a_user_without_a_cgroup_of_their_own() {
+fn a_user_without_a_delegated_cgroup_is_told_so() {
     let session = session().options(REQUIRE_CGROUP).config(SERVICE);
     make_executable(session.path());
     std::fs::copy(env!("CARGO_BIN_EXE_cgrun"), session.path().join("cgrun")).unwrap();
@@ -492,7 +492,7 @@ fn a_user_without_a_cgroup_of_their_own() {
 mod config_lookup {
     use super::*;
 
-    /// A config with this wrong key at its line 2, so that an error tells which one was read.
+    /// A config with an unknown key, so that the error tells which config was read.
     fn marked(key: &str) -> String {
         format!("[session]\n{key} = 1\n")
     }
@@ -504,14 +504,14 @@ mod config_lookup {
     }
 
     #[test]
-    fn goes_upwards() {
+    fn goes_up_to_the_parent_directories() {
         let run = run_in(session().config(&marked("above")), "a/b/c");
         assert_refused(&run, 125);
         run.assert_said("/cgrun.toml:2:1: unknown key `above`");
     }
 
     #[test]
-    fn takes_the_nearest() {
+    fn takes_the_nearest_config() {
         let session = session().config(&marked("above")).file("a/pyproject.toml", "[tool.cgrun]\nnear = 1\n");
         let run = run_in(session, "a/b");
         assert_refused(&run, 125);
@@ -519,7 +519,7 @@ mod config_lookup {
     }
 
     #[test]
-    fn cgrun_toml_wins_in_one_directory() {
+    fn prefers_cgrun_toml_in_the_same_directory() {
         let session = session().config(&marked("ours"));
         let run = session.file("pyproject.toml", "[tool.cgrun]\ntheirs = 1\n").run();
         assert_refused(&run, 125);
@@ -527,7 +527,7 @@ mod config_lookup {
     }
 
     #[test]
-    fn pyproject_has_our_table_however_it_is_spelled() {
+    fn finds_the_table_in_pyproject_in_every_spelling() {
         for text in [
             "[tool.cgrun]\nsession = { grace = 1 }\n",
             "[tool.cgrun.session]\ngrace = 1\n",
@@ -545,7 +545,7 @@ mod config_lookup {
     }
 
     #[test]
-    fn pyproject_without_our_table_is_passed_over() {
+    fn skips_a_pyproject_without_the_table() {
         for (theirs, _what) in [
             (&b"[project]\nname = 'x'\n"[..], "a plain one"),
             (b"[project]\ndependencies = ['cgrun', 'tool.cgrun']\n", "one that only mentions us"),
@@ -561,20 +561,20 @@ mod config_lookup {
     }
 
     #[test]
-    fn an_empty_table_of_ours_is_a_config() {
+    fn accepts_an_empty_table_in_pyproject() {
         let session = session().config(&marked("above")).file("a/pyproject.toml", "[tool.cgrun]\n");
         run_in(session, "a").assert_code(0).assert_silent();
     }
 
     #[test]
-    fn a_broken_pyproject_that_mentions_us_is_an_error() {
+    fn refuses_a_broken_pyproject_that_mentions_the_table() {
         let run = session().file("pyproject.toml", "[tool.cgrun]\nsession = \n").run();
         assert_refused(&run, 125);
         run.assert_said("/pyproject.toml:2:");
     }
 
     #[test]
-    fn a_named_config_is_the_only_one() {
+    fn reads_only_the_config_that_is_named() {
         let session = session().config(&marked("here")).file("other/named.toml", "[session]\ngrace = 1\n");
         let run = session.options(["-c", "other/named.toml"]).run();
         assert_refused(&run, 125);
@@ -582,14 +582,14 @@ mod config_lookup {
     }
 
     #[test]
-    fn a_named_pyproject_without_our_table_is_an_error() {
+    fn refuses_a_named_pyproject_without_the_table() {
         let run = session().file("pyproject.toml", "[project]\n").options(["-c", "pyproject.toml"]).run();
         assert_refused(&run, 125);
         run.assert_said("pyproject.toml has no table [tool.cgrun]; add one, or name another file with -c");
     }
 
     #[test]
-    fn no_config_is_fine() {
+    fn accepts_that_there_is_no_config() {
         session().run().assert_code(0).assert_silent().assert_nothing_left();
     }
 }
@@ -598,7 +598,7 @@ mod init {
     use super::*;
 
     #[test]
-    fn writes_a_config_that_is_valid() {
+    fn writes_a_valid_config() {
         let session = Session::new().sh("\"$CGRUN\" init && exec \"$CGRUN\" -v true");
         let run = session.run();
         run.assert_code(0).assert_said("wrote cgrun.toml; now try: cgrun COMMAND").assert_nothing_left();

@@ -1,4 +1,4 @@
-//! The same promises whatever holds the session: a cgroup, a PID namespace, or the process tree.
+//! The same promises hold in every containment: a cgroup, a PID namespace, or the process tree.
 
 use std::time::Duration;
 
@@ -14,18 +14,18 @@ const SOON: Duration = Duration::from_secs(20);
 const SERVER: &str = "[session]\ngrace = '300ms'\n[services.backend]\nport = 8000\n\
     command = ['python3', '{helpers}/server.py', '8000', '--name', 'backend', '--journal', 'journal']\n";
 
-/// What a host has.
+/// What a host offers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Host {
     Cgroups,
-    /// A container whose cgroupfs is read-only.
+    /// As in a container with a read-only cgroupfs.
     NoCgroups,
-    /// And in which nobody may make namespaces.
+    /// As in a container that may not make namespaces either.
     NoNamespaces,
 }
 
 impl Host {
-    /// What stands before cgrun on the command line there.
+    /// The command that starts cgrun on such a host.
     fn launcher(self) -> &'static [&'static str] {
         match self {
             Self::Cgroups => &[],
@@ -45,8 +45,8 @@ impl Host {
         self.start(session).finish()
     }
 
-    /// What cgrun says at the start.
-    fn said(self) -> &'static str {
+    /// What cgrun says at the start on such a host.
+    fn announcement(self) -> &'static str {
         match self {
             Self::Cgroups => "",
             Self::NoCgroups => "only a PID namespace contains this session",
@@ -72,9 +72,9 @@ everywhere!(
     ends_a_stopped_child,
     ends_a_fork_storm,
     ends_four_hundred_sleepers,
-    ends_who_leaves_the_cgroup,
+    ends_a_process_that_leaves_the_cgroup,
     serves_and_stops_services,
-    serves_by_a_daemon,
+    accepts_a_daemon_as_a_service,
     sees_that_a_daemon_ended,
     refuses_a_stale_server,
     shows_why_a_service_fails,
@@ -82,30 +82,30 @@ everywhere!(
     ends_when_time_is_out,
     leaves_nothing_when_cgrun_is_killed,
     leaves_nothing_when_the_guardian_is_killed_too,
-    leaves_nothing_when_cgrun_is_killed_at_once,
+    leaves_nothing_when_cgrun_is_killed_during_the_start,
     ends_a_process_whose_first_thread_has_ended,
-    spares_what_a_child_from_before_leaves_behind,
-    ends_a_session_in_the_session,
+    spares_what_a_preexisting_child_leaves_behind,
+    ends_an_inner_session,
     resumes_after_ctrl_z,
     leaves_ctrl_c_to_the_command,
-    fails_a_run_that_leaked_where_that_is_wanted,
-    counts_whom_it_meets_while_they_are_executed,
-    asks_whom_it_meets_late,
-    counts_what_a_session_in_the_session_left,
+    fails_a_run_that_leaked_if_asked_to,
+    counts_a_process_that_is_just_being_executed,
+    asks_a_process_that_it_finds_late_to_end,
+    counts_what_an_inner_session_left,
 );
 
 fn passes_on_exit_codes(host: Host) {
     Session::new();
     for code in [0, 3, 255] {
         let run = host.run(Session::again().sh(&format!("echo out; exit {code}")));
-        run.assert_code(code).assert_said(host.said()).assert_nothing_left();
+        run.assert_code(code).assert_said(host.announcement()).assert_nothing_left();
         assert_eq!(run.stdout(), "out\n");
     }
     host.run(Session::again().sh("kill -9 $$")).assert_code(137).assert_nothing_left();
     host.run(Session::again().command(["no-such-program"])).assert_code(127).assert_nothing_left();
 }
 
-fn leak(host: Host, options: &[&str], arguments: &[&str]) -> Finished {
+fn run_leak(host: Host, options: &[&str], arguments: &[&str]) -> Finished {
     let run = host.run(Session::new().options(options).helper("leak.py", arguments));
     run.assert_code(0).assert_nothing_left().assert_faster_than(SOON);
     run
@@ -115,37 +115,39 @@ const LONG: [&str; 2] = ["--grace", "60s"];
 const SHORT: [&str; 2] = ["--grace", "300ms"];
 
 fn ends_a_background_child(host: Host) {
-    leak(host, &LONG, &["background"]).assert_said("leaked 1 process, found and ended:");
+    run_leak(host, &LONG, &["background"]).assert_said("leaked 1 process, found and ended:");
 }
 
 fn ends_a_child_that_ignores_signals(host: Host) {
-    let run = leak(host, &SHORT, &["deaf"]);
+    let run = run_leak(host, &SHORT, &["deaf"]);
     run.assert_said("leaked 1 process, found and ended:").assert_said("leak.py deaf");
 }
 
 fn ends_a_daemon(host: Host) {
-    leak(host, &LONG, &["daemon"]).assert_said("leaked 1 process, found").assert_said("leak.py daemon");
+    run_leak(host, &LONG, &["daemon"]).assert_said("leaked 1 process, found").assert_said("leak.py daemon");
 }
 
 fn ends_a_daemon_without_an_environment(host: Host) {
-    leak(host, &LONG, &["blank-daemon"]).assert_said("leaked 1 process, found").assert_said("(sleep 900)");
+    run_leak(host, &LONG, &["blank-daemon"])
+        .assert_said("leaked 1 process, found")
+        .assert_said("(sleep 900)");
 }
 
 fn ends_a_stopped_child(host: Host) {
-    leak(host, &LONG, &["stopped"]).assert_said("leaked 1 process, found");
+    run_leak(host, &LONG, &["stopped"]).assert_said("leaked 1 process, found");
 }
 
 fn ends_a_fork_storm(host: Host) {
-    leak(host, &SHORT, &["fork-storm", "60", "deaf"]).assert_said("found and ended:");
+    run_leak(host, &SHORT, &["fork-storm", "60", "deaf"]).assert_said("found and ended:");
 }
 
 fn ends_four_hundred_sleepers(host: Host) {
-    leak(host, &LONG, &["sleepers", "400"]).assert_said("leaked 400 processes, found and ended:");
+    run_leak(host, &LONG, &["sleepers", "400"]).assert_said("leaked 400 processes, found and ended:");
 }
 
-fn ends_who_leaves_the_cgroup(host: Host) {
+fn ends_a_process_that_leaves_the_cgroup(host: Host) {
     if host != Host::Cgroups {
-        // There is no cgroup that it could leave; the kernel refuses.
+        // There is no cgroup to leave: the kernel refuses.
         let elsewhere = TestCgroup::create("elsewhere");
         let script = "echo 0 >$0/cgroup.procs";
         let run = Session::new().command(["sh", "-c", script, elsewhere.path().to_str().unwrap()]);
@@ -153,7 +155,7 @@ fn ends_who_leaves_the_cgroup(host: Host) {
         run.assert_code(2).assert_said("Read-only file system").assert_nothing_left();
         return;
     }
-    // A PID namespace besides holds also whom the cgroup has lost.
+    // An additional PID namespace also holds processes that left the cgroup.
     let elsewhere = TestCgroup::create("elsewhere");
     let session = Session::new().options(["--require", "cgroup+pidns", "--grace", "300ms"]);
     let run = session.helper("leak.py", &["elsewhere", elsewhere.path().to_str().unwrap(), "deaf"]).run();
@@ -167,7 +169,7 @@ fn serves_and_stops_services(host: Host) {
     assert!(run.read("journal").contains("backend SIGTERM"), "{}", run.read("journal"));
 }
 
-fn serves_by_a_daemon(host: Host) {
+fn accepts_a_daemon_as_a_service(host: Host) {
     let daemon = SERVER.replace("'journal']", "'journal', '--daemon']");
     let run = host.run(Session::new().config(&daemon).sh("python3 $HELPERS/get.py 8000"));
     run.assert_code(0).assert_said("backend is ready").assert_nothing_left();
@@ -224,7 +226,7 @@ fn leaves_nothing_when_cgrun_is_killed(host: Host) {
     run.assert_signal(SIGKILL).assert_nothing_left();
 }
 
-/// So that only the kernel, or the next cgrun, is left to do it.
+/// Only the kernel or the next cgrun can end the session now.
 fn leaves_nothing_when_the_guardian_is_killed_too(host: Host) {
     let run = running(host);
     let guardian = run.guardian().unwrap();
@@ -238,9 +240,9 @@ fn leaves_nothing_when_the_guardian_is_killed_too(host: Host) {
             run.cgrun(&["sweep"]).assert_said("ended session");
         }
         Host::NoCgroups => {}
-        // Then nobody is left: the test sees them, and ends them.
+        // Nothing ends them here: the test finds them and kills them.
         Host::NoNamespaces => {
-            // Whom we have started died with us; what that has started did not.
+            // cgrun's children died with it; their children did not.
             let survivors = run.survivors();
             assert_eq!(survivors.len(), 2, "{survivors:#?}");
         }
@@ -248,8 +250,8 @@ fn leaves_nothing_when_the_guardian_is_killed_too(host: Host) {
     run.assert_nothing_left();
 }
 
-/// Between the fork of the command and its execution, too.
-fn leaves_nothing_when_cgrun_is_killed_at_once(host: Host) {
+/// This includes the time between the fork of the command and its exec.
+fn leaves_nothing_when_cgrun_is_killed_during_the_start(host: Host) {
     Session::new();
     for delay in 0..20 {
         let run = host.start(Session::again().command(["sleep", "900"]));
@@ -271,8 +273,8 @@ fn ends_a_process_whose_first_thread_has_ended(host: Host) {
     assert_of_the_command(&run);
 }
 
-/// Its parent was our child before we began, and no part of the session.
-fn spares_what_a_child_from_before_leaves_behind(host: Host) {
+/// The parent was a child of cgrun before the session began, and is not part of it.
+fn spares_what_a_preexisting_child_leaves_behind(host: Host) {
     let script = "(until [ -e go ]; do sleep 0.02; done; sleep 77 & echo $! >stranger) & \
         exec \"$@\" sh -c 'touch go; until [ -e stranger ]; do sleep 0.02; done; sleep 0.3'";
     let launcher = crate::harness::helpers().join("launch.py");
@@ -288,12 +290,12 @@ fn spares_what_a_child_from_before_leaves_behind(host: Host) {
     assert!(survivors.len() == 1 && survivors[0].contains("sleep 77"), "{survivors:?}");
 }
 
-fn ends_a_session_in_the_session(host: Host) {
-    // Neither supervisor lives to end it.
+fn ends_an_inner_session(host: Host) {
+    // Neither supervisor lives to end the inner session.
     let script = "$CGRUN sh -c 'touch running; exec sleep 900' & echo $! >inner; wait";
     let run = host.start(Session::new().options(SHORT).sh(script));
     run.until_file("running");
-    // In a PID namespace its number is another one, and the namespace is enough.
+    // In a PID namespace the pid differs, and the end of the namespace is proof enough.
     if host != Host::NoCgroups {
         let inner = std::fs::read_to_string(run.path().join("inner")).unwrap();
         kill(nix::unistd::Pid::from_raw(inner.trim().parse().unwrap()), SIGKILL).unwrap();
@@ -313,7 +315,7 @@ fn resumes_after_ctrl_z(host: Host) {
     terminal.press(CTRL_Z).shows("Stopped");
     terminal.prompt(148);
     let before = ticks();
-    // The point is that nothing happens meanwhile.
+    // The test is that nothing happens in this time.
     std::thread::sleep(Duration::from_millis(200));
     assert_eq!(ticks(), before, "the service ran on");
     terminal.enter("fg");
@@ -339,13 +341,13 @@ fn on_the_command_line(host: Host) -> String {
     }
 }
 
-fn fails_a_run_that_leaked_where_that_is_wanted(host: Host) {
+fn fails_a_run_that_leaked_if_asked_to(host: Host) {
     let run = host.run(Session::new().options(["--on-leak", "fail"]).sh("sleep 900 & echo"));
     run.assert_code(121).assert_said("leaked 1 process").assert_nothing_left();
 }
 
-/// Between two images a process has no environment that could tell where it belongs.
-fn counts_whom_it_meets_while_they_are_executed(host: Host) {
+/// During exec, a process has no environment that could tell which session it belongs to.
+fn counts_a_process_that_is_just_being_executed(host: Host) {
     let script = "ulimit -s unlimited; exec python3 $HELPERS/half_executed.py";
     let run = host.run(Session::new().options(["--on-leak", "fail"]).sh(script));
     run.assert_code(121).assert_said("leaked 1 process").assert_said("(sleep 900 0 0").assert_nothing_left();
@@ -356,8 +358,8 @@ fn assert_of_the_command(run: &Finished) {
     assert!(!run.stderr().contains("had left"), "{}", run.stderr());
 }
 
-/// It says where it belongs only when the command's part was found empty.
-fn asks_whom_it_meets_late(host: Host) {
+/// It shows that it belongs to the command only after the command's component was found empty.
+fn asks_a_process_that_it_finds_late_to_end(host: Host) {
     let until = |file: &str| format!("until [ -e {file} ]; do sleep 0.02; done");
     let stop = format!("touch stopping; {}; exit", until("late"));
     let service = format!(
@@ -374,13 +376,13 @@ fn asks_whom_it_meets_late(host: Host) {
     let run = host.run(session.sh(&script));
     run.assert_code(0).assert_said("leaked ").assert_nothing_left();
     assert_of_the_command(&run);
-    // Seen before it was cleared, as in a cgroup, it is known, and asked before it knows what to do then.
+    // If it is seen before it clears its environment, it is asked before it has installed its handler.
     let is_known = host == Host::Cgroups || run.stderr().contains("cleared.sh");
     assert!(is_known || run.path().join("asked").exists(), "{}", run.stderr());
 }
 
-/// What it says of its part is of a session that is not ours.
-fn counts_what_a_session_in_the_session_left(host: Host) {
+/// Its environment names a component of another session.
+fn counts_what_an_inner_session_left(host: Host) {
     let script =
         "CGRUN_OUTER=$CGRUN_SESSION CGRUN_SESSION=bcdfghjk CGRUN_LEAF=service.db sleep 900 & sleep 0.1";
     let run = host.run(Session::new().options(["--on-leak", "fail"]).sh(script));
@@ -397,29 +399,29 @@ mod require {
     }
 
     #[test]
-    fn a_cgroup_where_there_is_none() {
+    fn refuses_to_run_without_a_cgroup() {
         refused(Host::NoCgroups, "cgroup", "no cgroup is available");
     }
 
     #[test]
-    fn a_pid_namespace_where_there_is_none() {
+    fn refuses_to_run_without_a_pid_namespace() {
         refused(Host::NoNamespaces, "pidns", "no PID namespace is available");
     }
 
     #[test]
-    fn both_where_there_is_no_cgroup() {
+    fn refuses_to_run_with_only_one_of_both() {
         refused(Host::NoCgroups, "cgroup+pidns", "no cgroup is available");
     }
 
     #[test]
-    fn both_by_the_config() {
+    fn accepts_both_in_the_config() {
         let script = "test $$ -lt 10 && exec grep -q cgrun- /proc/self/cgroup";
         let session = Session::new().config("[session]\nrequire = 'cgroup+pidns'\n").sh(script);
         session.run().assert_code(0).assert_silent().assert_nothing_left();
     }
 
     #[test]
-    fn what_there_is_is_no_news() {
+    fn says_nothing_if_the_host_has_it() {
         for (host, require) in [(Host::NoCgroups, "pidns"), (Host::NoNamespaces, "tree")] {
             let run = host.run(Session::new().options(["--require", require]).command(["true"]));
             run.assert_code(0).assert_silent().assert_nothing_left();

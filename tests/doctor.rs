@@ -1,4 +1,4 @@
-//! `cgrun doctor`: what it says is what the host is.
+//! `cgrun doctor` describes the host as it is.
 
 use crate::harness::{Finished, Session};
 use crate::limits::LIMIT_OF_EACH_CONTROLLER;
@@ -20,7 +20,7 @@ fn kernel() -> String {
 }
 
 #[test]
-fn with_cgroups() {
+fn describes_a_host_with_cgroups() {
     let (said, _) = doctor(&[]);
     assert_eq!(said["schema_version"], 1);
     assert_eq!(said["containment"], "cgroup");
@@ -33,15 +33,15 @@ fn with_cgroups() {
     assert_eq!(said["namespaces"], serde_json::json!({ "pid": true, "user": true }));
     assert!(said["capabilities"].as_array().unwrap().iter().any(|it| it == "CAP_SYS_ADMIN"));
     assert_eq!(said["unavailable"].as_array().unwrap().len(), 0, "{said}");
-    assert_limits_are_as_said(&said);
+    assert_limits_are_as_reported(&said);
     assert!(said["next_step"].as_str().unwrap().contains("--user NAME"));
     assert!(
         std::path::Path::new(said["cgroup"]["mount_point"].as_str().unwrap()).join("cgroup.procs").exists()
     );
 }
 
-/// For each controller: a session that asks for it runs, or is refused for the reason that is said.
-fn assert_limits_are_as_said(said: &serde_json::Value) {
+/// For each controller, a session that needs it either runs or is refused for the reported reason.
+fn assert_limits_are_as_reported(said: &serde_json::Value) {
     let refused = said["cgroup"]["unavailable_limits"].as_array().unwrap();
     let limits = said["cgroup"]["available_limits"].as_array().unwrap();
     assert_eq!(refused.len() + limits.len(), 5, "{said}");
@@ -59,7 +59,7 @@ fn assert_limits_are_as_said(said: &serde_json::Value) {
 }
 
 #[test]
-fn with_read_only_cgroups() {
+fn describes_a_host_with_read_only_cgroups() {
     let (said, _) = doctor(&["without-cgroups"]);
     assert_eq!(said["containment"], "pidns");
     let missing = &said["unavailable"][0];
@@ -70,7 +70,7 @@ fn with_read_only_cgroups() {
 }
 
 #[test]
-fn without_namespaces_too() {
+fn describes_a_host_without_cgroups_and_namespaces() {
     let (said, _) = doctor(&["without-namespaces"]);
     assert_eq!(said["containment"], "tree");
     assert_eq!(said["namespaces"], serde_json::json!({ "pid": false, "user": false }));
@@ -80,7 +80,7 @@ fn without_namespaces_too() {
 }
 
 #[test]
-fn for_people() {
+fn prints_text_for_people() {
     let run = Session::new().options(["doctor"]).run();
     run.assert_code(0).assert_silent();
     let said = run.stdout();
@@ -89,7 +89,7 @@ fn for_people() {
 }
 
 #[test]
-fn leaves_a_program_of_that_name_to_the_double_dash() {
+fn runs_a_program_called_doctor_after_a_double_dash() {
     let run = Session::new().command(["--", "doctor"]).run();
     run.assert_code(127).assert_said("doctor: command not found");
     for mistyped in ["doctr", "dcotor", "doctors"] {

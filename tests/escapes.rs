@@ -1,25 +1,25 @@
-//! Whatever a command leaves behind ends with the session, however it tries to get away, and is said.
+//! Whatever a command leaves behind is ended with the session and named, however it tries to escape.
 
 use std::time::{Duration, Instant};
 
 use crate::harness::{Finished, Session, TestCgroup};
 
-/// Much for a busy machine, and far less than [`LONG`].
+/// Enough for a busy machine, and far less than [`LONG`].
 const SOON: Duration = Duration::from_secs(20);
-/// A grace that must not be needed.
+/// A grace period that must not run out.
 const LONG: [&str; 2] = ["--grace", "60s"];
 
-/// For what ends when asked to.
+/// Runs a mode of `leak.py` whose process ends when asked.
 fn leave(arguments: &[&str]) -> Finished {
     Session::new().options(LONG).helper("leak.py", arguments).run()
 }
 
-/// For what does not.
+/// Runs a mode of `leak.py` whose process does not end when asked.
 fn leave_deaf(arguments: &[&str]) -> Finished {
     Session::new().options(["--grace", "300ms"]).helper("leak.py", arguments).run()
 }
 
-/// The command passed, its leak was named, and is gone.
+/// Asserts that the command passed, and that its leak was named and is gone.
 #[track_caller]
 fn assert_ended(run: &Finished) {
     run.assert_code(0).assert_said("found and ended:").assert_said(&format!("pid {} (", run.read("leak")));
@@ -27,46 +27,46 @@ fn assert_ended(run: &Finished) {
 }
 
 #[test]
-fn a_background_child() {
+fn a_background_child_is_ended() {
     let run = leave(&["background"]);
     assert_ended(&run);
     run.assert_said("leaked 1 process, found");
 }
 
 #[test]
-fn a_leak_fails_a_run_that_wants_it_so() {
+fn a_leak_fails_the_run_if_asked_to() {
     let run = Session::new().options(["--on-leak", "fail"]).helper("leak.py", &["background"]).run();
     run.assert_code(121).assert_said(&format!("pid {} (", run.read("leak"))).assert_nothing_left();
 }
 
 #[test]
-fn a_child_that_ignores_sigterm_sigint_and_sighup() {
+fn a_child_that_ignores_sigterm_sigint_and_sighup_is_ended() {
     let run = leave_deaf(&["deaf"]);
     assert_ended(&run);
     run.assert_slower_than(Duration::from_millis(300));
 }
 
 #[test]
-fn a_double_fork_with_a_session_of_its_own() {
+fn a_double_forked_daemon_is_ended() {
     assert_ended(&leave(&["daemon"]));
 }
 
 #[test]
-fn a_daemon_without_descriptors_environment_or_directory() {
+fn a_daemon_without_descriptors_environment_or_directory_is_ended() {
     let run = leave(&["blank-daemon"]);
     assert_ended(&run);
     run.assert_said("(sleep 900)");
 }
 
 #[test]
-fn a_listener_that_appears_after_the_command_has_ended() {
+fn a_listener_that_appears_after_the_command_has_ended_is_ended() {
     let run = leave(&["late-listener"]);
     assert!(run.path().join("bound").exists(), "it was to have the port");
     assert_ended(&run);
 }
 
 #[test]
-fn a_listener_outside_the_cgroup() {
+fn a_listener_outside_the_cgroup_is_ended() {
     let elsewhere = TestCgroup::create("elsewhere");
     let run = leave_deaf(&["escaped-listener", elsewhere.path().to_str().unwrap()]);
     assert_ended(&run);
@@ -74,17 +74,17 @@ fn a_listener_outside_the_cgroup() {
 }
 
 #[test]
-fn a_fork_storm() {
-    ends_a_fork_storm(Session::new().helper("leak.py", &["fork-storm", "300", "polite"]));
+fn a_fork_storm_is_ended() {
+    assert_ends_fork_storm(Session::new().helper("leak.py", &["fork-storm", "300", "polite"]));
 }
 
 #[test]
-fn a_fork_storm_that_ignores_signals() {
+fn a_fork_storm_that_ignores_signals_is_ended() {
     let session = Session::new().options(["--grace", "300ms"]);
-    ends_a_fork_storm(session.helper("leak.py", &["fork-storm", "300", "deaf"]));
+    assert_ends_fork_storm(session.helper("leak.py", &["fork-storm", "300", "deaf"]));
 }
 
-fn ends_a_fork_storm(session: Session) {
+fn assert_ends_fork_storm(session: Session) {
     let run = session.start();
     run.until_file("storm");
     let begin = Instant::now();
@@ -96,19 +96,19 @@ fn ends_a_fork_storm(session: Session) {
 }
 
 #[test]
-fn a_stopped_child() {
+fn a_stopped_child_is_ended() {
     assert_ended(&leave(&["stopped"]));
 }
 
 #[test]
-fn a_child_in_new_pid_and_mount_namespaces() {
+fn a_child_in_new_pid_and_mount_namespaces_is_ended() {
     let run = leave_deaf(&["namespaces"]);
     run.assert_code(0).assert_said("leaked 2 processes").assert_said("(sleep 900)").assert_nothing_left();
     run.assert_faster_than(SOON);
 }
 
 #[test]
-fn a_root_process_that_moved_itself_to_another_cgroup() {
+fn a_root_process_that_moved_itself_to_another_cgroup_is_ended() {
     let elsewhere = TestCgroup::create("elsewhere");
     let run = leave(&["elsewhere", elsewhere.path().to_str().unwrap(), "polite"]);
     assert_ended(&run);
@@ -117,7 +117,7 @@ fn a_root_process_that_moved_itself_to_another_cgroup() {
 }
 
 #[test]
-fn a_deaf_root_process_in_another_cgroup_without_an_environment() {
+fn a_root_process_in_another_cgroup_that_ignores_signals_and_cleared_its_environment_is_ended() {
     let elsewhere = TestCgroup::create("elsewhere");
     let run = leave_deaf(&["elsewhere", elsewhere.path().to_str().unwrap(), "deaf"]);
     assert_ended(&run);
@@ -126,31 +126,31 @@ fn a_deaf_root_process_in_another_cgroup_without_an_environment() {
 }
 
 #[test]
-fn cgroups_of_its_own_one_of_them_frozen() {
+fn cgroups_made_inside_are_removed_even_if_frozen() {
     let run = leave(&["cgroups"]);
     assert_ended(&run);
     run.assert_said("leaked 2 processes");
 }
 
 #[test]
-fn a_threaded_cgroup() {
+fn a_threaded_cgroup_is_removed() {
     let run = leave(&["threaded"]);
     assert_ended(&run);
     run.assert_said("leaked 1 process, found");
 }
 
 #[test]
-fn a_process_right_in_the_sessions_cgroup() {
+fn a_process_in_the_cgroup_of_the_session_itself_is_ended() {
     assert_ended(&leave(&["beside", ""]));
 }
 
 #[test]
-fn a_process_in_a_cgroup_beside_the_commands() {
+fn a_process_in_a_cgroup_next_to_the_command_is_ended() {
     assert_ended(&leave(&["beside", "own/deeper"]));
 }
 
 #[test]
-fn two_thousand_sleepers() {
+fn two_thousand_sleepers_are_ended() {
     let run = Session::new().options(LONG).helper("leak.py", &["sleepers", "2000"]).start();
     run.until_file("all");
     let begin = Instant::now();
@@ -161,16 +161,16 @@ fn two_thousand_sleepers() {
     assert!(took < SOON, "took {took:?}");
 }
 
-/// As long as they end one after the other, the kernel is busy, not stuck.
+/// While processes keep dying one after the other, the kernel is busy, not stuck.
 #[test]
-fn two_thousand_that_take_longer_to_die_than_one_may() {
+fn two_thousand_processes_may_take_longer_to_die_than_one() {
     let options = ["--grace", "1ms", "--kill-wait", "100ms"];
     let run = Session::new().options(options).helper("leak.py", &["sleepers", "2000"]).run();
     run.assert_code(0).assert_said("leaked 2000 processes, found and ended:").assert_nothing_left();
 }
 
 #[test]
-fn a_held_stdout_is_let_go_of() {
+fn a_leak_that_holds_stdout_is_ended() {
     let script = "{ $CGRUN --grace 60s sh -c 'sleep 900 & echo hi'; echo $? >code; } | cat >out";
     let run = Session::new().start_through(&["sh", "-c", script]).finish();
     run.assert_code(0).assert_said("(sleep 900)").assert_nothing_left().assert_faster_than(SOON);
@@ -178,7 +178,7 @@ fn a_held_stdout_is_let_go_of() {
 }
 
 #[test]
-fn a_held_stdout_is_let_go_of_outside_the_cgroup_too() {
+fn a_leak_that_holds_stdout_outside_the_cgroup_is_ended() {
     let elsewhere = TestCgroup::create("elsewhere");
     let script =
         "{ $CGRUN --grace 60s python3 $HELPERS/leak.py elsewhere \"$0\" polite; echo $? >code; } | cat >out";
@@ -188,9 +188,9 @@ fn a_held_stdout_is_let_go_of_outside_the_cgroup_too() {
     assert_eq!(run.read("code"), "0\n");
 }
 
-/// It cannot be asked by us, but `cgroup.kill` ends it, and there is proof.
+/// cgrun may not signal it, but `cgroup.kill` ends it, and the cgroup's removal proves that.
 #[test]
-fn a_root_process_that_an_unprivileged_cgrun_may_not_signal() {
+fn a_root_process_is_ended_by_an_unprivileged_cgrun() {
     let script = "./as-root sleep 900 & until grep -q sleep /proc/$!/cmdline; do sleep 0.01; done";
     let run = Session::new().options(["--grace", "300ms"]).sh(script);
     let run = run.start_launched(&["unprivileged"]).finish();

@@ -1,4 +1,4 @@
-//! The witness itself: it finds whatever may be left, and does not mistake an unknown for nothing.
+//! The witness itself finds every kind of leftover, and never takes an unknown for nothing.
 
 use std::fs::File;
 use std::path::Path;
@@ -26,7 +26,7 @@ impl Drop for Sleeper {
     }
 }
 
-/// The witness finds exactly this process, for this reason, until the process is dead.
+/// Asserts that the witness finds exactly this process, for this reason, until the process is dead.
 #[track_caller]
 fn assert_finds(search: &Search, mut sleeper: Sleeper, reason: &str) {
     let is_it = |found: &Leftover| matches!(found, Leftover::Process { pid, .. } if *pid == sleeper.0.id());
@@ -145,7 +145,7 @@ fn a_lock_is_found_for_as_long_as_it_is_held() {
 }
 
 #[test]
-fn an_unknown_is_not_mistaken_for_nothing() {
+fn what_cannot_be_read_is_not_taken_for_nothing() {
     let missing = || vec![Path::new("/nonexistent").to_path_buf()];
     // A directory, but no cgroup.
     let other = || vec![std::env::temp_dir()];
@@ -170,7 +170,7 @@ fn witness(arguments: &[&str], input: Stdio) -> (Option<i32>, String) {
 }
 
 #[test]
-fn the_program_says_what_is_left() {
+fn the_program_prints_what_is_left() {
     let sleeper = Sleeper::start(|command| command.env("WITNESS", mark()));
     let expected = format!("process {} (sleep 900) has {:?} in its environment\n", sleeper.0.id(), mark());
     let search = || witness(&["--mark", &mark()], Stdio::null());
@@ -191,7 +191,7 @@ fn the_program_finds_the_holder_of_a_pipe() {
 }
 
 #[test]
-fn the_program_says_that_it_cannot_tell() {
+fn the_program_fails_if_it_cannot_tell() {
     let (code, text) = witness(&["--cgroup", "/nonexistent"], Stdio::null());
     assert_eq!(code, Some(3), "{text}");
     assert!(text.starts_with("witness: cannot tell whether anything is left: /nonexistent"), "{text}");

@@ -1,4 +1,4 @@
-//! The command's exit is passed on: every code, and every way to end.
+//! The command's exit status is preserved, whatever it is and however the command ends.
 
 use std::os::unix::ffi::OsStringExt;
 use std::time::Duration;
@@ -6,34 +6,34 @@ use std::time::Duration;
 use crate::harness::Session;
 
 #[test]
-fn normal_end() {
+fn exit_code_0_is_passed_on() {
     let run = Session::new().sh("echo out; echo err >&2").run();
     run.assert_code(0).assert_nothing_left();
     assert_eq!((run.stdout().as_str(), run.stderr().as_str()), ("out\n", "err\n"));
 }
 
 #[test]
-fn failing_tests() {
+fn the_exit_code_of_failing_tests_is_passed_on() {
     Session::new().sh("exit 1").run().assert_code(1).assert_silent().assert_nothing_left();
 }
 
 #[test]
-fn crashing_command() {
+fn a_crash_of_the_command_exits_128_plus_the_signal() {
     Session::new().sh("kill -SEGV $$").run().assert_code(139).assert_silent().assert_nothing_left();
 }
 
 #[test]
-fn command_killed_by_a_signal() {
+fn a_killed_command_exits_128_plus_the_signal() {
     Session::new().sh("kill -KILL $$").run().assert_code(137).assert_silent().assert_nothing_left();
 }
 
 #[test]
-fn command_killed_by_a_signal_without_a_name() {
+fn a_command_killed_by_a_real_time_signal_exits_128_plus_the_signal() {
     Session::new().sh("kill -40 $$").run().assert_code(168).assert_silent().assert_nothing_left();
 }
 
 #[test]
-fn all_256_exit_codes() {
+fn all_256_exit_codes_are_passed_on() {
     let script = "i=0; while [ $i -lt 256 ]; do $CGRUN sh -c \"exit $i\"; [ $? -eq $i ] || echo \"$i became $?\"; i=$((i+1)); done";
     let run = Session::new().start_through(&["sh", "-c", script]).finish();
     run.assert_code(0).assert_silent().assert_nothing_left();
@@ -41,7 +41,7 @@ fn all_256_exit_codes() {
 }
 
 #[test]
-fn arguments_pass_byte_for_byte() {
+fn arguments_are_passed_on_byte_for_byte() {
     let hostile = std::ffi::OsString::from_vec(b"\xff\xfe -- $(x) '\"\n".to_vec());
     let run = Session::new()
         .command([
@@ -62,7 +62,7 @@ fn arguments_pass_byte_for_byte() {
 }
 
 #[test]
-fn the_environment_passes_and_names_the_session() {
+fn the_environment_is_passed_on_and_names_the_session() {
     let value = std::ffi::OsString::from_vec(b"\xff=x".to_vec());
     let run =
         Session::new().env("HOSTILE", value).sh("printf %s \"$HOSTILE\"; printf %s $CGRUN_SESSION >id").run();
@@ -72,7 +72,7 @@ fn the_environment_passes_and_names_the_session() {
 }
 
 #[test]
-fn a_program_called_like_a_subcommand() {
+fn a_program_named_like_a_subcommand_runs_after_a_double_dash() {
     let run =
         Session::new().file("check", "#!/bin/sh\nexit 9\n").env("PATH", "/usr/bin:/bin:.").options(["--"]);
     std::fs::set_permissions(run.path().join("check"), std::os::unix::fs::PermissionsExt::from_mode(0o755))
@@ -88,7 +88,7 @@ fn a_script_without_an_interpreter_line_runs_in_a_shell() {
     run.command(["./script", "5"]).run().assert_code(5).assert_nothing_left();
 }
 
-/// It was there when the session began.
+/// The program existed when the session began.
 #[test]
 fn a_command_that_a_service_removes_is_not_found() {
     for (deed, code) in [("rm tool", 127), ("chmod -x tool", 126)] {
@@ -104,7 +104,7 @@ fn a_command_that_a_service_removes_is_not_found() {
 }
 
 #[test]
-fn timeout_ends_the_session() {
+fn a_timeout_ends_the_session_with_exit_code_124() {
     let run = Session::new().options(["--timeout", "200ms"]).sh("sleep 1000").run();
     run.assert_code(124)
         .assert_said("timed out after 200ms")

@@ -1,4 +1,4 @@
-//! Layer 5 where cgrun itself is the victim: whoever dies, and whenever, nothing survives.
+//! Layer 5 when cgrun itself is the victim: nothing survives, whichever of its processes dies, and when.
 
 use std::fs;
 use std::process::{Command, Stdio};
@@ -10,7 +10,7 @@ use nix::unistd::Pid;
 
 use crate::harness::{Finished, OwnHost, Running, Session, TestCgroup, until};
 
-/// Where the supervisor can be made to fail, in the order in which it comes by.
+/// The places at which the supervisor can be made to fail, in the order in which it passes them.
 const PLACES: [&str; 14] = [
     "guardian forked",
     "guardian armed",
@@ -33,15 +33,15 @@ const SOON: Duration = Duration::from_secs(4);
 const SERVICE: &str = "[session]\ngrace = '300ms'\n[services.backend]\nport = 8000\n\
     command = ['python3', '{helpers}/server.py', '8000']\n";
 
-/// Leaves a child that ignores every request, and a daemon.
+/// Leaves behind a child that ignores every request, and a daemon.
 const LEAVE: &str = "(trap '' TERM INT HUP; exec sleep 900) & setsid -f sleep 900; touch running";
 
-/// A session with all that may outlive it.
+/// A session with a service, besides what its command leaves behind.
 fn crowded(session: Session) -> Session {
     session.config(SERVICE)
 }
 
-/// One whose command does not end by itself.
+/// A session whose command does not end by itself.
 fn running() -> Running {
     let run = crowded(Session::new()).sh(&format!("{LEAVE}; exec sleep 900")).start();
     run.until_file("running");
@@ -54,8 +54,8 @@ fn fail_everywhere(how: &str, assert_died: impl Fn(&Finished)) {
         let run = crowded(Session::again()).env("CGRUN_FAILPOINT", format!("{how}:{place}")).sh(LEAVE).run();
         eprintln!("{how} at {place:?}: {} after {:?}", run.status, run.took);
         assert_died(&run);
-        // Every process that was the supervisor's child is the test's now: it reaps them, zombies
-        // included, until the kernel says that there are none.
+        // The supervisor's children are now the test's: it reaps them, including zombies, until the
+        // kernel says that there are none.
         run.assert_nothing_left();
     }
 }
@@ -77,22 +77,22 @@ fn pid_in(run: &Running, file: &str) -> Pid {
 }
 
 #[test]
-fn sigkill_in_every_phase() {
+fn a_sigkill_in_any_phase_leaves_nothing() {
     fail_everywhere("kill", |run| _ = run.assert_signal(SIGKILL));
 }
 
 #[test]
-fn a_crash_in_every_phase() {
+fn a_crash_in_any_phase_leaves_nothing() {
     fail_everywhere("crash", |run| _ = run.assert_signal(SIGSEGV));
 }
 
 #[test]
-fn a_panic_in_every_phase() {
+fn a_panic_in_any_phase_leaves_nothing() {
     fail_everywhere("panic", |run| _ = run.assert_code(125).assert_said("panicked"));
 }
 
 #[test]
-fn what_died_before_it_had_a_guardian_had_started_nothing() {
+fn nothing_is_started_before_there_is_a_guardian() {
     let _host = OwnHost::enter();
     Session::new();
     for (how, signal) in [("kill", SIGKILL), ("crash", SIGSEGV)] {
@@ -108,7 +108,7 @@ fn what_died_before_it_had_a_guardian_had_started_nothing() {
 }
 
 #[test]
-fn sigkill_from_outside() {
+fn a_sigkill_from_outside_leaves_nothing() {
     let run = running();
     let begin = Instant::now();
     run.signal(SIGKILL);
@@ -118,7 +118,7 @@ fn sigkill_from_outside() {
 }
 
 #[test]
-fn sigkill_during_the_grace() {
+fn a_sigkill_during_the_grace_leaves_nothing() {
     let run = crowded(Session::new()).options(["--grace", "60s"]).sh(LEAVE).start();
     run.until_file("running");
     std::thread::sleep(Duration::from_millis(300));
@@ -142,7 +142,7 @@ fn a_killed_guardian_is_replaced() {
 }
 
 #[test]
-fn the_guardian_then_the_supervisor() {
+fn killing_the_guardian_and_then_the_supervisor_leaves_nothing() {
     let run = running();
     kill(guardian(&run), SIGKILL).unwrap();
     run.until_said("another one takes its place").signal(SIGKILL);
@@ -150,7 +150,7 @@ fn the_guardian_then_the_supervisor() {
 }
 
 #[test]
-fn both_at_once_then_the_next_run() {
+fn the_next_run_ends_a_session_that_lost_supervisor_and_guardian() {
     let _host = OwnHost::enter();
     let run = running().kill_with_guardian();
     run.cgrun(&["check"]).assert_code(1).assert_said("is left over from a cgrun that died");
@@ -160,7 +160,7 @@ fn both_at_once_then_the_next_run() {
 }
 
 #[test]
-fn both_at_once_then_a_sweep() {
+fn a_sweep_ends_a_session_that_lost_supervisor_and_guardian() {
     let _host = OwnHost::enter();
     let run = running().kill_with_guardian();
     let listed = run.cgrun(&["sessions", "--json"]).json();
@@ -180,7 +180,7 @@ fn both_at_once_then_a_sweep() {
 }
 
 #[test]
-fn both_at_once_then_a_stop() {
+fn a_stop_ends_a_session_that_lost_supervisor_and_guardian() {
     let _host = OwnHost::enter();
     let run = running().kill_with_guardian();
     let listed = run.cgrun(&["sessions", "--json"]).json();
@@ -210,7 +210,7 @@ fn the_guardian_leaves_a_record() {
 }
 
 #[test]
-fn a_stopped_supervisor_is_not_dead() {
+fn a_stopped_supervisor_is_not_taken_for_dead() {
     let _host = OwnHost::enter();
     let run = Session::new().sh("echo $$ >pid; until [ -e go ]; do sleep 0.01; done; exit 4").start();
     let command = pid_in(&run, "pid");
@@ -226,7 +226,7 @@ fn a_stopped_supervisor_is_not_dead() {
 }
 
 #[test]
-fn a_guardian_keeps_no_pipeline_waiting() {
+fn the_guardian_keeps_no_pipeline_waiting() {
     let script = "$CGRUN sh -c 'echo $PPID >supervisor; echo $$ >command; exec sleep 900' | cat; touch over";
     let run = Session::new().start_through(&["sh", "-c", script]);
     let victims = [pid_in(&run, "supervisor"), pid_in(&run, "command")];
@@ -236,7 +236,7 @@ fn a_guardian_keeps_no_pipeline_waiting() {
         let target = fs::read_link(&fd).unwrap_or_default();
         assert!(!target.starts_with("pipe:") && !target.starts_with(run.path()), "{fd:?} -> {target:?}");
     }
-    // Even one that does nothing.
+    // This holds even for a guardian that is stopped.
     kill(guardian, SIGSTOP).unwrap();
     victims.iter().for_each(|&pid| kill(pid, SIGKILL).unwrap());
     run.until_file("over");
@@ -246,7 +246,7 @@ fn a_guardian_keeps_no_pipeline_waiting() {
 }
 
 #[test]
-fn the_oom_killer_is_to_choose_somebody_else_where_that_is_allowed() {
+fn the_guardian_is_protected_from_the_oom_killer_if_that_is_allowed() {
     let score = |pid: Pid| fs::read_to_string(format!("/proc/{pid}/oom_score_adj")).unwrap();
     let may = ["-c", "echo -1000 >/proc/self/oom_score_adj"];
     let may = Command::new("sh").args(may).stderr(Stdio::null()).status().unwrap().success();
@@ -262,20 +262,20 @@ fn the_oom_killer_is_to_choose_somebody_else_where_that_is_allowed() {
 }
 
 #[test]
-fn what_moved_to_another_cgroup_is_found_by_its_marker() {
+fn a_process_that_moved_to_another_cgroup_is_found_by_its_marker() {
     let elsewhere = TestCgroup::create("elsewhere");
     let script = "python3 $HELPERS/leak.py elsewhere \"$0\" polite; touch running; exec sleep 900";
     let run = Session::new().command(["sh", "-c", script, elsewhere.path().to_str().unwrap()]).start();
     run.until_file("running").signal(SIGKILL);
     let run = run.finish();
     run.assert_signal(SIGKILL);
-    // Not by the look at the survivors, which would end it.
+    // The guardian must do it: the search for survivors would kill it too.
     until("the escapee is dead", || elsewhere.members().is_empty());
     run.assert_nothing_left();
 }
 
 #[test]
-fn what_moved_to_another_cgroup_is_found_by_a_sweep() {
+fn a_process_that_moved_to_another_cgroup_is_found_by_a_sweep() {
     let _host = OwnHost::enter();
     let elsewhere = TestCgroup::create("elsewhere");
     let script = "python3 $HELPERS/leak.py elsewhere \"$0\" polite; touch running; exec sleep 900";
@@ -289,7 +289,7 @@ fn what_moved_to_another_cgroup_is_found_by_a_sweep() {
 }
 
 #[test]
-fn what_forks_on_and_on_in_another_cgroup_is_found_by_its_marker() {
+fn a_process_that_keeps_forking_in_another_cgroup_is_found_by_its_marker() {
     let elsewhere = TestCgroup::create("elsewhere");
     // Each link of the chain ends as soon as it has forked the next.
     let chain = "import os, sys, time\n\

@@ -1,4 +1,4 @@
-//! cgrun says during which test a leak was started, where anything of that is left to be known.
+//! A leak is attributed to the test during which it was started, as far as any evidence of that is left.
 
 use std::path::Path;
 use std::process::Command;
@@ -8,10 +8,10 @@ use serde_json::Value;
 use crate::harness::{Finished, Session, helpers, installed, python_program};
 
 const JSON: [&str; 2] = ["--report", "json=report.json"];
-/// Not needed by what ends when asked to.
+/// A grace period that must not run out.
 const LONG: [&str; 2] = ["--grace", "10s"];
 
-/// What `pytest` with these arguments leaks in eight ways, so often each.
+/// Runs a pytest suite that leaks in eight ways, `times` each.
 fn pytest(times: u32, arguments: &[&str]) -> Finished {
     let session = Session::new().options(JSON).options(["--grace", "1s"]);
     let suite = helpers().join("leaky/test_leaks.py");
@@ -23,7 +23,7 @@ fn pytest(times: u32, arguments: &[&str]) -> Finished {
     session.env("TRUTH", truth).env("LEAKS", times.to_string()).env("PYTHONDONTWRITEBYTECODE", "1").run()
 }
 
-/// All leaked processes of the JSON report, whatever their place in the tree.
+/// All leaked processes in the JSON report, at any depth of the tree.
 fn leaks(run: &Finished) -> Vec<Value> {
     fn collect(leak: &Value, found: &mut Vec<Value>) {
         found.push(leak.clone());
@@ -36,7 +36,8 @@ fn leaks(run: &Finished) -> Vec<Value> {
     found
 }
 
-/// Of all leaks of a suite: how many are said to be of the right test, and of none. No other is said.
+/// How many leaks of a suite are attributed to the right test, and how many to none. Fails if any is
+/// attributed to a wrong one.
 fn right_and_unknown(run: &Finished) -> (usize, usize, Vec<Value>) {
     let leaks = leaks(run);
     let (mut right, mut unknown) = (0, 0);
@@ -46,7 +47,7 @@ fn right_and_unknown(run: &Finished) -> (usize, usize, Vec<Value>) {
         let leak = leaks.iter().find(|leak| leak["pid"] == pid);
         let leak = leak.unwrap_or_else(|| panic!("pid {pid} of {truth} is not in the report"));
         match leak["started_during"]["test"].as_str() {
-            // pytest names files from its root directory, the truth from the same.
+            // pytest names files relative to its root directory, and so does the truth.
             Some(test) if test == truth => right += 1,
             Some(test) => panic!("pid {pid} of {truth} is said to be of {test}: {leak:#}"),
             None => {
@@ -63,11 +64,11 @@ fn evidence(leaks: &[Value], kind: &str) -> usize {
 }
 
 #[test]
-fn two_hundred_of_pytest_in_eight_ways() {
+fn two_hundred_leaks_of_pytest_are_attributed_to_the_right_test_or_to_none() {
     let run = pytest(25, &[]);
     run.assert_code(0).assert_nothing_left();
     let (right, unknown, leaks) = right_and_unknown(&run);
-    // Five had no environment, no parent that lived on, and nobody beside them of the same test.
+    // Five had no environment, no surviving parent, and no neighbor of the same test.
     assert_eq!((right, unknown), (195, 5));
     for kind in ["environment", "memory", "parent"] {
         assert!(evidence(&leaks, kind) >= 12, "{kind}");
@@ -78,7 +79,7 @@ fn two_hundred_of_pytest_in_eight_ways() {
 }
 
 #[test]
-fn two_hundred_of_pytest_with_four_workers() {
+fn two_hundred_leaks_of_four_xdist_workers_are_attributed_to_the_right_test_or_to_none() {
     let run = pytest(25, &["-n", "4"]);
     run.assert_code(0).assert_nothing_left();
     let (right, unknown, leaks) = right_and_unknown(&run);
@@ -89,7 +90,7 @@ fn two_hundred_of_pytest_with_four_workers() {
 }
 
 #[test]
-fn one_between_two_of_the_same_test_is_of_that_test() {
+fn a_leak_between_two_of_the_same_test_is_attributed_to_that_test() {
     let suite = "import subprocess\n\
         def test_one():\n    for env in (None, {}, None): subprocess.Popen(['/bin/sleep', '900'], env=env)\n\
         def test_two():\n    for env in ({}, None): subprocess.Popen(['/bin/sleep', '900'], env=env)\n";
@@ -106,8 +107,8 @@ fn one_between_two_of_the_same_test_is_of_that_test() {
 }
 
 #[test]
-fn what_no_test_started_is_of_none() {
-    // Between two runs of the same test, by the shell.
+fn a_leak_that_no_test_started_is_attributed_to_none() {
+    // The shell starts it between two runs of the same test.
     let suite = "import subprocess\ndef test_one(): subprocess.Popen(['/bin/sleep', '900'])\n";
     let session = Session::new().options(JSON).options(LONG).file("test_it.py", suite);
     let pytest = format!("{} -q test_it.py", python_program("pytest"));
@@ -120,7 +121,7 @@ fn what_no_test_started_is_of_none() {
 }
 
 #[test]
-fn what_a_leak_starts_later_is_known_by_that_leak() {
+fn what_a_leak_starts_later_is_attributed_by_its_parent() {
     let suite = "import os, subprocess, time\n\
         def test_one(): subprocess.Popen(['sh', '-c', 'until [ -e two ]; do sleep 0.01; done; sleep 900 & touch three; wait'])\n\
         def test_two():\n  open('two', 'w')\n  while not os.path.exists('three'): time.sleep(0.01)\n";
@@ -133,7 +134,7 @@ fn what_a_leak_starts_later_is_known_by_that_leak() {
 }
 
 #[test]
-fn a_service_is_of_no_test() {
+fn a_leak_of_a_service_is_attributed_to_no_test() {
     let config = "[services.web]\ngrace = '200ms'\n\
         command = ['sh', '-c', \"trap '' TERM; JEST_WORKER_ID=1 sleep 900 & touch up; wait; wait\"]\n";
     let run = Session::new().options(JSON).config(config).sh("until [ -e up ]; do sleep 0.01; done").run();
@@ -143,7 +144,7 @@ fn a_service_is_of_no_test() {
 }
 
 #[test]
-fn the_test_is_said_with_its_phase_and_place() {
+fn the_test_is_reported_with_phase_and_line() {
     let run = pytest(1, &["-k", "fixture"]);
     run.assert_code(0).assert_said("test_leaks.py::test_fixture[0] (setup)").assert_nothing_left();
     run.assert_said("hint: a fixture started it and did not stop it");
@@ -156,7 +157,7 @@ fn the_test_is_said_with_its_phase_and_place() {
 }
 
 #[test]
-fn of_bats() {
+fn a_leak_of_bats_is_attributed_to_its_test() {
     let suite = "@test \"a server is left: 100%\" {\n  sleep 900 >/dev/null 2>&1 3>&- &\n}\n\
                  @test \"and_another\" {\n  setsid -f sleep 900 >/dev/null 2>&1 3>&-\n}\n";
     let run =
@@ -169,7 +170,7 @@ fn of_bats() {
 }
 
 #[test]
-fn of_nextest() {
+fn a_leak_of_nextest_is_attributed_to_its_test() {
     let manifest = "[package]\nname = 'leaky'\nversion = '0.0.0'\nedition = '2021'\n[workspace]\n";
     let test = "#[test] fn leaves_a_process() { std::process::Command::new(\"sleep\").arg(\"900\")\
         .stdin(std::process::Stdio::null()).stdout(std::process::Stdio::null())\
@@ -184,7 +185,7 @@ fn of_nextest() {
 }
 
 #[test]
-fn of_vitest_by_its_worker() {
+fn a_leak_of_vitest_is_attributed_to_its_worker() {
     let suite = "import { test } from 'vitest'; import { spawn } from 'node:child_process';\n\
         test('leaves a process', () => { spawn('sleep', ['900'], { detached: true, stdio: 'ignore' }).unref(); });\n";
     let session = Session::new().options(JSON).options(LONG).file("it.test.js", suite);
@@ -200,7 +201,7 @@ fn of_vitest_by_its_worker() {
 }
 
 #[test]
-fn what_is_not_known_is_not_said() {
+fn an_unknown_test_is_not_mentioned_without_a_test_runner() {
     let run = Session::new().options(JSON).options(LONG).sh("sleep 900 &").run();
     run.assert_code(0).assert_nothing_left();
     assert!(!run.stderr().contains("started during"), "{}", run.stderr());
@@ -208,7 +209,7 @@ fn what_is_not_known_is_not_said() {
 }
 
 #[test]
-fn how_each_leaked_is_said() {
+fn each_leak_is_reported_with_how_it_leaked() {
     let script =
         "sleep 901 & setsid -f sleep 902; (trap '' TERM; exec sleep 903) & exec 1>&- 2>&-; wait $$ || true";
     let options = ["--grace", "300ms"];

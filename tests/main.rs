@@ -1,5 +1,5 @@
-//! The promises, one file each, all in one program. Each test needs a process of its own (it becomes
-//! a subreaper and enters a network namespace), so they run under nextest: see `scripts/test`.
+//! The promises, one file each, in a single test program. Each test needs its own process (it becomes a
+//! subreaper and enters a network namespace), so they run under nextest: see `scripts/test`.
 
 #![allow(clippy::unwrap_used)]
 

@@ -1,4 +1,4 @@
-//! cgrun ends, and in time, whatever its processes and whoever reads its output do.
+//! cgrun ends in time, whatever its processes and the readers of its output do.
 
 use std::io::Write;
 use std::path::Path;
@@ -8,9 +8,9 @@ use nix::sys::signal::Signal;
 
 use crate::harness::{Finished, Running, Session};
 
-/// Much for a busy machine, and far less than [`LONG`].
+/// Enough for a busy machine, and far less than [`LONG`].
 const SOON: Duration = Duration::from_secs(20);
-/// A grace that must not be needed.
+/// A grace period that must not run out.
 const LONG: [&str; 2] = ["--grace", "60s"];
 
 fn with_service(arguments: &str) -> Session {
@@ -26,29 +26,29 @@ fn launched(how: &[&str], mode: &[&str]) -> Finished {
 }
 
 #[test]
-fn a_service_that_ignores_everything() {
+fn a_service_that_ignores_every_signal_is_killed() {
     let run = with_service("'deaf'").options(["--grace", "300ms"]).command(["true"]).run();
     run.assert_code(0).assert_said("service bad did not stop it within its grace").assert_nothing_left();
     run.assert_faster_than(SOON).assert_slower_than(Duration::from_millis(300));
 }
 
 #[test]
-fn a_stopped_service() {
+fn a_stopped_service_is_ended() {
     let run = with_service("'stopped'").options(LONG).command(["true"]).run();
     run.assert_code(0).assert_nothing_left().assert_faster_than(SOON);
 }
 
 #[test]
-fn a_service_that_freezes_itself() {
+fn a_service_that_freezes_itself_is_ended() {
     let run = with_service("'frozen'").options(["--grace", "300ms"]).command(["true"]).run();
     run.assert_code(0).assert_nothing_left().assert_faster_than(SOON);
 }
 
 #[test]
-fn a_session_frozen_from_within() {
+fn a_session_frozen_from_within_is_ended() {
     let run = with_service("'freezes-session'").command(["true"]).start();
     until_frozen(&run);
-    // It cannot say so itself any more.
+    // Being frozen, it cannot report this itself.
     std::fs::OpenOptions::new()
         .append(true)
         .open(run.log_path("bad"))
@@ -60,7 +60,7 @@ fn a_session_frozen_from_within() {
     run.assert_faster_than(2 * SOON);
 }
 
-/// Waits until the cgroup that is named in the file `freezing` is frozen.
+/// Waits until the cgroup named in the file `freezing` is frozen.
 fn until_frozen(run: &Running) {
     run.until_file("freezing");
     let cgroup = std::fs::read_to_string(run.path().join("freezing")).unwrap();
@@ -69,7 +69,7 @@ fn until_frozen(run: &Running) {
 }
 
 #[test]
-fn a_leak_that_freezes_its_own_leaf() {
+fn a_leak_that_freezes_its_own_leaf_is_ended() {
     let run = Session::new().options(["--grace", "300ms"]).helper("leak.py", &["frozen", "leak"]).run();
     run.assert_code(0).assert_said(&format!("pid {} (", run.read("leak"))).assert_nothing_left();
     assert!(run.path().join("freezing").exists());
@@ -77,7 +77,7 @@ fn a_leak_that_freezes_its_own_leaf() {
 }
 
 #[test]
-fn a_command_that_is_frozen() {
+fn a_frozen_command_is_ended() {
     let run = Session::new().options(["--grace", "300ms"]).helper("leak.py", &["frozen", "command"]).start();
     until_frozen(&run);
     run.signal(Signal::SIGTERM);
@@ -86,36 +86,36 @@ fn a_command_that_is_frozen() {
 }
 
 #[test]
-fn a_full_pipe_on_stderr() {
+fn a_full_pipe_on_stderr_does_not_block() {
     let run = launched(&["full-stderr"], &["background"]);
     run.assert_code(0).assert_nothing_left().assert_faster_than(SOON);
 }
 
 #[test]
-fn a_full_pipe_on_stderr_and_much_to_say() {
+fn a_full_pipe_on_stderr_does_not_block_with_much_to_say() {
     let run = launched(&["full-stderr"], &["sleepers", "100"]);
     run.assert_code(0).assert_nothing_left().assert_faster_than(Duration::from_secs(4));
 }
 
 #[test]
-fn nobody_reads_stderr_any_more() {
+fn a_stderr_without_a_reader_does_not_block() {
     launched(&["no-stderr-reader"], &["background"]).assert_code(0).assert_nothing_left();
 }
 
 #[test]
-fn no_stderr_at_all() {
+fn a_closed_stderr_does_not_matter() {
     launched(&["no-stderr"], &["background"]).assert_code(0).assert_nothing_left();
 }
 
 #[test]
-fn a_service_that_writes_50_mb_of_log() {
+fn a_service_may_write_50_mb_of_log() {
     let run =
         with_service("'flood', '50'").options(LONG).sh("until [ -e flooded ]; do sleep 0.01; done").run();
     run.assert_code(0).assert_nothing_left().assert_faster_than(SOON);
     assert!(run.log("bad").len() > 50_000_000);
 }
 
-/// The log grows faster than it can be searched, and never says what is waited for.
+/// The log grows faster than it can be searched, and the expected line never comes.
 #[test]
 fn a_service_that_never_stops_writing_is_not_ready_in_time() {
     let config = "[services.bad]\ncommand = ['python3', '{helpers}/leak.py', 'service', 'chatter']\n\
@@ -126,46 +126,46 @@ fn a_service_that_never_stops_writing_is_not_ready_in_time() {
 }
 
 #[test]
-fn a_service_that_forks_while_the_session_ends() {
+fn a_service_that_forks_while_the_session_ends_is_ended() {
     let run = with_service("'forks', '300'").options(["--grace", "300ms"]).command(["true"]).run();
     run.assert_code(0).assert_nothing_left().assert_faster_than(SOON);
 }
 
 #[test]
-fn a_leak_with_a_hundred_dead_children() {
+fn a_leak_with_a_hundred_zombies_is_ended() {
     let run = Session::new().options(LONG).helper("leak.py", &["zombies"]).run();
     run.assert_code(0).assert_said("leaked 1 process, found").assert_nothing_left();
     run.assert_said(&format!("pid {} (", run.read("leak"))).assert_faster_than(SOON);
 }
 
 #[test]
-fn a_command_that_closes_its_stdio_and_daemonizes_at_once() {
+fn a_command_that_closes_its_stdio_and_daemonizes_at_once_is_ended() {
     let script = "exec >&- 2>&- <&-; setsid sleep 900 & exit 0";
     let run = Session::new().options(LONG).sh(script).run();
     run.assert_code(0).assert_said("leaked 1 process, found").assert_nothing_left();
     run.assert_faster_than(SOON);
 }
 
-/// Its name looks like the fields that follow a name in /proc/PID/stat.
+/// The name looks like the fields that follow it in /proc/PID/stat.
 #[test]
-fn a_name_made_to_mislead_who_reads_stat() {
+fn a_process_name_cannot_mislead_the_reader_of_stat() {
     let run = named(b"a) R 1 (b", &[b"a) Z 1 (b"]);
     run.assert_said("(a) Z 1 (b)");
 }
 
 #[test]
-fn a_command_line_made_to_draw_on_the_terminal() {
+fn a_command_line_cannot_draw_on_the_terminal() {
     let run = named(b"cat", &[b"\x1b[2J\x07\r\n\xff\xc2\x9b31m", b"-", b"\x1b]0;title\x07"]);
     run.assert_said(r"\u{1b}[2J\u{7}\r\n").assert_said(r"\u{1b}]0;title\u{7}").assert_said(r"\u{9b}31m");
 }
 
 #[test]
-fn a_name_made_to_draw_on_the_terminal_and_no_command_line() {
+fn a_process_name_without_a_command_line_cannot_draw_on_the_terminal() {
     let run = named(b"\xff\x1b[2J) Z 1 (", &[b""]);
     run.assert_said(r"\u{1b}[2J) Z 1 (]");
 }
 
-/// A leak of this name (as the kernel keeps it) and command line.
+/// Leaks a process with this name (the kernel's `comm`) and command line.
 fn named(name: &[u8], words: &[&[u8]]) -> Finished {
     let hex = |bytes: &[u8]| bytes.iter().map(|it| format!("{it:02x}")).collect::<String>();
     let words: Vec<_> = [name].iter().chain(words).map(|it| hex(it)).collect();
@@ -179,25 +179,25 @@ fn named(name: &[u8], words: &[&[u8]]) -> Finished {
 }
 
 #[test]
-fn clone3_is_not_known_here() {
+fn a_kernel_without_clone3_is_enough() {
     let run = launched(&["without-clone3", "ENOSYS"], &["background"]);
     assert_worked(&run);
 }
 
 #[test]
-fn clone3_is_not_permitted_here() {
+fn a_sandbox_that_forbids_clone3_is_enough() {
     let run = launched(&["without-clone3", "EPERM"], &["background"]);
     assert_worked(&run);
 }
 
 #[test]
-fn a_cgroup_that_was_killed_once_is_no_trap() {
+fn a_session_works_in_a_cgroup_that_was_killed_once() {
     let run = launched(&["in-killed-cgroup"], &["background"]);
     assert_worked(&run);
 }
 
 #[test]
-fn nor_is_it_for_a_session_within_a_session() {
+fn a_session_within_a_session_works_in_a_cgroup_that_was_killed_once() {
     let inner = ["sh", "-c", "$CGRUN sh -c 'sleep 901 & exit 3'; echo $? >code; sleep 902 & exit 4"];
     let run = Session::new().command(inner).start_launched(&["in-killed-cgroup"]).finish();
     run.assert_code(4).assert_said("(sleep 901)").assert_said("(sleep 902)").assert_nothing_left();

@@ -1,4 +1,4 @@
-//! Ports: whoever holds one is named, and left alone unless the user asked for the opposite.
+//! The holder of a port is named, and left alone unless the user asked to reclaim the port.
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -12,7 +12,7 @@ fn web(port: u16) -> String {
     format!("[services.web]\ncommand = ['python3', '{{helpers}}/server.py', '{port}']\nport = {port}\n")
 }
 
-/// Runs `cgrun check` with these arguments, beside a session.
+/// Runs `cgrun check` with these arguments next to a session.
 fn check(directory: &Path, arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_cgrun"));
     command.arg("check").args(arguments).current_dir(directory).output().unwrap()
@@ -26,7 +26,7 @@ mod watched {
     use super::*;
 
     #[test]
-    fn a_holder_from_before_is_reported_and_left_alone() {
+    fn a_preexisting_holder_is_reported_and_left_alone() {
         let session = Session::new().sh("exit 7");
         let mut stranger = Stranger::serve(session.path(), 3000, &[]);
         let run = session.run();
@@ -40,7 +40,7 @@ mod watched {
     }
 
     #[test]
-    fn a_holder_that_came_meanwhile_is_reported_and_left_alone() {
+    fn a_holder_that_appears_during_the_session_is_reported_and_left_alone() {
         let session = Session::new().sh("touch running; until [ -e go ]; do sleep 0.01; done; exit 7");
         let running = session.start();
         running.until_file("running");
@@ -66,7 +66,7 @@ mod watched {
     }
 
     #[test]
-    fn other_ports_are_nobodys_business() {
+    fn ports_that_are_not_watched_are_ignored() {
         let session = Session::new().options(["-p", "4000"]).sh("exit 7");
         let stranger = Stranger::serve(session.path(), 3000, &[]);
         let run = session.run();
@@ -76,7 +76,7 @@ mod watched {
     }
 
     #[test]
-    fn the_configs_ports_and_the_command_lines() {
+    fn ports_of_the_command_line_replace_those_of_the_config() {
         for (options, code_word) in [(&[][..], "port 4000"), (&["-p", "4001"], "port 4001")] {
             let session = Session::new().config("[session]\nports = [4000]\n").options(options).sh("exit 7");
             let strangers = [4000, 4001].map(|port| Stranger::serve(session.path(), port, &[]));
@@ -158,7 +158,7 @@ mod reclaim {
     }
 
     #[test]
-    fn spares_who_holds_a_port_that_no_service_needs() {
+    fn spares_the_holder_of_a_port_that_no_service_needs() {
         let session = session(8001);
         let mut stranger = Stranger::serve(session.path(), 3000, &[]);
         let run = session.run();
@@ -169,7 +169,7 @@ mod reclaim {
     }
 
     #[test]
-    fn gives_up_when_asked_to_end() {
+    fn stops_waiting_when_asked_to_end() {
         let session = session(8001).options(["--grace", "60s"]);
         let mut stranger = Stranger::serve(session.path(), 8001, &["--ignore", "SIGTERM"]);
         let run = session.start();
@@ -184,7 +184,7 @@ mod reclaim {
     }
 
     #[test]
-    fn spares_whoever_started_it() {
+    fn spares_its_own_parent() {
         let listen = "import os, socket, subprocess, sys; s = socket.create_server(('127.0.0.1', 8001)); \
                       sys.exit(subprocess.run([os.environ['CGRUN'], *sys.argv[1:]]).returncode + 100)";
         let run = session(8001).start_through(&["python3", "-c", listen]).finish();
@@ -196,7 +196,7 @@ mod reclaim {
     }
 
     #[test]
-    fn spares_itself_where_its_starter_handed_it_the_socket() {
+    fn spares_itself_if_it_inherited_the_socket() {
         let listen = "import os, socket, sys; s = socket.create_server(('127.0.0.1', 8001)); s.set_inheritable(True); \
                       os.execv(os.environ['CGRUN'], ['cgrun', *sys.argv[1:]])";
         let run = session(8001).start_through(&["python3", "-c", listen]).finish();
@@ -208,8 +208,8 @@ mod reclaim {
 mod check_command {
     use super::*;
 
-    /// Alone in a cgroup namespace with a cgroup2 mount of its own, so that no other session of this
-    /// host is in sight.
+    /// Runs in a cgroup namespace with its own cgroup2 mount, where no other session of this host can
+    /// be seen.
     const ALONE: &[&str] = &[
         "unshare",
         "-C",
@@ -221,13 +221,13 @@ mod check_command {
     ];
 
     #[test]
-    fn passes_where_all_is_clean() {
+    fn passes_if_all_is_clean() {
         let run = Session::new().options(["check"]).start_through(ALONE).finish();
         run.assert_code(0).assert_silent().assert_nothing_left();
     }
 
     #[test]
-    fn names_who_holds_a_port() {
+    fn names_the_holder_of_a_port() {
         let session = Session::new().options(["check"]);
         let stranger = Stranger::serve(session.path(), 3000, &[]);
         let run = session.start_through(ALONE).finish();
@@ -237,7 +237,7 @@ mod check_command {
     }
 
     #[test]
-    fn looks_at_the_ports_it_is_told() {
+    fn checks_the_given_ports() {
         for (options, code) in [(&["check", "-p", "4000"][..], 1), (&["check", "--port", "4001"], 0)] {
             let session = Session::new().options(options);
             let stranger = Stranger::serve(session.path(), 4000, &[]);
@@ -249,7 +249,7 @@ mod check_command {
     }
 
     #[test]
-    fn looks_at_the_ports_of_the_configs_services() {
+    fn checks_the_ports_of_the_services_in_the_config() {
         for keys in ["port = 4000", "ready = { tcp = 4000 }", "ready = { http = 'http://127.0.0.1:4000' }"] {
             let config = format!("[services.web]\ncommand = ['true']\n{keys}\n");
             let session = Session::new().config(&config).options(["check"]);
@@ -262,7 +262,7 @@ mod check_command {
     }
 
     #[test]
-    fn says_what_is_wrong_with_its_arguments() {
+    fn refuses_invalid_arguments() {
         let run = Session::new().options(["check", "-p", "0"]).run();
         run.assert_code(125).assert_said("a port is a number from 1 to 65535");
         drop(run);
@@ -270,7 +270,7 @@ mod check_command {
         run.assert_code(125).assert_said("unknown key `porrts`").assert_nothing_left();
     }
 
-    /// The session's cgroup, as cgrun calls it.
+    /// The path of the session's cgroup as cgrun prints it.
     fn session_cgroup(running: &Running) -> String {
         let id = std::fs::read_to_string(running.path().join("id")).unwrap();
         format!("cgrun-{}", id.trim())
@@ -283,7 +283,7 @@ mod check_command {
         let name = session_cgroup(&running);
         let live = check(running.path(), &[]);
         assert!(!said(&live).contains(&name), "a live session is not stale:\n{}", said(&live));
-        // All at once, so that nobody is left who could finish its work.
+        // Kill both at once, so that neither can clean up after the other.
         running.kill_everything();
         let directory = running.path().to_path_buf();
         running.until("everything is dead", || running.members().is_empty());

@@ -1,7 +1,7 @@
-//! Real servers as services, each with a way of its own to start, to fork and to end. All of them
-//! are ended by themselves, with their state saved: a kill is for what does not answer.
+//! Real servers as services, each with its own way to start, to fork and to end. All of them shut down
+//! by themselves and save their state: only a service that does not react is killed.
 //!
-//! What they need is installed by scripts/test. A missing program is a failure.
+//! scripts/test installs what they need. A missing program fails the test.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -12,14 +12,14 @@ use nix::sys::signal::Signal;
 
 use crate::harness::{Finished, Session, is_listening};
 
-/// So long that a service which only ends when this is over is seen to.
+/// So long that a service which ends only because it ran out is noticed.
 const GRACE: &str = "30s";
-/// Far less, and far more than any of them needs on a busy machine.
+/// Far less than [`GRACE`], and far more than any of them needs on a busy machine.
 const SOON: Duration = Duration::from_secs(12);
 
 // --- Python ------------------------------------------------------------------------------
 
-/// Notes each worker's start and orderly end; answers with `ANSWER`.
+/// Records the start and the orderly end of each worker, and responds with `ANSWER`.
 const ASGI: &str = r#"
 import os, pathlib
 
@@ -53,7 +53,7 @@ fn uvicorn(arguments: &str) -> Session {
 }
 
 #[test]
-fn uvicorn_with_workers() {
+fn uvicorn_workers_shut_down_in_order() {
     let run = uvicorn(r#""--workers", "3""#)
         .sh("python3 $HELPERS/all_workers.py 8000 3; code=$?; touch ended; exit $code")
         .run();
@@ -64,7 +64,7 @@ fn uvicorn_with_workers() {
 }
 
 #[test]
-fn uvicorn_with_reload_after_an_edit() {
+fn uvicorn_with_reload_shuts_down_in_order_after_an_edit() {
     let edit = r#"python3 $HELPERS/edit_until.py 8000 edited app.py 'ANSWER = "edited"'"#;
     let run = uvicorn(r#""--reload""#).sh(&format!("{edit}; code=$?; touch ended; exit $code")).run();
     run.assert_code(0);
@@ -77,7 +77,7 @@ fn uvicorn_with_reload_after_an_edit() {
 // --- JavaScript --------------------------------------------------------------------------
 
 #[test]
-fn npm_that_ends_only_the_shell_before_node() {
+fn a_node_server_behind_npm_and_a_shell_shuts_down_in_order() {
     installed("npm");
     let package = r#"{ "name": "frontend", "scripts": { "dev": "node server.js && true" } }"#;
     let server = r#"
@@ -111,7 +111,7 @@ fn npm_that_ends_only_the_shell_before_node() {
 }
 
 #[test]
-fn vite_behind_npm() {
+fn vite_behind_npm_shuts_down() {
     installed("npm");
     below_root("tests/demo/frontend/node_modules/.bin/vite");
     let run = Session::new()
@@ -137,7 +137,7 @@ fn vite_behind_npm() {
 
 // --- Redis -------------------------------------------------------------------------------
 
-/// Redis, with a log of its own. As a daemon, what was started has ended when it is ready.
+/// Redis with its own log. If it daemonizes, the process that was started has ended by the time it is ready.
 fn redis(daemonize: &str, keys: &str) -> Session {
     installed("redis-server");
     installed("redis-cli");
@@ -176,7 +176,7 @@ fn a_service_that_ends_during_the_tests_ends_the_session_at_once() {
 }
 
 #[test]
-fn a_daemon_that_was_killed_is_not_said_to_have_ended_well() {
+fn a_killed_daemon_is_not_reported_as_a_clean_end() {
     let pid = r"redis-cli info server | sed -n 's/^process_id:\([0-9]*\).*/\1/p'";
     let run = redis("yes", "").sh(&format!("touch ended; kill -KILL $({pid}); exec sleep 1000")).run();
     run.assert_code(125).assert_said("service cache ended; it is critical");
@@ -184,7 +184,7 @@ fn a_daemon_that_was_killed_is_not_said_to_have_ended_well() {
 }
 
 #[test]
-fn one_that_is_not_critical_may_end() {
+fn a_service_that_is_not_critical_may_end_during_the_tests() {
     let wait = "until grep -q 'not critical' stderr; do sleep 0.01; done";
     let run =
         redis("no", "critical = false").sh(&format!("redis-cli shutdown; {wait}; touch ended; exit 7")).run();
@@ -195,7 +195,7 @@ fn one_that_is_not_critical_may_end() {
 // --- nginx -------------------------------------------------------------------------------
 
 #[test]
-fn an_nginx_daemon() {
+fn an_nginx_daemon_shuts_down_its_workers() {
     installed("nginx");
     let nginx = "
         worker_processes 2;
@@ -230,18 +230,18 @@ fn an_nginx_daemon() {
     assert_eq!(run.stdout(), "teanginx.pid\n");
     assert_graceful(&run);
     assert!(!run.path().join("nginx.pid").exists(), "nginx was asked, not killed");
-    // Only its master was asked, and it asked its workers.
+    // cgrun asks only the master, which asks its workers.
     let log = run.read("error.log");
     assert_eq!(log.matches("gracefully shutting down").count(), 2, "{log}");
 }
 
 // --- PostgreSQL --------------------------------------------------------------------------
 
-/// A new database of user postgres, started by pg_ctl, which ends when the server is up.
+/// A new database owned by the user postgres. pg_ctl starts it, and ends when the server is up.
 fn postgres(keys: &str) -> Session {
     let bin = postgres_programs();
     let session = Session::new();
-    // It runs as another user, who must get into the directory.
+    // It runs as another user, who needs access to the directory.
     std::fs::set_permissions(session.path(), PermissionsExt::from_mode(0o711)).unwrap();
     let data = session.path().join("data").to_string_lossy().into_owned();
     let as_postgres = ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups", "--"];
@@ -313,7 +313,7 @@ fn postgres_is_shut_down_cleanly() {
 fn postgres_is_shut_down_cleanly_when_cgrun_is_terminated() {
     let run = postgres("").sh("touch ended; exec sleep 1000").start();
     run.until_file("ended");
-    // The test's own look at what is left would see it.
+    // The test's own search for leftovers would see it.
     assert!(is_listening(5432) && run.members().len() > 3, "{:?}", run.members());
     run.signal(Signal::SIGTERM);
     let run = run.finish();
@@ -322,7 +322,7 @@ fn postgres_is_shut_down_cleanly_when_cgrun_is_terminated() {
     assert_shut_down_cleanly(&run);
 }
 
-/// A client in the background, and the wait until it is connected.
+/// Starts a client in the background and waits until it is connected.
 fn leaked_client(query: &str) -> String {
     let connected = "select count(*) from pg_stat_activity where application_name = 'leaked'";
     format!(
@@ -331,7 +331,7 @@ fn leaked_client(query: &str) -> String {
     )
 }
 
-/// On SIGTERM it waits for its clients: the leaked one is asked as well.
+/// On SIGTERM, PostgreSQL waits for its clients, so the leaked one is asked to end too.
 #[test]
 fn postgres_is_shut_down_cleanly_under_a_leaked_connection() {
     let run = postgres("").sh(&leaked_client("")).run();
@@ -339,7 +339,7 @@ fn postgres_is_shut_down_cleanly_under_a_leaked_connection() {
     assert_shut_down_cleanly(&run);
 }
 
-/// And is not killed for the sake of one that ignores it.
+/// A client that ignores the request must not cause PostgreSQL to be killed.
 #[test]
 fn postgres_is_shut_down_cleanly_under_a_leaked_connection_that_stays() {
     let client = format!("trap '' TERM; {}", leaked_client(""));
@@ -348,7 +348,7 @@ fn postgres_is_shut_down_cleanly_under_a_leaked_connection_that_stays() {
     assert_shut_down_cleanly(&run);
 }
 
-/// On SIGINT it waits for nobody, not for a query either.
+/// On SIGINT, PostgreSQL does not wait, not even for a running query.
 #[test]
 fn postgres_is_shut_down_cleanly_under_a_leaked_query() {
     let run = postgres(r#"stop_signal = "SIGINT""#).sh(&leaked_client("-c 'select pg_sleep(1000)'")).run();
@@ -382,16 +382,16 @@ fn a_service_gets_the_time_it_needs_to_save_its_state() {
 }
 
 #[test]
-fn so_does_one_whose_shell_ends_at_once() {
+fn a_service_behind_a_shell_that_ends_at_once_gets_the_time_it_needs_to_save_its_state() {
     let run = slow_to_save(r#""sh", "-c", "python3 {helpers}/slow_save.py 2; true""#).run();
     run.assert_code(0).assert_slower_than(Duration::from_secs(2));
     assert_graceful(&run);
     assert!(run.path().join("saved").exists());
 }
 
-// --- looking -----------------------------------------------------------------------------
+// --- assertions -----------------------------------------------------------------------------
 
-/// Every service ended by itself when asked, long before it would have been killed.
+/// Asserts that every service ended by itself when asked, long before it would have been killed.
 #[track_caller]
 fn assert_graceful(run: &Finished) {
     assert!(!run.stderr().contains("leaked"), "{}", run.stderr());
@@ -399,13 +399,13 @@ fn assert_graceful(run: &Finished) {
     run.assert_nothing_left();
 }
 
-/// Whether cgrun ended soon after the command had made the file `ended`.
+/// Whether cgrun ended soon after the command created the file `ended`.
 fn soon(run: &Finished) -> bool {
     let ended = run.path().join("ended").metadata().expect("the command has ended").modified().unwrap();
     SystemTime::now().duration_since(ended).unwrap() < SOON
 }
 
-/// How many files have names that begin so.
+/// The number of files whose names begin with `prefix`.
 fn count(run: &Finished, prefix: &str) -> usize {
     let names = std::fs::read_dir(run.path()).unwrap().map(|it| it.unwrap().file_name());
     names.filter(|name| name.to_string_lossy().starts_with(prefix)).count()
@@ -427,7 +427,7 @@ fn below_root(path: &str) -> String {
     path.to_string_lossy().into_owned()
 }
 
-/// Debian keeps them out of PATH, a directory a version.
+/// Debian keeps them out of PATH, in one directory per version.
 #[track_caller]
 fn postgres_programs() -> PathBuf {
     let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten();

@@ -1,4 +1,4 @@
-//! Reports say what happened, to every reader, whatever the session was and however it ended.
+//! Reports tell every reader what happened, whatever the session did and however it ended.
 
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
@@ -27,7 +27,7 @@ fn reader(arguments: &[&str]) -> String {
     text(&output.stdout)
 }
 
-/// The JSON report, valid by its schema.
+/// The JSON report, validated against its schema.
 #[track_caller]
 fn json_of(run: &Finished) -> Value {
     let (schema, file) = (installed("src/report/schema.json"), run.path().join("r.json"));
@@ -35,13 +35,13 @@ fn json_of(run: &Finished) -> Value {
     serde_json::from_str(&run.read("r.json")).unwrap()
 }
 
-/// The cases of the JUnit report, as a reader of it sees them.
+/// The test cases of the JUnit report as a parser sees them.
 #[track_caller]
 fn junit_of(run: &Finished) -> Value {
     serde_json::from_str(&reader(&["junit", run.path().join("r.xml").to_str().unwrap()])).unwrap()
 }
 
-/// What Chromium makes of the HTML report, as HTML.
+/// The DOM that Chromium builds from the HTML report, as HTML.
 fn seen(run: &Finished) -> String {
     chromium(run, &["--dump-dom"])
 }
@@ -60,7 +60,7 @@ fn chromium(run: &Finished, arguments: &[&str]) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// Nothing but the reports themselves is left beside them.
+/// Asserts that no temporary files are left next to the reports.
 #[track_caller]
 fn assert_no_drafts(directory: &Path) {
     let names =
@@ -72,7 +72,7 @@ fn assert_no_drafts(directory: &Path) {
 const SERVICE: &str = "[services.web]\ncommand = ['python3', '{helpers}/server.py', '8000']\nport = 8000\n";
 
 #[test]
-fn a_clean_session() {
+fn a_clean_session_is_reported_as_clean() {
     let run = reporting().config(SERVICE).command(["true"]).run();
     run.assert_code(0).assert_nothing_left();
     let report = json_of(&run);
@@ -102,7 +102,7 @@ fn a_clean_session() {
 }
 
 #[test]
-fn a_leak_by_on_leak() {
+fn a_leak_fails_the_report_if_on_leak_is_fail() {
     for (on_leak, code, result) in [("report", 0, json!([])), ("fail", 121, json!(["Failure"]))] {
         let run = reporting().options(["--on-leak", on_leak]).sh("sleep 900 &").run();
         run.assert_code(code).assert_nothing_left();
@@ -119,7 +119,7 @@ fn a_leak_by_on_leak() {
 }
 
 #[test]
-fn a_failure_of_the_command_is_not_hidden_by_its_leak() {
+fn a_leak_does_not_hide_a_failure_of_the_command() {
     let run = reporting().options(["--on-leak", "fail"]).sh("sleep 900 & exit 7").run();
     run.assert_code(7).assert_nothing_left();
     let case = &junit_of(&run)["command"];
@@ -128,7 +128,7 @@ fn a_failure_of_the_command_is_not_hidden_by_its_leak() {
 }
 
 #[test]
-fn a_service_that_does_not_start() {
+fn a_service_that_does_not_start_is_reported() {
     let config = "[services.web]\ncommand = ['sh', '-c', 'exit 3']\nport = 8000\n";
     let run = reporting().config(config).command(["true"]).run();
     run.assert_code(125).assert_nothing_left();
@@ -139,7 +139,7 @@ fn a_service_that_does_not_start() {
 }
 
 #[test]
-fn a_session_that_is_interrupted() {
+fn an_interrupted_session_is_reported() {
     let run = reporting().sh("touch running; exec sleep 900").start();
     run.until_file("running").signal(Signal::SIGTERM);
     let run = run.finish();
@@ -154,7 +154,7 @@ fn a_session_that_is_interrupted() {
 }
 
 #[test]
-fn a_session_that_the_guardian_ends() {
+fn a_session_that_the_guardian_ends_is_reported() {
     let run = reporting().sh("sleep 900 & touch running; exec sleep 900").start();
     run.until_file("running").signal(Signal::SIGKILL);
     run.until_file("r.html");
@@ -168,9 +168,9 @@ fn a_session_that_the_guardian_ends() {
     assert_no_drafts(run.path());
 }
 
-/// Whoever is killed last, a reader finds a whole report, and of this session.
+/// Whatever is killed last, a reader finds a complete report of this session.
 #[test]
-fn whenever_the_supervisor_dies_there_is_a_report() {
+fn there_is_a_report_whenever_the_supervisor_dies() {
     Session::new();
     for place in
         ["guardian armed", "command started", "teardown", "after remove", "verified", "reported", "dismissed"]
@@ -187,7 +187,7 @@ fn whenever_the_supervisor_dies_there_is_a_report() {
             });
             let run = run.finish();
             let report = json_of(&run);
-            // Only what was written by then is the supervisor's; after a panic it writes itself.
+            // Before that, the guardian writes the report; after a panic, the supervisor still does.
             let by_guardian =
                 place == "verified" || how == "kill" && !["reported", "dismissed"].contains(&place);
             let by = if by_guardian { "guardian" } else { "supervisor" };
@@ -200,7 +200,7 @@ fn whenever_the_supervisor_dies_there_is_a_report() {
 }
 
 #[test]
-fn what_cannot_be_written_is_said_before_anything_starts() {
+fn a_report_that_cannot_be_written_is_refused_before_anything_starts() {
     let cases = [
         ("json=/proc/x.json", "cannot write the report"),
         ("html=.", "not a regular file"),
@@ -229,7 +229,7 @@ fn what_cannot_be_written_is_said_before_anything_starts() {
 }
 
 #[test]
-fn nothing_that_the_session_leaves_keeps_cgrun_waiting() {
+fn a_fifo_in_place_of_a_report_does_not_block() {
     let fifo = "d=$(ls -A | grep cgrun-); rm \"$d\"; mkfifo \"$d\"";
     let run = Session::new().options(JSON).sh(fifo).run();
     run.assert_code(0).assert_silent().assert_nothing_left();
@@ -246,7 +246,7 @@ fn nothing_that_the_session_leaves_keeps_cgrun_waiting() {
 }
 
 #[test]
-fn the_last_report_does_not_pass_for_that_of_a_session_that_was_not_started() {
+fn an_old_report_does_not_pass_for_that_of_a_session_that_did_not_start() {
     for (options, config) in [
         (vec!["--require", "nonsense"], ""),
         (vec![], "[services.a]\ncommand = ['/does/not/exist']\n"),
@@ -257,14 +257,14 @@ fn the_last_report_does_not_pass_for_that_of_a_session_that_was_not_started() {
         let session = session.config(config).file("report.json", "of the last run");
         let run = session.command(["true"]).run();
         run.assert_code(125).assert_nothing_left();
-        // What the command line says is not known where it cannot be read.
+        // A command line that cannot be parsed names no reports.
         assert_eq!(run.path().join("report.json").exists(), options.contains(&"nonsense"), "{options:?}");
         assert!(!run.path().join("deep").exists(), "{options:?}");
     }
 }
 
 #[test]
-fn a_mounted_file_is_written_where_it_stands() {
+fn a_report_onto_a_mounted_file_is_written_in_place() {
     let session = Session::new().options(JSON).file("report.json", "").file("other", "").command(["true"]);
     let mount = "mount --bind other report.json && exec \"$CGRUN\" \"$@\"";
     let run = session.start_through(&["unshare", "-m", "sh", "-c", mount, "sh"]).finish();
@@ -282,14 +282,14 @@ fn a_report_that_cannot_be_written_at_the_end_spoils_success_only() {
 }
 
 #[test]
-fn a_directory_that_the_command_empties_has_its_report_all_the_same() {
+fn a_report_survives_a_command_that_empties_its_directory() {
     let run = Session::new().options(["--report", "json=deep/r.json"]).sh("rm -r deep").run();
     run.assert_code(0).assert_silent().assert_nothing_left();
     assert!(run.read("deep/r.json").starts_with('{'));
 }
 
 #[test]
-fn the_keys_of_the_config() {
+fn reports_can_be_set_in_the_config() {
     let config = "[session]\nallow = ['sleep']\n[session.reports]\njson = 'sub/r.json'\nhtml = 'no.html'\n";
     let session = Session::new().config(config).options(["--report", "html=r.html"]);
     let run = session.options(["--on-leak", "fail"]).sh("sleep 900 &").run();
@@ -301,14 +301,14 @@ fn the_keys_of_the_config() {
 }
 
 #[test]
-fn what_is_allowed_is_ended_all_the_same_and_said_with_v() {
+fn an_allowed_leak_is_ended_and_mentioned_only_when_verbose() {
     let config = "[session]\nallow = ['*sleep 90?']\non_leak = 'fail'\n";
     let run = Session::new().config(config).options(["-v"]).sh("sleep 901 &").run();
     run.assert_code(0).assert_said("1 allowed leak, ended:").assert_said("(sleep 901)");
     run.assert_said("clean: layer 1").assert_nothing_left();
     let run = Session::again().config(config).sh("sleep 1000 &").run();
     run.assert_code(121).assert_said("leaked 1 process").assert_nothing_left();
-    // The command line's come besides the config's.
+    // Patterns of the command line are added to those of the config.
     let options = ["--allow", "*sleep 1?00", "--allow", "cat"];
     let session = Session::again().config(config).options(options);
     let run = session.sh("sleep 901 & sleep 1000 & tail -f /dev/null | cat &").run();
@@ -322,7 +322,7 @@ fn what_is_allowed_is_ended_all_the_same_and_said_with_v() {
 }
 
 #[test]
-fn github_annotates_the_line_of_the_test() {
+fn github_gets_an_annotation_on_the_line_of_the_test() {
     let suite = "import subprocess\n\n\nclass TestIt:\n    def test_of, it_(self): pass\n";
     let suite = suite.replace(
         "    def test_of, it_(self): pass",
@@ -352,18 +352,18 @@ fn github_annotates_the_line_of_the_test() {
 }
 
 #[test]
-fn github_hears_nothing_of_a_clean_session() {
+fn github_gets_no_annotation_for_a_clean_session() {
     let session = Session::new().env("GITHUB_ACTIONS", "true").env("GITHUB_STEP_SUMMARY", "summary.md");
     let run = session.command(["true"]).run();
     run.assert_code(0).assert_silent().assert_nothing_left();
     assert!(!run.path().join("summary.md").exists());
 }
 
-/// Names, words and variables that are made to break out of every format.
+/// Names, arguments and variables that try to break out of every format.
 #[test]
 fn hostile_content_breaks_no_format_and_no_terminal() {
-    // It blocks for good on a pipe whose both ends it holds, as cat under another name. Nearly 2 MB of
-    // words are the most that a program can be given.
+    // The process is cat under another name, and blocks forever on a pipe of which it holds both ends. A
+    // program can be given at most 2 MB of arguments.
     let leak = r#"
 import os, shutil
 shutil.copy("/bin/cat", "a) R 1 (b")
@@ -403,10 +403,10 @@ while "(b" not in open("/proc/%s/comm" % child).read(): pass
     assert!(std::fs::metadata(run.path().join("r.json")).unwrap().len() < 100_000);
 }
 
-/// A name that bats has encoded; two characters that XML has no way to write; one that turns text round; a
-/// command of GitHub's runner within a line; a file whose name is no UTF-8.
+/// A test name encoded by bats; two characters that XML cannot represent; one that reverses the text
+/// direction; a command of GitHub's runner within a line; a file name that is not UTF-8.
 #[test]
-fn more_of_it() {
+fn hostile_test_names_and_paths_break_no_format() {
     let script = r#"
         mkdir "$(printf 'd\377')" && cd "$(printf 'd\377')" && echo 'def test_a(): pass' >t.py
         BATS_TEST_FILENAME=x.bats BATS_TEST_NAME='test_-1b-5d0-3bowned-07x-0a-3a-3aerror-3a-3aforged' sleep 900 &
@@ -423,7 +423,7 @@ fn more_of_it() {
     let report = json_of(&run);
     let leaks = report["leaks"].as_array().unwrap();
     let marked = leaks.iter().find(|it| it["command_line"][1] == "901").unwrap();
-    // The command's directory is not its own.
+    // It does not run in the command's directory.
     assert_eq!(marked["started_during"]["test"], "t.py::test_a", "{report:#}");
     assert!(junit_of(&run)["command"]["err"].as_str().unwrap().contains("a\u{fffd}b"));
     let odd = std::ffi::OsStr::from_bytes(b"d\xff");
@@ -440,8 +440,8 @@ fn more_of_it() {
 }
 
 #[test]
-fn what_had_to_be_ended_by_force_is_not_called_clean() {
-    // The daemon would have outlived its command; what is in the command's tree ends with it.
+fn a_session_that_needed_force_is_not_called_clean() {
+    // The daemon would have outlived its command; the rest of the command's tree ends with it.
     let script = "trap '' TERM; (PYTEST_CURRENT_TEST='a.py::b (call)' setsid -f sleep 901); \
                   sleep 902 & while :; do wait; done";
     let options = ["--timeout", "500ms", "--grace", "500ms"];
@@ -450,7 +450,7 @@ fn what_had_to_be_ended_by_force_is_not_called_clean() {
     run.assert_said("started during a.py::b (call)");
     let report = json_of(&run);
     assert_eq!((&report["outcome"]["clean"], &report["leaked_process_count"]), (&json!(false), &json!(1)));
-    // Also one that ends on the signal that all get.
+    // This includes a process that ends on the signal sent to all.
     let script = "PYTEST_CURRENT_TEST='a.py::b (call)' setsid -f sleep 901; trap '' TERM; \
                   while :; do sleep 902; done";
     let run = Session::again().options(ALL).options(options).sh(script).run();
@@ -463,9 +463,9 @@ fn what_had_to_be_ended_by_force_is_not_called_clean() {
     assert!(seen(&run).contains("ended by force"));
 }
 
-/// Who ends only when killed is told from who ends on a signal that it waits for.
+/// A process that ends only when killed differs from one that handles the signal.
 #[test]
-fn who_had_to_be_killed() {
+fn a_killed_process_is_told_from_one_that_ended_when_asked() {
     let leak = "import signal, sys\nif sys.argv[1] == 'polite':\n  signal.pthread_sigmask(0, [15])\nelse:\n  \
                 signal.signal(15, lambda *_: 0)\nopen(sys.argv[1], 'w').close()\n\
                 if sys.argv[1] == 'polite':\n  signal.sigwait([15])\nelse:\n  while 1: signal.pause()\n";
@@ -479,7 +479,7 @@ fn who_had_to_be_killed() {
         assert_eq!(leak["needed_sigkill"], is_stubborn, "{leak:#}");
         assert_eq!(leak["ignores_sigterm"], false, "{leak:#}");
     }
-    // Nobody was asked.
+    // No process was asked to end.
     let run = Session::again().options(ALL).options(["--grace", "0s"]).sh("sleep 900 &").run();
     run.assert_code(0).assert_nothing_left();
     assert_eq!(json_of(&run)["leaks"][0]["needed_sigkill"], false);
@@ -493,8 +493,8 @@ fn who_had_to_be_killed() {
 }
 
 #[test]
-fn what_proc_does_not_show_is_a_leak_all_the_same() {
-    // Another user's process in a session of nobody's, as of a program that becomes root by its file.
+fn a_process_that_proc_hides_is_still_a_leak() {
+    // A root process in a session of nobody's, as a setuid program would be.
     let script = "mount -t proc -o hidepid=2 proc /proc && cp \"$(command -v sleep)\" ssleep && chmod 4755 ssleep && \
         d=/sys/fs/cgroup; [ -d $d/unified ] && d=$d/unified; own=$d$(sed -n s/^0:://p /proc/self/cgroup); \
         mkdir \"$own/nobody\" && chown -R 65534 \"$own/nobody\" && echo $$ >\"$own/nobody/cgroup.procs\"; \
@@ -507,7 +507,7 @@ fn what_proc_does_not_show_is_a_leak_all_the_same() {
 }
 
 #[test]
-fn the_summary_is_written_once() {
+fn the_github_summary_is_written_once() {
     Session::new();
     for (place, sections) in [("reported", 1), ("verified", 1)] {
         let session = Session::again().env("GITHUB_ACTIONS", "true").env("GITHUB_STEP_SUMMARY", "summary");
@@ -523,7 +523,7 @@ fn the_summary_is_written_once() {
 }
 
 #[test]
-fn what_is_allowed_is_so_for_the_guardian_and_in_a_crowd() {
+fn an_allowed_leak_is_allowed_for_the_guardian_and_in_a_crowd() {
     let script = "setsid -f sleep 900; kill -9 $PPID; exec sleep 901";
     let run = reporting().options(["--allow", "sleep"]).sh(script).start();
     let path = run.path().join("r.json");
@@ -531,14 +531,14 @@ fn what_is_allowed_is_so_for_the_guardian_and_in_a_crowd() {
     let run = run.finish();
     assert_eq!(json_of(&run)["leaked_process_count"], 0);
     run.assert_nothing_left();
-    // More than are described one by one.
+    // More processes than the report describes one by one.
     let crowd = "import os, time\nfor _ in range(1100):\n  if os.fork() == 0: time.sleep(900)\n";
     let session = Session::again().options(["--allow", "*python3*", "--on-leak", "fail", "--grace", "10s"]);
     session.command(["python3", "-c", crowd]).run().assert_code(0).assert_silent().assert_nothing_left();
 }
 
 #[test]
-fn five_thousand_leaked_processes() {
+fn five_thousand_leaked_processes_are_all_counted() {
     let run = reporting().helper("leak.py", &["sleepers", "5000"]).start();
     run.until_file("all");
     let begin = Instant::now();
@@ -575,7 +575,7 @@ impl Drop for Load {
     }
 }
 
-/// One that is on its way out when the command ends is no leak.
+/// A process that is about to exit when the command ends is not a leak.
 #[test]
 fn five_hundred_clean_runs_under_load_give_no_false_alarm() {
     Session::new();
@@ -592,7 +592,7 @@ fn five_hundred_clean_runs_under_load_give_no_false_alarm() {
 }
 
 #[test]
-fn colours_are_for_a_terminal_and_only_where_they_are_wanted() {
+fn colors_are_used_only_on_a_terminal_and_if_wanted() {
     let session = Session::new();
     let leaks = "TERM=xterm $CGRUN sh -c 'sleep 900 &'; TERM=xterm NO_COLOR=1 $CGRUN sh -c 'sleep 900 &'";
     let run = session.start_through(&["script", "-qec", leaks, "typescript"]).finish();
@@ -605,7 +605,7 @@ fn colours_are_for_a_terminal_and_only_where_they_are_wanted() {
     assert!(!lines[1].contains('\u{1b}'), "{lines:?}");
 }
 
-/// A person is to like to look at it: at least it is drawn, on a phone too, and fits.
+/// The page renders and fits into the window, on a phone too.
 #[test]
 fn the_page_is_drawn_in_a_browser() {
     let run = reporting().config(SERVICE).sh("sleep 900 & setsid -f sleep 901; sleep 0.2; exit 1").run();
@@ -635,8 +635,8 @@ fn the_page_is_drawn_in_a_browser() {
     assert_ne!(grounds[0], grounds[1], "dark is another colour than light");
 }
 
-/// How far the page reaches out of a window of that width, and the colour of its ground. The page itself runs no
-/// script, so a copy of it that may is asked.
+/// How far the page exceeds a window of that width, and its background color. The page itself may not run
+/// scripts, so a copy of it that may is measured.
 fn measured(run: &Finished, width: u32, scheme: u32) -> [String; 2] {
     let page = run.read("r.html");
     let policy = page.find("<meta http-equiv").unwrap();

@@ -1,4 +1,4 @@
-//! Services: ready means ready and ours, in order, with what they need, and ended with the session.
+//! Services start in order, are ready only if they are ours, get what they need, and end with the session.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -6,12 +6,12 @@ use std::time::{Duration, SystemTime};
 
 use crate::harness::{Finished, Session, Stranger, is_listening, until};
 
-/// A session whose command leaves a trace.
+/// A session whose command leaves a file behind if it runs.
 fn session() -> Session {
     Session::new().command(["touch", "ran"])
 }
 
-/// A server among the services; `arguments` are blank-separated, `keys` are more lines of TOML.
+/// A service that runs `server.py`. `arguments` are separated by blanks, `keys` are more lines of TOML.
 fn server(name: &str, arguments: &str, keys: &str) -> String {
     let mut words = vec!["python3", "{helpers}/server.py"];
     words.extend(arguments.split_whitespace());
@@ -19,7 +19,7 @@ fn server(name: &str, arguments: &str, keys: &str) -> String {
     format!("[services.{name}]\ncommand = {words:?}\ncwd = 'work'\n{keys}\n")
 }
 
-/// Writes the config, and makes the servers' working directory.
+/// Writes the config and creates the working directory of the servers.
 fn with(session: Session, config: &str) -> Session {
     session.config(config).file("work/here", "")
 }
@@ -40,7 +40,7 @@ fn lines(run: &Finished) -> Vec<String> {
     run.read("journal").lines().map(str::to_string).collect()
 }
 
-/// Where `line` is in the journal.
+/// The position of `line` in the journal.
 #[track_caller]
 fn at(journal: &[String], line: &str) -> usize {
     journal.iter().position(|it| it == line).unwrap_or_else(|| panic!("no {line} in {journal:?}"))
@@ -67,7 +67,7 @@ mod startup_failure {
     }
 
     #[test]
-    fn of_one_service_keeps_the_next_from_starting() {
+    fn of_a_service_keeps_its_dependents_from_starting() {
         let run = Session::new().command(["touch", "ran"]);
         let mut program = std::fs::read("/bin/true").unwrap();
         let loader = program.windows(4).position(|bytes| bytes == b"/ld-").expect("the name of its loader");
@@ -83,14 +83,14 @@ mod startup_failure {
     }
 
     #[test]
-    fn a_service_that_ends_well_before_it_is_ready_has_failed_too() {
+    fn includes_a_service_that_exits_0_before_it_is_ready() {
         let run = session().config("[services.web]\ncommand = ['true']\nport = 8001\n").run();
         assert_not_ran(&run);
         run.assert_said("service web ended before it was ready: exit status 0").assert_said("is empty");
     }
 
     #[test]
-    fn a_service_that_is_killed_while_it_starts() {
+    fn includes_a_service_that_is_killed_while_it_starts() {
         let config = "[services.web]\ncommand = ['sh', '-c', 'kill -KILL $$']\nport = 8001\n";
         let run = session().config(config).run();
         assert_not_ran(&run);
@@ -98,7 +98,7 @@ mod startup_failure {
     }
 
     #[test]
-    fn a_port_that_is_never_listened_on() {
+    fn includes_a_port_that_never_listens() {
         let config = server("web", "8001 --when never", "port = 8001\nready = { timeout = '4s' }");
         let run = with(session(), &config).run();
         assert_not_ran(&run);
@@ -107,7 +107,7 @@ mod startup_failure {
     }
 
     #[test]
-    fn a_log_line_that_never_comes() {
+    fn includes_a_log_line_that_never_comes() {
         let config = server("web", "8001 --say almost", "ready = { log = '^ready', timeout = '1s' }");
         let run = with(session(), &config).run();
         assert_not_ran(&run);
@@ -115,7 +115,7 @@ mod startup_failure {
     }
 
     #[test]
-    fn a_log_directory_that_cannot_be_made() {
+    fn includes_a_log_directory_that_cannot_be_created() {
         let run =
             session().config("[services.web]\ncommand = ['sleep', '1000']\n").options(["--logs", "/proc/x"]);
         let run = run.run();
@@ -128,7 +128,7 @@ mod a_stale_server_cannot_pass_for_ours {
     use super::*;
 
     #[test]
-    fn taken_before() {
+    fn if_the_port_is_taken_before_the_start() {
         let session = with(session(), &server("web", "8001", "port = 8001"));
         let stranger = Stranger::serve(session.path(), 8001, &[]);
         let run = session.run();
@@ -142,7 +142,7 @@ mod a_stale_server_cannot_pass_for_ours {
     }
 
     #[test]
-    fn taken_before_at_the_port_of_the_readiness_url() {
+    fn if_the_port_of_the_readiness_url_is_taken_before_the_start() {
         let keys = "ready = { http = 'http://127.0.0.1:8001/' }";
         let session = with(session(), &server("web", "8001", keys));
         let stranger = Stranger::serve(session.path(), 8001, &[]);
@@ -152,7 +152,7 @@ mod a_stale_server_cannot_pass_for_ours {
         assert_not_ran(&run);
     }
 
-    /// A server outside, which listens once the test says so.
+    /// A server outside the session, which listens as soon as the test says so.
     fn stranger(directory: &Path, address: &str) -> Stranger {
         let arguments = ["8001", "--address", address, "--when", "go", "--journal", "stranger"];
         let stranger = Stranger::start(directory, "server.py", &arguments);
@@ -161,7 +161,7 @@ mod a_stale_server_cannot_pass_for_ours {
     }
 
     #[test]
-    fn taken_after_preflight_while_ours_does_not_listen() {
+    fn if_the_port_is_taken_after_the_preflight_check() {
         let config = "[services.web]\ncommand = ['sh', '-c', 'touch started; exec sleep 1000']\n\
                       ready = { http = 'http://127.0.0.1:8001', timeout = '3s' }\n";
         let session = session().config(config);
@@ -178,8 +178,8 @@ mod a_stale_server_cannot_pass_for_ours {
     }
 
     #[test]
-    fn at_another_address_of_the_same_port() {
-        // Ours listens only once the stranger does.
+    fn if_it_listens_at_another_address_of_the_same_port() {
+        // The service listens only after the stranger does.
         let config =
             server("web", "8001 --when ../stranger-listens", "port = 8001\nready = { timeout = '6s' }");
         let session = with(session(), &config);
@@ -201,7 +201,7 @@ mod readiness {
     use super::*;
 
     #[test]
-    fn by_http() {
+    fn by_http_waits_for_a_good_status() {
         for answers in ["200", "302", "500,404,200"] {
             let config = server(
                 "web",
@@ -216,13 +216,13 @@ mod readiness {
     }
 
     #[test]
-    fn by_http_at_a_port_that_is_named_nowhere_else() {
+    fn by_http_works_at_a_port_that_is_named_nowhere_else() {
         let keys = "ready = { http = 'http://127.0.0.1:8001', timeout = '20s' }";
         assert_ran(&with(session(), &server("web", "8001", keys)).run());
     }
 
     #[test]
-    fn by_http_at_localhost_wherever_that_is() {
+    fn by_http_tries_every_address_of_localhost() {
         for address in ["127.0.0.1", "::1", "0.0.0.0", "::", ":: --v6-only", "127.0.0.2"] {
             let keys = "ready = { http = 'http://localhost:8001', timeout = '20s' }";
             assert_ran(&with(session(), &server("web", &format!("8001 --address {address}"), keys)).run());
@@ -230,7 +230,7 @@ mod readiness {
     }
 
     #[test]
-    fn by_http_with_another_status_for_ever() {
+    fn by_http_fails_if_the_status_never_becomes_good() {
         let config = server(
             "web",
             "8001 --answers 503",
@@ -244,7 +244,7 @@ mod readiness {
     }
 
     #[test]
-    fn by_http_that_is_accepted_and_never_answered() {
+    fn by_http_fails_if_there_is_never_a_response() {
         let config = server(
             "web",
             "8001 --answers none",
@@ -257,7 +257,7 @@ mod readiness {
     }
 
     #[test]
-    fn by_http_that_is_garbage() {
+    fn by_http_fails_if_the_response_is_garbage() {
         let config = server(
             "web",
             "8001 --answers garbage",
@@ -269,13 +269,13 @@ mod readiness {
     }
 
     #[test]
-    fn by_tcp() {
+    fn by_tcp_waits_for_a_connection() {
         assert_ran(&with(session(), &server("web", "8001", "ready = { tcp = 8001, timeout = '20s' }")).run());
         assert_ran(&with(session(), &server("web", "8001", "port = 8001")).run());
     }
 
     #[test]
-    fn by_a_log_line() {
+    fn by_log_waits_for_a_line() {
         for pieces in ["ready:8001\\n", "rea dy: 80 01\\n", "x\\nready:8 001\\ny\\n", "ready:8001"] {
             let config = server(
                 "web",
@@ -287,7 +287,7 @@ mod readiness {
     }
 
     #[test]
-    fn by_a_command_that_fails_twice_and_passes() {
+    fn by_command_repeats_the_command_until_it_passes() {
         let ask = "echo asked >>asked; [ $(wc -l <asked) -ge 3 ]";
         let keys = format!("ready = {{ command = ['sh', '-c', '{ask}'], timeout = '20s' }}");
         let run = with(session(), &server("web", "8001", &keys)).run();
@@ -296,7 +296,7 @@ mod readiness {
     }
 
     #[test]
-    fn by_a_command_that_hangs() {
+    fn by_command_fails_if_the_command_hangs() {
         let keys = "ready = { command = ['sleep', '1000'], timeout = '300ms' }";
         let run = with(session(), &server("web", "8001", keys)).run();
         assert_not_ran(&run);
@@ -307,7 +307,7 @@ mod readiness {
     }
 
     #[test]
-    fn by_a_command_that_always_fails() {
+    fn by_command_fails_if_the_command_never_passes() {
         let keys = "ready = { command = ['sh', '-c', 'exit 7'], timeout = '1s' }";
         let run = with(session(), &server("web", "8001", keys)).run();
         assert_not_ran(&run);
@@ -315,7 +315,7 @@ mod readiness {
     }
 
     #[test]
-    fn the_port_must_be_ours_whatever_the_probe() {
+    fn needs_the_port_to_be_ours_whatever_the_probe_says() {
         let keys = "port = 8002\nready = { tcp = 8001, timeout = '4s' }";
         let run = with(session(), &server("web", "8001", keys)).run();
         assert_not_ran(&run);
@@ -327,8 +327,8 @@ mod order {
     use super::*;
 
     #[test]
-    fn independent_services_start_side_by_side() {
-        // Each becomes ready only once the other runs.
+    fn independent_services_start_in_parallel() {
+        // Each becomes ready only when the other runs.
         let meet = |us: &str, other: &str| {
             let script =
                 format!("touch {us}; until [ -e {other} ]; do sleep 0.01; done; echo ready; sleep 1000");
@@ -365,7 +365,7 @@ mod order {
     }
 
     #[test]
-    fn the_command_comes_before_its_services_end() {
+    fn services_end_only_after_the_command() {
         let config = server("web", "8001", "port = 8001");
         let script =
             "trap 'echo command ends >>journal; exit 0' TERM; touch running; while :; do sleep 0.01; done";
@@ -382,7 +382,7 @@ mod surroundings {
     use super::*;
 
     #[test]
-    fn environment_and_working_directory() {
+    fn include_environment_and_working_directory() {
         let config = "[services.web]\ncommand = ['sh', '-c', 'echo $PWD $A $B $CGRUN_SESSION >out; echo ready; sleep 1000']\n\
                       cwd = 'sub/dir'\nenv = { A = 'x=1', B = 'é' }\nready = { log = 'ready', timeout = '20s' }\n";
         let run = Session::new().file("sub/dir/x", "").config(config).env("A", "overridden");
@@ -395,7 +395,7 @@ mod surroundings {
     }
 
     #[test]
-    fn a_relative_program_is_looked_for_in_the_working_directory() {
+    fn resolve_a_relative_program_in_the_working_directory() {
         let config = "[services.web]\ncommand = ['./serve']\ncwd = 'sub'\nready = { log = 'ready', timeout = '20s' }\n";
         let session = session().file("sub/serve", "#!/bin/sh\necho ready\nexec sleep 1000\n").config(config);
         let script = session.path().join("sub/serve");
@@ -404,7 +404,7 @@ mod surroundings {
     }
 
     #[test]
-    fn no_terminal_and_no_input() {
+    fn include_no_terminal_and_no_input() {
         let script = "readlink /proc/self/fd/0; ps -o sid= -p $$; echo $$; cat; (: </dev/tty) 2>&1 || echo no terminal; echo ready; sleep 1000";
         let config = format!(
             "[services.web]\ncommand = ['sh', '-c', '{script}']\nready = {{ log = 'ready', timeout = '20s' }}\n"
@@ -423,7 +423,7 @@ mod stop {
     use super::*;
 
     #[test]
-    fn a_daemon_stays_its_service() {
+    fn ends_a_service_that_daemonized() {
         let config = server("web", "8001 --daemon", "port = 8001");
         let run = with(session(), &config).run();
         assert_ran(&run);
@@ -432,7 +432,7 @@ mod stop {
     }
 
     #[test]
-    fn with_the_signal_it_wants() {
+    fn sends_the_configured_signal() {
         let run =
             with(session(), &server("web", "8001 --ignore SIGTERM", "port = 8001\nstop_signal = 'INT'"))
                 .run();
@@ -442,7 +442,7 @@ mod stop {
     }
 
     #[test]
-    fn one_that_outlives_its_grace_is_named_and_killed() {
+    fn kills_and_names_a_service_that_outlives_its_grace() {
         let config = server("web", "8001 --ignore SIGTERM", "port = 8001\ngrace = '300ms'");
         let run = with(session(), &config).options(["--grace", "60s"]).run();
         assert_ran(&run);
@@ -452,14 +452,14 @@ mod stop {
     }
 
     #[test]
-    fn a_stubborn_one_counts_as_a_leak_for_the_exit_code() {
+    fn counts_a_killed_service_as_a_leak() {
         let config = server("web", "8001 --ignore SIGTERM", "port = 8001\ngrace = '100ms'");
         let run = with(session(), &config).options(["--on-leak", "fail"]).run();
         run.assert_code(121).assert_nothing_left();
     }
 
     #[test]
-    fn of_what_a_readiness_command_leaves_behind() {
+    fn ends_what_a_readiness_command_leaves_behind() {
         let ask = r#"trap "" TERM; sleep 900 & [ -e asked ] || { touch asked; exit 1; }"#;
         let keys = format!("ready = {{ command = ['sh', '-c', '{ask}'] }}");
         let run = with(session(), &server("web", "8001", &keys)).options(["--grace", "300ms"]).run();
@@ -469,7 +469,7 @@ mod stop {
     }
 
     #[test]
-    fn of_a_critical_service_ends_the_session() {
+    fn of_a_critical_service_during_the_tests_ends_the_session() {
         let config = "[services.web]\ncommand = ['sh', '-c', 'echo ready; until [ -e go ]; do sleep 0.01; done; exit 4']\n\
                       ready = { log = 'ready', timeout = '20s' }\n";
         let run = Session::new().config(config).sh("touch go; sleep 1000").run();
@@ -478,7 +478,7 @@ mod stop {
     }
 
     #[test]
-    fn of_another_service_is_mentioned() {
+    fn of_another_service_during_the_tests_is_mentioned() {
         let config = "[services.web]\ncommand = ['sh', '-c', 'echo ready; until [ -e go ]; do sleep 0.01; done; exit 4']\n\
                       ready = { log = 'ready', timeout = '20s' }\ncritical = false\n";
         let running = Session::new()
@@ -500,7 +500,7 @@ mod what_is_said {
     }
 
     #[test]
-    fn one_line_a_service_where_there_is_no_terminal() {
+    fn is_one_line_per_service_without_a_terminal() {
         let run = two().run();
         assert_ran(&run);
         let said = run.stderr();
@@ -513,14 +513,14 @@ mod what_is_said {
     }
 
     #[test]
-    fn nothing_when_quiet() {
+    fn is_nothing_when_quiet() {
         let run = two().options(["-q"]).run();
         assert_ran(&run);
         run.assert_silent();
     }
 
     #[test]
-    fn errors_also_when_quiet() {
+    fn includes_errors_even_when_quiet() {
         let config = "[services.web]\ncommand = ['sh', '-c', 'echo broken; exit 3']\nport = 8001\n";
         let run = session().config(config).options(["-q"]).run();
         assert_not_ran(&run);
@@ -528,7 +528,7 @@ mod what_is_said {
     }
 
     #[test]
-    fn a_summary_when_verbose() {
+    fn includes_a_summary_when_verbose() {
         let run = two().options(["-v"]).run();
         assert_ran(&run);
         run.assert_said("a is ready after")
@@ -536,7 +536,7 @@ mod what_is_said {
     }
 
     #[test]
-    fn a_services_output_stays_out_of_the_commands() {
+    fn leaves_the_output_of_services_out_of_that_of_the_command() {
         let run = two().run();
         assert_ran(&run);
         assert_eq!(run.stdout(), "");
@@ -544,7 +544,7 @@ mod what_is_said {
     }
 
     #[test]
-    fn control_characters_of_a_log_are_shown_as_text() {
+    fn shows_control_characters_of_a_log_as_text() {
         let config = "[services.web]\ncommand = ['printf', '\\033[2Jbroken\\377\\n']\nport = 8001\n";
         let run = session().config(config).run();
         assert_not_ran(&run);
@@ -561,7 +561,7 @@ mod logs {
         ready = { log = 'ready', timeout = '20s' }\n";
 
     #[test]
-    fn one_file_a_service_a_run() {
+    fn are_one_file_per_service_and_run() {
         let run = Session::new().config(SERVICES).sh("\"$CGRUN\" -c nothing.toml true && touch ran");
         let run = run.file("nothing.toml", SERVICES).run();
         assert_ran(&run);
@@ -575,14 +575,14 @@ mod logs {
     }
 
     #[test]
-    fn no_services_no_logs() {
+    fn are_not_created_without_services() {
         let run = session().run();
         assert_ran(&run);
         assert!(!run.path().join("state").exists());
     }
 
     #[test]
-    fn where_the_config_says_and_where_the_option_says() {
+    fn are_where_the_config_or_the_option_says() {
         let config = format!("[session]\nlogs = 'out/logs'\n{SERVICES}");
         let run = session().file("sub/cgrun.toml", &config).options(["-c", "sub/cgrun.toml"]).run();
         assert_ran(&run);
@@ -595,7 +595,7 @@ mod logs {
     }
 
     #[test]
-    fn only_old_ones_of_ours_are_removed() {
+    fn are_removed_only_if_old_and_ours() {
         let session = session().config(SERVICES).options(["--logs", "logs"]);
         let logs = session.path().join("logs");
         let day = Duration::from_secs(86_400);
@@ -617,7 +617,7 @@ mod logs {
 }
 
 #[test]
-fn a_port_is_free_afterwards_also_when_the_service_is_killed() {
+fn the_port_of_a_killed_service_is_free_afterwards() {
     let config = server("web", "8001 --ignore SIGTERM", "port = 8001\ngrace = '0s'");
     let run = with(session(), &config).run();
     assert_ran(&run);
@@ -625,8 +625,8 @@ fn a_port_is_free_afterwards_also_when_the_service_is_killed() {
 }
 
 #[test]
-fn one_that_fails_while_the_tests_pass_spoils_them_also_at_their_end() {
-    // Ends at the moment at which the service does, which is asked to fail.
+fn a_service_that_fails_as_the_tests_end_fails_the_run() {
+    // The command ends in the moment in which the service fails, which it causes itself.
     let script = "m=/sys/fs/cgroup; [ -d $m/unified ] && m=$m/unified; \
         d=$m$(sed -n 's,^0::\\(.*\\)/.*,\\1,p' /proc/self/cgroup)/service.b; touch go; \
         while read -r line <$d/cgroup.events && [ \"$line\" = 'populated 1' ]; do :; done";
@@ -641,7 +641,7 @@ fn one_that_fails_while_the_tests_pass_spoils_them_also_at_their_end() {
 }
 
 #[test]
-fn one_that_fails_for_want_of_its_client_while_all_end_spoils_nothing() {
+fn a_service_that_fails_because_its_client_was_stopped_fails_nothing() {
     let config = "[services.db]\ncommand = ['sh', '-c', 'cat f >/dev/null; exit 1']\n\
         [services.api]\ndepends_on = ['db']\nready = { log = 'up' }\n\
         command = ['sh', '-c', \"exec 3>f; trap 'exec 3>&-; sleep 0.3; exit 0' TERM; echo up; while :; do sleep 0.05 3>&-; done\"]\n";

@@ -1,4 +1,4 @@
-//! Sessions seen from outside: listed, stopped, swept; and many of them, beside and in each other.
+//! Sessions can be listed, stopped and swept from outside, and any number can run side by side or nested.
 
 use std::fs;
 use std::os::unix::fs::chown;
@@ -12,11 +12,11 @@ use crate::harness::{Finished, OwnHost, Running, Session, TestCgroup, helpers, u
 const CGRUN: &str = env!("CARGO_BIN_EXE_cgrun");
 const SOON: Duration = Duration::from_secs(4);
 
-/// Says on its log when it is asked to end.
+/// A service that creates a file when it is asked to end.
 const POLITE: &str = "[services.polite]\nready = { log = 'ready' }\n\
     command = ['sh', '-c', 'trap \"touch asked; exit\" TERM; echo ready; while :; do sleep 900 & wait; done']\n";
 
-/// Waits until it is let go, and ends with exit code 5.
+/// A command that waits until it is released, and exits with code 5.
 const WAITING: &str = "mkfifo go; echo $CGRUN_SESSION >id; read line <go; exit 5";
 
 fn waiting(session: Session) -> Running {
@@ -25,7 +25,7 @@ fn waiting(session: Session) -> Running {
     run
 }
 
-/// Lets the command of [`waiting`] go on.
+/// Releases the command of [`waiting`].
 fn let_go(run: Running) -> Finished {
     fs::write(run.path().join("go"), "\n").unwrap();
     run.finish()
@@ -36,7 +36,7 @@ fn id(directory: &Path) -> String {
 }
 
 #[test]
-fn none() {
+fn an_idle_host_lists_no_sessions() {
     let _host = OwnHost::enter();
     let run = Session::new().command(["true"]).run();
     assert_eq!(run.cgrun(&["sessions"]).assert_code(0).stdout, "no sessions\n");
@@ -45,7 +45,7 @@ fn none() {
 }
 
 #[test]
-fn live_and_stale_ones_are_listed() {
+fn live_and_stale_sessions_are_listed() {
     let _host = OwnHost::enter();
     let live = waiting(Session::new().options(["-p", "4321"]));
     let stale = waiting(Session::again());
@@ -81,14 +81,14 @@ fn live_and_stale_ones_are_listed() {
 fn stop_asks_services_and_command_to_end() {
     let run = waiting(Session::new().config(POLITE));
     run.cgrun(&["stop", &id(run.path())]).assert_code(0).assert_silent();
-    // It has waited for the end.
+    // `cgrun stop` has waited for the end of the session.
     let run = run.finish();
     assert!(run.path().join("asked").exists());
     run.assert_signal(SIGTERM).assert_nothing_left().assert_faster_than(SOON);
 }
 
 #[test]
-fn stop_loses_its_patience_with_a_stubborn_command() {
+fn stop_kills_a_stubborn_command_after_the_grace() {
     let script = "echo $CGRUN_SESSION >id; exec python3 $HELPERS/ignore.py INT TERM";
     let run = Session::new().options(["--grace", "60s"]).sh(script).start();
     run.until_file("ignoring").cgrun(&["stop", "--grace", "300ms", &id(run.path())]).assert_code(0);
@@ -98,7 +98,7 @@ fn stop_loses_its_patience_with_a_stubborn_command() {
 }
 
 #[test]
-fn stop_reaches_a_session_that_is_stopped() {
+fn stop_ends_a_stopped_session() {
     let run = waiting(Session::new());
     run.signal(SIGSTOP).cgrun(&["stop", "--grace", "200ms", &id(run.path())]).assert_code(0);
     assert_eq!(run.sessions(), 0);
@@ -106,7 +106,7 @@ fn stop_reaches_a_session_that_is_stopped() {
 }
 
 #[test]
-fn stop_of_what_is_not_there() {
+fn stop_refuses_an_unknown_session() {
     let run = let_go(waiting(Session::new()));
     run.assert_code(5).cgrun(&["stop", &id(run.path())]).assert_code(125).assert_said("there is no session");
     run.cgrun(&["stop", "zzzzzzzz"]).assert_code(125).assert_said("there is no session zzzzzzzz");
@@ -149,44 +149,44 @@ fn a_session_of_another_user_is_left_alone() {
     run.assert_nothing_left();
 }
 
-/// cgrun in cgrun in cgrun, whose command leaves a process behind.
-fn three_deep() -> Session {
+/// cgrun in cgrun in cgrun, around a command that leaves a process behind.
+fn three_nested() -> Session {
     Session::new().command([CGRUN, CGRUN, "sh", "-c", &format!("sleep 900 & {WAITING}")])
 }
 
-/// The command of [`WAITING`] waits.
+/// Waits until the command of [`WAITING`] runs.
 fn until_running(run: &Running) {
     run.until("an id", || !id(run.path()).is_empty());
 }
 
 #[test]
-fn three_deep_the_exit_code_passes() {
-    let run = three_deep().start();
+fn three_nested_sessions_pass_on_the_exit_code() {
+    let run = three_nested().start();
     until_running(&run);
     let run = let_go(run);
     run.assert_code(5).assert_said("(sleep 900)").assert_nothing_left().assert_faster_than(SOON);
 }
 
 #[test]
-fn three_deep_the_outermost_is_killed() {
-    let run = three_deep().start();
+fn three_nested_sessions_end_when_the_outermost_is_killed() {
+    let run = three_nested().start();
     until_running(&run);
     run.signal(SIGKILL);
     run.finish().assert_signal(SIGKILL).assert_nothing_left().assert_faster_than(SOON);
 }
 
 #[test]
-fn three_deep_the_outermost_is_asked_to_end() {
-    let run = three_deep().start();
+fn three_nested_sessions_end_when_the_outermost_is_asked_to() {
+    let run = three_nested().start();
     until_running(&run);
     run.signal(SIGTERM);
     run.finish().assert_signal(SIGTERM).assert_nothing_left().assert_faster_than(SOON);
 }
 
 #[test]
-fn three_deep_the_outermost_and_its_guardian_are_killed() {
+fn three_nested_sessions_are_swept_when_the_outermost_and_its_guardian_are_killed() {
     let _host = OwnHost::enter();
-    let run = three_deep().start();
+    let run = three_nested().start();
     until_running(&run);
     let run = run.kill_with_guardian();
     run.cgrun(&["sweep"]).assert_code(0).assert_said("ended session");
@@ -195,28 +195,28 @@ fn three_deep_the_outermost_and_its_guardian_are_killed() {
 }
 
 #[test]
-fn what_escaped_from_an_inner_session_ends_with_the_outer_one() {
+fn a_process_that_escaped_from_an_inner_session_ends_with_the_outer_one() {
     let elsewhere = TestCgroup::create("elsewhere");
     let script = "python3 $HELPERS/leak.py elsewhere \"$0\" polite; touch running; exec sleep 900";
     let run = Session::new().command([CGRUN, "sh", "-c", script, elsewhere.path().to_str().unwrap()]).start();
     run.until_file("running").signal(SIGKILL);
     let run = run.finish();
     run.assert_signal(SIGKILL);
-    // Its marker is the inner session's, whose supervisor and guardian died in the outer one.
+    // It carries the marker of the inner session, whose supervisor and guardian died with the outer one.
     until("the escapee is dead", || elsewhere.members().is_empty());
     run.assert_nothing_left();
 }
 
 #[test]
-fn three_deep_in_a_cgroup_that_was_killed_once() {
+fn three_nested_sessions_work_in_a_cgroup_that_was_killed_once() {
     let launcher = helpers().join("launch.py");
-    let run = three_deep().start_through(&["python3", launcher.to_str().unwrap(), "in-killed-cgroup"]);
+    let run = three_nested().start_through(&["python3", launcher.to_str().unwrap(), "in-killed-cgroup"]);
     until_running(&run);
     let_go(run).assert_code(5).assert_nothing_left().assert_faster_than(SOON);
 }
 
 #[test]
-fn a_cgroup_that_nobody_has_signed_is_swept_once_nobody_will() {
+fn a_cgroup_without_an_owner_is_swept_after_a_moment() {
     let _host = OwnHost::enter();
     let run = Session::new().command(["true"]).run();
     let cgroup = TestCgroup::create("other");
@@ -231,7 +231,7 @@ fn a_cgroup_that_nobody_has_signed_is_swept_once_nobody_will() {
 }
 
 #[test]
-fn fifty_side_by_side() {
+fn fifty_sessions_run_side_by_side() {
     let _host = OwnHost::enter();
     let begin = Instant::now();
     let first = Session::new().sh(WAITING).start();
@@ -245,13 +245,13 @@ fn fifty_side_by_side() {
     assert_eq!(ids.len(), 50);
     assert!(sessions["sessions"].as_array().unwrap().iter().all(|it| it["state"] == "live"), "{sessions}");
 
-    // One of them dies, and only that.
+    // Killing one of them ends only that one.
     let victim = runs.swap_remove(17);
     let ended = victim.signal(SIGKILL).until("its end", || victim.sessions() == 49);
     ended.cgrun(&["sweep"]).assert_code(0).assert_silent();
     let victim = victim.finish();
     victim.assert_signal(SIGKILL);
-    // Another one is asked to end, and a third leaves when it likes.
+    // Another one is asked to end; the others end by themselves.
     let stopped = runs.swap_remove(3);
     stopped.cgrun(&["stop", &id(stopped.path())]).assert_code(0).assert_silent();
     let stopped = stopped.finish();

@@ -1,4 +1,4 @@
-//! SIGINT, SIGTERM and SIGHUP at every stage; and a panic of cgrun itself.
+//! SIGINT, SIGTERM and SIGHUP at every stage, and a panic of cgrun itself.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ command = ["sh", "-c", "trap 'touch asked' TERM; echo ready; while :; do sleep 1
 ready = { log = "ready" }
 "#;
 
-fn at_startup(signal: Signal) {
+fn assert_ends_during_startup(signal: Signal) {
     let run = Session::new().config(NEVER_READY).sh("touch ran").start();
     run.until_file("started").signal(signal);
     let run = run.finish();
@@ -32,13 +32,13 @@ fn at_startup(signal: Signal) {
     assert!(!run.path().join("ran").exists());
 }
 
-fn during_the_tests(signal: Signal) {
+fn assert_ends_during_the_tests(signal: Signal) {
     let run = Session::new().sh("sleep 1000 & touch running; exec sleep 1000").start();
     run.until_file("running").signal(signal);
     run.finish().assert_signal(signal).assert_nothing_left().assert_faster_than(Duration::from_secs(4));
 }
 
-fn during_cleanup(signal: Signal) {
+fn assert_skips_the_grace_during_cleanup(signal: Signal) {
     let run = Session::new().config(STUBBORN).sh("exit 3").start();
     run.until_file("asked").signal(signal).until_said("while cleaning up");
     press_again(&run, signal);
@@ -48,22 +48,22 @@ fn during_cleanup(signal: Signal) {
 }
 
 #[test]
-fn sigint_at_startup() {
-    at_startup(SIGINT);
+fn sigint_during_startup_ends_the_session() {
+    assert_ends_during_startup(SIGINT);
 }
 
 #[test]
-fn sigterm_at_startup() {
-    at_startup(SIGTERM);
+fn sigterm_during_startup_ends_the_session() {
+    assert_ends_during_startup(SIGTERM);
 }
 
 #[test]
-fn sighup_at_startup() {
-    at_startup(SIGHUP);
+fn sighup_during_startup_ends_the_session() {
+    assert_ends_during_startup(SIGHUP);
 }
 
 #[test]
-fn a_signal_that_was_pending_before_the_start_starts_nothing() {
+fn a_signal_that_is_pending_before_the_start_lets_nothing_start() {
     let pending = "import os, signal, sys; signal.pthread_sigmask(signal.SIG_BLOCK, [15]); \
                    os.kill(os.getpid(), 15); os.execv(os.environ['CGRUN'], ['cgrun', *sys.argv[1:]])";
     let run = Session::new().command(["touch", "ran"]).start_through(&["python3", "-c", pending]).finish();
@@ -72,37 +72,37 @@ fn a_signal_that_was_pending_before_the_start_starts_nothing() {
 }
 
 #[test]
-fn sigint_during_the_tests() {
-    during_the_tests(SIGINT);
+fn sigint_during_the_tests_ends_the_session() {
+    assert_ends_during_the_tests(SIGINT);
 }
 
 #[test]
-fn sigterm_during_the_tests() {
-    during_the_tests(SIGTERM);
+fn sigterm_during_the_tests_ends_the_session() {
+    assert_ends_during_the_tests(SIGTERM);
 }
 
 #[test]
-fn sighup_during_the_tests() {
-    during_the_tests(SIGHUP);
+fn sighup_during_the_tests_ends_the_session() {
+    assert_ends_during_the_tests(SIGHUP);
 }
 
 #[test]
-fn sigint_during_cleanup() {
-    during_cleanup(SIGINT);
+fn a_second_sigint_during_cleanup_skips_the_grace() {
+    assert_skips_the_grace_during_cleanup(SIGINT);
 }
 
 #[test]
-fn sigterm_during_cleanup() {
-    during_cleanup(SIGTERM);
+fn a_second_sigterm_during_cleanup_skips_the_grace() {
+    assert_skips_the_grace_during_cleanup(SIGTERM);
 }
 
 #[test]
-fn sighup_during_cleanup() {
-    during_cleanup(SIGHUP);
+fn a_second_sighup_during_cleanup_skips_the_grace() {
+    assert_skips_the_grace_during_cleanup(SIGHUP);
 }
 
 #[test]
-fn a_signal_that_the_command_handles_leaves_it_its_exit_code() {
+fn a_command_that_handles_the_signal_keeps_its_exit_code() {
     Session::new();
     for signal in ENDING {
         let name = &signal.as_str()[3..];
@@ -113,14 +113,14 @@ fn a_signal_that_the_command_handles_leaves_it_its_exit_code() {
     }
 }
 
-/// Nobody presses twice within 20 ms; what comes twice so fast was sent once, to a group.
+/// Sends the signal again after a pause: two that arrive within 20 ms count as one, sent to a group.
 fn press_again(run: &Running, signal: Signal) {
     std::thread::sleep(Duration::from_millis(50));
     run.signal(signal);
 }
 
 #[test]
-fn second_sigint_skips_the_grace() {
+fn a_second_sigint_skips_the_grace() {
     let run = Session::new().config(STUBBORN).sh("touch running; exec sleep 1000").start();
     run.until_file("running").signal(SIGINT);
     run.until_file("asked");
@@ -130,7 +130,7 @@ fn second_sigint_skips_the_grace() {
 }
 
 #[test]
-fn second_signal_ends_a_command_that_ignores_the_first() {
+fn a_second_signal_ends_a_command_that_ignores_the_first() {
     let run = Session::new().options(["--grace", "60s"]).helper("ignore.py", &["INT", "TERM"]).start();
     run.until_file("ignoring").signal(SIGINT);
     run.until_file("got-SIGINT");
@@ -139,9 +139,9 @@ fn second_signal_ends_a_command_that_ignores_the_first() {
     run.assert_signal(SIGINT).assert_nothing_left().assert_faster_than(Duration::from_secs(20));
 }
 
-/// Nobody is seen to end in no time, but everybody is killed.
+/// No process is seen to end within zero seconds, but every one is killed.
 #[test]
-fn with_no_time_to_wait_for_the_kernel_all_is_killed_still() {
+fn everything_is_killed_even_with_a_kill_wait_of_zero() {
     let elsewhere = TestCgroup::create("elsewhere");
     let run = Session::new()
         .options(["--grace", "60s", "--kill-wait", "0s"])
@@ -166,8 +166,8 @@ fn a_command_that_ignores_the_signal_is_killed_after_the_grace() {
 }
 
 #[test]
-fn one_request_sent_to_the_whole_group_is_one_request() {
-    // As timeout(1) does: the process first, then its group.
+fn a_request_sent_to_process_and_group_counts_once() {
+    // timeout(1) does this: it signals the process first, then its group.
     let config = "[session]\ngrace = '20s'\n[services.saver]\nready = { log = 'ready' }\n\
         command = ['sh', '-c', 'trap \"sleep 1; touch saved; exit\" TERM; echo ready; while :; do sleep 1000 & wait; done']";
     let run = Session::new().config(config).sh("touch running; exec sleep 1000").start();
@@ -189,13 +189,13 @@ fn sigusr1_is_passed_on() {
 
 #[test]
 fn an_ignored_sigint_is_not_inherited() {
-    // A background job of a script has SIGINT ignored; tests that use it would hang.
+    // A script's background jobs start with SIGINT ignored, and tests that rely on it would hang.
     let script = "trap '' INT QUIT; exec \"$CGRUN\" sh -c 'kill -INT $$; exit 1'";
     Session::new().start_through(&["sh", "-c", script]).finish().assert_code(130).assert_nothing_left();
 }
 
 #[test]
-fn a_signal_that_may_not_be_passed_on_ends_nothing() {
+fn a_signal_that_cannot_be_passed_on_ends_nothing() {
     let script = "touch running; until [ -e go ]; do sleep 0.01; done; exit 4";
     let run = Session::new().command(["./as-root", "sh", "-c", script]).start_launched(&["unprivileged"]);
     run.until_file("running").signal(SIGUSR1).until_said("cannot pass SIGUSR1 on to the command");
@@ -204,7 +204,7 @@ fn a_signal_that_may_not_be_passed_on_ends_nothing() {
 }
 
 #[test]
-fn under_nohup_a_sighup_changes_nothing() {
+fn sighup_is_ignored_under_nohup() {
     let script =
         "trap '' HUP; exec \"$CGRUN\" sh -c 'touch running; until [ -e go ]; do sleep 0.01; done; exit 4'";
     let run = Session::new().start_through(&["sh", "-c", script]);
@@ -227,9 +227,9 @@ fn a_panic_tears_the_session_down() {
     }
 }
 
-/// A mount keeps the command's cgroup from being removed, and so from being proven empty.
+/// A mount prevents the removal of the command's cgroup, so that it cannot be proven empty.
 #[test]
-fn a_panic_over_what_is_not_proven_clean_does_not_hide_that() {
+fn a_panic_does_not_hide_that_the_session_is_not_proven_clean() {
     let script = "mount=$(awk '$3 == \"cgroup2\" { print $2; exit }' /proc/mounts); \
                   mount -t tmpfs none $mount$(sed -n s/^0:://p /proc/self/cgroup)";
     let run = Session::new()
@@ -243,15 +243,15 @@ fn a_panic_over_what_is_not_proven_clean_does_not_hide_that() {
 }
 
 #[test]
-fn a_sigsegv_that_somebody_sends_ends_cgrun_and_the_session() {
+fn a_sigsegv_from_outside_ends_cgrun_and_the_session() {
     let run = Session::new().sh("sleep 1000 & touch running; exec sleep 1000").start();
     run.until_file("running").signal(Signal::SIGSEGV);
     run.finish().assert_signal(Signal::SIGSEGV).assert_nothing_left();
 }
 
 #[test]
-fn a_sigint_reaches_what_a_shell_waits_for() {
-    // A shell that is interrupted waits for its child; at a terminal the child is interrupted as well.
+fn sigint_reaches_the_child_that_a_shell_waits_for() {
+    // An interrupted shell waits for its child; at a terminal, the child is interrupted too.
     let script = "touch running; sleep 1000; true";
     let run = Session::new().options(["--grace", "60s"]).command(["bash", "-c", script]).start();
     run.until_file("running").until("a child", || run.members().len() >= 4).signal(SIGINT);
@@ -260,11 +260,11 @@ fn a_sigint_reaches_what_a_shell_waits_for() {
 }
 
 #[test]
-fn a_stopped_cgrun_that_was_continued_at_once_goes_on() {
+fn a_cgrun_that_is_stopped_and_continued_at_once_goes_on() {
     let run = Session::new().helper("ignore.py", &["TSTP", "TERM"]).start();
     run.until_file("ignoring").signal(Signal::SIGTSTP);
     run.until_file("got-SIGTSTP").signal(Signal::SIGCONT);
-    // It waits for the command to stop, which this one does not.
+    // cgrun waits for the command to stop, which this one never does.
     std::thread::sleep(Duration::from_millis(800));
     let stat = std::fs::read_to_string(format!("/proc/{}/stat", run.pid())).unwrap();
     assert!(!stat.contains(") T "), "{stat}");

@@ -1,4 +1,4 @@
-//! What is not of the session is left alone, and what cgrun was born with does not mislead it.
+//! Processes outside the session are left alone, and what cgrun inherits does not mislead it.
 
 use std::time::Duration;
 
@@ -13,13 +13,13 @@ fn an_inherited_ignored_sigchld_hides_no_end() {
 }
 
 #[test]
-fn a_child_from_before_the_session_is_left_alone() {
-    // As an entrypoint does that ends in `exec cgrun`.
+fn a_preexisting_child_is_left_alone() {
+    // An entrypoint that ends in `exec cgrun` does this.
     let script = "sleep 1000 & echo $! >before; exec \"$CGRUN\" \"$@\"";
     let run = Session::new().sh("sleep 1000 & exit 3").start_through(&["sh", "-c", script, "sh"]).finish();
     run.assert_code(3).assert_said("leaked 1 process");
     let before = run.read("before").trim().parse().unwrap();
-    // It is this test's child now; a killed one would be a zombie.
+    // It is now a child of this test: if it had been killed, it would be a zombie.
     let stat = std::fs::read_to_string(format!("/proc/{before}/stat")).unwrap();
     assert!(stat.contains(") S "), "{stat}");
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(before), nix::sys::signal::Signal::SIGKILL).unwrap();
@@ -27,13 +27,13 @@ fn a_child_from_before_the_session_is_left_alone() {
 }
 
 #[test]
-fn reclaiming_ports_ends_nobody_after_the_start() {
+fn reclaiming_ports_spares_a_holder_that_appears_after_the_start() {
     let config = "[services.web]\ncommand = ['python3', '{helpers}/server.py', '8000']\nport = 8000\n";
     let session = Session::new().config(config).options(["--reclaim-ports"]);
     let path = session.path().to_path_buf();
     let run = session.sh("touch running; until [ -e go ]; do sleep 0.01; done").start();
     run.until_file("running");
-    // Somebody starts a server of their own on a watched port while the tests run.
+    // An unrelated server starts on a watched port while the tests run.
     let mut stranger = Stranger::serve(&path, 3000, &[]);
     std::fs::write(path.join("go"), "").unwrap();
     let run = run.finish();
@@ -44,7 +44,7 @@ fn reclaiming_ports_ends_nobody_after_the_start() {
 }
 
 #[test]
-fn a_session_with_a_service_costs_no_processor_time() {
+fn a_session_with_a_service_uses_no_cpu_time_while_idle() {
     let config = "[services.one]\ncommand = ['sleep', '1000']\n";
     let run = Session::new().config(config).command(["sleep", "2"]).start();
     let stat = format!("/proc/{}/stat", run.pid());
@@ -61,7 +61,7 @@ fn a_session_with_a_service_costs_no_processor_time() {
 }
 
 #[test]
-fn a_sweep_at_the_start_ends_no_child_from_before() {
+fn a_sweep_at_the_start_spares_a_preexisting_child() {
     let dead = Session::new().sh("touch running; exec sleep 1000").start();
     dead.until_file("running").kill_everything();
     dead.until("everything is dead", || dead.members().is_empty());
@@ -78,7 +78,7 @@ fn a_sweep_at_the_start_ends_no_child_from_before() {
 }
 
 #[test]
-fn as_the_first_process_of_a_container() {
+fn a_session_ends_clean_if_cgrun_is_pid_1() {
     let launcher = ["unshare", "--pid", "--fork", "--mount-proc", "sh", "-c", "exec \"$CGRUN\" \"$@\"", "sh"];
     let session = Session::new().options(["--on-leak", "fail", "--grace", "60s"]);
     let run = session.sh("exit 0").start_through(&launcher).finish();

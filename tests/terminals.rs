@@ -1,4 +1,4 @@
-//! At a real terminal, in a shell with job control: cgrun is as good a job as the command alone.
+//! At a real terminal, in a shell with job control, cgrun behaves as the command alone would.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -8,7 +8,7 @@ use nix::sys::signal::Signal::SIGHUP;
 use crate::harness::terminal::{CTRL_BACKSLASH, CTRL_C, CTRL_Z, ENTER, ESCAPE};
 use crate::harness::{Session, Terminal};
 
-/// Runs until a file `go` is there, whatever the keyboard says to it; `ints` counts the Ctrl-Cs.
+/// Runs until a file `go` exists, whatever is typed; `ints` counts the Ctrl-Cs.
 const UNTIL_GO: &str = "trap 'echo >>ints' INT; touch running; until [ -e go ]; do sleep 0.02; done; exit 5";
 
 /// A service that is never ready, and says that it runs.
@@ -27,7 +27,7 @@ command = ["sh", "-c", "trap 'touch asked' TERM; echo ready; while :; do sleep 1
 ready = { log = "ready" }
 "#;
 
-/// A service that needs some of its grace to save its state.
+/// A service that uses part of its grace to save its state.
 const SAVER: &str = r#"
 [session]
 grace = "60s"
@@ -59,7 +59,7 @@ impl Terminal {
         self.until(&wanted, || std::fs::read_to_string(&events).unwrap().contains(&wanted));
     }
 
-    /// The command has drawn what it wanted and waits for a key.
+    /// Waits until the command has finished drawing and waits for a key.
     fn until_command_waits(&self) {
         let procs = self.session_cgroup().join("command/cgroup.procs");
         let sleeps =
@@ -67,7 +67,7 @@ impl Terminal {
         self.until("the command waits", || std::fs::read_to_string(&procs).unwrap().lines().all(sleeps));
     }
 
-    /// Whoever is at the keyboard stops the job and gets the prompt back.
+    /// Stops the job with Ctrl-Z and waits for the prompt.
     fn stop(&self) {
         self.press(CTRL_Z).shows("Stopped");
         self.prompt(128 + 20);
@@ -112,7 +112,7 @@ fn ctrl_c_that_kills_the_command_ends_a_loop_of_the_shell() {
 }
 
 #[test]
-fn second_ctrl_c_within_the_grace_ends_the_session_at_once() {
+fn a_second_ctrl_c_within_the_grace_ends_the_session_at_once() {
     let terminal = Session::new().config(SAVER).on_terminal();
     terminal.enter("cgrun python3 $HELPERS/ignore.py INT TERM").until_file("ignoring");
     terminal.press(CTRL_C).until_file("got-SIGINT");
@@ -124,7 +124,7 @@ fn second_ctrl_c_within_the_grace_ends_the_session_at_once() {
 }
 
 #[test]
-fn a_ctrl_c_long_after_another_counts_anew() {
+fn a_ctrl_c_long_after_another_counts_as_the_first() {
     let terminal = until_go();
     terminal.enter("cgrun --grace 300ms sh until_go").until_file("running");
     for count in 1..=2 {
@@ -137,7 +137,7 @@ fn a_ctrl_c_long_after_another_counts_anew() {
 }
 
 #[test]
-fn ctrl_c_during_startup() {
+fn ctrl_c_during_startup_ends_the_session() {
     let terminal = Session::new().config(NEVER_READY).on_terminal();
     terminal.enter("cgrun touch ran").until_file("started");
     terminal.press(CTRL_C).prompt(130);
@@ -150,7 +150,7 @@ fn ctrl_c_during_cleanup_warns_and_the_next_one_kills() {
     let terminal = Session::new().config(STUBBORN).on_terminal();
     terminal.enter("cgrun sh -c 'exit 3'").until_file("asked");
     terminal.press(CTRL_C).shows("SIGINT while cleaning up; send again to kill everything now");
-    // Nobody presses twice within 20 ms.
+    // Two that arrive within 20 ms would count as one.
     std::thread::sleep(Duration::from_millis(200));
     terminal.press(CTRL_C).prompt(3);
     terminal.leave().assert_nothing_left();
@@ -168,7 +168,7 @@ fn ctrl_backslash_ends_the_session_as_it_would_the_command() {
 // --- Ctrl-Z ------------------------------------------------------------------------------
 
 #[test]
-fn ctrl_z_stops_all_of_the_session_and_fg_resumes_it() {
+fn ctrl_z_stops_the_whole_session_and_fg_resumes_it() {
     let ticking = "[services.clock]\ncommand = ['sh', '-c', 'while :; do echo tick; sleep 0.02; done']\n\
         ready = { log = 'tick' }";
     let terminal = Session::new().file("until_go", UNTIL_GO).config(ticking).on_terminal();
@@ -176,7 +176,7 @@ fn ctrl_z_stops_all_of_the_session_and_fg_resumes_it() {
     let ticks = || std::fs::metadata(terminal.log_path("clock")).unwrap().len();
     terminal.stop();
     let before = ticks();
-    // The point is that nothing happens meanwhile.
+    // The test is that nothing happens in this time.
     std::thread::sleep(Duration::from_millis(200));
     assert_eq!(ticks(), before, "the service ran on");
     terminal.enter("fg").until_frozen(false);
@@ -190,7 +190,7 @@ fn ctrl_z_stops_all_of_the_session_and_fg_resumes_it() {
 
 #[test]
 fn a_command_that_stops_itself_stops_the_session() {
-    // Pagers do: they put the terminal in order first, some only at the next key.
+    // Pagers do this: they restore the terminal first, some only at the next key.
     let terminal = Session::new().on_terminal();
     terminal.enter("cgrun sh -c 'kill -TSTP $$; exit 5'").shows("Stopped");
     terminal.prompt(148);
@@ -200,7 +200,7 @@ fn a_command_that_stops_itself_stops_the_session() {
 }
 
 #[test]
-fn bg_resumes_the_session_too() {
+fn bg_resumes_the_session() {
     let terminal = until_go();
     terminal.enter("cgrun sh until_go").until_file("running");
     terminal.stop();
@@ -214,7 +214,7 @@ fn bg_resumes_the_session_too() {
 }
 
 #[test]
-fn ctrl_z_during_startup_stops_the_wait() {
+fn ctrl_z_during_startup_stops_the_session() {
     let config = "[services.slow]\nready = { log = 'here', timeout = '3s' }\n\
         command = ['sh', '-c', 'touch started; until [ -e go ]; do sleep 0.02; done; echo here; exec sleep 1000']";
     let terminal = Session::new().config(config).on_terminal();
@@ -244,7 +244,7 @@ fn kill_ends_a_stopped_session() {
     let terminal = Session::new().config(SAVER).on_terminal();
     terminal.enter("cgrun sh -c 'touch running; exec sleep 1000'").until_file("running");
     terminal.stop();
-    // With -b the shell tells at once what becomes of its jobs.
+    // With -b the shell reports a change of its jobs at once.
     terminal.enter("set -b").prompt(0);
     terminal.enter("kill %1").shows("Terminated");
     assert!(terminal.has("saved"));
@@ -254,7 +254,7 @@ fn kill_ends_a_stopped_session() {
 // --- background --------------------------------------------------------------------------
 
 #[test]
-fn in_the_background_it_leaves_the_terminal_to_the_shell() {
+fn a_session_in_the_background_leaves_the_terminal_to_the_shell() {
     let terminal = until_go();
     terminal.enter("cgrun sh until_go &").prompt(0);
     terminal.until_file("running");
@@ -271,7 +271,7 @@ fn in_the_background_it_leaves_the_terminal_to_the_shell() {
 #[test]
 fn a_background_command_that_reads_the_keyboard_stops_until_fg() {
     let terminal = Session::new().on_terminal();
-    // With -b the shell tells at once what becomes of its jobs.
+    // With -b the shell reports a change of its jobs at once.
     terminal.enter("set -b").prompt(0);
     terminal.enter("cgrun sh -c 'read line; echo \"got <$line>\"' &").prompt(0);
     terminal.shows("Stopped");
@@ -319,8 +319,9 @@ fn a_shell_inside_has_job_control() {
     terminal.leave().assert_nothing_left();
 }
 
-/// Runs `program` under cgrun; the terminal is to be in the same mode before, when it is stopped, and after.
-fn leaves_the_terminal_in_order(terminal: &Terminal, program: &str, quit: &str, drive: impl Fn()) {
+/// Runs `program` under cgrun and asserts that the terminal is in the same mode before it, while it is stopped,
+/// and after it.
+fn assert_terminal_is_left_in_order(terminal: &Terminal, program: &str, quit: &str, drive: impl Fn()) {
     let modes = || {
         terminal.enter("stty -a");
         terminal.prompt(0)
@@ -329,7 +330,7 @@ fn leaves_the_terminal_in_order(terminal: &Terminal, program: &str, quit: &str, 
     assert!(before.contains("icanon"), "{before}");
     terminal.enter(&format!("cgrun {program}"));
     drive();
-    // What comes while it draws, less would only notice at the next key.
+    // less notices what comes while it draws only at the next key.
     terminal.until_command_waits();
     terminal.stop();
     assert_eq!(modes(), before, "stopped");
@@ -340,10 +341,10 @@ fn leaves_the_terminal_in_order(terminal: &Terminal, program: &str, quit: &str, 
 }
 
 #[test]
-fn less_inside() {
+fn less_leaves_the_terminal_in_order() {
     let lines: String = (1..=200).map(|number| format!("line {number};\n")).collect();
     let terminal = Session::new().file("lines", lines).on_terminal();
-    leaves_the_terminal_in_order(&terminal, "less lines", "q", || {
+    assert_terminal_is_left_in_order(&terminal, "less lines", "q", || {
         terminal.press("G").shows("line 200;");
         terminal.press("g").shows("line 1;");
     });
@@ -351,9 +352,9 @@ fn less_inside() {
 }
 
 #[test]
-fn an_editor_inside() {
+fn an_editor_leaves_the_terminal_in_order() {
     let terminal = Session::new().file("note", "written before\n").on_terminal();
-    leaves_the_terminal_in_order(&terminal, "vi -u NONE note", ":wq\r", || {
+    assert_terminal_is_left_in_order(&terminal, "vi -u NONE note", ":wq\r", || {
         terminal.shows("written before");
         terminal.press("Oinserted").shows("inserted");
         terminal.press(ESCAPE);
@@ -364,12 +365,12 @@ fn an_editor_inside() {
 }
 
 #[test]
-fn the_debugger_of_pytest_lives_on_after_ctrl_c() {
+fn the_debugger_of_pytest_survives_ctrl_c() {
     let tests = "def test_wrong():\n    assert 1 == 2\n";
     let terminal = Session::new().file("test_it.py", tests).on_terminal();
     let debug = |launcher: &str, code: i32| {
         terminal.enter(&format!("{launcher} {} --pdb test_it.py", pytest().display())).shows("(Pdb) ");
-        // Python may show its prompt, then see a signal, and then wait for a key before it acts on it.
+        // Python may show its prompt, then receive a signal, and handle it only after the next key.
         terminal.press(CTRL_C).press(ENTER).shows("KeyboardInterrupt");
         terminal.enter("p 6*7").shows("42");
         terminal.shows("(Pdb) ");
@@ -406,8 +407,8 @@ fn a_pipeline_ends_as_it_does_without_cgrun() {
 
 // --- the terminal goes away ----------------------------------------------------------------
 
-/// The shell dies of the SIGHUP, having passed it on.
-fn closing_ends_all(terminal: Terminal) {
+/// The shell passes the SIGHUP on and dies of it.
+fn assert_closing_ends_everything(terminal: Terminal) {
     let run = terminal.close();
     run.assert_signal(SIGHUP).assert_nothing_left();
     assert!(run.path().join("saved").exists(), "the service was not given its grace");
@@ -416,10 +417,10 @@ fn closing_ends_all(terminal: Terminal) {
 #[test]
 fn a_closed_terminal_ends_the_session() {
     let terminal = Session::new().config(SAVER).on_terminal();
-    // The kernel tells of it when the shell has ended, some time after the shell has: one hangup.
+    // The kernel sends another SIGHUP after the shell has ended. Both count as one hangup.
     terminal.enter("trap 'sleep 0.3' EXIT").prompt(0);
     terminal.enter("cgrun sh -c 'touch running; exec sleep 1000'").until_file("running");
-    closing_ends_all(terminal);
+    assert_closing_ends_everything(terminal);
 }
 
 #[test]
@@ -427,7 +428,7 @@ fn a_closed_terminal_ends_a_session_in_the_background() {
     let terminal = Session::new().config(SAVER).on_terminal();
     terminal.enter("cgrun sh -c 'touch running; exec sleep 1000' &").until_file("running");
     terminal.prompt(0);
-    closing_ends_all(terminal);
+    assert_closing_ends_everything(terminal);
 }
 
 #[test]
@@ -435,7 +436,7 @@ fn a_closed_terminal_ends_a_stopped_session() {
     let terminal = Session::new().config(SAVER).on_terminal();
     terminal.enter("cgrun sh -c 'touch running; exec sleep 1000'").until_file("running");
     terminal.stop();
-    closing_ends_all(terminal);
+    assert_closing_ends_everything(terminal);
 }
 
 // --- the status line -----------------------------------------------------------------------
@@ -455,7 +456,7 @@ fn the_status_line_is_drawn_and_taken_away() {
     let mut shown = terminal.shows(WAITING);
     terminal.go();
     shown += &terminal.prompt(0);
-    // It is all on one line, over and over, and at last that line is empty.
+    // Everything is drawn on the same line, which is empty at the end.
     let (waited, after) = shown.rsplit_once("\r\x1b[2K").unwrap();
     assert_eq!(after, "ran\r\n");
     assert!(!waited.contains('\n'), "{waited:?}");
@@ -469,7 +470,7 @@ fn the_status_line_is_not_drawn_from_the_background() {
     terminal.stop();
     terminal.enter("bg").prompt(0);
     terminal.until_frozen(false);
-    // The point is that nothing is drawn meanwhile.
+    // The test is that nothing is drawn in this time.
     std::thread::sleep(Duration::from_millis(500));
     terminal.go();
     terminal.enter("wait %1");

@@ -1,4 +1,4 @@
-//! `--user NAME`: root starts the session, and nothing in it is root.
+//! `--user NAME`: root starts the session, and nothing in it runs as root.
 
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::time::Duration;
@@ -9,14 +9,14 @@ use crate::harness::{Finished, Session, cgrun_program};
 
 const NOBODY: u32 = 65534;
 
-/// A session in a directory of that user's.
+/// A session in a directory that belongs to the user.
 fn as_nobody() -> Session {
     let session = Session::new().options(["--user", "nobody"]);
     chown(session.path(), Some(NOBODY), Some(NOBODY)).unwrap();
     session
 }
 
-/// Also a program in it that makes whoever runs it root: `./as-root COMMAND`.
+/// Adds a setuid program that runs a command as root: `./as-root COMMAND`.
 fn with_setuid(session: Session) -> Session {
     let program = session.path().join("as-root");
     let setpriv = std::env::split_paths(&std::env::var_os("PATH").unwrap())
@@ -45,7 +45,7 @@ fn no_capability_is_left() {
 }
 
 #[test]
-fn services_are_that_users_too() {
+fn services_run_as_that_user_too() {
     let config = "[session]\nuser = 'nobody'\n[services.who]\nready = { log = '^65534$' }\n\
         command = ['sh', '-c', 'id -u; exec sleep 900']\n";
     Session::new().config(config).command(["true"]).run().assert_code(0).assert_nothing_left();
@@ -59,7 +59,7 @@ fn a_setuid_program_works_as_it_does_after_a_login() {
 }
 
 #[test]
-fn no_new_privileges_where_that_is_asked_for() {
+fn no_new_privileges_makes_setuid_programs_fail() {
     let session = with_setuid(as_nobody()).options(["--no-new-privs"]);
     let run = session.sh("cat /proc/self/status; ./as-root --reuid=0 id -u").run();
     assert_ne!(run.status.code(), Some(0));
@@ -69,7 +69,7 @@ fn no_new_privileges_where_that_is_asked_for() {
 }
 
 #[test]
-fn the_kernel_refuses_to_let_it_leave_the_cgroup() {
+fn the_kernel_does_not_let_the_command_leave_the_cgroup() {
     let script = "mount=$(awk '$3 == \"cgroup2\" { print $2; exit }' /proc/self/mounts)\n\
         own=$mount$(sed -n s/^0:://p /proc/self/cgroup)\n\
         for d in $mount $own/../.. $own/.. $own; do echo 0 >$d/cgroup.procs && exit 1; done\n\
@@ -80,14 +80,14 @@ fn the_kernel_refuses_to_let_it_leave_the_cgroup() {
 }
 
 #[test]
-fn the_environment_says_who_it_is_and_the_rest_is_kept() {
+fn the_environment_names_the_user_and_is_otherwise_kept() {
     let run = as_nobody().env("OTHER", "kept").sh("echo $USER $LOGNAME $HOME $OTHER").run();
     assert_eq!(run.stdout(), "nobody nobody /nonexistent kept\n");
     run.assert_code(0).assert_nothing_left();
 }
 
 #[test]
-fn the_environment_is_cleaned_where_that_is_wanted() {
+fn the_environment_is_cleaned_if_asked_to() {
     let session = as_nobody().options(["--clean-env"]).env("OTHER", "kept").env("LC_ALL", "C");
     let run = session.sh("echo $USER ${OTHER-gone} $LC_ALL").run();
     assert_eq!(run.stdout(), "nobody gone C\n");
@@ -95,7 +95,7 @@ fn the_environment_is_cleaned_where_that_is_wanted() {
 }
 
 #[test]
-fn it_is_ended_like_any_other() {
+fn a_session_of_another_user_is_ended_like_any_other() {
     let options = ["--grace", "300ms"];
     let run = as_nobody().options(options).sh("trap '' TERM; touch running; sleep 900").start();
     run.until_file("running").signal(SIGTERM);
@@ -103,9 +103,9 @@ fn it_is_ended_like_any_other() {
     run.assert_signal(SIGTERM).assert_nothing_left().assert_faster_than(Duration::from_secs(20));
 }
 
-/// Root opens the logs, and the user may own the place where they are.
+/// Root opens the logs, in a directory that may belong to the user.
 #[test]
-fn a_log_leads_nowhere_else() {
+fn a_log_does_not_follow_links_of_the_user() {
     let config = "[session]\nuser = 'nobody'\nlogs = 'logs'\n[services.a]\nready = { command = ['true'] }\n\
         command = ['sh', '-c', 'd=$(echo logs/cgrun-*); mv $d logs/x && ln -s ../trap $d && ln -s ../secret trap/b.log; exec sleep 900']\n\
         [services.b]\ndepends_on = ['a']\nready = { log = 'pwned' }\ncommand = ['sh', '-c', 'echo pwned; exec sleep 900']\n";
@@ -127,14 +127,14 @@ fn no_new_privileges_alone_keeps_the_environment() {
 }
 
 #[test]
-fn an_unknown_user() {
+fn an_unknown_user_is_refused() {
     let run = Session::new().options(["--user", "no-such-user"]).command(["touch", "ran"]).run();
     run.assert_code(125).assert_said("there is no user \"no-such-user\"").assert_nothing_left();
     assert!(!run.path().join("ran").exists());
 }
 
 #[test]
-fn another_user_by_somebody_who_is_not_root() {
+fn only_root_may_name_another_user() {
     let session = Session::new();
     for path in [session.path().to_path_buf(), session.path().join("cgrun")] {
         if path.ends_with("cgrun") {
@@ -148,7 +148,7 @@ fn another_user_by_somebody_who_is_not_root() {
 }
 
 #[test]
-fn a_report_is_that_users_and_leads_nowhere_else() {
+fn a_report_belongs_to_that_user_and_does_not_follow_their_links() {
     use std::os::unix::fs::MetadataExt;
     let session = as_nobody().options(["--report", "json=out/r.json"]);
     let run = session.sh("touch out/mine; sleep 900 &").run();
@@ -156,7 +156,7 @@ fn a_report_is_that_users_and_leads_nowhere_else() {
     assert!(run.path().join("out/mine").exists());
     assert_eq!(std::fs::metadata(run.path().join("out/r.json")).unwrap().uid(), NOBODY);
 
-    // Root's, and out of the user's reach.
+    // This directory belongs to root and is out of the user's reach.
     let locked = tempfile::tempdir().unwrap();
     let secret = locked.path().join("secret");
     std::fs::write(&secret, "secret").unwrap();
@@ -164,7 +164,7 @@ fn a_report_is_that_users_and_leads_nowhere_else() {
         ("r.json", format!("d=$(ls -A | grep cgrun-); rm \"$d\"; ln -s {} \"$d\"", secret.display())),
         ("out/r.json", format!("mv out away; ln -s {} out", locked.path().display())),
     ];
-    // Nor is anything removed there.
+    // Nothing is removed there either.
     std::fs::create_dir(locked.path().join("b")).unwrap();
     let session = as_nobody().options(["--report", "json=a/b/r.json"]);
     let run = session.sh(&format!("mv a away; ln -s {} a", locked.path().display())).run();
@@ -177,7 +177,7 @@ fn a_report_is_that_users_and_leads_nowhere_else() {
         assert_eq!(std::fs::read_to_string(&secret).unwrap(), "secret", "{script}");
         assert_eq!(std::fs::read_dir(locked.path()).unwrap().count(), 1, "{script}");
     }
-    // What cannot be replaced is written where it stands.
+    // A file that cannot be replaced is written in place.
     let sticky = tempfile::tempdir().unwrap();
     std::fs::set_permissions(sticky.path(), std::fs::Permissions::from_mode(0o1777)).unwrap();
     let file = sticky.path().join("r.json");
