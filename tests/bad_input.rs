@@ -458,7 +458,7 @@ fn a_cgroup2_mount_hidden_by_another_mount_is_named() {
 }
 
 #[test]
-fn a_command_on_a_noexec_mount_is_refused() {
+fn a_command_on_a_noexec_mount_exits_126() {
     let before = "mkdir noexec && mount -t tmpfs -o noexec none noexec && cp /bin/true noexec/program";
     let run = in_a_private_mount_namespace(Session::new().command(["noexec/program"]), before, "");
     run.assert_code(126).assert_said("/program: cannot be executed: its file system is mounted noexec");
@@ -476,7 +476,7 @@ fn a_read_only_cgroup2_mount_is_named() {
 }
 
 #[test]
-fn a_user_without_a_delegated_cgroup_is_told_so() {
+fn a_user_without_a_delegated_cgroup_is_told_how_to_get_one() {
     let session = session().options(REQUIRE_CGROUP).config(SERVICE);
     make_executable(session.path());
     std::fs::copy(env!("CARGO_BIN_EXE_cgrun"), session.path().join("cgrun")).unwrap();

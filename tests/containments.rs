@@ -5,11 +5,11 @@ use std::time::Duration;
 use nix::sys::signal::Signal::{self, SIGKILL, SIGTERM};
 use nix::sys::signal::kill;
 
+use crate::fixtures::{LONG, SOON};
 use crate::harness::terminal::{CTRL_C, CTRL_Z};
 use crate::harness::{Finished, Running, Session, Stranger, TestCgroup};
 
 const CGRUN: &str = env!("CARGO_BIN_EXE_cgrun");
-const SOON: Duration = Duration::from_secs(20);
 
 const SERVER: &str = "[session]\ngrace = '300ms'\n[services.backend]\nport = 8000\n\
     command = ['python3', '{helpers}/server.py', '8000', '--name', 'backend', '--journal', 'journal']\n";
@@ -111,7 +111,6 @@ fn run_leak(host: Host, options: &[&str], arguments: &[&str]) -> Finished {
     run
 }
 
-const LONG: [&str; 2] = ["--grace", "60s"];
 const SHORT: [&str; 2] = ["--grace", "300ms"];
 
 fn ends_a_background_child(host: Host) {

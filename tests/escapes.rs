@@ -2,12 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use crate::fixtures::{LONG, SOON};
 use crate::harness::{Finished, Session, TestCgroup};
-
-/// Enough for a busy machine, and far less than [`LONG`].
-const SOON: Duration = Duration::from_secs(20);
-/// A grace period that must not run out.
-const LONG: [&str; 2] = ["--grace", "60s"];
 
 /// Runs a mode of `leak.py` whose process ends when asked.
 fn leave(arguments: &[&str]) -> Finished {
@@ -133,7 +129,7 @@ fn cgroups_made_inside_are_removed_even_if_frozen() {
 }
 
 #[test]
-fn a_threaded_cgroup_is_removed() {
+fn a_process_in_a_threaded_cgroup_is_ended() {
     let run = leave(&["threaded"]);
     assert_ended(&run);
     run.assert_said("leaked 1 process, found");

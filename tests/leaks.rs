@@ -5,11 +5,8 @@ use std::process::Command;
 
 use serde_json::Value;
 
+use crate::fixtures::{JSON, LONG};
 use crate::harness::{Finished, Session, helpers, installed, python_program};
-
-const JSON: [&str; 2] = ["--report", "json=report.json"];
-/// A grace period that must not run out.
-const LONG: [&str; 2] = ["--grace", "10s"];
 
 /// Runs a pytest suite that leaks in eight ways, `times` each.
 fn pytest(times: u32, arguments: &[&str]) -> Finished {

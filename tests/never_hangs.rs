@@ -6,12 +6,8 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
+use crate::fixtures::{LONG, SOON};
 use crate::harness::{Finished, Running, Session};
-
-/// Enough for a busy machine, and far less than [`LONG`].
-const SOON: Duration = Duration::from_secs(20);
-/// A grace period that must not run out.
-const LONG: [&str; 2] = ["--grace", "60s"];
 
 fn with_service(arguments: &str) -> Session {
     let config = format!(

@@ -9,11 +9,10 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
+use crate::fixtures::{JSON, LONG};
 use crate::harness::{Finished, Session, helpers, installed, python_program};
 
 const ALL: [&str; 6] = ["--report", "json=r.json", "--report", "junit=r.xml", "--report", "html=r.html"];
-const JSON: [&str; 2] = ["--report", "json=report.json"];
-const LONG: [&str; 2] = ["--grace", "10s"];
 
 fn reporting() -> Session {
     Session::new().options(ALL).options(LONG)
@@ -187,7 +186,8 @@ fn there_is_a_report_whenever_the_supervisor_dies() {
             });
             let run = run.finish();
             let report = json_of(&run);
-            // Before that, the guardian writes the report; after a panic, the supervisor still does.
+            // After a kill before the report is written, the guardian writes it; after a panic, the supervisor
+            // itself does.
             let by_guardian =
                 place == "verified" || how == "kill" && !["reported", "dismissed"].contains(&place);
             let by = if by_guardian { "guardian" } else { "supervisor" };

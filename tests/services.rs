@@ -626,7 +626,7 @@ fn the_port_of_a_killed_service_is_free_afterwards() {
 
 #[test]
 fn a_service_that_fails_as_the_tests_end_fails_the_run() {
-    // The command ends in the moment in which the service fails, which it causes itself.
+    // The command makes the service fail, and ends at the same moment.
     let script = "m=/sys/fs/cgroup; [ -d $m/unified ] && m=$m/unified; \
         d=$m$(sed -n 's,^0::\\(.*\\)/.*,\\1,p' /proc/self/cgroup)/service.b; touch go; \
         while read -r line <$d/cgroup.events && [ \"$line\" = 'populated 1' ]; do :; done";

@@ -4,25 +4,10 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal::{self, SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 
+use crate::fixtures::{NEVER_READY, STUBBORN};
 use crate::harness::{Running, Session, TestCgroup, until};
 
 const ENDING: [Signal; 3] = [SIGINT, SIGTERM, SIGHUP];
-
-/// A service that is never ready, and says that it runs.
-const NEVER_READY: &str = r#"
-[services.slow]
-command = ["sh", "-c", "touch started; exec sleep 1000"]
-ready = { log = "never said" }
-"#;
-
-/// A service that will not end by itself.
-const STUBBORN: &str = r#"
-[session]
-grace = "60s"
-[services.stubborn]
-command = ["sh", "-c", "trap 'touch asked' TERM; echo ready; while :; do sleep 1000 & wait; done"]
-ready = { log = "ready" }
-"#;
 
 fn assert_ends_during_startup(signal: Signal) {
     let run = Session::new().config(NEVER_READY).sh("touch ran").start();

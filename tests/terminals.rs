@@ -5,27 +5,12 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal::SIGHUP;
 
+use crate::fixtures::{NEVER_READY, STUBBORN};
 use crate::harness::terminal::{CTRL_BACKSLASH, CTRL_C, CTRL_Z, ENTER, ESCAPE};
 use crate::harness::{Session, Terminal};
 
 /// Runs until a file `go` exists, whatever is typed; `ints` counts the Ctrl-Cs.
 const UNTIL_GO: &str = "trap 'echo >>ints' INT; touch running; until [ -e go ]; do sleep 0.02; done; exit 5";
-
-/// A service that is never ready, and says that it runs.
-const NEVER_READY: &str = r#"
-[services.slow]
-command = ["sh", "-c", "touch started; exec sleep 1000"]
-ready = { log = "never said" }
-"#;
-
-/// A service that will not end by itself.
-const STUBBORN: &str = r#"
-[session]
-grace = "60s"
-[services.stubborn]
-command = ["sh", "-c", "trap 'touch asked' TERM; echo ready; while :; do sleep 1000 & wait; done"]
-ready = { log = "ready" }
-"#;
 
 /// A service that uses part of its grace to save its state.
 const SAVER: &str = r#"

@@ -1,0 +1,28 @@
+//! What several of the test files use.
+
+use std::time::Duration;
+
+/// Options that write the JSON report to `report.json`.
+pub(crate) const JSON: [&str; 2] = ["--report", "json=report.json"];
+
+/// Options with a grace period that must not run out.
+pub(crate) const LONG: [&str; 2] = ["--grace", "60s"];
+
+/// Enough for a busy machine, and far less than [`LONG`].
+pub(crate) const SOON: Duration = Duration::from_secs(20);
+
+/// A service that creates the file `started` and never becomes ready.
+pub(crate) const NEVER_READY: &str = r#"
+[services.slow]
+command = ["sh", "-c", "touch started; exec sleep 1000"]
+ready = { log = "never said" }
+"#;
+
+/// A service that creates the file `asked` when it is asked to end, and goes on.
+pub(crate) const STUBBORN: &str = r#"
+[session]
+grace = "60s"
+[services.stubborn]
+command = ["sh", "-c", "trap 'touch asked' TERM; echo ready; while :; do sleep 1000 & wait; done"]
+ready = { log = "ready" }
+"#;
