@@ -1,9 +1,8 @@
-//! Layer 5, where the supervisor is the victim: a second process ends the session that the first one
-//! cannot end any more.
+//! Layer 5, if the supervisor is killed: a second process tears down the session in its place.
 //!
-//! It is forked before anything of the session runs. Whoever kills the supervisor does not hit it:
-//! it is in a session of its own and not a child of ours. It sleeps until the supervisor says that
-//! it has ended the session, or dies without having said so.
+//! The guardian is forked before anything of the session runs. A kill of the supervisor, its process group or
+//! its children does not reach the guardian, which has its own session and is not our child. It sleeps until
+//! the supervisor reports a clean end of the session, or dies without doing so.
 
 pub(crate) mod record;
 
@@ -27,18 +26,17 @@ const CLEAN: &[u8] = b"clean";
 /// The bytes of a pid.
 const PID: usize = 4;
 const ATTEMPTS: usize = 5;
-/// How long the guardian may take to answer, on the slowest machine.
+/// How long the guardian may take to answer, even on a slow machine.
 const ANSWER: Duration = Duration::from_secs(5);
 
-/// The supervisor's hold on it.
+/// The supervisor's connection to the guardian.
 #[derive(Debug)]
 pub(crate) struct Guardian {
     line: OwnedFd,
 }
 
 impl Guardian {
-    /// Forks it and waits until it stands guard over `context`. Where somebody kills it on the way,
-    /// there is another one.
+    /// Forks a guardian for `context` and waits until it is ready. If it is killed before that, tries again.
     pub(crate) fn arm(context: &mut Context, record: &Record) -> Result<Self> {
         for _ in 0..ATTEMPTS {
             if let Some(guardian) = Self::try_arm(context, record)? {
@@ -52,17 +50,18 @@ impl Guardian {
         let (ours, theirs) =
             socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
                 .context("cannot make the guardian's line (socketpair)")?;
-        // Its own handle on us, taken while we surely live.
+        // The guardian's own handle on us, opened while we are certainly alive.
         let us = Process::open(rustix::process::getpid()).context("cannot open a pidfd of our own")?;
         let us = us.context("we are not alive")?;
         fork_detached(|| {
             let kept: Vec<_> =
                 [theirs.as_fd(), us.as_fd()].into_iter().chain(context.containment.descriptors()).collect();
             failpoint::disable();
-            // Their descriptors are closed here; nothing of them is needed.
+            // `keep_only` closes their descriptors, so they must not be dropped.
             std::mem::forget(std::mem::take(&mut context.components));
             if keep_only(&kept).is_ok() {
-                // Nobody may be there to hear it any more: so much the more there is to do.
+                // The supervisor may already be dead. That is no reason to stop: there is a session to tear
+                // down.
                 let _ = send(&theirs, &std::process::id().to_ne_bytes(), SendFlags::NOSIGNAL);
                 protect_from_oom();
                 watch(&theirs, &us, context, record);
@@ -78,7 +77,7 @@ impl Guardian {
         Ok(Some(guardian))
     }
 
-    /// Puts another one in its place where it was killed; `true` then.
+    /// Replaces the guardian if it was killed. Returns whether it did.
     pub(crate) fn ensure_guardian(&mut self, context: &mut Context, record: &Record) -> Result<bool> {
         let dead = self.is_dead();
         if dead {
@@ -88,7 +87,7 @@ impl Guardian {
         Ok(dead)
     }
 
-    /// The session is over and clean: the guardian may go. Waits until it has.
+    /// Tells the guardian that the session is over and clean, and waits until it has exited.
     pub(crate) fn dismiss(self) {
         if send(&self.line, CLEAN, SendFlags::NOSIGNAL).is_ok() {
             let _ = self.hears();
@@ -105,7 +104,7 @@ impl Guardian {
         matches!(poll(&mut fds, Some(&rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 })), Ok(1))
     }
 
-    /// The next thing it says; nothing where it has ended.
+    /// The guardian's next message; empty if it has exited.
     fn hears(&self) -> io::Result<Vec<u8>> {
         Wake::readable(self.line.as_fd()).wait(clock::now() + ANSWER);
         let mut buffer = [0u8; 16];
@@ -114,7 +113,7 @@ impl Guardian {
     }
 }
 
-/// The guardian's whole life.
+/// Runs the guardian, from start to exit.
 fn watch(line: &OwnedFd, supervisor: &Process, context: &mut Context, record: &Record) {
     loop {
         let mut fds = [PollFd::new(supervisor, PollFlags::IN), PollFd::new(line, PollFlags::IN)];
@@ -127,7 +126,7 @@ fn watch(line: &OwnedFd, supervisor: &Process, context: &mut Context, record: &R
         match recv(line, &mut buffer, RecvFlags::DONTWAIT) {
             Ok((length, _)) if &buffer[..length] == CLEAN => return,
             _ if died => break,
-            // Its end of the line is closed, but it may live on without us: only its death counts.
+            // The supervisor has closed the socket but may still be alive: only its death counts.
             Ok((0, _)) => {
                 while !supervisor.wait(ANSWER).unwrap_or(true) {}
                 break;
@@ -142,8 +141,8 @@ fn watch(line: &OwnedFd, supervisor: &Process, context: &mut Context, record: &R
     context.limits.restore();
 }
 
-/// The kernel is to choose somebody else when memory is short. Needs privilege; without it, nothing
-/// is lost but that.
+/// Makes the kernel choose another process when memory is short. This needs privilege; without it, only that
+/// protection is missing.
 fn protect_from_oom() {
     let _ = std::fs::write("/proc/self/oom_score_adj", "-1000");
 }

@@ -1,4 +1,4 @@
-//! Records of sessions that their own supervisor could not end, one small file each.
+//! Records of sessions whose supervisor died and that another process tore down, one small file each.
 
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -13,16 +13,16 @@ use crate::teardown::Verdict;
 /// Records are kept this long.
 const KEPT: Duration = Duration::from_secs(7 * 86_400);
 
-/// Where the record of one session goes, once there is something to record.
+/// Where to write the record of one session, if there is anything to record.
 #[derive(Clone, Debug)]
 pub(crate) struct Record {
     directory: PathBuf,
     ended: EndedSession,
-    /// The reports that the supervisor was asked for.
+    /// The reports that the user asked the supervisor for.
     pub report: Option<Rc<SessionReport>>,
 }
 
-/// A session that a guardian or a sweep ended.
+/// A session that a guardian or a sweep tore down.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct EndedSession {
     pub id: String,
@@ -31,7 +31,7 @@ pub(crate) struct EndedSession {
     /// `guardian` or `sweep`.
     pub ended_by: String,
     pub ended_at_unix_seconds: u64,
-    /// It is verified that no process survived.
+    /// Whether it is proven that no process survived.
     pub verified_empty: bool,
     pub problems: Vec<String>,
 }
@@ -56,7 +56,7 @@ impl Record {
         Self { directory: directory.to_path_buf(), ended, report: None }
     }
 
-    /// Writes the record as a whole or not at all. A failure is ignored: the session has ended anyway.
+    /// Writes the whole record or nothing. A failure is ignored: the session is over anyway.
     pub(crate) fn write(&self, verdict: &Verdict) {
         let mut ended = self.ended.clone();
         ended.ended_at_unix_seconds = unix_seconds(SystemTime::now());

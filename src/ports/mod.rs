@@ -1,4 +1,4 @@
-//! Who holds a TCP port, and whether it is the session.
+//! Finds which processes hold a TCP port, and whether they belong to the session.
 
 pub(crate) mod reclaim;
 
@@ -8,7 +8,7 @@ use crate::sys::procfs::descriptors::socket_holders;
 use crate::sys::procfs::process_info::ProcessInfo;
 use crate::sys::sockets::{Listener, listeners};
 
-/// All that listens on one of `ports`. Costs one walk over the host's listening sockets.
+/// All listeners on one of `ports`. Costs one walk over the host's listening sockets.
 pub(crate) fn listening_on(ports: &[u16]) -> std::io::Result<Vec<Listener>> {
     if ports.is_empty() {
         return Ok(Vec::new());
@@ -16,7 +16,7 @@ pub(crate) fn listening_on(ports: &[u16]) -> std::io::Result<Vec<Listener>> {
     Ok(listeners()?.into_iter().filter(|listener| ports.contains(&listener.port)).collect())
 }
 
-/// Whether the socket was made in one of these cgroups.
+/// Whether the socket was created in one of these cgroups.
 pub(crate) fn made_in(listener: &Listener, cgroups: &[u64]) -> bool {
     listener.cgroup.is_some_and(|number| cgroups.contains(&number))
 }
@@ -30,7 +30,8 @@ pub(crate) struct Holding {
 }
 
 impl Holding {
-    /// Looks for the processes that have one of the sockets open. Slow; for when something is wrong.
+    /// Finds the processes that have one of the sockets open. This is slow, so use it only once something is
+    /// wrong.
     pub(crate) fn of(listeners: &[Listener]) -> Vec<Self> {
         let mut found: Vec<Self> = Vec::new();
         for first in listeners {

@@ -1,4 +1,4 @@
-//! `--reclaim-ports`: ending whoever holds a port, because the user asked for just that.
+//! `--reclaim-ports`: stops the processes that hold a port, because the user asked for that.
 
 use std::iter::successors;
 use std::os::fd::AsFd;
@@ -16,8 +16,8 @@ use crate::sys::procfs::process_info::ProcessInfo;
 use crate::sys::procfs::stat;
 use crate::sys::sockets::Listener;
 
-/// Ends the processes that have one of these listening sockets open, never their clients: asked
-/// first, then killed. Returns what could not be ended.
+/// Stops the processes that have one of these listening sockets open, never their clients. They are asked
+/// first, then killed. Returns those that could not be stopped.
 pub(crate) fn end_holders(
     listeners: &[Listener],
     grace: Duration,
@@ -31,7 +31,7 @@ pub(crate) fn end_holders(
     let mut holders = Vec::new();
     for pid in socket_holders(&sockets) {
         let Some(info) = ProcessInfo::read(pid) else { continue };
-        // Whoever started us may have left its socket open in us.
+        // We may have inherited the socket from the process that started us.
         if pid == us {
             problems
                 .push(format!("cgrun itself was started with an open socket of a port to reclaim ({info})"));
@@ -43,7 +43,7 @@ pub(crate) fn end_holders(
             continue;
         }
         match Process::open(pid) {
-            // Asked again after opening: only then is it surely this process's socket.
+            // Checked again after opening the pidfd: before that, the pid could have been reused.
             Ok(Some(process)) if holds_socket(pid, &sockets) => holders.push((process, info)),
             Ok(_) => {}
             Err(error) => problems.push(format!("cannot end {info}: {error}")),
@@ -74,7 +74,7 @@ pub(crate) fn end_holders(
     Ok(problems)
 }
 
-/// Why it is not known whether they ended.
+/// Why it is not known whether they exited.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Interrupted {
     #[error("{0} came while the holders of ports were to end")]

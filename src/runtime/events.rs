@@ -1,4 +1,4 @@
-//! Everything the supervisor waits for comes through here: one thread, one ppoll(2).
+//! Waits for everything that the supervisor waits for, with one thread and one ppoll(2).
 
 use std::cell::Cell;
 use std::io;
@@ -15,18 +15,19 @@ use crate::sys::poll::timeout_until;
 use crate::sys::process::children;
 use crate::sys::signals::{Caught, Signals};
 
-/// So long at most are children reaped before anything else is looked at.
+/// Children are reaped for at most this long before anything else is checked.
 const REAPING: Duration = Duration::from_millis(10);
 
-/// What happened.
+/// Something that happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Event {
     Signal(Caught),
-    /// A child of ours ended, one we started or one re-parented to us. It is reaped already.
+    /// A child of ours exited, either one that we started or one that was re-parented to us. It is already
+    /// reaped.
     Exited(Pid, ExitStatus),
 }
 
-/// A descriptor to wake up for besides signals.
+/// A descriptor that wakes the supervisor, in addition to signals.
 pub(crate) struct Wake<'a> {
     fd: BorrowedFd<'a>,
     flags: PollFlags,
@@ -37,12 +38,13 @@ impl<'a> Wake<'a> {
         Self { fd, flags: PollFlags::IN }
     }
 
-    /// For `cgroup.events`.
+    /// Wakes on a change of `cgroup.events`.
     pub(crate) fn changed(fd: BorrowedFd<'a>) -> Self {
         Self { fd, flags: PollFlags::PRI }
     }
 
-    /// Waits for a change of `cgroup.events`, where there is one, or just until `deadline`.
+    /// Waits for a change of `cgroup.events`, or until `deadline`. Without `events`, just waits until
+    /// `deadline`.
     pub(crate) fn wait_for_change(events: Option<BorrowedFd<'_>>, deadline: Instant) {
         match events {
             Some(events) => Wake::changed(events).wait(deadline),
@@ -50,7 +52,7 @@ impl<'a> Wake<'a> {
         }
     }
 
-    /// Waits for this alone; signals stay pending.
+    /// Waits for this descriptor alone; signals stay pending.
     pub(crate) fn wait(&self, deadline: Instant) {
         let timeout = timeout_until(deadline, clock::now());
         let _ = poll(&mut [PollFd::from_borrowed_fd(self.fd, self.flags)], timeout.as_ref());
@@ -60,7 +62,7 @@ impl<'a> Wake<'a> {
 #[derive(Debug)]
 pub(crate) struct Events {
     signals: Signals,
-    /// More children may have ended than were reaped.
+    /// More children may have exited than were reaped.
     unreaped: Cell<bool>,
 }
 
@@ -69,8 +71,8 @@ impl Events {
         Ok(Self { signals: Signals::block()?, unreaped: Cell::new(false) })
     }
 
-    /// Waits until something happened, one of `wakes` has news, or `deadline` has passed, and
-    /// returns what happened. Empty for the latter two.
+    /// Waits until something happens, one of `wakes` is ready, or `deadline` has passed, and returns what
+    /// happened. Empty in the latter two cases.
     pub(crate) fn wait(&self, wakes: &[Wake<'_>], deadline: Option<Instant>) -> io::Result<Vec<Event>> {
         let mut fds = vec![PollFd::from_borrowed_fd(self.signals.as_fd(), PollFlags::IN)];
         fds.extend(wakes.iter().map(|wake| PollFd::from_borrowed_fd(wake.fd, wake.flags)));
@@ -82,7 +84,7 @@ impl Events {
         }
     }
 
-    /// What has happened already, without waiting.
+    /// Returns what has already happened, without waiting.
     pub(crate) fn pending(&self) -> io::Result<Vec<Event>> {
         let mut events = Vec::new();
         let mut child_ended = self.unreaped.get();

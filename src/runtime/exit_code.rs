@@ -1,8 +1,8 @@
-//! The exit codes of cgrun. What a session's end means for them is decided beside its causes, in `teardown`.
+//! The exit codes of cgrun. `teardown` decides which one a session ends with.
 
 use nix::sys::signal::Signal;
 
-/// `cgrun check`: a watched port is taken, or a stale session is left.
+/// `cgrun check` found a watched port taken, or a stale session.
 pub(crate) const NOT_CLEAN: u8 = 1;
 /// The command passed, but something leaked, and `--on-leak fail`.
 pub(crate) const LEAKED: u8 = 121;
@@ -17,10 +17,10 @@ pub(crate) const NOT_EXECUTABLE: u8 = 126;
 /// The command was not found.
 pub(crate) const NOT_FOUND: u8 = 127;
 
-/// How this process is to end.
+/// How this process should exit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
     Code(u8),
-    /// By the signal that cgrun received, so that shells and CI see it.
+    /// Die of the signal that cgrun received, so that shells and CI see it.
     Signal(Signal),
 }

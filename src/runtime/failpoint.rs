@@ -1,10 +1,10 @@
-//! Places where a test may make the supervisor fail. In release builds they are not there.
+//! Places where a test can make the supervisor fail. Release builds do not have them.
 
 #[cfg(debug_assertions)]
 static DISABLED: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
 
-/// Fails where `CGRUN_FAILPOINT` names this place, as in `panic:teardown`, `kill:teardown` (SIGKILL)
-/// or `crash:teardown` (SIGSEGV).
+/// Fails if `CGRUN_FAILPOINT` names this place, as in `panic:teardown`, `kill:teardown` (SIGKILL) or
+/// `crash:teardown` (SIGSEGV).
 #[cfg(debug_assertions)]
 pub(crate) fn reached(place: &str) {
     if DISABLED.load(std::sync::atomic::Ordering::Relaxed) {
@@ -13,7 +13,7 @@ pub(crate) fn reached(place: &str) {
     let wanted = std::env::var("CGRUN_FAILPOINT").unwrap_or_default();
     match wanted.split_once(':') {
         Some(("panic", wanted)) if wanted == place => {
-            // Once: what unwinds comes by here again.
+            // Fail only once: the teardown during the unwinding reaches this place again.
             disable();
             panic!("failpoint {place}")
         }
@@ -25,7 +25,7 @@ pub(crate) fn reached(place: &str) {
     }
 }
 
-/// From now on no place fails in this process.
+/// Turns off all fail points in this process.
 #[cfg(debug_assertions)]
 pub(crate) fn disable() {
     DISABLED.store(true, std::sync::atomic::Ordering::Relaxed);

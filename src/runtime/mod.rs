@@ -1,4 +1,4 @@
-//! What every room needs while the program runs: time, events, exit codes, fail points.
+//! Services that every other module uses at run time: time, events, exit codes, fail points.
 
 pub(crate) mod clock;
 pub(crate) mod events;

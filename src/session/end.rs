@@ -1,4 +1,5 @@
-//! The end of a session: its cause, the teardown, the report and the exit code; also after a panic.
+//! Finishes a session, even after a panic: runs the teardown, writes the reports and determines the exit
+//! code.
 
 use super::state::{GUARDIAN_REPLACED, Session};
 use crate::guardian::Guardian;
@@ -21,7 +22,7 @@ const RUNNING_SHOWN: usize = 10;
 const LOG_TAIL: usize = 20;
 
 impl Session<'_> {
-    /// The end, whatever the cause.
+    /// Finishes the session, whatever the cause.
     pub(super) fn end(&mut self, cause: &Cause) -> Exit {
         self.report.clear();
         self.timeline.teardown = Some(self.timeline.now());
@@ -41,8 +42,8 @@ impl Session<'_> {
         exit
     }
 
-    /// Writes the reports that were asked for, and GitHub's. A report that cannot be written turns success into
-    /// failure, but hides no other failure.
+    /// Writes the requested reports, and GitHub's. A report that cannot be written turns a success into a
+    /// failure, but never replaces another failure.
     fn write_reports(&self, cause: &Cause, verdict: &Verdict, exit: Exit) -> Exit {
         let Some(reports) = &self.reports else { return exit };
         let github = reports.github().filter(|_| GitHub::has_news(verdict));
@@ -50,7 +51,8 @@ impl Session<'_> {
             return exit;
         }
         let spoiled = if exit == Exit::Code(0) { Exit::Code(exit_code::FAILED) } else { exit };
-        // With the user's rights, so that the session cannot make us write where its user may not.
+        // With the user's rights, so that the session cannot make us write to a place that its user cannot
+        // write to.
         let lent = reports.act_as_user();
         if let Err(error) = &lent {
             self.report.error(&format!("no report was written: cannot take on the user's rights: {error}"));
@@ -70,8 +72,8 @@ impl Session<'_> {
         if problems.is_empty() { exit } else { spoiled }
     }
 
-    /// Critical services that are gone although the tests have passed: they ended too late for us to notice
-    /// while the command ran.
+    /// Critical services that are gone although the tests passed: they exited too late for us to notice while
+    /// the command was running.
     fn services_gone_early(&self, cause: &Cause) -> Vec<ServiceId> {
         let status = self.context.command().and_then(|command| command.status);
         let has_passed = matches!(cause, Cause::NormalExit(NormalExit { interrupted: false, .. }))
@@ -85,7 +87,7 @@ impl Session<'_> {
         if has_passed { self.services.ids().filter(is_gone).collect() } else { Vec::new() }
     }
 
-    /// If one of these services failed, the tests have passed without a service that they needed.
+    /// The cause if one of these services failed: the tests passed without a service that they needed.
     fn failed_among(&self, gone_early: &[ServiceId]) -> Option<Cause> {
         let failed = |&&service: &&ServiceId| {
             self.component_of(service).and_then(|it| it.status).is_some_and(|status| !status.success())
@@ -95,7 +97,7 @@ impl Session<'_> {
         Some(Cause::Termination(Termination::ServiceEnded { service, how }))
     }
 
-    /// Dismisses the guardian if nothing is left. Otherwise it sees us die, and tries to end what we could not.
+    /// Dismisses the guardian if nothing is left. Otherwise it sees us die and tries to kill the rest.
     fn dismiss_guardian(&mut self, verdict: &Verdict) {
         let guardian = self.guardian.take();
         if verdict.is_proven() {
@@ -115,7 +117,7 @@ impl Session<'_> {
         verdict
     }
 
-    /// Tells the user why the session ends, unless the command or the user ended it.
+    /// Tells the user why the session ends, unless the command exited or the user stopped it.
     fn explain(&self, cause: &Cause) {
         if !cause.is_explained() {
             return;
@@ -163,7 +165,8 @@ impl Supervisor for Running<'_> {
     }
 
     fn ensure_guardian(&mut self, context: &mut Context) {
-        // If no other guardian can be had, the teardown goes on: this is the last process that can end the session.
+        // If the guardian cannot be replaced, the teardown continues: this is the last process that can
+        // finish it.
         let replaced = self.guardian.as_mut().map(|guardian| guardian.ensure_guardian(context, self.record));
         if let Some(Ok(true)) = replaced {
             self.report.say(GUARDIAN_REPLACED);
@@ -181,7 +184,7 @@ impl Drop for Session<'_> {
             self.report.verdict(&verdict, &cause, kind, clock::since(self.begin));
             self.write_reports(&cause, &verdict, Exit::Code(exit_code::FAILED));
             self.dismiss_guardian(&verdict);
-            // The handler of the panic does not know what survived, and that outweighs the panic.
+            // Survivors outweigh the panic, and the code that handles the panic does not know about them.
             if !verdict.is_proven() {
                 std::process::exit(exit_code::NOT_PROVEN.into());
             }

@@ -1,4 +1,4 @@
-//! Why a session cannot start or go on, and how cgrun exits then.
+//! Why a session cannot start or continue, and how cgrun exits in that case.
 
 use std::fmt::Display;
 
@@ -15,7 +15,7 @@ pub(crate) enum SessionError {
     NotFound(anyhow::Error),
     #[error("{}", error_chain(.0))]
     NotExecutable(anyhow::Error),
-    /// A signal asked cgrun to end before it had started anything.
+    /// A signal asked cgrun to stop before it had started anything.
     #[error("{0} came while the holders of ports were to end")]
     Interrupted(Signal),
     #[error("{}", error_chain(.0))]
@@ -23,7 +23,7 @@ pub(crate) enum SessionError {
 }
 
 impl SessionError {
-    /// Adds what was being done.
+    /// Adds the operation that failed.
     pub(crate) fn context(self, text: impl Display + Send + Sync + 'static) -> Self {
         match self {
             Self::NotFound(error) => Self::NotFound(error.context(text)),

@@ -1,4 +1,4 @@
-//! The session's limits, before anything runs in it.
+//! Applies the session's limits before anything runs in it.
 
 use anyhow::Result;
 
@@ -7,7 +7,7 @@ use crate::limits::{AppliedLimits, ConfiguredLimits};
 use crate::plan::SessionPlan;
 use crate::report::Reporter;
 
-/// Applies the limits of the plan, or says why that is impossible; then nothing is left of the session.
+/// Applies the limits of the plan. If that is impossible, removes the session and returns the reason.
 pub(super) fn apply(
     plan: &SessionPlan,
     containment: &Containment,

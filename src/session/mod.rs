@@ -27,7 +27,7 @@ use crate::runtime::exit_code::Exit;
 use crate::runtime::failpoint;
 use crate::sys::process::children;
 
-/// Runs the session and returns how cgrun is to exit. An error means that nothing was started.
+/// Runs the session and returns how cgrun should exit. An error means that nothing was started.
 pub(crate) fn run(plan: SessionPlan, report: &Reporter) -> Result<Exit, SessionError> {
     let files = ReportFiles::prepare(&plan.reports, plan.identity.as_ref())?;
     let mut session = match prepare(plan, report) {

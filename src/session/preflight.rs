@@ -1,4 +1,4 @@
-//! Before anything is started: are the ports free, and can every program be executed?
+//! Checks, before anything is started, that the ports are free and that every program can be executed.
 
 use anyhow::{Context, anyhow};
 
@@ -13,7 +13,7 @@ use crate::runtime::events::Events;
 use crate::sys::sockets::Listener;
 
 /// The listeners on watched ports. A port that a service needs must be free: otherwise the error names its
-/// holder, or the holder is ended if the user asked for that.
+/// holder, or the holder is stopped if the user asked for that.
 pub(super) fn ports(
     plan: &SessionPlan,
     events: &Events,

@@ -1,4 +1,4 @@
-//! From a command as written to a program that can be executed. Nothing is started here.
+//! Resolves a command, as the user wrote it, to a program that can be executed. Nothing is started here.
 
 use std::ffi::{CString, OsStr, OsString};
 use std::io::Read;
@@ -32,7 +32,7 @@ pub(crate) enum ProgramError {
     Nul,
 }
 
-/// The program exists, so what is missing must be its loader.
+/// The program exists, so its loader must be the missing file.
 fn loader_hint(reason: &str) -> &'static str {
     if reason == nix::errno::Errno::ENOENT.desc() {
         "; its loader is missing: is it built for this host?"
@@ -125,7 +125,7 @@ fn check_executable(path: &Path) -> Result<(), Option<String>> {
     }
 }
 
-/// Why execution is denied.
+/// Returns the reason why execution is denied.
 fn why_not(path: &Path, metadata: &std::fs::Metadata) -> &'static str {
     let is_noexec = |fs: rustix::fs::StatVfs| fs.f_flag.contains(StatVfsMountFlags::NOEXEC);
     if metadata.mode() & 0o111 == 0 {
@@ -137,7 +137,7 @@ fn why_not(path: &Path, metadata: &std::fs::Metadata) -> &'static str {
     }
 }
 
-/// The absolute path after `#!`, if that is how the file begins.
+/// The absolute path after `#!`, if the file begins with one.
 fn interpreter(path: &Path) -> Option<PathBuf> {
     let mut begin = Vec::new();
     std::fs::File::open(path).ok()?.take(INTERPRETER_LINE).read_to_end(&mut begin).ok()?;

@@ -1,5 +1,5 @@
-//! The run of a session: from the first start to the moment at which it is to end. One thread waits for
-//! everything that can happen, the state machine decides, and its actions are carried out.
+//! Runs a session, from the first start until it should end. One thread waits for events, the state machine
+//! decides, and its actions are carried out here.
 
 use std::time::{Duration, Instant};
 
@@ -19,14 +19,14 @@ use crate::runtime::failpoint;
 use crate::teardown::Cause;
 use crate::text::error_chain;
 
-/// How often to check a service whose end nothing announces.
+/// How often to check a service whose exit is not announced by any event.
 const DAEMON_TICK: Duration = Duration::from_millis(100);
 
 impl Session<'_> {
-    /// From the first start to the moment at which the session is to end, and why.
+    /// Runs the session until it should end, and returns the cause.
     pub(super) fn live(&mut self) -> Result<Cause, SessionError> {
         self.arm_guardian()?;
-        // If a signal has already asked for the end, nothing is started.
+        // If a signal has already asked us to stop, nothing is started.
         let mut actions = Vec::new();
         let mut failed = false;
         for event in self.events.pending().context("cannot read pending signals (signalfd)")? {
@@ -89,7 +89,7 @@ impl Session<'_> {
         self.machine.step(event, clock::now())
     }
 
-    /// Waits for something to happen, and says what it means for the session.
+    /// Waits for something to happen, and returns what it means for the session.
     fn observe(&mut self) -> Result<Vec<SessionEvent>> {
         let happened =
             self.events.wait(&self.wakes(), self.deadline()).context("cannot wait for events (ppoll)")?;
@@ -134,7 +134,7 @@ impl Session<'_> {
             .collect()
     }
 
-    /// The services that were started and have not ended.
+    /// The services that were started and are still alive.
     fn living_services(&self) -> impl Iterator<Item = (ServiceId, &StartedService)> {
         self.services
             .ids()
@@ -152,21 +152,21 @@ impl Session<'_> {
         timeout.into_iter().chain(tick).chain(daemon).min()
     }
 
-    /// Whether nothing announces its end: in a PID namespace a daemon is not our child, and without a cgroup
-    /// there is no event.
+    /// Whether no event announces its exit: in a PID namespace a daemon is not our child, and without a
+    /// cgroup no event is sent.
     fn ends_unseen(&self, service: &StartedService) -> bool {
         service.is_daemon && self.context.components[service.component].leaf.events().is_none()
     }
 
-    /// Whether a service was killed together with the command, which then decides how the session ends: the
-    /// command's end is awaited first.
+    /// Whether a service was killed together with the command. The command then decides how the session ends,
+    /// so we wait for its exit first.
     fn ends_with_all(&self, service: &StartedService) -> bool {
         let is_running = self.context.command().is_some_and(|command| command.status.is_none());
         let is_late = service.killed_with_all.is_some_and(|since| clock::since(since) >= self.plan.kill_wait);
         is_running && !is_late && self.context.containment.is_out_of_memory()
     }
 
-    /// Which services became ready, failed to, or ended.
+    /// Adds an event for each service that became ready, failed to become ready, or ended.
     fn check_services(&mut self, events: &mut Vec<SessionEvent>) -> Result<()> {
         for id in self.services.ids() {
             if self.machine.state(id) == ServiceState::Ended {
@@ -174,9 +174,10 @@ impl Session<'_> {
             }
             let Some(service) = &self.services[id] else { continue };
             let component = &self.context.components[service.component];
-            // Always read it: until then its event stays pending and wakes us at once.
+            // Always read this: its event stays pending, and wakes us at once, until it is read.
             let populated = component.leaf.is_populated()?;
-            // If the leaf is empty before the leader's status has come, it is checked again then.
+            // If the leaf is empty before the leader's status arrives, it is checked again when the status
+            // arrives.
             let Some(status) = component.status else { continue };
             let ends_with_all = !populated && self.ends_with_all(service);
             let how = (!populated && !ends_with_all).then(|| self.how_it_ended(id));
@@ -193,7 +194,7 @@ impl Session<'_> {
         self.check_readiness(events)
     }
 
-    /// Which of the starting services are ready now, or late.
+    /// Adds an event for each starting service that is ready now, or has run out of time.
     fn check_readiness(&mut self, events: &mut Vec<SessionEvent>) -> Result<()> {
         if self.services.iter().flatten().all(|service| service.waiting.is_none()) {
             return Ok(());

@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::service_log::Log;
 use crate::readiness::Waiting;
 
-/// The states that a service passes through. Only the state machine changes them.
+/// The states of a service. Only the state machine changes them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ServiceState {
     NotStarted,
@@ -15,16 +15,16 @@ pub(super) enum ServiceState {
     Ended,
 }
 
-/// What a service has once it was started.
+/// A service that was started.
 pub(super) struct StartedService {
     /// Its index among the components of the teardown.
     pub component: usize,
     pub log: Log,
     /// The wait for its readiness. Dropped once it is over, which closes the probe's connection.
     pub waiting: Option<Waiting>,
-    /// Its first process ended well and left others to serve.
+    /// Its first process exited with success and left others running, as a daemon does.
     pub is_daemon: bool,
     /// When it was killed together with the command, because the whole session ran out of memory. The
-    /// command's end is about to follow.
+    /// command's exit is about to follow.
     pub killed_with_all: Option<Instant>,
 }

@@ -15,11 +15,11 @@ use crate::containment::SessionId;
 
 /// Logs of earlier runs are removed after this time.
 const KEPT: Duration = Duration::from_secs(7 * 86_400);
-/// How much of a log's end is read for its tail (bytes).
+/// How many bytes at the end of a log are read for its tail.
 const TAIL: u64 = 16 * 1024;
 
-/// The log directory of one run. It is held open, and not opened through a symbolic link: if root runs a
-/// session as another user, that user may own the place.
+/// The log directory of one run. It is held open, and never opened through a symbolic link: if root runs a
+/// session as another user, that user may own the parent directory.
 #[derive(Debug)]
 pub(super) struct Logs {
     path: PathBuf,
@@ -75,7 +75,7 @@ impl Log {
     }
 }
 
-/// Removes only old directories whose name is one of ours. A failure does no harm.
+/// Removes only old directories with a name of ours. A failure does no harm.
 fn remove_old(root: &Path) {
     for entry in std::fs::read_dir(root).into_iter().flatten().filter_map(Result::ok) {
         let ours = entry.file_name().to_str().is_some_and(|name| SessionId::of_directory(name).is_some());

@@ -42,7 +42,7 @@ impl Session<'_> {
         let streams = Streams { input: Some(null.as_fd()), output: Some(log.file.as_fd()) };
         let waiting =
             Waiting::begin(plan, &log.file).with_context(|| format!("cannot read {}", log.path.display()))?;
-        // Nothing may fail from here on: a process that is not yet a component would be given no grace.
+        // Nothing may fail from here on: a process that is not yet a component would get no grace.
         let leader = start(&program, Group::Session, streams, &leaf, self.plan.identity.as_ref())
             .context("could not be started")?;
 
@@ -68,10 +68,10 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// Starts the command. With a terminal it shares our process group, so that the terminal and
-    /// the shell see one job: Ctrl-C and Ctrl-Z reach both, `fg` resumes both, and a debugger may
-    /// read the keyboard. Without one it gets a group of its own, so that a signal to our group
-    /// (by timeout(1) or a CI runner) reaches it once, through us.
+    /// Starts the command. With a terminal it shares our process group, so that the terminal and the shell
+    /// see one job: Ctrl-C and Ctrl-Z reach both, `fg` resumes both, and a debugger can read the keyboard.
+    /// Without one it gets a group of its own, so that a signal to our group (by timeout(1) or a CI runner)
+    /// reaches it once, through us.
     pub(super) fn start_command(&mut self) -> Result<(), SessionError> {
         self.report.clear();
         let env = self.env.with_all([(LEAF, LeafName::Command.to_string())]);
@@ -142,9 +142,9 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// How a service ended, in words.
+    /// Says how a service ended.
     pub(super) fn how_it_ended(&self, id: ServiceId) -> String {
-        // The status of the process that started a daemon says nothing about the daemon's end.
+        // The exit status of the process that started a daemon says nothing about how the daemon ended.
         let is_daemon = self.services[id].as_ref().is_some_and(|service| service.is_daemon);
         let status = self.component_of(id).and_then(|it| it.status).filter(|_| !is_daemon);
         let was_starting = self.machine.state(id) == ServiceState::Starting;

@@ -1,4 +1,4 @@
-//! What a session holds while it lives.
+//! The data that a session holds while it runs.
 
 use std::rc::Rc;
 use std::time::Instant;
@@ -34,7 +34,7 @@ pub(super) struct Session<'a> {
     /// `None` for a service that was not started.
     pub services: PerService<Option<StartedService>>,
     pub begin: Instant,
-    /// Ends the session if we cannot.
+    /// Stops the session if we die.
     pub guardian: Option<Guardian>,
     pub record: Record,
     /// The report to write at the end, if any.
@@ -86,7 +86,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Tells the guardian as well which reports to write.
+    /// Sets which reports to write, for the guardian too.
     pub(super) fn will_report(&mut self, files: ReportFiles) {
         if files.is_empty() && GitHub::from_environment().is_none() {
             return;
@@ -96,13 +96,13 @@ impl<'a> Session<'a> {
         self.reports = Some(reports);
     }
 
-    /// The component of a service, once it was started.
+    /// The component of a service, if it was started.
     pub(super) fn component_of(&self, service: ServiceId) -> Option<&Component> {
         self.services[service].as_ref().map(|started| &self.context.components[started.component])
     }
 
-    /// A failure is only reported: we may lack the right to signal a command that runs as another user, but can
-    /// still wait for it.
+    /// A failure is only reported: even if we are not allowed to signal a command that runs as another user,
+    /// we can still wait for it.
     pub(super) fn pass_on(&self, signal: Signal, command: &Component) {
         if let Err(error) = command.leader.signal(signal) {
             self.report.say(&format!("cannot pass {signal} on to the command: {}", plain(&error)));

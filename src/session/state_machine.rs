@@ -1,5 +1,5 @@
-//! What a session does next. Pure: a state and an event give a new state and actions, so that tests can try
-//! every order of events without a process.
+//! Decides what a session does next. It is pure: a state and an event give a new state and actions, so tests
+//! can try every order of events without a process.
 
 use std::time::{Duration, Instant};
 
@@ -12,11 +12,11 @@ use crate::teardown::{Cause, CtrlC, NormalExit, StartupFailure, Termination};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum SessionEvent {
-    /// A service is ready for those that need it.
+    /// A service is ready, so the services that need it can start.
     Ready(ServiceId),
-    /// A service could not be started or did not become ready; says why.
+    /// A service could not be started or did not become ready. The text says why.
     NotReady(ServiceId, String),
-    /// No process of a service is left; says how it ended.
+    /// No process of a service is left. The text says how it ended.
     ServiceEnded(ServiceId, String),
     CommandEnded,
     Signal(Caught),
@@ -28,7 +28,7 @@ pub(super) enum SessionEvent {
 pub(super) enum SessionAction {
     StartService(ServiceId),
     StartCommand,
-    /// Pass a signal that does not ask to end on to the command.
+    /// Pass on to the command a signal that does not ask us to stop.
     PassOn(Signal),
     /// Stop until SIGCONT.
     Suspend(Caught),
@@ -63,7 +63,7 @@ impl ServiceNode {
 pub(super) struct StateMachine {
     services: PerService<ServiceNode>,
     phase: SessionPhase,
-    /// When a Ctrl-C last came that was left to the command.
+    /// When the last Ctrl-C came that was left to the command.
     interrupted: Option<Instant>,
     /// A second Ctrl-C within this time ends the session.
     patience: Duration,
@@ -125,13 +125,13 @@ impl StateMachine {
         let Caught { signal, from_terminal } = caught;
         match signal {
             _ if caught.is_about_stopping() => vec![SessionAction::Suspend(caught)],
-            // What the terminal sends (a new window size), it has sent to the command as well.
+            // A signal from the terminal, such as for a new window size, has also reached the command.
             _ if !caught.is_about_ending() && (from_terminal || self.phase != SessionPhase::Running) => {
                 Vec::new()
             }
             _ if !caught.is_about_ending() => vec![SessionAction::PassOn(signal)],
-            // Ctrl-C reached the command as well, and a debugger or a prompt survives it: the command
-            // decides, unless the user presses again while the command should be ending.
+            // Ctrl-C also reached the command, and a debugger or a prompt survives it: the command decides,
+            // unless the user presses it again while the command should be exiting.
             Signal::SIGINT if from_terminal && self.phase == SessionPhase::Running => {
                 let again = self.is_recently_interrupted(now);
                 self.interrupted = Some(now);
@@ -151,7 +151,7 @@ impl StateMachine {
         }
         let mut actions = Vec::new();
         for id in self.services.ids() {
-            // A service that was ready and has ended since was not critical.
+            // A service that was ready and has since ended was not critical.
             let can_start = self.services[id].depends_on.iter().all(|&it| self.has_been_ready(it));
             if self.services[id].state == ServiceState::NotStarted && can_start {
                 self.services[id].state = ServiceState::Starting;

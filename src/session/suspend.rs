@@ -16,8 +16,8 @@ const TIDYING: Duration = Duration::from_millis(500);
 const POLL: Duration = Duration::from_millis(2);
 
 impl Session<'_> {
-    /// Whether the command has stopped itself, as pagers do on Ctrl-Z. The shell waits only for us and would not
-    /// notice. Without a terminal this does not count, because nothing would resume us.
+    /// Whether the command has stopped itself, as pagers do on Ctrl-Z. The shell waits only for us and would
+    /// not notice. Without a terminal this is ignored, because nothing would resume us.
     pub(super) fn command_stopped(&self) -> Result<Option<Caught>> {
         let Some(command) = self.context.command().filter(|command| command.status.is_none()) else {
             return Ok(None);
@@ -43,14 +43,14 @@ impl Session<'_> {
         }
         self.context.containment.freeze(true)?;
         let begin = Instant::now();
-        // A SIGCONT that has come meanwhile would not come again.
+        // A SIGCONT that has already arrived would not come again.
         let stopped =
             if signals::is_pending(Signal::SIGCONT) { Ok(()) } else { signals::stop_by(caught.signal) };
         clock::stood_still(begin.elapsed());
         self.context.containment.freeze(false)?;
         stopped.context("cannot stop ourselves")?;
         if let Some(command) = self.context.command() {
-            // What continued us may not have continued the command.
+            // Whatever continued us may not have continued the command.
             self.pass_on(Signal::SIGCONT, command);
         }
         Ok(())

@@ -2,8 +2,8 @@
 
 use std::io;
 
-/// Whether the process or file has gone: reading about a process that ends meanwhile answers ENOENT or
-/// ESRCH (proc(5)), and so does a file of a cgroup that was removed.
+/// Whether the process or file is gone: reading about a process that has exited gives ENOENT or ESRCH
+/// (proc(5)), and so does reading a file of a removed cgroup.
 pub(crate) fn is_gone(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESRCH))
 }

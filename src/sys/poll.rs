@@ -4,8 +4,8 @@ use std::time::Instant;
 
 use rustix::event::Timespec;
 
-/// The timeout of a poll(2) that ends at `deadline` on the clock that says `now`. `None`, which waits
-/// forever, if the duration is too long for the kernel.
+/// The timeout for a poll(2) that should return at `deadline`, given `now` by the same clock. `None`, which
+/// waits forever, if the duration is too long for the kernel.
 pub(crate) fn timeout_until(deadline: Instant, now: Instant) -> Option<Timespec> {
     Timespec::try_from(deadline.saturating_duration_since(now)).ok()
 }

@@ -1,4 +1,4 @@
-//! The supervisor's signals, read from a signalfd, and the last one it may die of.
+//! The supervisor's signals, read from a signalfd, and how it stops or dies by a signal.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -7,8 +7,8 @@ use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{SigHandler, SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
-/// What the supervisor acts on. Blocking SIGTTOU also means that a report written from the background
-/// is not stopped by the terminal (termios(3), `TOSTOP`).
+/// The signals that the supervisor acts on. Blocking SIGTTOU also keeps the terminal from stopping a write
+/// from the background (termios(3), `TOSTOP`).
 const HANDLED: [Signal; 11] = [
     Signal::SIGINT,
     Signal::SIGTERM,
@@ -23,27 +23,27 @@ const HANDLED: [Signal; 11] = [
     Signal::SIGCHLD,
 ];
 
-/// One signal that came to us.
+/// A signal that we received.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Caught {
     pub signal: Signal,
-    /// The kernel sent it for the terminal, so that the whole foreground group has it already.
+    /// The kernel sent it for the terminal, so the whole foreground group has received it.
     pub from_terminal: bool,
 }
 
 impl Caught {
-    /// Whether it asks us to end.
+    /// Whether it asks us to exit.
     pub(crate) fn is_about_ending(self) -> bool {
         matches!(self.signal, Signal::SIGINT | Signal::SIGTERM | Signal::SIGHUP | Signal::SIGQUIT)
     }
 
-    /// Whether it asks us to stop for a while: Ctrl-Z, or the use of the terminal from the background.
+    /// Whether it asks us to pause: Ctrl-Z, or the use of the terminal from the background.
     pub(crate) fn is_about_stopping(self) -> bool {
         matches!(self.signal, Signal::SIGTSTP | Signal::SIGTTIN | Signal::SIGTTOU)
     }
 }
 
-/// All handled signals, blocked and turned into reads.
+/// All handled signals, blocked and read from a signalfd.
 #[derive(Debug)]
 pub(crate) struct Signals(SignalFd);
 
@@ -58,13 +58,13 @@ impl Signals {
             }
         }
         caught.thread_block()?;
-        // It continues us all the same; pending, it tells that it came.
+        // SIGCONT continues us even if blocked. While it is pending we can see that it came.
         SigSet::from(Signal::SIGCONT).thread_block()?;
-        // Inherited as ignored, the kernel would reap our children by itself and tell us nothing.
-        // SAFETY: SIG_DFL is no handler of ours, so nothing of ours runs in signal context.
+        // If SIGCHLD were inherited as ignored, the kernel would reap our children itself and we would not
+        // know. SAFETY: SIG_DFL is no handler of ours, so nothing of ours runs in signal context.
         unsafe { nix::sys::signal::signal(Signal::SIGCHLD, SigHandler::SigDfl) }?;
-        // A report that is too large for a limit (setrlimit(2)) is an error, not our end.
-        // SAFETY: as above, of SIG_IGN.
+        // A report larger than the file size limit (setrlimit(2)) should be an error, not kill us. SAFETY: as
+        // above, for SIG_IGN.
         unsafe { nix::sys::signal::signal(Signal::SIGXFSZ, SigHandler::SigIgn) }?;
         Ok(Self(SignalFd::with_flags(&caught, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?))
     }
@@ -87,8 +87,8 @@ impl AsFd for Signals {
     }
 }
 
-/// Lets SIGSEGV and SIGBUS end us, as they end others. Rust's own handler tells a stack overflow, but
-/// takes the first one that somebody sends for nothing.
+/// Lets SIGSEGV and SIGBUS kill us, as they kill other programs. Rust's own handler detects a stack overflow,
+/// but swallows the first such signal that another process sends.
 pub(crate) fn die_of_crashes() {
     for signal in [Signal::SIGSEGV, Signal::SIGBUS] {
         // SAFETY: SIG_DFL is no handler of ours, so nothing of ours runs in signal context.
@@ -96,16 +96,16 @@ pub(crate) fn die_of_crashes() {
     }
 }
 
-/// Whether a blocked `signal` came and was not read. A stop signal takes back a pending SIGCONT.
+/// Whether a blocked `signal` is pending. A stop signal discards a pending SIGCONT.
 pub(crate) fn is_pending(signal: Signal) -> bool {
     let mut pending = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
-    // SAFETY: sigpending(2) fills `pending` where it returns 0, and only then is it read.
+    // SAFETY: sigpending(2) fills `pending` if it returns 0, and only then is it read.
     unsafe {
         libc::sigpending(pending.as_mut_ptr()) == 0 && libc::sigismember(pending.as_ptr(), signal as i32) == 1
     }
 }
 
-/// Whether this process ignores `signal`, as inherited from whoever started it.
+/// Whether this process ignores `signal`, as inherited from its parent.
 pub(crate) fn is_ignored(signal: i32) -> bool {
     let mut current = std::mem::MaybeUninit::<libc::sigaction>::uninit();
     // SAFETY: a null `act` only reads the present disposition into `current` (sigaction(2)).
@@ -114,9 +114,9 @@ pub(crate) fn is_ignored(signal: i32) -> bool {
     rc == 0 && unsafe { current.assume_init() }.sa_sigaction == libc::SIG_IGN
 }
 
-/// Stops this process by `signal`, so that whoever waits for us sees that signal; returns when we are
-/// continued. Where nobody could continue us (an orphaned process group, setpgid(2)) the kernel does
-/// not stop us, and this returns at once.
+/// Stops this process by `signal`, so that our parent sees that signal. Returns when we are continued. In an
+/// orphaned process group (setpgid(2)), which no shell could continue, the kernel does not stop us and this
+/// returns at once.
 pub(crate) fn stop_by(signal: Signal) -> io::Result<()> {
     let mut set = SigSet::empty();
     set.add(signal);
@@ -125,7 +125,7 @@ pub(crate) fn stop_by(signal: Signal) -> io::Result<()> {
     Ok(set.thread_block()?)
 }
 
-/// Ends this process by a real SIGSEGV, for tests.
+/// Kills this process with a real SIGSEGV, for tests.
 #[cfg(debug_assertions)]
 pub(crate) fn crash() -> ! {
     // SAFETY: none; that is the purpose. The page at 8 is never mapped, so the kernel sends SIGSEGV.
@@ -133,7 +133,7 @@ pub(crate) fn crash() -> ! {
     std::process::abort()
 }
 
-/// Ends this process by `signal`, so that whoever waits for us sees that signal; without a core.
+/// Kills this process with `signal`, so that our parent sees that signal. Leaves no core dump.
 pub(crate) fn die_of(signal: Signal) -> ! {
     let _ = setrlimit(Resource::RLIMIT_CORE, 0, 0);
     let mut set = SigSet::empty();
@@ -142,6 +142,6 @@ pub(crate) fn die_of(signal: Signal) -> ! {
     let _ = unsafe { nix::sys::signal::signal(signal, SigHandler::SigDfl) };
     let _ = nix::sys::signal::raise(signal);
     let _ = set.thread_unblock();
-    // Only a signal whose default action is not to end the process comes this far.
+    // Reached only if the default action of the signal is not to kill the process.
     std::process::exit(128 + signal as i32)
 }

@@ -1,7 +1,7 @@
-//! Who listens on which TCP port, and from which cgroup: sock_diag(7).
+//! Lists the TCP listeners, with their ports and cgroups, through sock_diag(7).
 //!
-//! The kernel walks its listening sockets only, so the cost does not grow with the connections,
-//! processes or descriptors of the host, and it names the cgroup that made each socket.
+//! The kernel walks only its listening sockets, so the cost does not grow with the connections, processes or
+//! descriptors of the host. It names the cgroup in which each socket was created.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -23,7 +23,7 @@ const HEADER: usize = 16;
 const REQUEST: usize = HEADER + 56;
 /// `struct inet_diag_msg`, before its attributes.
 const REPLY: usize = 72;
-/// A dump that changed under the reader is asked for again, this often at most.
+/// A dump that changed while we read it is requested again, at most this many times.
 const ATTEMPTS: usize = 5;
 
 /// One listening TCP socket of this network namespace.
@@ -31,16 +31,16 @@ const ATTEMPTS: usize = 5;
 pub(crate) struct Listener {
     pub address: IpAddr,
     pub port: u16,
-    /// As in `/proc/PID/fd/N -> socket:[inode]`.
+    /// The number in `/proc/PID/fd/N -> socket:[inode]`.
     pub inode: u32,
     pub uid: u32,
-    /// Inode of the directory of the cgroup that created the socket. It keeps it for life.
+    /// The inode of the directory of the cgroup in which the socket was created. It never changes.
     pub cgroup: Option<u64>,
 }
 
 /// All listening TCP sockets, IPv4 and IPv6, of this network namespace.
 ///
-/// An error means that it is unknown who listens, never that nobody does.
+/// An error means that the listeners are unknown, never that there are none.
 pub(crate) fn listeners() -> io::Result<Vec<Listener>> {
     let netlink = socket(
         AddressFamily::Netlink,
@@ -66,7 +66,7 @@ pub(crate) fn listeners() -> io::Result<Vec<Listener>> {
     Ok(found)
 }
 
-/// Reads one family; `false` when the list changed meanwhile and must be read again.
+/// Reads one address family; `false` if the list changed while it was read, and must be read again.
 fn read_dump(netlink: &OwnedFd, family: u8, found: &mut Vec<Listener>) -> io::Result<bool> {
     send(netlink.as_raw_fd(), &request(family), MsgFlags::empty())?;
     let mut buffer = vec![0u8; 32 * 1024];
@@ -83,7 +83,7 @@ fn read_dump(netlink: &OwnedFd, family: u8, found: &mut Vec<Listener>) -> io::Re
             consistent &= flags & NLM_F_DUMP_INTR == 0;
             match kind {
                 NLMSG_DONE | NLMSG_ERROR => {
-                    // Both carry a negative errno; DONE's is 0 after a complete dump.
+                    // Both carry a negative errno, which is 0 in a DONE after a complete dump.
                     let code = if size >= HEADER + 4 { u32_at(message, HEADER) as i32 } else { 0 };
                     return if code == 0 { Ok(consistent) } else { Err(io::Error::from_raw_os_error(-code)) };
                 }

@@ -1,20 +1,20 @@
-//! Writing to stderr without ever being held up by it.
+//! Writes to stderr without ever blocking on it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-/// How long a write may wait for a reader who does not read.
+/// How long a write may wait for a reader that does not read.
 const PATIENCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
 const NO_PATIENCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
-/// A reader kept us waiting in vain once: that is enough, for there may be many lines to say.
+/// Set once a reader kept us waiting in vain: we never wait again, because many lines may follow.
 static GIVEN_UP: AtomicBool = AtomicBool::new(false);
 
-/// What poll(2) promises a pipe takes at once (`PIPE_BUF`, pipe(7)).
+/// How many bytes a pipe accepts at once if poll(2) says that it is writable (`PIPE_BUF`, pipe(7)).
 const CHUNK: usize = 4096;
 
-/// Writes `text` to stderr. A reader that is gone, a full disk, or a pipe that nobody empties
-/// loses the text; it never blocks or ends us.
+/// Writes `text` to stderr. If the reader is gone, the disk is full or nothing reads the pipe, the text is
+/// lost, but this never blocks or kills us.
 pub(crate) fn to_stderr(text: &str) {
     let stderr = rustix::stdio::stderr();
     for chunk in text.as_bytes().chunks(CHUNK) {
@@ -35,7 +35,7 @@ pub(crate) fn to_stderr(text: &str) {
     }
 }
 
-/// Whether stderr is a terminal that we may draw on: we are in its foreground.
+/// Whether stderr is a terminal that we can draw on because we are in its foreground.
 pub(crate) fn stderr_is_our_terminal() -> bool {
     let stderr = rustix::stdio::stderr();
     rustix::termios::isatty(stderr)
@@ -52,7 +52,7 @@ pub(crate) fn has_terminal() -> bool {
     rustix::fs::open("/dev/tty", flags, rustix::fs::Mode::empty()).is_ok()
 }
 
-/// Width of the terminal on stderr in columns; 80 where it is unknown.
+/// The width of the terminal on stderr in columns; 80 if it is unknown.
 pub(crate) fn columns() -> usize {
     match rustix::termios::tcgetwinsize(rustix::stdio::stderr()) {
         Ok(size) if size.ws_col > 0 => usize::from(size.ws_col),

@@ -1,4 +1,4 @@
-//! The host's users and groups, by its own databases (getpwuid(3), getgrouplist(3)).
+//! The host's users and groups, from its own databases (getpwuid(3), getgrouplist(3)).
 
 use std::ffi::CString;
 
@@ -13,7 +13,7 @@ pub(crate) fn user_name(uid: u32) -> String {
     }
 }
 
-/// The groups that a user is in.
+/// The groups of a user.
 pub(crate) fn groups_of(user: &User) -> nix::Result<Vec<Gid>> {
     let name = CString::new(user.name.as_bytes()).map_err(|_| Errno::EINVAL)?;
     getgrouplist(&name, user.gid)

@@ -5,7 +5,7 @@ use nix::errno::Errno;
 /// `_LINUX_CAPABILITY_VERSION_3` (linux/capability.h): two sets of 32 capabilities.
 const VERSION_3: u32 = 0x2008_0522;
 const CAP_SETPCAP: u32 = 8;
-/// No kernel has more capabilities than bits in the sets.
+/// No kernel has more capabilities than the sets have bits.
 const MOST: libc::c_ulong = 64;
 
 /// The kernel reads a prctl(2) argument as unsigned long.
@@ -59,7 +59,7 @@ pub(super) fn drop_bounding() -> nix::Result<()> {
         // SAFETY: changes a set of this thread and reads no memory (PR_CAPBSET_DROP(2const)).
         match Errno::result(unsafe { libc::prctl(libc::PR_CAPBSET_DROP, capability, UNUSED, UNUSED, UNUSED) })
         {
-            // Beyond the last one that this kernel knows.
+            // This is beyond the last capability that the kernel knows.
             Err(Errno::EINVAL) => break,
             other => drop(other?),
         }

@@ -1,4 +1,4 @@
-//! Our children: those we started, and those re-parented to us because we are a subreaper.
+//! Our children: those that we started, and those re-parented to us because we are a subreaper.
 
 use std::io;
 use std::os::unix::process::ExitStatusExt;
@@ -8,14 +8,14 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use rustix::process::{Pid, WaitIdOptions, WaitOptions};
 
-/// From now on a descendant whose parents are dead becomes our child (prctl(2),
-/// `PR_SET_CHILD_SUBREAPER`). Not inherited; ends with this process.
+/// Makes orphaned descendants our children from now on (prctl(2), `PR_SET_CHILD_SUBREAPER`). Children do not
+/// inherit this.
 pub(crate) fn become_subreaper() -> io::Result<()> {
     Ok(nix::sys::prctl::set_child_subreaper(true)?)
 }
 
-/// Reaps ended children, without waiting, for about as long as `limit`: in a fork storm they may end
-/// faster than they can be reaped. `true` where some may be left.
+/// Reaps exited children, without waiting, for about `limit`: in a fork storm they may exit faster than they
+/// can be reaped. The flag is true if some may be left.
 pub(crate) fn reap(limit: Duration) -> io::Result<(Vec<(Pid, ExitStatus)>, bool)> {
     let deadline = Instant::now() + limit;
     let mut ended = Vec::new();
@@ -36,7 +36,7 @@ fn reap_one() -> io::Result<Option<(Pid, ExitStatus)>> {
     }
 }
 
-/// Whether any child is left, living or dead. `false` is the kernel's own word (ECHILD).
+/// Whether any child is left, living or dead. `false` is confirmed by the kernel (ECHILD).
 pub(crate) fn any_left() -> io::Result<bool> {
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
     match rustix::process::waitid(rustix::process::WaitId::All, options) {
@@ -46,7 +46,7 @@ pub(crate) fn any_left() -> io::Result<bool> {
     }
 }
 
-/// Whether this child of ours neither is stopped nor has ended.
+/// Whether this child of ours is neither stopped nor dead.
 pub(crate) fn is_running(pid: Pid) -> io::Result<bool> {
     let options =
         WaitIdOptions::EXITED | WaitIdOptions::STOPPED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;

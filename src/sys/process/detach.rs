@@ -1,5 +1,5 @@
-//! A process of our own that nobody's signal to us reaches: in a session of its own, a child of the
-//! host's first process, with no descriptor but those it needs.
+//! Forks a detached process, which no signal to us reaches: it has its own session, is a child of the host's
+//! first process, and keeps only the descriptors that it needs.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -7,12 +7,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use nix::errno::Errno;
 
-/// Forks such a process, which runs `body` and ends. Returns once it is on its own.
+/// Forks a detached process, which runs `body` and exits. Returns once it is detached.
 ///
-/// Must be called while this process has a single thread. Orphans of that moment do not become our
-/// children either.
+/// Must be called while this process has a single thread. Processes that are orphaned during the call do not
+/// become our children.
 pub(crate) fn fork_detached(body: impl FnOnce()) -> io::Result<()> {
-    // With a subreaper for a parent it would come back to us as a child.
+    // If we remained a subreaper, it would be re-parented to us.
     let subreaper = nix::sys::prctl::get_child_subreaper()?;
     nix::sys::prctl::set_child_subreaper(false)?;
     let result = fork_twice(body);
@@ -24,7 +24,7 @@ fn fork_twice(body: impl FnOnce()) -> io::Result<()> {
     // SAFETY: this process has one thread, so the child finds no lock held.
     match Errno::result(unsafe { libc::fork() })? {
         0 => {
-            // SAFETY: as above; and ending without unwinding runs nothing of our parent's.
+            // SAFETY: as above; it exits without unwinding, so no code of the parent runs.
             unsafe {
                 match libc::fork() {
                     0 => {
@@ -54,8 +54,8 @@ fn fork_twice(body: impl FnOnce()) -> io::Result<()> {
     }
 }
 
-/// Closes all descriptors but these, and leaves the working directory; the standard streams lead nowhere
-/// afterwards. So nobody waits for us who waits for the end of a pipe, a lock, or to unmount.
+/// Closes all descriptors except these, redirects the standard streams to /dev/null and leaves the working
+/// directory, so that this process holds no pipe, lock or mount that others wait for.
 pub(crate) fn keep_only(kept: &[BorrowedFd<'_>]) -> io::Result<()> {
     std::env::set_current_dir("/")?;
     let null = rustix::fs::open("/dev/null", rustix::fs::OFlags::RDWR, rustix::fs::Mode::empty())?;

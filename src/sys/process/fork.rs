@@ -1,4 +1,4 @@
-//! fork(2), clone(2) and clone3(2): the ways to make a process.
+//! Creates processes with fork(2), clone(2) and clone3(2).
 
 use std::ffi::c_int;
 use std::io;
@@ -9,17 +9,21 @@ use rustix::process::Pid;
 
 use super::pidfd::Process;
 
-/// clone3(2). Some versions of libc declare it too narrow, so that it overflows to 0.
+/// See clone3(2). Some versions of the libc crate declare it with too narrow a type, so that it overflows to
+/// 0.
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 
-/// As fork(2), with more of clone(2)'s `flags`: `CLONE_PARENT` for a sibling, `CLONE_NEWPID` and the like.
+/// Like fork(2), with additional `flags` of clone(2), such as `CLONE_PARENT` for a sibling, or
+/// `CLONE_NEWPID`.
 ///
 /// # Safety
-/// As fork(2): with other threads alive the child may only call async-signal-safe functions. No `CLONE_VM`.
+/// As fork(2): if other threads exist, the child may only call async-signal-safe functions. `flags` must not
+/// contain `CLONE_VM`.
 pub(super) unsafe fn fork_with(flags: c_int) -> nix::Result<libc::pid_t> {
     let flags = (flags | libc::SIGCHLD) as libc::c_ulong;
     // SAFETY: without CLONE_VM the child has its own copy of the memory and of the stack. The first two
-    // arguments are the same everywhere but on s390, where a null stack and the flags change places.
+    // arguments have the same order on every architecture except s390, where a null stack and the flags are
+    // swapped.
     let pid = unsafe {
         #[cfg(target_arch = "s390x")]
         let pid = libc::syscall(libc::SYS_clone, 0, flags, 0, 0, 0);
@@ -30,25 +34,25 @@ pub(super) unsafe fn fork_with(flags: c_int) -> nix::Result<libc::pid_t> {
     Errno::result(pid as libc::pid_t)
 }
 
-/// Whether clone3(2) may be called here: it finds fault with no arguments at all (EINVAL), but a seccomp
-/// filter does not let it come that far.
+/// Whether clone3(2) can be called here. The kernel answers EINVAL to a call without arguments; a seccomp
+/// filter rejects the call earlier, with another error.
 pub(crate) fn has_clone3() -> bool {
-    // SAFETY: with a size of 0 the kernel reads nothing and makes no process.
+    // SAFETY: with a size of 0 the kernel reads nothing and creates no process.
     let answer = unsafe { libc::syscall(libc::SYS_clone3, std::ptr::null::<libc::clone_args>(), 0) };
     answer == -1 && Errno::last() == Errno::EINVAL
 }
 
-/// Forks: into `directory` by clone3, or in place. `None` in the child.
+/// Forks, directly into the cgroup `directory` with clone3 if there is one. Returns `None` in the child.
 ///
 /// # Safety
-/// As fork(2): with other threads alive the child may only call async-signal-safe functions.
+/// As fork(2): if other threads exist, the child may only call async-signal-safe functions.
 pub(super) unsafe fn fork(directory: Option<BorrowedFd<'_>>) -> io::Result<Option<Process>> {
     let Some(directory) = directory else {
-        // SAFETY: the caller's.
+        // SAFETY: the caller keeps the contract above.
         let pid = unsafe { libc::fork() };
         return match Errno::result(pid)? {
             0 => Ok(None),
-            // Our own unreaped child: the number cannot have changed hands.
+            // It is our own unreaped child, so its pid cannot have been reused.
             pid => match Pid::from_raw(pid).map(Process::open).transpose()?.flatten() {
                 Some(process) => Ok(Some(process)),
                 None => Err(io::Error::other("the kernel denies a child it has just made")),
@@ -56,7 +60,7 @@ pub(super) unsafe fn fork(directory: Option<BorrowedFd<'_>>) -> io::Result<Optio
         };
     };
     let mut pidfd: c_int = -1;
-    // SAFETY: clone_args is plain numbers, for which zero means "not used".
+    // SAFETY: clone_args consists of plain numbers, for which zero means "not used".
     let mut args = unsafe { std::mem::zeroed::<libc::clone_args>() };
     args.flags = libc::CLONE_PIDFD as u64 | CLONE_INTO_CGROUP;
     args.pidfd = &raw mut pidfd as u64;
@@ -67,7 +71,7 @@ pub(super) unsafe fn fork(directory: Option<BorrowedFd<'_>>) -> io::Result<Optio
     let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<libc::clone_args>()) };
     match (Errno::result(pid)?, Pid::from_raw(pid as i32)) {
         (_, Some(pid)) => {
-            // SAFETY: the kernel has just put a new descriptor there, which nobody else owns.
+            // SAFETY: the kernel has just stored a new descriptor there, which nothing else owns.
             let fd = unsafe { OwnedFd::from_raw_fd(pidfd) };
             Ok(Some(Process::from_parts(pid, fd)))
         }

@@ -1,5 +1,5 @@
-//! What a new process says before it executes: one byte when it is about to, or the step that failed. A
-//! close-on-exec pipe alone could not tell a good exec from a death at birth.
+//! The report of a new process before it executes: one byte when it is about to, or the step that failed. A
+//! close-on-exec pipe alone could not tell a successful exec from a death at birth.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -11,11 +11,12 @@ use rustix::process::Pid;
 use crate::sys::poll::timeout_until;
 
 pub(super) const ABOUT_TO_EXEC: u8 = b'x';
-/// Before the pid of the process that executes, where that is another one.
+/// Precedes the pid of the process that executes, if that is not the one forked first.
 pub(super) const BORN: u8 = b'p';
 /// The bytes of a pid, and of an error number.
 const NUMBER: usize = 4;
-/// A process whose cgroup is frozen by another one never gets to execute anything.
+/// How long to wait for the report. If another process has frozen the cgroup, the new process never executes
+/// anything.
 const BEGINNING: Duration = Duration::from_secs(10);
 
 /// What the child was doing when it failed.
@@ -37,7 +38,7 @@ pub(crate) enum Step {
     Exec,
     /// It was killed before it could execute anything.
     Birth,
-    /// It was made, and then did nothing.
+    /// It was created, and then did nothing.
     Begin,
 }
 
@@ -62,7 +63,7 @@ pub(crate) struct SpawnError {
     pub source: io::Error,
 }
 
-/// Reads the child's report, and whether that came to its end in time.
+/// Reads the child's report. The flag tells whether the report was complete in time.
 pub(super) fn report(mut reader: File) -> io::Result<(Vec<u8>, bool)> {
     let deadline = Instant::now() + BEGINNING;
     let mut said = Vec::new();
@@ -82,7 +83,7 @@ pub(super) fn report(mut reader: File) -> io::Result<(Vec<u8>, bool)> {
     }
 }
 
-/// One thing that a child said.
+/// One message of a child.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Said {
     AboutToExec,
@@ -90,7 +91,7 @@ enum Said {
     Failed(u8, i32),
 }
 
-/// Each write was whole, but two processes may have written, in any order.
+/// Splits a report into messages. Each write is atomic, but two processes may have written, in any order.
 fn words(mut said: &[u8]) -> Vec<Said> {
     let mut words = Vec::new();
     while let [word, rest @ ..] = said {
@@ -107,7 +108,7 @@ fn words(mut said: &[u8]) -> Vec<Said> {
     words
 }
 
-/// The process that executes, where it is not the one that was made first.
+/// The process that executes, if that is not the one forked first.
 pub(super) fn born(said: &[u8]) -> Option<Pid> {
     words(said).into_iter().find_map(|word| match word {
         Said::Born(pid) => Pid::from_raw(pid),
@@ -115,7 +116,7 @@ pub(super) fn born(said: &[u8]) -> Option<Pid> {
     })
 }
 
-/// What the child said before its end of the pipe closed.
+/// The outcome that the child reported before it closed the pipe.
 pub(super) fn outcome(said: &[u8]) -> Result<(), SpawnError> {
     let words = words(said);
     let failed = words.iter().find_map(|word| match word {

@@ -1,4 +1,4 @@
-//! Becoming another user for good, with no capability left.
+//! Becomes another user permanently, with no capability left.
 
 use nix::unistd::{Gid, Uid, User, getgroups, setfsgid, setfsuid, setgroups, setresgid, setresuid};
 
@@ -14,8 +14,9 @@ pub(crate) struct Identity {
     pub no_new_privileges: bool,
 }
 
-/// While it lives, files are opened, made and renamed with the rights of the session's user, and belong to that
-/// user: a link that the session's processes lay in our way leads to nothing they could not reach themselves.
+/// While this value exists, files are opened, created and renamed with the rights of the session's user, and
+/// belong to that user. So a link that the session's processes create cannot lead us to a file that they
+/// could not reach themselves.
 #[derive(Debug)]
 pub(crate) struct ActingAs {
     groups: Vec<Gid>,
@@ -40,26 +41,26 @@ impl Drop for ActingAs {
     fn drop(&mut self) {
         setfsuid(self.user);
         setfsgid(self.group);
-        // We are root all the time, so what worked once works again.
+        // We remain root, so these calls succeed again.
         let _ = setgroups(&self.groups);
     }
 }
 
 impl Identity {
-    /// Becomes it. `false` with `errno` set if a step fails.
+    /// Takes on this identity. Returns `false` with `errno` set if a step fails.
     ///
     /// # Safety
     /// Only in a freshly forked child that executes next. Makes system calls on memory that the parent laid out,
     /// and allocates nothing (signal-safety(7)).
     pub(super) unsafe fn assume(&self) -> bool {
-        // SAFETY: the caller's.
+        // SAFETY: the caller keeps the contract above.
         unsafe { self.try_assume() }.map_err(|errno| errno.set()).is_ok()
     }
 
     unsafe fn try_assume(&self) -> nix::Result<()> {
         if self.no_new_privileges {
             nix::sys::prctl::set_no_new_privs()?;
-            // Needs CAP_SETPCAP, which goes with the user.
+            // Done first, because it needs CAP_SETPCAP, which is lost with the user.
             if capabilities::may_drop_bounding()? {
                 capabilities::drop_bounding()?;
             }

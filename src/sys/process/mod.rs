@@ -1,4 +1,4 @@
-//! Starting processes, holding on to them, and what this process is to others.
+//! Starts processes, holds on to them, and detaches this process from others.
 
 mod capabilities;
 pub(crate) mod children;

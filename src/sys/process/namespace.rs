@@ -1,4 +1,4 @@
-//! Making a PID namespace, and the way into it.
+//! Creates a PID namespace, and lets new processes enter it.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -14,26 +14,26 @@ use super::detach::keep_only;
 use super::fork::fork_with;
 use super::pidfd::Process;
 
-/// How long the first process may take to set itself up, on the slowest machine.
+/// How long the first process may take to set itself up, even on a slow machine.
 const BEGINNING: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
-/// A killed process that is not stuck ends well within this.
+/// A killed process that is not stuck exits well within this time.
 const ENDING: Duration = Duration::from_secs(2);
 const READY: u8 = u8::MAX;
 
-/// What could not be done.
+/// The step that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NamespaceStep {
     /// The kernel refused the namespaces.
     Clone,
-    /// The user's numbers could not be carried into the user namespace.
+    /// Mapping the user and group ids into the user namespace.
     Map,
     /// Joining the session's cgroup.
     Join,
-    /// Keeping its mounts to itself.
+    /// Making its mounts private.
     Mounts,
     /// Mounting a `/proc` that shows the namespace.
     Proc,
-    /// Its first process ended, or said nothing.
+    /// Starting: the first process exited, or reported nothing.
     Begin,
 }
 
@@ -47,7 +47,7 @@ pub(crate) struct NamespaceError {
     pub source: io::Error,
 }
 
-/// The way into a namespace, for [`super::spawn::spawn`].
+/// A namespace to enter, for [`super::spawn::spawn`].
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Entrance<'a> {
     /// A pidfd of its first process.
@@ -56,8 +56,8 @@ pub(crate) struct Entrance<'a> {
 }
 
 impl Entrance<'_> {
-    /// What [`enter`] takes: for setns(2), which takes a pidfd since Linux 5.8 and enters a user namespace
-    /// first.
+    /// The arguments of [`enter`], for setns(2), which takes a pidfd since Linux 5.8 and enters a user
+    /// namespace first.
     pub(crate) fn raw(&self) -> (RawFd, libc::c_int) {
         (self.init.as_raw_fd(), flags(self.with_user))
     }
@@ -68,8 +68,9 @@ fn flags(with_user: bool) -> libc::c_int {
     user | libc::CLONE_NEWPID | libc::CLONE_NEWNS
 }
 
-/// Makes a PID and a mount namespace, and a user namespace around them where that is wanted. The first
-/// process joins the cgroup of `procs`, reaps, and ends when the returned descriptor is closed, or with us.
+/// Creates a PID and a mount namespace, and a user namespace around them if `with_user` is set. The first
+/// process joins the cgroup of `procs`, reaps children, and exits when the returned descriptor is closed or
+/// when we die.
 ///
 /// Must be called while this process has a single thread.
 pub(crate) fn create(
@@ -79,7 +80,7 @@ pub(crate) fn create(
     let failed = |step| move |errno: rustix::io::Errno| NamespaceError { step, source: errno.into() };
     let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
         .map_err(failed(NamespaceStep::Begin))?;
-    // In the namespace these are numbers without a meaning.
+    // Read these before the fork: in the namespace they have no meaning.
     let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
     // SAFETY: this process has one thread, so the child finds no lock held.
     let pid = unsafe { fork_with(flags(with_user)) };
@@ -99,15 +100,15 @@ pub(crate) fn create(
         );
         let _ = send(&theirs, &said, SendFlags::NOSIGNAL);
         if begun.is_ok() {
-            // Until the other end is closed. Nobody in the namespace can end us, and children are reaped
-            // by the kernel.
+            // Wait until the other side is closed. No process in the namespace can kill this one, and the
+            // kernel reaps the children.
             while !matches!(recv(&theirs, &mut [0u8; 8][..], RecvFlags::empty()), Ok((0, _))) {}
         }
-        // SAFETY: ends without unwinding, and runs nothing of our parent's.
+        // SAFETY: exits without unwinding, so no code of the parent runs.
         unsafe { libc::_exit(0) }
     };
     drop(theirs);
-    // Our own unreaped child: the number cannot have changed hands.
+    // It is our own unreaped child, so its pid cannot have been reused.
     let init = Process::open(pid).ok().flatten();
     let init = init.ok_or_else(|| failed(NamespaceStep::Begin)(rustix::io::Errno::SRCH))?;
     match hear(&ours) {
@@ -143,11 +144,11 @@ fn hear(line: &OwnedFd) -> Result<(), NamespaceError> {
     }
 }
 
-/// What the first process does before anything else. `user` are the numbers to carry over.
+/// Sets up the first process, before it does anything else. `user` holds the user and group ids to map.
 fn set_up(procs: Option<BorrowedFd<'_>>, user: Option<(u32, u32)>) -> Result<(), NamespaceError> {
     let at = |step| move |source: io::Error| NamespaceError { step, source };
-    // Out of reach of what is meant for our job. In our session still: a process group whose orphans had a
-    // parent in another one would count as orphaned, and the kernel ends its stopped processes.
+    // Its own process group, so that signals for our job do not reach it. It stays in our session: otherwise
+    // the kernel would treat the session's process groups as orphaned, and hang up their stopped processes.
     let us = nix::unistd::Pid::from_raw(0);
     let _ = nix::unistd::setpgid(us, us);
     if let Some(procs) = procs {
@@ -155,13 +156,13 @@ fn set_up(procs: Option<BorrowedFd<'_>>, user: Option<(u32, u32)>) -> Result<(),
     }
     if let Some((uid, gid)) = user {
         let write = |file, text: String| std::fs::write(Path::new("/proc/self").join(file), text);
-        // Needed since Linux 3.19 where the group is mapped without privilege (user_namespaces(7)).
+        // Needed since Linux 3.19 if the group is mapped without privilege (user_namespaces(7)).
         write("setgroups", "deny".into())
             .and_then(|()| write("uid_map", format!("{uid} {uid} 1")))
             .and_then(|()| write("gid_map", format!("{gid} {gid} 1")))
             .map_err(at(NamespaceStep::Map))?;
     }
-    // Killed with us, should the line be held open by somebody.
+    // Die with the supervisor, even if another process holds the socket open.
     nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL)
         .map_err(|errno| at(NamespaceStep::Begin)(errno.into()))?;
     // SAFETY: SIG_IGN is no handler of ours, so nothing of ours runs in signal context.
@@ -177,7 +178,7 @@ fn set_up(procs: Option<BorrowedFd<'_>>, user: Option<(u32, u32)>) -> Result<(),
         .map_err(|errno| at(NamespaceStep::Proc)(errno.into()))
 }
 
-/// Whether a user namespace can be made, tried by a child.
+/// Whether a user namespace can be created. A child tries it.
 pub(crate) fn can_make_user_namespace() -> bool {
     create(None, true).is_ok_and(|(init, line)| {
         drop(line);
@@ -187,10 +188,11 @@ pub(crate) fn can_make_user_namespace() -> bool {
     })
 }
 
-/// Enters it with this process's next child. For a process that does nothing else afterwards.
+/// Makes the next child of this process enter the namespace. The calling process must do nothing else
+/// afterwards.
 ///
 /// # Safety
-/// Async-signal-safe. The caller has one thread and shares its file system state with nobody.
+/// Async-signal-safe. The caller must have one thread and share its file system state with no other process.
 pub(crate) unsafe fn enter(init: RawFd, flags: libc::c_int) -> bool {
     // SAFETY: setns(2) takes plain numbers.
     unsafe { libc::setns(init, flags) == 0 }

@@ -1,4 +1,4 @@
-//! A process held by its pidfd, so that a signal can never reach a stranger who got its number.
+//! A process held by its pidfd, so that a signal can never reach another process that reuses the pid.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -10,7 +10,7 @@ use rustix::process::{Pid, PidfdFlags};
 
 use crate::sys::poll::timeout_until;
 
-/// A handle on one process; it stays that process's even when the number is used again.
+/// A handle on one process. It keeps referring to that process even if the pid is reused.
 #[derive(Debug)]
 pub(crate) struct Process {
     pub pid: Pid,
@@ -23,20 +23,20 @@ impl Process {
         Self { pid, fd }
     }
 
-    /// Opens `pid`; `None` when there is no such process (any more).
+    /// Opens `pid`; `None` if no such process exists.
     ///
-    /// Whoever calls this for a process that is not its own unreaped child must check *afterwards*
-    /// that it is the one meant: the number may have changed hands before the call (pidfd_open(2)).
+    /// Unless the process is an unreaped child of ours, the caller must check *afterwards* that it is the
+    /// intended one: the pid may have been reused before the call (pidfd_open(2)).
     pub(crate) fn open(pid: Pid) -> io::Result<Option<Self>> {
         match rustix::process::pidfd_open(pid, PidfdFlags::empty()) {
             Ok(fd) => Ok(Some(Self { pid, fd })),
-            // EINVAL also where it is reaped during the call (before Linux 6.15); ENOENT since.
+            // If it is reaped during the call, the error is EINVAL before Linux 6.15 and ENOENT since.
             Err(rustix::io::Errno::SRCH | rustix::io::Errno::INVAL | rustix::io::Errno::NOENT) => Ok(None),
             Err(errno) => Err(errno.into()),
         }
     }
 
-    /// Sends `signal`; `false` when the process has ended already.
+    /// Sends `signal`; `false` if the process has already exited.
     pub(crate) fn signal(&self, signal: Signal) -> io::Result<bool> {
         let signal = rustix::process::Signal::from_named_raw(signal as i32)
             .ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
@@ -47,14 +47,14 @@ impl Process {
         }
     }
 
-    /// Sends `signal` to the process group that this process leads. Only for a child of ours that was not
-    /// reaped: until then no other group can have its number.
+    /// Sends `signal` to the process group that this process leads. Only for an unreaped child of ours: until
+    /// it is reaped, no other group can have its number.
     pub(crate) fn signal_group(&self, signal: Signal) -> io::Result<()> {
         let group = nix::unistd::Pid::from_raw(self.pid.as_raw_nonzero().get());
         Ok(nix::sys::signal::killpg(group, signal)?)
     }
 
-    /// Waits until the process has ended, `limit` at most; whether it has.
+    /// Waits until the process has exited, for at most `limit`. Returns whether it has.
     pub(crate) fn wait(&self, limit: Duration) -> io::Result<bool> {
         let deadline = Instant::now() + limit;
         loop {
@@ -69,7 +69,7 @@ impl Process {
 }
 
 impl AsFd for Process {
-    /// Readable once the process has ended.
+    /// Readable once the process has exited.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }

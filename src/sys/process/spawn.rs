@@ -1,14 +1,14 @@
-//! Starting a program straight inside a cgroup.
+//! Starts a program directly inside a cgroup.
 //!
-//! `clone3(CLONE_INTO_CGROUP)` puts the child into its cgroup before it runs a single instruction.
-//! Two things can go wrong with it, and both lead to the older way (fork, then the child writes
-//! itself into `cgroup.procs`): the call is refused (seccomp profiles answer ENOSYS or EPERM), or
-//! the kernel kills the child at birth because its old and new cgroup differ in how often they were
-//! killed (before Linux commit 8e359920). A close-on-exec pipe cannot tell that death from a good
-//! exec, so the child sends one byte when it is about to execute.
+//! `clone3(CLONE_INTO_CGROUP)` puts the child into its cgroup before it runs a single instruction. It can
+//! fail in two ways: the call is refused (seccomp profiles answer ENOSYS or EPERM), or the kernel kills the
+//! child at birth because its old and new cgroups were killed a different number of times (before Linux
+//! commit 8e359920). In both cases we fall back to the older way: fork, then the child writes itself into
+//! `cgroup.procs`. A close-on-exec pipe cannot tell that death from a successful exec, so the child sends one
+//! byte when it is about to execute.
 //!
-//! Into a PID namespace only a child can be born: the process that enters it makes the one that
-//! executes as its sibling (`CLONE_PARENT`), a child of ours, and ends.
+//! setns(2) puts only the later children of a process into a PID namespace. So a helper enters the namespace,
+//! creates the process that executes as its sibling (`CLONE_PARENT`), which makes it our child, and exits.
 
 use std::ffi::{CString, c_char, c_int};
 use std::fs::File;
@@ -29,10 +29,10 @@ use super::pidfd::Process;
 use crate::sys::signals::is_ignored;
 
 const LAST_SIGNAL: c_int = 64;
-/// A killed child that is not stuck ends well within this.
+/// A killed child that is not stuck exits well within this time.
 const ENDING: Duration = Duration::from_secs(2);
 
-/// Everything `execve` needs, laid out before the fork, since the child must not allocate.
+/// Everything that execve(2) needs, prepared before the fork because the child must not allocate.
 pub(crate) struct Program {
     path: CString,
     argv: Vec<CString>,
@@ -41,12 +41,12 @@ pub(crate) struct Program {
 }
 
 impl Program {
-    /// For people.
+    /// The working directory, for people.
     pub(crate) fn cwd(&self) -> String {
         self.cwd.to_string_lossy().into_owned()
     }
 
-    /// `path` is executed as it is; `argv` includes the program's own name.
+    /// `path` is executed as given; `argv` includes the program's own name.
     pub(crate) fn new(path: CString, argv: Vec<CString>, env: Vec<CString>, cwd: CString) -> Self {
         Self { path, argv, env, cwd }
     }
@@ -55,15 +55,15 @@ impl Program {
 /// Which process group the program gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Group {
-    /// Ours: one job for the terminal and the shell.
+    /// Our process group, so that the terminal and the shell see one job.
     Shared,
-    /// One of its own.
+    /// Its own process group.
     Own,
-    /// A session of its own (setsid(2)), out of reach of any terminal.
+    /// Its own session (setsid(2)), which has no controlling terminal.
     Session,
 }
 
-/// Where the program's standard streams lead; `None` is ours.
+/// The program's standard streams; `None` means ours.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Streams<'a> {
     pub input: Option<BorrowedFd<'a>>,
@@ -75,9 +75,9 @@ pub(crate) struct Streams<'a> {
 pub(crate) struct SpawnOptions<'a> {
     pub group: Group,
     pub streams: Streams<'a>,
-    /// A SIGHUP that was ignored when we started stays so.
+    /// Keep ignoring SIGHUP if it was ignored when we started.
     pub keep_nohup: bool,
-    /// Whom it runs as, where that is not us.
+    /// The user it runs as, if not ours.
     pub identity: Option<&'a Identity>,
 }
 
@@ -85,12 +85,12 @@ pub(crate) struct SpawnOptions<'a> {
 pub(crate) struct TargetCgroup<'a> {
     /// The cgroup's directory.
     pub directory: BorrowedFd<'a>,
-    /// Opens its `cgroup.procs` for writing, for the older way.
+    /// Opens its `cgroup.procs` for writing, in case clone3(2) fails.
     pub procs: &'a dyn Fn() -> io::Result<OwnedFd>,
 }
 
-/// Starts `program`, in the cgroup and the PID namespace where there are such. Signals that our own
-/// starter left ignored are reset, but for SIGHUP where the options says so; the signal mask is emptied.
+/// Starts `program`, in the given cgroup and PID namespace, if any. Signals that we inherited as ignored are
+/// reset, except SIGHUP if the options say so. The signal mask is emptied.
 ///
 /// Must be called while this process has a single thread.
 pub(crate) fn spawn(
@@ -106,7 +106,7 @@ pub(crate) fn spawn(
     };
     match child.start(Some(into.directory), None) {
         Ok(process) => Ok(process),
-        // The session has as many processes as it may; joining would get past that limit.
+        // The session is at its process limit, which joining its cgroup later would bypass.
         Err(error) if error.source.raw_os_error() == Some(libc::EAGAIN) => Err(error),
         Err(error) if matches!(error.step, Step::Fork | Step::Birth) => {
             let procs = (into.procs)().map_err(|source| SpawnError { step: Step::Join, source })?;
@@ -116,11 +116,11 @@ pub(crate) fn spawn(
     }
 }
 
-/// The child's work as plain numbers and pointers.
+/// Everything that the child needs, as plain numbers and pointers.
 struct Child<'a> {
     program: &'a Program,
     argv: Vec<*const c_char>,
-    /// The same through a shell, for a script without a `#!` line (as execvp(3) does).
+    /// The same command through a shell, for a script without a `#!` line (as in execvp(3)).
     shell_argv: Vec<*const c_char>,
     env: Vec<*const c_char>,
     group: Group,
@@ -128,7 +128,8 @@ struct Child<'a> {
     output: RawFd,
     reset: Vec<c_int>,
     namespace: Option<(RawFd, c_int)>,
-    /// Nothing but its descent holds it: it is not to live where we die before it carries our mark.
+    /// The parent to die with. Set if only its descent ties the child to the session: it must not survive us
+    /// if we die before it carries our marker.
     dies_with: Option<libc::pid_t>,
     identity: Option<&'a Identity>,
 }
@@ -169,7 +170,7 @@ impl<'a> Child<'a> {
         // SAFETY: this process has one thread, so the child finds no lock held; it only makes
         // async-signal-safe calls on memory laid out above, then executes or exits.
         let process = match unsafe { fork(directory) }.map_err(fork_failed)? {
-            // SAFETY: we are that child.
+            // SAFETY: this is the freshly forked child.
             None => unsafe { self.run(writer.as_raw_fd(), procs) },
             Some(process) => process,
         };
@@ -179,7 +180,7 @@ impl<'a> Child<'a> {
             None => process,
             Some(born) => {
                 let _ = rustix::process::waitpid(Some(process.pid), rustix::process::WaitOptions::empty());
-                // Our own unreaped child: the number cannot have changed hands.
+                // It is our own unreaped child, so its pid cannot have been reused.
                 let born = Process::open(born).map_err(fork_failed)?;
                 born.ok_or_else(|| {
                     fork_failed(io::Error::other("the kernel denies a child it has just made"))
@@ -198,7 +199,7 @@ impl<'a> Child<'a> {
             Ok(()) => Ok(process),
             Err(error) => {
                 let _ = process.signal(Signal::SIGKILL);
-                // One that cannot end yet (stuck in the kernel) is left to the teardown.
+                // If it is stuck in the kernel, the teardown handles it later.
                 let _ = process.wait(ENDING);
                 let _ = rustix::process::waitpid(Some(process.pid), rustix::process::WaitOptions::NOHANG);
                 Err(error)
@@ -218,9 +219,9 @@ impl<'a> Child<'a> {
                 libc::_exit(127)
             }
         };
-        // SAFETY: all pointers lead into `self`, which the parent built and the fork copied. The
-        // descriptors are borrowed by the parent's call of `spawn`, so they were open when it forked,
-        // and so they are here. A `sigset_t` is plain bits, which may all be zero.
+        // SAFETY: all pointers lead into `self`, which the parent built and the fork copied. The parent's
+        // call of `spawn` borrows the descriptors, so they were open when it forked and are open here. A
+        // `sigset_t` is plain bits, which may all be zero.
         unsafe {
             if let Some(procs) = procs
                 && libc::write(procs, c"0".as_ptr().cast(), 1) != 1
@@ -259,7 +260,7 @@ impl<'a> Child<'a> {
             {
                 fail(Step::Become);
             }
-            // After becoming another user, which would take it back.
+            // Set after becoming another user, because that clears it (prctl(2)).
             if let Some(parent) = self.dies_with
                 && (libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) == -1 || libc::getppid() != parent)
             {

@@ -8,37 +8,38 @@ use rustix::process::Pid;
 use super::details::link_target;
 use super::walk::all_pids;
 
-/// Descriptors of one process that are read for a report.
+/// How many descriptors of one process are read for a report at most.
 const MOST_READ: usize = 1024;
 
-/// What each descriptor of `pid` leads to, as far as we may see it: a path, or such as `socket:[4711]`.
+/// The target of each descriptor of `pid` that we are allowed to see: a path, or a name such as
+/// `socket:[4711]`.
 pub(crate) fn descriptor_targets(pid: Pid) -> Vec<OsString> {
     let entries = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
     entries.take(MOST_READ).filter_map(|entry| link_target(&entry.path().to_string_lossy())).collect()
 }
 
-/// What our own standard streams lead to. The command inherits them.
+/// The targets of our own standard streams, which the command inherits.
 pub(crate) fn own_streams() -> [Option<OsString>; 3] {
     [0, 1, 2].map(|number| link_target(&format!("/proc/self/fd/{number}")))
 }
 
-/// The inode of the socket that a descriptor leads to.
+/// The inode of the socket that a descriptor refers to.
 pub(crate) fn socket_inode(target: &OsStr) -> Option<u32> {
     target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
 }
 
-/// Whether we may see which files `pid` has open.
+/// Whether we are allowed to see which files `pid` has open.
 pub(crate) fn are_descriptors_visible(pid: Pid) -> bool {
     std::fs::read_dir(format!("/proc/{pid}/fd")).is_ok()
 }
 
 /// Every process that has one of these sockets open. Walks over all descriptors of the host, so use it only
-/// once something is wrong. Processes that we may not look into are left out.
+/// once something is wrong. Leaves out processes that we are not allowed to inspect.
 pub(crate) fn socket_holders(inodes: &[u32]) -> Vec<Pid> {
     all_pids().into_iter().flatten().filter(|&pid| holds_socket(pid, inodes)).collect()
 }
 
-/// Whether `pid` has one of these sockets open, as far as we may see it.
+/// Whether `pid` has one of these sockets open. `false` also if we are not allowed to see it.
 pub(crate) fn holds_socket(pid: Pid, inodes: &[u32]) -> bool {
     let is_one = |target| matches!(target, FDTarget::Socket(inode) if inodes.contains(&(inode as u32)));
     let process = procfs::process::Process::new(pid.as_raw_nonzero().get());

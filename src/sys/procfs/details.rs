@@ -1,4 +1,4 @@
-//! Where a process is: its cgroup, its program and its working directory.
+//! The cgroup, the program and the working directory of a process.
 
 use std::ffi::OsString;
 use std::io;
@@ -7,8 +7,8 @@ use rustix::process::Pid;
 
 use crate::sys::errno::is_gone;
 
-/// The path of the process's cgroup in the cgroup2 hierarchy, as seen from our cgroup namespace.
-/// `None` if the process has ended.
+/// The path of the process's cgroup in the cgroup2 hierarchy, as seen from our cgroup namespace. `None` if
+/// the process has exited.
 pub(crate) fn cgroup_of(pid: Pid) -> io::Result<Option<String>> {
     match std::fs::read(format!("/proc/{pid}/cgroup")) {
         Ok(bytes) => Ok(unified_path(&String::from_utf8_lossy(&bytes))),
@@ -22,12 +22,12 @@ pub(crate) fn unified_path(text: &str) -> Option<String> {
     text.lines().find_map(|line| line.strip_prefix("0::")).map(str::to_string)
 }
 
-/// The program that `pid` executes. `None` if we may not see it.
+/// The program that `pid` executes. `None` if we are not allowed to see it.
 pub(crate) fn executable(pid: Pid) -> Option<OsString> {
     link_target(&format!("/proc/{pid}/exe"))
 }
 
-/// `None` if we may not see it.
+/// `None` if we are not allowed to see it.
 pub(crate) fn working_directory(pid: Pid) -> Option<OsString> {
     link_target(&format!("/proc/{pid}/cwd"))
 }

@@ -1,15 +1,15 @@
-//! Where a program or library keeps the variable `environ`, by its ELF symbol table (elf(5)).
+//! Finds the variable `environ` of a program or library in its ELF symbol table (elf(5)).
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 
-/// Bytes of one table that are read at most: no real one is larger.
+/// How many bytes of one table are read at most. No real table is larger.
 const MOST_TABLE_BYTES: u64 = 16 << 20;
 
-/// How far the variable `environ` is from where the file is mapped, by the dynamic symbols of a 64-bit
-/// little-endian ELF file. `None` for any other file.
+/// The offset of the variable `environ` from the address at which the file is mapped, from the dynamic
+/// symbols of a 64-bit little-endian ELF file. `None` for any other file.
 pub(super) fn environ_offset(path: &str) -> Option<u64> {
-    // Something else may have taken the file's place: opening a FIFO would wait for a writer.
+    // The file may have been replaced, and opening a FIFO would wait for a writer.
     let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path).ok()?;
     file.metadata().is_ok_and(|it| it.is_file()).then_some(())?;
     let header = bytes(&file, 0, 64)?;
@@ -35,7 +35,7 @@ pub(super) fn environ_offset(path: &str) -> Option<u64> {
     Some(value.wrapping_sub(first_address(&file, &header)?))
 }
 
-/// The address that the file asks for its first byte.
+/// The address that the file requests for its first byte.
 fn first_address(file: &File, header: &[u8]) -> Option<u64> {
     let (at, size, count) = (u64_at(header, 32)?, u16_at(header, 54)?, u16_at(header, 56)?);
     let table = bytes(file, at, u64::from(size) * u64::from(count))?;
@@ -80,7 +80,7 @@ mod tests {
             std::fs::write(&path, content).unwrap();
             assert_eq!(environ_offset(path.to_str().unwrap()), None, "{name}");
         }
-        // A real program is read without a panic, wherever it is cut off.
+        // Reading a real program causes no panic, wherever it is cut off.
         let real = std::fs::read(std::env::current_exe().unwrap()).unwrap();
         for length in (0..4096).step_by(61) {
             let path = directory.path().join("part");

@@ -1,7 +1,7 @@
 //! The environment that a process was executed with (`/proc/PID/environ`, proc_pid_environ(5)).
 //!
-//! It is empty while the process is between two images, under the number of a process whose first thread has
-//! ended, and if the process has cleared it.
+//! It is empty while the process is between two images, for the pid of a process whose first thread has
+//! exited, and if the process has cleared it.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -17,21 +17,21 @@ use rustix::process::Pid;
 use super::stat::{is_thread_exiting, raw_stat, raw_stat_in, threads};
 use crate::sys::errno::is_gone;
 
-/// Bytes of an environment that are read (the kernel's own limit for an argument list is larger).
+/// How many bytes of an environment are read at most (the kernel's own limit for an argument list is larger).
 const MOST_BYTES: usize = 1 << 20;
-/// Most environments fit into one read of this many bytes. What takes two reads may come from two images.
+/// Most environments fit into one read of this many bytes. Two reads could return parts of two images.
 const USUAL_BYTES: usize = 1 << 16;
-/// How long to wait for a process in the middle of an exec. No event announces the end of it.
+/// How long to wait for a process in the middle of an exec. No event announces that the exec is over.
 const EXEC_WAIT: Duration = Duration::from_millis(100);
 const RETRY: Duration = Duration::from_micros(200);
 
-/// The processes whose exec did not end in time, with their start times. Each is waited for once, and at most
-/// this many are: the disk that they are executed from may be gone.
+/// The processes whose exec did not finish in time, with their start times. We wait for each only once, and
+/// for at most this many: the disk with their programs may be gone.
 static HUNG: Mutex<Vec<(Pid, u64)>> = Mutex::new(Vec::new());
 const MOST_HUNG: usize = 10;
 
-/// One variable of the environment that `pid` was executed with. `None` also if we may not read it or the
-/// process has cleared it.
+/// One variable of the environment that `pid` was executed with. `None` also if we are not allowed to read it
+/// or the process has cleared it.
 pub(crate) fn variable(pid: Pid, name: &str) -> Option<OsString> {
     let [value] = variables(pid, [name]).ok()?;
     value
@@ -48,8 +48,8 @@ pub(crate) fn variables<const N: usize>(pid: Pid, names: [&str; N]) -> io::Resul
     }))
 }
 
-/// `NAME=VALUE` entries, separated by NUL. Empty if the process is dead or has cleared them. An error if it is
-/// gone or we may not read it, and `TimedOut` if its exec did not end in time.
+/// `NAME=VALUE` entries, separated by NUL. Empty if the process is dead or has cleared them. An error if it
+/// is gone or we are not allowed to read it, and `TimedOut` if its exec did not finish in time.
 pub(crate) fn environ(pid: Pid) -> io::Result<Vec<u8>> {
     let deadline = Instant::now() + EXEC_WAIT;
     let mut last_image = None;
@@ -60,9 +60,9 @@ pub(crate) fn environ(pid: Pid) -> io::Result<Vec<u8>> {
         }
         let Some(stat) = raw_stat(pid) else { return found };
         if stat.vsize == 0 {
-            // It has no memory: it is dead or a kernel thread, or its first thread has ended.
+            // It has no memory: it is dead or a kernel thread, or its first thread has exited.
             let answer = match stat.num_threads {
-                // It is just ending, or another thread is taking over its pid.
+                // It is exiting, or another thread is taking over its pid.
                 0 => None,
                 1 => Some(found),
                 _ => environ_of_threads(pid),
@@ -71,7 +71,7 @@ pub(crate) fn environ(pid: Pid) -> io::Result<Vec<u8>> {
                 return answer;
             }
         } else if stat.startcode != 0 {
-            // Confirmed by a second read of the same image: the file may have been opened in the one before.
+            // Confirm with a second read of the same image: the file may have been opened before the exec.
             let image = Some((stat.startcode, stat.startstack));
             if std::mem::replace(&mut last_image, image) == image {
                 return found;
@@ -100,8 +100,9 @@ fn is_worth_waiting(process: (Pid, u64), deadline: Instant) -> bool {
     !is_late
 }
 
-/// The environment of a process whose first thread has ended. Such a process may also be in the middle of an
-/// exec by another thread, until that thread has taken over the pid. `None` if no thread can tell yet.
+/// The environment of a process whose first thread has exited. Such a process may also be in the middle of an
+/// exec by another thread, until that thread has taken over the pid. `None` if it cannot be read from any
+/// thread yet.
 fn environ_of_threads(pid: Pid) -> Option<io::Result<Vec<u8>>> {
     let mut are_all_exiting = true;
     for thread in threads(pid) {
@@ -141,7 +142,7 @@ mod tests {
     use super::*;
     use crate::sys::procfs::stat::start_time;
 
-    /// Runs a Python program with this environment, and asks about it once it is `ready`.
+    /// Runs a Python program with this environment, and calls `ask` once it is `ready`.
     fn ask_about_python<T>(
         program: &str,
         variables: &[(&str, &str)],

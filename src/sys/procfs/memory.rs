@@ -1,9 +1,10 @@
-//! The environment of a process as its memory holds it now.
+//! The current environment of a process, read from its memory.
 //!
-//! `/proc/PID/environ` shows what the process was executed with. A process that was forked and has executed
-//! nothing since (the double fork of a daemon, `multiprocessing`) still shows what its parent was executed
-//! with, even if the parent has changed its environment in the meantime. The C library keeps the current one
-//! in the variable `environ`, whose address the symbol table of the program or of the library tells.
+//! `/proc/PID/environ` shows the environment that the process was executed with. A process that was forked
+//! and has executed nothing since (the double fork of a daemon, `multiprocessing`) still shows the one that
+//! its parent was executed with, even if the parent has since changed its environment. The C library keeps
+//! the current one in the variable `environ`, whose address is in the symbol table of the program or the
+//! library.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -20,11 +21,11 @@ use super::stat::{Image, ProcStat};
 const MOST_MAPS_BYTES: u64 = 1 << 20;
 const MOST_VARIABLES: usize = 4096;
 const MOST_VARIABLE_BYTES: usize = 4096;
-/// Bytes that one read takes from a process's memory.
+/// How many bytes of a process's memory are read at a time.
 const BLOCK: usize = 512;
 const WORD: usize = size_of::<u64>();
 
-/// Reads current environments, and remembers where they are.
+/// Reads current environments, and caches their addresses.
 #[derive(Debug, Default)]
 pub(crate) struct EnvironmentReader {
     /// The offset of `environ` in each file, by path and inode.
@@ -35,8 +36,8 @@ pub(crate) struct EnvironmentReader {
 
 impl EnvironmentReader {
     /// The variables in `names` that the process has now, each as `NAME=VALUE`. `None` if its memory cannot
-    /// be read or we do not understand how it is built. `executed` is what `/proc/PID/environ` shows: most
-    /// variables still point into it, and need no second read.
+    /// be read or has an unknown layout. `executed` is the content of `/proc/PID/environ`: most variables
+    /// still point into it and need no second read.
     pub(crate) fn environment(
         &mut self,
         process: &ProcStat,
@@ -105,7 +106,7 @@ fn first_mapping(line: &str) -> Option<(u64, u64, String)> {
 /// The memory of one process (`/proc/PID/mem`).
 struct ProcessMemory<'a> {
     file: File,
-    /// The part of it that has been read already, and where that is.
+    /// The part of the memory that was already read, and its address.
     executed: &'a [u8],
     executed_range: &'a Range<u64>,
 }

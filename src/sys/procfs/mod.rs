@@ -1,4 +1,4 @@
-//! What `/proc` tells about processes (proc(5)). Nothing here sends a signal.
+//! Reads about processes from `/proc` (proc(5)). Nothing here sends a signal.
 
 pub(crate) mod descriptors;
 pub(crate) mod details;

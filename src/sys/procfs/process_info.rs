@@ -1,4 +1,4 @@
-//! A process as messages name it: pid, command, age and user.
+//! Describes a process for messages: pid, command, age and user.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -14,7 +14,7 @@ use super::stat::{is_dead, raw_stat};
 use crate::sys::users::user_name;
 use crate::text::{age, readable, shorten};
 
-/// Bytes of a command line that are read; a longer one tells a person nothing more.
+/// How many bytes of a command line are read. More would not help a person.
 pub(crate) const COMMAND_LINE_SHOWN: usize = 4096;
 
 /// One process at one moment.
@@ -36,7 +36,7 @@ impl ProcessInfo {
         Some(Self { is_zombie, ..Self::with_stat(pid, &stat.comm, stat.starttime)? })
     }
 
-    /// As [`Self::read`], for a living process whose stat was read before: its `name`, and `started`, its
+    /// Like [`Self::read`], for a living process whose stat was already read: its `name`, and `started`, its
     /// start time in clock ticks after boot.
     pub(crate) fn with_stat(pid: Pid, name: &str, started: u64) -> Option<Self> {
         // The owner of the directory is the effective user of the process (proc(5)).
@@ -56,7 +56,7 @@ impl ProcessInfo {
         })
     }
 
-    /// The name of its user, or the number if that has no name.
+    /// The name of its user, or the uid if it has no name.
     pub(crate) fn user(&self) -> String {
         self.uid.map_or("unknown user".into(), user_name)
     }

@@ -1,4 +1,4 @@
-//! What `/proc/PID/stat` tells about a process: parent, state, start time (proc_pid_stat(5)).
+//! Reads `/proc/PID/stat`: parent, state, start time of a process (proc_pid_stat(5)).
 
 use std::fs::File;
 use std::ops::Range;
@@ -10,13 +10,13 @@ use procfs::FromRead;
 use procfs::process::Stat;
 use rustix::process::Pid;
 
-/// Forked, and has not executed a program since (`PF_FORKNOEXEC`, linux/sched.h).
+/// The process was forked and has not executed a program since (`PF_FORKNOEXEC`, linux/sched.h).
 const PF_FORKNOEXEC: u32 = 0x40;
-/// On its way out (`PF_EXITING`, linux/sched.h).
+/// The process is exiting (`PF_EXITING`, linux/sched.h).
 const PF_EXITING: u32 = 0x4;
 
-/// Identifies what an exec has loaded: the addresses of its code and of its stack. A forked process has its
-/// parent's image until it executes a program itself.
+/// Identifies the image that an exec has loaded, by the addresses of its code and its stack. A forked process
+/// has its parent's image until it executes a program itself.
 pub(crate) type Image = (u64, u64);
 
 /// One read of `/proc/PID/stat`: cheap enough to do for each of ten thousand processes.
@@ -25,9 +25,9 @@ pub(crate) struct ProcStat {
     pub pid: Pid,
     /// `None` if the parent is in a PID namespace that we cannot see.
     pub parent: Option<Pid>,
-    /// The pid of the leader of its session, which may have ended (setsid(2)).
+    /// The pid of the leader of its session, which may have exited (setsid(2)).
     pub session: i32,
-    /// As the kernel keeps it: 15 bytes at most.
+    /// As the kernel stores it: 15 bytes at most.
     pub name: String,
     /// Clock ticks after boot.
     pub started: u64,
@@ -36,12 +36,13 @@ pub(crate) struct ProcStat {
     /// Resident bytes.
     pub memory: u64,
     pub threads: u64,
-    /// Bits of the signals that it ignores. Blocked signals are not among them: it may wait for those.
+    /// A bit mask of the signals that it ignores. Blocked signals are not included, because it may wait for
+    /// them.
     ignored: u64,
-    /// It runs what its parent ran: forked without an exec.
+    /// It was forked without an exec, so it runs the same program as its parent.
     pub is_forked: bool,
     pub image: Image,
-    /// Where its memory holds the environment that it was executed with; zeroes if we may not know.
+    /// The address range of the environment that it was executed with; zeroes if we are not allowed to know.
     pub environment: Range<u64>,
 }
 
@@ -56,7 +57,7 @@ impl ProcStat {
             session: stat.session,
             name: stat.comm,
             started: stat.starttime,
-            // The first thread has ended, and others go on.
+            // The first thread has exited, and others are still running.
             state: if stat.state == 'Z' { 'S' } else { stat.state },
             cpu: Duration::from_millis((stat.utime + stat.stime) * 1000 / ticks),
             memory: stat.rss * procfs::page_size(),
@@ -108,22 +109,22 @@ pub(crate) fn is_zombie(pid: Pid) -> bool {
     raw_stat(pid).is_some_and(|stat| is_dead(&stat))
 }
 
-/// Whether a signal has stopped it.
+/// Whether a signal has stopped the process.
 pub(crate) fn is_stopped(pid: Pid) -> bool {
     raw_stat(pid).is_some_and(|stat| stat.state == 'T')
 }
 
-/// Whether all threads of `pid` are on their way out.
+/// Whether all threads of `pid` are exiting.
 pub(crate) fn is_exiting(pid: Pid) -> bool {
     let Some(first) = raw_stat(pid) else { return true };
     let is_alone = first.num_threads <= 1;
     let are_all_exiting = || threads(pid).filter_map(|it| raw_stat_in(&it)).all(|it| is_thread_exiting(&it));
-    // Another thread may just have taken over the pid (execve(2)).
+    // Another thread may have just taken over the pid (execve(2)).
     let is_first_still_exiting = || raw_stat(pid).is_none_or(|stat| is_thread_exiting(&stat));
     is_thread_exiting(&first) && (is_alone || are_all_exiting() && is_first_still_exiting())
 }
 
-/// A process whose first thread has ended looks like a zombie while its other threads go on.
+/// A process whose first thread has exited looks like a zombie while its other threads are still running.
 pub(super) fn is_dead(stat: &Stat) -> bool {
     matches!(stat.state, 'Z' | 'X') && stat.num_threads <= 1
 }
@@ -132,7 +133,7 @@ pub(super) fn is_thread_exiting(thread: &Stat) -> bool {
     thread.flags & PF_EXITING != 0
 }
 
-/// The directories of its threads. Empty if it has ended.
+/// The directories of its threads. Empty if it has exited.
 pub(super) fn threads(pid: Pid) -> impl Iterator<Item = PathBuf> {
     let tasks = std::fs::read_dir(format!("/proc/{pid}/task"));
     tasks.into_iter().flatten().flatten().map(|task| task.path())

@@ -7,9 +7,9 @@ use rustix::process::Pid;
 use super::stat::parent;
 use crate::sys::errno::is_gone;
 
-/// The pids of all processes that we can see, including those that start during the walk: a process may
-/// fork its successor and end before we look at it, and that successor would be in no list. Some of these
-/// processes have ended by the time the caller looks at them.
+/// The pids of all processes that we can see, including those that start during the walk: a process may fork
+/// a successor and exit before we read it, and that successor would be in no list. Some of these processes
+/// have exited before the caller reads them.
 pub(crate) fn all_pids() -> io::Result<impl Iterator<Item = Pid>> {
     // Read before the list, whose order is not the order in which pids are allocated.
     let mut last = last_pid().unwrap_or_default();
@@ -34,7 +34,7 @@ fn last_pid() -> Option<i32> {
     std::fs::read_to_string("/proc/loadavg").ok()?.split_whitespace().next_back()?.parse().ok()
 }
 
-/// The children of `pid`, whichever of its threads made them. Empty if it has ended.
+/// The children of `pid`, whichever of its threads created them. Empty if it has exited.
 pub(crate) fn children(pid: Pid) -> io::Result<Vec<Pid>> {
     let tasks = match std::fs::read_dir(format!("/proc/{pid}/task")) {
         Ok(tasks) => tasks,
@@ -56,7 +56,7 @@ pub(crate) fn children(pid: Pid) -> io::Result<Vec<Pid>> {
     Ok(children)
 }
 
-/// Asks every process for its parent.
+/// Finds the children by reading the parent of every process.
 fn children_by_parent(pid: Pid) -> io::Result<Vec<Pid>> {
     Ok(all_pids()?.filter(|&other| parent(other) == Some(pid)).collect())
 }
