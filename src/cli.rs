@@ -47,11 +47,11 @@ pub(crate) enum CliCommand {
         #[arg(long)]
         json: bool,
     },
-    /// End a live session, by force if it does not end when asked, and wait for its end
+    /// End a live session, by force if it does not exit when asked, and wait until it has ended
     Stop {
         /// The session's id, as `cgrun sessions` and CGRUN_SESSION show it
         id: String,
-        /// Time to end after each request
+        /// How long the session has to end after each request
         #[arg(long, value_name = "DUR", default_value = "15s")]
         grace: Time,
     },
@@ -86,14 +86,14 @@ pub(crate) struct RunOptions {
     #[command(flatten)]
     pub config: ConfigOptions,
 
-    /// Time a process gets to end after it was asked to [default: 5s]
+    /// How long a process has to exit after it is asked to [default: 5s]
     #[arg(long, value_name = "DUR", allow_hyphen_values = true, help_heading = SESSION)]
     pub grace: Option<Time>,
     /// End the session after this time, with exit code 124
     #[arg(long, value_name = "DUR", allow_hyphen_values = true, help_heading = SESSION)]
     pub timeout: Option<Time>,
-    /// Time a process that the command leaves behind gets to end by itself before it is a leak
-    /// [default: 100ms]
+    /// How long a process that the command leaves behind has to exit on its own before it counts
+    /// as a leak [default: 100ms]
     #[arg(long, value_name = "DUR", allow_hyphen_values = true, help_heading = SESSION, hide_short_help = true)]
     pub settle: Option<Time>,
     /// Give up when no killed process exits for this long [default: 2s]
@@ -116,10 +116,11 @@ pub(crate) struct RunOptions {
     #[arg(long, value_name = "DIR", help_heading = SERVICES)]
     pub logs: Option<PathBuf>,
 
-    /// What a leak does: `report` names it, `fail` also exits 121 if the command passed [default: report]
+    /// What to do about a leak: `report` names it, `fail` also exits 121 if the command passed [default: report]
     #[arg(long, value_name = "POLICY", help_heading = LEAKS)]
     pub on_leak: Option<OnLeak>,
-    /// No leak: a program's name, or a command line with * and ? (repeatable)
+    /// Do not count these processes as leaks: a program's name, or a pattern with * and ? for its
+    /// command line (repeatable)
     #[arg(long, value_name = "PATTERN", action = ArgAction::Append, help_heading = LEAKS)]
     pub allow: Vec<Pattern>,
     /// Also write a report: json, junit or html (repeatable)
@@ -137,7 +138,7 @@ pub(crate) struct RunOptions {
     /// As root: run services and command as this user, without any capability
     #[arg(long, value_name = "NAME", help_heading = CONTAINMENT)]
     pub user: Option<String>,
-    /// Let no process gain privileges (sudo fails), and empty the capability bounding set
+    /// Do not let any process gain privileges (sudo fails), and empty the capability bounding set
     #[arg(long, help_heading = CONTAINMENT, hide_short_help = true)]
     pub no_new_privs: bool,
 
@@ -159,13 +160,13 @@ fn kind_and_file(text: OsString) -> Result<(ReportKind, PathBuf), String> {
 
 #[derive(Debug, Default, Args)]
 pub(crate) struct LimitOptions {
-    /// Memory for the whole session, and no swap: 4GiB, or 50% of the host's
+    /// Maximum memory for the whole session, without swap: 4GiB, or 50% of the host's
     #[arg(long, value_name = "SIZE", allow_hyphen_values = true, help_heading = LIMITS)]
     pub memory: Option<Memory>,
-    /// Processes and threads at the same time
+    /// Maximum number of processes and threads
     #[arg(long, value_name = "N", allow_hyphen_values = true, help_heading = LIMITS)]
     pub pids: Option<Pids>,
-    /// CPUs to keep busy: 1.5, or 50% of the host's
+    /// Maximum CPU use, in CPUs: 1.5, or 50% of the host's
     #[arg(long, value_name = "N", allow_hyphen_values = true, help_heading = LIMITS)]
     pub cpus: Option<Cpus>,
     /// Warn about a limit that cannot be applied, and run without it

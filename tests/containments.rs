@@ -114,12 +114,12 @@ fn run_leak(host: Host, options: &[&str], arguments: &[&str]) -> Finished {
 const SHORT: [&str; 2] = ["--grace", "300ms"];
 
 fn ends_a_background_child(host: Host) {
-    run_leak(host, &LONG, &["background"]).assert_said("leaked 1 process, found and ended:");
+    run_leak(host, &LONG, &["background"]).assert_said("leaked 1 process, found and stopped:");
 }
 
 fn ends_a_child_that_ignores_signals(host: Host) {
     let run = run_leak(host, &SHORT, &["deaf"]);
-    run.assert_said("leaked 1 process, found and ended:").assert_said("leak.py deaf");
+    run.assert_said("leaked 1 process, found and stopped:").assert_said("leak.py deaf");
 }
 
 fn ends_a_daemon(host: Host) {
@@ -137,11 +137,11 @@ fn ends_a_stopped_child(host: Host) {
 }
 
 fn ends_a_fork_storm(host: Host) {
-    run_leak(host, &SHORT, &["fork-storm", "60", "deaf"]).assert_said("found and ended:");
+    run_leak(host, &SHORT, &["fork-storm", "60", "deaf"]).assert_said("found and stopped:");
 }
 
 fn ends_four_hundred_sleepers(host: Host) {
-    run_leak(host, &LONG, &["sleepers", "400"]).assert_said("leaked 400 processes, found and ended:");
+    run_leak(host, &LONG, &["sleepers", "400"]).assert_said("leaked 400 processes, found and stopped:");
 }
 
 fn ends_a_process_that_leaves_the_cgroup(host: Host) {

@@ -18,7 +18,7 @@ fn leave_deaf(arguments: &[&str]) -> Finished {
 /// Asserts that the command passed, and that its leak was named and is gone.
 #[track_caller]
 fn assert_ended(run: &Finished) {
-    run.assert_code(0).assert_said("found and ended:").assert_said(&format!("pid {} (", run.read("leak")));
+    run.assert_code(0).assert_said("found and stopped:").assert_said(&format!("pid {} (", run.read("leak")));
     run.assert_nothing_left().assert_faster_than(SOON);
 }
 
@@ -86,7 +86,7 @@ fn assert_ends_fork_storm(session: Session) {
     let begin = Instant::now();
     let run = run.finish();
     let took = begin.elapsed();
-    run.assert_code(0).assert_said("found and ended:").assert_nothing_left();
+    run.assert_code(0).assert_said("found and stopped:").assert_nothing_left();
 
     assert!(took < SOON, "took {took:?}");
 }
@@ -152,7 +152,7 @@ fn two_thousand_sleepers_are_ended() {
     let begin = Instant::now();
     let run = run.finish();
     let took = begin.elapsed();
-    run.assert_code(0).assert_said("leaked 2000 processes, found and ended:").assert_nothing_left();
+    run.assert_code(0).assert_said("leaked 2000 processes, found and stopped:").assert_nothing_left();
 
     assert!(took < SOON, "took {took:?}");
 }
@@ -162,7 +162,7 @@ fn two_thousand_sleepers_are_ended() {
 fn two_thousand_processes_may_take_longer_to_die_than_one() {
     let options = ["--grace", "1ms", "--kill-wait", "100ms"];
     let run = Session::new().options(options).helper("leak.py", &["sleepers", "2000"]).run();
-    run.assert_code(0).assert_said("leaked 2000 processes, found and ended:").assert_nothing_left();
+    run.assert_code(0).assert_said("leaked 2000 processes, found and stopped:").assert_nothing_left();
 }
 
 #[test]
@@ -190,6 +190,6 @@ fn a_root_process_is_ended_by_an_unprivileged_cgrun() {
     let script = "./as-root sleep 900 & until grep -q sleep /proc/$!/cmdline; do sleep 0.01; done";
     let run = Session::new().options(["--grace", "300ms"]).sh(script);
     let run = run.start_launched(&["unprivileged"]).finish();
-    run.assert_code(0).assert_said("leaked 1 process, found and ended:").assert_said("(sleep 900)");
+    run.assert_code(0).assert_said("leaked 1 process, found and stopped:").assert_said("(sleep 900)");
     run.assert_nothing_left().assert_faster_than(SOON);
 }

@@ -52,7 +52,7 @@ fn a_session_frozen_from_within_is_ended() {
         .write_all(b"ready\n")
         .unwrap();
     let run = run.finish();
-    run.assert_code(125).assert_said("did not begin within 10 s").assert_nothing_left();
+    run.assert_code(125).assert_said("did not start within 10 s").assert_nothing_left();
     run.assert_faster_than(2 * SOON);
 }
 
@@ -203,6 +203,6 @@ fn a_session_within_a_session_works_in_a_cgroup_that_was_killed_once() {
 
 #[track_caller]
 fn assert_worked(run: &Finished) {
-    run.assert_code(0).assert_said("leaked 1 process, found and ended:").assert_nothing_left();
+    run.assert_code(0).assert_said("leaked 1 process, found and stopped:").assert_nothing_left();
     run.assert_said(&format!("pid {} (", run.read("leak"))).assert_faster_than(SOON);
 }

@@ -190,7 +190,7 @@ mod reclaim {
         let run = session(8001).start_through(&["python3", "-c", listen]).finish();
         run.assert_code(225)
             .assert_said("port 8001")
-            .assert_said("cgrun was started by")
+            .assert_said("because it started cgrun")
             .assert_nothing_left();
         assert!(!run.path().join("ran").exists());
     }

@@ -304,7 +304,7 @@ fn reports_can_be_set_in_the_config() {
 fn an_allowed_leak_is_ended_and_mentioned_only_when_verbose() {
     let config = "[session]\nallow = ['*sleep 90?']\non_leak = 'fail'\n";
     let run = Session::new().config(config).options(["-v"]).sh("sleep 901 &").run();
-    run.assert_code(0).assert_said("1 allowed leak, ended:").assert_said("(sleep 901)");
+    run.assert_code(0).assert_said("1 allowed leak, stopped:").assert_said("(sleep 901)");
     run.assert_said("clean: layer 1").assert_nothing_left();
     let run = Session::again().config(config).sh("sleep 1000 &").run();
     run.assert_code(121).assert_said("leaked 1 process").assert_nothing_left();
@@ -544,7 +544,7 @@ fn five_thousand_leaked_processes_are_all_counted() {
     let begin = Instant::now();
     let run = run.finish();
     let took = begin.elapsed();
-    run.assert_code(0).assert_said("leaked 5000 processes, found and ended:").assert_nothing_left();
+    run.assert_code(0).assert_said("leaked 5000 processes, found and stopped:").assert_nothing_left();
     let lines = run.stderr().lines().count();
     let sizes = ["r.json", "r.xml", "r.html"].map(|it| std::fs::metadata(run.path().join(it)).unwrap().len());
     eprintln!("ended and reported after {took:?}; {lines} lines; bytes: {sizes:?}");
@@ -599,7 +599,7 @@ fn colors_are_used_only_on_a_terminal_and_if_wanted() {
     run.assert_nothing_left();
     let said = run.read("typescript");
     let lines: Vec<_> =
-        said.lines().filter(|line| line.contains("leaked 1 process, found and ended:")).collect();
+        said.lines().filter(|line| line.contains("leaked 1 process, found and stopped:")).collect();
     assert_eq!(lines.len(), 2, "{said:?}");
     assert!(lines[0].contains("\u{1b}[1;31mleaked 1 process"), "{lines:?}");
     assert!(!lines[1].contains('\u{1b}'), "{lines:?}");

@@ -301,7 +301,7 @@ mod readiness {
         let run = with(session(), &server("web", "8001", keys)).run();
         assert_not_ran(&run);
         run.assert_said(
-            "service web was not ready (sleep 1000) within 0.3 s: its readiness command has not ended",
+            "service web was not ready (sleep 1000) within 0.3 s: its readiness command is still running",
         );
         run.assert_faster_than(Duration::from_secs(15));
     }
@@ -311,7 +311,7 @@ mod readiness {
         let keys = "ready = { command = ['sh', '-c', 'exit 7'], timeout = '1s' }";
         let run = with(session(), &server("web", "8001", keys)).run();
         assert_not_ran(&run);
-        run.assert_said("within 1 s: its readiness command ended: exit status 7");
+        run.assert_said("within 1 s: its readiness command failed: exit status 7");
     }
 
     #[test]

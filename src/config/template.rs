@@ -4,17 +4,17 @@ pub(crate) const TEMPLATE: &str = r#"# cgrun.toml: what `cgrun COMMAND` starts b
 # Every key is optional. The values shown are the defaults, unless marked "example".
 
 [session]
-# Ports that no process of the session may still hold when it ends,
+# Ports that no process of the session may hold after the session has ended,
 # in addition to the services' own ports.
 ports = [3000, 8000]
 
-# Time a process gets to end after it was asked to. Then it is killed.
+# How long a process has to exit after it is asked to. Then it is killed.
 grace = "5s"
 
-# Give up when no killed process exits for this long. What is left is reported as survivors.
+# Give up when no killed process exits for this long. Processes that are still alive are reported as survivors.
 kill_wait = "2s"
 
-# Time a process that the command leaves behind gets to end by itself before it is a leak.
+# How long a process that the command leaves behind has to exit on its own before it counts as a leak.
 settle = "100ms"
 
 # "report" names each leak; "fail" also exits with 121 if the command passed.
@@ -37,7 +37,7 @@ reclaim_ports = false
 # As root: run services and command as this user (example).
 # user = "ci"
 
-# Let no process of the session gain privileges: sudo and other setuid programs fail.
+# Do not let any process of the session gain privileges: sudo and other setuid programs fail.
 no_new_privs = false
 
 # Pass on only PATH, TERM, LANG, LC_*, TZ and COLORTERM of the environment.

@@ -29,18 +29,18 @@ impl Kind {
     pub(crate) fn guarantee(self) -> &'static str {
         match self {
             Self::Tree => {
-                "every descendant is found and ended one by one while cgrun lives; if cgrun itself is killed, a \
+                "every descendant is found and stopped one by one while cgrun lives; if cgrun itself is killed, a \
                  process that cleared its environment may survive"
             }
             Self::Pidns => {
-                "the kernel ends everything at once, even if cgrun is killed; no process can leave"
+                "the kernel kills everything at once, even if cgrun is killed; no process can leave"
             }
             Self::Cgroup => {
-                "one write to cgroup.kill ends everything at once; a root process that leaves the cgroup is found \
+                "one write to cgroup.kill kills everything at once; a root process that leaves the cgroup is found \
                  as a child of cgrun"
             }
             Self::CgroupAndPidns => {
-                "one write to cgroup.kill ends everything at once; a process that leaves the cgroup ends with the \
+                "one write to cgroup.kill kills everything at once; a process that leaves the cgroup ends with the \
                  namespace"
             }
         }
@@ -71,7 +71,7 @@ impl FromStr for Require {
             "pidns" => Ok(Self(Kind::Pidns)),
             "tree" => Ok(Self(Kind::Tree)),
             "cgroup+pidns" | "pidns+cgroup" => Ok(Self(Kind::CgroupAndPidns)),
-            _ => Err(format!("{text:?} is no containment; there are: cgroup, pidns, tree, cgroup+pidns")),
+            _ => Err(format!("invalid containment {text:?}; use cgroup, pidns, tree or cgroup+pidns")),
         }
     }
 }

@@ -23,7 +23,8 @@ pub(crate) enum NoNamespace {
     #[error("the kernel refuses a PID namespace: {}", plain(source))]
     Refused { source: io::Error },
     #[error(
-        "as root without CAP_SYS_ADMIN one would need a user namespace, in which root has no power over files"
+        "without CAP_SYS_ADMIN, root can create a PID namespace only inside a user namespace, where \
+         it would lose root's access to files"
     )]
     Powerless,
     #[error("a PID namespace here could not have its own /proc: {}", plain(source))]
@@ -135,7 +136,7 @@ impl PidNamespace {
                 Ok(())
             }
             Ok(false) => {
-                let late = io::Error::other("it does not end");
+                let late = io::Error::other("it does not exit");
                 Err(ContainmentError::on("end the PID namespace of", &self.path())(late))
             }
             Err(error) => Err(ContainmentError::on("wait for the PID namespace of", &self.path())(error)),

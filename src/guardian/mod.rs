@@ -43,16 +43,16 @@ impl Guardian {
                 return Ok(guardian);
             }
         }
-        bail!("the guardian was killed {ATTEMPTS} times before it stood guard")
+        bail!("the guardian was killed {ATTEMPTS} times before it was ready")
     }
 
     fn try_arm(context: &mut Context, record: &Record) -> Result<Option<Self>> {
         let (ours, theirs) =
             socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
-                .context("cannot make the guardian's line (socketpair)")?;
+                .context("cannot create the guardian's socket (socketpair)")?;
         // The guardian's own handle on us, opened while we are certainly alive.
-        let us = Process::open(rustix::process::getpid()).context("cannot open a pidfd of our own")?;
-        let us = us.context("we are not alive")?;
+        let us = Process::open(rustix::process::getpid()).context("cannot open a pidfd for cgrun itself")?;
+        let us = us.context("cgrun cannot find its own process")?;
         fork_detached(|| {
             let kept: Vec<_> =
                 [theirs.as_fd(), us.as_fd()].into_iter().chain(context.containment.descriptors()).collect();

@@ -39,7 +39,7 @@ impl AppliedLimits {
         std::mem::take(&mut self.warnings)
     }
 
-    /// Leaves our own cgroup as we found it. Must be called last, after the session's cgroup was removed.
+    /// Leaves cgrun's own cgroup as we found it. Must be called last, after the session's cgroup was removed.
     pub(crate) fn restore(&mut self) {
         self.delegation.restore();
     }

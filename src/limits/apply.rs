@@ -231,7 +231,7 @@ mod tests {
             limits.write(&mut bounds, directory.path(), None, 0).map(|()| limits.take_warnings())
         };
         assert!(try_with("1-2\n").unwrap().is_empty());
-        assert_eq!(try_with("2\n").unwrap(), ["cpuset: of the CPUs 1-2 the cgroups above grant only 2"]);
+        assert_eq!(try_with("2\n").unwrap(), ["cpuset: the cgroups above grant only 2 of the CPUs 1-2"]);
         let error = try_with("0,3\n").unwrap_err().to_string();
         assert!(error.contains("the cgroups above grant only the CPUs 0,3, and none of 1-2"), "{error}");
     }

@@ -50,7 +50,9 @@ impl FromStr for CpuSet {
                 return Err(wrong());
             }
             if last > LAST_CPU {
-                return Err(format!("{text:?} has a CPU beyond the largest kernel's last, {LAST_CPU}"));
+                return Err(format!(
+                    "{text:?} contains a CPU number above {LAST_CPU}, the highest that any kernel supports"
+                ));
             }
             numbers.extend(first..=last);
         }
@@ -75,7 +77,7 @@ pub(super) fn set_cpuset(directory: &Path, asked: &CpuSet) -> Result<Option<Stri
         let _ = write(&directory.join("cpuset.cpus"), b"\n");
         return Err(Refused::NotGranted { asked: asked.to_string(), granted: granted.to_string() });
     }
-    let less = || format!("of the CPUs {asked} the cgroups above grant only {granted}");
+    let less = || format!("the cgroups above grant only {granted} of the CPUs {asked}");
     Ok((granted != *asked).then(less))
 }
 

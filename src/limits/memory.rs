@@ -43,7 +43,7 @@ impl FromStr for Memory {
     fn from_str(text: &str) -> Result<Self, String> {
         match size(text)? {
             Self::Percent(0.0) => {
-                Err(format!("{text:?} of the host's memory is nothing, and a process needs some to start"))
+                Err(format!("{text:?} of the host's memory is 0 bytes, and a process needs memory to start"))
             }
             Self::Bytes(bytes) if bytes < LEAST_MEMORY => Err(format!(
                 "{text:?} is less than a process needs to start; the minimum is {}, and a plain number is in bytes",
@@ -172,7 +172,7 @@ mod tests {
             ("+4G", "invalid size"),
             ("+.5G", "invalid size"),
             (".", "invalid size"),
-            ("0%", "is nothing"),
+            ("0%", "is 0 bytes"),
             ("4X", "invalid unit"),
             ("1e9", "invalid unit"),
             ("nan", "invalid size"),

@@ -54,7 +54,7 @@ impl fmt::Display for Holding {
         match self.holders.as_slice() {
             [] => write!(
                 f,
-                "a process of uid {} that we may not look at (or of another PID namespace)",
+                "a process of uid {} that cgrun is not permitted to inspect (or that is in another PID namespace)",
                 self.uid
             ),
             [only] => write!(f, "{only}"),

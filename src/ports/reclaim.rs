@@ -33,13 +33,14 @@ pub(crate) fn end_holders(
         let Some(info) = ProcessInfo::read(pid) else { continue };
         // We may have inherited the socket from the process that started us.
         if pid == us {
-            problems
-                .push(format!("cgrun itself was started with an open socket of a port to reclaim ({info})"));
+            problems.push(format!(
+                "cgrun itself inherited an open socket on a port that it should reclaim ({info})"
+            ));
             continue;
         }
         // The host's first process holds sockets for services that it starts (socket activation).
         if ancestors.contains(&pid) || pid == Pid::INIT {
-            problems.push(format!("{info} is not ended: cgrun was started by it"));
+            problems.push(format!("{info} was not killed, because it started cgrun"));
             continue;
         }
         match Process::open(pid) {
@@ -70,14 +71,14 @@ pub(crate) fn end_holders(
             holders.retain(|(process, _)| !process.wait(Duration::ZERO).unwrap_or(false));
         }
     }
-    problems.extend(holders.iter().map(|(_, info)| format!("{info} was killed but does not end")));
+    problems.extend(holders.iter().map(|(_, info)| format!("{info} was killed but does not exit")));
     Ok(problems)
 }
 
 /// Why it is not known whether they exited.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Interrupted {
-    #[error("{0} came while the holders of ports were to end")]
+    #[error("{0} came while cgrun waited for the processes that hold the ports to exit")]
     Signal(Signal),
     #[error("cannot wait for the holders of ports (ppoll): {0}")]
     Wait(#[from] std::io::Error),

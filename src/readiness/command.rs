@@ -27,7 +27,7 @@ impl ProbeCheck for CommandCheck {
     }
 
     fn unanswered(&self) -> String {
-        "its readiness command has not ended".into()
+        "its readiness command is still running".into()
     }
 
     fn command_started(&mut self, pid: Pid) {
@@ -43,6 +43,6 @@ impl ProbeCheck for CommandCheck {
             return Some(Progress::Passed);
         }
         *self = Self::NotRunning;
-        Some(Progress::Failed(format!("its readiness command ended: {}", exit_status(status))))
+        Some(Progress::Failed(format!("its readiness command failed: {}", exit_status(status))))
     }
 }

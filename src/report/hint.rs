@@ -31,6 +31,6 @@ pub(super) fn hint(leaks: &[Leak]) -> Option<String> {
                 .into()
         }
         (_, Some(_)) => "stop it and wait for it in the test that started it, even if the test fails".into(),
-        _ => "stop it where you start it; if it may outlive the command, add it to allow".into(),
+        _ => "stop it where you start it; if it is meant to outlive the command, add it to allow".into(),
     })
 }

@@ -19,7 +19,7 @@ const LISTED_DESCENDANTS: usize = 5;
 pub(super) fn problems(verdict: &Verdict, paint: Paint) -> Vec<String> {
     let mut lines = Vec::new();
     if verdict.leaked() > 0 {
-        let ending = if verdict.is_proven() { "found and ended" } else { "found" };
+        let ending = if verdict.is_proven() { "found and stopped" } else { "found" };
         lines.push(paint.bad(&format!("leaked {}, {ending}:", processes(verdict.leaked()))));
         lines.extend(leak_lines(&verdict.leaks, verdict.leaked(), paint));
     }
@@ -45,8 +45,8 @@ pub(super) fn notes(verdict: &Verdict, paint: Paint) -> Vec<String> {
 pub(super) fn allowed_leaks(verdict: &Verdict) -> Vec<String> {
     let heading = match verdict.allowed.len() {
         0 => return Vec::new(),
-        1 => "1 allowed leak, ended:".to_string(),
-        count => format!("{count} allowed leaks, ended:"),
+        1 => "1 allowed leak, stopped:".to_string(),
+        count => format!("{count} allowed leaks, stopped:"),
     };
     let lines = leak_lines(&verdict.allowed, verdict.allowed.len(), Paint::none());
     std::iter::once(heading).chain(lines).collect()

@@ -133,7 +133,7 @@ fn why_not(path: &Path, metadata: &std::fs::Metadata) -> &'static str {
     } else if rustix::fs::statvfs(path).is_ok_and(is_noexec) {
         "its file system is mounted noexec; move the program, or remount with exec"
     } else {
-        "this user may not execute it; check its owner and mode"
+        "this user is not permitted to execute it; check its owner and mode"
     }
 }
 

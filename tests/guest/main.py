@@ -98,7 +98,7 @@ def assert_chosen(how, containment, source):
         )
         script = "sleep 4321 & setsid -f sleep 4321; cat /proc/self/cgroup; exit 7"
         done = run([*how, CGRUN, "-c", str(config), "--logs", f"{directory}/logs", "sh", "-c", script], code=7)
-        assert "leaked 2 processes, found and ended" in done.stderr, done.stderr
+        assert "leaked 2 processes, found and stopped" in done.stderr, done.stderr
         assert "web SIGTERM" in pathlib.Path(directory, "journal").read_text()
         weaker = "contains this session (no cgroup" in done.stderr
         assert weaker == (containment != "cgroup"), done.stderr
@@ -364,7 +364,7 @@ def test_everything_a_command_leaves_behind_is_ended():
                 os.chmod(directory, 0o777)
                 command = f"cd {directory}; exec python3 {HELPERS}/leak.py {' '.join(leak)}"
                 done = run([*how, CGRUN, "--grace", "500ms", "sh", "-c", command])
-                assert "found and ended" in done.stderr, (leak, done.stderr)
+                assert "found and stopped" in done.stderr, (leak, done.stderr)
             assert_nothing_left()
 
 

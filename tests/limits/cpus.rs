@@ -69,7 +69,7 @@ fn a_set_of_cpus_is_reduced_to_those_of_the_unit() {
     run.assert_said("cannot limit cpuset: the cgroups above grant only the CPUs 0, and none of 1; ");
     let run = session("[limits]\ncpuset = '0-1'\n").command(["nproc"]).run();
     run.assert_code(0)
-        .assert_said("cpuset: of the CPUs 0-1 the cgroups above grant only 0")
+        .assert_said("cpuset: the cgroups above grant only 0 of the CPUs 0-1")
         .assert_nothing_left();
     assert_prints(&run, &["1"]);
 }

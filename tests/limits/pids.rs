@@ -13,7 +13,7 @@ fn a_fork_bomb_is_bounded() {
         assert_eq!(run.stdout(), "refused\n", "{}", run.stderr());
         run.assert_said("too many processes: the session reached its limit of 50, and ");
         run.assert_said("most processes belonged to the command");
-        let [leaked] = numbers(r"leaked (\d+) processes, found and ended", &run.stderr());
+        let [leaked] = numbers(r"leaked (\d+) processes, found and stopped", &run.stderr());
         assert!((40.0..50.0).contains(&leaked), "{}", run.stderr());
     }
 }

@@ -15,15 +15,17 @@ use crate::text::plain;
 /// Why no cgroup can be had here.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Unavailable {
-    #[error("no cgroup2 file system is mounted here (none in sight of those in /proc/self/mountinfo)")]
+    #[error(
+        "no cgroup2 file system is mounted here (none of the mounts in /proc/self/mountinfo is reachable)"
+    )]
     NotMounted,
-    #[error("our own cgroup {own} does not lie below the cgroup2 mount {}", mount.display())]
+    #[error("cgrun's own cgroup {own} does not lie below the cgroup2 mount {}", mount.display())]
     OutOfSight { own: String, mount: PathBuf },
-    #[error("may not make a cgroup in {}: {}", path.display(), plain(source))]
+    #[error("is not permitted to create a cgroup in {}: {}", path.display(), plain(source))]
     NotWritable { path: PathBuf, source: io::Error },
     #[error("{} is a threaded cgroup, which cannot hold a session", path.display())]
     Threaded { path: PathBuf },
-    #[error("systemd manages {} and gave us no scope of our own: {source}", path.display())]
+    #[error("systemd manages {} and did not give cgrun a scope of its own: {source}", path.display())]
     NoScope { path: PathBuf, source: NoScope },
     #[error(transparent)]
     Cgroup(#[from] ContainmentError),
@@ -108,14 +110,14 @@ pub(crate) fn find_source() -> Result<(Mount, Source), Unavailable> {
 #[derive(Clone, Debug)]
 pub(crate) struct Mount {
     pub point: PathBuf,
-    /// The directory of our own cgroup, below which a session may be made.
+    /// The directory of cgrun's own cgroup, below which a session may be made.
     pub own: PathBuf,
     /// The part of the hierarchy that is mounted, `/` for all of it.
     root: String,
 }
 
 impl Mount {
-    /// Finds the mount that shows our own cgroup, through mountinfo.
+    /// Finds the mount that shows cgrun's own cgroup, through mountinfo.
     pub(crate) fn find() -> Result<Self, Unavailable> {
         let own = own_path()?;
         let mut mounts: Vec<_> = read("mountinfo")?.lines().filter_map(cgroup2_mount).collect();

@@ -29,9 +29,9 @@ pub(crate) enum NoScope {
     Foreign { socket: PathBuf },
     #[error("it refuses: {0}")]
     Refused(String),
-    #[error("cannot speak with it: {0}")]
+    #[error("cannot communicate with it: {0}")]
     Broken(io::Error),
-    #[error("it has not moved us within {} s", PATIENCE.as_secs())]
+    #[error("it did not move cgrun within {} s", PATIENCE.as_secs())]
     Late,
 }
 
@@ -235,7 +235,7 @@ fn reply(stream: &mut UnixStream) -> io::Result<Option<String>> {
         };
         let (body, fields) = (number(4), number(12));
         if header[0] != b'l' || body > LONGEST_REPLY || fields > LONGEST_REPLY {
-            return Err(io::Error::other("an answer that is not understood"));
+            return Err(io::Error::other("unexpected reply"));
         }
         let mut rest = vec![0; fields.next_multiple_of(8) + body];
         stream.read_exact(&mut rest)?;

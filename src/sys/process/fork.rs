@@ -55,7 +55,9 @@ pub(super) unsafe fn fork(directory: Option<BorrowedFd<'_>>) -> io::Result<Optio
             // It is our own unreaped child, so its pid cannot have been reused.
             pid => match Pid::from_raw(pid).map(Process::open).transpose()?.flatten() {
                 Some(process) => Ok(Some(process)),
-                None => Err(io::Error::other("the kernel denies a child it has just made")),
+                None => Err(io::Error::other(
+                    "the kernel reports no such process for the child that was just created",
+                )),
             },
         };
     };

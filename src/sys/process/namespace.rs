@@ -125,7 +125,7 @@ pub(crate) fn create(
 
 fn hear(line: &OwnedFd) -> Result<(), NamespaceError> {
     let silent =
-        || NamespaceError { step: NamespaceStep::Begin, source: io::Error::other("it said nothing") };
+        || NamespaceError { step: NamespaceStep::Begin, source: io::Error::other("it sent no reply") };
     if !matches!(poll(&mut [PollFd::new(line, PollFlags::IN)], Some(&BEGINNING)), Ok(1)) {
         return Err(silent());
     }

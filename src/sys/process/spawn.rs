@@ -183,7 +183,9 @@ impl<'a> Child<'a> {
                 // It is our own unreaped child, so its pid cannot have been reused.
                 let born = Process::open(born).map_err(fork_failed)?;
                 born.ok_or_else(|| {
-                    fork_failed(io::Error::other("the kernel denies a child it has just made"))
+                    fork_failed(io::Error::other(
+                        "the kernel reports no such process for the child that was just created",
+                    ))
                 })?
             }
         };
@@ -191,7 +193,7 @@ impl<'a> Child<'a> {
             Ok((said, true)) => outcome(&said),
             Ok((_, false)) => Err(SpawnError {
                 step: Step::Begin,
-                source: io::Error::other("it did not begin within 10 s; is its cgroup frozen?"),
+                source: io::Error::other("it did not start within 10 s; is its cgroup frozen?"),
             }),
             Err(error) => Err(fork_failed(error)),
         };

@@ -60,7 +60,7 @@ impl Teardown<'_> {
     fn kill_or_give_up(&mut self, pid: Pid, sessions: &[SessionId], gives_up: bool) {
         let Some(process) = ProcessInfo::read(pid) else { return };
         if gives_up {
-            let survivor = format!("{process} carries the session's marker and did not end after SIGKILL");
+            let survivor = format!("{process} carries the session's marker and did not exit after SIGKILL");
             self.verdict.survivors.push(survivor);
         } else {
             self.kill_if_marked(process, sessions);

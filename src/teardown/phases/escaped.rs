@@ -78,7 +78,7 @@ impl Teardown<'_> {
             return None;
         }
         self.ensure_guardian();
-        let children = children::list().map_err(|error| format!("cannot list our children: {error}"));
+        let children = children::list().map_err(|error| format!("cannot list cgrun's children: {error}"));
         let children = self.verdict.expect(children)?;
         let mut children: Vec<_> =
             children.into_iter().filter_map(ProcessInfo::read).filter(|it| !it.is_zombie).collect();
@@ -131,12 +131,13 @@ impl Teardown<'_> {
 
     fn note_stuck(&mut self, children: &[ProcessInfo]) {
         let escaped = children.iter().filter(|process| !self.unkillable.contains(&process.pid));
-        self.verdict.survivors.extend(
-            escaped
-                .map(|process| format!("{process} left the session's cgroup and did not end after SIGKILL")),
-        );
+        self.verdict
+            .survivors
+            .extend(escaped.map(|process| {
+                format!("{process} left the session's cgroup and did not exit after SIGKILL")
+            }));
         if children.is_empty() {
-            self.verdict.unknown("a child process is left that cannot be listed and does not end");
+            self.verdict.unknown("a child process is left that cannot be listed and does not exit");
         }
     }
 }

@@ -32,7 +32,7 @@ impl Teardown<'_> {
                 let took = clock::since(began).as_secs_f32();
                 let left = self.unkillable.iter().filter_map(|&pid| ProcessInfo::read(pid));
                 self.verdict.survivors.extend(
-                    left.map(|process| format!("{process} was killed but has not ended within {took:.1} s")),
+                    left.map(|process| format!("{process} was killed but has not exited within {took:.1} s")),
                 );
                 self.verdict.unknown(format!("{} still holds processes", containment.name()));
             }
