@@ -1,4 +1,4 @@
-//! What contains one session: a holder, and a PID namespace if there is one.
+//! The containment of one session: a holder, and a PID namespace if there is one.
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
@@ -56,7 +56,7 @@ impl Containment {
         Some(self.namespace.as_ref()?.init())
     }
 
-    /// Stops everything in it where it stands, or lets it go on. Takes effect a little later.
+    /// Freezes or thaws everything in it. Takes effect a little later.
     pub(crate) fn freeze(&self, frozen: bool) -> Result<(), ContainmentError> {
         self.holder.freeze(frozen)
     }
@@ -74,18 +74,18 @@ impl Containment {
         Ok(namespace_lives || self.holder.is_populated()?)
     }
 
-    /// As [`Holder::events`].
+    /// See [`Holder::events`].
     pub(crate) fn events(&self) -> Option<BorrowedFd<'_>> {
         self.holder.events()
     }
 
-    /// The descriptors that are needed to end the session.
+    /// The descriptors that are needed to tear down the session.
     pub(crate) fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         let namespace = self.namespace.as_ref().map(|namespace| namespace.process().as_fd());
         self.events().into_iter().chain(namespace)
     }
 
-    /// Kills every process in it. They end after the call has returned.
+    /// Kills every process in it. They exit after the call has returned.
     pub(crate) fn kill(&self) -> Result<(), ContainmentError> {
         let killed = self.namespace.as_ref().map_or(Ok(()), |namespace| namespace.kill());
         self.holder.kill().and(killed)
@@ -106,7 +106,7 @@ impl Containment {
         Ok(members)
     }
 
-    /// Its session's id, and those of the sessions inside it, as far as they can be seen.
+    /// The ids of its session and of the visible sessions inside it.
     pub(crate) fn session_ids(&self) -> Result<Vec<SessionId>, ContainmentError> {
         self.holder.session_ids()
     }
@@ -125,8 +125,8 @@ impl Containment {
         self.holder.remove()
     }
 
-    /// Whether the kernel killed all of the session because its memory ran out (`memory.oom.group`). Not all of
-    /// it may have ended yet.
+    /// Whether the kernel killed all of the session because its memory ran out (`memory.oom.group`). Some of
+    /// its processes may still be exiting.
     pub(crate) fn is_out_of_memory(&self) -> bool {
         let killed = self.path().and_then(|path| read_keyed(path, "memory.events.local", "oom_group_kill"));
         killed.is_some_and(|count| count > 0)

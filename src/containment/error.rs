@@ -1,4 +1,4 @@
-//! An error on what holds the session always names the operation and the path.
+//! Errors of the containment, which always name the operation and the path.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ pub(crate) struct ContainmentError {
 }
 
 impl ContainmentError {
-    /// For `map_err`: adds what was tried, and on what.
+    /// For `map_err`: adds the operation and its object.
     pub(crate) fn on<E: Into<io::Error>>(operation: &'static str, path: &Path) -> impl FnOnce(E) -> Self {
         move |source| Self { operation, path: path.to_path_buf(), source: source.into() }
     }
@@ -24,7 +24,7 @@ impl ContainmentError {
         self.source.raw_os_error() == Some(libc::EBUSY)
     }
 
-    /// We lack a right.
+    /// We do not have permission.
     pub(crate) fn is_denied(&self) -> bool {
         matches!(self.source.raw_os_error(), Some(libc::EACCES | libc::EPERM | libc::EROFS))
     }

@@ -1,5 +1,5 @@
-//! What can hold a session, and a component of it: a cgroup, or the process tree. A PID namespace can be had
-//! with either; [`Containment`](super::Containment) and [`Leaf`](super::Leaf) add it.
+//! The traits of what can hold a session and its components: a cgroup, or the process tree. Either can be
+//! combined with a PID namespace, which [`Containment`](super::Containment) and [`Leaf`](super::Leaf) add.
 
 use std::fmt::Debug;
 use std::io;
@@ -40,16 +40,16 @@ pub(super) trait Holder: Debug {
     /// The members that are in none of `leaves`.
     fn members_outside(&self, leaves: &[&str]) -> Result<Vec<Pid>, ContainmentError>;
 
-    /// Its session's id, and those of the sessions inside it, as far as they can be seen.
+    /// The ids of its session and of the visible sessions inside it.
     fn session_ids(&self) -> Result<Vec<SessionId>, ContainmentError>;
 
     /// How the sockets of its processes are recognized among `listeners`.
     fn sockets(&self, listeners: &[Listener]) -> Result<Sockets, ContainmentError>;
 
-    /// Stops everything in it where it stands, or lets it go on. Takes effect a little later.
+    /// Freezes or thaws everything in it. Takes effect a little later.
     fn freeze(&self, frozen: bool) -> Result<(), ContainmentError>;
 
-    /// Kills every process in it. They end after the call has returned.
+    /// Kills every process in it. They exit after the call has returned.
     fn kill(&self) -> Result<(), ContainmentError>;
 
     /// Removes it. Removing it twice is no error.
@@ -78,7 +78,7 @@ pub(super) trait LeafHolder: Debug {
 
     fn is_populated(&self) -> Result<bool, ContainmentError>;
 
-    /// As [`Holder::events`].
+    /// See [`Holder::events`].
     fn events(&self) -> Option<BorrowedFd<'_>> {
         None
     }
@@ -93,13 +93,13 @@ pub(super) trait LeafHolder: Debug {
     /// Tries to remove it. If it cannot be removed, the session's removal reports why.
     fn remove_if_empty(&self) {}
 
-    /// Stops its processes where they stand, or lets them go on, unseen by them and their parents. Takes effect
-    /// a little later. Only a cgroup can do that.
+    /// Freezes or thaws its processes, without them or their parents noticing. Takes effect a little later.
+    /// Only a cgroup can do that.
     fn freeze(&self, _: bool) -> Result<(), ContainmentError> {
         Ok(())
     }
 
-    /// Whether it stands still, or cannot be made to.
+    /// Whether it is frozen, or cannot be frozen at all.
     fn is_frozen(&self) -> Result<bool, ContainmentError> {
         Ok(true)
     }

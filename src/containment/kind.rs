@@ -17,7 +17,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    /// The kind that a PID namespace makes of this one.
+    /// This kind combined with a PID namespace.
     pub(crate) fn in_pid_namespace(self) -> Self {
         match self {
             Self::Tree | Self::Pidns => Self::Pidns,
@@ -58,7 +58,7 @@ impl fmt::Display for Kind {
     }
 }
 
-/// The least that the user accepts.
+/// The weakest kind that the user accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Require(pub Kind);
 

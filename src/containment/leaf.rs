@@ -1,4 +1,4 @@
-//! What contains one component of a session.
+//! The containment of one component of a session.
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -54,7 +54,7 @@ impl Leaf {
         self.holder.members()
     }
 
-    /// As [`LeafHolder::contains`].
+    /// See [`LeafHolder::contains`].
     pub(crate) fn contains(&self, pid: Pid) -> io::Result<bool> {
         self.holder.contains(pid)
     }
@@ -63,17 +63,17 @@ impl Leaf {
         self.holder.kill()
     }
 
-    /// As [`LeafHolder::remove_if_empty`].
+    /// See [`LeafHolder::remove_if_empty`].
     pub(crate) fn remove_if_empty(&self) {
         self.holder.remove_if_empty();
     }
 
-    /// As [`LeafHolder::freeze`].
+    /// See [`LeafHolder::freeze`].
     pub(crate) fn freeze(&self, frozen: bool) -> Result<(), ContainmentError> {
         self.holder.freeze(frozen)
     }
 
-    /// As [`LeafHolder::is_frozen`].
+    /// See [`LeafHolder::is_frozen`].
     pub(crate) fn is_frozen(&self) -> Result<bool, ContainmentError> {
         self.holder.is_frozen()
     }

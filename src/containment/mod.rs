@@ -1,4 +1,4 @@
-//! What contains a session's processes, and how it is chosen.
+//! Contains a session's processes, and chooses how.
 //!
 //! | kind | held by | ended by |
 //! |---|---|---|
@@ -6,7 +6,7 @@
 //! | pidns | a PID namespace | the kernel, with its first process |
 //! | tree | descent from the supervisor, a subreaper; the session's marker | stopping and killing one process after the other |
 //!
-//! A cgroup and a PID namespace can be had together.
+//! A cgroup and a PID namespace can be combined.
 
 pub(crate) mod cgroup;
 mod contained;

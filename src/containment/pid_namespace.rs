@@ -1,8 +1,9 @@
-//! A PID namespace: the kernel ends everything in it with its first process, and nobody can leave it.
+//! A PID namespace: the kernel kills everything in it when its first process dies, and no process can leave
+//! it.
 //!
-//! That process is a child of ours that does nothing but reap; what the session starts is our child as
-//! well, born into the namespace, so that waiting, signals and job control are as without it. Files, user
-//! and network stay as they are; `/proc` shows the namespace.
+//! The first process is a child of ours that only reaps. The processes that the session starts are also our
+//! children, born into the namespace, so waiting, signals and job control work as usual. Files, user and
+//! network are unchanged; `/proc` shows the namespace.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -17,7 +18,7 @@ use crate::sys::process::namespace::{self, Entrance, NamespaceStep};
 use crate::sys::process::pidfd::Process;
 use crate::text::plain;
 
-/// Why no PID namespace can be had here.
+/// Why no PID namespace can be created here.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NoNamespace {
     #[error("the kernel refuses a PID namespace: {}", plain(source))]
@@ -34,7 +35,7 @@ pub(crate) enum NoNamespace {
 }
 
 impl NoNamespace {
-    /// What would help.
+    /// Says how the user can fix it.
     pub(crate) fn remedy(&self) -> String {
         match self {
             Self::Refused { .. } => format!(
@@ -49,13 +50,13 @@ impl NoNamespace {
         }
     }
 
-    /// And what would help.
+    /// The reason and the remedy.
     pub(crate) fn advice(&self) -> String {
         format!("{self}; {}", self.remedy())
     }
 }
 
-/// The settings of this host that are in the way.
+/// The settings of this host that forbid it.
 fn sysctls() -> String {
     let settings = [
         ("kernel/unprivileged_userns_clone", "kernel.unprivileged_userns_clone=1", "0"),
@@ -77,15 +78,15 @@ fn sysctls() -> String {
 #[derive(Debug)]
 pub(crate) struct PidNamespace {
     init: Process,
-    /// Its first process ends when this is closed, as by our death.
+    /// The first process exits when this is closed, which our death also does.
     _line: OwnedFd,
     with_user: bool,
 }
 
 impl PidNamespace {
-    /// Makes one; its first process joins the cgroup whose `cgroup.procs` is given.
+    /// Creates a namespace. Its first process joins the cgroup whose `cgroup.procs` is given.
     pub(crate) fn create(procs: Option<OwnedFd>) -> Result<Self, NoNamespace> {
-        // Without that privilege, a user namespace gives it, inside only.
+        // A user namespace gives us that privilege, within the namespace only.
         let privileged = caps::has_cap(None, CapSet::Effective, Capability::CAP_SYS_ADMIN).unwrap_or(false);
         if !privileged && rustix::process::geteuid().is_root() {
             return Err(NoNamespace::Powerless);
@@ -101,7 +102,7 @@ impl PidNamespace {
         Ok(Self { init, _line: line, with_user: !privileged })
     }
 
-    /// Its first process, by our numbers.
+    /// The pid of its first process, in our own PID namespace.
     pub(crate) fn init(&self) -> Pid {
         self.init.pid
     }
@@ -110,12 +111,12 @@ impl PidNamespace {
         &self.init
     }
 
-    /// The way in for a new process.
+    /// The handle with which a new process enters it.
     pub(crate) fn entrance(&self) -> Entrance<'_> {
         Entrance { init: self.init.as_fd(), with_user: self.with_user }
     }
 
-    /// Whether its first process has ended, and with it all others: the kernel keeps it until then.
+    /// Whether its first process has exited, and with it all others: the kernel keeps it until they have.
     pub(crate) fn has_ended(&self) -> bool {
         self.init.wait(Duration::ZERO).unwrap_or(false)
     }
@@ -125,12 +126,12 @@ impl PidNamespace {
         killed.map_err(ContainmentError::on("kill the PID namespace of", &self.path()))
     }
 
-    /// Ends it and waits for that.
+    /// Kills everything in it and waits until it is gone.
     pub(crate) fn end(&self, limit: Duration) -> Result<(), ContainmentError> {
         self.kill()?;
         match self.init.wait(limit) {
             Ok(true) => {
-                // Where it is our child, and was not reaped with the others.
+                // Reap it, if it is our child and has not been reaped yet.
                 let options = rustix::process::WaitOptions::NOHANG;
                 let _ = rustix::process::waitpid(Some(self.init.pid), options);
                 Ok(())

@@ -1,6 +1,6 @@
-//! The last resort, and the view into a PID namespace: the session's processes are those that descend from
-//! us. We are a subreaper, so a process that loses its parents becomes our child. After our death only the
-//! marker in their environment tells them from others.
+//! Finds the session's processes by their descent from us, as a last resort and inside a PID namespace. We
+//! are a subreaper, so a process that loses its parents becomes our child. After our death only the marker in
+//! their environment distinguishes them from others.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
@@ -25,16 +25,16 @@ const ROUNDS: usize = 20;
 pub(super) struct ProcessTree {
     id: SessionId,
     supervisor: Pid,
-    /// The first process of the session's PID namespace: its orphans are children of that.
+    /// The first process of the session's PID namespace, to which its orphans are re-parented.
     init: Option<(Pid, u64)>,
     is_in_pid_namespace: bool,
-    /// We had children before the session.
+    /// Whether we had children before the session.
     has_preexisting: bool,
     /// Children of ours that do not belong to the session.
     spared: RefCell<HashSet<Pid>>,
     /// The first process of each leaf.
     leaders: RefCell<Vec<(String, Pid)>>,
-    /// The leaf of each process seen last, which may lose what tells it.
+    /// The leaf of each process seen last. A process can lose the attributes that tell its leaf.
     origins: RefCell<HashMap<(Pid, u64), Option<String>>>,
     /// The processes we stopped.
     stopped: RefCell<Vec<TreeMember>>,
@@ -84,7 +84,7 @@ impl ProcessTree {
     pub(super) fn members(&self) -> Result<Vec<TreeMember>, ContainmentError> {
         let mut members = Vec::new();
         let mut seen = HashSet::new();
-        // A process that loses its parent while we walk becomes a root behind our back.
+        // Repeated, because a process that loses its parent during the walk becomes a root.
         for _ in 0..ROUNDS {
             let mut pending: Vec<_> = self.roots()?.into_iter().map(|root| (root, None)).collect();
             pending.retain(|(pid, _)| seen.insert(*pid));
@@ -150,11 +150,11 @@ impl ProcessTree {
         Ok(())
     }
 
-    /// Stops them first: a stopped process cannot fork behind our back.
+    /// Stops the processes first, so that they cannot fork before they are killed.
     fn kill_where(&self, wanted: impl Fn(&TreeMember) -> bool) -> Result<(), ContainmentError> {
         let mut all = Ok(());
         for member in self.stop_where(wanted)? {
-            // One that we may not kill must not keep the others stopped for ever.
+            // A process that we are not allowed to kill must not leave the others stopped forever.
             all = all.and(member.signal(Signal::SIGKILL).map_err(on("kill", member.pid)));
         }
         all
@@ -169,7 +169,8 @@ impl ProcessTree {
             if new.is_empty() {
                 break;
             }
-            // One that we may not stop (another user's) we may not kill either; killing it reports that.
+            // If we are not allowed to stop a process (another user's), killing it fails too, and that error
+            // is reported.
             new.iter().for_each(|member| drop(member.signal(Signal::SIGSTOP)));
             stopped.append(&mut new);
         }
@@ -199,7 +200,8 @@ impl ProcessTree {
         Ok(roots)
     }
 
-    /// Orphans of a child from before the session become our children as well.
+    /// Whether this may be an orphan of a child that we had before the session: such orphans become our
+    /// children too.
     fn may_belong_to_a_stranger(&self, child: Pid) -> bool {
         self.has_preexisting
             && self.led_by(child).is_none()
@@ -212,12 +214,12 @@ impl ProcessTree {
         Some(leaders.iter().find(|(_, leader)| *leader == pid)?.0.clone())
     }
 
-    /// The leaf that an orphan came from, by its environment, or by the session (setsid(2)) in which its service was
-    /// started.
+    /// The leaf that an orphan came from, according to its environment or to its setsid(2) session, which
+    /// each service starts in.
     fn leaf_by_itself(&self, pid: Pid) -> Option<String> {
         let [nearest, leaf] = variables(pid, [MARKER, LEAF]).unwrap_or_default();
         let is_ours = nearest.is_some_and(|id| id == self.id.to_string().as_str());
-        // In a session within this one, it names a leaf of that.
+        // In a nested session, the variable names a leaf of the nested one.
         if let Some(leaf) = leaf.filter(|_| is_ours) {
             return leaf.into_string().ok();
         }
@@ -238,7 +240,7 @@ impl TreeMember {
     /// Sends a signal if the pid is still that of this process. It is no error if it has ended.
     fn signal(&self, signal: Signal) -> std::io::Result<()> {
         match Process::open(self.pid)? {
-            // Checked after opening the pidfd: before that, the pid may have changed hands.
+            // Checked after opening the pidfd: before that, the pid may have been reused.
             Some(process) if stat::start_time(self.pid) == Some(self.start_time) => {
                 process.signal(signal).map(|_| ())
             }

@@ -1,4 +1,4 @@
-//! Choosing the strongest containment that this host gives.
+//! Chooses the strongest containment that this host offers.
 
 use anyhow::{Result, bail};
 use rustix::process::Pid;
@@ -13,8 +13,8 @@ use super::session_id::SessionId;
 /// The leaf of the first process of a PID namespace.
 const INIT_LEAF: &str = "namespace";
 
-/// Makes the strongest containment that this host gives, and says why it is not a stronger one. `source` is where
-/// a cgroup can be made, or why none can.
+/// Creates the strongest containment that this host offers, and returns why it is not a stronger one.
+/// `source` is where a cgroup can be created, or why none can.
 pub(crate) fn choose(
     source: Result<Mount, Unavailable>,
     require: Option<Require>,

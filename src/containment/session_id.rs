@@ -1,4 +1,4 @@
-//! A session's name: `cgrun-` and this id is its cgroup.
+//! The id of a session, whose cgroup is named `cgrun-` and this id.
 
 use std::fmt;
 use std::io;
@@ -9,24 +9,24 @@ use rustix::process::Pid;
 use crate::sys::errno::is_gone;
 use crate::sys::procfs::environ::variables;
 
-/// No vowels and no look-alikes, so that an id is neither a word nor misread.
+/// No vowels and no look-alikes, so that an id is never a word and cannot be misread.
 const ALPHABET: &[u8; 24] = b"bcdfghjkmnpqrstvwxz24679";
 const LENGTH: usize = 8;
-/// How a session's cgroup is called, before its id.
+/// The part of a session cgroup's name that precedes the id.
 pub(crate) const PREFIX: &str = "cgrun-";
 
-/// The variable that marks every process of a session: its id.
+/// The variable that marks every process of a session. It holds the session's id.
 pub(crate) const MARKER: &str = "CGRUN_SESSION";
 
-/// The ids of the sessions around it, the nearest first.
+/// The variable with the ids of the enclosing sessions, innermost first.
 pub(super) const OUTER: &str = "CGRUN_OUTER";
 
-/// And its part of the session: `command`, or `service.NAME`. Where there are no cgroups, it tells
-/// where an orphan came from.
+/// The variable that names the leaf of a process: `command`, or `service.NAME`. Without cgroups, it shows
+/// which leaf an orphan came from.
 pub(crate) const LEAF: &str = "CGRUN_LEAF";
 
-/// Eight random letters and digits. Making the cgroup fails where the name is taken already, so two
-/// sessions never share one.
+/// Eight random letters and digits. Creating a cgroup fails if its name is taken, so two sessions never share
+/// an id.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct SessionId(String);
 
@@ -43,13 +43,13 @@ impl SessionId {
         name.strip_prefix(PREFIX)?.parse().ok()
     }
 
-    /// Whether the process was executed in this session, or in one within it. An error as of [`Self::all_of`].
+    /// Whether the process was executed in this session, or in one within it. Fails like [`Self::all_of`].
     pub(crate) fn marks(&self, pid: Pid) -> io::Result<bool> {
         Ok(Self::all_of(pid)?.contains(self))
     }
 
-    /// The sessions that the process was executed in. A zombie has no environment any more, and what is
-    /// not ours to read is none of ours. An error where it could not be told.
+    /// The sessions that the process was executed in. None for a zombie, which has no environment any more,
+    /// and none if we are not allowed to read it, because then it is not ours. An error if that is unknown.
     pub(crate) fn all_of(pid: Pid) -> io::Result<Vec<Self>> {
         let ids = match variables(pid, [MARKER, OUTER]) {
             Ok(ids) => ids,
@@ -65,7 +65,7 @@ impl SessionId {
         Ok(all)
     }
 
-    /// What marks a process of this session that we start.
+    /// The variables that mark a process of this session that we start.
     pub(crate) fn marks_of_ours(&self) -> Vec<(&'static str, String)> {
         let around: Vec<_> =
             [MARKER, OUTER].into_iter().filter_map(|name| std::env::var(name).ok()).collect();

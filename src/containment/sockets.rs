@@ -3,12 +3,12 @@
 use crate::ports::made_in;
 use crate::sys::sockets::Listener;
 
-/// What tells a session's sockets from others.
+/// How to tell a session's sockets from others.
 #[derive(Debug)]
 pub(crate) enum Sockets {
-    /// The inode numbers of the cgroups they were made in.
+    /// The inode numbers of the cgroups that they were created in.
     MadeIn(Vec<u64>),
-    /// The inodes of those that a process of the session has open.
+    /// The inodes of the sockets that a process of the session has open.
     Open(Vec<u32>),
 }
 

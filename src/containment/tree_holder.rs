@@ -1,4 +1,4 @@
-//! A process tree as the holder of a session, and one branch of it as the holder of a component.
+//! Lets a process tree hold a session, and one branch of it hold a component.
 
 use std::io;
 use std::rc::Rc;
@@ -41,7 +41,7 @@ impl Holder for Rc<ProcessTree> {
         Ok(self.as_ref().members()?.into_iter().map(|member| member.pid).collect())
     }
 
-    /// An exiting process has lost its environment already, and counts for no leaf and for none outside.
+    /// An exiting process has already lost its environment, so it counts neither as in a leaf nor as outside.
     fn members_outside(&self, leaves: &[&str]) -> Result<Vec<Pid>, ContainmentError> {
         let mut members = self.as_ref().members()?;
         members.retain(|member| !member.leaf.as_deref().is_some_and(|leaf| leaves.contains(&leaf)));
@@ -57,8 +57,8 @@ impl Holder for Rc<ProcessTree> {
             return Ok(Sockets::Open(Vec::new()));
         }
         let members = self.as_ref().members()?;
-        // A process that hides its descriptors (prctl(2), `PR_SET_DUMPABLE`) may hold any socket that its user
-        // has opened since the ports were found free.
+        // A process that hides its descriptors (prctl(2), `PR_SET_DUMPABLE`) may hold any socket that its
+        // user opened after the ports were found free.
         let hidden = members.iter().any(|member| !are_descriptors_visible(member.pid));
         let us = rustix::process::geteuid().as_raw();
         let is_held = |listener: &&Listener| {

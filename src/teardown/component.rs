@@ -24,14 +24,14 @@ pub(crate) enum Role {
 #[derive(Debug)]
 pub(crate) struct Component {
     pub role: Role,
-    /// The name of the service, also for its probe.
+    /// The name of the service, for its probe too.
     pub name: String,
     pub leaf: Rc<Leaf>,
     /// Its first process. The component may live on without it.
     pub leader: Process,
     /// It leads a process group of its own.
     pub own_group: bool,
-    /// How the leader ended, once it did.
+    /// How the leader exited, if it has.
     pub status: Option<ExitStatus>,
     pub stop_signal: Signal,
     pub grace: Duration,
@@ -40,7 +40,7 @@ pub(crate) struct Component {
 }
 
 impl Component {
-    /// Notes how the leader ended, if this was the leader.
+    /// Notes how the leader exited, if `pid` is the leader.
     pub(crate) fn note_exit(&mut self, pid: Pid, status: ExitStatus) {
         if pid == self.leader.pid && self.status.is_none() {
             self.status = Some(status);
@@ -56,7 +56,7 @@ impl Component {
         }
     }
 
-    /// What is needed to read its figures.
+    /// The data that is needed to read its figures.
     pub(crate) fn measured(&self) -> MeasuredComponent<'_> {
         let killed = self.status.is_some_and(|status| status.signal() == Some(Signal::SIGKILL as i32));
         let killed =
@@ -64,7 +64,7 @@ impl Component {
         MeasuredComponent { name: self.leaf_name(), leaf: &self.leaf, killed }
     }
 
-    /// How its processes leaked if they are still there at the end.
+    /// How its processes count as leaked if they are still alive at the end.
     pub(crate) fn how_outlived(&self) -> How {
         match self.role {
             Role::Service => How::OutlivedService(self.name.clone()),
@@ -73,7 +73,7 @@ impl Component {
         }
     }
 
-    /// It is the command, and has not ended.
+    /// Whether it is the command and has not exited.
     pub(crate) fn is_running_command(&self) -> bool {
         self.role == Role::Command && self.status.is_none()
     }

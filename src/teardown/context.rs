@@ -1,4 +1,4 @@
-//! All that is needed to end a session, by whichever process ends it.
+//! Everything that a process needs to tear down a session.
 
 use std::process::ExitStatus;
 use std::time::Duration;
@@ -18,30 +18,31 @@ pub(crate) struct Context {
     /// In the order of their start.
     pub components: Vec<Component>,
     pub watched_ports: Vec<u16>,
-    /// Sockets that listened on watched ports before the session began: they are none of its business.
+    /// Sockets that were listening on watched ports before the session began, which do not belong to it.
     pub preexisting_listeners: Vec<Listener>,
-    /// Children that cgrun had before the session began: not part of it, and not to be ended.
+    /// Children that cgrun had before the session began. They are not part of it and are not stopped.
     pub preexisting_children: Vec<Pid>,
-    /// There were some. What they leave behind becomes our child as well, even when they are gone.
+    /// Whether there were any. Their orphans become our children too, even after they are gone.
     pub had_preexisting_children: bool,
-    /// Our child only if cgrun is the first process of a PID namespace.
+    /// The guardian's pid. It is our child only if cgrun is the first process of a PID namespace.
     pub guardian: Option<Pid>,
-    /// The guardian was killed and replaced: for a moment orphans went to the parent of cgrun instead.
+    /// Whether the guardian was killed and replaced. For a moment, orphans went to the parent of cgrun
+    /// instead.
     pub guardian_replaced: bool,
-    /// How long orphans have after they were asked to end.
+    /// How long orphans have to exit after they were asked.
     pub grace: Duration,
-    /// How long the kernel may take without ending one of the killed processes.
+    /// How long to wait without any killed process exiting before they count as stuck.
     pub kill_wait: Duration,
-    /// How long the command's processes may take to end by themselves after it.
+    /// How long the command's processes may take to exit by themselves after the command.
     pub settle: Duration,
-    /// What may outlive the command.
+    /// The processes that are allowed to outlive the command.
     pub allow: Vec<Pattern>,
-    /// Whether the session's usage is wanted.
+    /// Whether to measure the session's usage.
     pub measures_usage: bool,
 }
 
 impl Context {
-    /// A session of which nothing but its containment is known.
+    /// The context of a session of which only the containment is known.
     pub(crate) fn new(containment: Containment) -> Self {
         Self {
             containment,
@@ -65,13 +66,13 @@ impl Context {
         Self { had_preexisting_children: !children.is_empty(), preexisting_children: children, ..self }
     }
 
-    /// Notes that a child ended, whether or not it was the leader of a component.
+    /// Notes that a child exited, whether or not it was the leader of a component.
     pub(crate) fn note_exit(&mut self, pid: Pid, status: ExitStatus) {
         self.components.iter_mut().for_each(|component| component.note_exit(pid, status));
         self.preexisting_children.retain(|&child| child != pid);
     }
 
-    /// What the session used, if that is wanted and can be measured. Only until the cgroups are removed.
+    /// The session's usage, if requested and measurable. Must be called before the cgroups are removed.
     pub(super) fn usage(&self) -> Option<Usage> {
         if !self.measures_usage {
             return None;

@@ -1,8 +1,8 @@
-//! Ending a session, whatever the cause.
+//! Tears down a session, whatever the cause.
 //!
-//! [`Teardown::run`] is the order of the phases, each a file in `phases`. Why the session ends, and what follows
-//! from that, is a file in `layers`. A failure in one phase keeps none of the later ones from being run: it is
-//! remembered in the [`Verdict`], and what is not known to be clean is not called clean.
+//! [`Teardown::run`] runs the phases, each of which is a file in `phases`. The causes and their consequences
+//! are the files in `layers`. A failure in one phase does not prevent the later ones: it is recorded in the
+//! [`Verdict`], and a session that is not known to be clean is never called clean.
 
 mod component;
 mod context;
@@ -25,7 +25,7 @@ use crate::runtime::failpoint;
 const URGENT: i32 = -15;
 
 impl Teardown<'_> {
-    /// Ends everything that the session started, and returns what was found. Can be run again.
+    /// Stops everything that the session started, and returns the findings. Can be run again.
     pub(crate) fn run(mut self) -> Verdict {
         if self.can_ask() {
             self.run_phase("ask", Self::ask);
@@ -46,8 +46,9 @@ impl Teardown<'_> {
     }
 }
 
-/// Lets the teardown have the processor: a fork storm would leave it little. To be called when nothing is started any
-/// more that could inherit the priority. Without the privilege to do so, the teardown only takes longer.
+/// Raises the priority of the teardown, which a fork storm would leave little processor time. Call it only
+/// when no more processes are started that would inherit the priority. Without the privilege, the teardown
+/// only takes longer.
 pub(crate) fn raise_priority() {
     let _ = rustix::process::setpriority_process(None, URGENT);
 }

@@ -1,4 +1,4 @@
-//! What all phases of a teardown work with, and how they wait.
+//! The state that all phases of a teardown share, and how they wait.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -13,10 +13,10 @@ use crate::runtime::events::{Event, Events, Wake};
 use crate::sys::process::children;
 use crate::text::plain;
 
-/// Children are reaped for at most this long before anything else is looked at.
+/// Children are reaped for at most this long before anything else is checked.
 const REAPING: Duration = Duration::from_millis(200);
 
-/// What the supervisor does while its session is torn down.
+/// Lets the supervisor act while its session is torn down.
 pub(crate) trait Supervisor {
     fn announce(&self, _message: &str) {}
 
@@ -34,7 +34,7 @@ pub(crate) struct Teardown<'a> {
     pub(super) cause: &'a Cause,
     pub(super) verdict: Verdict,
     pub(super) requests: StopRequests,
-    /// Processes that were killed in the containment and have not ended in time: they have not escaped.
+    /// Processes that were killed in the containment and have not exited in time. They have not escaped.
     pub(super) unkillable: Vec<Pid>,
     events: &'a Events,
     supervisor: &'a mut dyn Supervisor,
@@ -62,7 +62,7 @@ impl<'a> Teardown<'a> {
         self.supervisor.ensure_guardian(self.context);
     }
 
-    /// Waits until one of `wakes` has news, a child ended, a signal came, or `until` has passed.
+    /// Waits until one of `wakes` is ready, a child exits, a signal arrives, or `until` has passed.
     pub(super) fn wait(&mut self, wakes: &[Wake<'_>], until: Instant) {
         let events = self.events.wait(wakes, Some(until));
         let events = events.map_err(|error| format!("cannot wait for events (ppoll): {}", plain(&error)));
@@ -78,7 +78,7 @@ impl<'a> Teardown<'a> {
         }
     }
 
-    /// Reaps the children that have ended.
+    /// Reaps the children that have exited.
     pub(super) fn reap(&mut self) -> io::Result<()> {
         let (ended, _) = children::reap(REAPING)?;
         ended.into_iter().for_each(|(pid, status)| self.context.note_exit(pid, status));

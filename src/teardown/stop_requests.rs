@@ -1,4 +1,5 @@
-//! How often the session was asked to end: the first request starts the grace, the second one ends it.
+//! Counts how often the session was asked to stop: the first request starts the grace, the second one ends
+//! it.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +9,7 @@ use super::layers::{Cause, NO_MORE_GRACE};
 use crate::runtime::clock;
 use crate::sys::signals::Caught;
 
-/// timeout(1) and some CI runners signal us and then our whole group: that is one request.
+/// timeout(1) and some CI runners signal us and then our whole group, which is one request.
 const SAME_REQUEST: Duration = Duration::from_millis(20);
 
 #[derive(Debug)]
@@ -22,7 +23,7 @@ impl StopRequests {
         Self { count: cause.requests(), last: cause.received().map(|caught| (caught, clock::now())) }
     }
 
-    /// Counts a signal that came during the teardown. `true` if it is the first request.
+    /// Counts a signal that arrived during the teardown. Returns `true` if it is the first request.
     pub(super) fn note(&mut self, caught: Caught) -> bool {
         let now = clock::now();
         let is_echo = self.last.is_some_and(|(last, at)| {
@@ -36,14 +37,14 @@ impl StopRequests {
         self.count == 1
     }
 
-    /// The grace is over: kill what is left.
+    /// Whether the grace is over, so that all that is left must be killed.
     pub(super) fn end_the_grace(&self) -> bool {
         self.count >= NO_MORE_GRACE
     }
 }
 
-/// A terminal hangs up once: its shell passes that on, and the kernel sends it again when the shell has
-/// ended, which may be at any time later.
+/// Whether two signals come from one hangup of the terminal: its shell passes the hangup on, and the kernel
+/// sends it again when the shell exits, which may be at any later time.
 fn is_same_hangup(one: Caught, other: Caught) -> bool {
     one.signal == Signal::SIGHUP && (one.from_terminal || other.from_terminal)
 }

@@ -1,4 +1,4 @@
-//! What a teardown found. Nothing counts as clean until it is known to be clean.
+//! The findings of a teardown. Nothing counts as clean until it is known to be clean.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -15,7 +15,7 @@ use crate::sys::procfs::process_info::ProcessInfo;
 
 /// How long to read the command lines of processes that are only counted, to find out whether they are allowed.
 const READ: Duration = Duration::from_millis(500);
-/// How many characters of a command line name a process that could not be described.
+/// How many characters of its command line are shown for a process that is not described.
 const NAME: usize = 100;
 
 #[derive(Debug, Default)]
@@ -23,26 +23,26 @@ pub(crate) struct Verdict {
     pub leaks: Vec<Leak>,
     /// The names of the leaked processes that are not described one by one.
     pub undescribed: Vec<String>,
-    /// What the user allows to outlive the command. It is ended all the same.
+    /// Processes that the user allows to outlive the command. They are stopped too.
     pub allowed: Vec<Leak>,
     pub allow: Vec<Pattern>,
-    /// What could not be ended. There should be none.
+    /// Processes that could not be stopped. Normally there are none.
     pub survivors: Vec<String>,
-    /// What could not be determined: not clean either.
+    /// Checks that could not be completed, which also means not clean.
     pub unknown: Vec<String>,
-    /// Watched ports that a process outside the session holds: reported, and left alone.
+    /// Watched ports that a process outside the session holds. They are reported and left alone.
     pub strangers: Vec<Holding>,
     /// The phases that were run, and when each ended.
     pub phases: Vec<(&'static str, Instant)>,
-    /// One for each component.
+    /// One span per component.
     pub spans: Vec<Span>,
-    /// The command was killed because it did not end within the grace, or the user would not wait.
+    /// Whether the command was killed because it did not exit within the grace, or the user would not wait.
     pub command_killed: bool,
-    /// What the session used and which limits it hit, if that was wanted and can be measured.
+    /// The session's usage and the limits that it hit, if requested and measurable.
     pub usage: Option<Usage>,
 }
 
-/// When a component was asked to end, and when nothing was left of it.
+/// When a component was asked to exit, and when its last process was gone.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Span {
     pub asked: Option<Instant>,
@@ -67,7 +67,7 @@ impl Verdict {
         &mut self.spans[component]
     }
 
-    /// Nothing survives, and that is known.
+    /// Whether it is known that nothing survived.
     pub(crate) fn is_proven(&self) -> bool {
         self.survivors.is_empty() && self.unknown.is_empty()
     }
@@ -96,19 +96,20 @@ impl Verdict {
         self.leaks.iter().chain(&self.allowed).map(Leak::key)
     }
 
-    /// A leak, or one of those that are allowed.
+    /// Notes a leak, either as counted or as allowed.
     fn note(&mut self, leak: Leak) {
         let is_allowed = self.allow.iter().any(|pattern| pattern.allows(&leak));
         if is_allowed { self.allowed.push(leak) } else { self.leaks.push(leak) }
     }
 
-    /// Marks the leaks that were asked to end in vain.
+    /// Marks the leaks that did not exit when asked.
     pub(crate) fn had_to_be_killed(&mut self, was_asked_in_vain: impl Fn(Pid) -> bool) {
         let all = self.leaks.iter_mut().chain(&mut self.allowed);
         all.filter(|leak| was_asked_in_vain(leak.pid())).for_each(|leak| leak.had_to_be_killed = true);
     }
 
-    /// Describes a single process and notes it as leaked, unless it is known. To be called before it is asked to end.
+    /// Describes a single process and notes it as leaked, unless it is known. Must be called before it is
+    /// asked to exit.
     pub(crate) fn add_leak(&mut self, how: How, process: ProcessInfo) {
         let name = process.command_for_people(NAME);
         match describe_one(how, process) {
@@ -118,7 +119,7 @@ impl Verdict {
         }
     }
 
-    /// Why it is not proven.
+    /// The reasons why the session is not proven clean.
     pub(crate) fn problems(&self) -> Vec<String> {
         self.survivors.iter().chain(&self.unknown).cloned().collect()
     }

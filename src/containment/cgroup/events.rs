@@ -1,4 +1,4 @@
-//! What a cgroup's `cgroup.events` says.
+//! Reads a cgroup's `cgroup.events`.
 
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -21,17 +21,17 @@ impl CgroupEvents {
         Ok(Self { path, file })
     }
 
-    /// Whether any process lives in the cgroup, however deep. Zombies do not count.
+    /// Whether any process lives in the cgroup or below it. Zombies do not count.
     pub(super) fn is_populated(&self) -> Result<bool, ContainmentError> {
         self.has_line("populated 1")
     }
 
-    /// Whether all its processes stand still.
+    /// Whether all its processes are frozen.
     pub(super) fn is_frozen(&self) -> Result<bool, ContainmentError> {
         self.has_line("frozen 1")
     }
 
-    /// A removed cgroup (ENODEV) has no process and no line.
+    /// Whether the file has this line. A removed cgroup (ENODEV) has no process and no line.
     fn has_line(&self, line: &str) -> Result<bool, ContainmentError> {
         // Read at an offset: the guardian shares our open file description.
         let mut text = [0u8; 256];

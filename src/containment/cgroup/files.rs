@@ -25,35 +25,36 @@ pub(crate) fn read_words(directory: &Path, file: &str) -> Result<BTreeSet<String
     Ok(text.split_whitespace().map(str::to_string).collect())
 }
 
-/// The text of a file; `None` if this host has no such figure: no such controller, or pressure turned off.
+/// The text of a file; `None` if this host does not provide it, because the controller is missing or pressure
+/// is turned off.
 pub(crate) fn read_text(directory: &Path, file: &str) -> Option<String> {
     std::fs::read_to_string(directory.join(file)).ok()
 }
 
-/// The number of a file with a single one.
+/// The number in a file that contains only one.
 pub(crate) fn read_number(directory: &Path, file: &str) -> Option<u64> {
     read_text(directory, file)?.trim().parse().ok()
 }
 
-/// The number behind `key` in a flat keyed file.
+/// The number after `key` in a flat keyed file.
 pub(crate) fn read_keyed(directory: &Path, file: &str, key: &str) -> Option<u64> {
     keyed_value(&read_text(directory, file)?, key)
 }
 
-/// The number behind `key` in a flat keyed text: `user_usec 123`.
+/// The number after `key` in a flat keyed text, such as `user_usec 123`.
 pub(crate) fn keyed_value(text: &str, key: &str) -> Option<u64> {
     let mut lines = text.lines().filter_map(|line| line.split_once(' '));
     lines.find(|(name, _)| *name == key)?.1.parse().ok()
 }
 
-/// Whether the cgroup has as many processes as it may; without a limit it never has.
+/// Whether the cgroup is at its process limit. Without a limit it never is.
 pub(crate) fn is_full(directory: &Path) -> bool {
     let (current, most) = (read_number(directory, "pids.current"), read_number(directory, "pids.max"));
     current.zip(most).is_some_and(|(current, most)| current >= most)
 }
 
 /// Whether this is the root of the hierarchy, the one cgroup that may have both processes and controllers.
-/// It alone has no type.
+/// Only the root has no `cgroup.type`.
 pub(crate) fn is_root(directory: &Path) -> bool {
     !directory.join("cgroup.type").exists()
 }

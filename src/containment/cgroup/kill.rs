@@ -1,4 +1,4 @@
-//! Killing and freezing what is in a cgroup.
+//! Kills and freezes the processes in a cgroup.
 
 use std::io;
 use std::path::Path;
@@ -12,15 +12,15 @@ use crate::containment::error::ContainmentError;
 use crate::sys::process::pidfd::Process;
 use crate::sys::procfs::details::cgroup_of;
 
-/// Kills every process in it at once (`cgroup.kill`); they end after the call has returned. `name` is its name in
-/// `/proc/PID/cgroup`.
+/// Kills every process in it at once (`cgroup.kill`). They exit after the call has returned. `name` is its
+/// name in `/proc/PID/cgroup`.
 pub(super) fn kill(path: &Path, name: &str) -> Result<(), ContainmentError> {
     match write(&path.join("cgroup.kill"), b"1") {
-        // Before Linux 5.14, or in a threaded cgroup.
+        // The kernel is older than Linux 5.14, or the cgroup is threaded.
         Err(error) if matches!(error.source.raw_os_error(), Some(libc::ENOENT | libc::EOPNOTSUPP)) => {
             kill_each(path, name)
         }
-        // It was removed meanwhile, so it was empty.
+        // It has been removed, so it was empty.
         Err(error) if error.source.raw_os_error() == Some(libc::ENODEV) => Ok(()),
         other => other,
     }
@@ -28,7 +28,7 @@ pub(super) fn kill(path: &Path, name: &str) -> Result<(), ContainmentError> {
 
 fn kill_each(path: &Path, name: &str) -> Result<(), ContainmentError> {
     for pid in members(path)? {
-        // Checked after opening the pidfd: before that, the pid may have gone to a stranger.
+        // Checked after opening the pidfd: before that, the pid may have been reused.
         if let Ok(Some(process)) = Process::open(pid)
             && is_in(pid, name).unwrap_or(false)
         {
@@ -38,12 +38,12 @@ fn kill_each(path: &Path, name: &str) -> Result<(), ContainmentError> {
     Ok(())
 }
 
-/// Stops its processes where they stand, or lets them go on. Takes effect a little later.
+/// Freezes or thaws its processes. Takes effect a little later.
 pub(super) fn freeze(path: &Path, frozen: bool) -> Result<(), ContainmentError> {
     write(&path.join("cgroup.freeze"), if frozen { b"1" } else { b"0" })
 }
 
-/// Whether the process is in the cgroup of this name, or below.
+/// Whether the process is in the cgroup of this name, or in one below it.
 pub(super) fn is_in(pid: Pid, name: &str) -> io::Result<bool> {
     let at = cgroup_of(pid)?;
     Ok(at.is_some_and(|at| Path::new(&at).starts_with(name)))

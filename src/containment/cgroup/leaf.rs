@@ -40,16 +40,16 @@ impl CgroupLeaf {
         Ok(Self { path, name, directory, events })
     }
 
-    /// Its `cgroup.procs`, opened for joining it.
+    /// Opens its `cgroup.procs`, for a process to join it.
     pub(super) fn procs(&self) -> Result<OwnedFd, ContainmentError> {
         let path = self.path.join("cgroup.procs");
         Ok(open_for_writing(&path).map_err(ContainmentError::on("open", &path))?.into())
     }
 
-    /// Runs `start` with this leaf as the cgroup in which the new process begins.
+    /// Calls `start` with this leaf as the cgroup in which the new process starts.
     fn as_target<T>(&self, start: impl FnOnce(&spawn::TargetCgroup<'_>) -> T) -> T {
         let procs = || {
-            // Joining bypasses every limit of processes: the kernel checks it at fork only.
+            // Joining a cgroup bypasses its process limit, which the kernel checks only at fork.
             let full = [Some(self.path.as_path()), self.path.parent()].into_iter().flatten().any(is_full);
             match full {
                 true => Err(io::Error::from_raw_os_error(libc::EAGAIN)),

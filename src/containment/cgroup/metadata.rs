@@ -1,5 +1,5 @@
-//! What a session says about itself, as extended attributes of its cgroup: they go with the object,
-//! so no state file can outlive it or be missing.
+//! The metadata of a session, stored as extended attributes of its cgroup. They vanish with the cgroup, so no
+//! state file can outlive it or be missing.
 
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -11,13 +11,14 @@ use rustix::process::Pid;
 use crate::sys::process::pidfd::Process;
 use crate::sys::procfs::stat;
 
-/// kernfs takes 64 KiB a value at most (fs/kernfs/inode.c); a command line this long says enough.
+/// kernfs accepts at most 64 KiB per value (fs/kernfs/inode.c). A command line of this length is enough to
+/// recognize it.
 const LONGEST: usize = 1024;
 const OWNER: &str = "user.cgrun.owner";
 const COMMAND: &str = "user.cgrun.command";
 const PORTS: &str = "user.cgrun.ports";
 
-/// The supervisor of a session: its pid alone could be somebody else's by now.
+/// The supervisor of a session. Its pid alone is not enough, because it may have been reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Owner {
     pub pid: Pid,
@@ -25,17 +26,17 @@ pub(crate) struct Owner {
     start_time: u64,
 }
 
-/// What is known of a session's owner from here.
+/// Whether the owner of a session can be identified from here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ownership {
     Known(Owner),
     /// It lives in another PID or time namespace, where pids and start times mean something else.
     Foreign,
-    /// It has not signed, or we cannot read that.
+    /// It has not signed the cgroup, or we cannot read the signature.
     Unsigned,
 }
 
-/// What is written on a session's cgroup.
+/// The metadata written on a session's cgroup.
 #[derive(Debug)]
 pub(crate) struct Metadata {
     pub ownership: Ownership,
@@ -44,7 +45,7 @@ pub(crate) struct Metadata {
 }
 
 impl Owner {
-    /// This very process.
+    /// This process.
     pub(crate) fn us() -> io::Result<Self> {
         let pid = rustix::process::getpid();
         match stat::start_time(pid) {
@@ -53,7 +54,7 @@ impl Owner {
         }
     }
 
-    /// Whether it lives; an error where that cannot be known.
+    /// Whether it is alive; an error if that cannot be known.
     pub(crate) fn is_alive(self) -> io::Result<bool> {
         let there = Process::open(self.pid)?.is_some();
         match stat::start_time(self.pid) {
@@ -66,19 +67,19 @@ impl Owner {
     }
 }
 
-/// Signs the session as ours and says what it runs.
+/// Signs the session as ours, and stores its command and ports.
 pub(crate) fn write(directory: &Path, owner: Owner, command: &[u8], ports: &[u16]) -> io::Result<()> {
     let ports = ports.iter().map(u16::to_string).collect::<Vec<_>>().join(" ");
     let owner = format!("{} {} {}", owner.pid, owner.start_time, namespaces()?);
     let command = &command[..command.len().min(LONGEST)];
-    // The signature last: whoever finds it finds the rest.
+    // Written last, so that a reader that finds the signature also finds the rest.
     for (name, value) in [(COMMAND, command), (PORTS, ports.as_bytes()), (OWNER, owner.as_bytes())] {
         rustix::fs::setxattr(directory, name, value, XattrFlags::empty())?;
     }
     Ok(())
 }
 
-/// Reads what is written on a session's cgroup.
+/// Reads the metadata of a session's cgroup.
 pub(crate) fn read(directory: &Path) -> Metadata {
     Metadata {
         ownership: ownership(directory).unwrap_or(Ownership::Unsigned),
@@ -100,14 +101,15 @@ fn ownership(directory: &Path) -> Option<Ownership> {
     Some(Ownership::Known(Owner { pid, start_time: start_time.parse().ok()? }))
 }
 
-/// Where pids and start times mean what they mean to us: the PID and the time namespace.
+/// The PID and time namespaces, in which pids and start times mean the same as for us.
 fn namespaces() -> io::Result<String> {
     let number = |name| std::fs::metadata(format!("/proc/self/ns/{name}")).map(|metadata| metadata.ino());
-    // Time namespaces came with Linux 5.6.
+    // Time namespaces exist since Linux 5.6.
     Ok(format!("{}.{}", number("pid")?, number("time").unwrap_or_default()))
 }
 
-/// systemd says so on what it delegates: to everybody since version 251, to root before.
+/// Whether systemd marked the cgroup as delegated. All users can read the mark since version 251; before,
+/// only root can.
 pub(crate) fn is_marked_delegated(directory: &Path) -> bool {
     ["user.delegate", "trusted.delegate"]
         .into_iter()

@@ -1,5 +1,5 @@
-//! The session's cgroup. It is never used twice: the kernel may kill what is started in a cgroup that was killed
-//! once.
+//! The session's cgroup. It is never used twice: the kernel may kill a process that is started in a cgroup
+//! that was killed before.
 
 mod events;
 pub(crate) mod files;
@@ -30,7 +30,7 @@ use leaf::CgroupLeaf;
 use metadata::Owner;
 use placement::{Mount, Unavailable};
 
-/// How many ids are tried if they are taken.
+/// How many ids are tried if their names are taken.
 const ATTEMPTS: usize = 16;
 
 /// The one cgroup of a session.
@@ -44,7 +44,7 @@ pub(crate) struct SessionCgroup {
 }
 
 impl SessionCgroup {
-    /// Makes a new cgroup below our own and marks it with its owner.
+    /// Creates a new cgroup below our own and signs it with its owner.
     pub(crate) fn create(mount: &Mount, command: &[u8], ports: &[u16]) -> Result<Self, Unavailable> {
         let owner = Owner::us().map_err(|source| Unavailable::Proc { file: "stat", source })?;
         let (id, path) = make_directory(&mount.own)?;
@@ -55,7 +55,7 @@ impl SessionCgroup {
         Self::open(mount, id, path)
     }
 
-    /// Opens one that exists.
+    /// Opens an existing session cgroup.
     pub(crate) fn open(mount: &Mount, id: SessionId, path: PathBuf) -> Result<Self, Unavailable> {
         let name = mount.path_of(&path).ok_or_else(|| Unavailable::OutOfSight {
             own: path.to_string_lossy().into_owned(),
@@ -74,7 +74,7 @@ impl SessionCgroup {
         walk::remove(&self.path)
     }
 
-    /// Makes a leaf and opens its `cgroup.procs`, for a process that is to join it.
+    /// Creates a leaf and opens its `cgroup.procs`, for a process that will join it.
     pub(crate) fn open_procs_of_leaf(&self, name: &str) -> Result<OwnedFd, ContainmentError> {
         self.make_leaf(name)?.procs()
     }
@@ -107,7 +107,7 @@ impl Holder for SessionCgroup {
         walk::members(&self.path)
     }
 
-    /// The processes that left `leaves` for the session's cgroup itself, or for others made in it.
+    /// The processes that left `leaves` for the session's cgroup itself, or for other cgroups created in it.
     fn members_outside(&self, leaves: &[&str]) -> Result<Vec<Pid>, ContainmentError> {
         let leaves: Vec<_> = leaves.iter().map(|leaf| self.path.join(leaf)).collect();
         walk::members_where(&self.path, |directory| !leaves.iter().any(|leaf| directory.starts_with(leaf)))

@@ -1,4 +1,4 @@
-//! Where a session's cgroup can be made: below our own, in the cgroup2 hierarchy, wherever that is
+//! Finds where a session's cgroup can be created: below our own, in the cgroup2 hierarchy, wherever that is
 //! mounted (hybrid hosts mount it beside the old controllers).
 
 use std::io;
@@ -12,7 +12,7 @@ use crate::sys::procfs::details::unified_path;
 use crate::sys::users::user_name;
 use crate::text::plain;
 
-/// Why no cgroup can be had here.
+/// Why no cgroup can be created here.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Unavailable {
     #[error(
@@ -34,7 +34,7 @@ pub(crate) enum Unavailable {
 }
 
 impl Unavailable {
-    /// What would help.
+    /// Says how the user can fix it.
     pub(crate) fn remedy(&self) -> String {
         match self {
             Self::NotMounted => "mount one as root: mount -t cgroup2 none /sys/fs/cgroup".into(),
@@ -67,25 +67,26 @@ impl Unavailable {
         }
     }
 
-    /// And what would help.
+    /// The reason and the remedy.
     pub(crate) fn advice(&self) -> String {
         format!("{self}; {}", self.remedy())
     }
 }
 
-/// Why it is that a session's cgroup may be made where it is made.
+/// Why we are allowed to create a session's cgroup in its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Source {
-    /// Our own cgroup was delegated to us, or lies in a session.
+    /// Our own cgroup was delegated to us, or is inside a session.
     Delegated,
-    /// Nobody else manages the hierarchy, or nobody answers who does.
+    /// No other program manages the hierarchy, or its manager does not answer.
     Direct,
     /// systemd gave us a scope.
     Scope,
 }
 
-/// Finds where a session's cgroup may be made. Under systemd this may move us into a scope of our own.
+/// Finds where we are allowed to create a session's cgroup. Under systemd this may move us into a scope of
+/// our own.
 pub(crate) fn find_source() -> Result<(Mount, Source), Unavailable> {
     let mount = Mount::find()?;
     if !systemd::manages_this_host() {
@@ -100,17 +101,17 @@ pub(crate) fn find_source() -> Result<(Mount, Source), Unavailable> {
     });
     match moved {
         Ok(mount) => Ok((mount, Source::Scope)),
-        // Nobody answers whose order that could disturb.
+        // No manager is running that this could interfere with.
         Err(NoScope::NoManager { .. }) if rustix::process::geteuid().is_root() => Ok((mount, Source::Direct)),
         Err(source) => Err(Unavailable::NoScope { path: mount.own, source }),
     }
 }
 
-/// The mounted cgroup2 hierarchy, and our own place in it.
+/// The mounted cgroup2 hierarchy, and our own position in it.
 #[derive(Clone, Debug)]
 pub(crate) struct Mount {
     pub point: PathBuf,
-    /// The directory of cgrun's own cgroup, below which a session may be made.
+    /// The directory of our own cgroup, below which sessions are created.
     pub own: PathBuf,
     /// The part of the hierarchy that is mounted, `/` for all of it.
     root: String,
@@ -132,8 +133,8 @@ impl Mount {
         }
     }
 
-    /// Whether systemd leaves this place to us. What it delegated to a user's service manager, that
-    /// manages in turn.
+    /// Whether systemd has delegated this cgroup to us. A cgroup delegated to a user's service manager is
+    /// managed by that manager.
     fn is_delegated(&self) -> bool {
         let is_ours = |directory: &Path| {
             let name = directory.file_name().and_then(|name| name.to_str()).unwrap_or_default();
@@ -144,7 +145,7 @@ impl Mount {
             if is_ours(directory) {
                 return true;
             }
-            // What is marked on the mount itself concerns whoever mounted it for this container.
+            // A mark on the mount point itself is meant for the container's manager, not for us.
             if *directory != self.point && metadata::is_marked_delegated(directory) {
                 let name = directory.file_name().unwrap_or_default().to_string_lossy();
                 return !(name.starts_with("user@") && name.ends_with(".service"));
@@ -153,19 +154,20 @@ impl Mount {
         false
     }
 
-    /// Another file system may be mounted over it, in which directories can be made as well.
+    /// Whether it is visible. Another file system may be mounted over it, and we could create directories
+    /// there too.
     fn is_in_sight(&self) -> bool {
         rustix::fs::statfs(&self.point).is_ok_and(|found| found.f_type == libc::CGROUP2_SUPER_MAGIC)
     }
 
-    /// Where a path of the hierarchy is seen through this mount.
+    /// Where a path of the hierarchy appears below this mount.
     fn below(&self, path: &str) -> Option<PathBuf> {
         let rest = Path::new(path).strip_prefix(&self.root).ok()?;
         let leaves = rest.components().any(|part| part == std::path::Component::ParentDir);
         (!leaves).then(|| self.point.join(rest))
     }
 
-    /// The hierarchy's name for a directory below this mount, as `/proc/PID/cgroup` writes it.
+    /// The path of a directory below this mount within the hierarchy, as `/proc/PID/cgroup` shows it.
     pub(crate) fn path_of(&self, directory: &Path) -> Option<String> {
         let rest = directory.strip_prefix(&self.point).ok()?;
         Some(Path::new(&self.root).join(rest).to_string_lossy().into_owned())

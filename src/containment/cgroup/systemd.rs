@@ -1,8 +1,8 @@
-//! A scope of our own from systemd, with its cgroup delegated to us: what `systemd-run --scope -p
-//! Delegate=yes` asks for, asked by ourselves. So we stay the process that the shell and CI wait for, and
-//! where there is no answer, something else can be tried.
+//! Asks systemd for a scope of our own, with its cgroup delegated to us, as `systemd-run --scope -p
+//! Delegate=yes` does. By asking ourselves we remain the process that the shell and CI wait for, and can try
+//! something else if systemd does not answer.
 //!
-//! One D-Bus message over the manager's private socket, which needs no message bus.
+//! This takes one D-Bus message over the manager's private socket, which needs no message bus.
 
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -16,9 +16,9 @@ use crate::text::plain;
 
 /// How long the manager may take for each step.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Being moved announces itself by nothing.
+/// How often to check whether we were moved, which no event announces.
 const LOOK: Duration = Duration::from_micros(500);
-/// More than any answer we expect.
+/// Longer than any reply that we expect.
 const LONGEST_REPLY: usize = 64 * 1024;
 
 #[derive(Debug, thiserror::Error)]
@@ -35,29 +35,30 @@ pub(crate) enum NoScope {
     Late,
 }
 
-/// As sd_booted(3).
+/// Whether systemd is the init system, as sd_booted(3) checks it.
 pub(crate) fn manages_this_host() -> bool {
     Path::new("/run/systemd/system").is_dir()
 }
 
-/// Where our service manager listens: root's is the system's.
+/// The socket on which our service manager listens. Root's manager is the system's.
 pub(crate) fn private_socket() -> PathBuf {
     let user = rustix::process::geteuid();
     if user.is_root() {
         return "/run/systemd/private".into();
     }
     let runtime = std::env::var_os("XDG_RUNTIME_DIR").filter(|it| !it.is_empty()).map(PathBuf::from);
-    // Not set by su, cron, or a service of the user's.
+    // The variable is not set under su, cron, or a service with `User=`.
     runtime.unwrap_or_else(|| format!("/run/user/{}", user.as_raw()).into()).join("systemd/private")
 }
 
-/// Has us moved into a new scope; `arrived` says what is there, once we are.
-/// `place` is our cgroup so far.
+/// Moves us into a new scope. Waits until `arrived`, called with our current cgroup, returns a value. `place`
+/// is our cgroup so far.
 pub(crate) fn enter_scope<T>(place: &Path, arrived: impl Fn(&str) -> Option<T>) -> Result<T, NoScope> {
     let socket = private_socket();
     let no_manager = |source| NoScope::NoManager { socket: socket.clone(), source };
     let mut stream = UnixStream::connect(&socket).map_err(no_manager)?;
-    // By its numbers somebody else would be moved. Out of sight shows as 0.
+    // In another PID namespace, the manager would move a different process. A peer that we cannot see has pid
+    // 0.
     let peer = getsockopt(&stream, PeerCredentials).map_err(|errno| NoScope::Broken(errno.into()))?;
     let is_ours = if rustix::process::geteuid().is_root() { peer.pid() == 1 } else { peer.pid() != 0 };
     if !is_ours {
@@ -70,7 +71,7 @@ pub(crate) fn enter_scope<T>(place: &Path, arrived: impl Fn(&str) -> Option<T>) 
     if let Some(error) = reply(&mut stream).map_err(NoScope::Broken)? {
         return Err(NoScope::Refused(error));
     }
-    // Granted is not done: the job is only queued.
+    // A positive reply only means that the job is queued.
     let deadline = Instant::now() + PATIENCE;
     loop {
         if let Some(place) = arrived(&name) {
@@ -83,7 +84,7 @@ pub(crate) fn enter_scope<T>(place: &Path, arrived: impl Fn(&str) -> Option<T>) 
     }
 }
 
-/// The EXTERNAL mechanism: the kernel has told who we are.
+/// Authenticates with the EXTERNAL mechanism: the kernel tells the manager who we are.
 fn authenticate(stream: &mut UnixStream) -> io::Result<()> {
     let user: String =
         rustix::process::geteuid().as_raw().to_string().bytes().map(|byte| format!("{byte:02x}")).collect();
@@ -100,7 +101,7 @@ fn authenticate(stream: &mut UnixStream) -> io::Result<()> {
     stream.write_all(b"BEGIN\r\n")
 }
 
-/// What keeps the scope where we were: under the limits of our slice, and ended with our service.
+/// Ties the scope to where we were: to the limits of our slice, and to the lifetime of our service.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Ties {
     slice: Option<String>,
@@ -108,7 +109,7 @@ struct Ties {
 }
 
 impl Ties {
-    /// Only units of the manager that is asked: a user's are those below its own service.
+    /// Only units of the manager that we ask: those of a user's manager lie below its own service.
     fn of(place: &Path) -> Self {
         let units: Vec<_> = place.iter().filter_map(|name| name.to_str()).collect();
         let manager = units.iter().rposition(|name| name.starts_with("user@") && name.ends_with(".service"));
@@ -131,7 +132,7 @@ fn start_transient_unit(name: &str, ties: &Ties) -> Vec<u8> {
     body.array(|properties| {
         properties.property("Description", "s", |value| value.text("cgrun"));
         properties.property("Delegate", "b", |value| value.number(1));
-        // Forgotten when it is empty, also where it failed.
+        // systemd unloads the scope once it is empty, even if it failed.
         properties.property("CollectMode", "s", |value| value.text("inactive-or-failed"));
         if let Some(slice) = &ties.slice {
             properties.property("Slice", "s", |value| value.text(slice));
@@ -174,7 +175,7 @@ fn start_transient_unit(name: &str, ties: &Ties) -> Vec<u8> {
     message.0
 }
 
-/// A message being laid out, little-endian, as the D-Bus specification has it ("Marshaling").
+/// A message under construction, little-endian, as the D-Bus specification defines it ("Marshaling").
 #[derive(Default)]
 struct Message(Vec<u8>);
 
@@ -223,7 +224,7 @@ impl Message {
     }
 }
 
-/// Waits for the answer; an error in the manager's own words, if it is one.
+/// Waits for the reply. Returns the manager's own message if the reply is an error.
 fn reply(stream: &mut UnixStream) -> io::Result<Option<String>> {
     const METHOD_RETURN: u8 = 2;
     const ERROR: u8 = 3;

@@ -1,4 +1,4 @@
-//! A cgroup and all below it: its processes, inode numbers, sessions, and its removal.
+//! Walks a cgroup and all cgroups below it, to list processes, inode numbers and sessions, or to remove them.
 
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -27,7 +27,7 @@ pub(super) fn session_id(directory: &Path) -> Option<SessionId> {
     SessionId::of_directory(directory.file_name()?.to_str()?)
 }
 
-/// The processes in it, however deep.
+/// The processes in it and in all cgroups below it.
 pub(super) fn members(path: &Path) -> Result<Vec<Pid>, ContainmentError> {
     members_where(path, |_| true)
 }
@@ -58,7 +58,7 @@ pub(super) fn members_where(
     Ok(found)
 }
 
-/// The inode numbers of it and all below, by which the kernel names the cgroup of a socket.
+/// The inode numbers of the cgroup and of all below it, by which the kernel names the cgroup of a socket.
 pub(super) fn inode_numbers(path: &Path) -> Result<Vec<u64>, ContainmentError> {
     let mut found = Vec::new();
     walk(path, &mut |directory| match std::fs::metadata(directory) {

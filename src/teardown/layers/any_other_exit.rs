@@ -1,10 +1,10 @@
 //! Layer 5: cgrun itself failed.
 //!
-//! Either it met a panic or an error where none should be, and tears down while it unwinds; or the supervisor
-//! is dead (a crash, SIGKILL, out of memory), and the guardian or `cgrun sweep` ends the session in its place.
-//! Asked to end: by a failing supervisor, everything, with full patience. After its death nothing is asked:
-//! nothing is left that could wait, and the sooner all is killed, the less can escape.
-//! Exit: 125. A dead supervisor has no exit code; whatever killed it determines what its parent sees.
+//! Either cgrun met an unexpected panic or error, and tears down the session while unwinding, or the
+//! supervisor is dead (a crash, SIGKILL, out of memory), and the guardian or `cgrun sweep` tears down the
+//! session in its place. A failing supervisor asks everything to exit, with the full grace. After its death
+//! everything is killed at once: the sooner that happens, the less can escape. The exit code is 125. A dead
+//! supervisor has none; its parent sees the signal that killed it.
 
 use super::exit::SessionEnd;
 use super::layer::{Layer, NO_MORE_GRACE};
@@ -12,9 +12,9 @@ use crate::runtime::exit_code::{self, Exit};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum AnyOtherExit {
-    /// A panic, or an error that left nothing to do but to end; says which.
+    /// A panic, or an error after which the session could not continue. The text says which.
     Broken(String),
-    /// The supervisor is dead, and another process ends its session.
+    /// The supervisor is dead, and another process tears down its session.
     SupervisorDied,
 }
 

@@ -27,10 +27,10 @@ pub(crate) enum Cause {
 }
 
 impl Cause {
-    /// The supervisor was killed: the guardian or a sweep ends the session.
+    /// The supervisor was killed, and the guardian or a sweep tears down the session.
     pub(crate) const SUPERVISOR_DIED: Self = Self::AnyOtherExit(AnyOtherExit::SupervisorDied);
 
-    /// A first signal that asks cgrun to end.
+    /// The cause for a first signal that asks cgrun to stop.
     pub(crate) fn from_signal(caught: Caught) -> Self {
         match caught {
             Caught { signal: Signal::SIGINT, from_terminal } => {
@@ -80,12 +80,12 @@ impl Cause {
         self.as_layer().failed_service()
     }
 
-    /// The signal that asks a command that still runs to end; `None` if the terminal has sent it already.
+    /// The signal that asks a running command to exit; `None` if the terminal has already sent it.
     pub(crate) fn stop_signal(&self) -> Option<Signal> {
         self.as_layer().stop_signal()
     }
 
-    /// How many requests to end were made before the teardown began.
+    /// How many times we were asked to stop before the teardown began.
     pub(crate) fn requests(&self) -> u32 {
         self.as_layer().requests()
     }
@@ -99,7 +99,7 @@ impl Cause {
         *self == Self::SUPERVISOR_DIED
     }
 
-    /// How cgrun is to end. `command` is how the command ended, `None` if it never ran.
+    /// How cgrun should exit. `command` is how the command exited, `None` if it never ran.
     pub(crate) fn exit(&self, command: Option<ExitStatus>, verdict: &Verdict, on_leak: OnLeak) -> Exit {
         let end = SessionEnd {
             is_proven: verdict.is_proven(),

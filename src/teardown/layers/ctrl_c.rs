@@ -1,11 +1,9 @@
 //! Layer 3: SIGINT, during startup, the tests or the cleanup.
 //!
-//! A first Ctrl-C while the command runs is the command's to handle: it ends the session only if the command
-//! ends (layer 1). Layer 3 begins with a second one, with one during startup, or with a SIGINT sent to cgrun
-//! alone.
-//! Asked to end: the command with SIGINT, unless the terminal has sent it that already. Patience: this is the
-//! first request, or the second one; a request during the cleanup counts as well.
-//! Exit: cgrun dies of SIGINT, unless the command handled it.
+//! The first Ctrl-C while the command runs is left to the command, and ends the session only if the command
+//! exits (layer 1). Layer 3 begins with a second Ctrl-C, with one during startup, or with a SIGINT sent to
+//! cgrun alone. Sends the command SIGINT, unless the terminal has already done so. It counts as the first or
+//! second request, and so does one during the cleanup. cgrun dies of SIGINT, unless the command handled it.
 
 use nix::sys::signal::Signal;
 
@@ -16,9 +14,9 @@ use crate::sys::signals::Caught;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct CtrlC {
-    /// The terminal has sent SIGINT to the command as well.
+    /// Whether the terminal has also sent SIGINT to the command.
     pub from_terminal: bool,
-    /// It was not the first one.
+    /// Whether it was not the first one.
     pub again: bool,
 }
 

@@ -1,4 +1,4 @@
-//! The rules for cgrun's exit that several layers share.
+//! The rules for cgrun's exit code that several layers share.
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
@@ -7,26 +7,26 @@ use nix::sys::signal::Signal;
 
 use crate::runtime::exit_code::{self, Exit};
 
-/// What the exit depends on, apart from the cause.
+/// Everything that the exit depends on, apart from the cause.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct SessionEnd {
-    /// Nothing survived, and that is known.
+    /// It is known that nothing survived.
     pub is_proven: bool,
-    /// How the command ended; `None` if it never ran.
+    /// How the command exited; `None` if it never ran.
     pub command: Option<ExitStatus>,
-    /// The command was killed because it did not end when asked to.
+    /// The command was killed because it did not exit when asked to.
     pub command_killed: bool,
-    /// Something leaked, and `--on-leak fail`.
+    /// Something leaked, and `--on-leak fail` is set.
     pub leak_fails: bool,
 }
 
 impl SessionEnd {
-    /// Goes before all else: what is not proven clean is never called clean.
+    /// The exit if the session is not proven clean. Takes precedence over all other rules.
     pub(super) fn unless_proven(&self) -> Option<Exit> {
         (!self.is_proven).then_some(Exit::Code(exit_code::NOT_PROVEN))
     }
 
-    /// The command's own exit. Only a success becomes a failure if something leaked.
+    /// The command's own exit. A leak can only turn a success into a failure.
     pub(super) fn like_command(&self) -> Exit {
         let Some(status) = self.command else { return Exit::Code(exit_code::FAILED) };
         match (status.code(), status.signal()) {

@@ -1,4 +1,4 @@
-//! What each layer decides for itself.
+//! The decisions that differ between layers.
 
 use nix::sys::signal::Signal;
 
@@ -7,7 +7,7 @@ use crate::plan::ServiceId;
 use crate::runtime::exit_code::Exit;
 use crate::sys::signals::Caught;
 
-/// After this many requests nothing is waited for: what is left is killed.
+/// After this many requests we stop waiting and kill all that is left.
 pub(crate) const NO_MORE_GRACE: u32 = 2;
 
 pub(super) trait Layer {
@@ -23,7 +23,7 @@ pub(super) trait Layer {
     /// The cause in one sentence, given the names of the plan's services.
     fn sentence(&self, services: &[&str]) -> String;
 
-    /// Whether the sentence is printed: what the command or the user did needs no explanation.
+    /// Whether the sentence is printed. An action of the command or the user needs no explanation.
     fn is_explained(&self) -> bool {
         false
     }
@@ -33,21 +33,21 @@ pub(super) trait Layer {
         None
     }
 
-    /// The signal that asks a command that still runs to end; `None` if the terminal has sent it already.
+    /// The signal that asks a running command to exit; `None` if the terminal has already sent it.
     fn stop_signal(&self) -> Option<Signal> {
         Some(Signal::SIGTERM)
     }
 
-    /// How many requests to end were made before the teardown began.
+    /// How many times we were asked to stop before the teardown began.
     fn requests(&self) -> u32 {
         0
     }
 
-    /// The request that began the teardown, if it was a signal: its echo is no second request.
+    /// The signal that began the teardown, if one did. Its echo does not count as a second request.
     fn received(&self) -> Option<Caught> {
         None
     }
 
-    /// How cgrun ends. The rules that all layers share are in [`SessionEnd`].
+    /// How cgrun exits. The rules that all layers share are in [`SessionEnd`].
     fn exit(&self, end: &SessionEnd) -> Exit;
 }

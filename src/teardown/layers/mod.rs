@@ -1,4 +1,4 @@
-//! The layers: why a session ends, and what follows from it. One file a layer.
+//! The layers: why a session ends, and what follows from it, with one file per layer.
 //!
 //! | layer | when | noticed by |
 //! |---|---|---|

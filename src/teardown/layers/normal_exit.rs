@@ -1,8 +1,8 @@
-//! Layer 1: the command ended, pass or fail.
+//! Layer 1: the command exited, pass or fail.
 //!
-//! Asked to end: what the command left running, and the services. Patience: full. If a recent Ctrl-C made
-//! the command end, that counts as the first request, and the next one ends the grace.
-//! Exit: the command's own; 121 if it passed, something leaked and `--on-leak fail`.
+//! Asks the processes that the command left running, and the services, to exit, with the full grace. If a
+//! recent Ctrl-C made the command exit, it counts as the first request, and the next one ends the grace. The
+//! exit code is the command's own, or 121 if it passed, something leaked and `--on-leak fail` is set.
 
 use nix::sys::signal::Signal;
 
@@ -12,9 +12,9 @@ use crate::runtime::exit_code::Exit;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct NormalExit {
-    /// The command was left to handle a Ctrl-C from the terminal.
+    /// Whether a Ctrl-C from the terminal was left to the command.
     pub interrupted: bool,
-    /// That was within the grace before its end.
+    /// Whether that was within the grace period before the command exited.
     pub recently: bool,
 }
 

@@ -1,12 +1,12 @@
-//! Layer 6: processes that left the containment. Not a cause of its own: it follows each of the others.
+//! Layer 6: processes that left the containment. This is not a cause of its own: it follows every other
+//! layer.
 //!
-//! By then their parents are dead, so the kernel has made them children of the nearest subreaper, the
-//! supervisor: having no child left proves that there are none. If the supervisor is dead, or the guardian had
+//! Their parents are dead at that point, so the kernel has made them children of the nearest subreaper, the
+//! supervisor. If it has no child left, there are no orphans. If the supervisor is dead, or the guardian had
 //! to be replaced (some orphans may then have gone to the parent of cgrun), they are found by the session's
-//! marker in their environment instead.
-//! Asked to end: children with SIGTERM, with the patience of the layer that came before. What is found by its
-//! marker is killed at once.
-//! Exit: that of the layer before; 122 if an orphan survives, or could have hidden from us.
+//! marker in their environment instead. Children are asked to exit with SIGTERM and get a grace of their own,
+//! unless the user has already asked twice. Processes found by their marker are killed at once. The exit code
+//! is that of the layer before, or 122 if an orphan survives or could have hidden from us.
 
 use nix::sys::signal::Signal;
 
@@ -25,17 +25,17 @@ impl Orphans {
         Self { supervisor_died: cause.is_supervisor_dead(), guardian_replaced }
     }
 
-    /// Only the supervisor is their parent.
+    /// Whether the supervisor is the parent of all orphans.
     pub(crate) fn are_our_children(self) -> bool {
         !self.supervisor_died
     }
 
-    /// Some may be children of another process.
+    /// Whether some may be children of another process, so that only the marker identifies them.
     pub(crate) fn have_only_their_marker(self) -> bool {
         self.supervisor_died || self.guardian_replaced
     }
 
-    /// What no search could have found, if nothing but the process tree holds the session.
+    /// Describes the processes that no search could have found, if only the process tree holds the session.
     pub(crate) fn out_of_reach(self) -> Option<&'static str> {
         match (self.supervisor_died, self.guardian_replaced) {
             (true, _) => Some(

@@ -1,7 +1,7 @@
 //! Layer 2: the tests never ran, because a service or the command could not be started.
 //!
-//! Asked to end: the services that run already. Patience: full.
-//! Exit: 125 for a service; 126 or 127 for the command, as shells do.
+//! Asks the services that are already running to exit, with the full grace. The exit code is 125 for a
+//! service, and 126 or 127 for the command, as in shells.
 
 use super::exit::SessionEnd;
 use super::layer::Layer;
@@ -10,9 +10,9 @@ use crate::runtime::exit_code::{self, Exit};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum StartupFailure {
-    /// A service could not be started, ended, or did not become ready.
+    /// A service could not be started, exited, or did not become ready.
     Service { service: ServiceId, why: String },
-    /// The command cannot be executed. Not `found`: it is gone since the preflight.
+    /// The command cannot be executed. If it was not `found`, it disappeared after the preflight.
     Command { found: bool, why: String },
 }
 

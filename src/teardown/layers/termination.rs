@@ -1,8 +1,8 @@
-//! Layer 4: SIGTERM, SIGHUP or SIGQUIT to cgrun, the timeout, or the end of a critical service.
+//! Layer 4: SIGTERM, SIGHUP or SIGQUIT to cgrun, the timeout, or the exit of a critical service.
 //!
-//! Asked to end: the command with the signal that cgrun received, unless the terminal has sent it that already
-//! (a hangup); with SIGTERM otherwise. Patience: a signal is the first request.
-//! Exit: cgrun dies of the signal, unless the command handled it; 124 after the timeout; 125 if a service ended.
+//! Sends the command the signal that cgrun received, unless the terminal has already done so (a hangup);
+//! SIGTERM if there was no signal. A signal counts as the first request. cgrun dies of the signal, unless the
+//! command handled it. The exit code is 124 after the timeout, and 125 if a service exited.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ pub(crate) enum Termination {
     Signal(Caught),
     /// `--timeout` ran out after this long.
     TimedOut(Duration),
-    /// A critical service ended before the command; says how.
+    /// A critical service ended before the command did. The text says how.
     ServiceEnded {
         service: ServiceId,
         how: String,

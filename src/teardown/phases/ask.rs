@@ -1,7 +1,8 @@
-//! Phase 1: every component is asked to end, and has until the end of its grace.
+//! Phase 1: asks every component to exit, and gives it until the end of its grace.
 //!
-//! The command comes first, if it still runs. Then what it left behind and, at the same time, the services in
-//! reverse order of dependency. What is waited for is the whole tree of a component, not its first process.
+//! The command comes first, if it is still running. Then come the processes that it left behind and, at the
+//! same time, the services in reverse order of dependency. We wait for all processes of a component, not only
+//! its first.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -13,25 +14,25 @@ use crate::runtime::events::Wake;
 use crate::teardown::component::{Component, Role};
 use crate::teardown::state::Teardown;
 
-/// The kernel may hold back its notification of an empty leaf for 15 ms, and sends none of a new root.
+/// The kernel may delay its notification of an empty leaf by 15 ms, and sends none for a new root.
 const LOOK: Duration = Duration::from_millis(10);
 
 impl Teardown<'_> {
-    /// Whether anything is left to ask, and it makes sense to do so. After the death of the supervisor nothing could
-    /// wait for an answer: the sooner all is killed, the less can escape.
+    /// Whether any process is left to ask, and asking makes sense. After the death of the supervisor it does
+    /// not: the sooner everything is killed, the less can escape.
     pub(in crate::teardown) fn can_ask(&mut self) -> bool {
         !self.cause.is_supervisor_dead()
             && self.verdict.expect(self.context.containment.is_populated()) == Some(true)
     }
 
-    /// Asks all components to end, and waits as long as their grace lasts and the user does not ask again.
+    /// Asks all components to exit, and waits until their grace is over or the user asks again.
     pub(in crate::teardown) fn ask(&mut self) {
         let mut stopping: Vec<_> = self.context.components.iter().map(|_| Stopping::default()).collect();
         while !self.requests.end_the_grace() {
             self.ensure_guardian();
             self.note_empty(&mut stopping);
             self.advance_all(&mut stopping);
-            // What was killed is waited for later, all at once.
+            // Killed processes are waited for later, all at once.
             if !stopping.iter().all(Stopping::is_over) {
                 self.wait_for_components(&stopping);
             } else if !self.revive_repopulated(&mut stopping) {
@@ -76,8 +77,8 @@ impl Teardown<'_> {
         self.wait(&wakes, until);
     }
 
-    /// Finds components that were empty and are populated again, because a process came late or was out of sight.
-    /// Begins anew with each of them, once.
+    /// Finds components that were empty and are populated again, because a process arrived late or was not
+    /// visible. Each of them starts again with the first stage, once.
     fn revive_repopulated(&mut self, stopping: &mut [Stopping]) -> bool {
         let mut any = false;
         for (index, state) in stopping.iter_mut().enumerate() {
@@ -90,7 +91,7 @@ impl Teardown<'_> {
         any
     }
 
-    /// If the user would not wait, what the command left is still reported.
+    /// Notes the processes that the command left behind, even if the user would not wait.
     fn note_leftovers(&mut self, stopping: &mut [Stopping]) {
         for (index, state) in stopping.iter_mut().enumerate() {
             let component = &self.context.components[index];
@@ -133,13 +134,14 @@ impl Teardown<'_> {
         self.verdict.add_leaks(leaks::describe_all(unasked, &How::ChangedCgroup));
     }
 
-    /// A leaf that cannot be read may hold processes.
+    /// If the leaf cannot be read, assume that it holds processes.
     fn is_populated(&mut self, index: usize) -> bool {
         self.verdict.expect(self.context.components[index].leaf.is_populated()).unwrap_or(true)
     }
 }
 
-/// The command comes first, and a service after all that need it. What a command left behind holds back no service.
+/// Whether it is this component's turn. The command comes first, and a service after all components that need
+/// it. Processes that the command left behind do not delay a service.
 fn is_its_turn(index: usize, components: &[Component], stopping: &[Stopping]) -> bool {
     let component = &components[index];
     component.role != Role::Service

@@ -1,5 +1,6 @@
-//! Processes that are nobody's child here, because the supervisor is dead or was no subreaper for a moment. Their
-//! environment still carries the marker of the session, or of one within it, whose guardian ended with this one.
+//! Finds processes that are not our descendants, because the supervisor is dead or was not a subreaper for a
+//! moment. Their environment still carries the marker of the session, or of a nested session whose guardian
+//! died with this one.
 
 use std::io;
 use std::time::Duration;
@@ -22,19 +23,21 @@ impl Teardown<'_> {
     pub(super) fn kill_by_marker(&mut self) {
         let Some(sessions) = self.verdict.expect(self.context.containment.session_ids()) else { return };
         let deadline = clock::now() + self.context.kill_wait;
-        // Killed at least once, however short the limit.
+        // Kill at least once, however short the limit is.
         let mut is_first = true;
         loop {
             let walk = all_pids().map_err(|error| format!("cannot list the host's processes: {error}"));
             let Some(walk) = self.verdict.expect(walk) else { return };
             let is_last = !is_first && clock::now() >= deadline;
             let (mut found, mut unread) = (0, Vec::new());
-            // cgrun may be in the session itself: a sweep from a shell that a dead cgrun left behind.
+            // cgrun may be in the session itself, if the user runs a sweep from a shell that a dead cgrun
+            // left behind.
             for pid in walk.filter(|&pid| pid != rustix::process::getpid()) {
                 match carries_marker(pid, &sessions) {
                     Ok(false) => {}
                     Ok(true) => {
-                        // Counts even if it is gone meanwhile: it may have had a child behind our back.
+                        // Count it even if it is gone, because it may have forked a child that we have not
+                        // seen.
                         found += 1;
                         self.kill_or_give_up(pid, &sessions, is_last);
                     }
@@ -69,7 +72,7 @@ impl Teardown<'_> {
 
     /// Kills a process if it carries the marker of one of these sessions.
     pub(super) fn kill_if_marked(&mut self, info: ProcessInfo, sessions: &[SessionId]) {
-        // The marker is read after opening: only then does it surely belong to this process.
+        // The marker is read after opening the pidfd: before that, the pid may have been reused.
         let Ok(Some(process)) = Process::open(info.pid) else { return };
         match carries_marker(info.pid, sessions) {
             Ok(true) => {

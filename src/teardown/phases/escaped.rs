@@ -1,4 +1,4 @@
-//! Phase 3: ends descendants that left the containment, as layer 6 demands.
+//! Phase 3: stops descendants that left the containment, as layer 6 requires.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ impl Teardown<'_> {
         if Orphans::after(self.cause, self.context.guardian_replaced).are_our_children() {
             self.end_children();
         }
-        // Asked anew: the guardian may have been replaced meanwhile.
+        // Computed again, because the guardian may have been replaced since.
         let orphans = Orphans::after(self.cause, self.context.guardian_replaced);
         if orphans.have_only_their_marker() {
             self.kill_by_marker();
@@ -34,12 +34,12 @@ impl Teardown<'_> {
         }
     }
 
-    /// Ends every child that is left: asks first, unless the user has asked twice, then kills. What a dying child
-    /// leaves behind becomes our child in turn, until ECHILD proves that there is none.
+    /// Stops all remaining children: asks them first, unless the user has asked twice, then kills them. The
+    /// children of a dying child become our children in turn, until ECHILD proves that none is left.
     fn end_children(&mut self) {
         let mut asked: Vec<Pid> = Vec::new();
         let mut kill_from = clock::now() + self.context.grace;
-        // Begins with the first kill, however short the limit.
+        // Starts with the first kill, however short the limit is.
         let mut progress: Option<KillProgress> = None;
         while let Some(children) = self.children_of_session() {
             if progress.as_mut().is_some_and(|progress| progress.is_stuck(children.len())) {
@@ -64,12 +64,12 @@ impl Teardown<'_> {
                     self.ask_or_kill(pid, kills);
                 }
             }
-            // Nothing announces a re-parenting, apart from the end of the parent.
+            // Poll, because no event announces a re-parenting except the exit of the parent.
             self.wait(&[], clock::now() + LOOK);
         }
     }
 
-    /// The living children that are to be ended. `None` if there are none any more, or that cannot be known.
+    /// The living children to stop. `None` if none is left, or if that cannot be determined.
     fn children_of_session(&mut self) -> Option<Vec<ProcessInfo>> {
         let any_left = self.reap().and_then(|()| children::any_left());
         let any_left =
@@ -91,8 +91,8 @@ impl Teardown<'_> {
         (!children.is_empty() || !had_any).then_some(children)
     }
 
-    /// Children that cgrun had before the session do not belong to it. What they leave behind becomes our child as well,
-    /// and only the marker tells it from what the session left.
+    /// Removes the children that cgrun had before the session, and their orphans. Those orphans also become
+    /// our children, and only the marker distinguishes them from orphans of the session.
     fn spare_strangers(&mut self, children: &mut Vec<ProcessInfo>) {
         children.retain(|process| !self.context.preexisting_children.contains(&process.pid));
         let sessions = self.verdict.expect(self.context.containment.session_ids()).unwrap_or_default();
@@ -108,8 +108,8 @@ impl Teardown<'_> {
         });
     }
 
-    /// A process that was killed in the containment, or is dying, has not escaped: it leaves its cgroup before it
-    /// becomes a zombie.
+    /// Notes an escaped process. One that was killed in the containment, or is dying, has not escaped: it
+    /// leaves its cgroup before it becomes a zombie.
     fn note_escaped(&mut self, process: ProcessInfo) {
         if !self.unkillable.contains(&process.pid) && !stat::is_exiting(process.pid) {
             self.verdict.add_leak(How::Escaped, process);
@@ -123,7 +123,7 @@ impl Teardown<'_> {
             Some(child) => child.signal(Orphans::STOP_SIGNAL).and_then(|_| child.signal(Signal::SIGCONT)),
             None => Ok(false),
         });
-        // Failing to ask does not matter: ECHILD alone proves the end.
+        // A failure to ask does not matter, because only ECHILD proves that it is gone.
         if let (true, Err(error)) = (kills, sent) {
             self.verdict.unknown(format!("cannot kill pid {pid}: {}", plain(&error)));
         }

@@ -1,4 +1,4 @@
-//! Phase 2: `cgroup.kill`, and again, until the kernel reports that no process is left.
+//! Phase 2: writes `cgroup.kill` repeatedly until the kernel reports that no process is left.
 
 use std::time::Duration;
 
@@ -15,13 +15,14 @@ use crate::text::plain;
 
 /// A racing fork can survive one kill (before Linux commit b69bb476), so it is repeated.
 const AGAIN: Duration = Duration::from_millis(100);
-/// The kernel holds back its notification of an empty cgroup for 10 to 15 ms; reading takes 2 µs.
+/// How often to read the state. The kernel delays its notification of an empty cgroup by 10 to 15 ms; reading
+/// takes 2 µs.
 const LOOK: Duration = Duration::from_micros(500);
-/// After this time a notification that is 15 ms late does not matter any more.
+/// After this time a delay of 15 ms no longer matters, so we wait for the notification.
 const LOOKING: Duration = Duration::from_millis(300);
 
 impl Teardown<'_> {
-    /// Kills what is left in the containment.
+    /// Kills the processes that are left in the containment.
     pub(in crate::teardown) fn kill(&mut self) {
         let began = clock::now();
         match self.kill_until_empty() {
@@ -40,16 +41,16 @@ impl Teardown<'_> {
         }
     }
 
-    /// `false` if it is not empty in time.
+    /// Returns `false` if the containment is not empty in time.
     fn kill_until_empty(&mut self) -> Result<bool, ContainmentError> {
         let began = clock::now();
         let mut progress = KillProgress::new(self.context.kill_wait);
         while self.context.containment.is_populated()? {
-            // Killed at least once, however short the limit.
+            // Kill at least once, however short the limit is.
             self.context.containment.kill()?;
             let again = (clock::now() + AGAIN).min(progress.deadline());
             while self.context.containment.is_populated()? && clock::now() < again {
-                // The first process of a PID namespace ends after all of its others were reaped.
+                // The first process of a PID namespace exits after all of the others were reaped.
                 if self.context.containment.init().is_some() {
                     self.reap()
                         .map_err(ContainmentError::on("reap the children of", "/proc/self".as_ref()))?;
@@ -57,7 +58,7 @@ impl Teardown<'_> {
                 let look = if clock::since(began) < LOOKING { clock::now() + LOOK } else { again };
                 Wake::wait_for_change(self.context.containment.events(), look.min(again));
             }
-            // If they cannot be counted, they are not known to become fewer.
+            // If they cannot be counted, assume no progress.
             let left = self.context.containment.members().map_or(usize::MAX, |members| members.len());
             if progress.is_stuck(left) {
                 return Ok(!self.context.containment.is_populated()?);
@@ -67,7 +68,7 @@ impl Teardown<'_> {
         Ok(true)
     }
 
-    /// Kills one process and waits for its end.
+    /// Kills one process and waits until it has exited.
     pub(super) fn kill_one(&mut self, process: &Process) {
         let ended = process.signal(Signal::SIGKILL).and_then(|_| process.wait(self.context.kill_wait));
         let ended = ended.map_err(|error| format!("cannot kill pid {}: {}", process.pid, plain(&error)));

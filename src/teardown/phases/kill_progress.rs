@@ -1,13 +1,13 @@
-//! Whether killed processes are still ending, or stuck in the kernel.
+//! Tells whether killed processes are still exiting or stuck in the kernel.
 
 use std::time::{Duration, Instant};
 
 use crate::runtime::clock;
 
-/// After this time progress buys no more time.
+/// After this time, progress no longer extends the deadline.
 const BUSY: Duration = Duration::from_secs(30);
 
-/// As long as ever fewer processes are left, the kernel is busy and not stuck.
+/// While the number of processes decreases, the kernel is busy and not stuck.
 pub(super) struct KillProgress {
     wait: Duration,
     began: Instant,
@@ -16,13 +16,13 @@ pub(super) struct KillProgress {
 }
 
 impl KillProgress {
-    /// They are stuck when none of them ends for as long as `wait`.
+    /// The processes count as stuck if none of them exits for `wait`.
     pub(super) fn new(wait: Duration) -> Self {
         let began = clock::now();
         Self { wait, began, deadline: began + wait, fewest: usize::MAX }
     }
 
-    /// When they are stuck if none ends until then.
+    /// The time at which they count as stuck, unless one exits before.
     pub(super) fn deadline(&self) -> Instant {
         self.deadline
     }
@@ -53,7 +53,7 @@ mod tests {
         }
         std::thread::sleep(wait);
         assert!(progress.is_stuck(7));
-        // If they cannot be counted.
+        // A count that could not be read.
         assert!(KillProgress::new(Duration::ZERO).is_stuck(usize::MAX));
     }
 }

@@ -1,4 +1,4 @@
-//! The phases of a teardown, in their order. Each is named as in the JSON report, and one method of
+//! The phases of a teardown, in order. Each is named as in the JSON report, and is one method of
 //! [`Teardown`](super::Teardown).
 //!
 //! | phase | does |

@@ -1,13 +1,13 @@
-//! Phase 4: after the session, a watched port is free, or held by the session after all, or by a stranger.
+//! Phase 4: checks whether each watched port is free, still held by the session, or held by a stranger.
 
 use crate::ports::{self, Holding};
 use crate::sys::sockets::Listener;
 use crate::teardown::state::Teardown;
 
 impl Teardown<'_> {
-    /// Checks what holds the watched ports. A holder with the session's marker in its environment is killed; a
-    /// socket created in the session that another process holds is a survivor; a stranger's own socket is reported
-    /// and left alone. The session's cgroups have to be there still.
+    /// Checks which processes hold the watched ports. A holder with the session's marker in its environment
+    /// is killed. A socket that was created in the session but is held by another process is a survivor. A
+    /// stranger's own socket is reported and left alone. The session's cgroups must still exist.
     pub(in crate::teardown) fn check_ports(&mut self) {
         let Some(held) = self.new_listeners() else { return };
         if held.is_empty() {

@@ -10,7 +10,7 @@ impl Teardown<'_> {
             self.context.components.iter().for_each(|component| component.leaf.remove_if_empty());
             match self.context.containment.remove(self.context.kill_wait) {
                 Ok(()) => return,
-                // A process that a dead supervisor had just made was still on its way in.
+                // A process that a dead supervisor had just created has only now joined the cgroup.
                 Err(error) if error.is_busy() && clock::now() < deadline => self.kill(),
                 Err(error) => return self.verdict.unknown(error),
             }

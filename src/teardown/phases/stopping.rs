@@ -1,8 +1,8 @@
-//! How one component is asked to end: its stages, and what is done in each.
+//! Stops one component in stages.
 //!
-//! Asked are the *roots* of its trees, which are the processes whose parent is not in the component: a database's
-//! first process knows how to end its workers, and would not forgive us for doing it. If a root ends and leaves
-//! children behind (npm and its shell do), these are roots in turn.
+//! Signals go only to the *roots* of its process trees, the processes whose parent is not in the component: a
+//! database's first process knows how to stop its workers, and may fail if we stop them instead. If a root
+//! exits and leaves children behind (as npm and its shell do), these become roots in turn.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
@@ -18,7 +18,8 @@ use crate::sys::procfs::stat;
 use crate::teardown::component::{Component, Role};
 use crate::teardown::state::Teardown;
 
-/// New roots are looked for this often, or in ten times the time that takes.
+/// How often to look for new roots. If one search takes longer than a tenth of this, ten times the search's
+/// duration.
 const LOOK: Duration = Duration::from_millis(10);
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,11 +27,11 @@ pub(super) enum Stage {
     /// Waits for the components that need it.
     #[default]
     Waiting,
-    /// The command itself was asked, and has until then.
+    /// The command itself was asked to exit, and has until this time.
     CommandAsked(Instant),
-    /// The command has ended, and what it left may end by itself until then.
+    /// The command has exited, and the processes that it left have until this time to exit by themselves.
     Settling(Instant),
-    /// All that is left was asked, and has until then.
+    /// All remaining processes were asked to exit, and have until this time.
     AllAsked(Instant),
     Killed,
     Done,
@@ -44,7 +45,7 @@ pub(super) struct Stopping {
     stragglers: Stragglers,
     /// Processes that had left the command's tree when the command was asked: they leaked if they have to be killed.
     pub outsiders: Snapshot,
-    /// It was empty before, and then populated again.
+    /// Whether it was empty before, and then populated again.
     pub was_revived: bool,
 }
 
@@ -66,7 +67,7 @@ impl Stopping {
         Self { was_revived: true, ..Self::default() }
     }
 
-    /// When the present stage is over at the latest.
+    /// The latest time at which the current stage is over.
     pub(super) fn deadline(&self) -> Option<Instant> {
         match self.stage {
             Stage::CommandAsked(until) | Stage::Settling(until) | Stage::AllAsked(until) => Some(until),
@@ -74,7 +75,7 @@ impl Stopping {
         }
     }
 
-    /// There is nothing left to ask.
+    /// Whether no process is left to ask.
     pub(super) fn is_over(&self) -> bool {
         matches!(self.stage, Stage::Killed | Stage::Done)
     }
@@ -83,18 +84,19 @@ impl Stopping {
         matches!(self.stage, Stage::CommandAsked(_) | Stage::AllAsked(_) | Stage::Killed)
     }
 
-    /// What the command left behind was noted as leaked.
+    /// Whether the processes that the command left behind were noted as leaked.
     pub(super) fn is_noted(&self) -> bool {
         !matches!(self.stage, Stage::Waiting | Stage::CommandAsked(_) | Stage::Settling(_))
     }
 }
 
 impl Teardown<'_> {
-    /// Moves a component on through all stages whose time has come.
+    /// Advances a component through all stages that are due.
     pub(super) fn advance(&mut self, index: usize, state: &mut Stopping) {
         loop {
             let before = state.stage;
-            // Frozen from the snapshot until its processes are asked or killed: what is killed need not wake up first.
+            // Keep it frozen from the snapshot until its processes are asked or killed, because killed
+            // processes need not run again.
             let frozen = self.enter_next_stage(index, state);
             self.act(index, state, frozen);
             if state.stage == before {
@@ -109,7 +111,7 @@ impl Teardown<'_> {
         let now = clock::now();
         state.stage = match state.stage {
             Stage::Waiting if component.is_running_command() => {
-                // The command may still end these itself. Once it is asked to end, they are asked as well.
+                // The command may still stop these itself. When it is asked to exit, they are asked too.
                 let frozen = Frozen::freeze(&component.leaf);
                 let outsiders = frozen.snapshot_without(component.leader.pid, &component.how_outlived());
                 state.outsiders = self.verdict.expect(outsiders).unwrap_or_default();
@@ -124,8 +126,8 @@ impl Teardown<'_> {
                 Stage::Settling(now + LOOK)
             }
             Stage::Settling(until) if now >= until => {
-                // A service may wait for these, as a database does for its clients: the rest of its grace has to be
-                // enough to end without them.
+                // A service may wait for these, as a database does for its clients. The rest of its grace
+                // must be enough for it to exit once they are gone.
                 let grace = component.grace / 2;
                 let frozen = self.freeze_and_note(index);
                 state.asked.clear();
@@ -139,22 +141,23 @@ impl Teardown<'_> {
 
     fn act(&mut self, index: usize, state: &mut Stopping, frozen: Option<Frozen>) {
         let component = &self.context.components[index];
-        // Read anew: a snapshot takes time.
+        // Read the clock again, because a snapshot takes time.
         let now = clock::now();
         match state.stage {
             Stage::CommandAsked(until) | Stage::AllAsked(until) if now >= until => {
                 self.kill_component(index, state);
             }
             Stage::CommandAsked(_) => match self.cause.stop_signal() {
-                // As a terminal does: a shell waits for its child, which has to get the signal as well.
+                // Signal the whole group, as a terminal does: a shell waits for its child, which must get the
+                // signal too.
                 Some(Signal::SIGINT) if component.own_group => interrupt_group(component, state),
                 Some(signal) => self.ask_roots(index, state, signal, now),
                 None => {}
             },
             Stage::AllAsked(_) => {
                 let signal = component.stop_signal;
-                // Processes that fork all the time can only be asked while they are frozen. A service is not
-                // treated so roughly.
+                // Processes that fork all the time can only be asked while they are frozen. Services are not
+                // frozen, which could disturb them.
                 let freezes = component.role == Role::Command && now >= state.roots_due && frozen.is_none();
                 let _frozen = freezes.then(|| Frozen::freeze(&component.leaf));
                 self.ask_roots(index, state, signal, now);
@@ -163,12 +166,12 @@ impl Teardown<'_> {
         }
     }
 
-    /// The grace is over.
+    /// Kills a component when its grace is over.
     fn kill_component(&mut self, index: usize, state: &mut Stopping) {
         let component = &self.context.components[index];
         let is_running_command = component.is_running_command();
         self.verdict.command_killed |= is_running_command;
-        // What a command that has ended left behind was noted before it was asked.
+        // The processes that an exited command left behind were noted before they were asked.
         let is_noted = component.role == Role::Command && !is_running_command;
         let _frozen = (!is_noted).then(|| self.freeze_and_note(index));
         self.verdict.add_leaks(std::mem::take(&mut state.outsiders));
@@ -179,8 +182,8 @@ impl Teardown<'_> {
         state.stage = Stage::Killed;
     }
 
-    /// Sends `signal` to the roots that have not had it yet, and SIGCONT to processes that are stopped. `began` is when
-    /// this round began, the time to freeze the leaf included: it determines when the next round is due.
+    /// Sends `signal` to the roots that have not received it yet, and SIGCONT to stopped processes. `began`
+    /// is the start of this round, before the leaf was frozen. It determines when the next round is due.
     fn ask_roots(&mut self, index: usize, state: &mut Stopping, signal: Signal, began: Instant) {
         if began < state.roots_due {
             return;
@@ -197,8 +200,9 @@ impl Teardown<'_> {
             if !is_new_root && !is_first_round {
                 continue;
             }
-            // Its leaf is read after opening: only then is it surely the process meant. A process that may not be
-            // signalled (another user's) is killed with its cgroup, which alone proves its end.
+            // The leaf is checked after opening the pidfd: before that, the pid may have been reused. A
+            // process that we are not allowed to signal (another user's) is killed with its cgroup later, and
+            // only that proves its exit.
             if let Ok(Some(process)) = Process::open(pid)
                 && leaf.contains(pid).unwrap_or(false)
             {
@@ -216,7 +220,8 @@ impl Teardown<'_> {
         let component = &self.context.components[index];
         let how = component.how_outlived();
         let frozen = Frozen::freeze(&component.leaf);
-        // The command would have ended the processes of its own tree itself, but not those that left it.
+        // The command would have stopped the processes of its own tree itself, but not those that left the
+        // tree.
         let snapshot = if component.is_running_command() {
             frozen.snapshot_without(component.leader.pid, &how)
         } else {
@@ -230,7 +235,7 @@ impl Teardown<'_> {
 
 fn interrupt_group(component: &Component, state: &mut Stopping) {
     if state.asked.insert(component.leader.pid) {
-        // A failure does not matter: what follows proves the end.
+        // A failure does not matter: the following steps prove that it has exited.
         for signal in [Signal::SIGINT, Signal::SIGCONT] {
             let _ = component.leader.signal_group(signal);
         }

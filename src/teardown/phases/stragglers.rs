@@ -1,4 +1,5 @@
-//! What is on its way out when the command ends is no leak, even if it lacks processor time.
+//! Recognizes stragglers: a process that is already exiting when the command exits is not a leak, even if it
+//! gets no processor time.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -9,24 +10,24 @@ use crate::containment::Leaf;
 use crate::runtime::clock;
 use crate::sys::procfs::stat::ProcStat;
 
-/// How long a process that lacks processor time is waited for, in multiples of the time to settle.
+/// How long to wait for a process that gets no processor time, as a multiple of the time to settle.
 const STARVING: u32 = 50;
-/// How long a process that waits for a disk is waited for, in the same unit.
+/// How long to wait for a process that waits for a disk, as the same kind of multiple.
 const WAITING: u32 = 10;
-/// More processes than this are no stragglers, and neither is what forks all the time.
+/// More processes than this are not treated as stragglers, nor are processes that fork all the time.
 const FEW: usize = 100;
 
-/// Processes that were still there when the time to settle was over.
+/// Processes that were still alive when the time to settle was over.
 #[derive(Debug, Default)]
 pub(super) struct Stragglers {
-    /// When it was over.
+    /// When the time to settle was over.
     since: Option<Instant>,
     /// How much processor time each had used when it was first seen.
     used: HashMap<Pid, Duration>,
 }
 
 impl Stragglers {
-    /// Whether one of them wants the processor, and has not had it for the time to settle since.
+    /// Whether one of them wants the processor and has not had it for the time to settle since then.
     pub(super) fn are_held_up(&mut self, leaf: &Leaf, settle: Duration) -> bool {
         let late = clock::since(*self.since.get_or_insert_with(clock::now));
         let members = leaf.members().unwrap_or_default();
