@@ -36,7 +36,7 @@ fn main() -> ! {
         let _ = error.print();
         std::process::exit(if error.use_stderr() { exit_code::FAILED.into() } else { 0 });
     });
-    // A panic has torn the session down while it unwound; the panic hook has printed where it came from.
+    // If a panic occurs, the session is torn down while it unwinds, and the panic hook prints its location.
     let result = std::panic::catch_unwind(|| dispatch(cli));
     let exit = result.unwrap_or(Ok(Exit::Code(exit_code::FAILED))).unwrap_or_else(|error| {
         if !matches!(error, SessionError::Interrupted(_)) {

@@ -1,4 +1,4 @@
-//! Values as people read them: errors, durations, sizes, counts, command lines.
+//! Formats values for people: errors, durations, sizes, counts, command lines.
 
 use std::fmt;
 use std::io;
@@ -97,7 +97,7 @@ pub(crate) fn shorten(text: &str, width: usize) -> String {
 pub(crate) fn readable(text: &str) -> String {
     text.chars()
         .flat_map(|c| {
-            // A change of direction could make a command line look like another one.
+            // A change of text direction could make a command line look like a different one.
             let turns =
                 matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}');
             let is_bad = c.is_control() || turns;

@@ -1,4 +1,4 @@
-//! `cgrun check`: after a run, are the watched ports free, and is no stale session left?
+//! `cgrun check`: checks after a run that the watched ports are free and no stale session is left.
 
 use anyhow::{Context, Result};
 

@@ -1,4 +1,4 @@
-//! `cgrun sessions`: live and stale sessions, and those that a guardian or a sweep has ended recently.
+//! `cgrun sessions`: lists live and stale sessions, and those that a guardian or a sweep tore down recently.
 
 use std::io::Write;
 use std::path::Path;
@@ -19,7 +19,7 @@ const ENDED_SHOWN: usize = 10;
 #[derive(Serialize)]
 struct SessionListing {
     sessions: Vec<SessionRow>,
-    /// Sessions that a guardian or a sweep ended, because their supervisor had died.
+    /// Sessions that a guardian or a sweep tore down, because their supervisor had died.
     ended: Vec<EndedSession>,
 }
 

@@ -1,4 +1,4 @@
-//! `cgrun stop ID`: ends a live session through its supervisor, and waits until it is gone.
+//! `cgrun stop ID`: stops a live session through its supervisor, and waits until it is gone.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -16,11 +16,11 @@ use crate::sys::process::pidfd::Process;
 
 /// How often to check whether the session's cgroup is gone after its supervisor has exited.
 const POLL: Duration = Duration::from_millis(5);
-/// How long the guardian may take to end what a killed supervisor left behind.
+/// How long the guardian may take to tear down the session of a killed supervisor.
 const GUARDIAN_WAIT: Duration = Duration::from_secs(5);
 
-/// Asks the supervisor to stop, asks again after `grace`, and kills it after another `grace`. Its guardian
-/// ends the session then, or we do.
+/// Asks the supervisor to stop, asks again after `grace`, and kills it after another `grace`. Its guardian,
+/// or else this process, then tears down the session.
 pub(crate) fn stop(id: &str, grace: Duration, records: &Path, reporter: &Reporter) -> Result<Exit> {
     let Ok(wanted) = id.parse::<SessionId>() else {
         bail!("invalid session ID {id:?}; list sessions with: cgrun sessions")
@@ -52,12 +52,12 @@ pub(crate) fn stop(id: &str, grace: Duration, records: &Path, reporter: &Reporte
 
 fn end_supervisor(owner: Owner, grace: Duration) -> Result<()> {
     let Some(supervisor) = Process::open(owner.pid)? else { return Ok(()) };
-    // Checked after opening the pidfd, so that it cannot be another process with the same pid.
+    // Checked after opening the pidfd: before that, the pid may have been reused.
     if !owner.is_alive()? {
         return Ok(());
     }
     for signal in [Signal::SIGTERM, Signal::SIGTERM, Signal::SIGKILL] {
-        // A supervisor that is stopped (Ctrl-Z) must continue before it can react.
+        // A stopped supervisor (Ctrl-Z) must be continued before it can react.
         let sent = supervisor.signal(signal).and_then(|_| supervisor.signal(Signal::SIGCONT));
         sent.with_context(|| format!("cannot signal the supervisor (pid {})", owner.pid))?;
         if supervisor.wait(grace)? {

@@ -1,5 +1,5 @@
-//! `cgrun sweep`: ends the stale sessions of our user on this host. Live sessions are left alone, and so are
-//! the sessions of other users.
+//! `cgrun sweep`: tears down the stale sessions of our user on this host. Leaves live sessions and other
+//! users' sessions alone.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! Config errors, with the faulty line and a caret below the fault.
+//! Config errors, which show the faulty line with a caret below the fault.
 
 use std::io;
 use std::ops::Range;
@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use crate::text::plain;
 
-/// Characters of the line that are shown.
+/// How many characters of the line are shown.
 const SHOWN: usize = 120;
-/// Characters of the message that are shown; it may quote the file.
+/// How many characters of the message are shown, because it may quote the file.
 const LONGEST: usize = 500;
 
 #[derive(Debug, thiserror::Error)]
@@ -24,7 +24,7 @@ pub(crate) enum ConfigError {
 }
 
 impl ConfigError {
-    /// `message` about `span` (byte offsets) of `text`.
+    /// An error with `message` about `span` (byte offsets) of `text`.
     pub(crate) fn at(path: &Path, text: &str, span: Range<usize>, message: String) -> Self {
         let start = floor_char_boundary(text, span.start);
         let line_start = text[..start].rfind('\n').map_or(0, |at| at + 1);

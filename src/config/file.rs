@@ -109,7 +109,7 @@ fn read_text(path: &Path) -> Result<String, ConfigError> {
     })
 }
 
-/// Refuses a FIFO, on which we would wait for a writer, and a device, which might never end.
+/// Refuses a FIFO, on which we would wait for a writer, and a device, which might have no end.
 fn read_bytes(path: &Path) -> io::Result<Vec<u8>> {
     let metadata = std::fs::metadata(path)?;
     if !metadata.is_file() && !metadata.is_dir() {

@@ -25,7 +25,7 @@ pub(crate) struct SessionKeys {
     pub ports: Option<Vec<Port>>,
     pub grace: Option<Time>,
     pub kill_wait: Option<Time>,
-    /// Time that a process the command leaves behind gets to end by itself before it is a leak.
+    /// Time that a process left behind by the command gets to exit by itself before it counts as a leak.
     pub settle: Option<Time>,
     pub timeout: Option<Time>,
     pub on_leak: Option<OnLeak>,

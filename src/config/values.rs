@@ -128,7 +128,7 @@ impl<'de> Deserialize<'de> for StopSignal {
     }
 }
 
-/// Names a service, its leaf cgroup and its log file, so it must be a plain file name.
+/// The name of a service, its leaf cgroup and its log file, so it must be a plain file name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct ServiceName(pub String);
 
@@ -154,7 +154,7 @@ impl<'de> Deserialize<'de> for ServiceName {
     }
 }
 
-/// Text that can be passed to a program: without NUL.
+/// Text that can be passed to a program because it contains no NUL.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Word(pub String);
 

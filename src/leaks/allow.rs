@@ -1,4 +1,5 @@
-//! What may outlive its command: it is ended like the rest, but is not counted as a leak.
+//! The processes that are allowed to outlive the command: they are stopped like the rest, but do not count as
+//! leaks.
 
 use std::ffi::{OsStr, OsString};
 use std::str::FromStr;
@@ -8,7 +9,7 @@ use regex::Regex;
 use super::leak::{Leak, Undescribed};
 use crate::sys::procfs::process_info::ProcessInfo;
 
-/// The kernel keeps at most so many bytes of a process's name (`TASK_COMM_LEN`, without the final zero).
+/// The kernel stores at most this many bytes of a process's name (`TASK_COMM_LEN`, without the final zero).
 const KERNEL_NAME: usize = 15;
 
 /// One entry of `allow`.
@@ -47,8 +48,8 @@ impl Pattern {
     }
 }
 
-/// Whether one of the patterns allows a process of which only the name was read. Its command line is read only if
-/// a pattern needs it and there is time.
+/// Whether one of the patterns allows a process of which only the name was read. The command line is read
+/// only if a pattern needs it and time is left.
 pub(crate) fn allows_undescribed(patterns: &[Pattern], process: &Undescribed, has_time: bool) -> bool {
     let needs_more = patterns.iter().any(|it| matches!(it, Pattern::CommandLine(_)));
     let read = (needs_more && has_time).then(|| ProcessInfo::read(process.pid)).flatten();
@@ -62,7 +63,7 @@ fn is_kernel_name_of(kept: &str, name: &str) -> bool {
     name == kept || (kept.len() == KERNEL_NAME && name.starts_with(kept))
 }
 
-/// `/usr/bin/x (deleted)` is an `x`.
+/// `x` for `/usr/bin/x (deleted)`.
 fn file_name(path: &OsStr) -> String {
     let path = path.to_string_lossy();
     let path = path.strip_suffix(" (deleted)").unwrap_or(&path);
@@ -155,7 +156,7 @@ mod tests {
         assert!(!is_kernel_name_of("a-rather-long", "a-rather-long-name"));
     }
 
-    /// The definition of a wildcard, without regard to the time it takes.
+    /// Matches by the definition of a wildcard, however long it takes.
     fn matches_by_definition(pattern: &[char], text: &[char]) -> bool {
         match (pattern, text) {
             ([], text) => text.is_empty(),

@@ -1,4 +1,5 @@
-//! During which test a process was started, by the marks that test runners leave in the environment.
+//! Finds out during which test a process was started, from the marks that test runners leave in the
+//! environment.
 //!
 //! "During", never "by": a fixture that lives for the whole run carries the mark of the first test that used
 //! it. Without any mark the origin is unknown.
@@ -22,7 +23,7 @@ pub(super) struct OriginReader {
     memories: EnvironmentReader,
 }
 
-/// What a process's environment tells.
+/// The marks found in a process's environment.
 #[derive(Debug, Default)]
 pub(super) struct Marks {
     pub origin: Option<Origin>,
@@ -65,7 +66,8 @@ pub(crate) fn infer_origins(leaks: &mut [Leak]) {
     infer_from_start_times(leaks);
 }
 
-/// A leak that another leak started has its mark from that one, and may have been started at any time since.
+/// Sets the evidence of inherited marks to the parent. A leak that was started by another leak has that one's
+/// mark, and may have been started at any time since.
 fn tell_inherited_marks(leaks: &mut [Leak]) {
     let known: HashMap<Pid, String> = leaks
         .iter()
@@ -81,11 +83,12 @@ fn tell_inherited_marks(leaks: &mut [Leak]) {
     }
 }
 
-/// From the parent if it lives, or else from the leader of the process's session, of which all in it descend.
+/// Infers the origin from the parent if it is alive, or else from the leader of the process's session, from
+/// which all processes in it descend.
 fn infer_from_ancestors(leaks: &mut [Leak]) {
     let place: HashMap<Pid, usize> = leaks.iter().enumerate().map(|(at, leak)| (leak.pid(), at)).collect();
     for at in 0..leaks.len() {
-        // Bounded: processes that fork and end while we read may seem to form a circle.
+        // Bounded, because processes that fork and exit while we read may seem to form a circle.
         let mut ancestor = at;
         for _ in 0..leaks.len() {
             if leaks[ancestor].started_during.is_some() {
@@ -106,9 +109,10 @@ fn infer_from_ancestors(leaks: &mut [Leak]) {
     }
 }
 
-/// If one worker runs one test at a time, then everything started between two processes of one test was started
-/// during that test. What another leak started is no reference, since a leak may start it at any time. And only
-/// processes that cleared their environment are placed so: all others would carry a test's mark.
+/// If one worker runs one test at a time, then everything started between two processes of one test was
+/// started during that test. A process that another leak started is no reference, because the leak may have
+/// started it at any time. Only processes that cleared their environment are placed this way, because all
+/// others would carry a test's mark.
 fn infer_from_start_times(leaks: &mut [Leak]) {
     let pids: HashSet<Pid> = leaks.iter().map(Leak::pid).collect();
     let started_by = |leak: &Leak| leak.stat.parent.filter(|parent| pids.contains(parent));

@@ -1,4 +1,4 @@
-//! A process that should not have been there.
+//! A leaked process.
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -14,29 +14,29 @@ pub(crate) struct Leak {
     pub how: How,
     pub process: ProcessInfo,
     pub stat: ProcStat,
-    /// It has left the command's session (setsid(2)), which is the supervisor's.
+    /// Whether it has left the command's session (setsid(2)), which is the supervisor's.
     pub is_daemon: bool,
     pub executable: Option<OsString>,
     pub working_directory: Option<OsString>,
     /// The addresses on which it listens for TCP connections.
     pub listening: Vec<SocketAddr>,
-    /// Those of the command's `stdin`, `stdout` and `stderr` that it has open.
+    /// The streams among the command's `stdin`, `stdout` and `stderr` that it has open.
     pub streams: Vec<&'static str>,
-    /// The cgroup it was in, as the kernel names it.
+    /// Its cgroup, as the kernel names it.
     pub cgroup: Option<String>,
     pub started_during: Option<Origin>,
-    /// Its environment was cleared: even the session's marker is missing.
+    /// Whether its environment was cleared: even the session's marker is missing.
     pub has_cleared_environment: bool,
-    /// It was asked to end, and was still there when its grace was over.
+    /// Whether it was asked to exit, and was still alive when its grace was over.
     pub had_to_be_killed: bool,
 }
 
 /// How a process leaked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum How {
-    /// It was still there after the command had ended.
+    /// It was still alive after the command had exited.
     OutlivedCommand,
-    /// It belongs to this service, and was still there when the service's grace was over.
+    /// It belongs to this service, and was still alive when the service's grace was over.
     OutlivedService(String),
     /// It belongs to the readiness command of this service.
     OutlivedProbe(String),
@@ -46,11 +46,11 @@ pub(crate) enum How {
     Escaped,
 }
 
-/// A process of which nothing was read but its name.
+/// A process of which only the name was read.
 #[derive(Debug)]
 pub(crate) struct Undescribed {
     pub pid: Pid,
-    /// As the kernel keeps it; empty if even that is hidden from us.
+    /// The name as the kernel stores it; empty if even that is hidden from us.
     pub name: String,
 }
 
@@ -59,7 +59,7 @@ impl Leak {
         self.process.pid
     }
 
-    /// Another process may have the same pid later, but not with the same start time.
+    /// A unique key: the pid may be reused later, but not with the same start time.
     pub(crate) fn key(&self) -> (Pid, u64) {
         (self.process.pid, self.stat.started)
     }

@@ -1,4 +1,4 @@
-//! What leaked: the processes still there, during which test each was started, and which the user allows.
+//! The leaks: which processes are still alive, during which test each was started, and which the user allows.
 
 pub(crate) mod allow;
 mod attribution;

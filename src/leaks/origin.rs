@@ -1,8 +1,8 @@
-//! During which test a process was started, and how that is known.
+//! The origin of a process: during which test it was started, and how that is known.
 
 use std::fmt;
 
-/// What a process was started during.
+/// The test or worker during which a process was started.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Origin {
     /// The name of the test runner.

@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStringExt;
 use super::origin::{Evidence, Origin};
 use crate::text::readable;
 
-/// A test runner, and the marks that it leaves in the environment of what it starts.
+/// A test runner, and the marks that it leaves in the environment of the processes that it starts.
 struct Runner {
     name: &'static str,
     /// The variables that together name the test; empty if the runner only names its workers.
@@ -15,11 +15,11 @@ struct Runner {
     worker: Option<&'static str>,
     /// Turns the values of `test` into the test and its phase.
     parse: fn(&[String]) -> (String, Option<String>),
-    /// A worker runs one test at a time, and the number of workers can be told from their marks.
+    /// Whether a worker runs one test at a time, and the marks show how many workers there are.
     is_sequential: bool,
 }
 
-/// Runners that name the test come first; among them, a runner that is itself run by another one.
+/// Runners that name the test come first. Among those, a runner comes before any runner that may run it.
 const RUNNERS: &[Runner] = &[
     Runner {
         name: "pytest",
@@ -33,7 +33,7 @@ const RUNNERS: &[Runner] = &[
         test: &["BATS_TEST_FILENAME", "BATS_TEST_NAME"],
         worker: None,
         parse: bats_test,
-        // It may run several tests at once (--jobs), and its marks do not tell.
+        // It can run several tests at once (--jobs), and its marks do not show that.
         is_sequential: false,
     },
     Runner {
@@ -64,8 +64,8 @@ pub(super) fn is_sequential(runner: &str) -> bool {
     RUNNERS.iter().any(|it| it.name == runner && it.is_sequential)
 }
 
-/// The mark in these `NAME=VALUE` entries, if there is one. A mark that cgrun carries itself belongs to what runs
-/// cgrun, and says nothing.
+/// The mark in these `NAME=VALUE` entries, if there is one. A mark in cgrun's own environment belongs to the
+/// test that runs cgrun, so it is ignored.
 pub(super) fn origin_in(variables: &[Vec<u8>], evidence: Evidence) -> Option<Origin> {
     let value = |name: &str| {
         let named = |entry: &Vec<u8>| {
@@ -93,7 +93,7 @@ pub(super) fn origin_in(variables: &[Vec<u8>], evidence: Evidence) -> Option<Ori
                 (None, None)
             }
         };
-        // Made readable last: what a runner has encoded may contain anything.
+        // Made readable last, because a decoded name can contain anything.
         let [test, phase, worker] = [test, phase, worker].map(|text| text.map(|text| readable(&text)));
         Some(Origin { runner: runner.name, test, phase, worker, evidence })
     })

@@ -1,4 +1,4 @@
-//! A picture of what is still there: freezes a leaf, and describes its processes.
+//! Takes a snapshot of the processes that are still alive: freezes a leaf, and describes its processes.
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
@@ -25,10 +25,11 @@ use crate::sys::procfs::stat;
 use crate::sys::procfs::stat::ProcStat;
 use crate::sys::sockets::{self, Listener};
 
-/// Processes that fork all the time may not be frozen in time.
+/// How long to wait for the freeze, which may not finish if processes fork all the time.
 const FREEZE: Duration = Duration::from_millis(50);
 const LOOK: Duration = Duration::from_micros(200);
-/// Bounds of one snapshot: beyond these, the rest is only counted. At least so many are described in any case.
+/// The bounds of one snapshot: after this time, processes are only counted. At least this many are always
+/// described.
 const READ: Duration = Duration::from_millis(500);
 const DESCRIBED: usize = 1000;
 const AT_LEAST: usize = 250;
@@ -37,22 +38,23 @@ const AT_LEAST: usize = 250;
 #[derive(Debug, Default)]
 pub(crate) struct Snapshot {
     pub described: Vec<Leak>,
-    /// The rest of those that live.
+    /// The other living processes.
     pub undescribed: Vec<Undescribed>,
 }
 
-/// A leaf whose processes are frozen until this is dropped. None of them comes or goes meanwhile, and however many
-/// they are, they cannot keep us from the processor.
+/// A leaf whose processes are frozen until this is dropped. Until then none of them starts or exits, and they
+/// take no processor time from us.
 pub(crate) struct Frozen(Rc<Leaf>);
 
 impl Frozen {
-    /// Only makes the picture truer: if the leaf does not freeze in time, its processes are read as they move.
+    /// Freezing only makes the snapshot more accurate: if the leaf does not freeze in time, its processes are
+    /// read while they run.
     pub(crate) fn freeze(leaf: &Rc<Leaf>) -> Self {
         let frozen = Self(Rc::clone(leaf));
         let deadline = clock::now() + FREEZE;
         if leaf.freeze(true).is_ok() {
             while leaf.is_frozen().is_ok_and(|is_frozen| !is_frozen) && clock::now() < deadline {
-                // The kernel's notification may be 15 ms late.
+                // Poll, because the kernel's notification may be 15 ms late.
                 Wake::wait_for_change(leaf.events(), clock::now() + LOOK);
             }
         }
@@ -79,14 +81,14 @@ impl Frozen {
     }
 }
 
-/// Describes these processes, the roots of their trees first: those show what needs to be fixed.
+/// Describes these processes, the roots of their trees first, because those show what needs to be fixed.
 pub(crate) fn describe_all(members: Vec<Pid>, how: &How) -> Snapshot {
     let mut snapshot = Snapshot::default();
     let mut stats = Vec::new();
     for pid in members {
         match ProcStat::read(pid) {
             Some(stat) => stats.push(stat),
-            // Mounted with hidepid, /proc hides the processes of other users (proc(5)).
+            // If /proc is mounted with hidepid, it hides the processes of other users (proc(5)).
             None if is_alive(pid) => snapshot.undescribed.push(Undescribed { pid, name: String::new() }),
             None => {}
         }
@@ -110,30 +112,30 @@ pub(crate) fn describe_all(members: Vec<Pid>, how: &How) -> Snapshot {
     snapshot
 }
 
-/// Finds out without /proc.
+/// Checks without /proc.
 fn is_alive(pid: Pid) -> bool {
     let has_ended = |process: Process| process.wait(Duration::ZERO).unwrap_or(false);
     Process::open(pid).is_ok_and(|process| process.is_some_and(|process| !has_ended(process)))
 }
 
-/// Describes one process. `None` if it is gone meanwhile.
+/// Describes one process. `None` if it has exited.
 pub(crate) fn describe_one(how: How, process: ProcessInfo) -> Option<Leak> {
     let stat = ProcStat::read(process.pid)?;
     Some(Surroundings::read().describe(how, process, stat))
 }
 
-/// Leaves out `ancestor` and what descends from it.
+/// Removes `ancestor` and its descendants.
 fn without_descendants(members: Vec<Pid>, ancestor: Pid) -> Vec<Pid> {
     let parents: HashMap<Pid, Option<Pid>> = members.iter().map(|&pid| (pid, stat::parent(pid))).collect();
     let descends = |pid: &Pid| {
         let up = |pid: &Pid| parents.get(pid).copied().flatten();
-        // Bounded: processes that fork and end while we read may seem to form a circle.
+        // Bounded, because processes that fork and exit while we read may seem to form a circle.
         std::iter::successors(Some(*pid), up).take(members.len() + 1).any(|it| it == ancestor)
     };
     members.iter().copied().filter(|pid| !descends(pid)).collect()
 }
 
-/// What is read once for all processes of a snapshot.
+/// The data that is read once for all processes of a snapshot.
 struct Surroundings {
     listeners: Vec<Listener>,
     streams: [Option<OsString>; 3],
@@ -145,7 +147,7 @@ struct Surroundings {
 impl Surroundings {
     fn read() -> Self {
         Self {
-            // Only for the description: whether a watched port is free is checked elsewhere.
+            // Used only for the description. Whether a watched port is free is checked elsewhere.
             listeners: sockets::listeners().unwrap_or_default(),
             streams: own_streams(),
             session: nix::unistd::getsid(None).map_or(0, nix::unistd::Pid::as_raw),

@@ -1,4 +1,4 @@
-//! The limits that hold for a session and its leaves.
+//! The limits that were applied to a session and its leaves.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use super::limit::Controller;
 use crate::containment::LeafName;
 use crate::runtime::clock;
 
-/// What a session and its leaves are limited to, and what was changed above them for that.
+/// The limits of a session and its leaves, and the changes to the cgroups above that they required.
 #[derive(Debug, Default)]
 pub(crate) struct AppliedLimits {
     pub session: Bounds,
@@ -34,7 +34,7 @@ impl AppliedLimits {
         self.controllers().is_empty()
     }
 
-    /// What the user should know about them, once.
+    /// Returns the warnings for the user, and forgets them.
     pub(crate) fn take_warnings(&mut self) -> Vec<String> {
         std::mem::take(&mut self.warnings)
     }
@@ -53,7 +53,7 @@ impl AppliedLimits {
         std::iter::once(&self.session).chain(self.leaves.values()).flat_map(Bounds::controllers).collect()
     }
 
-    /// Does without what this controller would limit.
+    /// Gives up all limits of this controller.
     pub(super) fn give_up(&mut self, controller: Controller) {
         for bounds in std::iter::once(&mut self.session).chain(self.leaves.values_mut()) {
             let limits = bounds.limits().into_iter().filter(|limit| limit.controller() == controller);

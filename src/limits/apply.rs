@@ -1,4 +1,4 @@
-//! Applying limits: from what was configured to what the session's cgroups have.
+//! Applies the configured limits to the session's cgroups.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -16,9 +16,9 @@ use super::{cpus, cpuset, io_weight, memory, pids};
 use crate::containment::{Containment, Kind, LeafName, Mount};
 use crate::runtime::clock;
 
-/// Our own processes in a PID namespace: its first one, and one that makes another in it.
+/// The number of our own processes in a PID namespace: its first one, and one that creates another in it.
 const HELPERS: u64 = 2;
-/// Turned on besides what is needed, if available: for the figures.
+/// Controllers that are also turned on if available, for the usage figures.
 const USEFUL: [Controller; 4] = [Controller::Memory, Controller::Pids, Controller::Cpu, Controller::Io];
 
 /// The limits that were configured.
@@ -79,7 +79,7 @@ impl AppliedLimits {
         applied
     }
 
-    /// What was configured, on this host.
+    /// Converts the configured limits to bounds on this host.
     fn set_bounds(&mut self, configured: &ConfiguredLimits<'_>) -> Result<()> {
         let host = Host::read()?;
         let (session, misfits) = host.bounds(configured.session, "the session's");
@@ -105,7 +105,7 @@ impl AppliedLimits {
         Ok(())
     }
 
-    /// Writes the limits of one cgroup. With best effort, those that the kernel accepts.
+    /// Writes the limits of one cgroup. With best effort, skips those that the kernel refuses.
     fn write(
         &mut self,
         bounds: &mut Bounds,
@@ -127,7 +127,7 @@ impl AppliedLimits {
         Ok(())
     }
 
-    /// Turns on the controllers that are needed. With best effort, those that are available.
+    /// Turns on the required controllers. With best effort, skips those that are unavailable.
     fn enable(&mut self, mount: &Mount, session: &Path) -> Result<()> {
         loop {
             let needed = self.controllers();
@@ -140,7 +140,7 @@ impl AppliedLimits {
                 Ok(()) => return Ok(()),
                 Err(refused) => refused,
             };
-            // One controller's absence says nothing about the others.
+            // The absence of one controller says nothing about the others.
             let missing = match &refused {
                 Refused::Hybrid(one) | Refused::NotInKernel(one) => BTreeSet::from([*one]),
                 Refused::NotDelegated { controller, .. } => BTreeSet::from([*controller]),
@@ -152,7 +152,7 @@ impl AppliedLimits {
         }
     }
 
-    /// An error, or with best effort a warning.
+    /// Returns an error, or with best effort adds a warning.
     fn refuse(&mut self, what: &str, refused: &Refused) -> Result<()> {
         let remedy = refused.remedy();
         if !self.best_effort {
@@ -166,8 +166,8 @@ impl AppliedLimits {
     }
 }
 
-/// Writes one limit of a cgroup and checks that the kernel took it. `helpers` of our own processes are in it
-/// as well. Returns in which way less was granted than asked for.
+/// Writes one limit of a cgroup and checks that the kernel accepted it. `helpers` is the number of our own
+/// processes in the cgroup. Returns a sentence if less was granted than requested.
 fn set(bounds: &Bounds, limit: Limit, directory: &Path, helpers: u64) -> Result<Option<String>, Refused> {
     let set = match limit {
         Limit::Memory => bounds.memory.map(|bytes| memory::set_memory(directory, bytes, bounds.swap)),

@@ -6,7 +6,7 @@ use super::cpuset::CpuSet;
 use super::limit::{Controller, Limit};
 use crate::text::Bytes;
 
-/// What one cgroup may use.
+/// The bounds of one cgroup.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Bounds {
     pub memory: Option<u64>,
@@ -35,7 +35,7 @@ impl Bounds {
         self.limits().into_iter().map(Limit::controller).collect()
     }
 
-    /// What exceeds `outer`, one sentence each. `whose` and `has` name the two for people.
+    /// One sentence for each limit that exceeds `outer`. `whose` and `has` name the two cgroups for people.
     pub(crate) fn excess(&self, outer: &Self, whose: &str, has: &str) -> Vec<String> {
         let bytes = |what: &str, ours: Option<u64>, theirs: Option<u64>| {
             let (ours, theirs) = ours.zip(theirs).filter(|(ours, theirs)| ours > theirs)?;
@@ -56,7 +56,7 @@ impl Bounds {
         found.into_iter().flatten().map(sentence).collect()
     }
 
-    /// In which ways the limits of a component do not fit into those of its session.
+    /// The limits of a component that do not fit into those of its session.
     pub(crate) fn within(&self, session: &Self, whose: &str) -> Misfits {
         let warnings = self.excess(session, whose, "the whole session's");
         let cpusets = self.cpuset.as_ref().zip(session.cpuset.as_ref());
@@ -67,7 +67,7 @@ impl Bounds {
         Misfits { warnings, impossible: impossible.into_iter().collect() }
     }
 
-    /// Does without it.
+    /// Removes this limit.
     pub(crate) fn give_up(&mut self, limit: Limit) {
         match limit {
             Limit::Memory => self.memory = None,
@@ -80,12 +80,12 @@ impl Bounds {
     }
 }
 
-/// How limits do not fit.
+/// Limits that do not fit.
 #[derive(Debug, Default)]
 pub(crate) struct Misfits {
-    /// More than there is, which does no harm.
+    /// Limits above what is available, which do no harm.
     pub warnings: Vec<String>,
-    /// Limits within which nothing could run, and why.
+    /// Limits too low for anything to run, with the reason.
     pub impossible: Vec<(Limit, String)>,
 }
 

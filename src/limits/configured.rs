@@ -1,4 +1,4 @@
-//! `[limits]` and `[services.NAME.limits]` as configured.
+//! The sections `[limits]` and `[services.NAME.limits]` of the config.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -13,7 +13,7 @@ use super::io_weight::IoWeight;
 use super::memory::{Memory, Swap};
 use super::pids::Pids;
 
-/// What a session or a service may use.
+/// The limits of a session or a service.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq)]
 #[serde(default, deny_unknown_fields, expecting = "a table, such as { memory = \"4GiB\" }")]
 pub(crate) struct Limits {

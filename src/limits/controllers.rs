@@ -1,9 +1,9 @@
-//! Turning controllers on, from the top of what is delegated to us down to the session's leaves, and no
+//! Turns controllers on, from the topmost cgroup that is delegated to us down to the session's leaves, and no
 //! further.
 //!
 //! A cgroup with processes of its own cannot have controllers in its children (cgroups(7), "no internal
-//! processes"), unless it is the root. So the supervisor moves to a leaf beside the session, and back at the
-//! end.
+//! processes"), unless it is the root. So the supervisor moves to a leaf beside the session, and moves back
+//! at the end.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ use crate::containment::{ContainmentError, Mount};
 
 const CONTROL: &str = "cgroup.subtree_control";
 
-/// What was changed above a session so that it can have limits; to be undone.
+/// The changes above a session that its limits required, to be undone at the end.
 #[derive(Debug, Default)]
 pub(super) struct Delegation {
     /// In the order in which they were turned on.
@@ -68,7 +68,7 @@ impl Delegation {
             self.turn_on(own, controller)?;
         }
         let available = read_words(own, "cgroup.controllers")?;
-        // Without them only figures are missing.
+        // A failure is ignored: it only costs figures.
         let there = useful.iter().filter(|it| available.contains(it.name()));
         there.for_each(|it| drop(self.turn_on(own, *it)));
         Ok(())
@@ -82,16 +82,16 @@ impl Delegation {
             Err(error) if error.is_busy() => return Err(occupied(directory)),
             other => other?,
         }
-        // In the root it serves all cgroups, and nothing can be in its way.
+        // In the root, a controller serves all cgroups, and processes do not prevent turning it on.
         if !is_root(directory) {
             self.on.push((directory.to_path_buf(), controller));
         }
         Ok(())
     }
 
-    /// Moves back to where we came from and turns off what we turned on, after the session's cgroup was removed.
-    /// The kernel keeps what another session has come to use. If nobody is left to do this, the next sweep there
-    /// does.
+    /// Moves back to our original cgroup and turns off the controllers that we turned on, after the session's
+    /// cgroup was removed. The kernel keeps controllers that another session now uses. If we die before this,
+    /// the next sweep does it.
     pub(super) fn restore(&mut self) {
         for (directory, controller) in self.on.drain(..).rev() {
             let _ = switch(&directory, '-', controller);
@@ -102,7 +102,7 @@ impl Delegation {
     }
 }
 
-/// Turns on in a session's cgroup what its parent passes down, for its leaves.
+/// Turns on, in a session's cgroup, the controllers that its parent passes down, for its leaves.
 pub(super) fn pass_down(
     session: &Path,
     needed: &BTreeSet<Controller>,
@@ -127,7 +127,7 @@ pub(crate) fn why_unavailable(mount: &Mount, controller: Controller) -> Option<R
     tried.err()
 }
 
-/// The cgroups from the top down that do not pass this controller to ours yet, but can.
+/// The cgroups, from the top down, that do not pass this controller to ours yet but can.
 fn to_pass_down(mount: &Mount, controller: Controller) -> Result<Vec<&Path>, Refused> {
     let mut at = mount.own.as_path();
     let mut passing = Vec::new();
@@ -180,7 +180,7 @@ fn may_control(directory: &Path) -> bool {
     rustix::fs::access(directory.join(CONTROL), rustix::fs::Access::WRITE_OK).is_ok()
 }
 
-/// Without them only figures are missing.
+/// A failure is ignored: it only costs figures.
 fn turn_on_useful(directory: &Path, available: &BTreeSet<String>, useful: &[Controller]) {
     let there = useful.iter().filter(|it| available.contains(it.name()));
     there.for_each(|it| drop(switch(directory, '+', *it)));

@@ -1,4 +1,4 @@
-//! CPUs: how many a session may keep busy, and whether it was throttled.
+//! Limits how many CPUs a session can keep busy, and reports whether it was throttled.
 
 use std::path::Path;
 use std::str::FromStr;
@@ -13,15 +13,15 @@ use super::number::number;
 use super::refused::Refused;
 use crate::containment::cgroup::files::read_keyed;
 
-/// The kernel grants no less than a hundredth of a CPU: 1 ms of every 100 ms.
+/// The kernel grants at least a hundredth of a CPU: 1 ms of every 100 ms.
 pub(super) const LEAST_CPUS: f64 = 0.01;
 /// More than any host has, and far from overflow.
 const MOST_CPUS: f64 = 100_000.0;
 /// The period in which CPU time is granted; the kernel's default.
 const PERIOD: Duration = Duration::from_millis(100);
-/// Any busy program is throttled now and then. It is worth a line from this long on,
+/// Any busy program is throttled now and then. It is worth reporting if it lasted this long in total,
 const WORTH_A_LINE: Duration = Duration::from_secs(1);
-/// and if it happened in at least one in so many of the session's periods.
+/// and happened in at least one of this many periods of the session.
 const ONE_IN: u128 = 10;
 
 /// How many CPUs may be kept busy.
@@ -33,11 +33,11 @@ pub(crate) enum Cpus {
 }
 
 impl Cpus {
-    /// On a host that has `host` CPUs.
+    /// The number of CPUs, on a host that has `host` of them.
     pub(crate) fn count(self, host: usize) -> f64 {
         match self {
             Self::Count(count) => count,
-            // The kernel grants hundredths.
+            // The kernel grants only hundredths.
             Self::Percent(percent) => (host as f64 * percent).round() / 100.0,
         }
     }
@@ -68,7 +68,7 @@ impl FromStr for Cpus {
     }
 }
 
-/// Limits how many CPUs a cgroup may keep busy.
+/// Limits how many CPUs a cgroup can keep busy.
 pub(super) fn set_cpus(directory: &Path, cpus: f64) -> Result<(), Refused> {
     let file = LimitFile::new(directory, Limit::Cpus);
     let period = PERIOD.as_micros() as u64;
@@ -78,7 +78,7 @@ pub(super) fn set_cpus(directory: &Path, cpus: f64) -> Result<(), Refused> {
     file.check("cpu.max", set, |text| text == format!("{quota} {period}"))
 }
 
-/// The limits of CPUs that throttled something for long enough to matter.
+/// The CPU limits that throttled something for long enough to matter.
 pub(super) fn hits(directories: &SessionDirectories<'_>) -> Vec<LimitHit> {
     let lasted = directories.limits.age();
     let mut hits = Vec::new();
@@ -112,9 +112,9 @@ mod tests {
     #[test]
     fn trivial_throttling_is_not_worth_a_line() {
         let (short, long) = (Duration::from_secs(2), Duration::from_secs(600));
-        // A program's start.
+        // Throttled while a program starts.
         assert!(!is_worth_a_line(300_000, 6, short));
-        // Now and then, in ten minutes.
+        // Throttled now and then, in ten minutes.
         assert!(!is_worth_a_line(5_000_000, 60, long));
         assert!(is_worth_a_line(1_500_000, 15, short));
         assert!(is_worth_a_line(60_000_000, 600, long));

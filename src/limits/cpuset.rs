@@ -1,4 +1,4 @@
-//! The set of CPUs that a session may run on.
+//! The set of CPUs that a session can run on.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -12,7 +12,7 @@ use super::refused::Refused;
 use crate::containment::ContainmentError;
 use crate::containment::cgroup::files::write;
 
-/// The last CPU of the largest kernel (`NR_CPUS`).
+/// The highest CPU number that any kernel supports (`NR_CPUS`).
 const LAST_CPU: u16 = 8191;
 
 /// CPU numbers, such as `0-3,6`.
@@ -60,8 +60,8 @@ impl FromStr for CpuSet {
     }
 }
 
-/// Sets the CPUs of a cgroup. The kernel silently leaves out those that the cgroups above do not grant; if that
-/// is all of them, it takes whatever they have.
+/// Sets the CPUs of a cgroup. The kernel silently drops those that the cgroups above do not grant; if that is
+/// all of them, it uses whatever they have.
 pub(super) fn set_cpuset(directory: &Path, asked: &CpuSet) -> Result<Option<String>, Refused> {
     let file = LimitFile::new(directory, Limit::Cpuset);
     let is_asked = |text: &str| text.parse::<CpuSet>().is_ok_and(|it| it == *asked);
@@ -73,7 +73,7 @@ pub(super) fn set_cpuset(directory: &Path, asked: &CpuSet) -> Result<Option<Stri
         return Err(file.refused("cpuset.cpus.effective", ContainmentError::on("understand", &path)(other)));
     };
     if !granted.0.is_subset(&asked.0) {
-        // Or it could come into force later, when nobody expects it any more.
+        // Reset it, or it could take effect later, when nothing expects it any more.
         let _ = write(&directory.join("cpuset.cpus"), b"\n");
         return Err(Refused::NotGranted { asked: asked.to_string(), granted: granted.to_string() });
     }

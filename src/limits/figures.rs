@@ -1,4 +1,4 @@
-//! What one cgroup used, in figures. What a host cannot measure is absent.
+//! The usage figures of one cgroup. Figures that a host cannot measure are absent.
 
 use std::path::Path;
 
@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::containment::cgroup::files::{keyed_value, read_number, read_text};
 
-/// The major number of loop devices, which lie on a file.
+/// The major number of loop devices, which are backed by a file.
 const LOOP: &str = "7:";
 
 /// Times in microseconds, sizes in bytes.
@@ -18,7 +18,7 @@ pub(crate) struct Figures {
     pub cpu_user_usec: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu_system_usec: Option<u64>,
-    /// For how long its limit kept its processes from the CPUs, summed up.
+    /// For how long in total its limit kept its processes from the CPUs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu_throttled_usec: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -29,7 +29,7 @@ pub(crate) struct Figures {
     pub io_read_bytes: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub io_written_bytes: Option<u64>,
-    /// For how long at least one of its processes waited for a CPU, for memory, for a disk.
+    /// For how long at least one of its processes waited for a CPU, for memory or for a disk.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu_stalled_usec: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -69,7 +69,7 @@ fn sum(text: &str, key: &str, is_stacked: impl Fn(&str) -> bool) -> u64 {
     fields.filter_map(|field| field.strip_prefix(key)?.parse::<u64>().ok()).sum()
 }
 
-/// Whether a device lies on others (loop, device mapper, RAID), where the same I/O is counted again.
+/// Whether a device is backed by others (loop, device mapper, RAID), for which the same I/O is counted again.
 fn is_stacked(device: &str) -> bool {
     let below = std::fs::read_dir(format!("/sys/dev/block/{device}/slaves"));
     device.starts_with(LOOP) || below.is_ok_and(|mut below| below.next().is_some())

@@ -1,5 +1,5 @@
-//! Which of its limits a session hit: what is known of each, and where it is looked up. Read before the
-//! session's cgroups are removed.
+//! The limits that a session hit, and the cgroups from which they are read. Read before the session's cgroups
+//! are removed.
 
 use std::path::{Path, PathBuf};
 
@@ -9,14 +9,15 @@ use super::applied::AppliedLimits;
 use super::bounds::Bounds;
 use super::oom_log::Victim;
 
-/// A limit that was hit. `component` is whose limit it is, named as in [`Figures`](super::figures::Figures).
+/// A limit that was hit. `component` is the owner of the limit, named as in
+/// [`Figures`](super::figures::Figures).
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "resource", rename_all = "lowercase")]
 pub(crate) enum LimitHit {
     /// Processes were killed because memory ran out.
     Memory {
         level: Level,
-        /// Absent if the limit is that of a cgroup above the session.
+        /// Absent if the limit belongs to a cgroup above the session.
         #[serde(skip_serializing_if = "Option::is_none")]
         component: Option<String>,
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -28,13 +29,13 @@ pub(crate) enum LimitHit {
     },
     /// Processes or threads could not be started.
     Pids {
-        /// Absent if the limit is that of a cgroup above the session.
+        /// Absent if the limit belongs to a cgroup above the session.
         #[serde(skip_serializing_if = "Option::is_none")]
         component: Option<String>,
         #[serde(skip_serializing_if = "Option::is_none")]
         limit_processes: Option<u64>,
         failed_forks: u64,
-        /// The component that had most of the processes.
+        /// The component that had the most processes.
         #[serde(skip_serializing_if = "Option::is_none")]
         largest_component: Option<String>,
     },
@@ -48,15 +49,15 @@ pub(crate) enum LimitHit {
     },
 }
 
-/// Whose limit was hit, seen from `component`.
+/// Where the limit was set, relative to `component`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Level {
-    /// Its own.
+    /// In its own cgroup.
     Own,
-    /// That of a cgroup made inside it, such as a session within the session.
+    /// In a cgroup created inside it, such as a nested session.
     Descendant,
-    /// That of a cgroup above the session, or all that the host has.
+    /// In a cgroup above the session, or by the host's total.
     Ancestor,
 }
 
@@ -64,7 +65,7 @@ pub(crate) enum Level {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct KilledProcesses {
     pub component: String,
-    /// Absent if all of them were.
+    /// Absent if all of its processes were.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub process_count: Option<u64>,
 }
@@ -75,7 +76,7 @@ pub(super) struct ComponentDirectory {
     /// As in [`Figures`](super::figures::Figures).
     pub name: String,
     pub path: PathBuf,
-    /// Its first process, if a SIGKILL that was not ours ended it.
+    /// Its first process, if a SIGKILL that was not ours killed it.
     pub killed: Option<Victim>,
 }
 
@@ -120,7 +121,7 @@ mod tests {
     }
 }
 
-/// A session of plain files, named as those of its cgroups.
+/// A fake session of plain files, named like the files of its cgroups.
 #[cfg(test)]
 pub(super) mod fake_session {
     use super::*;
@@ -133,7 +134,7 @@ pub(super) mod fake_session {
     }
 
     impl FakeSession {
-        /// With a command and a service, the latter limited to `service`.
+        /// Creates a session with a command and a service, which is limited to `service`.
         pub(crate) fn new(session: Bounds, service: Bounds) -> Self {
             let directory = tempfile::tempdir().unwrap();
             let names = [LeafName::Service("web".into()), LeafName::Command];
@@ -146,7 +147,7 @@ pub(super) mod fake_session {
             Self { limits, components: components.into(), directory }
         }
 
-        /// Writes a file of the session (if `leaf` is empty), or of a leaf.
+        /// Writes a file of a leaf, or of the session if `leaf` is empty.
         pub(crate) fn write(&self, leaf: &str, file: &str, text: &str) -> &Self {
             std::fs::write(self.directory.path().join(leaf).join(file), text).unwrap();
             self

@@ -1,4 +1,4 @@
-//! What this host has, and what configured limits come to on it.
+//! The resources of this host, and the bounds that configured limits mean on it.
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ use super::limit::Limit;
 use super::memory::LEAST_MEMORY;
 use crate::text::Bytes;
 
-/// What this host has to share out.
+/// The resources of this host.
 #[derive(Clone, Debug)]
 pub(super) struct Host {
     memory: u64,
@@ -44,7 +44,8 @@ impl Host {
         })
     }
 
-    /// What `limits` mean here, without those within which nothing could run. `whose` is for people.
+    /// The bounds that `limits` mean on this host, without those too low for anything to run. `whose` is for
+    /// people.
     pub(super) fn bounds(&self, limits: &Limits, whose: &str) -> (Bounds, Misfits) {
         let mut bounds = Bounds {
             memory: limits.memory.map(|memory| memory.bytes(self.memory)),

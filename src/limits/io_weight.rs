@@ -1,5 +1,5 @@
-//! The weight of disk I/O beside other cgroups, and whether it means anything here: the kernel accepts it in
-//! any case.
+//! The weight of disk I/O relative to other cgroups, and whether it has an effect here: the kernel accepts it
+//! in any case.
 
 use std::path::Path;
 use std::str::FromStr;
@@ -12,7 +12,7 @@ use crate::containment::cgroup::files::is_root;
 
 const BFQ: &str = "io.bfq.weight";
 
-/// The share of disk I/O beside other cgroups: 1 to 10000; 100 is the default.
+/// The weight of disk I/O relative to other cgroups: 1 to 10000, by default 100.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct IoWeight(pub u16);
 
@@ -46,13 +46,13 @@ pub(super) fn set_io_weight(directory: &Path, weight: u16) -> Result<(), Refused
     file.write("io.weight", &format!("default {weight}"), is(weight))
 }
 
-/// The scale of bfq ends at 1000; 100 is its default as well.
+/// bfq accepts weights up to 1000, and its default is also 100.
 fn to_bfq_scale(weight: u16) -> u16 {
     let above = u32::from(weight.saturating_sub(100));
     weight.min(100) + u16::try_from(above * 900 / 9900).unwrap_or(900)
 }
 
-/// Why a weight has no effect on any disk, if that is known, and what would help. `point` is where the
+/// Why a weight has no effect on any disk, if that is known, and how to fix it. `point` is where the
 /// hierarchy is mounted, `sys` is `/sys`.
 pub(super) fn why_ineffective(point: &Path, sys: &Path) -> Option<String> {
     if !is_root(point) || has_cost_model(point) || has_bfq(sys) {

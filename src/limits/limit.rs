@@ -1,4 +1,4 @@
-//! What can be limited, and by which controller of cgroup v2.
+//! The limits, and the cgroup v2 controller of each.
 
 /// A controller of cgroup v2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -11,7 +11,7 @@ pub(crate) enum Controller {
 }
 
 impl Controller {
-    /// All that can limit something.
+    /// All controllers that can limit something.
     pub(crate) const ALL: [Self; 5] = [Self::Memory, Self::Pids, Self::Cpu, Self::Cpuset, Self::Io];
 
     pub(crate) fn name(self) -> &'static str {
@@ -58,7 +58,7 @@ impl Limit {
         }
     }
 
-    /// What would help if the kernel has no file for it.
+    /// How to fix it if the kernel has no file for the limit.
     pub(crate) fn where_missing(self) -> &'static str {
         match self {
             Self::Memory => "use a kernel with CONFIG_MEMCG",

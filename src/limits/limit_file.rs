@@ -1,7 +1,7 @@
-//! One limit of one cgroup as files: written, and read back. The boundary to `cgroups-rs`.
+//! Writes the files of one limit of one cgroup, and reads them back. All use of `cgroups-rs` is here.
 //!
-//! Only that crate's setters of single controllers are used, which report whether they worked. What it
-//! cannot do, or does silently, is written here.
+//! We use only that crate's setters of single controllers, which report whether they worked. Values that the
+//! crate cannot write, or writes without reporting a failure, are written here.
 
 use std::path::{Path, PathBuf};
 
@@ -12,7 +12,7 @@ use super::refused::Refused;
 use crate::containment::ContainmentError;
 use crate::containment::cgroup::files::write;
 
-/// A size as the kernel counts; it was checked to fit when it was parsed.
+/// A size as the kernel's signed type. Parsing has already checked that it fits.
 pub(super) fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
@@ -28,12 +28,12 @@ impl<'a> LimitFile<'a> {
         Self { directory, limit }
     }
 
-    /// As the crate wants it. Its second argument is of no use with cgroup v2.
+    /// The directory in the form that the crate takes. Its second argument has no effect with cgroup v2.
     pub(super) fn path(&self) -> PathBuf {
         self.directory.to_path_buf()
     }
 
-    /// Writes `value` and checks that the kernel took it.
+    /// Writes `value` and checks that the kernel accepted it.
     pub(super) fn write(
         &self,
         file: &'static str,
@@ -44,7 +44,7 @@ impl<'a> LimitFile<'a> {
         self.read_back(file, is_set)
     }
 
-    /// Checks a setter of the crate. The source of the crate's error is the kernel's.
+    /// Checks the result of a setter of the crate. The source of the crate's error is the kernel's.
     pub(super) fn check(
         &self,
         file: &'static str,

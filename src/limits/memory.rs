@@ -1,4 +1,4 @@
-//! Memory and swap: sizes as people write them, and how they are set.
+//! Limits of memory and swap: parses sizes as people write them, and applies them.
 //!
 //! How a session runs out of memory is in `out_of_memory.rs`.
 
@@ -13,7 +13,7 @@ use super::number::{number, whole};
 use super::refused::Refused;
 use crate::text::Bytes;
 
-/// The least that is accepted, in bytes: a process whose pages are all refused cannot even start.
+/// The smallest accepted limit, in bytes: below it, a process cannot even start.
 pub(super) const LEAST_MEMORY: u64 = 1 << 20;
 /// The kernel counts memory in pages, which are no larger than this.
 const PAGE: u64 = 64 << 10;
@@ -28,7 +28,7 @@ pub(crate) enum Memory {
 }
 
 impl Memory {
-    /// In bytes, on a host that has `host` bytes.
+    /// The number of bytes, on a host that has `host` bytes.
     pub(crate) fn bytes(self, host: u64) -> u64 {
         match self {
             Self::Bytes(bytes) => bytes,
@@ -54,7 +54,7 @@ impl FromStr for Memory {
     }
 }
 
-/// An amount of swap, which may be nothing at all.
+/// An amount of swap, which may be zero.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Swap(pub Memory);
 
@@ -112,16 +112,16 @@ enum Figure {
     Fraction(f64),
 }
 
-/// Limits the memory of a cgroup. Without a limit of its own, swap is turned off.
+/// Limits the memory of a cgroup. If swap has no limit of its own, it is turned off.
 pub(super) fn set_memory(directory: &Path, bytes: u64, swap: Option<u64>) -> Result<(), Refused> {
     let file = LimitFile::new(directory, Limit::Memory);
     let set = MemController::new(file.path(), file.path(), true).set_limit(signed(bytes));
     file.check("memory.max", set, |text| is_about(text, bytes))?;
-    // Otherwise whatever exceeds the limit is swapped out, without end.
+    // Otherwise everything that exceeds the limit would be swapped out, without bound.
     if swap.is_none() && directory.join(SWAP_FILE).exists() {
         file.write(SWAP_FILE, "0", |text| text == "0")?;
     }
-    // A session that lost half its processes would limp on.
+    // Kill the whole session, because one that lost half of its processes would fail in confusing ways.
     file.write("memory.oom.group", "1", |text| text == "1")
 }
 
@@ -131,7 +131,7 @@ pub(super) fn set_swap(directory: &Path, bytes: u64) -> Result<(), Refused> {
 }
 
 fn is_about(text: &str, bytes: u64) -> bool {
-    // More than the kernel can count reads `max`.
+    // A limit beyond what the kernel can count is read back as `max`.
     text.parse::<u64>().map_or(text == "max", |set| set <= bytes && bytes - set < PAGE)
 }
 

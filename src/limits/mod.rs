@@ -1,4 +1,5 @@
-//! What a session may use, and what it used. One file a resource: `memory`, `pids`, `cpus`, `cpuset`, `io_weight`.
+//! The limits of a session, and its usage. Each resource has its own file: `memory`, `pids`, `cpus`,
+//! `cpuset`, `io_weight`.
 
 mod applied;
 mod apply;

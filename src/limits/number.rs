@@ -1,4 +1,4 @@
-//! Numbers as people write them in sizes and shares.
+//! Parses numbers in sizes and shares, as people write them.
 
 /// Digits with at most one point: no sign, no exponent, no `inf` or `nan`.
 pub(super) fn number(text: &str) -> Option<f64> {

@@ -1,4 +1,4 @@
-//! Which processes sit right in a cgroup. While there are any, its children cannot have controllers
+//! Lists the processes directly in a cgroup. While there are any, its children cannot have controllers
 //! (cgroups(7), "no internal processes").
 
 use std::path::Path;
@@ -11,19 +11,19 @@ use crate::sys::procfs::process_info::ProcessInfo;
 /// How many processes an error names.
 const NAMED: usize = 3;
 
-/// The pids of the processes right in a cgroup. The kernel shows 0 for one outside our PID namespace.
+/// The pids of the processes directly in a cgroup. The kernel shows 0 for one outside our PID namespace.
 pub(super) fn processes_in(directory: &Path) -> Result<Vec<i32>, ContainmentError> {
     let pids = read_words(directory, "cgroup.procs")?;
     Ok(pids.iter().filter_map(|pid| pid.parse().ok()).collect())
 }
 
-/// Whether any process but this one is in it.
+/// Whether any process other than this one is in it.
 pub(super) fn is_shared(directory: &Path) -> Result<bool, ContainmentError> {
     let us = std::process::id();
     Ok(processes_in(directory)?.iter().any(|pid| pid.unsigned_abs() != us))
 }
 
-/// The refusal that names the processes in the way.
+/// The refusal, which names the processes in the cgroup.
 pub(super) fn occupied(path: &Path) -> Refused {
     let us = std::process::id();
     let others: Vec<_> = processes_in(path).unwrap_or_default();

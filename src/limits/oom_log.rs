@@ -1,4 +1,5 @@
-//! Which processes the kernel killed when memory ran out, from its log, if we may read that.
+//! Finds, in the kernel's log, the processes that it killed when memory ran out. This needs permission to
+//! read the log.
 
 use std::fs::OpenOptions;
 use std::io::Read;
@@ -46,7 +47,7 @@ pub(super) fn victims(session: &Path) -> Vec<(VictimCgroup, Victim)> {
             // The record was overwritten before we read it.
             Err(error) if error.raw_os_error() == Some(libc::EPIPE) => {}
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            // The end of the log, or we may not read it.
+            // This is the end of the log, or we are not allowed to read it.
             Err(_) => break,
         }
     }
@@ -60,7 +61,7 @@ fn victim(record: &str) -> Option<(VictimCgroup, Victim)> {
     let fields = record.split_once("oom-kill:")?.1.lines().next()?;
     let field = |name: &str| Some(fields.split_once(&format!(",{name}="))?.1);
     let place = field("task_memcg")?.split_once(",task=")?.0;
-    // A program may call itself anything: the pid is the last of its kind.
+    // A program can choose any name, even one with `,pid=`, so the last one counts.
     let (name, pid) = field("task")?.rsplit_once(",pid=")?;
     let pid = pid.split(',').next()?.parse().ok()?;
     Some((VictimCgroup(place.to_string()), Victim { pid, name: Some(name.to_string()) }))

@@ -1,5 +1,5 @@
-//! Whether a session ran out of memory. The kernel counts a shortage in the cgroup whose limit was hit and in
-//! all above; the killed processes in their own cgroup and in all above.
+//! Finds out whether a session ran out of memory. The kernel counts a shortage in the cgroup whose limit was
+//! hit and in all above it, and a killed process in its own cgroup and in all above it.
 
 use std::path::Path;
 
@@ -7,14 +7,14 @@ use super::hit::{ComponentDirectory, KilledProcesses, Level, LimitHit, SessionDi
 use super::oom_log::{self, VictimCgroup};
 use crate::containment::cgroup::files::read_keyed;
 
-/// What the kernel counted in one cgroup and all below.
+/// The kernel's counters for one cgroup and all below it.
 #[derive(Clone, Copy, Default)]
 struct MemoryEvents {
     killed: u64,
-    /// The kernel counts the victim whose group it kills twice.
+    /// Victims that the kernel counts twice, because it kills the group of a victim.
     counted_twice: u64,
     shortages: u64,
-    /// In this cgroup alone.
+    /// Shortages in this cgroup alone.
     own_shortages: u64,
 }
 
@@ -35,7 +35,7 @@ impl MemoryEvents {
         self.shortages += other.shortages;
     }
 
-    /// What was counted in the session, but not in its components.
+    /// The counts of the session, without those of its components.
     fn outside(self, components: &Self) -> Self {
         Self {
             killed: self.killed.saturating_sub(components.killed),
@@ -62,7 +62,7 @@ impl Victims<'_> {
         logged.map(|(_, victim)| victim.clone()).or_else(|| component.killed.clone())
     }
 
-    /// The first one in none of the components.
+    /// The first victim that is in none of the components.
     fn elsewhere(&self) -> Option<oom_log::Victim> {
         let is_in_a_component =
             |cgroup: &VictimCgroup| self.components.iter().any(|component| cgroup.is_in(&component.path));
@@ -70,7 +70,7 @@ impl Victims<'_> {
     }
 }
 
-/// The limits of memory that were hit: those of components first, then the session's or one above.
+/// The memory limits that were hit: those of components first, then the session's or one above.
 pub(super) fn hits(directories: &SessionDirectories<'_>) -> Vec<LimitHit> {
     let session = MemoryEvents::read(directories.session);
     if session.killed == 0 {
@@ -80,7 +80,7 @@ pub(super) fn hits(directories: &SessionDirectories<'_>) -> Vec<LimitHit> {
         Victims { logged: oom_log::victims(directories.session), components: directories.components };
     let mut hits = Vec::new();
     let mut in_components = MemoryEvents::default();
-    // Killed, but not because of a limit in their own component.
+    // Processes that were killed, but not because of a limit in their own component.
     let mut unexplained = Vec::new();
     for component in directories.components {
         let events = MemoryEvents::read(&component.path);
@@ -94,7 +94,7 @@ pub(super) fn hits(directories: &SessionDirectories<'_>) -> Vec<LimitHit> {
         }
         hits.push(component_hit(directories, component, &events, &victims));
     }
-    // In cgroups that something in the session has made beside ours.
+    // Processes in other cgroups, which something in the session created beside ours.
     let outside = session.outside(&in_components);
     if !unexplained.is_empty() || outside.killed > 0 {
         hits.push(session_hit(directories, &unexplained, &outside, &victims));
@@ -122,7 +122,7 @@ fn component_hit(
     }
 }
 
-/// The session hit its own limit, one set inside it but in no component, or one above.
+/// The session hit its own limit, one inside it but in no component, or one above it.
 fn session_hit(
     directories: &SessionDirectories<'_>,
     unexplained: &[(&ComponentDirectory, u64)],
@@ -167,7 +167,7 @@ mod tests {
         Bounds { memory, ..Bounds::default() }
     }
 
-    /// Writes how many processes were killed, and how often memory was short, in all and here.
+    /// Writes how many processes were killed, and how often memory was short, in total and in this cgroup.
     fn events(session: &FakeSession, leaf: &str, killed: u64, wanted: u64, here: u64) {
         let text = format!("oom {wanted}\noom_kill {killed}\noom_group_kill 0\n");
         session.write(leaf, "memory.events", &text).write(
@@ -181,7 +181,7 @@ mod tests {
         KilledProcesses { component: component.into(), process_count }
     }
 
-    /// The level, whose limit, of how many bytes, and what was killed.
+    /// The level, the owner of the limit, its bytes, and the killed processes.
     type Expected = (Level, Option<&'static str>, Option<u64>, Vec<KilledProcesses>);
 
     #[track_caller]
@@ -234,7 +234,7 @@ mod tests {
         events(&session, "", 3, 0, 0);
         events(&session, "service.web", 1, 0, 0);
         events(&session, "command", 2, 0, 0);
-        // As on a kernel that does not count groups.
+        // As on a kernel that does not count group kills.
         for leaf in ["", "service.web", "command"] {
             let path = session.directory.path().join(leaf).join("memory.events");
             let text = std::fs::read_to_string(&path).unwrap().replace("oom_group_kill 0\n", "");
@@ -256,7 +256,7 @@ mod tests {
             &session,
             &[(Level::Descendant, Some("session"), None, vec![killed("session", Some(3))])],
         );
-        // The first victim, of the command, is counted twice there; it hides no other.
+        // The first victim is the command's and is counted twice there, but must hide no other.
         events(&session, "", 4, 1, 1);
         events(&session, "command", 3, 0, 0);
         session.write("", "memory.events", "oom 1\noom_kill 4\noom_group_kill 1\n");

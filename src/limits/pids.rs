@@ -1,7 +1,7 @@
-//! Processes and threads: how many may run at once, and whether the limit was hit.
+//! Limits how many processes and threads can run at once, and reports whether the limit was hit.
 //!
-//! Since Linux 6.11 the kernel counts failed forks at the limit (`pids.events.local`); before, in the cgroup
-//! in which the fork was, whichever limit above it was hit.
+//! Since Linux 6.11 the kernel counts a failed fork in the cgroup whose limit was hit (`pids.events.local`).
+//! Before, it counted it in the cgroup of the forking process, whichever limit above it was hit.
 
 use std::path::Path;
 use std::str::FromStr;
@@ -20,7 +20,7 @@ use crate::containment::cgroup::files::{read_keyed, read_number};
 /// The kernel's own maximum (`PID_MAX_LIMIT`, linux/threads.h).
 const MOST_PIDS: u64 = 4 << 20;
 
-/// How many processes and threads may run at the same time.
+/// How many processes and threads can run at the same time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Pids(pub u64);
 
@@ -46,7 +46,7 @@ pub(super) fn set_pids(directory: &Path, count: u64) -> Result<(), Refused> {
     file.check("pids.max", set, |text| text == count.to_string())
 }
 
-/// The limits of processes that were hit.
+/// The process limits that were hit.
 pub(super) fn hits(directories: &SessionDirectories<'_>, figures: &[Figures]) -> Vec<LimitHit> {
     let counted_at_the_limit = directories.session.join("pids.events.local").exists();
     let failed = if counted_at_the_limit { at_limits(directories) } else { at_forks(directories) };
@@ -60,7 +60,7 @@ pub(super) fn hits(directories: &SessionDirectories<'_>, figures: &[Figures]) ->
 }
 
 struct FailedForks<'a> {
-    /// Whose limit it was; `None` if it lies above the session.
+    /// The owner of the limit; `None` if it is above the session.
     component: Option<&'a str>,
     limit: Option<u64>,
     forks: u64,
@@ -106,13 +106,14 @@ fn nearest_limit<'a>(
     }
 }
 
-/// Before Linux 6.1, which has no `pids.peak`, this is unknown, and our own limit is the likeliest.
+/// Whether the limit was reached. Before Linux 6.1, which added `pids.peak`, this is unknown, and we assume
+/// that it was.
 fn was_reached(directory: &Path) -> bool {
     let peak = read_number(directory, "pids.peak");
     peak.is_none_or(|peak| read_number(directory, "pids.max").is_some_and(|most| peak >= most))
 }
 
-/// The component that had most processes, unless several had as many.
+/// The component that had the most processes, unless several are tied.
 fn largest(figures: &[Figures]) -> Option<String> {
     let peaks = figures.iter().filter_map(|it| Some((it.processes_peak?, &it.name)));
     let (peak, name) = peaks.clone().max()?;

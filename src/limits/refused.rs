@@ -1,4 +1,4 @@
-//! Why a limit cannot be applied, and what would help.
+//! Why a limit cannot be applied, and how to fix it.
 
 use std::path::PathBuf;
 
@@ -32,7 +32,7 @@ pub(crate) enum Refused {
 }
 
 impl Refused {
-    /// What would help.
+    /// Says how the user can fix it.
     pub(crate) fn remedy(&self) -> String {
         match self {
             Self::Hybrid(_) => {

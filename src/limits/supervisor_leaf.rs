@@ -1,4 +1,4 @@
-//! The leaf in which the supervisor waits while controllers are on in the cgroup it came from.
+//! The leaf that the supervisor moves to while controllers are on in its original cgroup.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,9 +11,9 @@ use crate::containment::{ContainmentError, PREFIX, is_empty};
 use crate::runtime::clock;
 use crate::sys::procfs::stat;
 
-/// No session's id begins like this.
+/// No session's cgroup has a name that starts like this.
 const NAME: &str = "supervisor-";
-/// How long the guardian may take to leave the leaf after it announced its end.
+/// How long the guardian may take to leave the leaf after it announced its exit.
 const LEAVING: Duration = Duration::from_secs(1);
 const POLL: Duration = Duration::from_micros(500);
 
@@ -33,7 +33,7 @@ impl SupervisorLeaf {
         let us = std::process::id();
         let path = own.join(format!("{PREFIX}{NAME}{us}"));
         match std::fs::create_dir(&path) {
-            // A dead supervisor that had our pid left it.
+            // A dead supervisor with the same pid left it behind.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             made => made.map_err(ContainmentError::on("make the cgroup", &path))?,
         }
@@ -45,14 +45,14 @@ impl SupervisorLeaf {
         Ok(leaf)
     }
 
-    /// Moves back to the cgroup we came from, and removes the leaf.
+    /// Moves back to our original cgroup, and removes the leaf.
     pub(super) fn leave(&self) {
         if join(&self.parent).is_err() {
             return;
         }
         let deadline = clock::now() + LEAVING;
         while !is_empty(&self.path) && clock::now() < deadline {
-            // The guardian announces its end a moment before it is gone.
+            // The guardian announces its exit a moment before it is gone.
             std::thread::sleep(POLL);
         }
         let _ = std::fs::remove_dir(&self.path);
@@ -67,14 +67,14 @@ pub(crate) fn clear_supervisor_leaves(directory: &Path) {
         let pid = name.to_str().and_then(|it| it.strip_prefix(PREFIX)?.strip_prefix(NAME)?.parse().ok());
         pid.and_then(rustix::process::Pid::from_raw).is_some_and(|pid| stat::start_time(pid).is_none())
     });
-    // The kernel keeps a leaf with a process in it.
+    // The kernel refuses to remove a leaf that contains a process.
     let removed = left.filter(|entry| std::fs::remove_dir(entry.path()).is_ok()).count();
     if removed > 0 && is_empty(directory) {
         switch_all_off(directory);
     }
 }
 
-/// The supervisor that made the leaf had found no controller on, so all of them are its own.
+/// Turns off all controllers. None was on when the supervisor created the leaf, so it turned on all of them.
 fn switch_all_off(directory: &Path) {
     let control = "cgroup.subtree_control";
     let on = read_words(directory, control).unwrap_or_default();

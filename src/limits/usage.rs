@@ -1,4 +1,4 @@
-//! What a session used, and which of its limits it hit. Read before its cgroups are removed.
+//! Reads a session's usage, and the limits that it hit, before its cgroups are removed.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use super::oom_log::Victim;
 use super::{cpus, out_of_memory, pids};
 use crate::containment::{Containment, Leaf, LeafName};
 
-/// What a session and its components used.
+/// The usage of a session and its components.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Usage {
     pub session: Figures,
@@ -23,7 +23,7 @@ pub(crate) struct Usage {
 pub(crate) struct MeasuredComponent<'a> {
     pub name: LeafName,
     pub leaf: &'a Leaf,
-    /// Its first process, if a SIGKILL that was not ours ended it.
+    /// Its first process, if a SIGKILL that was not ours killed it.
     pub killed: Option<Victim>,
 }
 
@@ -35,7 +35,7 @@ impl MeasuredComponent<'_> {
 }
 
 impl Usage {
-    /// Reads what was used so far; `None` without a cgroup, since nothing else measures it.
+    /// Reads the usage so far; `None` without a cgroup, because only cgroups measure it.
     pub(crate) fn read(
         containment: &Containment,
         limits: &AppliedLimits,
@@ -47,7 +47,7 @@ impl Usage {
         let figures = components.iter().map(|it| Figures::read(&it.name, &it.path)).collect();
         let mut usage =
             Self { session: Figures::read("session", session), components: figures, limits_hit: Vec::new() };
-        // A fork that the session's limit refuses counts in the component for a moment.
+        // A fork that the session's limit refuses is counted in the component for a moment.
         for component in &mut usage.components {
             component.processes_peak = component.processes_peak.min(usage.session.processes_peak);
         }

@@ -1,4 +1,4 @@
-//! From arguments and config to a plan.
+//! Turns arguments and config into a plan.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ use crate::limits::Limits;
 
 const PORTS: [u16; 2] = [3000, 8000];
 
-/// The ports to watch: those of the command line, otherwise of the config, otherwise 3000 and 8000; and the
+/// The ports to watch: those of the command line, or else of the config, or else 3000 and 8000, plus the
 /// services' own.
 pub(crate) fn watched_ports(options: &ConfigOptions, config: Option<&Config>) -> Result<Vec<u16>> {
     Ok(watched(options, config, &planned_services(config, GRACE)?))
@@ -45,7 +45,7 @@ fn planned_services(config: Option<&Config>, grace: Duration) -> Result<PerServi
     config.map_or(Ok(PerService::new(Vec::new())), |config| plan_services(config, grace))
 }
 
-/// Decides everything that can be decided without looking at the host.
+/// Decides everything that can be decided without examining the host.
 pub(crate) fn plan(run: Run, config: Option<&Config>, cwd: PathBuf, state: PathBuf) -> Result<SessionPlan> {
     match run.command.first() {
         None => bail!("no command given; say what to run, such as: cgrun pytest"),
@@ -101,7 +101,7 @@ pub(crate) fn plan(run: Run, config: Option<&Config>, cwd: PathBuf, state: PathB
     })
 }
 
-/// The session's limits, and whether to run without those that cannot be applied.
+/// The session's limits, and whether to run without the ones that cannot be applied.
 fn limits(options: LimitOptions, config: Option<&Config>, services: usize) -> Result<(Limits, bool)> {
     let written = config.map(|config| &config.keys.limits);
     let mut limits = written.map(|it| it.limits()).unwrap_or_default();

@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use crate::sys::process::identity::Identity;
 
-/// The variables that `--clean-env` keeps, as login(1) does; `LC_*` as well.
+/// The variables that `--clean-env` keeps, as login(1) does, in addition to `LC_*`.
 const LOGIN_KEEPS: [&str; 5] = ["PATH", "TERM", "LANG", "TZ", "COLORTERM"];
 
 /// The environment of a new process: the supervisor's, with changes.
@@ -14,7 +14,7 @@ const LOGIN_KEEPS: [&str; 5] = ["PATH", "TERM", "LANG", "TZ", "COLORTERM"];
 pub(crate) struct Environment(BTreeMap<OsString, OsString>);
 
 impl Environment {
-    /// The supervisor's environment, adapted to the user whom the session runs as. The session's own markers
+    /// The supervisor's environment, adapted to the user that the session runs as. The session's own markers
     /// are added when it starts.
     pub(crate) fn for_session(clean: bool, identity: Option<&Identity>) -> Self {
         let mut env = Self(std::env::vars_os().collect());
@@ -24,7 +24,7 @@ impl Environment {
         let Some((user, _)) = identity.and_then(|identity| identity.user.as_ref()) else {
             return env;
         };
-        // These lead to what belongs to the supervisor's user. A name that is not UTF-8 is none of them.
+        // Remove variables that point to things of the supervisor's user. Their names are all UTF-8.
         env.0.retain(|name, _| {
             !name.to_str().is_some_and(|name| {
                 name.starts_with("XDG_") || ["DBUS_SESSION_BUS_ADDRESS", "MAIL"].contains(&name)

@@ -1,5 +1,5 @@
-//! Arguments, config and environment become one `SessionPlan`, or a clear error. This changes nothing on the
-//! host, and reads nothing of it but its users.
+//! Turns arguments, config and environment into one `SessionPlan`, or a clear error. This changes nothing on
+//! the host, and reads only its users.
 
 mod decide;
 mod environment;

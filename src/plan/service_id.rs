@@ -1,4 +1,4 @@
-//! Which service of a plan.
+//! Identifies the services of a plan.
 
 use std::ops::{Index, IndexMut};
 
@@ -26,7 +26,7 @@ impl<T> PerService<T> {
         Self(values)
     }
 
-    /// Another value for each service.
+    /// Maps the value of each service.
     pub fn map<U>(&self, value: impl FnMut(&T) -> U) -> PerService<U> {
         PerService(self.0.iter().map(value).collect())
     }

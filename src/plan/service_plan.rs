@@ -28,14 +28,14 @@ pub(crate) struct ServicePlan {
     pub limits: Limits,
 }
 
-/// What makes a service ready.
+/// How to tell that a service is ready.
 #[derive(Debug)]
 pub(crate) enum Probe {
     /// It was started.
     Started,
     /// It listens on this port.
     Listening(u16),
-    /// It listens there, and answers a GET with 2xx or 3xx.
+    /// It listens on the URL's port, and answers a GET with 2xx or 3xx.
     Http(Url),
     /// A line of its log matches.
     Log(Regex),
@@ -55,7 +55,7 @@ impl ServicePlan {
         self.port.into_iter().chain(asked.filter(|_| asked != self.port))
     }
 
-    /// What its probe waits for, in a word or two.
+    /// Names what its probe waits for, in a word or two.
     pub(crate) fn awaited(&self) -> String {
         match &self.probe {
             Probe::Started => "start".into(),

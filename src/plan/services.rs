@@ -1,4 +1,4 @@
-//! The services of a plan: what each is, and the order in which they start.
+//! Plans each service, and the order in which they start.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -81,21 +81,23 @@ fn probe(config: &Config, service: &ServiceKeys) -> Result<Probe> {
     Ok(probe)
 }
 
-/// Only the reason: the crate's own message shows the pattern, and ours shows the line of the file.
+/// Returns only the reason, because the crate's own message repeats the pattern, and ours shows the line of
+/// the file.
 fn not_a_regex(error: &regex::Error) -> String {
     let text = error.to_string();
     let reason = text.lines().last().unwrap_or_default();
     format!("log is not a regular expression: {}", reason.trim_start_matches("error: "))
 }
 
-/// Depth first, so that each service comes after those that it depends on. Not recursive: a long chain would
-/// overflow the stack.
+/// Searches depth first, so that each service comes after those that it depends on. It is not recursive,
+/// because a long chain would overflow the stack.
 fn start_order(config: &Config) -> Result<Vec<&ServiceName>> {
     let services = &config.keys.services;
     let mut order = Vec::new();
     let mut placed = BTreeSet::new();
     for first in services.keys() {
-        // The chain that leads to the current service; with each, how many of its dependencies are done.
+        // The chain that leads to the current service, each with the number of its dependencies that are
+        // done.
         let mut path = vec![(first, 0)];
         while let Some((name, seen)) = path.last_mut() {
             let name = *name;

@@ -23,7 +23,7 @@ pub(crate) struct SessionPlan {
     pub cwd: PathBuf,
     /// In start order: each service comes after those that it depends on.
     pub services: PerService<ServicePlan>,
-    /// All ports that must be free afterwards, including the services' own; no duplicates.
+    /// All ports that must be free afterwards, including the services' own, without duplicates.
     pub watched: Vec<u16>,
     pub grace: Duration,
     pub kill_wait: Duration,
@@ -36,13 +36,13 @@ pub(crate) struct SessionPlan {
     pub reclaim_ports: bool,
     /// The minimum containment to accept.
     pub require: Option<Require>,
-    /// Whom the session's processes run as, if not the supervisor's user.
+    /// The user that the session's processes run as, if not the supervisor's.
     pub identity: Option<Identity>,
     /// Pass on only the variables that a login would keep.
     pub clean_env: bool,
     /// The directory for the logs of all runs.
     pub logs: PathBuf,
-    /// The directory for the records of what guardians and sweeps did.
+    /// The directory for the records of guardians and sweeps.
     pub records: PathBuf,
     pub verbosity: Verbosity,
     /// Limits for the session as a whole.
@@ -61,7 +61,7 @@ pub(crate) enum Verbosity {
 }
 
 impl SessionPlan {
-    /// What the session's processes find in their environment, before the session's own markers.
+    /// The environment of the session's processes, without the session's own markers.
     pub(crate) fn environment(&self) -> Environment {
         Environment::for_session(self.clean_env, self.identity.as_ref())
     }
@@ -72,7 +72,7 @@ impl SessionPlan {
     }
 }
 
-/// The directory for the records of how sessions were ended whose supervisor had died.
+/// The directory for the records of sessions whose supervisor died.
 pub(crate) fn records(state: &Path) -> PathBuf {
     state.join("ended")
 }

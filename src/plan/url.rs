@@ -1,4 +1,4 @@
-//! The URL that a service is asked at.
+//! The URL that a readiness probe requests.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -7,7 +7,7 @@ use std::str::FromStr;
 /// A readiness URL: plain http to this host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Url {
-    /// `None` for `localhost`: whichever loopback address the service listens on.
+    /// `None` for `localhost`, which means whichever loopback address the service listens on.
     pub address: Option<IpAddr>,
     pub port: u16,
     pub target: String,

@@ -1,4 +1,4 @@
-//! A service is ready when it answers a GET with 2xx or 3xx. One request at a time, without blocking.
+//! A service is ready when it answers a GET with 2xx or 3xx. Sends one request at a time, without blocking.
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
@@ -22,7 +22,7 @@ const ANSWER: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(super) struct HttpCheck {
     url: Url,
-    /// The request under way.
+    /// The request in progress.
     request: Option<HttpRequest>,
 }
 
@@ -61,7 +61,7 @@ impl ProbeCheck for HttpCheck {
     }
 }
 
-/// A GET under way.
+/// A GET in progress.
 #[derive(Debug)]
 struct HttpRequest {
     stream: TcpStream,
@@ -77,7 +77,7 @@ enum Answer {
 }
 
 impl HttpRequest {
-    /// Asks at the first of `addresses` that can be connected to.
+    /// Sends the request to the first of `addresses` that accepts a connection.
     fn send(url: &Url, addresses: &[IpAddr]) -> io::Result<Self> {
         let mut stream = Err(io::Error::other("no address"));
         for &address in addresses {
@@ -95,7 +95,7 @@ impl HttpRequest {
         Ok(Self { stream, answer: Vec::new(), deadline: clock::now() + ANSWER })
     }
 
-    /// The result; `None` while the request is under way.
+    /// The result; `None` while the request is in progress.
     fn poll(&mut self) -> Option<Answer> {
         let mut chunk = [0u8; 1024];
         loop {
@@ -105,7 +105,7 @@ impl HttpRequest {
                     self.answer.extend_from_slice(&chunk[..length]);
                     let mut headers = [httparse::EMPTY_HEADER; 0];
                     let mut response = httparse::Response::new(&mut headers);
-                    // Too many headers is fine: by then the status line has been read.
+                    // Too many headers are fine, because the status line comes first.
                     let parsed = response.parse(&self.answer);
                     match (parsed, response.code) {
                         (_, Some(status)) => return Some(Answer::Status(status)),

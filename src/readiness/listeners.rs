@@ -1,4 +1,4 @@
-//! Who listens on a service's ports: only the session?
+//! Checks whether only the session listens on a service's ports.
 
 use std::fmt;
 use std::io;
@@ -11,9 +11,9 @@ use crate::sys::sockets::Listener;
 
 /// The listeners on the services' ports at one moment.
 pub(crate) struct PortListeners<'a> {
-    /// All of them, or why they are not known.
+    /// All listeners, or why they are not known.
     pub listeners: &'a io::Result<Vec<Listener>>,
-    /// Which of them are the session's.
+    /// Tells which of them belong to the session.
     pub sockets: &'a Sockets,
 }
 
@@ -39,7 +39,7 @@ pub(super) enum NotOurs {
     Strangers(Vec<Listener>),
 }
 
-/// Slow: looks up which processes hold the port.
+/// This is slow, because it looks up which processes hold the port.
 impl fmt::Display for NotOurs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -11,9 +11,10 @@ use super::probe::{ProbeCheck, Progress};
 use crate::runtime::clock;
 use crate::sys::sockets::Listener;
 
-/// A log that grows faster than it can be searched must not keep us from everything else.
+/// How long one search may take: a log that grows faster than it can be searched must not block everything
+/// else.
 const SEARCH: Duration = Duration::from_millis(20);
-/// Of a longer line, only the end is matched (bytes).
+/// Only this many bytes at the end of a longer line are matched.
 const LONGEST_LINE: usize = 64 * 1024;
 
 #[derive(Debug)]

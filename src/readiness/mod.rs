@@ -1,5 +1,5 @@
-//! Is a service ready? Its probe passes, and only the session listens on the service's ports, so that a stale
-//! server never passes for the service.
+//! Decides whether a service is ready: its probe must pass, and only the session may listen on the service's
+//! ports, so that a stale server is never taken for the service.
 //!
 //! A new kind of probe is a new file with a [`ProbeCheck`](probe::ProbeCheck), and an arm in `Waiting::begin`.
 

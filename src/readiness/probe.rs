@@ -1,4 +1,4 @@
-//! What all probes have in common.
+//! The interface that all probes share.
 
 use std::fmt::Debug;
 use std::io;
@@ -9,14 +9,14 @@ use rustix::process::Pid;
 
 use crate::sys::sockets::Listener;
 
-/// How far a probe has come.
+/// The progress of a probe.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Progress {
     Passed,
     Pending,
-    /// This attempt failed; says why. Another one follows after a pause.
+    /// This attempt failed, for the given reason. Another one follows after a pause.
     Failed(String),
-    /// The readiness command is to be started now.
+    /// The readiness command must be started now.
     RunCommand,
 }
 
@@ -25,13 +25,13 @@ pub(super) trait ProbeCheck: Debug {
     /// Advances the probe without blocking. `listener` is the service's own, if it has a port.
     fn check(&mut self, listener: Option<&Listener>) -> io::Result<Progress>;
 
-    /// Why it has not passed, before any attempt failed.
+    /// Why it has not passed, if no attempt has failed yet.
     fn unanswered(&self) -> String;
 
-    /// The readiness command was started.
+    /// Notes that the readiness command was started.
     fn command_started(&mut self, _pid: Pid) {}
 
-    /// A child ended; `None` if it was not the readiness command.
+    /// Notes that a child exited. `None` if it was not the readiness command.
     fn note_exit(&mut self, _pid: Pid, _status: ExitStatus) -> Option<Progress> {
         None
     }

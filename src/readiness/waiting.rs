@@ -1,4 +1,4 @@
-//! The wait for one service: its probe, its pauses and its deadline.
+//! Waits for one service: runs its probe, with pauses and a deadline.
 
 use std::fs::File;
 use std::io;
@@ -16,9 +16,9 @@ use super::probe::{ProbeCheck, Progress};
 use crate::plan::{Probe, ServicePlan};
 use crate::runtime::clock;
 
-/// Nothing announces that a socket begins to listen, so we check this often. One check takes 50 µs.
+/// No event announces that a socket starts to listen, so we check this often. One check takes 50 µs.
 pub(crate) const TICK: Duration = Duration::from_millis(10);
-/// The pause after an attempt that failed: the first one, and the longest.
+/// The pause after a failed attempt: the first one, and the longest.
 const PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
@@ -36,7 +36,7 @@ pub(crate) struct Waiting {
     pub since: Instant,
     pub deadline: Instant,
     probe: Box<dyn ProbeCheck>,
-    /// No attempt is made before this.
+    /// No attempt is made before this time.
     not_before: Instant,
     pause: Duration,
     /// Why the probe has not passed.
@@ -83,12 +83,12 @@ impl Waiting {
         own_listener(plan, found).map_or_else(|not_ours| not_ours.to_string(), |_| self.why.clone())
     }
 
-    /// The readiness command was started.
+    /// Notes that the readiness command was started.
     pub(crate) fn command_started(&mut self, pid: Pid) {
         self.probe.command_started(pid);
     }
 
-    /// A child ended, perhaps the readiness command.
+    /// Notes that a child exited, which may be the readiness command.
     pub(crate) fn note_exit(&mut self, pid: Pid, status: ExitStatus) {
         if let Some(Progress::Failed(why)) = self.probe.note_exit(pid, status) {
             self.pause_after(why);

@@ -1,4 +1,4 @@
-//! One session, as its cgroup shows it.
+//! One session, read from its cgroup.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::containment::{self, Owner, Ownership, SessionId};
 
-/// A supervisor that is alive has signed its cgroup by this age. Signing takes microseconds.
+/// A supervisor that is alive has signed its cgroup before it reaches this age. Signing takes microseconds.
 const SIGNED_BY: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
@@ -28,10 +28,10 @@ pub(crate) struct SessionEntry {
 pub(crate) enum SessionState {
     /// Its supervisor is alive.
     Live,
-    /// Its supervisor is dead, so the session should be ended.
+    /// Its supervisor is dead, so the session should be torn down.
     Stale,
     /// Its supervisor is in another PID namespace, is hidden from us, or has not signed the cgroup. We must
-    /// not end it, and cannot call it clean.
+    /// not stop it, and cannot call it clean.
     Unknown,
 }
 
@@ -62,7 +62,7 @@ impl SessionEntry {
         self.uid == rustix::process::geteuid().as_raw()
     }
 
-    /// Completes "end it ...". Only the session's user can end it.
+    /// Completes the sentence "end it ...". Only the session's user can do so.
     pub(crate) fn how_to_sweep(&self) -> String {
         match self.uid {
             _ if self.is_ours() => "with: cgrun sweep".into(),

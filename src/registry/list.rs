@@ -7,7 +7,7 @@ use anyhow::{Context, Result, anyhow};
 use super::entry::SessionEntry;
 use crate::containment::{self, Mount, SessionId, Unavailable};
 
-/// `None` if no cgroup2 file system is mounted, so that there can be no session in it.
+/// `None` if no cgroup2 file system is mounted, so no session can exist in it.
 pub(crate) fn cgroup_mount() -> Result<Option<Mount>> {
     match Mount::find() {
         Ok(mount) => Ok(Some(mount)),
@@ -25,7 +25,7 @@ pub(crate) fn list_sessions(mount: &Mount) -> Result<Vec<SessionEntry>> {
 /// The sessions next to the one that we would create. This is cheap, so every start can afford it.
 pub(super) fn list_neighbours(mount: &Mount) -> Result<Vec<SessionEntry>> {
     let mut entries: Vec<_> = children(&mount.own)?.filter_map(|path| SessionEntry::read(&path)).collect();
-    // Our scopes of systemd lie next to each other.
+    // Our systemd scopes lie next to each other.
     if let Some(parent) = mount.own.parent().filter(|_| is_scope(&mount.own)) {
         let scopes = children(parent).into_iter().flatten();
         for scope in scopes.filter(|path| is_scope(path) && *path != mount.own) {

@@ -1,4 +1,4 @@
-//! The sessions of this host, seen from outside: which there are, and how to end the stale ones.
+//! The sessions of this host, seen from outside: lists them, and tears down the stale ones.
 
 mod entry;
 mod list;

@@ -1,4 +1,4 @@
-//! Ends stale sessions: those whose supervisor is dead.
+//! Tears down stale sessions, those whose supervisor is dead.
 
 use std::path::Path;
 
@@ -14,7 +14,7 @@ use crate::report::Reporter;
 use crate::runtime::events::Events;
 use crate::teardown::{Cause, Context, NoSupervisor, Teardown, Verdict};
 
-/// Called when a session starts: ends our stale sessions next to it.
+/// Called when a session starts: tears down our stale sessions next to it.
 pub(crate) fn end_stale_neighbours(
     mount: &Mount,
     records: &Path,
@@ -40,8 +40,8 @@ pub(crate) fn end_stale_neighbours(
     Ok(())
 }
 
-/// Ends one session by force, because its supervisor cannot be asked. `None` if the session is gone in the
-/// meantime: its guardian ended it, or an outer session that ended.
+/// Tears down one session by force, because its supervisor cannot be asked. `None` if its guardian, or the
+/// teardown of an enclosing session, has already done so.
 pub(crate) fn end_session(
     session: SessionEntry,
     mount: &Mount,

@@ -18,13 +18,13 @@ pub(super) struct ReportFile {
     pub kind: ReportKind,
     /// The path without symbolic links.
     pub path: PathBuf,
-    /// A file in the same directory, created before the session starts and renamed to `path` in the end. If
+    /// A file in the same directory, created before the session starts and renamed to `path` at the end. If
     /// it is missing, the report has been written.
     placeholder: PathBuf,
 }
 
 impl ReportFile {
-    /// Follows symbolic links and creates missing directories, which are added to `created`.
+    /// Follows symbolic links and creates missing directories, which it adds to `created`.
     pub(super) fn resolve(
         kind: ReportKind,
         path: &Path,
@@ -44,7 +44,7 @@ impl ReportFile {
     /// Fails if the report could not be written later.
     pub(super) fn create_placeholder(&self) -> io::Result<()> {
         match std::fs::metadata(&self.path) {
-            // Replacing a device by a file would be worse than writing no report.
+            // Replacing a device with a file would be worse than writing no report.
             Ok(metadata) if !metadata.is_file() => return Err(io::Error::other("it is not a regular file")),
             Ok(metadata) if is_our_output(&metadata) => {
                 return Err(io::Error::other("stdout or stderr goes there and would be overwritten"));
@@ -70,7 +70,7 @@ impl ReportFile {
         if let Some(directory) = self.path.parent() {
             std::fs::create_dir_all(directory)?;
         }
-        // The session may have replaced the placeholder by something that blocks, or leads elsewhere.
+        // The session may have replaced the placeholder with something that blocks or points elsewhere.
         self.remove_placeholder();
         let mut file = File::create_new(&self.placeholder)?;
         file.write_all(text.as_bytes())?;
@@ -97,12 +97,13 @@ impl ReportFile {
     }
 }
 
-/// True for a file that is mounted into a container, and for another user's file in a directory such as /tmp.
+/// Whether the file cannot be replaced, as if it is mounted into a container, or belongs to another user in a
+/// directory such as /tmp.
 fn cannot_be_replaced(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::ResourceBusy | io::ErrorKind::PermissionDenied)
 }
 
-/// A link stays a link: the file that it points to is written.
+/// Resolves links, so that a link stays a link and the file that it points to is written.
 fn without_links(path: &Path, created: &mut Vec<PathBuf>) -> io::Result<PathBuf> {
     let mut path = path.to_path_buf();
     for _ in 0..MAX_LINKS {

@@ -1,5 +1,5 @@
-//! The files that reports are written to. Each is tried before the session starts, and later written as a
-//! whole or not at all.
+//! The files that reports are written to. Each is checked before the session starts, and later written
+//! completely or not at all.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ pub(crate) struct ReportFiles {
     files: Vec<ReportFile>,
     /// Directories that were created for the files, parents first.
     created_directories: Vec<PathBuf>,
-    /// A fork of this process must not remove its placeholders.
+    /// The process that removes the placeholders. A fork of it must not.
     owner: u32,
     /// The user with whose rights the files are written, if not ours.
     identity: Option<Identity>,
@@ -62,7 +62,7 @@ impl ReportFiles {
 
     /// Writes the files that the supervisor had not written when it died.
     pub(crate) fn write_missing(&self, render: impl Fn(ReportKind) -> Result<String>) {
-        // The guardian has nobody to whom it could report a failure.
+        // A failure is ignored, because the guardian cannot report it to the user.
         let Ok(_user) = self.act_as_user() else { return };
         write_each(self.files.iter().filter(|file| !file.is_written()), render);
     }
@@ -118,7 +118,7 @@ impl Drop for ReportFiles {
         }
         if let Ok(_user) = self.act_as_user() {
             self.files.iter().for_each(ReportFile::remove_placeholder);
-            // Fails for directories that are not empty, which is intended.
+            // This intentionally fails for directories that are not empty.
             self.created_directories.iter().rev().for_each(|directory| drop(std::fs::remove_dir(directory)));
         }
     }
@@ -141,7 +141,7 @@ mod tests {
             let files = ReportFiles::prepare(&[(ReportKind::Json, path.clone())], None).unwrap();
             assert_eq!(files.write(|_| Ok(round.into())), Vec::<String>::new());
             assert_eq!(std::fs::read_to_string(&path).unwrap(), round);
-            // The guardian finds nothing to do.
+            // The guardian has nothing to do.
             files.write_missing(|_| Ok("again".into()));
             assert_eq!(std::fs::read_to_string(&path).unwrap(), round);
         }

@@ -14,10 +14,10 @@ use crate::text::{processes, shorten};
 
 /// GitHub shows at most this many annotations of one level for a step.
 const ANNOTATIONS: usize = 10;
-/// GitHub accepts 1 MiB; nobody reads more rows than this.
+/// GitHub accepts 1 MiB, but more rows than this would not be read.
 const ROWS: usize = 50;
 
-/// The places that GitHub's runner names in the environment.
+/// The paths that GitHub's runner passes in the environment.
 #[derive(Debug)]
 pub(crate) struct GitHub {
     summary: Option<OsString>,
@@ -40,7 +40,7 @@ impl GitHub {
         std::env::var_os("GITHUB_ACTIONS").is_some_and(|value| value == "true")
     }
 
-    /// Whether there is anything to show.
+    /// Whether anything is worth showing.
     pub(crate) fn has_news(verdict: &Verdict) -> bool {
         let failures = verdict.usage.as_ref().is_some_and(|usage| !limits_hit::failures(usage).is_empty());
         verdict.leaked() > 0 || !verdict.is_proven() || failures

@@ -5,7 +5,7 @@ use nix::sys::signal::Signal;
 use super::tree::trees;
 use crate::leaks::{How, Leak};
 
-/// `None` if nothing leaked that is described.
+/// `None` if no described process leaked.
 pub(super) fn hint(leaks: &[Leak]) -> Option<String> {
     let trees = trees(leaks);
     let worst = trees.first()?.leak;

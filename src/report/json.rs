@@ -1,5 +1,5 @@
-//! The session as data: what `--report json=FILE` writes, and what the other reports are made from.
-//! `schema.json` documents every key. A change that breaks readers raises [`SCHEMA_VERSION`].
+//! The data of a session, which `--report json=FILE` writes and the other reports are generated from.
+//! `schema.json` documents every key. A change that breaks readers must increment [`SCHEMA_VERSION`].
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -60,7 +60,7 @@ pub(crate) struct SessionSummary {
 pub(crate) struct Outcome {
     pub clean: bool,
     pub verified_empty: bool,
-    /// `None` if a signal ended cgrun.
+    /// `None` if a signal killed cgrun.
     pub exit_code: Option<u8>,
     pub signal: Option<String>,
     pub layer: u8,
@@ -141,7 +141,7 @@ pub(crate) struct LeakedProcess {
     pub kind: &'static str,
     pub service: Option<String>,
     pub ignores_sigterm: bool,
-    /// It was asked to stop and was still alive at the end of its grace.
+    /// Whether it was asked to exit and was still alive at the end of its grace.
     pub needed_sigkill: bool,
     pub started_during: Option<StartedDuring>,
     pub children: Vec<LeakedProcess>,

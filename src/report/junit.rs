@@ -7,7 +7,7 @@ use super::json::{ComponentSummary, LeakedProcess, ReportDocument};
 use super::{leak_text, limits_hit, usage};
 use crate::text::processes;
 
-/// The number of processes that a case lists.
+/// How many processes a case lists.
 const LISTED: usize = 100;
 
 pub(super) fn document(report: &ReportDocument) -> Result<String> {

@@ -12,13 +12,13 @@ use crate::text::readable;
 
 /// A test file longer than this is not searched.
 const SEARCHED: u64 = 1 << 20;
-/// The number of words of the command that are tried as paths.
+/// How many words of the command are tried as paths.
 const ROOTS: usize = 100;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct TestLocation {
     pub file: PathBuf,
-    /// From 1.
+    /// The line number, starting at 1.
     pub line: Option<usize>,
 }
 
@@ -28,7 +28,7 @@ pub(crate) struct TestLocator {
     /// Test files may be relative to any of these: paths in the command, the working directory, and their
     /// ancestors.
     directories: Vec<PathBuf>,
-    /// By runner and test.
+    /// The cached locations, by runner and test.
     places: HashMap<(&'static str, String), Option<TestLocation>>,
     texts: HashMap<PathBuf, Option<Rc<str>>>,
 }
@@ -88,7 +88,7 @@ impl TestLocator {
     }
 }
 
-/// Reads a regular file only: anything else could block.
+/// Reads only regular files, because others could block.
 fn read(path: &Path) -> Option<Rc<str>> {
     // Opening a device can have side effects.
     std::fs::metadata(path).is_ok_and(|it| it.is_file()).then_some(())?;
@@ -128,7 +128,8 @@ fn defines(line: &str, name: &str) -> bool {
     rest.is_some_and(|rest| !rest.starts_with(|c: char| c.is_alphanumeric() || c == '_'))
 }
 
-/// The line of `@test "name" {`. bats encodes the name and we decode it, so both are done to the text, too.
+/// The line of `@test "name" {`. bats encodes the name and we decode it, which may lose details, so the text
+/// is treated the same way.
 fn bats_line(text: &str, name: &str) -> Option<usize> {
     let is_it = |line: &str| {
         let rest = line.trim_start().strip_prefix("@test ")?.trim_end();
@@ -210,10 +211,10 @@ mod tests {
     fn a_bats_test_is_found_by_its_whole_name() {
         let text = "@test \"it leaks twice\" {\n@test 'leaks' {\n@test \"é → leaks\" {\n@test a-5f_b {\n";
         assert_eq!(bats_line(text, "leaks"), Some(2));
-        // From a UTF-8 locale, and from a locale of bytes.
+        // As encoded in a UTF-8 locale, and in a locale without UTF-8.
         assert_eq!(bats_line(text, "é !92 leaks"), Some(3));
         assert_eq!(bats_line(text, "é → leaks"), Some(3));
-        // bats encodes two names alike.
+        // bats encodes these two names the same way.
         assert_eq!(bats_line(text, "a__b"), Some(4));
         assert_eq!(bats_line(text, "it"), None);
     }

@@ -1,4 +1,4 @@
-//! What cgrun tells about a session: on the terminal, in report files (JSON, JUnit, HTML), and to GitHub.
+//! Reports about a session: on the terminal, in files (JSON, JUnit, HTML), and for GitHub.
 
 mod file;
 mod files;

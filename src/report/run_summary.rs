@@ -1,4 +1,4 @@
-//! How a session went, seen at its end by the supervisor.
+//! The supervisor's summary of a session, made at its end.
 
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
@@ -27,7 +27,7 @@ impl RunSummary<'_> {
         self.component(&self.timeline.command, |component| component.role == Role::Command)
     }
 
-    /// The service with this name, this id in the plan.
+    /// Summarizes the service with this name and this id in the plan.
     pub(crate) fn service(&self, id: ServiceId, name: &str) -> ComponentSummary {
         let is_service = |component: &Component| component.role == Role::Service && component.name == name;
         self.component(&self.timeline.services[id], is_service)
@@ -64,7 +64,7 @@ impl RunSummary<'_> {
         phase.map(|(_, ended)| self.timeline.at(*ended))
     }
 
-    /// Each phase of the teardown starts when the one before it ends.
+    /// The phases of the teardown, each of which starts when the one before it ends.
     pub(crate) fn phases(&self) -> Vec<PhaseSummary> {
         let mut started = self.timeline.teardown.unwrap_or_default();
         let phase = |&(name, ended)| {

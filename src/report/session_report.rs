@@ -1,5 +1,5 @@
-//! The reports of one session. What is known when it starts is kept here, so that the guardian, which has a
-//! copy, can write them if the supervisor dies.
+//! The reports of one session. Holds all that is known when the session starts, so that the guardian, which
+//! has a copy, can write them if the supervisor dies.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -74,8 +74,8 @@ impl SessionReport {
         self.github.as_ref()
     }
 
-    /// Takes on the rights of the session's user, with which everything is read and written that the
-    /// session could have changed.
+    /// Takes on the rights of the session's user. Everything that the session could have changed is read and
+    /// written with those.
     pub(crate) fn act_as_user(&self) -> nix::Result<Option<ActingAs>> {
         self.files.act_as_user()
     }
@@ -90,12 +90,12 @@ impl SessionReport {
         self.files.write(|kind| render(kind, document))
     }
 
-    /// Called by the guardian: reports what was known when the session started, and what it found itself.
+    /// Called by the guardian: reports the data from the session's start, and the guardian's own findings.
     pub(crate) fn write_for_dead_supervisor(&self, verdict: &Verdict) {
         if !self.has_files() && self.github.is_none() {
             return;
         }
-        // The guardian has nobody to whom it could report a failure.
+        // A failure is ignored, because the guardian cannot report it to the user.
         let Ok(_user) = self.act_as_user() else { return };
         let mut document = self.document_without_times(verdict, &Cause::SUPERVISOR_DIED);
         document.session.written_by = "guardian";

@@ -1,5 +1,5 @@
-//! The user's terminal: messages and the status line. All of it goes to stderr, because stdout belongs to
-//! the command.
+//! Writes messages and the status line to the user's terminal. All output goes to stderr, because stdout
+//! belongs to the command.
 
 use std::cell::Cell;
 use std::fmt::Write;
@@ -43,7 +43,7 @@ impl Reporter {
         to_stderr(&lines);
     }
 
-    /// Writes lines that may be coloured, so their text must be readable already.
+    /// Writes lines that may contain colours, so unsafe characters must have been escaped before.
     fn lines(&self, lines: &[String]) {
         self.clear();
         to_stderr(&lines.iter().map(|line| format!("cgrun: {line}\n")).collect::<String>());
@@ -54,7 +54,7 @@ impl Reporter {
         to_stderr(&commands.iter().map(|command| format!("{command}\n")).collect::<String>());
     }
 
-    /// Tells something worth knowing, unless cgrun is quiet.
+    /// Prints something worth knowing, unless cgrun is quiet.
     pub(crate) fn say(&self, text: &str) {
         if self.verbosity >= Verbosity::Normal {
             self.error(text);
@@ -70,17 +70,17 @@ impl Reporter {
         lines.iter().for_each(|line| self.error(&format!("  | {line}")));
     }
 
-    /// A service became ready. On a terminal the status line has shown this already.
+    /// A service became ready. On a terminal the status line has already shown this.
     pub(crate) fn ready(&self, service: &str, seconds: f32) {
         if self.verbosity == Verbosity::Verbose || !terminal::stderr_is_our_terminal() {
             self.say(&format!("{service} is ready after {seconds:.1} s"));
         }
     }
 
-    /// Draws the status line: the services that are not ready yet, what each waits for, and how long.
+    /// Draws the status line: the services that are not ready yet, with what each waits for and for how long.
     pub(crate) fn waiting<'a>(&self, services: impl Iterator<Item = (&'a str, String, Duration)>) {
         let is_due = self.status_drawn.get().is_none_or(|drawn| clock::since(drawn) >= REDRAW);
-        // Asked every time, because the shell may have moved us to the background.
+        // Checked every time, because the shell may have moved us to the background.
         if !is_due || self.verbosity == Verbosity::Quiet || !terminal::stderr_is_our_terminal() {
             return;
         }
@@ -121,7 +121,7 @@ impl Reporter {
     }
 }
 
-/// GitHub's runner takes `##[` anywhere in a line for a command, so it must not appear in what we quote.
+/// GitHub's runner treats `##[` anywhere in a line as a command, so quoted text must not contain it.
 fn to_stderr(text: &str) {
     if GitHub::runs_us() {
         terminal::to_stderr(&text.replace("##[", "##\u{200b}["))

@@ -1,4 +1,4 @@
-//! When everything happened, recorded for the reports while it happens.
+//! Records for the reports when everything happened.
 
 use std::time::{Duration, Instant, SystemTime};
 

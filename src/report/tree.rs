@@ -1,4 +1,4 @@
-//! Leaked processes as trees. The root is what somebody has to fix; its descendants come with it.
+//! Leaked processes as trees. The root is the process to fix, since its descendants come with it.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -34,7 +34,7 @@ impl LeakTree<'_> {
     }
 }
 
-/// The worst trees come first: those that escaped, that hold a port, that did not stop when asked.
+/// The worst trees come first: those that escaped, that hold a port, or that did not exit when asked.
 pub(super) fn trees(leaks: &[Leak]) -> Vec<LeakTree<'_>> {
     let indexes: HashMap<Pid, usize> = leaks.iter().enumerate().map(|(at, leak)| (leak.pid(), at)).collect();
     let mut children: HashMap<usize, Vec<usize>> = HashMap::new();

@@ -1,4 +1,4 @@
-//! What the session and its components used, as a table for people and as properties for programs.
+//! Formats the usage of the session and its components, as a table for people and as properties for programs.
 
 use std::fmt::Display;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::limits::{Figures, Usage};
 use crate::text::Bytes;
 
-/// The last three are the times in which at least one process waited for that resource.
+/// The last three columns are the times for which at least one process waited for that resource.
 pub(super) const COLUMNS: [&str; 10] =
     ["used by", "user", "system", "memory", "procs", "read", "written", "cpu wait", "memory wait", "io wait"];
 

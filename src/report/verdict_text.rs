@@ -1,4 +1,4 @@
-//! What the teardown found, as lines for the terminal.
+//! Formats the findings of the teardown as lines for the terminal.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::leaks::{How, Leak};
 use crate::teardown::{Cause, Verdict};
 use crate::text::{age, processes, readable};
 
-/// More processes than this are counted, not listed.
+/// Further processes are counted, not listed.
 const LISTED: usize = 20;
 /// The same for the descendants of one leaked process.
 const LISTED_DESCENDANTS: usize = 5;
@@ -30,7 +30,7 @@ pub(super) fn problems(verdict: &Verdict, paint: Paint) -> Vec<String> {
     lines
 }
 
-/// What is worth knowing, but no problem of its own.
+/// Findings that are worth knowing but are not problems.
 pub(super) fn notes(verdict: &Verdict, paint: Paint) -> Vec<String> {
     let hint = hint(&verdict.leaks).map(|hint| paint.dim(&format!("  hint: {hint}")));
     let killed =
@@ -95,7 +95,7 @@ fn list_descendants(tree: &LeakTree<'_>, room: usize, paint: Paint, lines: &mut 
     descendants.len()
 }
 
-/// `root` is the root of its tree, whose properties are not repeated.
+/// `root` is the root of the leak's tree, whose properties are not repeated.
 fn leak_line(leak: &Leak, root: Option<&Leak>, some_test_is_known: bool, paint: Paint) -> String {
     let ports: Vec<_> = leak.listening.iter().map(ToString::to_string).collect();
     let ports =

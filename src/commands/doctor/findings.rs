@@ -1,4 +1,4 @@
-//! What this host offers, found by trying it.
+//! Finds out what this host offers, by trying it.
 
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -15,9 +15,9 @@ use crate::limits::{Controller, why_unavailable};
 use crate::sys::process::{fork, namespace};
 use crate::sys::sockets;
 
-/// A change of the JSON that breaks readers raises it.
+/// Incremented when a change of the JSON breaks readers.
 const SCHEMA_VERSION: u32 = 1;
-/// How long the namespace that is tried may take to end.
+/// How long the trial namespace may take to exit.
 const KILL_WAIT: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Serialize)]
@@ -35,7 +35,7 @@ pub(super) struct Findings {
     /// The kind of container in which cgrun runs, if it can be recognized.
     pub container: Option<String>,
     /// Whether clone3(2) can create a process inside a cgroup. Otherwise each process joins its cgroup after
-    /// it started.
+    /// it has started.
     pub clone3: bool,
     /// Whether sock_diag(7) shows which process listens on a port.
     pub sock_diag: bool,
@@ -51,7 +51,7 @@ pub(super) struct CgroupFindings {
     pub current: Option<PathBuf>,
     /// The cgroup in which sessions would be created.
     pub session_parent: Option<PathBuf>,
-    /// Why sessions may be created there.
+    /// Why we are allowed to create sessions there.
     pub session_parent_source: Option<Source>,
     /// The controllers that the kernel offers to a session's cgroup.
     pub controllers: Vec<String>,
@@ -137,7 +137,7 @@ pub(super) fn gather() -> Findings {
     }
 }
 
-/// The one thing that improves this host most.
+/// The step that would improve this host most.
 fn next_step(unavailable: &[UnavailableContainment], containment: Kind) -> Option<String> {
     let stronger = unavailable.first().filter(|first| first.containment > containment);
     let as_root = rustix::process::geteuid().is_root().then(|| {
@@ -159,7 +159,7 @@ fn try_pid_namespace() -> Result<(), UnavailableContainment> {
     })
 }
 
-/// What is known before systemd may move us into a scope.
+/// Examines our cgroup before systemd may move us into a scope.
 fn current_cgroup() -> CgroupFindings {
     let mount = Mount::find().ok();
     CgroupFindings {
@@ -215,7 +215,7 @@ fn capabilities() -> Vec<String> {
     names
 }
 
-/// Each kind of container can be recognized by its own sign.
+/// The kind of container that we run in. Each kind has its own telltale sign.
 fn container() -> Option<String> {
     if let Ok(kind) = std::fs::read_to_string("/run/systemd/container") {
         return Some(kind.trim().to_string());

@@ -1,4 +1,4 @@
-//! `cgrun doctor`: shows this host's containment and how to get a stronger one. Each answer comes from
+//! `cgrun doctor`: shows this host's containment and how to get a stronger one. Each finding comes from
 //! trying, not from a version number.
 
 mod findings;

@@ -1,4 +1,4 @@
-//! The leaked processes as trees that open on a click.
+//! The leaked processes, as trees that open on a click.
 
 use maud::{Markup, html};
 
@@ -6,7 +6,7 @@ use crate::report::json::LeakedProcess;
 use crate::report::leak_text;
 use crate::text::{Bytes, elapsed, shorten};
 
-/// More trees than this are counted, not shown.
+/// Further trees are counted, not shown.
 const SHOWN: usize = 200;
 
 pub(super) fn section(title: &str, leaks: &[LeakedProcess], undescribed: usize) -> Markup {
@@ -23,7 +23,7 @@ pub(super) fn section(title: &str, leaks: &[LeakedProcess], undescribed: usize) 
     }
 }
 
-/// What is the same for its parent is not repeated.
+/// Properties that are the same for its parent are not repeated.
 fn process(leak: &LeakedProcess, parent: Option<&LeakedProcess>) -> Markup {
     let test = leak_text::test(leak);
     let tags = tags(leak, parent);

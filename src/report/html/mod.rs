@@ -1,5 +1,5 @@
-//! The HTML report: one page for people that needs no script and no network. maud escapes every text
-//! that it is given, so nothing that a process says of itself can become markup.
+//! The HTML report: one page for people that needs no script and no network. maud escapes all text, so no
+//! text from a process can become markup.
 
 mod leaks;
 mod overview;

@@ -1,4 +1,4 @@
-//! What everybody reads first: the result, the key facts, and the problems.
+//! The overview that people read first: the result, the key facts and the problems.
 
 use maud::{Markup, html};
 
@@ -23,7 +23,7 @@ pub(super) fn header(report: &ReportDocument, command: &str) -> Markup {
     }
 }
 
-/// Starts with a capital letter and ends with a period.
+/// Adds an initial capital letter and a final period.
 fn sentence(text: &str) -> String {
     let mut chars = text.chars();
     let first = chars.next().map(|c| c.to_uppercase().to_string()).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! The services, and what the session's cgroups measured.
+//! The sections for the services and for the session's usage.
 
 use maud::{Markup, html};
 

@@ -1,4 +1,4 @@
-//! When everything happened, as bars on one time axis.
+//! The timeline of the session, as bars on one time axis.
 
 use maud::{Markup, html};
 
@@ -6,7 +6,7 @@ use crate::report::json::ReportDocument;
 use crate::report::leak_text;
 use crate::text::{elapsed, shorten};
 
-/// More marks of leaks than this would only blur.
+/// More marks than this would only blur.
 const LEAK_MARKS: usize = 200;
 
 struct Bar<'a> {
