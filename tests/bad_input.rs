@@ -504,14 +504,14 @@ mod config_lookup {
     }
 
     #[test]
-    fn goes_up_to_the_parent_directories() {
+    fn searches_the_parent_directories() {
         let run = run_in(session().config(&marked("above")), "a/b/c");
         assert_refused(&run, 125);
         run.assert_said("/cgrun.toml:2:1: unknown key `above`");
     }
 
     #[test]
-    fn takes_the_nearest_config() {
+    fn uses_the_nearest_config() {
         let session = session().config(&marked("above")).file("a/pyproject.toml", "[tool.cgrun]\nnear = 1\n");
         let run = run_in(session, "a/b");
         assert_refused(&run, 125);
@@ -589,7 +589,7 @@ mod config_lookup {
     }
 
     #[test]
-    fn accepts_that_there_is_no_config() {
+    fn accepts_a_missing_config() {
         session().run().assert_code(0).assert_silent().assert_nothing_left();
     }
 }

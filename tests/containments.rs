@@ -65,33 +65,33 @@ macro_rules! everywhere {
 
 everywhere!(
     passes_on_exit_codes,
-    ends_a_background_child,
-    ends_a_child_that_ignores_signals,
-    ends_a_daemon,
-    ends_a_daemon_without_an_environment,
-    ends_a_stopped_child,
-    ends_a_fork_storm,
-    ends_four_hundred_sleepers,
-    ends_a_process_that_leaves_the_cgroup,
+    cleans_up_a_background_child,
+    cleans_up_a_child_that_ignores_signals,
+    cleans_up_a_daemon,
+    cleans_up_a_daemon_without_an_environment,
+    cleans_up_a_stopped_child,
+    cleans_up_a_fork_storm,
+    cleans_up_four_hundred_sleepers,
+    cleans_up_a_process_that_leaves_the_cgroup,
     serves_and_stops_services,
     accepts_a_daemon_as_a_service,
-    sees_that_a_daemon_ended,
+    notices_the_exit_of_a_daemon,
     refuses_a_stale_server,
     shows_why_a_service_fails,
     dies_of_sigterm_after_the_clean_up,
-    ends_when_time_is_out,
+    ends_after_the_timeout,
     leaves_nothing_when_cgrun_is_killed,
     leaves_nothing_when_the_guardian_is_killed_too,
     leaves_nothing_when_cgrun_is_killed_during_the_start,
-    ends_a_process_whose_first_thread_has_ended,
-    spares_what_a_preexisting_child_leaves_behind,
+    cleans_up_a_process_whose_first_thread_has_exited,
+    spares_the_orphans_of_a_preexisting_child,
     ends_an_inner_session,
     resumes_after_ctrl_z,
     leaves_ctrl_c_to_the_command,
     fails_a_run_that_leaked_if_asked_to,
-    counts_a_process_that_is_just_being_executed,
-    asks_a_process_that_it_finds_late_to_end,
-    counts_what_an_inner_session_left,
+    counts_a_process_in_the_middle_of_an_exec,
+    asks_a_process_found_late_to_exit,
+    counts_the_leftovers_of_an_inner_session,
 );
 
 fn passes_on_exit_codes(host: Host) {
@@ -113,38 +113,38 @@ fn run_leak(host: Host, options: &[&str], arguments: &[&str]) -> Finished {
 
 const SHORT: [&str; 2] = ["--grace", "300ms"];
 
-fn ends_a_background_child(host: Host) {
+fn cleans_up_a_background_child(host: Host) {
     run_leak(host, &LONG, &["background"]).assert_said("leaked 1 process, found and stopped:");
 }
 
-fn ends_a_child_that_ignores_signals(host: Host) {
+fn cleans_up_a_child_that_ignores_signals(host: Host) {
     let run = run_leak(host, &SHORT, &["deaf"]);
     run.assert_said("leaked 1 process, found and stopped:").assert_said("leak.py deaf");
 }
 
-fn ends_a_daemon(host: Host) {
+fn cleans_up_a_daemon(host: Host) {
     run_leak(host, &LONG, &["daemon"]).assert_said("leaked 1 process, found").assert_said("leak.py daemon");
 }
 
-fn ends_a_daemon_without_an_environment(host: Host) {
+fn cleans_up_a_daemon_without_an_environment(host: Host) {
     run_leak(host, &LONG, &["blank-daemon"])
         .assert_said("leaked 1 process, found")
         .assert_said("(sleep 900)");
 }
 
-fn ends_a_stopped_child(host: Host) {
+fn cleans_up_a_stopped_child(host: Host) {
     run_leak(host, &LONG, &["stopped"]).assert_said("leaked 1 process, found");
 }
 
-fn ends_a_fork_storm(host: Host) {
+fn cleans_up_a_fork_storm(host: Host) {
     run_leak(host, &SHORT, &["fork-storm", "60", "deaf"]).assert_said("found and stopped:");
 }
 
-fn ends_four_hundred_sleepers(host: Host) {
+fn cleans_up_four_hundred_sleepers(host: Host) {
     run_leak(host, &LONG, &["sleepers", "400"]).assert_said("leaked 400 processes, found and stopped:");
 }
 
-fn ends_a_process_that_leaves_the_cgroup(host: Host) {
+fn cleans_up_a_process_that_leaves_the_cgroup(host: Host) {
     if host != Host::Cgroups {
         // There is no cgroup to leave: the kernel refuses.
         let elsewhere = TestCgroup::create("elsewhere");
@@ -175,7 +175,7 @@ fn accepts_a_daemon_as_a_service(host: Host) {
     assert!(run.read("journal").contains("backend SIGTERM"), "{}", run.read("journal"));
 }
 
-fn sees_that_a_daemon_ended(host: Host) {
+fn notices_the_exit_of_a_daemon(host: Host) {
     let config = "[services.short]\ncommand = ['sh', '-c', 'setsid -f sh -c \"until [ -e go ]; do sleep 0.02; done\"']\n";
     let run = host.start(Session::new().config(config).sh("touch go; exec sleep 900"));
     let run = run.finish();
@@ -212,7 +212,7 @@ fn dies_of_sigterm_after_the_clean_up(host: Host) {
     assert!(run.read("journal").contains("backend SIGTERM"));
 }
 
-fn ends_when_time_is_out(host: Host) {
+fn ends_after_the_timeout(host: Host) {
     let options = ["--timeout", "300ms", "--grace", "300ms"];
     let run = host.run(Session::new().options(options).sh("trap '' TERM; sleep 900 & wait; wait"));
     run.assert_code(124).assert_said("timed out after 300ms").assert_nothing_left().assert_faster_than(SOON);
@@ -262,7 +262,7 @@ fn leaves_nothing_when_cgrun_is_killed_during_the_start(host: Host) {
     }
 }
 
-fn ends_a_process_whose_first_thread_has_ended(host: Host) {
+fn cleans_up_a_process_whose_first_thread_has_exited(host: Host) {
     let script = "import ctypes, threading, time\n\
         threading.Thread(target=lambda: (time.sleep(0.1), open('alone', 'w').close(), time.sleep(900))).start()\n\
         ctypes.CDLL(None).pthread_exit(None)";
@@ -273,7 +273,7 @@ fn ends_a_process_whose_first_thread_has_ended(host: Host) {
 }
 
 /// The parent was a child of cgrun before the session began, and is not part of it.
-fn spares_what_a_preexisting_child_leaves_behind(host: Host) {
+fn spares_the_orphans_of_a_preexisting_child(host: Host) {
     let script = "(until [ -e go ]; do sleep 0.02; done; sleep 77 & echo $! >stranger) & \
         exec \"$@\" sh -c 'touch go; until [ -e stranger ]; do sleep 0.02; done; sleep 0.3'";
     let launcher = crate::harness::helpers().join("launch.py");
@@ -346,7 +346,7 @@ fn fails_a_run_that_leaked_if_asked_to(host: Host) {
 }
 
 /// During exec, a process has no environment that could tell which session it belongs to.
-fn counts_a_process_that_is_just_being_executed(host: Host) {
+fn counts_a_process_in_the_middle_of_an_exec(host: Host) {
     let script = "ulimit -s unlimited; exec python3 $HELPERS/half_executed.py";
     let run = host.run(Session::new().options(["--on-leak", "fail"]).sh(script));
     run.assert_code(121).assert_said("leaked 1 process").assert_said("(sleep 900 0 0").assert_nothing_left();
@@ -358,7 +358,7 @@ fn assert_of_the_command(run: &Finished) {
 }
 
 /// It shows that it belongs to the command only after the command's component was found empty.
-fn asks_a_process_that_it_finds_late_to_end(host: Host) {
+fn asks_a_process_found_late_to_exit(host: Host) {
     let until = |file: &str| format!("until [ -e {file} ]; do sleep 0.02; done");
     let stop = format!("touch stopping; {}; exit", until("late"));
     let service = format!(
@@ -381,7 +381,7 @@ fn asks_a_process_that_it_finds_late_to_end(host: Host) {
 }
 
 /// Its environment names a component of another session.
-fn counts_what_an_inner_session_left(host: Host) {
+fn counts_the_leftovers_of_an_inner_session(host: Host) {
     let script =
         "CGRUN_OUTER=$CGRUN_SESSION CGRUN_SESSION=bcdfghjk CGRUN_LEAF=service.db sleep 900 & sleep 0.1";
     let run = host.run(Session::new().options(["--on-leak", "fail"]).sh(script));
@@ -420,7 +420,7 @@ mod require {
     }
 
     #[test]
-    fn says_nothing_if_the_host_has_it() {
+    fn is_silent_if_the_host_offers_it() {
         for (host, require) in [(Host::NoCgroups, "pidns"), (Host::NoNamespaces, "tree")] {
             let run = host.run(Session::new().options(["--require", require]).command(["true"]));
             run.assert_code(0).assert_silent().assert_nothing_left();

@@ -114,7 +114,7 @@ fn every_page_in_docs_has_a_test() {
 }
 
 #[test]
-fn links_lead_somewhere() {
+fn no_link_is_broken() {
     let link = Regex::new(r"\]\(([^)\s]+)\)").unwrap();
     for page in pages() {
         let text = read(&page);
@@ -160,7 +160,7 @@ fn every_option_and_key_is_in_the_configuration_reference() {
 
 /// The tests and scripts that a table says show something are there.
 #[test]
-fn what_shows_a_promise_exists() {
+fn the_tests_named_in_the_docs_exist() {
     let list =
         std::process::Command::new(std::env::current_exe().unwrap()).args(["--list"]).output().unwrap();
     let names = String::from_utf8(list.stdout).unwrap();
@@ -185,7 +185,7 @@ fn what_shows_a_promise_exists() {
 }
 
 #[test]
-fn the_picture_of_a_session_shows_what_the_readme_shows() {
+fn the_picture_of_a_session_matches_the_readme() {
     let picture = read("docs/images/session.svg");
     let text = picture.split("<desc>").nth(1).unwrap().split("</desc>").next().unwrap();
     let text = text.replace("&gt;", ">").replace("&lt;", "<").replace("&amp;", "&");
@@ -199,7 +199,7 @@ fn the_picture_of_a_session_shows_what_the_readme_shows() {
 }
 
 #[test]
-fn the_map_of_the_source_is_true() {
+fn the_map_of_the_source_is_correct() {
     let page = read("ARCHITECTURE.md");
     for entry in std::fs::read_dir(root().join("src")).unwrap() {
         let entry = entry.unwrap();
@@ -516,7 +516,7 @@ fn a_line_of_dots_stands_for_any_lines() {
 }
 
 #[test]
-fn what_differs_from_run_to_run_is_masked() {
+fn values_that_differ_between_runs_are_masked() {
     let (shown, came) = ("pid 12 (x), 1.5 s old, 3 MiB", "pid 9 (x), 120 ms old, 17.5 MiB");
     assert_eq!(masked(shown), masked(came));
     assert_ne!(masked("exit code 3"), masked("exit code 4"));

@@ -17,15 +17,15 @@ fn leave_deaf(arguments: &[&str]) -> Finished {
 
 /// Asserts that the command passed, and that its leak was named and is gone.
 #[track_caller]
-fn assert_ended(run: &Finished) {
+fn assert_cleaned_up(run: &Finished) {
     run.assert_code(0).assert_said("found and stopped:").assert_said(&format!("pid {} (", run.read("leak")));
     run.assert_nothing_left().assert_faster_than(SOON);
 }
 
 #[test]
-fn a_background_child_is_ended() {
+fn a_background_child_is_cleaned_up() {
     let run = leave(&["background"]);
-    assert_ended(&run);
+    assert_cleaned_up(&run);
     run.assert_said("leaked 1 process, found");
 }
 
@@ -36,46 +36,46 @@ fn a_leak_fails_the_run_if_asked_to() {
 }
 
 #[test]
-fn a_child_that_ignores_sigterm_sigint_and_sighup_is_ended() {
+fn a_child_that_ignores_sigterm_sigint_and_sighup_is_cleaned_up() {
     let run = leave_deaf(&["deaf"]);
-    assert_ended(&run);
+    assert_cleaned_up(&run);
     run.assert_slower_than(Duration::from_millis(300));
 }
 
 #[test]
-fn a_double_forked_daemon_is_ended() {
-    assert_ended(&leave(&["daemon"]));
+fn a_double_forked_daemon_is_cleaned_up() {
+    assert_cleaned_up(&leave(&["daemon"]));
 }
 
 #[test]
-fn a_daemon_without_descriptors_environment_or_directory_is_ended() {
+fn a_daemon_without_descriptors_environment_or_directory_is_cleaned_up() {
     let run = leave(&["blank-daemon"]);
-    assert_ended(&run);
+    assert_cleaned_up(&run);
     run.assert_said("(sleep 900)");
 }
 
 #[test]
-fn a_listener_that_appears_after_the_command_has_ended_is_ended() {
+fn a_listener_that_appears_after_the_command_has_exited_is_cleaned_up() {
     let run = leave(&["late-listener"]);
     assert!(run.path().join("bound").exists(), "it was to have the port");
-    assert_ended(&run);
+    assert_cleaned_up(&run);
 }
 
 #[test]
-fn a_listener_outside_the_cgroup_is_ended() {
+fn a_listener_outside_the_cgroup_is_cleaned_up() {
     let elsewhere = TestCgroup::create("elsewhere");
     let run = leave_deaf(&["escaped-listener", elsewhere.path().to_str().unwrap()]);
-    assert_ended(&run);
+    assert_cleaned_up(&run);
     assert!(elsewhere.members().is_empty());
 }
 
 #[test]
-fn a_fork_storm_is_ended() {
+fn a_fork_storm_is_cleaned_up() {
     assert_ends_fork_storm(Session::new().helper("leak.py", &["fork-storm", "300", "polite"]));
 }
 
 #[test]
-fn a_fork_storm_that_ignores_signals_is_ended() {
+fn a_fork_storm_that_ignores_signals_is_cleaned_up() {
     let session = Session::new().options(["--grace", "300ms"]);
     assert_ends_fork_storm(session.helper("leak.py", &["fork-storm", "300", "deaf"]));
 }
@@ -92,31 +92,31 @@ fn assert_ends_fork_storm(session: Session) {
 }
 
 #[test]
-fn a_stopped_child_is_ended() {
-    assert_ended(&leave(&["stopped"]));
+fn a_stopped_child_is_cleaned_up() {
+    assert_cleaned_up(&leave(&["stopped"]));
 }
 
 #[test]
-fn a_child_in_new_pid_and_mount_namespaces_is_ended() {
+fn a_child_in_new_pid_and_mount_namespaces_is_cleaned_up() {
     let run = leave_deaf(&["namespaces"]);
     run.assert_code(0).assert_said("leaked 2 processes").assert_said("(sleep 900)").assert_nothing_left();
     run.assert_faster_than(SOON);
 }
 
 #[test]
-fn a_root_process_that_moved_itself_to_another_cgroup_is_ended() {
+fn a_root_process_that_moved_itself_to_another_cgroup_is_cleaned_up() {
     let elsewhere = TestCgroup::create("elsewhere");
     let run = leave(&["elsewhere", elsewhere.path().to_str().unwrap(), "polite"]);
-    assert_ended(&run);
+    assert_cleaned_up(&run);
     run.assert_said("it had left the session's cgroup");
     assert!(elsewhere.members().is_empty());
 }
 
 #[test]
-fn a_root_process_in_another_cgroup_that_ignores_signals_and_cleared_its_environment_is_ended() {
+fn a_root_process_in_another_cgroup_that_ignores_signals_and_cleared_its_environment_is_cleaned_up() {
     let elsewhere = TestCgroup::create("elsewhere");
     let run = leave_deaf(&["elsewhere", elsewhere.path().to_str().unwrap(), "deaf"]);
-    assert_ended(&run);
+    assert_cleaned_up(&run);
     run.assert_said("it had left the session's cgroup").assert_slower_than(Duration::from_millis(300));
     assert!(elsewhere.members().is_empty());
 }
@@ -124,29 +124,29 @@ fn a_root_process_in_another_cgroup_that_ignores_signals_and_cleared_its_environ
 #[test]
 fn cgroups_made_inside_are_removed_even_if_frozen() {
     let run = leave(&["cgroups"]);
-    assert_ended(&run);
+    assert_cleaned_up(&run);
     run.assert_said("leaked 2 processes");
 }
 
 #[test]
-fn a_process_in_a_threaded_cgroup_is_ended() {
+fn a_process_in_a_threaded_cgroup_is_cleaned_up() {
     let run = leave(&["threaded"]);
-    assert_ended(&run);
+    assert_cleaned_up(&run);
     run.assert_said("leaked 1 process, found");
 }
 
 #[test]
-fn a_process_in_the_cgroup_of_the_session_itself_is_ended() {
-    assert_ended(&leave(&["beside", ""]));
+fn a_process_in_the_cgroup_of_the_session_itself_is_cleaned_up() {
+    assert_cleaned_up(&leave(&["beside", ""]));
 }
 
 #[test]
-fn a_process_in_a_cgroup_next_to_the_command_is_ended() {
-    assert_ended(&leave(&["beside", "own/deeper"]));
+fn a_process_in_a_cgroup_next_to_the_command_is_cleaned_up() {
+    assert_cleaned_up(&leave(&["beside", "own/deeper"]));
 }
 
 #[test]
-fn two_thousand_sleepers_are_ended() {
+fn two_thousand_sleepers_are_cleaned_up() {
     let run = Session::new().options(LONG).helper("leak.py", &["sleepers", "2000"]).start();
     run.until_file("all");
     let begin = Instant::now();
@@ -159,14 +159,14 @@ fn two_thousand_sleepers_are_ended() {
 
 /// While processes keep dying one after the other, the kernel is busy, not stuck.
 #[test]
-fn two_thousand_processes_may_take_longer_to_die_than_one() {
+fn two_thousand_processes_get_more_time_to_die_than_one() {
     let options = ["--grace", "1ms", "--kill-wait", "100ms"];
     let run = Session::new().options(options).helper("leak.py", &["sleepers", "2000"]).run();
     run.assert_code(0).assert_said("leaked 2000 processes, found and stopped:").assert_nothing_left();
 }
 
 #[test]
-fn a_leak_that_holds_stdout_is_ended() {
+fn a_leak_that_holds_stdout_is_cleaned_up() {
     let script = "{ $CGRUN --grace 60s sh -c 'sleep 900 & echo hi'; echo $? >code; } | cat >out";
     let run = Session::new().start_through(&["sh", "-c", script]).finish();
     run.assert_code(0).assert_said("(sleep 900)").assert_nothing_left().assert_faster_than(SOON);
@@ -174,19 +174,19 @@ fn a_leak_that_holds_stdout_is_ended() {
 }
 
 #[test]
-fn a_leak_that_holds_stdout_outside_the_cgroup_is_ended() {
+fn a_leak_that_holds_stdout_outside_the_cgroup_is_cleaned_up() {
     let elsewhere = TestCgroup::create("elsewhere");
     let script =
         "{ $CGRUN --grace 60s python3 $HELPERS/leak.py elsewhere \"$0\" polite; echo $? >code; } | cat >out";
     let run =
         Session::new().start_through(&["sh", "-c", script, elsewhere.path().to_str().unwrap()]).finish();
-    assert_ended(&run);
+    assert_cleaned_up(&run);
     assert_eq!(run.read("code"), "0\n");
 }
 
 /// cgrun may not signal it, but `cgroup.kill` ends it, and the cgroup's removal proves that.
 #[test]
-fn a_root_process_is_ended_by_an_unprivileged_cgrun() {
+fn a_root_process_is_killed_by_an_unprivileged_cgrun() {
     let script = "./as-root sleep 900 & until grep -q sleep /proc/$!/cmdline; do sleep 0.01; done";
     let run = Session::new().options(["--grace", "300ms"]).sh(script);
     let run = run.start_launched(&["unprivileged"]).finish();

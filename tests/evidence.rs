@@ -145,7 +145,7 @@ fn a_lock_is_found_for_as_long_as_it_is_held() {
 }
 
 #[test]
-fn what_cannot_be_read_is_not_taken_for_nothing() {
+fn an_unreadable_object_is_an_error() {
     let missing = || vec![Path::new("/nonexistent").to_path_buf()];
     // A directory, but no cgroup.
     let other = || vec![std::env::temp_dir()];
@@ -170,7 +170,7 @@ fn witness(arguments: &[&str], input: Stdio) -> (Option<i32>, String) {
 }
 
 #[test]
-fn the_program_prints_what_is_left() {
+fn the_program_prints_each_leftover() {
     let sleeper = Sleeper::start(|command| command.env("WITNESS", mark()));
     let expected = format!("process {} (sleep 900) has {:?} in its environment\n", sleeper.0.id(), mark());
     let search = || witness(&["--mark", &mark()], Stdio::null());

@@ -92,7 +92,7 @@ fn a_panic_in_any_phase_leaves_nothing() {
 }
 
 #[test]
-fn nothing_is_started_before_there_is_a_guardian() {
+fn nothing_is_started_before_the_guardian() {
     let _host = OwnHost::enter();
     Session::new();
     for (how, signal) in [("kill", SIGKILL), ("crash", SIGSEGV)] {
@@ -150,7 +150,7 @@ fn killing_the_guardian_and_then_the_supervisor_leaves_nothing() {
 }
 
 #[test]
-fn the_next_run_ends_a_session_that_lost_supervisor_and_guardian() {
+fn the_next_run_cleans_up_a_session_that_lost_supervisor_and_guardian() {
     let _host = OwnHost::enter();
     let run = running().kill_with_guardian();
     run.cgrun(&["check"]).assert_code(1).assert_said("is left over from a cgrun that died");
@@ -160,7 +160,7 @@ fn the_next_run_ends_a_session_that_lost_supervisor_and_guardian() {
 }
 
 #[test]
-fn a_sweep_ends_a_session_that_lost_supervisor_and_guardian() {
+fn a_sweep_cleans_up_a_session_that_lost_supervisor_and_guardian() {
     let _host = OwnHost::enter();
     let run = running().kill_with_guardian();
     let listed = run.cgrun(&["sessions", "--json"]).json();
@@ -180,7 +180,7 @@ fn a_sweep_ends_a_session_that_lost_supervisor_and_guardian() {
 }
 
 #[test]
-fn a_stop_ends_a_session_that_lost_supervisor_and_guardian() {
+fn a_stop_cleans_up_a_session_that_lost_supervisor_and_guardian() {
     let _host = OwnHost::enter();
     let run = running().kill_with_guardian();
     let listed = run.cgrun(&["sessions", "--json"]).json();
@@ -226,7 +226,7 @@ fn a_stopped_supervisor_is_not_taken_for_dead() {
 }
 
 #[test]
-fn the_guardian_keeps_no_pipeline_waiting() {
+fn the_guardian_does_not_keep_a_pipeline_waiting() {
     let script = "$CGRUN sh -c 'echo $PPID >supervisor; echo $$ >command; exec sleep 900' | cat; touch over";
     let run = Session::new().start_through(&["sh", "-c", script]);
     let victims = [pid_in(&run, "supervisor"), pid_in(&run, "command")];

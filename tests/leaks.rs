@@ -118,7 +118,7 @@ fn a_leak_that_no_test_started_is_attributed_to_none() {
 }
 
 #[test]
-fn what_a_leak_starts_later_is_attributed_by_its_parent() {
+fn a_process_started_by_a_leak_is_attributed_by_its_parent() {
     let suite = "import os, subprocess, time\n\
         def test_one(): subprocess.Popen(['sh', '-c', 'until [ -e two ]; do sleep 0.01; done; sleep 900 & touch three; wait'])\n\
         def test_two():\n  open('two', 'w')\n  while not os.path.exists('three'): time.sleep(0.01)\n";

@@ -29,19 +29,19 @@ fn a_service_that_ignores_every_signal_is_killed() {
 }
 
 #[test]
-fn a_stopped_service_is_ended() {
+fn a_stopped_service_is_cleaned_up() {
     let run = with_service("'stopped'").options(LONG).command(["true"]).run();
     run.assert_code(0).assert_nothing_left().assert_faster_than(SOON);
 }
 
 #[test]
-fn a_service_that_freezes_itself_is_ended() {
+fn a_service_that_freezes_itself_is_cleaned_up() {
     let run = with_service("'frozen'").options(["--grace", "300ms"]).command(["true"]).run();
     run.assert_code(0).assert_nothing_left().assert_faster_than(SOON);
 }
 
 #[test]
-fn a_session_frozen_from_within_is_ended() {
+fn a_session_frozen_from_within_is_cleaned_up() {
     let run = with_service("'freezes-session'").command(["true"]).start();
     until_frozen(&run);
     // Being frozen, it cannot report this itself.
@@ -65,7 +65,7 @@ fn until_frozen(run: &Running) {
 }
 
 #[test]
-fn a_leak_that_freezes_its_own_leaf_is_ended() {
+fn a_leak_that_freezes_its_own_leaf_is_cleaned_up() {
     let run = Session::new().options(["--grace", "300ms"]).helper("leak.py", &["frozen", "leak"]).run();
     run.assert_code(0).assert_said(&format!("pid {} (", run.read("leak"))).assert_nothing_left();
     assert!(run.path().join("freezing").exists());
@@ -73,7 +73,7 @@ fn a_leak_that_freezes_its_own_leaf_is_ended() {
 }
 
 #[test]
-fn a_frozen_command_is_ended() {
+fn a_frozen_command_is_cleaned_up() {
     let run = Session::new().options(["--grace", "300ms"]).helper("leak.py", &["frozen", "command"]).start();
     until_frozen(&run);
     run.signal(Signal::SIGTERM);
@@ -104,7 +104,7 @@ fn a_closed_stderr_does_not_matter() {
 }
 
 #[test]
-fn a_service_may_write_50_mb_of_log() {
+fn a_service_can_write_50_mb_of_log() {
     let run =
         with_service("'flood', '50'").options(LONG).sh("until [ -e flooded ]; do sleep 0.01; done").run();
     run.assert_code(0).assert_nothing_left().assert_faster_than(SOON);
@@ -122,20 +122,20 @@ fn a_service_that_never_stops_writing_is_not_ready_in_time() {
 }
 
 #[test]
-fn a_service_that_forks_while_the_session_ends_is_ended() {
+fn a_service_that_forks_while_the_session_ends_is_cleaned_up() {
     let run = with_service("'forks', '300'").options(["--grace", "300ms"]).command(["true"]).run();
     run.assert_code(0).assert_nothing_left().assert_faster_than(SOON);
 }
 
 #[test]
-fn a_leak_with_a_hundred_zombies_is_ended() {
+fn a_leak_with_a_hundred_zombies_is_cleaned_up() {
     let run = Session::new().options(LONG).helper("leak.py", &["zombies"]).run();
     run.assert_code(0).assert_said("leaked 1 process, found").assert_nothing_left();
     run.assert_said(&format!("pid {} (", run.read("leak"))).assert_faster_than(SOON);
 }
 
 #[test]
-fn a_command_that_closes_its_stdio_and_daemonizes_at_once_is_ended() {
+fn a_command_that_closes_its_stdio_and_daemonizes_at_once_is_cleaned_up() {
     let script = "exec >&- 2>&- <&-; setsid sleep 900 & exit 0";
     let run = Session::new().options(LONG).sh(script).run();
     run.assert_code(0).assert_said("leaked 1 process, found").assert_nothing_left();
@@ -175,13 +175,13 @@ fn named(name: &[u8], words: &[&[u8]]) -> Finished {
 }
 
 #[test]
-fn a_kernel_without_clone3_is_enough() {
+fn cgrun_works_on_a_kernel_without_clone3() {
     let run = launched(&["without-clone3", "ENOSYS"], &["background"]);
     assert_worked(&run);
 }
 
 #[test]
-fn a_sandbox_that_forbids_clone3_is_enough() {
+fn cgrun_works_in_a_sandbox_that_forbids_clone3() {
     let run = launched(&["without-clone3", "EPERM"], &["background"]);
     assert_worked(&run);
 }

@@ -56,7 +56,7 @@ mod watched {
     }
 
     #[test]
-    fn a_server_that_the_command_leaves_behind_is_ended() {
+    fn a_server_that_the_command_leaves_behind_is_cleaned_up() {
         let script = "python3 \"$HELPERS\"/server.py 8000 --journal journal & until grep -q listens journal; do sleep 0.01; done 2>/dev/null";
         let run = Session::new().sh(script).run();
         run.assert_code(0)
@@ -169,7 +169,7 @@ mod reclaim {
     }
 
     #[test]
-    fn stops_waiting_when_asked_to_end() {
+    fn stops_waiting_when_asked_to_stop() {
         let session = session(8001).options(["--grace", "60s"]);
         let mut stranger = Stranger::serve(session.path(), 8001, &["--ignore", "SIGTERM"]);
         let run = session.start();

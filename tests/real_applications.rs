@@ -176,7 +176,7 @@ fn a_service_that_ends_during_the_tests_ends_the_session_at_once() {
 }
 
 #[test]
-fn a_killed_daemon_is_not_reported_as_a_clean_end() {
+fn a_killed_daemon_is_not_reported_as_a_clean_exit() {
     let pid = r"redis-cli info server | sed -n 's/^process_id:\([0-9]*\).*/\1/p'";
     let run = redis("yes", "").sh(&format!("touch ended; kill -KILL $({pid}); exec sleep 1000")).run();
     run.assert_code(125).assert_said("service cache ended; it is critical");
@@ -184,7 +184,7 @@ fn a_killed_daemon_is_not_reported_as_a_clean_end() {
 }
 
 #[test]
-fn a_service_that_is_not_critical_may_end_during_the_tests() {
+fn a_service_that_is_not_critical_can_exit_during_the_tests() {
     let wait = "until grep -q 'not critical' stderr; do sleep 0.01; done";
     let run =
         redis("no", "critical = false").sh(&format!("redis-cli shutdown; {wait}; touch ended; exit 7")).run();
@@ -382,7 +382,7 @@ fn a_service_gets_the_time_it_needs_to_save_its_state() {
 }
 
 #[test]
-fn a_service_behind_a_shell_that_ends_at_once_gets_the_time_it_needs_to_save_its_state() {
+fn a_service_behind_a_shell_that_exits_at_once_gets_the_time_it_needs_to_save_its_state() {
     let run = slow_to_save(r#""sh", "-c", "python3 {helpers}/slow_save.py 2; true""#).run();
     run.assert_code(0).assert_slower_than(Duration::from_secs(2));
     assert_graceful(&run);

@@ -153,7 +153,7 @@ fn an_interrupted_session_is_reported() {
 }
 
 #[test]
-fn a_session_that_the_guardian_ends_is_reported() {
+fn a_session_that_the_guardian_cleans_up_is_reported() {
     let run = reporting().sh("sleep 900 & touch running; exec sleep 900").start();
     run.until_file("running").signal(Signal::SIGKILL);
     run.until_file("r.html");
@@ -169,7 +169,7 @@ fn a_session_that_the_guardian_ends_is_reported() {
 
 /// Whatever is killed last, a reader finds a complete report of this session.
 #[test]
-fn there_is_a_report_whenever_the_supervisor_dies() {
+fn a_report_is_written_whenever_the_supervisor_dies() {
     Session::new();
     for place in
         ["guardian armed", "command started", "teardown", "after remove", "verified", "reported", "dismissed"]
@@ -246,7 +246,7 @@ fn a_fifo_in_place_of_a_report_does_not_block() {
 }
 
 #[test]
-fn an_old_report_does_not_pass_for_that_of_a_session_that_did_not_start() {
+fn an_old_report_is_removed_if_the_session_does_not_start() {
     for (options, config) in [
         (vec!["--require", "nonsense"], ""),
         (vec![], "[services.a]\ncommand = ['/does/not/exist']\n"),
@@ -273,7 +273,7 @@ fn a_report_onto_a_mounted_file_is_written_in_place() {
 }
 
 #[test]
-fn a_report_that_cannot_be_written_at_the_end_spoils_success_only() {
+fn a_report_that_cannot_be_written_at_the_end_fails_only_a_success() {
     for (exit, code) in [(0, 125), (7, 7)] {
         let script = format!("rm -r deep; touch deep; exit {exit}");
         let run = Session::new().options(["--report", "json=deep/r.json"]).sh(&script).run();
@@ -301,7 +301,7 @@ fn reports_can_be_set_in_the_config() {
 }
 
 #[test]
-fn an_allowed_leak_is_ended_and_mentioned_only_when_verbose() {
+fn an_allowed_leak_is_cleaned_up_and_mentioned_only_when_verbose() {
     let config = "[session]\nallow = ['*sleep 90?']\non_leak = 'fail'\n";
     let run = Session::new().config(config).options(["-v"]).sh("sleep 901 &").run();
     run.assert_code(0).assert_said("1 allowed leak, stopped:").assert_said("(sleep 901)");
@@ -465,7 +465,7 @@ fn a_session_that_needed_force_is_not_called_clean() {
 
 /// A process that ends only when killed differs from one that handles the signal.
 #[test]
-fn a_killed_process_is_told_from_one_that_ended_when_asked() {
+fn a_killed_process_is_distinguished_from_one_that_exited_when_asked() {
     let leak = "import signal, sys\nif sys.argv[1] == 'polite':\n  signal.pthread_sigmask(0, [15])\nelse:\n  \
                 signal.signal(15, lambda *_: 0)\nopen(sys.argv[1], 'w').close()\n\
                 if sys.argv[1] == 'polite':\n  signal.sigwait([15])\nelse:\n  while 1: signal.pause()\n";

@@ -216,7 +216,7 @@ mod readiness {
     }
 
     #[test]
-    fn by_http_works_at_a_port_that_is_named_nowhere_else() {
+    fn by_http_works_with_a_port_that_only_the_url_names() {
         let keys = "ready = { http = 'http://127.0.0.1:8001', timeout = '20s' }";
         assert_ran(&with(session(), &server("web", "8001", keys)).run());
     }
@@ -244,7 +244,7 @@ mod readiness {
     }
 
     #[test]
-    fn by_http_fails_if_there_is_never_a_response() {
+    fn by_http_fails_without_a_response() {
         let config = server(
             "web",
             "8001 --answers none",
@@ -365,7 +365,7 @@ mod order {
     }
 
     #[test]
-    fn services_end_only_after_the_command() {
+    fn services_stop_only_after_the_command() {
         let config = server("web", "8001", "port = 8001");
         let script =
             "trap 'echo command ends >>journal; exit 0' TERM; touch running; while :; do sleep 0.01; done";
@@ -423,7 +423,7 @@ mod stop {
     use super::*;
 
     #[test]
-    fn ends_a_service_that_daemonized() {
+    fn stops_a_service_that_daemonized() {
         let config = server("web", "8001 --daemon", "port = 8001");
         let run = with(session(), &config).run();
         assert_ran(&run);
@@ -459,7 +459,7 @@ mod stop {
     }
 
     #[test]
-    fn ends_what_a_readiness_command_leaves_behind() {
+    fn cleans_up_after_a_readiness_command() {
         let ask = r#"trap "" TERM; sleep 900 & [ -e asked ] || { touch asked; exit 1; }"#;
         let keys = format!("ready = {{ command = ['sh', '-c', '{ask}'] }}");
         let run = with(session(), &server("web", "8001", &keys)).options(["--grace", "300ms"]).run();
@@ -641,7 +641,7 @@ fn a_service_that_fails_as_the_tests_end_fails_the_run() {
 }
 
 #[test]
-fn a_service_that_fails_because_its_client_was_stopped_fails_nothing() {
+fn a_service_that_fails_because_its_client_was_stopped_does_not_fail_the_run() {
     let config = "[services.db]\ncommand = ['sh', '-c', 'cat f >/dev/null; exit 1']\n\
         [services.api]\ndepends_on = ['db']\nready = { log = 'up' }\n\
         command = ['sh', '-c', \"exec 3>f; trap 'exec 3>&-; sleep 0.3; exit 0' TERM; echo up; while :; do sleep 0.05 3>&-; done\"]\n";

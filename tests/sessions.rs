@@ -78,7 +78,7 @@ fn live_and_stale_sessions_are_listed() {
 }
 
 #[test]
-fn stop_asks_services_and_command_to_end() {
+fn stop_asks_services_and_command_to_exit() {
     let run = waiting(Session::new().config(POLITE));
     run.cgrun(&["stop", &id(run.path())]).assert_code(0).assert_silent();
     // `cgrun stop` has waited for the end of the session.

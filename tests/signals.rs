@@ -48,7 +48,7 @@ fn sighup_during_startup_ends_the_session() {
 }
 
 #[test]
-fn a_signal_that_is_pending_before_the_start_lets_nothing_start() {
+fn a_signal_pending_before_the_start_prevents_it() {
     let pending = "import os, signal, sys; signal.pthread_sigmask(signal.SIG_BLOCK, [15]); \
                    os.kill(os.getpid(), 15); os.execv(os.environ['CGRUN'], ['cgrun', *sys.argv[1:]])";
     let run = Session::new().command(["touch", "ran"]).start_through(&["python3", "-c", pending]).finish();
@@ -180,7 +180,7 @@ fn an_ignored_sigint_is_not_inherited() {
 }
 
 #[test]
-fn a_signal_that_cannot_be_passed_on_ends_nothing() {
+fn a_signal_that_cannot_be_passed_on_does_not_end_the_session() {
     let script = "touch running; until [ -e go ]; do sleep 0.01; done; exit 4";
     let run = Session::new().command(["./as-root", "sh", "-c", script]).start_launched(&["unprivileged"]);
     run.until_file("running").signal(SIGUSR1).until_said("cannot pass SIGUSR1 on to the command");
@@ -245,7 +245,7 @@ fn sigint_reaches_the_child_that_a_shell_waits_for() {
 }
 
 #[test]
-fn a_cgrun_that_is_stopped_and_continued_at_once_goes_on() {
+fn a_cgrun_that_is_stopped_and_continued_at_once_keeps_running() {
     let run = Session::new().helper("ignore.py", &["TSTP", "TERM"]).start();
     run.until_file("ignoring").signal(Signal::SIGTSTP);
     run.until_file("got-SIGTSTP").signal(Signal::SIGCONT);

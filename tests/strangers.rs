@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::harness::{Session, Stranger};
 
 #[test]
-fn an_inherited_ignored_sigchld_hides_no_end() {
+fn an_inherited_ignored_sigchld_does_not_hide_an_exit() {
     let launcher = "import os, signal, sys; signal.signal(signal.SIGCHLD, signal.SIG_IGN); \
                     os.execv(os.environ['CGRUN'], ['cgrun'] + sys.argv[1:])";
     let run = Session::new().sh("exit 3").start_through(&["python3", "-c", launcher]).finish();

@@ -435,7 +435,7 @@ ready = { log = "here" }
 const WAITING: &str = "\r\x1b[2Kcgrun: waiting for slow (";
 
 #[test]
-fn the_status_line_is_drawn_and_taken_away() {
+fn the_status_line_is_drawn_and_erased() {
     let terminal = Session::new().config(SLOW).on_terminal();
     terminal.enter("cgrun echo ran");
     let mut shown = terminal.shows(WAITING);

@@ -95,7 +95,7 @@ fn the_environment_is_cleaned_if_asked_to() {
 }
 
 #[test]
-fn a_session_of_another_user_is_ended_like_any_other() {
+fn a_session_of_another_user_is_cleaned_up_like_any_other() {
     let options = ["--grace", "300ms"];
     let run = as_nobody().options(options).sh("trap '' TERM; touch running; sleep 900").start();
     run.until_file("running").signal(SIGTERM);
@@ -134,7 +134,7 @@ fn an_unknown_user_is_refused() {
 }
 
 #[test]
-fn only_root_may_name_another_user() {
+fn only_root_can_name_another_user() {
     let session = Session::new();
     for path in [session.path().to_path_buf(), session.path().join("cgrun")] {
         if path.ends_with("cgrun") {

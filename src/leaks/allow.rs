@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn a_star_is_anything_and_a_question_mark_one_character() {
+    fn a_star_matches_anything_and_a_question_mark_one_character() {
         for (pattern, text) in [
             ("*", ""),
             ("a*c", "abbc"),
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_special_in_a_regular_expression_stands_for_itself() {
+    fn regular_expression_characters_are_literal() {
         for text in ["a.b", "a+", "(a|b)", "[a]", "^a$", r"a\d", "a{2}", "a-b", "#a &&b"] {
             assert!(matches(text, text), "{text}");
         }
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_is_refused() {
+    fn invalid_patterns_are_refused() {
         assert!("".parse::<Pattern>().is_err());
         assert!("/usr/bin/ssh-agent".parse::<Pattern>().unwrap_err().contains("is a path"));
         assert!("?".repeat(1 << 16).parse::<Pattern>().unwrap_err().contains("too long"));

@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn each_runner_s_marks_are_understood() {
+    fn the_marks_of_each_runner_are_understood() {
         let cases: [(&[&str], &str, &str, Option<&str>); 7] = [
             (&["PYTEST_CURRENT_TEST=t/a.py::b[(x)] (call)"], "pytest", "t/a.py::b[(x)] (call)", None),
             (
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mark_that_cgrun_carries_itself_says_nothing() {
+    fn a_mark_in_cgruns_own_environment_is_ignored() {
         // nextest runs this very test.
         let name = std::env::var("NEXTEST_TEST_NAME").expect("cargo nextest run");
         let id = std::env::var("NEXTEST_BINARY_ID").unwrap();

@@ -190,7 +190,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_dead_are_not_counted_and_the_undescribed_are() {
+    fn dead_processes_are_not_counted_but_undescribed_ones_are() {
         let mut dead = std::process::Command::new("true").spawn().unwrap();
         let zombie = Pid::from_raw(dead.id() as i32).unwrap();
         while stat::start_time(zombie).is_some() {

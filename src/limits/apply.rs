@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cpuset_is_what_the_cgroups_above_grant_of_it() {
+    fn a_cpuset_is_reduced_to_what_the_cgroups_above_grant() {
         let directory = tempfile::tempdir().unwrap();
         let try_with = |effective: &str| {
             let (mut limits, mut bounds) = (AppliedLimits::default(), Bounds::default());

@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn shares_are_of_what_this_host_has() {
+    fn shares_are_relative_to_this_host() {
         let limits = Limits {
             memory: Some(Memory::Percent(50.0)),
             cpus: Some(Cpus::Percent(50.0)),

@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_limit_of_its_own_swap_is_turned_off() {
+    fn swap_without_its_own_limit_is_turned_off() {
         let directory = tempfile::tempdir().unwrap();
         let read = |file: &str| std::fs::read_to_string(directory.path().join(file)).unwrap();
         let set_with = |swap| {

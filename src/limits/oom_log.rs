@@ -72,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_kernels_line_is_understood() {
+    fn the_kernels_record_is_parsed() {
         let line = "6,1155,99,-;oom-kill:constraint=CONSTRAINT_MEMCG,nodemask=(null),cpuset=/,mems_allowed=0,\
             oom_memcg=/a/cgrun-bcdfghjk,task_memcg=/a/cgrun-bcdfghjk/service.web,task=py,pid=3,pid=1234,uid=0\n";
         let (place, victim) = victim(line).unwrap();
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn any_other_line_is_none() {
+    fn other_lines_are_ignored() {
         for line in [
             "",
             "6,1,2,-;usb 1-1: new",

@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_inside_a_component_is_told_from_one_above_the_session() {
+    fn a_limit_inside_a_component_is_distinguished_from_one_above_the_session() {
         let session = FakeSession::new(limit(None), limit(None));
         events(&session, "", 2, 1, 0);
         events(&session, "command", 2, 1, 0);
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn all_of_a_component_is_claimed_only_if_we_set_its_group() {
+    fn a_whole_component_is_reported_only_if_we_set_its_group() {
         let session = FakeSession::new(limit(None), limit(Some(50)));
         events(&session, "", 3, 0, 0);
         events(&session, "service.web", 1, 0, 0);

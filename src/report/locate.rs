@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn of_two_files_with_one_name_the_one_with_the_test_is_found() {
+    fn among_files_of_the_same_name_the_one_with_the_test_is_found() {
         let directory = tempfile::tempdir().unwrap();
         let root = directory.path();
         for (file, test) in [("tests/test_x.py", "a"), ("svc/tests/test_x.py", "b")] {

@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ctrl_c_that_the_command_handled_long_ago_shortens_no_grace() {
+    fn a_ctrl_c_handled_long_ago_does_not_shorten_the_grace() {
         for (minutes, recently) in [(0, true), (60, false)] {
             let now = Instant::now();
             let mut machine = running();

@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn a_malformed_reply_is_no_listener_and_no_panic() {
+    fn a_malformed_reply_gives_no_listener_and_no_panic() {
         assert_eq!(listener(&[0; 71]), None);
         assert_eq!(attribute(&[0, 0, 21, 0], INET_DIAG_CGROUP_ID), None);
         assert_eq!(attribute(&[255, 0, 21, 0, 1], INET_DIAG_CGROUP_ID), None);

@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn an_echo_is_no_request_and_neither_is_a_signal_that_does_not_ask_to_end() {
+    fn neither_an_echo_nor_an_unrelated_signal_counts_as_a_request() {
         let mut requests = StopRequests::new(&Cause::from_signal(caught(Signal::SIGTERM)));
         requests.note(caught(Signal::SIGTERM));
         requests.note(caught(Signal::SIGUSR1));

@@ -296,14 +296,14 @@ def start_and_kill(how, with_guardian):
         until(lambda: has_ended(child.pid), "the starter ends")
 
 
-def test_the_guardian_ends_a_session_in_a_scope():
+def test_the_guardian_cleans_up_a_session_in_a_scope():
     for how in ([], LINGER_ONLY):
         start_and_kill(how, with_guardian=False)
         until(lambda: not processes("sleep 4321"), "all has ended")
         assert_nothing_left()
 
 
-def test_the_next_session_ends_what_a_dead_one_left_in_its_scope():
+def test_the_next_session_cleans_up_after_a_dead_one_in_its_scope():
     start_and_kill(LINGER_ONLY, with_guardian=True)
     assert processes("sleep 4321"), "nothing was left to end"
     done = run([*LINGER_ONLY, CGRUN, "true"])
@@ -356,7 +356,7 @@ def test_a_terminal_through_the_scope():
     assert_nothing_left()
 
 
-def test_everything_a_command_leaves_behind_is_ended():
+def test_everything_a_command_leaves_behind_is_cleaned_up():
     """The same leaks as on other hosts, as a user, in a cgroup and in a PID namespace."""
     for how in (LINGER_ONLY, NO_MANAGER):
         for leak in (["deaf"], ["blank-daemon"], ["fork-storm", "10", "deaf"]):

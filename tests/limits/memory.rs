@@ -26,7 +26,7 @@ fn hungry(mebibytes: &str) -> String {
 
 #[test]
 #[ignore = "needs systemd and cgroup v2 controllers: run scripts/vm-test"]
-fn a_memory_eater_is_ended_and_named() {
+fn a_memory_eater_is_killed_and_named() {
     for place in Place::ALL {
         let run =
             Session::at(place).options(["--memory", "48MiB"]).helper("hungry.py", &["memory", "200"]).run();
@@ -51,7 +51,7 @@ fn a_session_within_its_limits_is_silent() {
 
 #[test]
 #[ignore = "needs systemd and cgroup v2 controllers: run scripts/vm-test"]
-fn a_memory_eater_takes_its_whole_session_along() {
+fn a_memory_eater_gets_its_whole_session_killed() {
     let script = format!("sleep 900 & {}; echo limps on", hungry("200"));
     let run = Session::at(Place::Root).options(["--memory", "48MiB"]).sh(&script).run();
     run.assert_code(137).assert_said(BY_THE_SESSION).assert_nothing_left();
@@ -74,7 +74,7 @@ fn a_memory_eater_among_the_services() {
 
 #[test]
 #[ignore = "needs systemd and cgroup v2 controllers: run scripts/vm-test"]
-fn a_session_out_of_memory_exits_like_its_command_also_with_services() {
+fn a_session_out_of_memory_exits_like_its_command_even_with_services() {
     let config = "[services.web]\ncommand = ['sleep', '900']\n[limits]\nmemory = '48MiB'\n";
     for _ in 0..5 {
         let run = Session::at(Place::Root).config(config).helper("hungry.py", &["memory", "200"]).run();
@@ -87,7 +87,7 @@ fn a_session_out_of_memory_exits_like_its_command_also_with_services() {
 
 #[test]
 #[ignore = "needs systemd and cgroup v2 controllers: run scripts/vm-test"]
-fn github_is_told_of_a_limit() {
+fn github_is_told_about_a_limit() {
     let session =
         Session::at(Place::Root).env("GITHUB_ACTIONS", "true").env("GITHUB_STEP_SUMMARY", "summary");
     let run = session.options(["--memory", "48MiB"]).helper("hungry.py", &["memory", "200"]).run();
@@ -102,7 +102,7 @@ fn github_is_told_of_a_limit() {
 
 #[test]
 #[ignore = "needs systemd and cgroup v2 controllers: run scripts/vm-test"]
-fn a_limit_inside_the_session_is_not_the_hosts() {
+fn a_limit_inside_the_session_is_not_reported_as_the_hosts() {
     let inner = format!("exec $CGRUN --memory 48MiB {}", hungry("200"));
     for place in Place::SCOPES {
         let run = Session::at(place).options(["--pids", "60"]).sh(&inner).run();
@@ -116,7 +116,7 @@ fn a_limit_inside_the_session_is_not_the_hosts() {
 
 #[test]
 #[ignore = "needs systemd and cgroup v2 controllers: run scripts/vm-test"]
-fn a_process_killed_in_a_cgroup_that_the_command_made() {
+fn a_process_killed_in_a_cgroup_that_the_command_created_is_reported() {
     let script = format!("{IN_SESSION}mkdir own && echo $$ >own/cgroup.procs && exec {}", hungry("200"));
     let run = Session::at(Place::Root).options(["--memory", "48MiB"]).sh(&script).run();
     run.assert_code(137).assert_nothing_left();
@@ -196,7 +196,7 @@ fn names(figures: &[Value]) -> Vec<&str> {
 
 #[test]
 #[ignore = "needs systemd and cgroup v2 controllers: run scripts/vm-test"]
-fn a_limit_of_memory_bounds_swap_as_well() {
+fn a_memory_limit_also_bounds_swap() {
     let _swap = Swap::enable();
     let run =
         Session::at(Place::Root).options(["--memory", "48MiB"]).helper("hungry.py", &["memory", "100"]).run();
@@ -238,7 +238,7 @@ fn run(program: &str, arguments: &[&str]) {
 
 #[test]
 #[ignore = "needs systemd and cgroup v2 controllers: run scripts/vm-test"]
-fn a_service_is_told_that_its_session_has_less() {
+fn a_service_limit_above_the_sessions_is_a_warning() {
     let config = "[limits]\nmemory = '64M'\n[services.web]\ncommand = ['sleep', '900']\nlimits = { memory = '128M' }\n";
     let run = Session::at(Place::Root).config(config).command(["true"]).run();
     run.assert_code(0).assert_nothing_left();

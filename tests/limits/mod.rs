@@ -86,7 +86,7 @@ fn a_limit_in_the_config_that_cannot_be_applied_is_refused() {
 }
 
 #[test]
-fn best_effort_goes_on_with_a_warning() {
+fn best_effort_continues_with_a_warning() {
     let by_option = session().options(["--pids", "50", "--limits-best-effort"]);
     let by_config = session().config("[limits]\npids = 50\nbest_effort = true\n");
     for session in [by_option, by_config] {

@@ -52,7 +52,7 @@ fn an_io_weight_without_effect_is_reported() {
 
 #[test]
 #[ignore = "needs systemd and cgroup v2 controllers: run scripts/vm-test"]
-fn the_least_limits_suffice_to_start() {
+fn the_smallest_limits_are_enough_to_start() {
     let session = || Session::at(Place::Root).command(["true"]);
     let least = ["--memory", "1MiB", "--pids", "1", "--cpus", "0.01"];
     session().options(least).run().assert_code(0).assert_nothing_left();
@@ -76,7 +76,7 @@ fn a_session_in_a_session_has_its_own_limits() {
 
 #[test]
 #[ignore = "needs systemd and cgroup v2 controllers: run scripts/vm-test"]
-fn the_guardian_ends_a_session_with_limits() {
+fn the_guardian_cleans_up_a_session_with_limits() {
     for place in Place::SCOPES {
         for with_guardian in [false, true] {
             let session = Session::at(place).config("[limits]\npids = 50\nmemory = '64M'\n");

@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_writes_first_is_understood() {
+    fn reports_are_understood_in_any_order() {
         let born_7 = [&[BORN], &7i32.to_ne_bytes()[..]].concat();
         for said in [[&born_7[..], &[ABOUT_TO_EXEC]].concat(), [&[ABOUT_TO_EXEC], &born_7[..]].concat()] {
             assert_eq!(born(&said), Pid::from_raw(7));
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_is_one_before_and_after_the_birth_of_another() {
+    fn a_failure_is_recognized_before_and_after_a_birth() {
         let enter = outcome(&failed(Step::Enter, libc::EPERM)).unwrap_err();
         assert_eq!((enter.step, enter.source.raw_os_error()), (Step::Enter, Some(libc::EPERM)));
         let exec = [&[ABOUT_TO_EXEC], &failed(Step::Exec, libc::ENOENT)[..]].concat();
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn silence_is_a_death_at_birth() {
+    fn an_empty_report_is_a_death_at_birth() {
         for said in [&[][..], &[BORN, 7][..]] {
             assert_eq!(outcome(said).unwrap_err().step, Step::Birth);
         }

@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn a_zombie_has_no_environment_and_a_gone_process_is_an_error() {
+    fn a_zombie_has_no_environment_and_a_missing_process_is_an_error() {
         let mut child = Command::new("true").spawn().unwrap();
         let pid = Pid::from_raw(child.id() as i32).unwrap();
         while start_time(pid).is_some() {

@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_proven_clean_is_never_called_clean() {
+    fn an_unproven_session_is_never_called_clean() {
         let unknown = Verdict { unknown: vec!["x".into()], ..Verdict::default() };
         let survivor = Verdict { survivors: vec!["x".into()], ..Verdict::default() };
         for verdict in [unknown, survivor] {

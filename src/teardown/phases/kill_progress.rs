@@ -43,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn killed_processes_are_stuck_only_if_they_do_not_become_fewer() {
+    fn killed_processes_are_stuck_only_if_their_number_does_not_decrease() {
         let wait = Duration::from_millis(100);
         let mut progress = KillProgress::new(wait);
         assert!(!progress.is_stuck(9));
