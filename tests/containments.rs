@@ -14,13 +14,13 @@ const CGRUN: &str = env!("CARGO_BIN_EXE_cgrun");
 const SERVER: &str = "[session]\ngrace = '300ms'\n[services.backend]\nport = 8000\n\
     command = ['python3', '{helpers}/server.py', '8000', '--name', 'backend', '--journal', 'journal']\n";
 
-/// What a host offers.
+/// The kinds of hosts, by the containment that they offer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Host {
     Cgroups,
     /// As in a container with a read-only cgroupfs.
     NoCgroups,
-    /// As in a container that may not make namespaces either.
+    /// As in a container that is also not allowed to create namespaces.
     NoNamespaces,
 }
 
@@ -45,7 +45,7 @@ impl Host {
         self.start(session).finish()
     }
 
-    /// What cgrun says at the start on such a host.
+    /// The message that cgrun prints at the start on such a host.
     fn announcement(self) -> &'static str {
         match self {
             Self::Cgroups => "",
@@ -225,7 +225,7 @@ fn leaves_nothing_when_cgrun_is_killed(host: Host) {
     run.assert_signal(SIGKILL).assert_nothing_left();
 }
 
-/// Only the kernel or the next cgrun can end the session now.
+/// Without a guardian, only the kernel or the next cgrun can clean up.
 fn leaves_nothing_when_the_guardian_is_killed_too(host: Host) {
     let run = running(host);
     let guardian = run.guardian().unwrap();
@@ -239,7 +239,7 @@ fn leaves_nothing_when_the_guardian_is_killed_too(host: Host) {
             run.cgrun(&["sweep"]).assert_said("ended session");
         }
         Host::NoCgroups => {}
-        // Nothing ends them here: the test finds them and kills them.
+        // Nothing kills them here, so the test finds and kills them.
         Host::NoNamespaces => {
             // cgrun's children died with it; their children did not.
             let survivors = run.survivors();
@@ -290,11 +290,11 @@ fn spares_the_orphans_of_a_preexisting_child(host: Host) {
 }
 
 fn ends_an_inner_session(host: Host) {
-    // Neither supervisor lives to end the inner session.
+    // Neither supervisor is alive to stop the inner session.
     let script = "$CGRUN sh -c 'touch running; exec sleep 900' & echo $! >inner; wait";
     let run = host.start(Session::new().options(SHORT).sh(script));
     run.until_file("running");
-    // In a PID namespace the pid differs, and the end of the namespace is proof enough.
+    // In a PID namespace the pid differs, and the death of the namespace is proof enough.
     if host != Host::NoCgroups {
         let inner = std::fs::read_to_string(run.path().join("inner")).unwrap();
         kill(nix::unistd::Pid::from_raw(inner.trim().parse().unwrap()), SIGKILL).unwrap();
@@ -345,7 +345,7 @@ fn fails_a_run_that_leaked_if_asked_to(host: Host) {
     run.assert_code(121).assert_said("leaked 1 process").assert_nothing_left();
 }
 
-/// During exec, a process has no environment that could tell which session it belongs to.
+/// During exec, a process has no environment that shows which session it belongs to.
 fn counts_a_process_in_the_middle_of_an_exec(host: Host) {
     let script = "ulimit -s unlimited; exec python3 $HELPERS/half_executed.py";
     let run = host.run(Session::new().options(["--on-leak", "fail"]).sh(script));
@@ -357,7 +357,7 @@ fn assert_of_the_command(run: &Finished) {
     assert!(!run.stderr().contains("had left"), "{}", run.stderr());
 }
 
-/// It shows that it belongs to the command only after the command's component was found empty.
+/// The process can be recognized as the command's only after the command's component was found empty.
 fn asks_a_process_found_late_to_exit(host: Host) {
     let until = |file: &str| format!("until [ -e {file} ]; do sleep 0.02; done");
     let stop = format!("touch stopping; {}; exit", until("late"));

@@ -1,6 +1,6 @@
-//! What the documentation shows is what happens: every example in it is run, and its output compared.
+//! Checks that the documentation is correct: runs every example in it and compares the output.
 //!
-//! A page is Markdown. Comments before a code block say how to treat it:
+//! A page is Markdown. Comments before a code block control how it is treated:
 //!
 //! - `<!-- project: shop -->`: from here on the examples run in a copy of `docs/examples/shop`.
 //! - `<!-- file: NAME -->`: the block is a file of that project, in the examples after it.
@@ -12,7 +12,8 @@
 //! stands for any number of lines. A `toml` block must be a valid config. The lines of a `message` block
 //! must be in the source, where `…` stands for what is filled in.
 //!
-//! With `UPDATE_DOCS=1` in the environment, what came is written into the page instead. Read the diff.
+//! With `UPDATE_DOCS=1` in the environment, the actual output is written into the page instead. Read the
+//! diff.
 
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -28,7 +29,7 @@ const HOME: &str = "/home/me";
 const OTHER_PAGES: [&str; 6] =
     ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "vagrant/README.md"];
 
-/// What an example may call. Tests run as root: anything else must be marked as not run.
+/// The programs that an example can call. Tests run as root, so any other command must be marked as not run.
 const HARMLESS: [&str; 5] = ["cgrun", "cat", "echo", "ls", "python3"];
 
 /// Where the examples of one page run.
@@ -158,7 +159,7 @@ fn every_option_and_key_is_in_the_configuration_reference() {
     }
 }
 
-/// The tests and scripts that a table says show something are there.
+/// Tables name the tests and scripts that show something.
 #[test]
 fn the_tests_named_in_the_docs_exist() {
     let list =
@@ -191,7 +192,7 @@ fn the_picture_of_a_session_matches_the_readme() {
     let text = text.replace("&gt;", ">").replace("&lt;", "<").replace("&amp;", "&");
     let readme = read("README.md");
     let block = blocks(&readme).into_iter().find(|it| it.text.starts_with("$ cgrun pytest")).unwrap();
-    // On a terminal these lines are replaced by what follows.
+    // On a terminal these lines are replaced by later output.
     let stays = |line: &&str| !line.contains("is ready after");
     let (shown, drawn) = (masked(&block.text), masked(&text));
     let shown: Vec<_> = lines(&shown).into_iter().filter(stays).collect();
@@ -218,7 +219,8 @@ fn check_page(page: &str) {
     let text = read(page);
     let mut corrections = Vec::new();
     let mut project = Project::default();
-    // What concerns all sessions of a host concerns no other test's. Nobody delegates controllers to it.
+    // Commands that concern all sessions of a host must not see other tests' sessions. This view has no
+    // controllers.
     let _host = (!text.contains("<!-- needs: ")).then(OwnHost::enter);
     let mut session = Some(Session::new());
     for block in blocks(&text) {
@@ -319,7 +321,7 @@ fn check_console(place: &str, block: &Block, project: &Project, session: Session
     right
 }
 
-/// What came, in which the lines that the page leaves out stay left out.
+/// The actual output, without the lines that the page leaves out.
 fn corrected(shown: &[String], came: &str) -> String {
     let came: Vec<String> = came.lines().map(String::from).collect();
     let Some(dots) = shown.iter().position(|line| line == "...") else { return as_lines(&came) };
@@ -332,15 +334,15 @@ fn as_lines(lines: &[String]) -> String {
     lines.iter().map(|line| format!("{line}\n")).collect()
 }
 
-/// Whether the pages are to be corrected.
+/// Whether to correct the pages.
 fn is_update() -> bool {
     std::env::var_os("UPDATE_DOCS").is_some()
 }
 
-/// A real cgrun accepts it.
+/// Checks that a real cgrun accepts the config.
 fn check_config(place: &str, toml: &str, session: Session) {
     let run = session.file("example.toml", toml).options(["check", "-c", "example.toml"]).run();
-    // 1 is for what else is on this host.
+    // The exit code is 1 if something unrelated on this host is not clean.
     assert!(matches!(run.status.code(), Some(0 | 1)), "{place}: {}", run.stderr());
 }
 
@@ -363,7 +365,7 @@ fn each_error_is_in_troubleshooting() {
     }
 }
 
-/// All of `src`, with strings that are continued on the next line put together.
+/// All text of `src`, with strings that continue on the next line joined.
 fn source() -> String {
     let mut text = String::new();
     let mut directories = vec![root().join("src")];
@@ -403,7 +405,7 @@ fn blocks(text: &str) -> Vec<Block> {
     blocks
 }
 
-/// A command goes on in the next line after a backslash.
+/// Splits a block into commands. A command continues on the next line after a backslash.
 fn steps(text: &str) -> Vec<Step> {
     let mut steps: Vec<Step> = Vec::new();
     let mut lines = text.lines();
@@ -421,7 +423,7 @@ fn steps(text: &str) -> Vec<Step> {
     steps
 }
 
-/// What differs from run to run, and from host to host, is replaced by a word.
+/// Replaces each value that differs between runs or hosts with a word.
 fn masked(text: &str) -> String {
     let masks = [
         (r"\x1b\[[0-9;]*m", ""),
@@ -444,7 +446,7 @@ fn lines(text: &str) -> Vec<&str> {
     text.trim_end().lines().map(str::trim_end).collect()
 }
 
-/// Whether `shown`, in which `...` stands for any lines, is what came.
+/// Whether `shown`, in which `...` stands for any lines, matches the actual output.
 fn matches(shown: &[&str], came: &[&str]) -> bool {
     match (shown.split_first(), came.split_first()) {
         (None, None) => true,

@@ -1,16 +1,16 @@
-//! Whatever a command leaves behind is ended with the session and named, however it tries to escape.
+//! A process that a command leaves behind is killed and named, however it tries to escape.
 
 use std::time::{Duration, Instant};
 
 use crate::fixtures::{LONG, SOON};
 use crate::harness::{Finished, Session, TestCgroup};
 
-/// Runs a mode of `leak.py` whose process ends when asked.
+/// Runs a mode of `leak.py` whose process exits when asked.
 fn leave(arguments: &[&str]) -> Finished {
     Session::new().options(LONG).helper("leak.py", arguments).run()
 }
 
-/// Runs a mode of `leak.py` whose process does not end when asked.
+/// Runs a mode of `leak.py` whose process does not exit when asked.
 fn leave_deaf(arguments: &[&str]) -> Finished {
     Session::new().options(["--grace", "300ms"]).helper("leak.py", arguments).run()
 }
@@ -157,7 +157,7 @@ fn two_thousand_sleepers_are_cleaned_up() {
     assert!(took < SOON, "took {took:?}");
 }
 
-/// While processes keep dying one after the other, the kernel is busy, not stuck.
+/// While processes keep dying one after another, the kernel is busy, not stuck.
 #[test]
 fn two_thousand_processes_get_more_time_to_die_than_one() {
     let options = ["--grace", "1ms", "--kill-wait", "100ms"];
@@ -184,7 +184,7 @@ fn a_leak_that_holds_stdout_outside_the_cgroup_is_cleaned_up() {
     assert_eq!(run.read("code"), "0\n");
 }
 
-/// cgrun may not signal it, but `cgroup.kill` ends it, and the cgroup's removal proves that.
+/// cgrun is not allowed to signal it, but `cgroup.kill` kills it, and the removal of the cgroup proves that.
 #[test]
 fn a_root_process_is_killed_by_an_unprivileged_cgrun() {
     let script = "./as-root sleep 900 & until grep -q sleep /proc/$!/cmdline; do sleep 0.01; done";

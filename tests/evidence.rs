@@ -1,4 +1,4 @@
-//! The witness itself finds every kind of leftover, and never takes an unknown for nothing.
+//! The witness itself finds every kind of leftover, and never reports an unknown as clean.
 
 use std::fs::File;
 use std::path::Path;
@@ -147,7 +147,7 @@ fn a_lock_is_found_for_as_long_as_it_is_held() {
 #[test]
 fn an_unreadable_object_is_an_error() {
     let missing = || vec![Path::new("/nonexistent").to_path_buf()];
-    // A directory, but no cgroup.
+    // A directory that is not a cgroup.
     let other = || vec![std::env::temp_dir()];
     for search in [
         Search { cgroups: missing(), ..Search::default() },

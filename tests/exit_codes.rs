@@ -1,4 +1,4 @@
-//! The command's exit status is preserved, whatever it is and however the command ends.
+//! The command's exit status is preserved, whatever it is and however the command exits.
 
 use std::os::unix::ffi::OsStringExt;
 use std::time::Duration;
@@ -88,7 +88,7 @@ fn a_script_without_an_interpreter_line_runs_in_a_shell() {
     run.command(["./script", "5"]).run().assert_code(5).assert_nothing_left();
 }
 
-/// The program existed when the session began.
+/// The program existed when the session started.
 #[test]
 fn a_command_that_a_service_removes_is_not_found() {
     for (deed, code) in [("rm tool", 127), ("chmod -x tool", 126)] {

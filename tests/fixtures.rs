@@ -1,4 +1,4 @@
-//! What several of the test files use.
+//! Fixtures that several test files share.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ pub(crate) const JSON: [&str; 2] = ["--report", "json=report.json"];
 /// Options with a grace period that must not run out.
 pub(crate) const LONG: [&str; 2] = ["--grace", "60s"];
 
-/// Enough for a busy machine, and far less than [`LONG`].
+/// Long enough for a busy machine, and far shorter than [`LONG`].
 pub(crate) const SOON: Duration = Duration::from_secs(20);
 
 /// A service that creates the file `started` and never becomes ready.
@@ -18,7 +18,7 @@ command = ["sh", "-c", "touch started; exec sleep 1000"]
 ready = { log = "never said" }
 "#;
 
-/// A service that creates the file `asked` when it is asked to end, and goes on.
+/// A service that creates the file `asked` when it is asked to exit, and keeps running.
 pub(crate) const STUBBORN: &str = r#"
 [session]
 grace = "60s"

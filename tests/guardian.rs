@@ -1,4 +1,5 @@
-//! Layer 5 when cgrun itself is the victim: nothing survives, whichever of its processes dies, and when.
+//! Layer 5: if cgrun itself is killed, nothing survives, whichever of its processes dies and whenever that
+//! happens.
 
 use std::fs;
 use std::process::{Command, Stdio};
@@ -10,7 +11,7 @@ use nix::unistd::Pid;
 
 use crate::harness::{Finished, OwnHost, Running, Session, TestCgroup, until};
 
-/// The places at which the supervisor can be made to fail, in the order in which it passes them.
+/// The places at which the supervisor can be made to fail, in the order in which it reaches them.
 const PLACES: [&str; 14] = [
     "guardian forked",
     "guardian armed",
@@ -36,12 +37,12 @@ const SERVICE: &str = "[session]\ngrace = '300ms'\n[services.backend]\nport = 80
 /// Leaves behind a child that ignores every request, and a daemon.
 const LEAVE: &str = "(trap '' TERM INT HUP; exec sleep 900) & setsid -f sleep 900; touch running";
 
-/// A session with a service, besides what its command leaves behind.
+/// A session with a service, whose command also leaves processes behind.
 fn crowded(session: Session) -> Session {
     session.config(SERVICE)
 }
 
-/// A session whose command does not end by itself.
+/// A session whose command does not exit by itself.
 fn running() -> Running {
     let run = crowded(Session::new()).sh(&format!("{LEAVE}; exec sleep 900")).start();
     run.until_file("running");
@@ -54,8 +55,8 @@ fn fail_everywhere(how: &str, assert_died: impl Fn(&Finished)) {
         let run = crowded(Session::again()).env("CGRUN_FAILPOINT", format!("{how}:{place}")).sh(LEAVE).run();
         eprintln!("{how} at {place:?}: {} after {:?}", run.status, run.took);
         assert_died(&run);
-        // The supervisor's children are now the test's: it reaps them, including zombies, until the
-        // kernel says that there are none.
+        // The supervisor's children are now the test's: it reaps them, including zombies, until the kernel
+        // reports that none is left.
         run.assert_nothing_left();
     }
 }
@@ -236,7 +237,7 @@ fn the_guardian_does_not_keep_a_pipeline_waiting() {
         let target = fs::read_link(&fd).unwrap_or_default();
         assert!(!target.starts_with("pipe:") && !target.starts_with(run.path()), "{fd:?} -> {target:?}");
     }
-    // This holds even for a guardian that is stopped.
+    // This is true even if the guardian is stopped.
     kill(guardian, SIGSTOP).unwrap();
     victims.iter().for_each(|&pid| kill(pid, SIGKILL).unwrap());
     run.until_file("over");
@@ -291,7 +292,7 @@ fn a_process_that_moved_to_another_cgroup_is_found_by_a_sweep() {
 #[test]
 fn a_process_that_keeps_forking_in_another_cgroup_is_found_by_its_marker() {
     let elsewhere = TestCgroup::create("elsewhere");
-    // Each link of the chain ends as soon as it has forked the next.
+    // Each process of the chain exits as soon as it has forked the next.
     let chain = "import os, sys, time\n\
         open(sys.argv[1] + '/cgroup.procs', 'w').write('0')\n\
         open('running', 'w')\n\

@@ -1,4 +1,4 @@
-//! A leak is attributed to the test during which it was started, as far as any evidence of that is left.
+//! A leak is attributed to the test during which it was started, if any evidence of that is left.
 
 use std::path::Path;
 use std::process::Command;
@@ -65,7 +65,7 @@ fn two_hundred_leaks_of_pytest_are_attributed_to_the_right_test_or_to_none() {
     let run = pytest(25, &[]);
     run.assert_code(0).assert_nothing_left();
     let (right, unknown, leaks) = right_and_unknown(&run);
-    // Five had no environment, no surviving parent, and no neighbor of the same test.
+    // Five had no environment, no surviving parent and no neighbour from the same test.
     assert_eq!((right, unknown), (195, 5));
     for kind in ["environment", "memory", "parent"] {
         assert!(evidence(&leaks, kind) >= 12, "{kind}");

@@ -1,5 +1,5 @@
-//! The promises, one file each, in a single test program. Each test needs its own process (it becomes a
-//! subreaper and enters a network namespace), so they run under nextest: see `scripts/test`.
+//! The promises of cgrun, one file each, in a single test program. Each test needs its own process (it
+//! becomes a subreaper and enters a network namespace), so they run under nextest: see `scripts/test`.
 
 #![allow(clippy::unwrap_used)]
 

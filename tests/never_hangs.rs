@@ -1,4 +1,4 @@
-//! cgrun ends in time, whatever its processes and the readers of its output do.
+//! cgrun exits in time, whatever its processes and the readers of its output do.
 
 use std::io::Write;
 use std::path::Path;
@@ -44,7 +44,7 @@ fn a_service_that_freezes_itself_is_cleaned_up() {
 fn a_session_frozen_from_within_is_cleaned_up() {
     let run = with_service("'freezes-session'").command(["true"]).start();
     until_frozen(&run);
-    // Being frozen, it cannot report this itself.
+    // The frozen process cannot report this itself.
     std::fs::OpenOptions::new()
         .append(true)
         .open(run.log_path("bad"))

@@ -208,8 +208,8 @@ mod reclaim {
 mod check_command {
     use super::*;
 
-    /// Runs in a cgroup namespace with its own cgroup2 mount, where no other session of this host can
-    /// be seen.
+    /// Runs in a cgroup namespace with its own cgroup2 mount, in which no other session of this host is
+    /// visible.
     const ALONE: &[&str] = &[
         "unshare",
         "-C",

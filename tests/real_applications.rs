@@ -1,5 +1,5 @@
-//! Real servers as services, each with its own way to start, to fork and to end. All of them shut down
-//! by themselves and save their state: only a service that does not react is killed.
+//! Real servers as services, each with its own way to start, fork and exit. All of them shut down by
+//! themselves and save their state: only a service that does not react is killed.
 //!
 //! scripts/test installs what they need. A missing program fails the test.
 
@@ -12,14 +12,14 @@ use nix::sys::signal::Signal;
 
 use crate::harness::{Finished, Session, is_listening};
 
-/// So long that a service which ends only because it ran out is noticed.
+/// Long enough that a service that exits only because this ran out is noticed.
 const GRACE: &str = "30s";
-/// Far less than [`GRACE`], and far more than any of them needs on a busy machine.
+/// Far shorter than [`GRACE`], and far longer than any of them needs on a busy machine.
 const SOON: Duration = Duration::from_secs(12);
 
 // --- Python ------------------------------------------------------------------------------
 
-/// Records the start and the orderly end of each worker, and responds with `ANSWER`.
+/// Records the start and the orderly exit of each worker, and responds with `ANSWER`.
 const ASGI: &str = r#"
 import os, pathlib
 
@@ -137,7 +137,7 @@ fn vite_behind_npm_shuts_down() {
 
 // --- Redis -------------------------------------------------------------------------------
 
-/// Redis with its own log. If it daemonizes, the process that was started has ended by the time it is ready.
+/// Redis with its own log. If it daemonizes, the process that was started has exited before it is ready.
 fn redis(daemonize: &str, keys: &str) -> Session {
     installed("redis-server");
     installed("redis-cli");
@@ -237,11 +237,11 @@ fn an_nginx_daemon_shuts_down_its_workers() {
 
 // --- PostgreSQL --------------------------------------------------------------------------
 
-/// A new database owned by the user postgres. pg_ctl starts it, and ends when the server is up.
+/// A new database owned by the user postgres. pg_ctl starts it, and exits when the server is up.
 fn postgres(keys: &str) -> Session {
     let bin = postgres_programs();
     let session = Session::new();
-    // It runs as another user, who needs access to the directory.
+    // The server runs as another user, which needs access to the directory.
     std::fs::set_permissions(session.path(), PermissionsExt::from_mode(0o711)).unwrap();
     let data = session.path().join("data").to_string_lossy().into_owned();
     let as_postgres = ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups", "--"];
@@ -331,7 +331,7 @@ fn leaked_client(query: &str) -> String {
     )
 }
 
-/// On SIGTERM, PostgreSQL waits for its clients, so the leaked one is asked to end too.
+/// On SIGTERM, PostgreSQL waits for its clients, so the leaked one is asked to exit too.
 #[test]
 fn postgres_is_shut_down_cleanly_under_a_leaked_connection() {
     let run = postgres("").sh(&leaked_client("")).run();
@@ -391,7 +391,7 @@ fn a_service_behind_a_shell_that_exits_at_once_gets_the_time_it_needs_to_save_it
 
 // --- assertions -----------------------------------------------------------------------------
 
-/// Asserts that every service ended by itself when asked, long before it would have been killed.
+/// Asserts that every service exited by itself when asked, long before it would have been killed.
 #[track_caller]
 fn assert_graceful(run: &Finished) {
     assert!(!run.stderr().contains("leaked"), "{}", run.stderr());
@@ -399,7 +399,7 @@ fn assert_graceful(run: &Finished) {
     run.assert_nothing_left();
 }
 
-/// Whether cgrun ended soon after the command created the file `ended`.
+/// Whether cgrun exited soon after the command created the file `ended`.
 fn soon(run: &Finished) -> bool {
     let ended = run.path().join("ended").metadata().expect("the command has ended").modified().unwrap();
     SystemTime::now().duration_since(ended).unwrap() < SOON

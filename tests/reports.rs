@@ -1,4 +1,4 @@
-//! Reports tell every reader what happened, whatever the session did and however it ended.
+//! Reports are complete and correct, whatever the session did and however it ended.
 
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
@@ -167,7 +167,7 @@ fn a_session_that_the_guardian_cleans_up_is_reported() {
     assert_no_drafts(run.path());
 }
 
-/// Whatever is killed last, a reader finds a complete report of this session.
+/// At whatever moment a process is killed, a reader finds a complete report of this session.
 #[test]
 fn a_report_is_written_whenever_the_supervisor_dies() {
     Session::new();
@@ -363,7 +363,7 @@ fn github_gets_no_annotation_for_a_clean_session() {
 #[test]
 fn hostile_content_breaks_no_format_and_no_terminal() {
     // The process is cat under another name, and blocks forever on a pipe of which it holds both ends. A
-    // program can be given at most 2 MB of arguments.
+    // program can get at most 2 MB of arguments.
     let leak = r#"
 import os, shutil
 shutil.copy("/bin/cat", "a) R 1 (b")
@@ -441,7 +441,7 @@ fn hostile_test_names_and_paths_break_no_format() {
 
 #[test]
 fn a_session_that_needed_force_is_not_called_clean() {
-    // The daemon would have outlived its command; the rest of the command's tree ends with it.
+    // The daemon would have outlived its command; the rest of the command's tree exits with it.
     let script = "trap '' TERM; (PYTEST_CURRENT_TEST='a.py::b (call)' setsid -f sleep 901); \
                   sleep 902 & while :; do wait; done";
     let options = ["--timeout", "500ms", "--grace", "500ms"];
@@ -450,7 +450,7 @@ fn a_session_that_needed_force_is_not_called_clean() {
     run.assert_said("started during a.py::b (call)");
     let report = json_of(&run);
     assert_eq!((&report["outcome"]["clean"], &report["leaked_process_count"]), (&json!(false), &json!(1)));
-    // This includes a process that ends on the signal sent to all.
+    // This includes a process that exits on the signal that is sent to all.
     let script = "PYTEST_CURRENT_TEST='a.py::b (call)' setsid -f sleep 901; trap '' TERM; \
                   while :; do sleep 902; done";
     let run = Session::again().options(ALL).options(options).sh(script).run();
@@ -463,7 +463,7 @@ fn a_session_that_needed_force_is_not_called_clean() {
     assert!(seen(&run).contains("ended by force"));
 }
 
-/// A process that ends only when killed differs from one that handles the signal.
+/// A process that exits only when killed is reported differently from one that handles the signal.
 #[test]
 fn a_killed_process_is_distinguished_from_one_that_exited_when_asked() {
     let leak = "import signal, sys\nif sys.argv[1] == 'polite':\n  signal.pthread_sigmask(0, [15])\nelse:\n  \
@@ -479,7 +479,7 @@ fn a_killed_process_is_distinguished_from_one_that_exited_when_asked() {
         assert_eq!(leak["needed_sigkill"], is_stubborn, "{leak:#}");
         assert_eq!(leak["ignores_sigterm"], false, "{leak:#}");
     }
-    // No process was asked to end.
+    // No process was asked to exit.
     let run = Session::again().options(ALL).options(["--grace", "0s"]).sh("sleep 900 &").run();
     run.assert_code(0).assert_nothing_left();
     assert_eq!(json_of(&run)["leaks"][0]["needed_sigkill"], false);
@@ -494,7 +494,7 @@ fn a_killed_process_is_distinguished_from_one_that_exited_when_asked() {
 
 #[test]
 fn a_process_that_proc_hides_is_still_a_leak() {
-    // A root process in a session of nobody's, as a setuid program would be.
+    // A root process in a session of the user nobody, like a setuid program.
     let script = "mount -t proc -o hidepid=2 proc /proc && cp \"$(command -v sleep)\" ssleep && chmod 4755 ssleep && \
         d=/sys/fs/cgroup; [ -d $d/unified ] && d=$d/unified; own=$d$(sed -n s/^0:://p /proc/self/cgroup); \
         mkdir \"$own/nobody\" && chown -R 65534 \"$own/nobody\" && echo $$ >\"$own/nobody/cgroup.procs\"; \
@@ -575,7 +575,7 @@ impl Drop for Load {
     }
 }
 
-/// A process that is about to exit when the command ends is not a leak.
+/// A process that is about to exit when the command exits is not a leak.
 #[test]
 fn five_hundred_clean_runs_under_load_give_no_false_alarm() {
     Session::new();
@@ -635,8 +635,8 @@ fn the_page_is_drawn_in_a_browser() {
     assert_ne!(grounds[0], grounds[1], "dark is another colour than light");
 }
 
-/// How far the page exceeds a window of that width, and its background color. The page itself may not run
-/// scripts, so a copy of it that may is measured.
+/// How far the page exceeds a window of that width, and its background color. The page itself cannot run
+/// scripts, so a copy that can is measured.
 fn measured(run: &Finished, width: u32, scheme: u32) -> [String; 2] {
     let page = run.read("r.html");
     let policy = page.find("<meta http-equiv").unwrap();

@@ -1,4 +1,4 @@
-//! Services start in order, are ready only if they are ours, get what they need, and end with the session.
+//! Services start in order, are ready only if they are ours, get what they need, and stop with the session.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -152,7 +152,7 @@ mod a_stale_server_cannot_pass_for_ours {
         assert_not_ran(&run);
     }
 
-    /// A server outside the session, which listens as soon as the test says so.
+    /// A server outside the session, which listens as soon as the test tells it to.
     fn stranger(directory: &Path, address: &str) -> Stranger {
         let arguments = ["8001", "--address", address, "--when", "go", "--journal", "stranger"];
         let stranger = Stranger::start(directory, "server.py", &arguments);
@@ -626,7 +626,7 @@ fn the_port_of_a_killed_service_is_free_afterwards() {
 
 #[test]
 fn a_service_that_fails_as_the_tests_end_fails_the_run() {
-    // The command makes the service fail, and ends at the same moment.
+    // The command makes the service fail, and exits at the same moment.
     let script = "m=/sys/fs/cgroup; [ -d $m/unified ] && m=$m/unified; \
         d=$m$(sed -n 's,^0::\\(.*\\)/.*,\\1,p' /proc/self/cgroup)/service.b; touch go; \
         while read -r line <$d/cgroup.events && [ \"$line\" = 'populated 1' ]; do :; done";

@@ -12,7 +12,7 @@ use crate::harness::{Finished, OwnHost, Running, Session, TestCgroup, helpers, u
 const CGRUN: &str = env!("CARGO_BIN_EXE_cgrun");
 const SOON: Duration = Duration::from_secs(4);
 
-/// A service that creates a file when it is asked to end.
+/// A service that creates a file when it is asked to exit.
 const POLITE: &str = "[services.polite]\nready = { log = 'ready' }\n\
     command = ['sh', '-c', 'trap \"touch asked; exit\" TERM; echo ready; while :; do sleep 900 & wait; done']\n";
 
@@ -245,13 +245,13 @@ fn fifty_sessions_run_side_by_side() {
     assert_eq!(ids.len(), 50);
     assert!(sessions["sessions"].as_array().unwrap().iter().all(|it| it["state"] == "live"), "{sessions}");
 
-    // Killing one of them ends only that one.
+    // Killing one of them stops only that one.
     let victim = runs.swap_remove(17);
     let ended = victim.signal(SIGKILL).until("its end", || victim.sessions() == 49);
     ended.cgrun(&["sweep"]).assert_code(0).assert_silent();
     let victim = victim.finish();
     victim.assert_signal(SIGKILL);
-    // Another one is asked to end; the others end by themselves.
+    // Another one is asked to stop; the others end by themselves.
     let stopped = runs.swap_remove(3);
     stopped.cgrun(&["stop", &id(stopped.path())]).assert_code(0).assert_silent();
     let stopped = stopped.finish();

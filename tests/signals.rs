@@ -28,7 +28,7 @@ fn assert_skips_the_grace_during_cleanup(signal: Signal) {
     run.until_file("asked").signal(signal).until_said("while cleaning up");
     press_again(&run, signal);
     let run = run.finish();
-    // The command has ended: its exit code stays. The second signal cuts the grace short.
+    // The command has exited, so its exit code is kept. The second signal cuts the grace short.
     run.assert_code(3).assert_nothing_left().assert_faster_than(Duration::from_secs(20));
 }
 
@@ -98,7 +98,7 @@ fn a_command_that_handles_the_signal_keeps_its_exit_code() {
     }
 }
 
-/// Sends the signal again after a pause: two that arrive within 20 ms count as one, sent to a group.
+/// Sends the signal again after a pause: two that arrive within 20 ms count as one signal sent to a group.
 fn press_again(run: &Running, signal: Signal) {
     std::thread::sleep(Duration::from_millis(50));
     run.signal(signal);
@@ -124,7 +124,7 @@ fn a_second_signal_ends_a_command_that_ignores_the_first() {
     run.assert_signal(SIGINT).assert_nothing_left().assert_faster_than(Duration::from_secs(20));
 }
 
-/// No process is seen to end within zero seconds, but every one is killed.
+/// No process can be seen to exit within zero seconds, but every one is killed.
 #[test]
 fn everything_is_killed_even_with_a_kill_wait_of_zero() {
     let elsewhere = TestCgroup::create("elsewhere");

@@ -14,7 +14,7 @@ fn an_inherited_ignored_sigchld_does_not_hide_an_exit() {
 
 #[test]
 fn a_preexisting_child_is_left_alone() {
-    // An entrypoint that ends in `exec cgrun` does this.
+    // An entrypoint script that ends with `exec cgrun` does this.
     let script = "sleep 1000 & echo $! >before; exec \"$CGRUN\" \"$@\"";
     let run = Session::new().sh("sleep 1000 & exit 3").start_through(&["sh", "-c", script, "sh"]).finish();
     run.assert_code(3).assert_said("leaked 1 process");

@@ -9,7 +9,7 @@ use crate::fixtures::{NEVER_READY, STUBBORN};
 use crate::harness::terminal::{CTRL_BACKSLASH, CTRL_C, CTRL_Z, ENTER, ESCAPE};
 use crate::harness::{Session, Terminal};
 
-/// Runs until a file `go` exists, whatever is typed; `ints` counts the Ctrl-Cs.
+/// A script that runs until the file `go` exists, whatever is typed. `ints` counts the Ctrl-Cs.
 const UNTIL_GO: &str = "trap 'echo >>ints' INT; touch running; until [ -e go ]; do sleep 0.02; done; exit 5";
 
 /// A service that uses part of its grace to save its state.
@@ -135,7 +135,7 @@ fn ctrl_c_during_cleanup_warns_and_the_next_one_kills() {
     let terminal = Session::new().config(STUBBORN).on_terminal();
     terminal.enter("cgrun sh -c 'exit 3'").until_file("asked");
     terminal.press(CTRL_C).shows("SIGINT while cleaning up; send again to kill everything now");
-    // Two that arrive within 20 ms would count as one.
+    // Two signals that arrive within 20 ms would count as one.
     std::thread::sleep(Duration::from_millis(200));
     terminal.press(CTRL_C).prompt(3);
     terminal.leave().assert_nothing_left();
@@ -304,8 +304,8 @@ fn a_shell_inside_has_job_control() {
     terminal.leave().assert_nothing_left();
 }
 
-/// Runs `program` under cgrun and asserts that the terminal is in the same mode before it, while it is stopped,
-/// and after it.
+/// Runs `program` under cgrun and asserts that the terminal is in the same mode before it starts, while it is
+/// stopped, and after it has exited.
 fn assert_terminal_is_left_in_order(terminal: &Terminal, program: &str, quit: &str, drive: impl Fn()) {
     let modes = || {
         terminal.enter("stty -a");
@@ -392,7 +392,7 @@ fn a_pipeline_ends_as_it_does_without_cgrun() {
 
 // --- the terminal goes away ----------------------------------------------------------------
 
-/// The shell passes the SIGHUP on and dies of it.
+/// Asserts that everything exits when the terminal closes. The shell passes the SIGHUP on and dies of it.
 fn assert_closing_ends_everything(terminal: Terminal) {
     let run = terminal.close();
     run.assert_signal(SIGHUP).assert_nothing_left();
@@ -402,7 +402,7 @@ fn assert_closing_ends_everything(terminal: Terminal) {
 #[test]
 fn a_closed_terminal_ends_the_session() {
     let terminal = Session::new().config(SAVER).on_terminal();
-    // The kernel sends another SIGHUP after the shell has ended. Both count as one hangup.
+    // The kernel sends another SIGHUP after the shell has exited. Both count as one hangup.
     terminal.enter("trap 'sleep 0.3' EXIT").prompt(0);
     terminal.enter("cgrun sh -c 'touch running; exec sleep 1000'").until_file("running");
     assert_closing_ends_everything(terminal);

@@ -103,7 +103,7 @@ fn a_session_of_another_user_is_cleaned_up_like_any_other() {
     run.assert_signal(SIGTERM).assert_nothing_left().assert_faster_than(Duration::from_secs(20));
 }
 
-/// Root opens the logs, in a directory that may belong to the user.
+/// Root opens the logs, possibly in a directory that belongs to the user.
 #[test]
 fn a_log_does_not_follow_links_of_the_user() {
     let config = "[session]\nuser = 'nobody'\nlogs = 'logs'\n[services.a]\nready = { command = ['true'] }\n\

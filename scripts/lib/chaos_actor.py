@@ -1,4 +1,4 @@
-"""A service or the command of a chaos session, with everything it leaves behind.
+"""A service or the command of a chaos session, with all the processes that it leaves behind.
 
 cgrun runs chaos_actor.py NAME SPEC in the directory of the run. Each process registers with a file of
 its own in `registered`, which it keeps locked for as long as it lives.
@@ -19,7 +19,7 @@ lock = None
 
 
 def register(name):
-    """Locks a file for this process. A lock that it inherited belongs to its parent."""
+    """Locks a file for this process. An inherited lock belongs to its parent."""
     global lock
     if lock is not None:
         os.close(lock)

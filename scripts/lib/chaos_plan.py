@@ -1,4 +1,4 @@
-"""Derives from a seed what happens in one run of chaos, and how cgrun may end. Pure functions."""
+"""Derives from a seed the events of one chaos run, and how cgrun may exit. Pure functions."""
 
 import random
 from signal import SIGABRT, SIGCONT, SIGKILL, SIGSEGV, SIGSTOP, SIGTERM, SIGUSR1
@@ -23,7 +23,7 @@ def plan_child(it, safe_to_vanish, ports):
 
 
 def plan_hits(it, services):
-    """Who receives which signal; they are sent one after another without a pause."""
+    """Which process receives which signal. They are sent one after another without a pause."""
     one = {
         "supervisor": lambda: [("supervisor", it.choice([*POLITE, *DEADLY, SIGKILL, SIGKILL]))],
         "guardian": lambda: [("guardian", it.choice([*DEADLY, SIGTERM]))],
@@ -75,7 +75,7 @@ def exit_codes(plan, hits):
         answer = answers[command["on_signal"]] if what in POLITE else set()
         if who == "supervisor" and what not in (SIGSTOP, SIGCONT):
             may |= answer
-            # A command that has not started, or that a less patient outer cgrun kills, handles nothing.
+            # A command that has not started, or that an outer cgrun kills after a shorter grace, handles nothing.
             if answer != {HANDLED} or plan["phase"] == "start" or plan["nested"]:
                 may.add(-what)
         elif who == "command":

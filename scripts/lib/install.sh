@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # shellcheck disable=SC2154 # `root` is set by the script that sources this.
-# What scripts/demo, scripts/test and .ci/run install, and how. Sourced by them with `root` set
-# and the working directory there. Where everything is in place, nothing here touches the network.
+# Installs the requirements of scripts/demo, scripts/test and .ci/run. They source this with `root` set
+# and as the working directory. If everything is installed, nothing here uses the network.
 
 demo=$root/tests/demo
 venv=$root/target/demo/venv
@@ -10,9 +10,9 @@ say() { printf '\n==> %s\n' "$*"; }
 note() { printf '    %s\n' "$@"; }
 die() { printf "${0##*/}: %s\n" "$@" >&2; exit 1; }
 
-# --- the system's packages -----------------------------------------------------------
+# --- system packages -----------------------------------------------------------
 
-# A package and how to see that what we need of it is there, whoever installed it.
+# A package, and how to check that the part of it that we need is installed, however it was installed.
 packages=(
     "gcc             command -v cc"
     "libc6-dev       test -e /usr/include/stdio.h"
@@ -39,8 +39,8 @@ missing_packages() {
     done < <(printf '%s\n' "${packages[@]}")
 }
 
-# Debian starts a server when it installs one, and again at every boot. The tests need the
-# programs only: no server that was not here before runs here afterwards.
+# Debian starts a server when it installs one, and again at every boot. The tests need only the
+# programs, so no server that this installs is started or enabled.
 install_packages() (
     mapfile -t missing < <(missing_packages)
     ((${#missing[@]})) || return 0
@@ -59,7 +59,7 @@ install_packages() (
     apt-get update -qq
     apt-get install -qq --no-install-recommends "${missing[@]}" </dev/null >/dev/null
     for server in redis-server nginx postgresql; do
-        # `systemctl disable` edits links, and needs no systemd that runs.
+        # `systemctl disable` only edits links, and works without a running systemd.
         if [[ " ${missing[*]} " == *" $server "* ]] && command -v systemctl >/dev/null; then
             systemctl disable --quiet "$server"
         fi
@@ -79,8 +79,8 @@ require_tools() {
 
 # --- below this directory ------------------------------------------------------------
 
-# What an installation depends on. The path and the machine count too: neither a venv
-# nor node_modules can be moved to another place or shared with another architecture.
+# The inputs of an installation. They include the path and the architecture, because neither a venv
+# nor node_modules can be moved to another directory or shared with another architecture.
 stamp_of() { { cat "$@"; pwd; uname -sm; python3 --version; node --version; } | sha256sum; }
 
 up_to_date() { [[ -f $1 && $(<"$1") == "$2" ]]; }
@@ -107,11 +107,11 @@ install_frontend() {
     echo "$wanted" >"$modules/.demo-stamp"
 }
 
-# --- cargo's own ---------------------------------------------------------------------
+# --- cargo programs ---------------------------------------------------------------------
 
 install_nextest() {
     cargo nextest --version &>/dev/null && return
     say "Installing cargo-nextest; this takes some minutes, once"
-    # It only waits for tests, so building it fast is worth more than a fast build of it.
+    # It only waits for tests, so a short build matters more than an optimized program.
     cargo install --quiet --locked --debug cargo-nextest
 }

@@ -31,7 +31,7 @@ class Style:
     dim: bool = False
 
     def after(self, codes):
-        """The style after these parameters of an SGR sequence."""
+        """The style after an SGR sequence with these parameters."""
         style = self
         for code in codes:
             if code == 0:
@@ -50,7 +50,7 @@ class Style:
 
 
 def output_of(command):
-    """What the command writes to a terminal of our width."""
+    """The output of the command on a terminal of our width."""
     pid, terminal = pty.fork()
     if pid == 0:
         os.execvp(command[0], command)
@@ -90,7 +90,7 @@ def lines_of(output):
 
 
 def wrapped(line):
-    """As terminals do, but between words, and with what follows set in."""
+    """Wraps lines as terminals do, but between words, and indents the continuation."""
     rows = []
     while len(line) > COLUMNS:
         text = "".join(character for character, _ in line[: COLUMNS + 1])
@@ -102,7 +102,7 @@ def wrapped(line):
 
 
 def runs(row):
-    """Where each stretch of one style begins, its text and its style."""
+    """The start, text and style of each run of characters in one style."""
     begin = 0
     while begin < len(row):
         style, end = row[begin][1], begin
@@ -130,7 +130,7 @@ def drawn(lines):
     for number, row in enumerate(rows):
         y = TITLE_BAR + MARGIN + number * CELL_HEIGHT + 10
         for column, text, style in runs(row):
-            # Viewers differ in what they make of many spaces, so these are not drawn.
+            # Viewers render multiple spaces differently, so these are not drawn.
             for word in re.finditer(r"\S+(?: \S+)*", text):
                 x, length = MARGIN + (column + word.start()) * CELL_WIDTH, len(word[0]) * CELL_WIDTH
                 weight = ' font-weight="bold"' if style.bold else ""

@@ -1,12 +1,12 @@
 # shellcheck shell=bash
-# A virtual machine with systemd and unprivileged users, for what a container cannot show: user
+# A virtual machine with systemd and unprivileged users, to test what a container does not have: user
 # managers, delegated cgroups, a power cut. Source this after install.sh, with `root` set.
 #
 #   vm_run DIR [DISK]   boots Debian 12, unpacks DIR at /, runs /payload/run there as root, and returns
 #                       its exit status. Its output appears as it is written. DISK keeps what the guest
 #                       writes for the next vm_run that names it. Two other exit statuses:
-#                         254  with DISK: the guest was reset before the payload ended
-#                         255  the guest ended or hung without an exit status; stderr says what is known
+#                         254  with DISK: the guest was reset before the payload exited
+#                         255  the guest stopped or hung without an exit status; stderr gives the details
 #
 # Variables: CGRUN_VM_ACCEL (default: tcg,thread=multi), CGRUN_VM_TIMEOUT (seconds for one boot, default:
 # 600), CGRUN_VM_MIRROR (default: the mirror that apt uses; required on hosts other than Debian).
@@ -16,7 +16,7 @@ vm_suite=bookworm
 vm_reset=254
 vm_lost=255
 
-# --- what the host needs ---------------------------------------------------------------
+# --- requirements of the host ---------------------------------------------------------------
 
 vm_tools=(
     "mmdebstrap               command -v mmdebstrap"
@@ -192,7 +192,7 @@ END
     mkdir -p "$guest/etc/systemd/system/multi-user.target.wants"
     ln -s ../payload.service "$guest/etc/systemd/system/multi-user.target.wants/"
 
-    # The second disk is a plain tar. It is of another type than the root disk, so that neither can take the
+    # The second disk is a plain tar. Its type differs from that of the root disk, so that neither can take the
     # other's name. ttyS1 carries the output, ttyS2 the exit status.
     cat >"$guest/usr/local/sbin/run-payload" <<'END'
 #!/bin/bash
@@ -200,19 +200,19 @@ modprobe virtio_blk || exit
 tar --extract --no-overwrite-dir --file /dev/vda --directory / || exit
 stty -F /dev/ttyS1 raw -echo
 stty -F /dev/ttyS2 raw -echo
-# Through a pipe, because programs write differently to a terminal.
+# Use a pipe, because programs write differently to a terminal.
 exec 3> >(exec cat >/dev/ttyS1)
 reader=$!
 export HOME=/root LANG=C.UTF-8
 cd /
 /payload/run </dev/null >&3 2>&1 3>&-
 status=$?
-# A process that the payload left may hold the pipe forever.
+# A process that the payload left behind may hold the pipe forever.
 exec 3>&-
 (sleep 2; kill $reader) 2>/dev/null &
 wait $reader
 (echo $status >/dev/ttyS2)
-# Waits until everything was sent.
+# Wait until everything has been sent.
 stty -F /dev/ttyS1 raw
 stty -F /dev/ttyS2 raw
 END
@@ -221,7 +221,7 @@ END
 
 # --- one boot --------------------------------------------------------------------------
 
-# In a shell of its own, because errexit is off in this one if vm_run is called with `||`.
+# Use a subshell, because errexit is off in this shell if vm_run is called with `||`.
 vm_ready() {
     root=$root bash -euo pipefail -c \
         '. "$root/scripts/lib/install.sh"; . "$root/scripts/lib/vm.sh"; vm_install; vm_prepare' "$0"
@@ -241,7 +241,7 @@ vm_run() {
 vm_boot() {
     local work=$1 payload=$2 disk=${3-} limit=${CGRUN_VM_TIMEOUT:-600}
     local root_drive in out line events="" qemu_status=0 status
-    # These make emulated processors faster without a difference to the tests.
+    # These make emulated processors faster and do not affect the tests.
     local cpu=max,la57=off options="mitigations=off nokaslr selinux=0 apparmor=0 audit=0 cryptomgr.notests \
 random.trust_cpu=on tsc=reliable rcupdate.rcu_expedited=1"
     root_drive=file=$vm/root.img,format=raw,snapshot=on
@@ -252,7 +252,7 @@ random.trust_cpu=on tsc=reliable rcupdate.rcu_expedited=1"
     tar --create --file "$work/payload.tar" --owner=0 --group=0 --mode=u+rwX,go+rX --directory "$payload" . ||
         return "$vm_lost"
 
-    # QMP reports how the machine ended: otherwise a reset and a power-off look alike.
+    # QMP reports how the machine stopped: otherwise a reset and a power-off look alike.
     mkfifo "$work"/qmp.{in,out} || return "$vm_lost"
     exec {in}<>"$work/qmp.in" {out}<>"$work/qmp.out"
     echo '{"execute": "qmp_capabilities"}' >&"$in"

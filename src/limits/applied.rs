@@ -39,7 +39,8 @@ impl AppliedLimits {
         std::mem::take(&mut self.warnings)
     }
 
-    /// Leaves cgrun's own cgroup as we found it. Must be called last, after the session's cgroup was removed.
+    /// Restores cgrun's own cgroup to its previous state. Must be called last, after the session's cgroup was
+    /// removed.
     pub(crate) fn restore(&mut self) {
         self.delegation.restore();
     }

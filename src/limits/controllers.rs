@@ -27,8 +27,8 @@ pub(super) struct Delegation {
 }
 
 impl Delegation {
-    /// Makes these controllers available to a session below cgrun's own cgroup, and of `useful` those that there
-    /// are. That may take leaving cgrun's own cgroup. After an error everything is as before.
+    /// Makes the `needed` controllers available to a session below cgrun's own cgroup, and those of `useful`
+    /// that exist. cgrun may have to leave its own cgroup for that. After an error nothing has changed.
     pub(super) fn enable(
         &mut self,
         mount: &Mount,
@@ -116,7 +116,7 @@ pub(super) fn pass_down(
     Ok(())
 }
 
-/// Why a session below cgrun's own cgroup cannot have this controller, as far as that is known without turning it
+/// Why a session below cgrun's own cgroup cannot have this controller, if that is known without turning it
 /// on.
 pub(crate) fn why_unavailable(mount: &Mount, controller: Controller) -> Option<Refused> {
     let own = mount.own.as_path();

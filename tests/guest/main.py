@@ -25,12 +25,12 @@ HELPERS = "/payload/tests/helpers"
 PROMISES = "/payload/promises"
 WITNESS = "/usr/local/bin/examples/witness"
 CGROUPS = pathlib.Path("/sys/fs/cgroup")
-# Seconds; far more than anything takes here, because an emulated machine is slow.
+# Seconds. This is far more than any step takes, because an emulated machine is slow.
 LIMIT = 60
 
 
 def run(command, code=0, limit=LIMIT, **options):
-    """Runs a command, waits until it ends, and checks its exit code."""
+    """Runs a command, waits until it exits, and checks its exit code."""
     done = subprocess.run(command, capture_output=True, text=True, timeout=limit, **options)
     assert done.returncode == code, f"{shlex.join(command)}: {done.returncode}\n{done.stdout}{done.stderr}"
     return done
@@ -67,7 +67,7 @@ def assert_nothing_left():
     """Asks the witness, which does not use cgrun, and then cgrun itself."""
     marks = [word for mark in ("sleep 4321", "leak.py", "server.py") for word in ("--command-line", mark)]
     run([WITNESS, "--ports", "3000,8000", *marks])
-    # systemd removes an empty scope in its own time.
+    # systemd removes an empty scope a little later.
     run([WITNESS, "--no-session-below", str(CGROUPS), "--within", str(LIMIT / 2)])
     run([CGRUN, "check"])
 
@@ -88,7 +88,7 @@ def assert_chosen(how, containment, source):
     assert (said["containment"], said["cgroup"]["session_parent_source"]) == (containment, source), said
     assert said["cgroup"]["layout"] == "unified", said
     assert said["systemd"]["running"], said
-    # The session passes the command's exit code on, ends a leak, and asks its service to end.
+    # The session passes the command's exit code on, kills a leak, and asks its service to exit.
     with tempfile.TemporaryDirectory() as directory:
         os.chmod(directory, 0o777)
         config = pathlib.Path(directory, "cgrun.toml")
@@ -265,7 +265,7 @@ def supervisors():
 
 
 def is_cgrun(pid):
-    """Whether this is a cgrun other than the first process of a PID namespace, which also has a pid in there."""
+    """Whether this is a cgrun, but not the first process of a PID namespace, which has a second pid in there."""
     with contextlib.suppress(OSError):
         status = pathlib.Path(f"/proc/{pid}/status").read_text()
         numbers = re.search("^NSpid:(.*)", status, re.MULTILINE)[1].split()
@@ -274,7 +274,7 @@ def is_cgrun(pid):
 
 
 def has_ended(child):
-    """Whether the child has ended. runuser stops together with its own child, and has to be continued."""
+    """Whether the child has exited. runuser stops together with its own child, and must be continued."""
     pid, status = os.waitpid(child, os.WNOHANG | os.WUNTRACED)
     if pid and os.WIFSTOPPED(status):
         os.kill(child, signal.SIGCONT)
@@ -283,7 +283,7 @@ def has_ended(child):
 
 
 def start_and_kill(how, with_guardian):
-    """Starts a session and kills its supervisor, and its guardian as well if wanted."""
+    """Starts a session and kills its supervisor, and optionally its guardian."""
     with tempfile.TemporaryDirectory() as directory:
         os.chmod(directory, 0o777)
         script = f"(trap '' TERM; sleep 4321) & setsid -f sleep 4321; touch {directory}/running; exec sleep 4321"
@@ -368,14 +368,14 @@ def test_everything_a_command_leaves_behind_is_cleaned_up():
             assert_nothing_left()
 
 
-# Rust tests that prove something here as well. Tests that are ignored on other hosts always run here.
+# Rust tests that are also useful here. Tests that are ignored on other hosts always run here.
 ALSO_HERE = ("limits::", "users::", "exit_codes::", "docs::limits")
-# Except those that start hundreds of sessions, or count tenths of a second of a program's start.
+# Exceptions, which start hundreds of sessions or measure tenths of a second of a program's start.
 TOO_SLOW_HERE = ("exit_codes::all_256_exit_codes_are_passed_on", "limits::verbose_shows_what_was_used")
 
 
 def rust_tests():
-    """The names of tests and how to run them, each in a process of its own."""
+    """The names of tests and functions that run them, each in its own process."""
     env = dict(os.environ, NEXTEST="1", NEXTEST_BIN_EXE_cgrun=CGRUN, CARGO_MANIFEST_DIR="/payload")
 
     def names(*options):
@@ -408,7 +408,7 @@ def main():
             failed += 1
             traceback.print_exc(file=sys.stdout)
             verdict = "FAIL"
-            # It must not spoil the tests that follow.
+            # It must not affect later tests.
             for session in sessions():
                 with contextlib.suppress(OSError):
                     (session / "cgroup.kill").write_text("1")

@@ -11,7 +11,7 @@ def before():
     script = "setsid -f sleep 4321; exec sleep 4321"
     subprocess.Popen([CGRUN, "sh", "-c", script])
     until(lambda: len(processes("sleep 4321")) >= 2 and sessions(), "the session runs")
-    # This is not about the disk: what was written before has to exist afterwards.
+    # This test is not about the disk, so files written before must exist afterwards.
     subprocess.run(["sync"], check=True)
     with open("/proc/sysrq-trigger", "w") as trigger:
         trigger.write("b")

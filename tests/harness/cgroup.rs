@@ -13,11 +13,11 @@ use nix::sched::CloneFlags;
 use super::DYING;
 use crate::witness::cgroups;
 
-/// A cgroup in which cgrun runs and below which it makes its session; or another one, outside of that.
+/// A cgroup in which cgrun runs and below which it creates its session, or another one outside of that.
 pub(crate) struct TestCgroup(PathBuf);
 
 impl TestCgroup {
-    /// Makes one right below the mount.
+    /// Creates a cgroup directly below the mount.
     pub(crate) fn create(name: &str) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -44,7 +44,7 @@ impl TestCgroup {
         cgroups::children(&self.0).unwrap()
     }
 
-    /// The processes right in it.
+    /// The processes directly in it.
     pub(crate) fn own_members(&self) -> Vec<i32> {
         as_pids(cgroups::own_members(&self.0).unwrap())
     }
@@ -60,7 +60,7 @@ impl TestCgroup {
 }
 
 impl Drop for TestCgroup {
-    /// A test that fails leaves nothing behind either.
+    /// Cleans up even if the test fails.
     fn drop(&mut self) {
         self.kill();
         let deadline = Instant::now() + DYING;
@@ -78,8 +78,8 @@ fn as_pids(pids: Vec<u32>) -> Vec<i32> {
     pids.into_iter().map(|pid| pid.try_into().unwrap()).collect()
 }
 
-/// While this exists, this thread and what it starts see only the cgroups that they make: a command
-/// that concerns all sessions of the host then concerns no other test's.
+/// While this exists, this thread and the processes that it starts see only the cgroups that they create, so
+/// a command that concerns all sessions of the host does not affect other tests.
 pub(crate) struct OwnHost(#[expect(dead_code, reason = "removed with it")] TestCgroup);
 
 impl OwnHost {

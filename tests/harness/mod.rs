@@ -48,7 +48,7 @@ impl Session {
         Self::again()
     }
 
-    /// A session that is started in this place of a host with systemd, and on the host's network.
+    /// A session that is started in this place on a host with systemd, in the host's network.
     pub(crate) fn at(place: Place) -> Self {
         require_own_process();
         require_controllers();
@@ -78,7 +78,7 @@ impl Session {
         self.directory.path()
     }
 
-    /// Writes a file there, and makes its parent directories.
+    /// Writes a file there, and creates its parent directories.
     pub(crate) fn file(self, name: &str, text: impl AsRef<[u8]>) -> Self {
         let path = self.path().join(name);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -144,24 +144,24 @@ impl Session {
         self.launch(command)
     }
 
-    /// Starts it under circumstances that `tests/helpers/launch.py` knows.
+    /// Starts it in an environment that `tests/helpers/launch.py` sets up.
     pub(crate) fn start_launched(self, how: &[&str]) -> Running {
         let launcher = helpers().join("launch.py");
         self.start_through(&[&["python3", launcher.to_str().unwrap()], how].concat())
     }
 
-    /// Starts it, and waits until it has ended.
+    /// Starts it, and waits until it has exited.
     pub(crate) fn run(self) -> Finished {
         self.start().finish()
     }
 
-    /// Starts a shell on a terminal of its own, for running cgrun in it.
+    /// Starts a shell on its own terminal, to run cgrun in.
     pub(crate) fn on_terminal(self) -> Terminal {
         Terminal::start(self)
     }
 
     fn launch(self, mut command: Command) -> Running {
-        // Files, because nothing has to wait for a process that keeps a file open.
+        // Write to files, because a process that keeps a file open delays no reader.
         command
             .stdin(File::open("/dev/null").unwrap())
             .stdout(File::create(self.path().join("stdout")).unwrap())
@@ -207,7 +207,8 @@ impl Session {
     }
 }
 
-/// The cgrun under test. The virtual machine has it elsewhere than the machine that compiled the tests.
+/// The cgrun under test. Its path in the virtual machine differs from that on the machine that compiled the
+/// tests.
 pub(crate) fn cgrun_program() -> PathBuf {
     let path = std::env::var_os("NEXTEST_BIN_EXE_cgrun");
     path.unwrap_or_else(|| env!("CARGO_BIN_EXE_cgrun").into()).into()
@@ -230,7 +231,7 @@ pub(crate) fn witness_program() -> PathBuf {
     path
 }
 
-/// What `scripts/test` installs, by its path in the repository.
+/// A program that `scripts/test` installs, by its path in the repository.
 pub(crate) fn installed(path: &str) -> PathBuf {
     let path = repository().join(path);
     assert!(path.exists(), "{} is missing; run scripts/test", path.display());
@@ -269,7 +270,7 @@ fn require_own_process() {
     orphans::become_subreaper();
 }
 
-/// Fails on a host that has no controllers for sessions, or no systemd.
+/// Fails on a host without controllers for sessions, or without systemd.
 fn require_controllers() {
     let controllers = std::fs::read_to_string(cgroup::mount().join("cgroup.controllers")).unwrap();
     let has = |wanted| controllers.split_whitespace().any(|it| it == wanted);
@@ -282,7 +283,7 @@ fn require_controllers() {
     );
 }
 
-/// Enters a network namespace of this test's own, with a loopback interface that is up.
+/// Enters a new network namespace for this test, with a loopback interface that is up.
 fn private_network() {
     nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).expect("unshare -n");
     let status = Command::new("ip").args(["link", "set", "lo", "up"]).status().expect("ip (iproute2)");

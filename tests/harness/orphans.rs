@@ -14,9 +14,9 @@ pub(super) fn become_subreaper() {
     nix::sys::prctl::set_child_subreaper(true).unwrap();
 }
 
-/// The processes that outlive cgrun, by whatever escape. They are described, then killed.
+/// Describes and kills the processes that outlive cgrun, however they escaped.
 ///
-/// That there is none is proven by the kernel: waitid(2) answers ECHILD.
+/// The kernel proves that none is left: waitid(2) returns ECHILD.
 pub(super) fn kill_survivors() -> Vec<String> {
     let deadline = Instant::now() + DYING;
     loop {
@@ -33,7 +33,7 @@ pub(super) fn kill_survivors() -> Vec<String> {
     assert!(!survivors.is_empty(), "waitid says that there are children, but /proc lists none");
     for survivor in &survivors {
         if let Leftover::Process { pid, .. } = survivor {
-            // Our own child, which we have not reaped: the pid is still its.
+            // It is our own unreaped child, so its pid cannot have been reused.
             let _ = kill(Pid::from_raw((*pid).try_into().unwrap()), Signal::SIGKILL);
         }
     }

@@ -1,12 +1,12 @@
-//! Where cgrun is started on a host with systemd. Only the virtual machine of `scripts/vm-test` has
-//! these users and a systemd that may be asked for scopes.
+//! The places in which cgrun can be started on a host with systemd. Only the virtual machine of
+//! `scripts/vm-test` has these users and a systemd that grants scopes.
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
 use nix::unistd::Pid;
 
-/// How a command comes to run, which decides where cgrun may make a session.
+/// How a command is started, which determines where cgrun can create a session.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Place {
     /// As root in a service that delegates nothing.
@@ -15,7 +15,7 @@ pub(crate) enum Place {
     User,
     /// As root in a unit with `Delegate=yes`.
     Delegated,
-    /// The same with `User=`.
+    /// As a user in a unit with `Delegate=yes` and `User=`.
     DelegatedToUser,
     /// As root in a unit with `Delegate=yes` that systemd confines to the first CPU.
     DelegatedOneCpu,
@@ -23,14 +23,15 @@ pub(crate) enum Place {
 
 impl Place {
     pub(crate) const ALL: [Self; 4] = [Self::Root, Self::User, Self::Delegated, Self::DelegatedToUser];
-    /// Where systemd makes a scope for the session.
+    /// The places in which systemd creates a scope for the session.
     pub(crate) const SCOPES: [Self; 2] = [Self::Root, Self::User];
 
     pub(crate) fn is_root(self) -> bool {
         !matches!(self, Self::User | Self::DelegatedToUser)
     }
 
-    /// A word of a command that is run here. systemd replaces variables in the commands of services.
+    /// Escapes a word of a command that is run here, because systemd expands variables in the commands of
+    /// services.
     pub(super) fn word(self, word: &OsStr) -> OsString {
         if Self::SCOPES.contains(&self) {
             word.into()

@@ -1,4 +1,4 @@
-//! A cgrun that runs, and one that has ended.
+//! A running cgrun, and one that has exited.
 
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -63,7 +63,7 @@ impl Running {
         self.until(name, || path.exists())
     }
 
-    /// Waits until cgrun has said this.
+    /// Waits until cgrun has printed this.
     pub(crate) fn until_said(&self, text: &str) -> &Self {
         self.until(text, || self.stderr().contains(text))
     }
@@ -82,7 +82,7 @@ impl Running {
         self.cgroup.members()
     }
 
-    /// The cgroup of the one session that runs.
+    /// The cgroup of the only running session.
     pub(crate) fn session_cgroup(&self) -> PathBuf {
         let sessions = self.cgroup.children();
         assert_eq!(sessions.len(), 1, "{sessions:?}");
@@ -94,7 +94,7 @@ impl Running {
         self.cgroup.kill();
     }
 
-    /// The guardian, if it exists already: a cgrun in the test's cgroup that leads a session of its own.
+    /// The guardian, if it exists: a cgrun in the test's cgroup that leads a session (setsid(2)) of its own.
     pub(crate) fn guardian(&self) -> Option<Pid> {
         let is_guardian = |pid: &Pid| {
             *pid != self.pid()
@@ -104,7 +104,7 @@ impl Running {
         self.cgroup.own_members().into_iter().map(Pid::from_raw).find(is_guardian)
     }
 
-    /// Kills the supervisor and its guardian so that neither sees the other die: the session is left.
+    /// Kills the supervisor and its guardian so that neither sees the other die and the session remains.
     pub(crate) fn kill_with_guardian(self) -> Finished {
         self.until("a guardian", || self.guardian().is_some());
         let guardian = self.guardian().unwrap();
@@ -118,8 +118,8 @@ impl Running {
         run
     }
 
-    /// Kills the supervisor of a session in a [`Place`], and its guardian as well if wanted. They are stopped
-    /// first, so that neither sees the other die. Then waits until a guardian that is left has ended.
+    /// Kills the supervisor of a session in a [`Place`], and optionally its guardian. They are stopped first,
+    /// so that neither sees the other die. Then waits until the guardian, if it was not killed, has exited.
     pub(crate) fn kill_cgrun(mut self, with_guardian: bool) -> Finished {
         let path = self.path().to_path_buf();
         let find = || Cgruns::of(&path);
@@ -144,12 +144,12 @@ impl Running {
         self.cgroup.children().len()
     }
 
-    /// Runs another cgrun beside it, and waits until that has ended.
+    /// Runs another cgrun beside it, and waits until that has exited.
     pub(crate) fn cgrun(&self, arguments: &[&str]) -> Said {
         cgrun(self.path(), &self.cgroup, self.place, arguments)
     }
 
-    /// Waits until it has ended.
+    /// Waits until it has exited.
     pub(crate) fn finish(mut self) -> Finished {
         let status = loop {
             if let Some(status) = self.child.try_wait().unwrap() {
@@ -194,7 +194,7 @@ impl Finished {
 
     /// The log of one service.
     pub(crate) fn log(&self, service: &str) -> String {
-        // A joined absolute path is that path.
+        // Joining an absolute path to a directory gives that path.
         read(self.path(), &log_path(self.path(), service).to_string_lossy())
     }
 
@@ -209,7 +209,7 @@ impl Finished {
         self
     }
 
-    /// cgrun itself died of this signal.
+    /// Asserts that cgrun itself died of this signal.
     #[track_caller]
     pub(crate) fn assert_signal(&self, signal: Signal) -> &Self {
         assert_eq!(self.status.signal(), Some(signal as i32), "{}\n{}", self.status, self.stderr());
@@ -222,7 +222,7 @@ impl Finished {
         self
     }
 
-    /// cgrun said something that this regular expression matches.
+    /// Asserts that this regular expression matches the output of cgrun.
     #[track_caller]
     pub(crate) fn assert_matches(&self, pattern: &str) -> &Self {
         let is_match = regex::Regex::new(pattern).unwrap().is_match(&self.stderr());
@@ -263,7 +263,7 @@ impl Finished {
         self.cgroup.members()
     }
 
-    /// The number of cgroups of sessions that are left.
+    /// The number of session cgroups that are left.
     pub(crate) fn sessions(&self) -> usize {
         self.cgroup.children().len()
     }
@@ -273,15 +273,15 @@ impl Finished {
         !self.search().leftovers().unwrap().is_empty()
     }
 
-    /// No process, no cgroup and no listening port of the session is left.
+    /// Asserts that no process, no cgroup and no listening port of the session is left.
     #[track_caller]
     pub(crate) fn assert_nothing_left(&self) -> &Self {
         let survivors = self.survivors();
         assert!(survivors.is_empty(), "alive: {survivors:#?}\n{}", self.stderr());
         let mut searches = vec![(self.search(), DYING)];
         if self.place.is_some() {
-            // The session may have been anywhere on the host, which it shares with no other. systemd
-            // removes an empty scope in its own time.
+            // The session may have been anywhere on the host, which it shares with no other. systemd removes
+            // an empty scope a little later.
             let roots = vec![cgroup::mount()];
             searches.push((Search { roots, ..Search::default() }, LIMIT / 3));
         }
@@ -292,7 +292,7 @@ impl Finished {
         self
     }
 
-    /// Where anything of the session could be, except for cgroups in a [`Place`].
+    /// All places in which parts of the session could be, except for cgroups in a [`Place`].
     fn search(&self) -> Search {
         let marks = vec![self.path().to_str().unwrap().to_string()];
         if self.place.is_some() {
@@ -330,7 +330,7 @@ impl Said {
         self
     }
 
-    /// What it printed, as JSON.
+    /// Its standard output, as JSON.
     #[track_caller]
     pub(crate) fn json(&self) -> serde_json::Value {
         serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {}", self.stdout))

@@ -1,4 +1,4 @@
-//! An interactive shell on a terminal, and a user who types and reads.
+//! Simulates a user at an interactive shell on a terminal.
 
 use std::cell::RefCell;
 use std::fs::File;
@@ -118,14 +118,14 @@ impl Terminal {
         shown
     }
 
-    /// Gives the window another size.
+    /// Changes the size of the window.
     pub(crate) fn resize(&self, rows: u16, columns: u16) -> &Self {
         let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
         tcsetwinsize(&self.master, size).unwrap();
         self
     }
 
-    /// Exits the shell, which shows its prompt.
+    /// Exits the shell, which must be at its prompt.
     pub(crate) fn leave(self) -> Finished {
         self.enter("exit 0");
         let Self { run, master, .. } = self;
@@ -134,7 +134,7 @@ impl Terminal {
         finished
     }
 
-    /// Closes the window while programs may run in it, and waits until all of them have ended.
+    /// Closes the window, possibly while programs run in it, and waits until all of them have exited.
     pub(crate) fn close(self) -> Finished {
         let Self { run, master, .. } = self;
         drop(master);

@@ -2,7 +2,7 @@
 unset XDG_STATE_HOME GITHUB_ACTIONS
 export PATH=$HOME/bin:$PWD/shop/.venv/bin:$CGRUN_DIRECTORY:$PATH
 mkdir bin
-# Its own first line names the place where the tests installed it.
+# The program's own first line contains the path where the tests installed it.
 printf '#!/bin/sh\nexec python3 -m pytest "$@"\n' >bin/pytest
 chmod +x bin/pytest
 cd shop || exit

@@ -1,4 +1,4 @@
-"""get.py PORT [PATH]: prints what a server on the loopback interface answers; fails without a 200."""
+"""get.py PORT [PATH]: prints the response of a server on the loopback interface; fails unless it is a 200."""
 
 import http.client
 import sys

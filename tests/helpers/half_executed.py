@@ -1,4 +1,4 @@
-"""Ends while its child is in the middle of exec, which takes some 10 ms with so many arguments."""
+"""Exits while its child is in the middle of exec, which takes about 10 ms with so many arguments."""
 
 import os
 import sys

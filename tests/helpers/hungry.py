@@ -1,4 +1,4 @@
-"""hungry.py MODE [ARG]...: a program that exceeds limits, within safe bounds of its own."""
+"""hungry.py MODE [ARG]...: a program that exceeds limits, but stays within its own safe bounds."""
 
 import os
 import signal
@@ -60,13 +60,13 @@ def burn(seconds, workers="1"):
 
 
 def then(mode, *arguments):
-    """Waits a moment, so that it becomes ready as a service, then runs a mode."""
+    """Waits a moment, to become ready as a service, then runs a mode."""
     time.sleep(0.2)
     globals()[mode](*arguments)
 
 
 def stay(mode, *arguments):
-    """Runs a mode and does not end."""
+    """Runs a mode and does not exit."""
     globals()[mode](*arguments)
     rest()
 

@@ -43,7 +43,7 @@ ALLOW, REFUSE = 0x7FFF0000, 0x00050000
 
 
 def without_clone3(answer, *arguments):
-    """A seccomp filter rejects clone3, as those of containers do."""
+    """A seccomp filter rejects clone3, as in containers."""
     number = getattr(errno, answer)
     # struct sock_filter: code, jump if true, jump if false, value. The system call number comes first.
     seccomp([(LOAD, 0, 0, 0), (EQUAL, 0, 1, CLONE3), (REPLY, 0, 0, REFUSE | number), (REPLY, 0, 0, ALLOW)])
@@ -72,13 +72,13 @@ def without_cgroups(*arguments):
 
 
 def without_namespaces(*arguments):
-    """As in a container under Docker's defaults."""
+    """As in a container with Docker's defaults."""
     no_namespaces()
     os.execvp(arguments[0], arguments)
 
 
 def no_namespaces():
-    """This process and its children cannot create namespaces either, as under Docker's seccomp profile."""
+    """This process and its children also cannot create namespaces, as under Docker's seccomp profile."""
     read_only_cgroups()
     clone = {"x86_64": 56, "aarch64": 220}[platform.machine()]
     new_user_or_pid = 0x30000000
@@ -122,7 +122,7 @@ def in_killed_cgroup(*arguments):
 
 
 def unprivileged(*arguments):
-    """Runs as a user who owns the cgroup and the directory, in which `./as-root COMMAND` runs as root."""
+    """Runs as a user that owns the cgroup and the directory, where `./as-root COMMAND` runs as root."""
     sys.dont_write_bytecode = True
     from leak import own_cgroup
 

@@ -1,4 +1,4 @@
-"""leak.py MODE [ARG]...: a program that leaves something behind, or a service that behaves badly.
+"""leak.py MODE [ARG]...: a program that leaves processes behind, or a service that behaves badly.
 
 A leak is at work before its command ends: the command waits on a pipe that the leak closes when it
 is. Its pid is then in the file `leak`. Nothing here outlives a quarter of an hour, nothing forks
@@ -130,12 +130,12 @@ def blank_daemon():
 
 
 def late_listener():
-    """Binds only after its command is dead, when the pipe that the command held reaches its end."""
+    """Binds only after its command is dead, which closes a pipe that the command held."""
     life, held = os.pipe()
 
     def body(ready):
         os.close(held)
-        # It must not end before it has bound: the test is about the port.
+        # It must not exit before it has bound, because the test is about the port.
         signal.pthread_sigmask(signal.SIG_BLOCK, POLITE)
         at_work(ready)
         os.read(life, 1)
@@ -161,7 +161,7 @@ def escaped_listener(elsewhere):
 
 
 def fork_storm(links, deafness):
-    """20 chains in which each process forks the next and ends: about 40 live at any time."""
+    """20 chains in which each process forks the next and exits: about 40 live at any time."""
 
     def body(ready):
         if deafness == "deaf":
@@ -266,7 +266,7 @@ def sleepers(count):
 
 
 def frozen(who):
-    """A process freezes its own leaf, after the end of the command or while the command runs."""
+    """A process freezes its own leaf, after the command has exited or while it runs."""
     leaf = own_cgroup()
     life, held = os.pipe()
 
@@ -312,7 +312,7 @@ def names(program, *argv):
 
     def body(ready):
         write("leak", os.getpid())
-        # It holds both ends of the pipe, so that reading never ends.
+        # It holds both ends of the pipe, so the read never returns.
         reader, writer = os.pipe()
         os.set_inheritable(writer, True)
         os.dup2(reader, 0)

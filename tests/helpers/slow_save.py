@@ -1,4 +1,4 @@
-"""slow_save.py SECONDS: a service that takes this long to save its state when it is asked to end."""
+"""slow_save.py SECONDS: a service that takes this long to save its state when it is asked to exit."""
 
 import pathlib
 import signal

@@ -13,15 +13,16 @@ fn a_cpu_burner_gets_its_share_and_no_more() {
         let line = r"throttled: the session exceeded its 0.5 CPUs in (\d+) of (\d+) periods";
         let [throttled, periods] = numbers(line, &run.stderr());
         assert!(throttled >= 0.8 * periods, "{}", run.stderr());
-        // What the kernel counted against what it should have granted; a period is 100 ms.
+        // Compares the time that the kernel counted with the time that it should have granted. A period is
+        // 100 ms.
         let [user, system] = numbers(r"session +([\d.]+) s +([\d.]+) s", &row(&run, "session"));
         let share = (user + system) / (periods * 0.1);
         assert!((0.45..=0.55).contains(&share), "{share}\n{}", run.stderr());
-        // What the burner counted itself.
+        // The time that the burner counted itself.
         let [used, wall] = numbers(r"([\d.]+) of ([\d.]+)", &run.stdout());
         assert!((0.45..=0.55).contains(&(used / wall)), "{}", run.stdout());
     }
-    // Every program is held back for a moment while it starts.
+    // Every program is throttled for a moment while it starts.
     let run = Session::at(Place::Root).options(["--cpus", "0.5"]).command(["python3", "-c", "pass"]).run();
     run.assert_code(0).assert_silent().assert_nothing_left();
 }
@@ -44,7 +45,7 @@ fn a_set_of_cpus_is_reduced_to_those_of_the_host() {
     for whose in ["the session's", "service web's"] {
         run.assert_matches(&format!("{whose} limit of the CPUs [^ ]* exceeds what this host has"));
     }
-    // A warning about one limit is printed also if another one is refused.
+    // A warning about one limit is printed even if another limit is refused.
     let run = session(&config.replace("1-8", "7")).command(["true"]).run();
     run.assert_code(125).assert_nothing_left();
     run.assert_said("cannot limit cpuset of service web: 7 has none of this host's CPUs");

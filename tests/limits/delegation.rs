@@ -1,4 +1,4 @@
-//! Which controllers a place grants, and what becomes of the cgroups around a session.
+//! Tests which controllers a place grants, and that the cgroups around a session are restored.
 
 use std::collections::BTreeSet;
 
@@ -17,7 +17,7 @@ fn a_controller_that_was_not_delegated_is_refused() {
         "cannot limit cpuset: the cpuset controller is not delegated to /sys/fs/cgroup/user.slice",
     );
     run.assert_said("Delegate=memory pids cpu cpuset");
-    // The limits that can be set are set.
+    // With best effort, the limits that can be set are set.
     let session = session("[limits]\ncpuset = '0'\npids = 77\nbest_effort = true\n");
     let run = session.sh(&format!("{IN_SESSION}cat pids.max")).run();
     run.assert_code(0).assert_said("running without a limit of cpuset: ").assert_nothing_left();
@@ -80,13 +80,13 @@ fn a_cgroup_with_other_processes_is_left_alone() {
         run.assert_said("--scope -p Delegate=yes cgrun COMMAND")
             .assert_said("running without a limit of pids: ");
     }
-    // And this remedy helps.
+    // The suggested remedy works.
     let remedy =
         ["systemd-run", "--quiet", "--scope", "-p", "Delegate=yes", "sh", "-c", "exec $CGRUN --pids 50 true"];
     Session::at(Place::Root).start_through(&remedy).finish().assert_code(0).assert_nothing_left();
 }
 
-/// systemd could start nothing more in a unit whose cgroup has controllers for its children.
+/// systemd could not start anything more in a unit whose cgroup has controllers for its children.
 #[test]
 #[ignore = "needs systemd and cgroup v2 controllers: run scripts/vm-test"]
 fn the_cgroup_of_our_unit_is_restored() {
@@ -103,7 +103,7 @@ fn the_cgroup_of_our_unit_is_restored() {
     assert_eq!(run.read("found"), "");
 }
 
-/// Two of them pass no controllers down yet, and the session's is made below the second one.
+/// Two of them do not pass controllers down yet, and the session's cgroup is created below the second one.
 #[test]
 #[ignore = "needs systemd and cgroup v2 controllers: run scripts/vm-test"]
 fn the_cgroups_above_are_restored() {
@@ -118,7 +118,7 @@ fn the_cgroups_above_are_restored() {
     for place in [Place::Delegated, Place::DelegatedToUser] {
         let run = Session::at(place).start_through(&["sh", "-c", script]).finish();
         run.assert_code(0).assert_said("has processes of its own").assert_nothing_left();
-        // The second time a shell is in the way.
+        // The second time, a shell in the cgroup prevents it.
         assert_eq!(
             run.stdout().split_whitespace().collect::<Vec<_>>(),
             ["0", "125", "0"],

@@ -1,4 +1,4 @@
-//! Limits of memory: who is killed, and what is reported.
+//! Memory limits: which processes are killed, and what is reported.
 
 use serde_json::{Value, json};
 
@@ -12,7 +12,7 @@ const BY_THE_SERVICE: &str =
 /// Waits in a session's cgroup until the service `eater` was killed.
 const EATEN: &str = "until grep -q 'populated 0' service.eater/cgroup.events; do sleep 0.1; done";
 
-/// A service that wants more memory than it may have.
+/// A service that uses more memory than its limit.
 fn eater(is_critical: bool) -> String {
     format!(
         "[services.eater]\ncommand = ['python3', '{{helpers}}/hungry.py', 'then', 'memory', '200']\n\
@@ -32,7 +32,8 @@ fn a_memory_eater_is_killed_and_named() {
             Session::at(place).options(["--memory", "48MiB"]).helper("hungry.py", &["memory", "200"]).run();
         run.assert_code(137).assert_said(BY_THE_SESSION).assert_nothing_left();
         assert!(!run.stdout().contains("got "));
-        // Only root may read the kernel's log; without it, the pid that we started is still known.
+        // Only root can read the kernel's log. Without it, the pid of the process that we started is still
+        // known.
         let name = if place.is_root() { r" \(python3\)" } else { "" };
         run.assert_matches(&format!(r"; the first was pid \d+{name}\n"));
     }
@@ -202,7 +203,7 @@ fn a_memory_limit_also_bounds_swap() {
         Session::at(Place::Root).options(["--memory", "48MiB"]).helper("hungry.py", &["memory", "100"]).run();
     run.assert_code(137).assert_nothing_left();
     run.assert_said("out of memory: the session reached its limit of 48 MiB");
-    // Unless swap is allowed.
+    // The config allows swap.
     let config = "[limits]\nmemory = '48MiB'\nswap = '100%'\n";
     let run = Session::at(Place::Root).config(config).helper("hungry.py", &["memory", "100"]).run();
     run.assert_code(0).assert_silent().assert_nothing_left();

@@ -1,6 +1,6 @@
-//! Limits and figures. Here is what every host shows: refusals, invalid input, and what can be measured
-//! without controllers. The files below need all cgroup v2 controllers and systemd, which few hosts have
-//! that can also run the other tests: `scripts/vm-test` runs those in a virtual machine.
+//! Limits and figures. The tests in this file run on every host: refusals, invalid input, and figures that
+//! need no controllers. The files below need all cgroup v2 controllers and systemd, which few hosts that can
+//! run the other tests have. `scripts/vm-test` runs those in a virtual machine.
 
 mod cpus;
 mod delegation;
@@ -19,10 +19,10 @@ pub(crate) const LIMIT_OF_EACH_CONTROLLER: [(&str, &str); 5] = [
     ("io", "io_weight = 50"),
 ];
 
-/// A service that would leave a trace.
+/// A service that leaves a file behind if it runs.
 const SERVICE: &str = "[services.web]\ncommand = ['touch', 'service-ran']\n";
 
-/// How a shell script of the command begins that works in the cgroup of its session.
+/// The start of a shell script, which makes the command work in the cgroup of its session.
 const IN_SESSION: &str = "cd \"/sys/fs/cgroup$(sed s/^0:://\\;s,/[^/]*$,, /proc/self/cgroup)\" && ";
 
 fn session() -> Session {
@@ -41,7 +41,7 @@ fn has(controller: &str) -> bool {
     std::fs::read_to_string(file).unwrap().split_whitespace().any(|it| it == controller)
 }
 
-/// Either the limit holds, or it is refused with a reason, and nothing was started.
+/// Asserts that either the limit applies, or it is refused with a reason and nothing was started.
 #[track_caller]
 fn assert_limited_or_refused(run: &Finished, controller: &str) {
     run.assert_nothing_left();
@@ -189,7 +189,7 @@ fn too_little_memory_to_start_is_refused_or_given_up() {
     let run = session().options(["--memory", "0.0001%", "--cpus", "5000"]).run();
     run.assert_code(125).assert_nothing_left();
     run.assert_said("cannot limit memory: it comes to ");
-    // What comes before the error is said all the same.
+    // Warnings before the error are printed too.
     run.assert_said("the session's limit of 5000 CPUs exceeds what this host has (");
     let run = session().options(["--memory", "0.0001%", "--limits-best-effort"]).run();
     run.assert_code(0).assert_nothing_left().assert_said("running without a limit of memory: it comes to ");
@@ -204,7 +204,7 @@ fn numbers<const N: usize>(pattern: &str, text: &str) -> [f64; N] {
     std::array::from_fn(|group| found[group + 1].parse().unwrap())
 }
 
-/// The row of the table of figures that begins with this name.
+/// The row of the table of figures that starts with this name.
 #[track_caller]
 fn row(run: &Finished, name: &str) -> String {
     let said = run.stderr();
@@ -233,7 +233,7 @@ fn verbose_shows_what_was_used() {
     run.assert_code(0).assert_nothing_left().assert_said("cgrun: used by ");
     let user = |name| -> f64 { figures(&run, name)[0].trim_end_matches('s').parse().unwrap() };
     let (service, command, all) = (user("service busy"), user("command"), user("session"));
-    // What it counted itself, without its start.
+    // The time that the program counted itself, without its start.
     let counted: f64 = run.stdout().split(' ').next().unwrap().parse().unwrap();
     let system: f64 = figures(&run, "command")[1].trim_end_matches('s').parse().unwrap();
     assert!((counted..counted + 0.5).contains(&(command + system + 0.01)), "{counted}\n{}", run.stderr());

@@ -1,4 +1,4 @@
-//! What a limit sets in the session's cgroup, and what becomes of a session with limits.
+//! The settings of limits in the session's cgroup, and the end of a session with limits.
 
 use super::IN_SESSION;
 use crate::harness::{Finished, Place, Session};
@@ -12,7 +12,7 @@ fn assert_prints(run: &Finished, words: &[&str]) {
 #[test]
 #[ignore = "needs systemd and cgroup v2 controllers: run scripts/vm-test"]
 fn limits_are_set_as_configured() {
-    // And no library that cgrun uses has started a thread.
+    // This also checks that no library of cgrun has started a thread.
     let script = format!(
         "{IN_SESSION}cat memory.max memory.oom.group memory.swap.max pids.max cpu.max; \
          grep Threads /proc/$PPID/status"

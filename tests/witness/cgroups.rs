@@ -1,4 +1,4 @@
-//! What cgroups contain: see cgroups(7), and `cgroup.procs` in the kernel's cgroup-v2.rst.
+//! Reads the contents of cgroups: see cgroups(7), and `cgroup.procs` in the kernel's cgroup-v2.rst.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use rustix::io::Errno;
 
 use super::{at, unless_gone};
 
-/// Fails if this is no cgroup, which would otherwise pass for an empty one.
+/// Fails if this is not a cgroup, which would otherwise look like an empty one.
 pub(crate) fn require(path: &Path) -> io::Result<()> {
     let file = path.join("cgroup.procs");
     std::fs::metadata(&file).map(drop).map_err(at(&file))
@@ -22,7 +22,7 @@ pub(crate) fn members(path: &Path) -> io::Result<Vec<u32>> {
     Ok(found)
 }
 
-/// The processes in this very cgroup.
+/// The processes in this cgroup itself.
 pub(crate) fn own_members(path: &Path) -> io::Result<Vec<u32>> {
     let mut file = path.join("cgroup.procs");
     let mut text = std::fs::read_to_string(&file);
@@ -36,7 +36,7 @@ pub(crate) fn own_members(path: &Path) -> io::Result<Vec<u32>> {
     text.lines().map(parse).collect::<io::Result<_>>().map_err(at(&file))
 }
 
-/// The cgroups right below this one.
+/// The cgroups directly below this one.
 pub(crate) fn children(path: &Path) -> io::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for entry in unless_gone(std::fs::read_dir(path)).map_err(at(path))?.into_iter().flatten() {

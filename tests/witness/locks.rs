@@ -15,7 +15,7 @@ pub(super) fn held(directory: &Path) -> io::Result<Vec<PathBuf>> {
     for entry in std::fs::read_dir(directory).map_err(at(directory))? {
         let path = entry.map_err(at(directory))?.path();
         let Some(file) = unless_gone(File::open(&path)).map_err(at(&path))? else { continue };
-        // A shared lock keeps a process that is about to take its own waiting for a moment only.
+        // A shared lock delays a process that is about to take its own lock only for a moment.
         match flock(&file, FlockOperation::NonBlockingLockShared) {
             Ok(()) => {}
             Err(Errno::WOULDBLOCK) => found.push(path),

@@ -1,7 +1,7 @@
 //! Proves that nothing is left of a session, for scripts: prints each leftover and its reason.
 //!
-//! Exit codes: 0 nothing is left; 1 something is; 2 wrong usage; 3 it could not be determined, which
-//! never counts as clean. This is a program for tests only, and is not installed.
+//! Exit codes: 0 if nothing is left; 1 if something is; 2 for wrong usage; 3 if it could not be determined,
+//! which never counts as clean. This program is for tests only, and is not installed.
 
 #[path = "mod.rs"]
 mod witness;

@@ -1,8 +1,7 @@
 //! Proof that nothing is left of a session, from the kernel's own files.
 //!
-//! This shares no code with cgrun: it is evidence against which cgrun is judged. The tests use it
-//! directly; `scripts/chaos`, `scripts/demo` and the tests in the virtual machine run it as a program
-//! (see `main.rs`).
+//! This shares no code with cgrun, so it is independent evidence. The tests use it directly; `scripts/chaos`,
+//! `scripts/demo` and the tests in the virtual machine run it as a program (see `main.rs`).
 //!
 //! A [`Search`] that cannot read something fails; it never reports that nothing is left.
 
@@ -17,10 +16,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// Pause between two looks.
+/// The pause between two searches.
 const PAUSE: Duration = Duration::from_millis(3);
 
-/// Where to look. Anything found there is a leftover.
+/// The places to search. Anything found there is a leftover.
 #[derive(Default)]
 pub(crate) struct Search {
     /// Cgroups that must contain neither processes nor other cgroups.
@@ -39,11 +38,11 @@ pub(crate) struct Search {
     pub parents: Vec<u32>,
     /// Directories in which no file may be locked.
     pub locks: Vec<PathBuf>,
-    /// Nobody may hold the write end of the pipe that is standard input.
+    /// No process may hold the write end of the pipe that is standard input.
     pub input_pipe: bool,
 }
 
-/// Something of a session that still exists.
+/// A part of a session that still exists.
 pub(crate) enum Leftover {
     Process {
         pid: u32,
@@ -58,7 +57,7 @@ pub(crate) enum Leftover {
 }
 
 impl fmt::Display for Leftover {
-    /// One line, which begins with the kind.
+    /// Formats one line, which starts with the kind.
     fn fmt(&self, out: &mut fmt::Formatter) -> fmt::Result {
         match self {
             Self::Process { pid, command_line, reason } => {
@@ -82,7 +81,7 @@ impl Search {
     /// Everything that is left.
     ///
     /// # Errors
-    /// Fails if something could not be read: then it is not known whether anything is left.
+    /// Fails if something could not be read, because then it is not known whether anything is left.
     pub(crate) fn leftovers(&self) -> io::Result<Vec<Leftover>> {
         let mut found = Vec::new();
         for path in &self.cgroups {
@@ -110,10 +109,11 @@ impl Search {
         Ok(found)
     }
 
-    /// Looks until nothing is left, or for at most `limit`: a killed process takes a moment to die.
+    /// Searches until nothing is left, or for at most `limit`, because a killed process takes a moment to
+    /// die.
     ///
     /// # Errors
-    /// As [`leftovers`](Self::leftovers), if it still fails after `limit`.
+    /// Fails like [`leftovers`](Self::leftovers), if it still fails after `limit`.
     pub(crate) fn leftovers_after(&self, limit: Duration) -> io::Result<Vec<Leftover>> {
         let deadline = Instant::now() + limit;
         loop {

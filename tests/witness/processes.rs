@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use super::{Leftover, Search, at, unless_gone};
 
-/// A description is cut here.
+/// Command lines are cut at this length.
 const MAX_COMMAND_LINE: usize = 120;
 
-/// The processes that a search for marks, command lines or children finds.
+/// Searches for processes by marks, command lines or parents.
 pub(super) fn leftovers(search: &Search) -> io::Result<Vec<Leftover>> {
     let mut found = Vec::new();
     if search.marks.is_empty() && search.command_lines.is_empty() && search.parents.is_empty() {
@@ -24,12 +24,12 @@ pub(super) fn leftovers(search: &Search) -> io::Result<Vec<Leftover>> {
     Ok(found)
 }
 
-/// This process and those it descends from. They started the search, so they are no leftovers; and in a
-/// container even root may not read all about process 1.
+/// This process and its ancestors. They started the search, so they are not leftovers. Also, in a container
+/// even root cannot read everything about process 1.
 fn ancestors() -> io::Result<Vec<u32>> {
     let mut found = Vec::new();
     let mut pid = std::process::id();
-    // The parent of process 1, or a parent outside this PID namespace, has the number 0.
+    // The parent of process 1, or a parent outside this PID namespace, has pid 0.
     while pid != 0 {
         found.push(pid);
         pid = Stat::read(Path::new(&format!("/proc/{pid}")))?.parent;
@@ -48,7 +48,7 @@ fn reason(search: &Search, pid: u32) -> io::Result<Option<String>> {
         return Ok(Some(format!("is a child of {}", stat.parent)));
     }
     if stat.is_zombie {
-        // Its first thread has ended, and with it everything that can be read there.
+        // Its first thread has exited, so nothing can be read in its directory.
         directory = live_thread(&directory)?;
     }
     let command_line = read(&directory.join("cmdline"))?;
@@ -69,7 +69,7 @@ fn reason(search: &Search, pid: u32) -> io::Result<Option<String>> {
     Ok(search.marks.iter().find(is_there).map(|mark| format!("has {mark:?} in its working directory")))
 }
 
-/// The directory of a thread that has not ended.
+/// The directory of a thread that has not exited.
 fn live_thread(process: &Path) -> io::Result<PathBuf> {
     let tasks = process.join("task");
     for task in std::fs::read_dir(&tasks).map_err(name(&tasks))? {
@@ -78,7 +78,7 @@ fn live_thread(process: &Path) -> io::Result<PathBuf> {
             return Ok(task);
         }
     }
-    // All have ended meanwhile.
+    // All of them have exited.
     Err(rustix::io::Errno::SRCH.into())
 }
 
@@ -111,7 +111,7 @@ impl Stat {
     fn read(directory: &Path) -> io::Result<Self> {
         let bytes = read(&directory.join("stat"))?;
         let text = String::from_utf8_lossy(&bytes);
-        // The name may contain anything; all fields after its last parenthesis but the first are numbers.
+        // The name can contain anything. The fields after its last parenthesis are numbers, except the first.
         let rest = text.rsplit_once(')').map(|(_, rest)| rest).unwrap_or_default();
         let fields: Vec<&str> = rest.split_whitespace().collect();
         // Of proc_pid_stat(5): (3) state, (4) ppid, (20) num_threads.
@@ -126,13 +126,13 @@ impl Stat {
         })
     }
 
-    /// Whether the process has ended, and only its parent has not taken note of that.
+    /// Whether the process has exited but has not been reaped by its parent.
     fn is_dead(&self) -> bool {
         self.is_zombie && self.threads <= 1
     }
 }
 
-/// Words of a command line are separated by a blank, as one would type them.
+/// Searches a command line, whose words are separated by a blank as one would type them.
 fn contains(text: &[u8], wanted: &str) -> bool {
     let matches = |window: &[u8]| {
         window

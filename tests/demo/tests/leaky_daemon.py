@@ -1,9 +1,9 @@
-"""A daemon done by the book, so that nothing but a cgroup (or its like) still holds it.
+"""A daemon by the book, so that only a cgroup (or something like it) still holds it.
 
 usage: leaky_daemon.py [PIDFILE]
 
 It leaves its parent, its session and the terminal, and ignores SIGTERM. The program
-that was started prints the daemon's pid and ends once the daemon is up.
+that was started prints the daemon's pid and exits once the daemon is up.
 """
 
 import os
@@ -28,7 +28,7 @@ def main() -> None:
 
     os.setsid()
     if os.fork():
-        os._exit(0)  # the daemon is now nobody's child, and no session leader
+        os._exit(0)  # the daemon is now an orphan and not a session leader
 
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if len(sys.argv) > 1:

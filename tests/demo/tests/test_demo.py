@@ -13,7 +13,7 @@ BACKEND = "http://127.0.0.1:8000"
 FRONTEND = "http://127.0.0.1:3000"
 ROOT = Path(__file__).parent.parent
 
-# Both services are on loopback: a proxy from the environment must not come between.
+# Both services are on loopback, so a proxy from the environment must not be used.
 http = build_opener(ProxyHandler({}))
 
 
@@ -65,7 +65,7 @@ def test_frontend_passes_api_calls_on():
 
 
 def test_leaves_a_daemon_behind():
-    """The leak: it passes, and nothing in it would ever stop the daemon."""
+    """The leak: the test passes, and nothing in it ever stops the daemon."""
     command = ["python3", "tests/leaky_daemon.py"]
     if pidfile := os.environ.get("DEMO_LEAK_PIDFILE"):
         command.append(pidfile)

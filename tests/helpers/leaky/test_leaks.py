@@ -27,7 +27,7 @@ def tell(request):
 
 
 def rest():
-    """Sleeps without a stream or a pipe of pytest's: who holds one keeps xdist waiting."""
+    """Sleeps without any stream or pipe of pytest, because an open one keeps xdist waiting."""
     nothing = os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1, 2):
         os.dup2(nothing, stream)
@@ -36,7 +36,7 @@ def rest():
 
 
 def sh(script):
-    """Runs a script that prints a pid, and may leave processes."""
+    """Runs a script that prints a pid, and may leave processes behind."""
     shell = subprocess.Popen(["sh", "-c", script], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
     return int(shell.stdout.readline())
 
@@ -75,14 +75,14 @@ def test_multiprocessing(number, tell):
     how = multiprocessing.get_context("fork" if number % 2 else "spawn")
     process = how.Process(target=rest, daemon=True)
     process.start()
-    # What is not known to be a child any more is not ended at the exit.
+    # A process that is no longer known as a child is not terminated at exit.
     multiprocessing.process._children.discard(process)
     tell(process.pid)
 
 
 @many
 def test_cleared(number, tell):
-    # Of one in five nobody is left who could know.
+    # For one in five, no evidence is left.
     if number % 5 == 4:
         tell(subprocess.Popen(["/bin/sleep", "900"], env={}, **QUIET).pid)
     else:
