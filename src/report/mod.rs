@@ -1,7 +1,5 @@
 //! Reports about a session: on the terminal, in files (JSON, JUnit, HTML), and for GitHub.
 
-mod file;
-mod files;
 mod github;
 mod hint;
 mod html;
@@ -11,6 +9,8 @@ mod leak_text;
 mod limits_hit;
 mod locate;
 mod paint;
+mod report_file;
+mod report_files;
 mod run_summary;
 mod session_report;
 mod terminal;
@@ -19,8 +19,8 @@ mod tree;
 mod usage;
 mod verdict_text;
 
-pub(crate) use files::ReportFiles;
 pub(crate) use github::GitHub;
+pub(crate) use report_files::ReportFiles;
 pub(crate) use run_summary::RunSummary;
 pub(crate) use session_report::SessionReport;
 pub(crate) use terminal::Reporter;

@@ -9,7 +9,6 @@ use anyhow::Result;
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeVal;
 
-use super::files::ReportFiles;
 use super::github::GitHub;
 use super::json::{
     ComponentSummary, ContainmentSummary, LeakedProcess, Outcome, PortSummary, ReportDocument,
@@ -17,6 +16,7 @@ use super::json::{
     rounded_seconds,
 };
 use super::locate::TestLocator;
+use super::report_files::ReportFiles;
 use super::run_summary::RunSummary;
 use super::tree::trees;
 use super::{html, junit};

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
 
-use super::file::ReportFile;
+use super::report_file::ReportFile;
 use crate::config::ReportKind;
 use crate::sys::process::identity::{ActingAs, Identity};
 use crate::text::plain;
