@@ -1,7 +1,7 @@
 //! Finishes a session, even after a panic: runs the teardown, writes the reports and determines the exit
 //! code.
 
-use super::state::{GUARDIAN_REPLACED, Session};
+use super::running_session::{GUARDIAN_REPLACED, Session};
 use crate::guardian::Guardian;
 use crate::guardian::record::Record;
 use crate::plan::ServiceId;

@@ -4,7 +4,7 @@ use std::fmt::Display;
 
 use nix::sys::signal::Signal;
 
-use super::program::ProgramError;
+use super::program_lookup::ProgramError;
 use crate::runtime::exit_code::{self, Exit};
 use crate::teardown::{AnyOtherExit, Cause, StartupFailure};
 use crate::text::error_chain;

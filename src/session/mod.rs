@@ -4,19 +4,19 @@ mod end;
 mod error;
 mod limits;
 mod preflight;
-mod program;
+mod program_lookup;
 mod run;
+mod running_session;
 mod service;
 mod service_log;
 mod start;
-mod state;
 mod state_machine;
 mod suspend;
 
 use anyhow::Context;
 
 pub(crate) use error::SessionError;
-use state::Session;
+use running_session::Session;
 
 use crate::containment;
 use crate::plan::SessionPlan;

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 
 use super::error::SessionError;
+use super::running_session::{GUARDIAN_REPLACED, Session};
 use super::service::{ServiceState, StartedService};
-use super::state::{GUARDIAN_REPLACED, Session};
 use super::state_machine::{SessionAction, SessionEvent};
 use crate::guardian::Guardian;
 use crate::plan::ServiceId;

@@ -8,10 +8,10 @@ use anyhow::{Context, Result};
 use nix::sys::signal::Signal;
 
 use super::error::SessionError;
-use super::program::{self, ProgramError};
+use super::program_lookup::{self, ProgramError};
+use super::running_session::Session;
 use super::service::{ServiceState, StartedService};
 use super::service_log::Logs;
-use super::state::Session;
 use crate::containment::{LEAF, Leaf, LeafName};
 use crate::plan::{Environment, Probe, ServiceId};
 use crate::readiness::Waiting;
@@ -33,7 +33,7 @@ impl Session<'_> {
         let log = logs.open(&plan.name)?;
         let leaf_name = LeafName::Service(plan.name.clone());
         let env = self.service_env(id).with_all([(LEAF, leaf_name.to_string())]);
-        let program = program::prepare(&plan.command, &env, &plan.cwd)?;
+        let program = program_lookup::prepare(&plan.command, &env, &plan.cwd)?;
         let leaf = Rc::new(self.context.containment.leaf(&leaf_name)?);
         let limited = self.context.limits.apply_to_leaf(&leaf_name, &self.context.containment);
         self.context.limits.take_warnings().iter().for_each(|warning| self.report.say(warning));
@@ -75,7 +75,7 @@ impl Session<'_> {
     pub(super) fn start_command(&mut self) -> Result<(), SessionError> {
         self.report.clear();
         let env = self.env.with_all([(LEAF, LeafName::Command.to_string())]);
-        let program = program::prepare(&self.plan.command, &env, &self.plan.cwd)?;
+        let program = program_lookup::prepare(&self.plan.command, &env, &self.plan.cwd)?;
         failpoint::reached("services ready");
         let leaf = Rc::new(self.context.containment.leaf(&LeafName::Command).map_err(anyhow::Error::from)?);
         let group = if terminal::has_terminal() { Group::Shared } else { Group::Own };
@@ -103,7 +103,7 @@ impl Session<'_> {
         let Probe::Command(command) = &plan.probe else { return Ok(()) };
         let leaf_name = LeafName::Probe(plan.name.clone());
         let env = self.service_env(id).with_all([(LEAF, leaf_name.to_string())]);
-        let program = program::prepare(command, &env, &plan.cwd)?;
+        let program = program_lookup::prepare(command, &env, &plan.cwd)?;
         let identity = self.plan.identity.as_ref();
         let is_its_probe =
             |component: &Component| component.role == Role::Probe && component.name == plan.name;

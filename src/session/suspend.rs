@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use nix::sys::signal::Signal;
 
-use super::state::Session;
+use super::running_session::Session;
 use crate::runtime::clock;
 use crate::sys::process::children;
 use crate::sys::signals::{self, Caught};
