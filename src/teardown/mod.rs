@@ -8,14 +8,14 @@ mod component;
 mod context;
 mod layers;
 mod phases;
-mod state;
+mod running_teardown;
 mod stop_requests;
 mod verdict;
 
 pub(crate) use component::{Component, Role};
 pub(crate) use context::Context;
 pub(crate) use layers::{AnyOtherExit, Cause, CtrlC, NormalExit, StartupFailure, Termination};
-pub(crate) use state::{NoSupervisor, Supervisor, Teardown};
+pub(crate) use running_teardown::{NoSupervisor, Supervisor, Teardown};
 pub(crate) use verdict::Verdict;
 
 use crate::leaks;

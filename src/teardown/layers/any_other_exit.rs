@@ -6,7 +6,7 @@
 //! everything is killed at once: the sooner that happens, the less can escape. The exit code is 125. A dead
 //! supervisor has none; its parent sees the signal that killed it.
 
-use super::exit::SessionEnd;
+use super::exit_rules::SessionEnd;
 use super::layer::{Layer, NO_MORE_GRACE};
 use crate::runtime::exit_code::{self, Exit};
 

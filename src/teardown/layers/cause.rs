@@ -6,7 +6,7 @@ use nix::sys::signal::Signal;
 
 use super::any_other_exit::AnyOtherExit;
 use super::ctrl_c::CtrlC;
-use super::exit::SessionEnd;
+use super::exit_rules::SessionEnd;
 use super::layer::Layer;
 use super::normal_exit::NormalExit;
 use super::startup_failure::StartupFailure;

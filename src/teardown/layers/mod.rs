@@ -13,7 +13,7 @@
 mod any_other_exit;
 mod cause;
 mod ctrl_c;
-mod exit;
+mod exit_rules;
 mod layer;
 mod normal_exit;
 mod orphans;

@@ -6,7 +6,7 @@
 
 use nix::sys::signal::Signal;
 
-use super::exit::SessionEnd;
+use super::exit_rules::SessionEnd;
 use super::layer::Layer;
 use crate::runtime::exit_code::Exit;
 

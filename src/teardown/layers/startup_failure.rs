@@ -3,7 +3,7 @@
 //! Asks the services that are already running to exit, with the full grace. The exit code is 125 for a
 //! service, and 126 or 127 for the command, as in shells.
 
-use super::exit::SessionEnd;
+use super::exit_rules::SessionEnd;
 use super::layer::Layer;
 use crate::plan::ServiceId;
 use crate::runtime::exit_code::{self, Exit};

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use super::exit::SessionEnd;
+use super::exit_rules::SessionEnd;
 use super::layer::Layer;
 use crate::plan::ServiceId;
 use crate::runtime::exit_code::{self, Exit};

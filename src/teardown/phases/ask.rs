@@ -12,7 +12,7 @@ use crate::leaks::{self, How};
 use crate::runtime::clock;
 use crate::runtime::events::Wake;
 use crate::teardown::component::{Component, Role};
-use crate::teardown::state::Teardown;
+use crate::teardown::running_teardown::Teardown;
 
 /// The kernel may delay its notification of an empty leaf by 15 ms, and sends none for a new root.
 const LOOK: Duration = Duration::from_millis(10);

@@ -13,7 +13,7 @@ use crate::runtime::clock;
 use crate::sys::process::pidfd::Process;
 use crate::sys::procfs::process_info::ProcessInfo;
 use crate::sys::procfs::walk::all_pids;
-use crate::teardown::state::Teardown;
+use crate::teardown::running_teardown::Teardown;
 
 /// How long to wait for processes whose environment cannot be read yet.
 const LOOK: Duration = Duration::from_millis(20);

@@ -14,7 +14,7 @@ use crate::sys::process::pidfd::Process;
 use crate::sys::procfs::process_info::ProcessInfo;
 use crate::sys::procfs::stat;
 use crate::teardown::layers::Orphans;
-use crate::teardown::state::Teardown;
+use crate::teardown::running_teardown::Teardown;
 use crate::text::plain;
 
 const LOOK: Duration = Duration::from_millis(20);

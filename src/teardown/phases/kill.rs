@@ -10,7 +10,7 @@ use crate::runtime::clock;
 use crate::runtime::events::Wake;
 use crate::sys::process::pidfd::Process;
 use crate::sys::procfs::process_info::ProcessInfo;
-use crate::teardown::state::Teardown;
+use crate::teardown::running_teardown::Teardown;
 use crate::text::plain;
 
 /// A racing fork can survive one kill (before Linux commit b69bb476), so it is repeated.

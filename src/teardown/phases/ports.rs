@@ -2,7 +2,7 @@
 
 use crate::ports::{self, Holding};
 use crate::sys::sockets::Listener;
-use crate::teardown::state::Teardown;
+use crate::teardown::running_teardown::Teardown;
 
 impl Teardown<'_> {
     /// Checks which processes hold the watched ports. A holder with the session's marker in its environment

@@ -1,7 +1,7 @@
 //! Phase 5: the kernel refuses to remove a cgroup that holds a process, so removing it proves that it is empty.
 
 use crate::runtime::clock;
-use crate::teardown::state::Teardown;
+use crate::teardown::running_teardown::Teardown;
 
 impl Teardown<'_> {
     pub(in crate::teardown) fn remove(&mut self) {

@@ -16,7 +16,7 @@ use crate::runtime::clock;
 use crate::sys::process::pidfd::Process;
 use crate::sys::procfs::stat;
 use crate::teardown::component::{Component, Role};
-use crate::teardown::state::Teardown;
+use crate::teardown::running_teardown::Teardown;
 
 /// How often to look for new roots. If one search takes longer than a tenth of this, ten times the search's
 /// duration.
