@@ -5,12 +5,12 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 
-use super::applied::AppliedLimits;
+use super::applied_limits::AppliedLimits;
 use super::bounds::Bounds;
-use super::configured::Limits;
 use super::controllers;
 use super::host::Host;
 use super::limit::{Controller, Limit};
+use super::limits_config::Limits;
 use super::refused::Refused;
 use super::{cpus, cpuset, io_weight, memory, pids};
 use crate::containment::{Containment, Kind, LeafName, Mount};

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::applied::AppliedLimits;
+use super::applied_limits::AppliedLimits;
 use super::bounds::Bounds;
-use super::oom_log::Victim;
+use super::kernel_log::Victim;
 
 /// A limit that was hit. `component` is the owner of the limit, named as in
 /// [`Figures`](super::figures::Figures).

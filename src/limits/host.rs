@@ -5,10 +5,10 @@ use std::path::Path;
 use anyhow::Result;
 
 use super::bounds::{Bounds, Misfits};
-use super::configured::Limits;
 use super::cpus::LEAST_CPUS;
 use super::cpuset::CpuSet;
 use super::limit::Limit;
+use super::limits_config::Limits;
 use super::memory::LEAST_MEMORY;
 use crate::text::Bytes;
 

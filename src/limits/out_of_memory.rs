@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use super::hit::{ComponentDirectory, KilledProcesses, Level, LimitHit, SessionDirectories};
-use super::oom_log::{self, VictimCgroup};
+use super::kernel_log::{self, VictimCgroup};
 use crate::containment::cgroup::files::read_keyed;
 
 /// The kernel's counters for one cgroup and all below it.
@@ -52,18 +52,18 @@ impl MemoryEvents {
 
 /// The victims of a session, by their cgroup.
 struct Victims<'a> {
-    logged: Vec<(VictimCgroup, oom_log::Victim)>,
+    logged: Vec<(VictimCgroup, kernel_log::Victim)>,
     components: &'a [ComponentDirectory],
 }
 
 impl Victims<'_> {
-    fn of_component(&self, component: &ComponentDirectory) -> Option<oom_log::Victim> {
+    fn of_component(&self, component: &ComponentDirectory) -> Option<kernel_log::Victim> {
         let logged = self.logged.iter().find(|(cgroup, _)| cgroup.is_in(&component.path));
         logged.map(|(_, victim)| victim.clone()).or_else(|| component.killed.clone())
     }
 
     /// The first victim that is in none of the components.
-    fn elsewhere(&self) -> Option<oom_log::Victim> {
+    fn elsewhere(&self) -> Option<kernel_log::Victim> {
         let is_in_a_component =
             |cgroup: &VictimCgroup| self.components.iter().any(|component| cgroup.is_in(&component.path));
         self.logged.iter().find(|(cgroup, _)| !is_in_a_component(cgroup)).map(|(_, victim)| victim.clone())
@@ -77,7 +77,7 @@ pub(super) fn hits(directories: &SessionDirectories<'_>) -> Vec<LimitHit> {
         return Vec::new();
     }
     let victims =
-        Victims { logged: oom_log::victims(directories.session), components: directories.components };
+        Victims { logged: kernel_log::victims(directories.session), components: directories.components };
     let mut hits = Vec::new();
     let mut in_components = MemoryEvents::default();
     // Processes that were killed, but not because of a limit in their own component.

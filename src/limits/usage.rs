@@ -4,10 +4,10 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::applied::AppliedLimits;
+use super::applied_limits::AppliedLimits;
 use super::figures::Figures;
 use super::hit::{ComponentDirectory, LimitHit, SessionDirectories};
-use super::oom_log::Victim;
+use super::kernel_log::Victim;
 use super::{cpus, out_of_memory, pids};
 use crate::containment::{Containment, Leaf, LeafName};
 
