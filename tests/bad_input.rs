@@ -14,7 +14,7 @@ fn session() -> Session {
     Session::new().command(["touch", "ran"])
 }
 
-/// Asserts that cgrun ended with a single error and started nothing.
+/// Asserts that cgrun exited with a single error and started nothing.
 #[track_caller]
 fn assert_refused(run: &Finished, code: i32) {
     run.assert_code(code).assert_nothing_left();

@@ -1,6 +1,6 @@
 //! Contains a session's processes, and chooses how.
 //!
-//! | kind | held by | ended by |
+//! | kind | held by | killed by |
 //! |---|---|---|
 //! | cgroup | one cgroup, with a leaf for each service and one for the command | one write to `cgroup.kill` |
 //! | pidns | a PID namespace | the kernel, with its first process |

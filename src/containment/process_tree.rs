@@ -237,7 +237,7 @@ impl ProcessTree {
 }
 
 impl TreeMember {
-    /// Sends a signal if the pid is still that of this process. It is no error if it has ended.
+    /// Sends a signal if the pid is still that of this process. It is not an error if it has exited.
     fn signal(&self, signal: Signal) -> std::io::Result<()> {
         match Process::open(self.pid)? {
             // Checked after opening the pidfd: before that, the pid may have been reused.

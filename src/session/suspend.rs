@@ -28,7 +28,7 @@ impl Session<'_> {
         Ok(stopped.filter(|it| it.is_about_stopping() && terminal::has_terminal()))
     }
 
-    /// Stops the session's processes and ourselves until SIGCONT. The session's clock stops meanwhile, so no
+    /// Stops the session's processes and ourselves until SIGCONT. The session's clock is paused, so no
     /// deadline passes.
     pub(super) fn suspend(&mut self, caught: Caught) -> Result<()> {
         self.report.clear();

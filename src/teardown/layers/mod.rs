@@ -2,7 +2,7 @@
 //!
 //! | layer | when | noticed by |
 //! |---|---|---|
-//! | 1 [`normal_exit`] | the command ended, pass or fail | session |
+//! | 1 [`normal_exit`] | the command exited, pass or fail | session |
 //! | 2 [`startup_failure`] | a service failed or never became ready; the command cannot be executed | session |
 //! | 3 [`ctrl_c`] | SIGINT: during startup, the tests or the cleanup | session |
 //! | 4 [`termination`] | SIGTERM, SIGHUP, SIGQUIT; the timeout; a critical service ended | session |

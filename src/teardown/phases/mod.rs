@@ -3,9 +3,9 @@
 //!
 //! | phase | does |
 //! |---|---|
-//! | [`ask`] | asks the command, what it left behind, and the services to end, and waits as long as their grace |
-//! | [`kill`] | kills what is left in the containment, until it is empty |
-//! | [`escaped`] | ends what left the containment: our children, or by the session's marker ([`by_marker`]) |
+//! | [`ask`] | asks the command, the processes that it left behind, and the services to exit, and waits for their grace |
+//! | [`kill`] | kills the processes left in the containment, until it is empty |
+//! | [`escaped`] | stops the processes that left the containment: our children, or those found by the session's marker ([`by_marker`]) |
 //! | [`ports`] | checks the watched ports, and kills what holds one and carries the session's marker |
 //! | [`remove`] | removes the cgroups, which the kernel only allows if they are empty |
 
