@@ -73,7 +73,7 @@ impl fmt::Display for Bytes {
         let units = [(1u64 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
         let text = match units.into_iter().find(|(unit, _)| self.0 >= *unit) {
             None => format!("{} B", self.0),
-            Some((unit, name)) if self.0.is_multiple_of(unit) => format!("{} {name}", self.0 / unit),
+            Some((unit, name)) if self.0 % unit == 0 => format!("{} {name}", self.0 / unit),
             Some((unit, name)) => format!("{:.1} {name}", self.0 as f64 / unit as f64),
         };
         f.pad(&text)

@@ -49,10 +49,11 @@ fn a_session_with_a_service_uses_no_cpu_time_while_idle() {
     let run = Session::new().config(config).command(["sleep", "2"]).start();
     let stat = format!("/proc/{}/stat", run.pid());
     let mut ticks = 0;
-    while let Ok(text) = std::fs::read_to_string(&stat)
-        && let Some(fields) = text.rsplit(") ").next().map(|it| it.split(' ').collect::<Vec<_>>())
-        && fields[0] != "Z"
-    {
+    while let Ok(text) = std::fs::read_to_string(&stat) {
+        let fields: Vec<_> = text.rsplit(") ").next().unwrap().split(' ').collect();
+        if fields[0] == "Z" {
+            break;
+        }
         ticks = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
         std::thread::sleep(Duration::from_millis(20));
     }

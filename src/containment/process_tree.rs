@@ -192,10 +192,10 @@ impl ProcessTree {
                 all_pids().map_err(ContainmentError::on("list the processes in", Path::new("/proc")))?;
             roots.extend(all.filter(|&pid| pid != us && self.carries_marker(pid)));
         }
-        if let Some((init, start_time)) = self.init
-            && stat::start_time(init) == Some(start_time)
-        {
-            roots.extend(walk::children(init).map_err(on("list the children of", init))?);
+        if let Some((init, start_time)) = self.init {
+            if stat::start_time(init) == Some(start_time) {
+                roots.extend(walk::children(init).map_err(on("list the children of", init))?);
+            }
         }
         Ok(roots)
     }

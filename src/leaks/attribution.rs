@@ -75,10 +75,10 @@ fn tell_inherited_marks(leaks: &mut [Leak]) {
         .collect();
     for leak in leaks {
         let parents = leak.stat.parent.and_then(|parent| known.get(&parent));
-        if let (Some(origin), Some(parents)) = (&mut leak.started_during, parents)
-            && origin.to_string() == *parents
-        {
-            origin.evidence = Evidence::Parent;
+        if let (Some(origin), Some(parents)) = (&mut leak.started_during, parents) {
+            if origin.to_string() == *parents {
+                origin.evidence = Evidence::Parent;
+            }
         }
     }
 }

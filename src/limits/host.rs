@@ -77,11 +77,11 @@ impl Host {
                 format!("it comes to {cpus} CPUs here, and the kernel grants no less than {LEAST_CPUS}");
             found.push((Limit::Cpus, why));
         }
-        if let Some((set, asked)) = bounds.cpuset.as_ref().zip(limits.cpuset.as_ref())
-            && set.0.is_empty()
-        {
-            let why = format!("{asked} has none of this host's CPUs, which are {}", self.cpus);
-            found.push((Limit::Cpuset, why));
+        if let Some((set, asked)) = bounds.cpuset.as_ref().zip(limits.cpuset.as_ref()) {
+            if set.0.is_empty() {
+                let why = format!("{asked} has none of this host's CPUs, which are {}", self.cpus);
+                found.push((Limit::Cpuset, why));
+            }
         }
         found
     }

@@ -20,11 +20,12 @@ pub(super) fn plan_services(config: &Config, grace: Duration) -> Result<PerServi
     let mut plans: Vec<ServicePlan> = Vec::new();
     for name in order {
         let (name, service) = (&name.0, config.keys.services[name].get_ref());
-        if let Some(port) = &service.port
-            && let Some(other) = taken.insert(port.get_ref().0, name)
-        {
-            let message = format!("services {other:?} and {name:?} have the same port; give each its own");
-            return Err(config.error(port.span(), message).into());
+        if let Some(port) = &service.port {
+            if let Some(other) = taken.insert(port.get_ref().0, name) {
+                let message =
+                    format!("services {other:?} and {name:?} have the same port; give each its own");
+                return Err(config.error(port.span(), message).into());
+            }
         }
         let cwd = service.cwd.as_ref().map_or("", |cwd| &cwd.0);
         let env = service.env.iter().map(|(name, value)| (name.0.clone(), value.0.clone()));

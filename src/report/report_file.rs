@@ -85,10 +85,10 @@ impl ReportFile {
     }
 
     pub(super) fn remove_old_report(&self) {
-        if let Err(error) = std::fs::remove_file(&self.path)
-            && cannot_be_replaced(&error)
-        {
-            let _ = self.open_truncated();
+        if let Err(error) = std::fs::remove_file(&self.path) {
+            if cannot_be_replaced(&error) {
+                let _ = self.open_truncated();
+            }
         }
     }
 

@@ -130,9 +130,8 @@ impl Session<'_> {
         } else {
             self.report.error(&sentence);
         }
-        if let Some((service, _)) = cause.failed_service()
-            && let Some(started) = &self.services[service]
-        {
+        let failed = cause.failed_service().and_then(|(service, _)| self.services[service].as_ref());
+        if let Some(started) = failed {
             self.report.log(&started.log.path, &started.log.tail(LOG_TAIL));
         }
     }

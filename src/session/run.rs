@@ -93,10 +93,10 @@ impl Session<'_> {
     fn observe(&mut self) -> Result<Vec<SessionEvent>> {
         let happened =
             self.events.wait(&self.wakes(), self.deadline()).context("cannot wait for events (ppoll)")?;
-        if let Some(guardian) = &mut self.guardian
-            && guardian.ensure_guardian(&mut self.context, &self.record)?
-        {
-            self.report.say(GUARDIAN_REPLACED);
+        if let Some(guardian) = &mut self.guardian {
+            if guardian.ensure_guardian(&mut self.context, &self.record)? {
+                self.report.say(GUARDIAN_REPLACED);
+            }
         }
         let mut events = Vec::new();
         for event in happened {

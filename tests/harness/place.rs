@@ -86,10 +86,10 @@ impl Cgruns {
         let mut found = Vec::new();
         for entry in std::fs::read_dir("/proc").unwrap().flatten() {
             let pid = entry.file_name().to_str().and_then(|name| name.parse().ok());
-            if let (Some(pid), Some(begin)) = (pid, start_time(&entry.path()))
-                && is_cgrun_in(directory, &entry.path())
-            {
-                found.push((begin, pid));
+            if let (Some(pid), Some(begin)) = (pid, start_time(&entry.path())) {
+                if is_cgrun_in(directory, &entry.path()) {
+                    found.push((begin, pid));
+                }
             }
         }
         // The guardian has the same command line, and was started by the supervisor.

@@ -29,10 +29,10 @@ pub(super) fn kill(path: &Path, name: &str) -> Result<(), ContainmentError> {
 fn kill_each(path: &Path, name: &str) -> Result<(), ContainmentError> {
     for pid in members(path)? {
         // Checked after opening the pidfd: before that, the pid may have been reused.
-        if let Ok(Some(process)) = Process::open(pid)
-            && is_in(pid, name).unwrap_or(false)
-        {
-            process.signal(Signal::SIGKILL).map_err(ContainmentError::on("kill a process of", path))?;
+        if let Ok(Some(process)) = Process::open(pid) {
+            if is_in(pid, name).unwrap_or(false) {
+                process.signal(Signal::SIGKILL).map_err(ContainmentError::on("kill a process of", path))?;
+            }
         }
     }
     Ok(())

@@ -225,10 +225,10 @@ impl<'a> Child<'a> {
         // call of `spawn` borrows the descriptors, so they were open when it forked and are open here. A
         // `sigset_t` is plain bits, which may all be zero.
         unsafe {
-            if let Some(procs) = procs
-                && libc::write(procs, c"0".as_ptr().cast(), 1) != 1
-            {
-                fail(Step::Join);
+            if let Some(procs) = procs {
+                if libc::write(procs, c"0".as_ptr().cast(), 1) != 1 {
+                    fail(Step::Join);
+                }
             }
             if let Some((init, flags)) = self.namespace {
                 if !namespace::enter(init, flags) {
@@ -257,16 +257,16 @@ impl<'a> Child<'a> {
             {
                 fail(Step::Prepare);
             }
-            if let Some(identity) = self.identity
-                && !identity.assume()
-            {
-                fail(Step::Become);
+            if let Some(identity) = self.identity {
+                if !identity.assume() {
+                    fail(Step::Become);
+                }
             }
             // Set after becoming another user, because that clears it (prctl(2)).
-            if let Some(parent) = self.dies_with
-                && (libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) == -1 || libc::getppid() != parent)
-            {
-                fail(Step::Prepare);
+            if let Some(parent) = self.dies_with {
+                if libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) == -1 || libc::getppid() != parent {
+                    fail(Step::Prepare);
+                }
             }
             if libc::chdir(self.program.cwd.as_ptr()) == -1 {
                 fail(Step::Chdir);

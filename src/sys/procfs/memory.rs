@@ -132,8 +132,10 @@ impl ProcessMemory<'_> {
     fn words(&self, address: u64, count: usize) -> Option<Vec<u64>> {
         let mut bytes = vec![0; WORD * count];
         let length = self.file.read_at(&mut bytes, address).ok()?;
-        let words: Vec<_> =
-            bytes[..length].as_chunks::<WORD>().0.iter().map(|word| u64::from_ne_bytes(*word)).collect();
+        let words: Vec<_> = bytes[..length]
+            .chunks_exact(WORD)
+            .filter_map(|word| word.try_into().ok().map(u64::from_ne_bytes))
+            .collect();
         (!words.is_empty()).then_some(words)
     }
 

@@ -203,13 +203,13 @@ impl Teardown<'_> {
             // The leaf is checked after opening the pidfd: before that, the pid may have been reused. A
             // process that we are not allowed to signal (another user's) is killed with its cgroup later, and
             // only that proves its exit.
-            if let Ok(Some(process)) = Process::open(pid)
-                && leaf.contains(pid).unwrap_or(false)
-            {
-                if is_new_root {
-                    let _ = process.signal(signal);
+            if let Ok(Some(process)) = Process::open(pid) {
+                if leaf.contains(pid).unwrap_or(false) {
+                    if is_new_root {
+                        let _ = process.signal(signal);
+                    }
+                    let _ = process.signal(Signal::SIGCONT);
                 }
-                let _ = process.signal(Signal::SIGCONT);
             }
         }
         state.roots_due = began + LOOK.max(clock::since(began) * 10);
