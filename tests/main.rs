@@ -8,6 +8,7 @@ mod harness;
 mod witness;
 
 mod bad_input;
+mod cancelled;
 mod chaos;
 mod containments;
 mod docs;
@@ -25,6 +26,7 @@ mod reports;
 mod services;
 mod sessions;
 mod signals;
+mod stop_signals;
 mod strangers;
 mod terminals;
 mod users;

@@ -7,7 +7,7 @@ use rustix::process::Pid;
 
 use super::origin::Origin;
 use crate::sys::procfs::process_info::ProcessInfo;
-use crate::sys::procfs::stat::ProcStat;
+use crate::sys::procfs::stat::{ProcStat, ProcessKey};
 
 #[derive(Clone, Debug)]
 pub(crate) struct Leak {
@@ -60,7 +60,7 @@ impl Leak {
     }
 
     /// A unique key: the pid may be reused later, but not with the same start time.
-    pub(crate) fn key(&self) -> (Pid, u64) {
-        (self.process.pid, self.stat.started)
+    pub(crate) fn key(&self) -> ProcessKey {
+        self.stat.key()
     }
 }

@@ -1,6 +1,6 @@
 //! Takes a snapshot of the processes that are still alive: freezes a leaf, and describes its processes.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -21,7 +21,6 @@ use crate::sys::procfs::details::cgroup_of;
 use crate::sys::procfs::details::executable;
 use crate::sys::procfs::details::working_directory;
 use crate::sys::procfs::process_info::ProcessInfo;
-use crate::sys::procfs::stat;
 use crate::sys::procfs::stat::ProcStat;
 use crate::sys::sockets::{self, Listener};
 
@@ -75,9 +74,13 @@ impl Frozen {
         self.0.members().map(|members| describe_all(members, how))
     }
 
-    /// Describes only the processes that do not descend from `ancestor`.
-    pub(crate) fn snapshot_without(&self, ancestor: Pid, how: &How) -> Result<Snapshot, ContainmentError> {
-        self.0.members().map(|members| describe_all(without_descendants(members, ancestor), how))
+    /// Describes only those that are wanted.
+    pub(crate) fn snapshot_where(
+        &self,
+        wanted: impl FnOnce(Vec<Pid>) -> Vec<Pid>,
+        how: &How,
+    ) -> Result<Snapshot, ContainmentError> {
+        self.0.members().map(|members| describe_all(wanted(members), how))
     }
 }
 
@@ -122,17 +125,6 @@ fn is_alive(pid: Pid) -> bool {
 pub(crate) fn describe_one(how: How, process: ProcessInfo) -> Option<Leak> {
     let stat = ProcStat::read(process.pid)?;
     Some(Surroundings::read().describe(how, process, stat))
-}
-
-/// Removes `ancestor` and its descendants.
-fn without_descendants(members: Vec<Pid>, ancestor: Pid) -> Vec<Pid> {
-    let parents: HashMap<Pid, Option<Pid>> = members.iter().map(|&pid| (pid, stat::parent(pid))).collect();
-    let descends = |pid: &Pid| {
-        let up = |pid: &Pid| parents.get(pid).copied().flatten();
-        // Bounded, because processes that fork and exit while we read may seem to form a circle.
-        std::iter::successors(Some(*pid), up).take(members.len() + 1).any(|it| it == ancestor)
-    };
-    members.iter().copied().filter(|pid| !descends(pid)).collect()
 }
 
 /// The data that is read once for all processes of a snapshot.
@@ -188,6 +180,7 @@ impl Surroundings {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::procfs::stat;
 
     #[test]
     fn dead_processes_are_not_counted_but_undescribed_ones_are() {

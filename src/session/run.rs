@@ -110,6 +110,12 @@ impl Session<'_> {
                 }
             }
         }
+        let ending = events.iter().find_map(|event| match event {
+            SessionEvent::Signal(caught) if caught.is_about_ending() => Some(*caught),
+            _ => None,
+        });
+        // If this fails, the teardown tries again.
+        ending.into_iter().for_each(|caught| drop(self.context.note_cancellation(Some(caught))));
         let stopping = |event: &SessionEvent| matches!(event, SessionEvent::Signal(caught) if caught.is_about_stopping());
         if !events.iter().any(stopping) {
             events.extend(self.command_stopped()?.map(SessionEvent::Signal));

@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use rustix::process::Pid;
 
+use super::cancelled::Cancelled;
 use super::component::{Component, Role};
-use crate::containment::Containment;
+use crate::containment::{Containment, ContainmentError};
 use crate::leaks::allow::Pattern;
 use crate::limits::{AppliedLimits, Usage};
+use crate::sys::signals::Caught;
 use crate::sys::sockets::Listener;
 
 #[derive(Debug)]
@@ -24,6 +26,8 @@ pub(crate) struct Context {
     pub preexisting_children: Vec<Pid>,
     /// Whether there were any. Their orphans become our children too, even after they are gone.
     pub had_preexisting_children: bool,
+    /// The command's processes at the moment it was cancelled, if it was.
+    pub cancelled: Option<Cancelled>,
     /// The guardian's pid. It is our child only if cgrun is the first process of a PID namespace.
     pub guardian: Option<Pid>,
     /// Whether the guardian was killed and replaced. For a moment, orphans went to the parent of cgrun
@@ -52,6 +56,7 @@ impl Context {
             preexisting_listeners: Vec::new(),
             preexisting_children: Vec::new(),
             had_preexisting_children: false,
+            cancelled: None,
             guardian: None,
             guardian_replaced: false,
             grace: Duration::ZERO,
@@ -70,6 +75,20 @@ impl Context {
     pub(crate) fn note_exit(&mut self, pid: Pid, status: ExitStatus) {
         self.components.iter_mut().for_each(|component| component.note_exit(pid, status));
         self.preexisting_children.retain(|&child| child != pid);
+    }
+
+    /// Notes what the command is doing at the moment it is cancelled, by the signal `caught` or by us.
+    pub(crate) fn note_cancellation(&mut self, caught: Option<Caught>) -> Result<(), ContainmentError> {
+        let has_passed = |it: &&Component| it.status.is_some_and(|status| status.success());
+        let Some(command) = self.command().filter(|it| !has_passed(it)) else { return Ok(()) };
+        let cancelled = Cancelled::look(command, caught)?;
+        self.cancelled = Some(cancelled.after(self.cancelled.take(), self.grace));
+        Ok(())
+    }
+
+    /// Whether the process was part of a cancelled command's work.
+    pub(super) fn is_cancelled(&self, pid: Pid) -> bool {
+        self.cancelled.as_ref().is_some_and(|it| it.includes(pid))
     }
 
     /// The session's usage, if requested and measurable. Must be called before the cgroups are removed.

@@ -4,6 +4,8 @@
 //! are the files in `layers`. A failure in one phase does not prevent the later ones: it is recorded in the
 //! [`Verdict`], and a session that is not known to be clean is never called clean.
 
+mod asked;
+mod cancelled;
 mod component;
 mod context;
 mod layers;
@@ -27,6 +29,7 @@ const URGENT: i32 = -15;
 impl Teardown<'_> {
     /// Stops everything that the session started, and returns the findings. Can be run again.
     pub(crate) fn run(mut self) -> Verdict {
+        self.note_cancellation();
         if self.can_ask() {
             self.run_phase("ask", Self::ask);
         }

@@ -5,6 +5,9 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Pid;
 
+use super::asked::Asked;
+use super::cancelled::Cancelled;
+use super::component::Component;
 use super::context::Context;
 use super::layers::Cause;
 use super::stop_requests::StopRequests;
@@ -34,6 +37,9 @@ pub(crate) struct Teardown<'a> {
     pub(super) cause: &'a Cause,
     pub(super) verdict: Verdict,
     pub(super) requests: StopRequests,
+    pub(super) asked: Asked,
+    /// The children that we had at the start of the teardown.
+    pub(super) first_children: Vec<Pid>,
     /// Processes that were killed in the containment and have not exited in time. They have not escaped.
     pub(super) unkillable: Vec<Pid>,
     events: &'a Events,
@@ -50,6 +56,8 @@ impl<'a> Teardown<'a> {
         Self {
             verdict: Verdict::new(&context.allow),
             requests: StopRequests::new(cause),
+            asked: Asked::default(),
+            first_children: Vec::new(),
             unkillable: Vec::new(),
             context,
             cause,
@@ -60,6 +68,17 @@ impl<'a> Teardown<'a> {
 
     pub(super) fn ensure_guardian(&mut self) {
         self.supervisor.ensure_guardian(self.context);
+    }
+
+    /// Notes the work of a command that is still running, because the teardown cancels it.
+    pub(super) fn note_cancellation(&mut self) {
+        if self.context.command().is_some_and(Component::is_running_command) {
+            let noted = self.context.note_cancellation(self.cause.received());
+            self.verdict.expect(noted);
+        }
+        self.context.cancelled.take_if(|it| !it.is_recent(self.context.grace));
+        let asked = self.context.cancelled.iter().flat_map(Cancelled::asked_by_terminal);
+        asked.for_each(|(process, signal)| self.asked.note(process, signal));
     }
 
     /// Waits until one of `wakes` is ready, a child exits, a signal arrives, or `until` has passed.

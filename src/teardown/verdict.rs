@@ -4,14 +4,13 @@ use std::collections::HashSet;
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use rustix::process::Pid;
-
 use crate::leaks::allow::{self, Pattern};
 use crate::leaks::{How, Leak, Snapshot, describe_one};
 use crate::limits::Usage;
 use crate::ports::Holding;
 use crate::runtime::clock;
 use crate::sys::procfs::process_info::ProcessInfo;
+use crate::sys::procfs::stat::ProcessKey;
 
 /// How long to read the command lines of processes that are only counted, to find out whether they are allowed.
 const READ: Duration = Duration::from_millis(500);
@@ -92,7 +91,7 @@ impl Verdict {
         new.for_each(|leak| self.note(leak));
     }
 
-    fn known(&self) -> impl Iterator<Item = (Pid, u64)> {
+    fn known(&self) -> impl Iterator<Item = ProcessKey> {
         self.leaks.iter().chain(&self.allowed).map(Leak::key)
     }
 
@@ -102,10 +101,10 @@ impl Verdict {
         if is_allowed { self.allowed.push(leak) } else { self.leaks.push(leak) }
     }
 
-    /// Marks the leaks that did not exit when asked.
-    pub(crate) fn had_to_be_killed(&mut self, was_asked_in_vain: impl Fn(Pid) -> bool) {
+    /// Marks the leaks that were asked to exit and did not.
+    pub(crate) fn had_to_be_killed(&mut self, was_asked_in_vain: impl Fn(ProcessKey) -> bool) {
         let all = self.leaks.iter_mut().chain(&mut self.allowed);
-        all.filter(|leak| was_asked_in_vain(leak.pid())).for_each(|leak| leak.had_to_be_killed = true);
+        all.filter(|leak| was_asked_in_vain(leak.key())).for_each(|leak| leak.had_to_be_killed = true);
     }
 
     /// Describes a single process and notes it as leaked, unless it is known. Must be called before it is

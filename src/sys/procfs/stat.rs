@@ -19,12 +19,17 @@ const PF_EXITING: u32 = 0x4;
 /// has its parent's image until it executes a program itself.
 pub(crate) type Image = (u64, u64);
 
+/// A unique key of a process: its pid may be reused later, but not with the same start time (in clock ticks after boot).
+pub(crate) type ProcessKey = (Pid, u64);
+
 /// One read of `/proc/PID/stat`: cheap enough to do for each of ten thousand processes.
 #[derive(Clone, Debug)]
 pub(crate) struct ProcStat {
     pub pid: Pid,
     /// `None` if the parent is in a PID namespace that we cannot see.
     pub parent: Option<Pid>,
+    /// Its process group (setpgid(2)).
+    pub group: i32,
     /// The pid of the leader of its session, which may have exited (setsid(2)).
     pub session: i32,
     /// As the kernel stores it: 15 bytes at most.
@@ -39,6 +44,8 @@ pub(crate) struct ProcStat {
     /// A bit mask of the signals that it ignores. Blocked signals are not included, because it may wait for
     /// them.
     ignored: u64,
+    /// A bit mask of the signals that it has a handler for, or blocks and may wait for.
+    handled: u64,
     /// It was forked without an exec, so it runs the same program as its parent.
     pub is_forked: bool,
     pub image: Image,
@@ -54,6 +61,7 @@ impl ProcStat {
         (!is_dead(&stat)).then(|| Self {
             pid,
             parent: visible_pid(stat.ppid),
+            group: stat.pgrp,
             session: stat.session,
             name: stat.comm,
             started: stat.starttime,
@@ -63,6 +71,7 @@ impl ProcStat {
             memory: stat.rss * procfs::page_size(),
             threads: u64::try_from(stat.num_threads).unwrap_or_default(),
             ignored: stat.sigignore,
+            handled: stat.sigcatch | stat.blocked,
             image: (stat.startcode, stat.startstack),
             environment: stat.env_start.unwrap_or_default()..stat.env_end.unwrap_or_default(),
             is_forked: stat.flags & PF_FORKNOEXEC != 0,
@@ -70,8 +79,22 @@ impl ProcStat {
     }
 
     pub(crate) fn ignores(&self, signal: Signal) -> bool {
-        self.ignored & (1 << (signal as u32 - 1)) != 0
+        has(self.ignored, signal)
     }
+
+    /// Whether it may survive the signal, or take its time to exit.
+    pub(crate) fn handles(&self, signal: Signal) -> bool {
+        has(self.handled, signal)
+    }
+
+    pub(crate) fn key(&self) -> ProcessKey {
+        (self.pid, self.started)
+    }
+}
+
+/// Whether the bit of this signal is set.
+fn has(signals: u64, signal: Signal) -> bool {
+    signals & (1 << (signal as u32 - 1)) != 0
 }
 
 /// Avoids the handle on the directory of the process that `procfs::process::Process` opens first.

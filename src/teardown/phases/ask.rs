@@ -11,6 +11,7 @@ use super::stopping::{Stage, Stopping};
 use crate::leaks::{self, How};
 use crate::runtime::clock;
 use crate::runtime::events::Wake;
+use crate::sys::process::children;
 use crate::teardown::component::{Component, Role};
 use crate::teardown::running_teardown::Teardown;
 
@@ -27,6 +28,8 @@ impl Teardown<'_> {
 
     /// Asks all components to exit, and waits until their grace is over or the user asks again.
     pub(in crate::teardown) fn ask(&mut self) {
+        // If this fails, they may be asked a little later.
+        self.first_children = children::list().unwrap_or_default();
         let mut stopping: Vec<_> = self.context.components.iter().map(|_| Stopping::default()).collect();
         while !self.requests.end_the_grace() {
             self.ensure_guardian();
@@ -124,13 +127,16 @@ impl Teardown<'_> {
             }
             let component = &self.context.components[index];
             let members = self.verdict.expect(component.leaf.members()).unwrap_or_default();
-            let (late, others): (Vec<_>, Vec<_>) = unasked.into_iter().partition(|pid| members.contains(pid));
+            let (mut late, others): (Vec<_>, Vec<_>) =
+                unasked.into_iter().partition(|pid| members.contains(pid));
+            late.retain(|&pid| !self.context.is_cancelled(pid));
             if !late.is_empty() {
                 self.verdict.span(index).gone = None;
                 self.verdict.add_leaks(leaks::describe_all(late, &component.how_outlived()));
             }
             unasked = others;
         }
+        unasked.retain(|&pid| !self.context.is_cancelled(pid));
         self.verdict.add_leaks(leaks::describe_all(unasked, &How::ChangedCgroup));
     }
 
@@ -146,7 +152,8 @@ fn is_its_turn(index: usize, components: &[Component], stopping: &[Stopping]) ->
     let component = &components[index];
     component.role != Role::Service
         || components.iter().zip(stopping).all(|(other, state)| {
-            let needs_it = other.is_running_command() || other.depends_on.contains(&component.name);
+            let is_running = other.is_running_command() || matches!(state.stage, Stage::CommandAsked(_));
+            let needs_it = is_running || other.depends_on.contains(&component.name);
             !needs_it || state.is_over()
         })
 }

@@ -1,5 +1,6 @@
 //! Phase 3: stops descendants that left the containment, as layer 6 requires.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -12,7 +13,7 @@ use crate::runtime::clock;
 use crate::sys::process::children;
 use crate::sys::process::pidfd::Process;
 use crate::sys::procfs::process_info::ProcessInfo;
-use crate::sys::procfs::stat;
+use crate::sys::procfs::stat::{self, ProcStat};
 use crate::teardown::layers::Orphans;
 use crate::teardown::running_teardown::Teardown;
 use crate::text::plain;
@@ -37,7 +38,7 @@ impl Teardown<'_> {
     /// Stops all remaining children: asks them first, unless the user has asked twice, then kills them. The
     /// children of a dying child become our children in turn, until ECHILD proves that none is left.
     fn end_children(&mut self) {
-        let mut asked: Vec<Pid> = Vec::new();
+        let mut noted = HashSet::new();
         let mut kill_from = clock::now() + self.context.grace;
         // Starts with the first kill, however short the limit is.
         let mut progress: Option<KillProgress> = None;
@@ -53,15 +54,21 @@ impl Teardown<'_> {
             if kills {
                 progress.get_or_insert_with(|| KillProgress::new(self.context.kill_wait));
             }
+            let seen: Vec<_> = children.iter().filter_map(|it| ProcStat::read(it.pid)).collect();
+            let first = std::mem::take(&mut self.first_children);
+            self.asked.look(&seen, Orphans::STOP_SIGNAL, |it| first.contains(&it.pid));
+            self.first_children = first;
             for process in children {
-                let pid = process.pid;
-                let is_new = !asked.contains(&pid);
-                if is_new {
-                    asked.push(pid);
+                if noted.insert(process.pid) {
                     self.note_escaped(process);
                 }
-                if is_new || kills {
-                    self.ask_or_kill(pid, kills);
+            }
+            for process in seen {
+                if kills {
+                    self.kill_child(process.pid);
+                } else if self.asked.is_due(&process, Orphans::STOP_SIGNAL, Some(kill_from)) {
+                    self.asked.note(process.key(), Orphans::STOP_SIGNAL);
+                    ask_child(process.pid);
                 }
             }
             // Poll, because no event announces a re-parenting except the exit of the parent.
@@ -111,20 +118,19 @@ impl Teardown<'_> {
     /// Notes an escaped process. One that was killed in the containment, or is dying, has not escaped: it
     /// leaves its cgroup before it becomes a zombie.
     fn note_escaped(&mut self, process: ProcessInfo) {
-        if !self.unkillable.contains(&process.pid) && !stat::is_exiting(process.pid) {
+        let has_leaked = !self.unkillable.contains(&process.pid) && !self.context.is_cancelled(process.pid);
+        if has_leaked && !stat::is_exiting(process.pid) {
             self.verdict.add_leak(How::Escaped, process);
         }
     }
 
-    /// It is our own unreaped child, so no other process can have its pid.
-    fn ask_or_kill(&mut self, pid: Pid, kills: bool) {
-        let sent = Process::open(pid).and_then(|child| match child {
-            Some(child) if kills => child.signal(Signal::SIGKILL),
-            Some(child) => child.signal(Orphans::STOP_SIGNAL).and_then(|_| child.signal(Signal::SIGCONT)),
+    /// Kills an unreaped child of ours: no other process can have its pid.
+    fn kill_child(&mut self, pid: Pid) {
+        let killed = Process::open(pid).and_then(|child| match child {
+            Some(child) => child.signal(Signal::SIGKILL),
             None => Ok(false),
         });
-        // A failure to ask does not matter, because only ECHILD proves that it is gone.
-        if let (true, Err(error)) = (kills, sent) {
+        if let Err(error) = killed {
             self.verdict.unknown(format!("cannot kill pid {pid}: {}", plain(&error)));
         }
     }
@@ -139,5 +145,13 @@ impl Teardown<'_> {
         if children.is_empty() {
             self.verdict.unknown("a child process is left that cannot be listed and does not exit");
         }
+    }
+}
+
+/// Asks an unreaped child of ours to exit. A failure does not matter: only ECHILD proves that it has exited.
+fn ask_child(pid: Pid) {
+    if let Ok(Some(child)) = Process::open(pid) {
+        let _ = child.signal(Orphans::STOP_SIGNAL);
+        let _ = child.signal(Signal::SIGCONT);
     }
 }

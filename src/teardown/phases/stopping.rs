@@ -7,16 +7,16 @@
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::Signal;
-use rustix::process::Pid;
-
 use super::stragglers::Stragglers;
+use crate::containment::ContainmentError;
 use crate::leaks::{Frozen, Snapshot};
 use crate::runtime::clock;
 use crate::sys::process::pidfd::Process;
-use crate::sys::procfs::stat;
-use crate::teardown::component::{Component, Role};
+use crate::sys::procfs::stat::ProcStat;
+use crate::teardown::asked::roots;
+use crate::teardown::component::Role;
 use crate::teardown::running_teardown::Teardown;
+use nix::sys::signal::Signal;
 
 /// How often to look for new roots. If one search takes longer than a tenth of this, ten times the search's
 /// duration.
@@ -27,7 +27,7 @@ pub(super) enum Stage {
     /// Waits for the components that need it.
     #[default]
     Waiting,
-    /// The command itself was asked to exit, and has until this time.
+    /// The command was asked to exit, and it and its work have until this time.
     CommandAsked(Instant),
     /// The command has exited, and the processes that it left have until this time to exit by themselves.
     Settling(Instant),
@@ -40,8 +40,13 @@ pub(super) enum Stage {
 #[derive(Debug)]
 pub(super) struct Stopping {
     pub stage: Stage,
-    asked: HashSet<Pid>,
     roots_due: Instant,
+    /// Whether its processes were looked at before.
+    was_seen: bool,
+    /// Whether SIGINT was sent to the command's process group.
+    was_group_asked: bool,
+    /// The last stage in which stopped processes were continued.
+    continued: Stage,
     stragglers: Stragglers,
     /// Processes that had left the command's tree when the command was asked: they leaked if they have to be killed.
     pub outsiders: Snapshot,
@@ -53,8 +58,10 @@ impl Default for Stopping {
     fn default() -> Self {
         Self {
             stage: Stage::Waiting,
-            asked: HashSet::new(),
             roots_due: clock::now(),
+            was_seen: false,
+            was_group_asked: false,
+            continued: Stage::Waiting,
             stragglers: Stragglers::default(),
             outsiders: Snapshot::default(),
             was_revived: false,
@@ -113,13 +120,16 @@ impl Teardown<'_> {
             Stage::Waiting if component.is_running_command() => {
                 // The command may still stop these itself. When it is asked to exit, they are asked too.
                 let frozen = Frozen::freeze(&component.leaf);
-                let outsiders = frozen.snapshot_without(component.leader.pid, &component.how_outlived());
+                let outsiders = self.snapshot_of_leaks(index, &frozen);
                 state.outsiders = self.verdict.expect(outsiders).unwrap_or_default();
-                Stage::CommandAsked(clock::now() + component.grace)
+                self.look_at(index, state, Signal::SIGTERM);
+                Stage::CommandAsked(clock::now() + self.context.components[index].grace)
             }
             Stage::Waiting if component.role == Role::Command => Stage::Settling(now + settle),
             Stage::Waiting => Stage::AllAsked(now + component.grace),
-            Stage::CommandAsked(_) if component.status.is_some() => Stage::Settling(now + settle),
+            Stage::CommandAsked(_) if component.status.is_some() && !self.is_at_work(index) => {
+                Stage::Settling(now + settle)
+            }
             Stage::Settling(until)
                 if now >= until && state.stragglers.are_held_up(&component.leaf, settle) =>
             {
@@ -130,7 +140,6 @@ impl Teardown<'_> {
                 // must be enough for it to exit once they are gone.
                 let grace = component.grace / 2;
                 let frozen = self.freeze_and_note(index);
-                state.asked.clear();
                 state.stage = Stage::AllAsked(clock::now() + grace);
                 return Some(frozen);
             }
@@ -150,9 +159,16 @@ impl Teardown<'_> {
             Stage::CommandAsked(_) => match self.cause.stop_signal() {
                 // Signal the whole group, as a terminal does: a shell waits for its child, which must get the
                 // signal too.
-                Some(Signal::SIGINT) if component.own_group => interrupt_group(component, state),
-                Some(signal) => self.ask_roots(index, state, signal, now),
-                None => {}
+                Some(Signal::SIGINT) if component.own_group && !state.was_group_asked => {
+                    self.interrupt_group(index);
+                    state.was_group_asked = true;
+                }
+                // Ask the processes that neither the signal nor the terminal has reached.
+                Some(Signal::SIGINT) | None if component.status.is_some() => {
+                    self.ask_roots(index, state, component.stop_signal, now);
+                }
+                Some(signal) if !state.was_group_asked => self.ask_roots(index, state, signal, now),
+                Some(_) | None => {}
             },
             Stage::AllAsked(_) => {
                 let signal = component.stop_signal;
@@ -169,17 +185,34 @@ impl Teardown<'_> {
     /// Kills a component when its grace is over.
     fn kill_component(&mut self, index: usize, state: &mut Stopping) {
         let component = &self.context.components[index];
-        let is_running_command = component.is_running_command();
-        self.verdict.command_killed |= is_running_command;
+        self.verdict.command_killed |= component.is_running_command();
         // The processes that an exited command left behind were noted before they were asked.
-        let is_noted = component.role == Role::Command && !is_running_command;
+        let is_noted = component.role == Role::Command && matches!(state.stage, Stage::AllAsked(_));
         let _frozen = (!is_noted).then(|| self.freeze_and_note(index));
         self.verdict.add_leaks(std::mem::take(&mut state.outsiders));
         let leaf = &self.context.components[index].leaf;
         let members = leaf.members().unwrap_or_default();
-        self.verdict.had_to_be_killed(|pid| state.asked.contains(&pid) && members.contains(&pid));
+        self.verdict.had_to_be_killed(|key| self.asked.contains(key) && members.contains(&key.0));
         self.verdict.expect(leaf.kill());
         state.stage = Stage::Killed;
+    }
+
+    /// Whether any work of a cancelled command is left.
+    fn is_at_work(&self, index: usize) -> bool {
+        let Some(cancelled) = &self.context.cancelled else { return false };
+        let Ok(members) = self.context.components[index].leaf.members() else { return false };
+        let all = members.len();
+        cancelled.outsiders_among(members).len() < all
+    }
+
+    /// Returns the living processes of a leaf, and notes how they are related.
+    fn look_at(&mut self, index: usize, state: &mut Stopping, signal: Signal) -> Vec<ProcStat> {
+        let members = self.context.components[index].leaf.members();
+        let members = self.verdict.expect(members).unwrap_or_default();
+        let seen: Vec<_> = members.into_iter().filter_map(ProcStat::read).collect();
+        let is_first = !std::mem::replace(&mut state.was_seen, true);
+        self.asked.look(&seen, signal, |_| is_first);
+        seen
     }
 
     /// Sends `signal` to the roots that have not received it yet, and SIGCONT to stopped processes. `began`
@@ -188,56 +221,63 @@ impl Teardown<'_> {
         if began < state.roots_due {
             return;
         }
+        let seen = self.look_at(index, state, signal);
         let leaf = &self.context.components[index].leaf;
-        let members = self.verdict.expect(leaf.members()).unwrap_or_default();
-        let all: HashSet<Pid> = members.iter().copied().collect();
-        let is_first_round = state.asked.is_empty();
         let deadline = state.deadline();
-        let has_time = |_: &Pid| deadline.is_none_or(|deadline| clock::now() < deadline);
-        for pid in members.into_iter().take_while(has_time) {
-            let is_root = stat::parent(pid).is_none_or(|parent| !all.contains(&parent));
-            let is_new_root = is_root && state.asked.insert(pid);
-            if !is_new_root && !is_first_round {
+        let continues_all = std::mem::replace(&mut state.continued, state.stage) != state.stage;
+        let has_time = |_: &&ProcStat| deadline.is_none_or(|deadline| clock::now() < deadline);
+        let roots: HashSet<_> = roots(&seen).map(|it| it.pid).collect();
+        for it in seen.iter().take_while(has_time) {
+            let asks = roots.contains(&it.pid) && self.asked.is_due(it, signal, deadline);
+            if !asks && !continues_all {
                 continue;
             }
             // The leaf is checked after opening the pidfd: before that, the pid may have been reused. A
             // process that we are not allowed to signal (another user's) is killed with its cgroup later, and
             // only that proves its exit.
-            if let Ok(Some(process)) = Process::open(pid) {
-                if leaf.contains(pid).unwrap_or(false) {
-                    if is_new_root {
-                        let _ = process.signal(signal);
-                    }
-                    let _ = process.signal(Signal::SIGCONT);
+            let Ok(Some(process)) = Process::open(it.pid) else { continue };
+            if leaf.contains(it.pid).unwrap_or(false) {
+                if asks {
+                    self.asked.note(it.key(), signal);
+                    let _ = process.signal(signal);
                 }
+                let _ = process.signal(Signal::SIGCONT);
             }
         }
         state.roots_due = began + LOOK.max(clock::since(began) * 10);
     }
 
+    /// Sends SIGINT to the command's process group.
+    fn interrupt_group(&mut self, index: usize) {
+        let component = &self.context.components[index];
+        let members = component.leaf.members().unwrap_or_default();
+        let group = component.leader.pid.as_raw_nonzero().get();
+        let asked = members.into_iter().filter_map(ProcStat::read).filter(|it| it.group == group);
+        asked.for_each(|it| self.asked.note(it.key(), Signal::SIGINT));
+        // A failure does not matter: the following steps prove that it has exited.
+        for signal in [Signal::SIGINT, Signal::SIGCONT] {
+            let _ = component.leader.signal_group(signal);
+        }
+    }
+
     /// Notes the processes in the leaf as leaked, and leaves them frozen.
     pub(super) fn freeze_and_note(&mut self, index: usize) -> Frozen {
-        let component = &self.context.components[index];
-        let how = component.how_outlived();
-        let frozen = Frozen::freeze(&component.leaf);
-        // The command would have stopped the processes of its own tree itself, but not those that left the
-        // tree.
-        let snapshot = if component.is_running_command() {
-            frozen.snapshot_without(component.leader.pid, &how)
-        } else {
-            frozen.snapshot(&how)
-        };
+        let frozen = Frozen::freeze(&self.context.components[index].leaf);
+        let snapshot = self.snapshot_of_leaks(index, &frozen);
         let snapshot = self.verdict.expect(snapshot).unwrap_or_default();
         self.verdict.add_leaks(snapshot);
         frozen
     }
-}
 
-fn interrupt_group(component: &Component, state: &mut Stopping) {
-    if state.asked.insert(component.leader.pid) {
-        // A failure does not matter: the following steps prove that it has exited.
-        for signal in [Signal::SIGINT, Signal::SIGCONT] {
-            let _ = component.leader.signal_group(signal);
+    /// Describes the processes of a leaf that count as leaks.
+    fn snapshot_of_leaks(&self, index: usize, frozen: &Frozen) -> Result<Snapshot, ContainmentError> {
+        let component = &self.context.components[index];
+        let how = component.how_outlived();
+        match &self.context.cancelled {
+            Some(cancelled) if component.role == Role::Command => {
+                frozen.snapshot_where(|members| cancelled.outsiders_among(members), &how)
+            }
+            _ => frozen.snapshot(&how),
         }
     }
 }

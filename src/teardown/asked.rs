@@ -1,0 +1,85 @@
+//! Which processes were asked to exit. Each is asked only once in a teardown, whichever phase finds it, because
+//! servers take a second signal for "at once".
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+
+use crate::runtime::clock;
+use crate::sys::procfs::stat::{ProcStat, ProcessKey};
+
+/// How long to wait for a process that its dead parent may have asked to exit. If a quarter of the remaining
+/// grace is shorter, that counts.
+const MOMENT: Duration = Duration::from_secs(1);
+const PART: u32 = 4;
+
+#[derive(Debug, Default)]
+pub(super) struct Asked {
+    /// The signal that each was asked by. A process that ignores it can be asked by another one.
+    by: HashMap<ProcessKey, Signal>,
+    known: HashMap<ProcessKey, Known>,
+    /// Processes that their parents may have asked, and when to ask them all the same.
+    spared: HashMap<ProcessKey, Instant>,
+}
+
+/// The state of a process while its parent was alive.
+#[derive(Debug)]
+struct Known {
+    parent: Option<ProcessKey>,
+    was_root: bool,
+    /// It has a handler for the signal, or had one: some handlers remove themselves.
+    handles: bool,
+}
+
+impl Asked {
+    pub(super) fn note(&mut self, process: ProcessKey, signal: Signal) {
+        self.by.insert(process, signal);
+    }
+
+    pub(super) fn contains(&self, process: ProcessKey) -> bool {
+        self.by.contains_key(&process)
+    }
+
+    /// Notes how processes are related, before their parents exit. For a process that is seen for the first time,
+    /// `was_root` tells whether it had no parent among them even before anything was asked.
+    pub(super) fn look(&mut self, seen: &[ProcStat], signal: Signal, was_root: impl Fn(&ProcStat) -> bool) {
+        let keys: HashMap<_, _> = seen.iter().map(|it| (it.pid, it.key())).collect();
+        for it in seen {
+            let parent = it.parent.and_then(|parent| keys.get(&parent).copied());
+            let new = || Known { parent, was_root: parent.is_none() && was_root(it), handles: false };
+            let known = self.known.entry(it.key()).or_insert_with(new);
+            known.parent = parent.or(known.parent);
+            known.handles |= it.handles(signal);
+        }
+    }
+
+    /// Whether to ask a root now. It must have been looked at before.
+    pub(super) fn is_due(&mut self, process: &ProcStat, signal: Signal, grace_ends: Option<Instant>) -> bool {
+        let key = process.key();
+        if self.by.get(&key).is_some_and(|&by| by == signal || !process.ignores(by)) {
+            return false;
+        }
+        if !self.may_have_been_asked(key) {
+            return true;
+        }
+        let now = clock::now();
+        let part = grace_ends.map_or(MOMENT, |end| end.saturating_duration_since(now) / PART);
+        now >= *self.spared.entry(key).or_insert(now + part.min(MOMENT))
+    }
+
+    /// Whether its dead parent may have passed the signal on. A parent that we asked and that had no handler
+    /// cannot have done so. Asking a process without a handler twice does no harm.
+    fn may_have_been_asked(&self, process: ProcessKey) -> bool {
+        let Some(known) = self.known.get(&process) else { return true };
+        let has_handler = |it: &ProcessKey| self.known.get(it).is_none_or(|known| known.handles);
+        let may_pass_on = |parent: &ProcessKey| !self.contains(*parent) || has_handler(parent);
+        !known.was_root && known.handles && known.parent.as_ref().is_none_or(may_pass_on)
+    }
+}
+
+/// The processes whose parent is not among the others.
+pub(super) fn roots(seen: &[ProcStat]) -> impl Iterator<Item = &ProcStat> {
+    let pids: std::collections::HashSet<_> = seen.iter().map(|it| it.pid).collect();
+    seen.iter().filter(move |it| it.parent.is_none_or(|parent| !pids.contains(&parent)))
+}
