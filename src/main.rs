@@ -24,7 +24,7 @@ use anyhow::{Context, Result};
 use clap::Parser;
 
 use cli::{Cli, CliCommand, ConfigOptions, Run};
-use config::Config;
+use config::{Config, TrustedUsers};
 use plan::Verbosity;
 use report::Reporter;
 use runtime::exit_code::{self, Exit};
@@ -56,7 +56,7 @@ fn dispatch(cli: Cli) -> Result<Exit, SessionError> {
     Ok(match cli.action.unwrap_or(CliCommand::Run(cli.run)) {
         CliCommand::Run(args) => run(args)?,
         CliCommand::Check(args) => {
-            let config = find_config(&args.config)?;
+            let config = find_config(&args.config, None)?;
             commands::check::check(&plan::watched_ports(&args.config, config.as_ref())?, &report)?
         }
         CliCommand::Doctor { json } => commands::doctor::doctor(json)?,
@@ -68,16 +68,17 @@ fn dispatch(cli: Cli) -> Result<Exit, SessionError> {
 }
 
 fn run(args: Run) -> Result<Exit, SessionError> {
-    let config = find_config(&args.options.config)?;
+    let options = &args.options;
+    let config = find_config(&options.config, options.user.as_deref())?;
     let plan = plan::plan(args, config.as_ref(), working_directory()?, state_directory())?;
     let report = Reporter::new(plan.verbosity);
     session::run(plan, &report)
 }
 
-fn find_config(options: &ConfigOptions) -> Result<Option<Config>> {
+fn find_config(options: &ConfigOptions, session_user: Option<&str>) -> Result<Option<Config>> {
     match &options.config {
         Some(path) => Ok(Some(Config::read(&working_directory()?.join(path))?)),
-        None => Ok(Config::discover(&working_directory()?)?),
+        None => Ok(Config::discover(&working_directory()?, &TrustedUsers::of_this_run(session_user))?),
     }
 }
 

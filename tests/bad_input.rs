@@ -260,12 +260,12 @@ fn a_command_that_is_a_fifo_exits_126() {
 }
 
 #[test]
-fn a_config_that_is_a_fifo_is_refused() {
-    let run = session();
-    make_fifo(&run.path().join("cgrun.toml"));
+fn a_fifo_that_is_named_as_the_config_is_refused() {
+    let run = session().options(["-c", "fifo.toml"]);
+    make_fifo(&run.path().join("fifo.toml"));
     let run = run.run();
     assert_refused(&run, 125);
-    run.assert_said("cannot read the config").assert_said("cgrun.toml: it is not a regular file; name");
+    run.assert_said("cannot read the config").assert_said("fifo.toml: it is not a regular file; name");
 }
 
 #[test]
@@ -342,10 +342,10 @@ fn an_unknown_option_is_refused() {
 }
 
 #[test]
-fn a_config_that_is_a_directory_is_refused() {
-    let run = session().file("cgrun.toml/x", "").run();
+fn a_directory_that_is_named_as_the_config_is_refused() {
+    let run = session().file("config/x", "").options(["-c", "config"]).run();
     assert_refused(&run, 125);
-    run.assert_said("cannot read the config").assert_said("cgrun.toml: Is a directory; name a readable file");
+    run.assert_said("cannot read the config").assert_said("config: Is a directory; name a readable file");
 }
 
 #[test]

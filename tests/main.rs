@@ -29,4 +29,5 @@ mod signals;
 mod stop_signals;
 mod strangers;
 mod terminals;
+mod trust;
 mod users;

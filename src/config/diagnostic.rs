@@ -4,6 +4,7 @@ use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use super::trust::Distrust;
 use crate::text::plain;
 
 /// How many characters of the line are shown.
@@ -19,6 +20,8 @@ pub(crate) enum ConfigError {
     NotText { path: PathBuf, at: usize },
     #[error("{} has no table [tool.cgrun]; add one, or name another file with -c", path.display())]
     NoTable { path: PathBuf },
+    #[error("the config {0} is not trusted: {reason}; to use it, pass -c {0}, and to run without a config, pass -c /dev/null", path.display())]
+    Distrusted { path: PathBuf, reason: Distrust },
     #[error("{0}")]
     Wrong(String),
 }

@@ -1,6 +1,7 @@
-//! `cgrun.toml`, or `[tool.cgrun]` in `pyproject.toml`: discovery and reading.
+//! `cgrun.toml`, or `[tool.cgrun]` in `pyproject.toml`.
 
 use std::io;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -9,7 +10,7 @@ use super::diagnostic::ConfigError;
 use super::keys::ConfigKeys;
 
 pub(crate) const FILE_NAME: &str = "cgrun.toml";
-const PYPROJECT: &str = "pyproject.toml";
+pub(super) const PYPROJECT: &str = "pyproject.toml";
 
 /// A config and its text, which its diagnostics quote.
 #[derive(Debug)]
@@ -20,35 +21,16 @@ pub(crate) struct Config {
 }
 
 impl Config {
-    /// Reads this file.
+    /// Reads this file, whoever owns it.
     pub(crate) fn read(path: &Path) -> Result<Self, ConfigError> {
-        let config = Self::parse(path, read_text(path)?)?;
+        let bytes = read_bytes(path).map_err(|error| unreadable(path, error))?;
+        let config = Self::parse(path, as_text(path, bytes)?)?;
         config.ok_or_else(|| ConfigError::NoTable { path: path.to_path_buf() })
-    }
-
-    /// Reads the nearest config from `start` upwards. A `pyproject.toml` without `[tool.cgrun]` does not count.
-    pub(crate) fn discover(start: &Path) -> Result<Option<Self>, ConfigError> {
-        for directory in start.ancestors() {
-            for name in [FILE_NAME, PYPROJECT] {
-                let path = directory.join(name);
-                let text = match read_text(&path) {
-                    Ok(text) => text,
-                    Err(ConfigError::Unreadable { source, .. }) if is_absent(&source) => continue,
-                    // A broken file of another tool is not our concern.
-                    Err(ConfigError::NotText { .. }) if name == PYPROJECT => continue,
-                    Err(error) => return Err(error),
-                };
-                if let Some(config) = Self::parse(&path, text)? {
-                    return Ok(Some(config));
-                }
-            }
-        }
-        Ok(None)
     }
 
     /// `None` for a `pyproject.toml` without `[tool.cgrun]`. One that does not mention cgrun at all may even
     /// be invalid TOML.
-    fn parse(path: &Path, text: String) -> Result<Option<Self>, ConfigError> {
+    pub(super) fn parse(path: &Path, text: String) -> Result<Option<Self>, ConfigError> {
         let parsed = if !path.ends_with(PYPROJECT) {
             toml::from_str(&text).map(Some)
         } else if text.contains("cgrun") {
@@ -100,24 +82,24 @@ fn in_toml_terms(message: &str) -> String {
     words.into_iter().fold(message.to_string(), |text, (rust, toml)| text.replacen(rust, toml, 1))
 }
 
-fn read_text(path: &Path) -> Result<String, ConfigError> {
-    let bytes =
-        read_bytes(path).map_err(|source| ConfigError::Unreadable { path: path.to_path_buf(), source })?;
+pub(super) fn unreadable(path: &Path, source: io::Error) -> ConfigError {
+    ConfigError::Unreadable { path: path.to_path_buf(), source }
+}
+
+pub(super) fn as_text(path: &Path, bytes: Vec<u8>) -> Result<String, ConfigError> {
     String::from_utf8(bytes).map_err(|error| ConfigError::NotText {
         path: path.to_path_buf(),
         at: error.utf8_error().valid_up_to(),
     })
 }
 
-/// Refuses a FIFO, on which we would wait for a writer, and a device, which might have no end.
+/// Refuses a FIFO, on which we would wait for a writer, and a device, which might have no end. `/dev/null` is an
+/// empty config.
 fn read_bytes(path: &Path) -> io::Result<Vec<u8>> {
     let metadata = std::fs::metadata(path)?;
-    if !metadata.is_file() && !metadata.is_dir() {
+    let is_null = metadata.file_type().is_char_device() && metadata.rdev() == nix::sys::stat::makedev(1, 3);
+    if !metadata.is_file() && !metadata.is_dir() && !is_null {
         return Err(io::Error::other("it is not a regular file"));
     }
     std::fs::read(path)
-}
-
-fn is_absent(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR))
 }

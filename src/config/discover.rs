@@ -1,0 +1,107 @@
+//! The config that a run obeys without being told: the nearest one from the working directory upwards.
+
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat, fstat, openat, statat};
+use rustix::io::Errno;
+
+use super::diagnostic::ConfigError;
+use super::file::{Config, FILE_NAME, PYPROJECT, as_text, unreadable};
+use super::trust::{Distrust, TrustedUsers};
+
+/// Of a file that is not trusted, no more than this is read (bytes), to see whether it is a config at all.
+const GLANCE: u64 = 1 << 20;
+
+impl Config {
+    /// Reads the nearest config from `start` upwards. A `pyproject.toml` without `[tool.cgrun]` does not count, and
+    /// neither does anything that is not a file or cannot be reached. A config that others may have written is
+    /// refused.
+    pub(crate) fn discover(start: &Path, trusted: &TrustedUsers) -> Result<Option<Self>, ConfigError> {
+        let mut above = None;
+        for path in start.ancestors() {
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            let Ok(directory) = openat(CWD, path, flags, Mode::empty()) else { continue };
+            if path != start && above.is_none() {
+                let stat = fstat(&directory).map_err(|errno| unreadable(path, errno.into()))?;
+                above = trusted.distrust_directory(path, &stat);
+            }
+            for name in [FILE_NAME, PYPROJECT] {
+                let path = path.join(name);
+                let found = match FoundFile::open(&directory, name) {
+                    Ok(Some(found)) => found,
+                    // One that is right here is meant for us.
+                    Err(errno) if name == FILE_NAME && path.parent() == Some(start) => {
+                        return Err(unreadable(&path, errno.into()));
+                    }
+                    Ok(None) | Err(_) => continue,
+                };
+                let distrust = trusted.distrust_file(&found.file_stat, &found.link_stat);
+                if let Some(config) = found.read(&path, distrust.or_else(|| above.clone()))? {
+                    return Ok(Some(config));
+                }
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// A regular file by one of the names.
+struct FoundFile {
+    file: File,
+    file_stat: Stat,
+    /// Of what has the name: the file itself, or a symbolic link to it.
+    link_stat: Stat,
+}
+
+impl FoundFile {
+    /// `None` if there is no such file, if it cannot be reached, or if it is something else: a FIFO would have us
+    /// wait for a writer, and a device might do anything when it is opened.
+    fn open(directory: &OwnedFd, name: &str) -> Result<Option<Self>, Errno> {
+        let is_file = |stat: &Stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+        let link_stat = match statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Err(errno) if is_out_of_reach(errno) => return Ok(None),
+            stat => stat?,
+        };
+        match statat(directory, name, AtFlags::empty()) {
+            Err(errno) if is_out_of_reach(errno) => return Ok(None),
+            stat if !is_file(&stat?) => return Ok(None),
+            _ => {}
+        }
+        // It may have been replaced since.
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let file = openat(directory, name, flags, Mode::empty())?;
+        let file_stat = fstat(&file)?;
+        Ok(is_file(&file_stat).then(|| Self { file: file.into(), file_stat, link_stat }))
+    }
+
+    /// `None` if it is no config.
+    fn read(self, path: &Path, distrust: Option<Distrust>) -> Result<Option<Config>, ConfigError> {
+        let refused = |reason| ConfigError::Distrusted { path: path.to_path_buf(), reason };
+        let is_other_tools = path.ends_with(PYPROJECT);
+        match distrust {
+            Some(reason) if !is_other_tools => Err(refused(reason)),
+            Some(reason) => match self.text(path, GLANCE).and_then(|text| Config::parse(path, text)) {
+                Ok(None) | Err(ConfigError::NotText { .. }) => Ok(None),
+                _ => Err(refused(reason)),
+            },
+            None => match self.text(path, u64::MAX) {
+                // A broken file of another tool is not our concern.
+                Err(ConfigError::NotText { .. }) if is_other_tools => Ok(None),
+                text => Config::parse(path, text?),
+            },
+        }
+    }
+
+    fn text(self, path: &Path, limit: u64) -> Result<String, ConfigError> {
+        let mut bytes = Vec::new();
+        self.file.take(limit).read_to_end(&mut bytes).map_err(|error| unreadable(path, error))?;
+        as_text(path, bytes)
+    }
+}
+
+fn is_out_of_reach(errno: Errno) -> bool {
+    matches!(errno, Errno::NOENT | Errno::NOTDIR | Errno::ACCESS | Errno::NAMETOOLONG | Errno::LOOP)
+}
