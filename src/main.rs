@@ -28,6 +28,7 @@ use config::{Config, TrustedUsers};
 use plan::Verbosity;
 use report::Reporter;
 use runtime::exit_code::{self, Exit};
+use runtime::{state_directory, working_directory};
 use session::SessionError;
 
 fn main() -> ! {
@@ -52,7 +53,7 @@ fn main() -> ! {
 
 fn dispatch(cli: Cli) -> Result<Exit, SessionError> {
     let report = Reporter::new(Verbosity::Normal);
-    let records = || plan::records(&state_directory());
+    let records = || plan::records(&state_directory::locate());
     Ok(match cli.action.unwrap_or(CliCommand::Run(cli.run)) {
         CliCommand::Run(args) => run(args)?,
         CliCommand::Check(args) => {
@@ -70,7 +71,7 @@ fn dispatch(cli: Cli) -> Result<Exit, SessionError> {
 fn run(args: Run) -> Result<Exit, SessionError> {
     let options = &args.options;
     let config = find_config(&options.config, options.user.as_deref())?;
-    let plan = plan::plan(args, config.as_ref(), working_directory()?, state_directory())?;
+    let plan = plan::plan(args, config.as_ref(), working_directory()?, state_directory::locate())?;
     let report = Reporter::new(plan.verbosity);
     session::run(plan, &report)
 }
@@ -83,14 +84,5 @@ fn find_config(options: &ConfigOptions, session_user: Option<&str>) -> Result<Op
 }
 
 fn working_directory() -> Result<PathBuf> {
-    std::env::current_dir().context("the working directory no longer exists; change to one that does")
-}
-
-/// The directory for state that outlives a run, by the XDG base directory specification.
-fn state_directory() -> PathBuf {
-    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    set("XDG_STATE_HOME")
-        .or_else(|| set("HOME").map(|home| home.join(".local/state")))
-        .unwrap_or_else(std::env::temp_dir)
-        .join("cgrun")
+    working_directory::path().context("the working directory no longer exists; change to one that does")
 }

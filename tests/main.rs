@@ -28,6 +28,7 @@ mod sessions;
 mod signals;
 mod stop_signals;
 mod strangers;
+mod surroundings;
 mod terminals;
 mod trust;
 mod users;

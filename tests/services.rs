@@ -614,6 +614,24 @@ mod logs {
             assert!(logs.join(kept).join("a.log").exists(), "{kept}");
         }
     }
+
+    #[test]
+    fn of_a_live_session_are_kept_however_old() {
+        let live = Session::new().config(SERVICES).options(["--logs", "logs"]).sh("touch up; exec sleep 900");
+        let live = live.start();
+        live.until_file("up");
+        let logs = live.path().join("logs");
+        let [directory] = log_directories(&logs).try_into().unwrap();
+        let opened = std::fs::File::open(&directory).unwrap();
+        opened.set_modified(SystemTime::now() - 8 * Duration::from_secs(86_400)).unwrap();
+        let other = |session: Session| session.config(SERVICES).options(["--logs"]).options([&logs]);
+        other(Session::again()).command(["true"]).run().assert_code(0);
+        assert!(directory.join("a.log").exists(), "removed while its session lives");
+        live.signal(nix::sys::signal::Signal::SIGTERM);
+        live.finish().assert_nothing_left();
+        other(Session::again()).command(["true"]).run().assert_code(0).assert_nothing_left();
+        assert!(!directory.exists(), "kept although its session has ended");
+    }
 }
 
 #[test]

@@ -14,6 +14,7 @@ use nix::sys::signal::Signal;
 use rustix::process::Pid;
 
 use super::error::ContainmentError;
+use crate::runtime::working_directory;
 use crate::sys::process::namespace::{self, Entrance, NamespaceStep};
 use crate::sys::process::pidfd::Process;
 use crate::text::plain;
@@ -30,6 +31,9 @@ pub(crate) enum NoNamespace {
     Powerless,
     #[error("a PID namespace here could not have its own /proc: {}", plain(source))]
     NoProc { source: io::Error },
+    /// The mount namespace with its own /proc takes the working directory away.
+    #[error("a process that enters a PID namespace has to enter the working directory again, and may not")]
+    NoWayBack,
     #[error("cannot set up a PID namespace ({step}): {}", plain(source))]
     Other { step: &'static str, source: io::Error },
 }
@@ -46,6 +50,7 @@ impl NoNamespace {
             Self::NoProc { .. } => {
                 "in a container, start it with --security-opt systempaths=unconfined".into()
             }
+            Self::NoWayBack => "change to a directory that this user may enter".into(),
             Self::Other { .. } => "mend that".into(),
         }
     }
@@ -90,6 +95,9 @@ impl PidNamespace {
         let privileged = caps::has_cap(None, CapSet::Effective, Capability::CAP_SYS_ADMIN).unwrap_or(false);
         if !privileged && rustix::process::geteuid().is_root() {
             return Err(NoNamespace::Powerless);
+        }
+        if !working_directory::may_be_entered() {
+            return Err(NoNamespace::NoWayBack);
         }
         let made = namespace::create(procs.as_ref().map(|fd| fd.as_fd()), !privileged);
         let (init, line) = made.map_err(|error| match error.step {

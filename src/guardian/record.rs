@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::containment::SessionId;
 use crate::report::SessionReport;
+use crate::runtime::state_directory;
 use crate::teardown::Verdict;
 
 /// Records are kept this long.
@@ -65,8 +66,9 @@ impl Record {
         let Ok(text) = serde_json::to_vec(&ended) else { return };
         let path = self.directory.join(format!("{}.json", ended.id));
         let draft = path.with_extension("draft");
-        let _ = std::fs::create_dir_all(&self.directory);
-        let _ = std::fs::write(&draft, text).and_then(|()| std::fs::rename(&draft, &path));
+        let _ = state_directory::create(&self.directory)
+            .and_then(|()| std::fs::write(&draft, text))
+            .and_then(|()| std::fs::rename(&draft, &path));
         if let Some(report) = &self.report {
             report.write_for_dead_supervisor(verdict);
         }

@@ -90,8 +90,9 @@ pub(crate) fn plan(run: Run, config: Option<&Config>, cwd: PathBuf, state: PathB
         allow: [session.and_then(|it| it.allow.clone()).unwrap_or_default(), options.allow].concat(),
         reports: reports(options.reports, config, &cwd)?,
         reclaim_ports: options.reclaim_ports || session.and_then(|it| it.reclaim_ports).unwrap_or(false),
-        logs: logs.unwrap_or_else(|| state.join("logs")),
+        logs,
         records: records(&state),
+        state,
         verbosity: match (options.quiet, options.verbose) {
             (true, _) => Verbosity::Quiet,
             (_, true) => Verbosity::Verbose,

@@ -40,8 +40,10 @@ pub(crate) struct SessionPlan {
     pub identity: Option<Identity>,
     /// Pass on only the variables that a login would keep.
     pub clean_env: bool,
-    /// The directory for the logs of all runs.
-    pub logs: PathBuf,
+    /// The directory for the logs of all runs; `None` for one in the state directory.
+    pub logs: Option<PathBuf>,
+    /// The directory for what outlives the run.
+    pub state: PathBuf,
     /// The directory for the records of guardians and sweeps.
     pub records: PathBuf,
     pub verbosity: Verbosity,

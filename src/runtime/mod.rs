@@ -1,6 +1,9 @@
-//! Services that every other module uses at run time: time, events, exit codes, fail points.
+//! Services that every other module uses at run time: time, events, exit codes, fail points, the state directory,
+//! the working directory.
 
 pub(crate) mod clock;
 pub(crate) mod events;
 pub(crate) mod exit_code;
 pub(crate) mod failpoint;
+pub(crate) mod state_directory;
+pub(crate) mod working_directory;

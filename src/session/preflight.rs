@@ -63,12 +63,12 @@ pub(super) fn programs(plan: &SessionPlan, env: &Environment) -> Result<(), Sess
     for service in &plan.services {
         let env = env.with_all(&service.env);
         let named = |error: ProgramError| anyhow!("service {}: {error}", service.name);
-        program_lookup::prepare(&service.command, &env, &service.cwd).map_err(named)?;
+        program_lookup::prepare(&service.command, &env, &service.cwd, &plan.cwd).map_err(named)?;
         if let Probe::Command(command) = &service.probe {
-            program_lookup::prepare(command, &env, &service.cwd)
+            program_lookup::prepare(command, &env, &service.cwd, &plan.cwd)
                 .map_err(|error| anyhow!("service {}, its readiness command: {error}", service.name))?;
         }
     }
-    program_lookup::prepare(&plan.command, env, &plan.cwd)?;
+    program_lookup::prepare(&plan.command, env, &plan.cwd, &plan.cwd)?;
     Ok(())
 }

@@ -10,7 +10,7 @@ use rustix::fs::{Access, AtFlags, CWD, StatVfsMountFlags};
 
 use crate::cli::command_names;
 use crate::plan::Environment;
-use crate::sys::process::spawn::Program;
+use crate::sys::process::spawn::{Directory, Program};
 
 /// The search path if `PATH` is not set, as for execvp(3).
 const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
@@ -41,48 +41,64 @@ fn loader_hint(reason: &str) -> &'static str {
     }
 }
 
-/// Resolves the program and prepares everything that executing it in `cwd` needs.
-pub(super) fn prepare(command: &[OsString], env: &Environment, cwd: &Path) -> Result<Program, ProgramError> {
-    let absent = |reason| ProgramError::WorkingDirectory { path: cwd.to_path_buf(), reason };
-    match std::fs::metadata(cwd) {
-        Ok(metadata) if metadata.is_dir() => {}
-        Ok(_) => return Err(absent("is not a directory")),
-        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
-            return Err(absent("cannot be entered: permission denied"));
-        }
-        Err(_) => return Err(absent("does not exist")),
+/// Resolves the program and prepares everything that executing it in `cwd` needs. `ours` is our own working
+/// directory, in which a program runs even if it could not enter it.
+pub(super) fn prepare(
+    command: &[OsString],
+    env: &Environment,
+    cwd: &Path,
+    ours: &Path,
+) -> Result<Program, ProgramError> {
+    let is_ours = cwd == ours;
+    if !is_ours {
+        check_directory(cwd)?;
     }
     let name = command.first().map_or(OsStr::new(""), OsString::as_os_str);
-    let path = resolve(name, env, cwd)?;
+    let path = resolve(name, env, if is_ours { Path::new("") } else { cwd }, cwd)?;
     let argv = command.iter().map(|word| c_string(word.as_bytes())).collect::<Result<_, _>>()?;
+    let directory = c_string(cwd.as_os_str().as_bytes())?;
     Ok(Program::new(
         c_string(path.as_os_str().as_bytes())?,
         argv,
         env.entries().ok_or(ProgramError::Nul)?,
-        c_string(cwd.as_os_str().as_bytes())?,
+        if is_ours { Directory::Ours(directory) } else { Directory::Other(directory) },
     ))
 }
 
-fn resolve(name: &OsStr, env: &Environment, cwd: &Path) -> Result<PathBuf, ProgramError> {
+fn check_directory(path: &Path) -> Result<(), ProgramError> {
+    let reason = match std::fs::metadata(path) {
+        Ok(metadata) if metadata.is_dir() => return Ok(()),
+        Ok(_) => "is not a directory",
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+            "cannot be entered: permission denied"
+        }
+        Err(_) => "does not exist",
+    };
+    Err(ProgramError::WorkingDirectory { path: path.to_path_buf(), reason })
+}
+
+/// The program's path, relative to `base`. `cwd` is the same directory, for people.
+fn resolve(name: &OsStr, env: &Environment, base: &Path, cwd: &Path) -> Result<PathBuf, ProgramError> {
     let program = || crate::text::readable(&name.to_string_lossy());
+    let not_executable = |path: &Path, reason| ProgramError::NotExecutable { path: cwd.join(path), reason };
     if name.as_bytes().contains(&b'/') {
-        let path = cwd.join(name);
+        let path = base.join(name);
         return match check_executable(&path) {
             Ok(()) => Ok(path),
             Err(None) => {
                 Err(ProgramError::NotFound { program: program(), hint: "; there is no such file".into() })
             }
-            Err(Some(reason)) => Err(ProgramError::NotExecutable { path, reason }),
+            Err(Some(reason)) => Err(not_executable(&path, reason)),
         };
     }
     let search = env.get("PATH").unwrap_or(OsStr::new(DEFAULT_PATH));
     let mut refused = None;
     for directory in search.as_bytes().split(|&byte| byte == b':') {
         // An empty entry is the working directory.
-        let path = cwd.join(OsString::from_vec(directory.to_vec())).join(name);
+        let path = base.join(OsString::from_vec(directory.to_vec())).join(name);
         match check_executable(&path) {
             Ok(()) => return Ok(path),
-            Err(Some(reason)) => refused = refused.or(Some(ProgramError::NotExecutable { path, reason })),
+            Err(Some(reason)) => refused = refused.or(Some(not_executable(&path, reason))),
             Err(None) => {}
         }
     }

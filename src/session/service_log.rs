@@ -9,9 +9,10 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{FlockOperation, Mode, OFlags, flock};
 
 use crate::containment::SessionId;
+use crate::runtime::state_directory;
 
 /// Logs of earlier runs are removed after this time.
 const KEPT: Duration = Duration::from_secs(7 * 86_400);
@@ -34,16 +35,24 @@ pub(super) struct Log {
 }
 
 impl Logs {
-    /// Creates this run's directory in `root`, and removes those of old runs.
-    pub(super) fn create(root: &Path, id: &SessionId) -> Result<Self> {
+    /// Creates this run's directory, in the one that the user chose or in the state directory, and removes those of
+    /// old runs.
+    pub(super) fn create(chosen: Option<&Path>, state: &Path, id: &SessionId) -> Result<Self> {
+        let root = chosen.map_or_else(|| state.join("logs"), Path::to_path_buf);
         let path = root.join(id.directory());
-        let made = std::fs::create_dir_all(root).and_then(|()| std::fs::create_dir(&path));
-        let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let directory =
-            made.and_then(|()| Ok(rustix::fs::open(&path, flags, Mode::empty())?)).with_context(|| {
-                format!("cannot create the log directory {}; choose another with --logs", path.display())
-            })?;
-        remove_old(root);
+        let made = match chosen {
+            Some(root) => std::fs::create_dir_all(root),
+            None => state_directory::create(&root),
+        };
+        let directory = made
+            .and_then(|()| std::fs::create_dir(&path))
+            .and_then(|()| open_directory(&path))
+            .with_context(|| {
+            format!("cannot create the log directory {}; choose another with --logs", path.display())
+        })?;
+        // As long as we live, other runs see by this that the logs are in use.
+        let _ = flock(&directory, FlockOperation::NonBlockingLockShared);
+        remove_old(&root);
         Ok(Self { path, directory })
     }
 
@@ -75,14 +84,26 @@ impl Log {
     }
 }
 
-/// Removes only old directories with a name of ours. A failure does no harm.
+fn open_directory(path: &Path) -> io::Result<OwnedFd> {
+    let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(rustix::fs::open(path, flags, Mode::empty())?)
+}
+
+/// Removes only old directories whose name is one of ours and whose run is over. A failure does no harm.
 fn remove_old(root: &Path) {
     for entry in std::fs::read_dir(root).into_iter().flatten().filter_map(Result::ok) {
         let ours = entry.file_name().to_str().is_some_and(|name| SessionId::of_directory(name).is_some());
         let modified = entry.metadata().and_then(|metadata| metadata.modified());
         let age = modified.ok().and_then(|time| SystemTime::now().duration_since(time).ok());
-        if ours && age.is_some_and(|age| age > KEPT) {
+        if ours && age.is_some_and(|age| age > KEPT) && !is_in_use(&entry.path()) {
             let _ = std::fs::remove_dir_all(entry.path());
         }
     }
+}
+
+/// Whether the run still lives. Some network file systems know no locks, and then its age decides.
+fn is_in_use(directory: &Path) -> bool {
+    let locked = open_directory(directory)
+        .and_then(|directory| Ok(flock(&directory, FlockOperation::NonBlockingLockExclusive)?));
+    locked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
 }

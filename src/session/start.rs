@@ -27,13 +27,14 @@ impl Session<'_> {
     pub(super) fn start_service(&mut self, id: ServiceId) -> Result<()> {
         let plan = &self.plan.services[id];
         if self.logs.is_none() {
-            self.logs = Some(Logs::create(&self.plan.logs, &self.context.containment.id)?);
+            let (chosen, id) = (self.plan.logs.as_deref(), &self.context.containment.id);
+            self.logs = Some(Logs::create(chosen, &self.plan.state, id)?);
         }
         let logs = self.logs.as_ref().context("no log directory")?;
         let log = logs.open(&plan.name)?;
         let leaf_name = LeafName::Service(plan.name.clone());
         let env = self.service_env(id).with_all([(LEAF, leaf_name.to_string())]);
-        let program = program_lookup::prepare(&plan.command, &env, &plan.cwd)?;
+        let program = program_lookup::prepare(&plan.command, &env, &plan.cwd, &self.plan.cwd)?;
         let leaf = Rc::new(self.context.containment.leaf(&leaf_name)?);
         let limited = self.context.limits.apply_to_leaf(&leaf_name, &self.context.containment);
         self.context.limits.take_warnings().iter().for_each(|warning| self.report.say(warning));
@@ -75,7 +76,7 @@ impl Session<'_> {
     pub(super) fn start_command(&mut self) -> Result<(), SessionError> {
         self.report.clear();
         let env = self.env.with_all([(LEAF, LeafName::Command.to_string())]);
-        let program = program_lookup::prepare(&self.plan.command, &env, &self.plan.cwd)?;
+        let program = program_lookup::prepare(&self.plan.command, &env, &self.plan.cwd, &self.plan.cwd)?;
         failpoint::reached("services ready");
         let leaf = Rc::new(self.context.containment.leaf(&LeafName::Command).map_err(anyhow::Error::from)?);
         let group = if terminal::has_terminal() { Group::Shared } else { Group::Own };
@@ -103,7 +104,7 @@ impl Session<'_> {
         let Probe::Command(command) = &plan.probe else { return Ok(()) };
         let leaf_name = LeafName::Probe(plan.name.clone());
         let env = self.service_env(id).with_all([(LEAF, leaf_name.to_string())]);
-        let program = program_lookup::prepare(command, &env, &plan.cwd)?;
+        let program = program_lookup::prepare(command, &env, &plan.cwd, &self.plan.cwd)?;
         let identity = self.plan.identity.as_ref();
         let is_its_probe =
             |component: &Component| component.role == Role::Probe && component.name == plan.name;

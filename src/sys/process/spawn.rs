@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
+use rustix::fs::{Mode, OFlags};
 use rustix::pipe::PipeFlags;
 
 use super::fork::{fork, fork_with};
@@ -37,18 +38,26 @@ pub(crate) struct Program {
     path: CString,
     argv: Vec<CString>,
     env: Vec<CString>,
-    cwd: CString,
+    directory: Directory,
+}
+
+/// Where a program runs.
+pub(crate) enum Directory {
+    /// In our own working directory, even if it could not enter that. This is the path.
+    Ours(CString),
+    Other(CString),
 }
 
 impl Program {
     /// The working directory, for people.
     pub(crate) fn cwd(&self) -> String {
-        self.cwd.to_string_lossy().into_owned()
+        let (Directory::Ours(path) | Directory::Other(path)) = &self.directory;
+        path.to_string_lossy().into_owned()
     }
 
     /// `path` is executed as given; `argv` includes the program's own name.
-    pub(crate) fn new(path: CString, argv: Vec<CString>, env: Vec<CString>, cwd: CString) -> Self {
-        Self { path, argv, env, cwd }
+    pub(crate) fn new(path: CString, argv: Vec<CString>, env: Vec<CString>, directory: Directory) -> Self {
+        Self { path, argv, env, directory }
     }
 }
 
@@ -128,6 +137,8 @@ struct Child<'a> {
     output: RawFd,
     reset: Vec<c_int>,
     namespace: Option<(RawFd, c_int)>,
+    /// Our working directory, if entering the namespace changes it.
+    here: Option<OwnedFd>,
     /// The parent to die with. Set if only its descent ties the child to the session: it must not survive us
     /// if we die before it carries our marker.
     dies_with: Option<libc::pid_t>,
@@ -158,6 +169,10 @@ impl<'a> Child<'a> {
             output: streams.output.map_or(-1, |fd| fd.as_raw_fd()),
             reset,
             namespace: namespace.map(|namespace| namespace.raw()),
+            here: namespace.and_then(|_| {
+                let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+                rustix::fs::open(".", flags, Mode::empty()).ok()
+            }),
             dies_with: None,
             identity,
         }
@@ -209,6 +224,21 @@ impl<'a> Child<'a> {
         }
     }
 
+    /// Returns to our working directory if a mount namespace was entered, which leads to its root. By its path if that
+    /// leads there, because a descriptor leads to the mounts outside.
+    ///
+    /// # Safety
+    /// Only in a freshly forked child; async-signal-safe.
+    unsafe fn enter_our_directory(&self) -> bool {
+        let Directory::Ours(path) = &self.program.directory else { return true };
+        let is_absolute = path.as_bytes().starts_with(b"/");
+        // SAFETY: `self` was built by the parent, with an open descriptor and a path that ends with NUL.
+        unsafe {
+            (is_absolute && libc::chdir(path.as_ptr()) == 0)
+                || self.here.as_ref().is_some_and(|here| libc::fchdir(here.as_raw_fd()) == 0)
+        }
+    }
+
     /// # Safety
     /// Only in a freshly forked child. Async-signal-safe calls only (signal-safety(7)).
     unsafe fn run(&self, report: RawFd, procs: Option<RawFd>) -> ! {
@@ -233,6 +263,9 @@ impl<'a> Child<'a> {
             if let Some((init, flags)) = self.namespace {
                 if !namespace::enter(init, flags) {
                     fail(Step::Enter);
+                }
+                if !self.enter_our_directory() {
+                    fail(Step::Chdir);
                 }
                 match fork_with(libc::CLONE_PARENT) {
                     Ok(0) => {}
@@ -268,7 +301,9 @@ impl<'a> Child<'a> {
                     fail(Step::Prepare);
                 }
             }
-            if libc::chdir(self.program.cwd.as_ptr()) == -1 {
+            if let Directory::Other(path) = &self.program.directory
+                && libc::chdir(path.as_ptr()) == -1
+            {
                 fail(Step::Chdir);
             }
             for &signal in &self.reset {

@@ -1,0 +1,102 @@
+//! The directory for what outlives a run (logs, records): in the user's home, by the XDG base directory
+//! specification. If there is no usable home, it is `cgrun-UID` in the directory for temporary files, in which
+//! others may have made a directory of that name before us.
+
+use std::ffi::OsString;
+use std::fs::DirBuilder;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Access, AtFlags, CWD, accessat};
+use rustix::process::geteuid;
+
+const NAME: &str = "cgrun";
+/// Nobody else may look into it (XDG base directory specification, "Referencing this specification").
+const MODE: u32 = 0o700;
+const NOT_FOR_US: u32 = 0o077;
+
+/// Finds it, and creates nothing.
+pub(crate) fn locate() -> PathBuf {
+    let set = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let chosen = set("XDG_STATE_HOME").filter(|path| may_be_made(path));
+    let home = || set("HOME").filter(|home| belongs_to_us(home)).map(|home| home.join(".local/state"));
+    chosen
+        .or_else(|| home().filter(|path| may_be_made(path)))
+        .map_or_else(|| in_temporary(&std::env::temp_dir()), |path| path.join(NAME))
+}
+
+/// The one in `temporary`. If somebody else has taken the name, it is one that cannot be foreseen.
+fn in_temporary(temporary: &Path) -> PathBuf {
+    let path = temporary.join(own_name());
+    match check_private(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            let mut random = [0u8; 8];
+            // Without randomness the name is that of a fixed other directory, which is checked as well.
+            let _ = rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::NONBLOCK);
+            let mut name = path.into_os_string();
+            name.push(format!("-{:016x}", u64::from_ne_bytes(random)));
+            PathBuf::from(name)
+        }
+        _ => path,
+    }
+}
+
+fn own_name() -> OsString {
+    format!("{NAME}-{}", geteuid().as_raw()).into()
+}
+
+/// Creates the state directory, or one in it. An error if somebody else has made it.
+pub(crate) fn create(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(MODE).create(path)?;
+    let temporary = std::env::temp_dir();
+    let is_ours = |path: &Path| {
+        let name = path.file_name().unwrap_or_default();
+        path.parent() == Some(&temporary) && name.as_bytes().starts_with(own_name().as_bytes())
+    };
+    path.ancestors().filter(|path| is_ours(path)).try_for_each(check_private)
+}
+
+/// Whether it is a directory that belongs to us and that nobody else may enter.
+fn check_private(path: &Path) -> io::Result<()> {
+    let metadata = std::fs::symlink_metadata(path)?;
+    let is_private =
+        metadata.is_dir() && metadata.uid() == geteuid().as_raw() && metadata.mode() & NOT_FOR_US == 0;
+    let planted = || io::Error::other("it belongs to somebody else, or others may enter it");
+    if is_private { Ok(()) } else { Err(planted()) }
+}
+
+/// A home that another user owns is not ours to write to: sudo may have passed it on.
+fn belongs_to_us(home: &Path) -> bool {
+    let owners = [0, geteuid().as_raw()];
+    std::fs::metadata(home).is_ok_and(|metadata| metadata.is_dir() && owners.contains(&metadata.uid()))
+}
+
+fn may_be_made(path: &Path) -> bool {
+    let existing = path.ancestors().find(|path| path.exists()).unwrap_or(path);
+    existing.is_dir() && accessat(CWD, existing, Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    #[test]
+    fn a_directory_that_was_planted_is_passed_by() {
+        let temporary = tempfile::tempdir().unwrap();
+        let path = temporary.path().join(own_name());
+        assert_eq!(in_temporary(temporary.path()), path);
+        DirBuilder::new().mode(MODE).create(&path).unwrap();
+        assert_eq!(in_temporary(temporary.path()), path);
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o777)).unwrap();
+        assert_ne!(in_temporary(temporary.path()), path);
+        std::fs::remove_dir(&path).unwrap();
+        symlink(temporary.path(), &path).unwrap();
+        assert_ne!(in_temporary(temporary.path()), path);
+        std::fs::remove_file(&path).unwrap();
+        std::fs::write(&path, "").unwrap();
+        assert_ne!(in_temporary(temporary.path()), path);
+    }
+}
