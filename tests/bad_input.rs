@@ -236,6 +236,33 @@ fn a_command_that_is_not_found_exits_127() {
 }
 
 #[test]
+fn a_command_that_only_a_shell_understands_gets_a_hint() {
+    for (program, advice) in [
+        ("npm test", "write each word by itself, or let a shell split it: sh -c 'npm test'"),
+        ("./run.sh --fast", "write each word by itself"),
+        ("CI=1 npm test", "let a shell split it: sh -c 'CI=1 npm test'"),
+        ("FOO=1", "put it before cgrun, or run: cgrun env FOO=1 COMMAND"),
+        ("NODE_PATH=/usr/lib", "run: cgrun env NODE_PATH=/usr/lib COMMAND"),
+        ("source", "a command of the shell, not a program; let a shell run it: sh -c 'source ...'"),
+    ] {
+        let run = Session::new().config(SERVICE).command([program, "x"]).run();
+        assert_refused(&run, 127);
+        run.assert_said(&format!("cgrun: {program}: command not found; ")).assert_said(advice);
+    }
+    let config = "[services.web]\ncommand = ['npm run dev']\n";
+    assert_configs_refused(&[(config, &["service web: npm run dev: command not found; it is one word"])]);
+}
+
+#[test]
+fn a_script_with_dos_line_ends_is_named() {
+    let run = Session::new().file("script", "#!/bin/sh\r\necho ran\r\n");
+    make_executable(&run.path().join("script"));
+    let run = run.command(["./script"]).run();
+    assert_refused(&run, 126);
+    run.assert_said("script: cannot be executed: line 1 ends as in DOS; convert its line ends with: sed -i");
+}
+
+#[test]
 fn a_command_that_cannot_be_executed_exits_126() {
     let run = Session::new().config(SERVICE).file("plain", "").command(["./plain"]).run();
     assert_refused(&run, 126);

@@ -229,6 +229,53 @@ fn a_report_that_cannot_be_written_is_refused_before_anything_starts() {
 }
 
 #[test]
+fn a_report_goes_to_the_pipe_of_a_process_substitution() {
+    let script = "\"$CGRUN\" --report json=>(cat >got; touch done) --report html=>(cat >page) \"$@\"; \
+        code=$?; until [ -e done ]; do sleep 0.01; done; exit $code";
+    let large = "for i in $(seq 300); do sleep 900 & done";
+    for (command, code) in [("exit 3", 3), (large, 0)] {
+        let session = Session::new().command(["sh", "-c", command]);
+        let run = session.start_through(&["bash", "-c", script, "bash"]).finish();
+        run.assert_code(code).assert_nothing_left();
+        let report: serde_json::Value = serde_json::from_str(&run.read("got")).unwrap();
+        assert_eq!(report["outcome"]["exit_code"], code, "{report}");
+        assert_eq!(report["leaks"].as_array().unwrap().len(), if code == 0 { 300 } else { 0 });
+    }
+}
+
+#[test]
+fn a_pipe_that_nobody_reads_any_more_takes_no_report() {
+    let script = "\"$CGRUN\" --report json=>(exec <&-; touch closed; exec sleep 900) \
+        sh -c 'until [ -e closed ]; do sleep 0.01; done'; code=$?; kill $!; exit $code";
+    let run = Session::new().start_through(&["bash", "-c", script]).finish();
+    run.assert_code(125)
+        .assert_said("the report /dev/fd/63 was not written: Broken pipe")
+        .assert_nothing_left();
+}
+
+#[test]
+fn a_pipe_whose_reader_is_asleep_does_not_block() {
+    let script = "\"$CGRUN\" --report json=>(exec sleep 900) \"$@\"; code=$?; kill $!; exit $code";
+    let session = Session::new().sh("for i in $(seq 300); do sleep 900 & done");
+    let run = session.start_through(&["bash", "-c", script, "bash"]).finish();
+    run.assert_code(125)
+        .assert_said("/dev/fd/63 was not written: its reader does not read")
+        .assert_nothing_left();
+}
+
+#[test]
+fn a_report_does_not_go_into_the_pipe_of_the_command_s_output() {
+    for output in ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/2"] {
+        let session =
+            Session::new().options(["--report", &format!("json={output}")]).command(["touch", "ran"]);
+        let script = "set -o pipefail; { \"$CGRUN\" \"$@\" 2>&1 >&3 | cat >&2; } 3>&1 | cat";
+        let run = session.start_through(&["bash", "-c", script, "bash"]).finish();
+        run.assert_code(125).assert_said("stdout or stderr goes there").assert_nothing_left();
+        assert!(!run.path().join("ran").exists());
+    }
+}
+
+#[test]
 fn a_fifo_in_place_of_a_report_does_not_block() {
     let fifo = "d=$(ls -A | grep cgrun-); rm \"$d\"; mkfifo \"$d\"";
     let run = Session::new().options(JSON).sh(fifo).run();

@@ -9,6 +9,7 @@ mod leak_text;
 mod limits_hit;
 mod locate;
 mod paint;
+mod pipe;
 mod report_file;
 mod report_files;
 mod run_summary;

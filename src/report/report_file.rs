@@ -7,6 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use super::pipe;
 use crate::config::ReportKind;
 
 /// The kernel follows no more symbolic links than this (path_resolution(7)).
@@ -21,6 +22,8 @@ pub(super) struct ReportFile {
     /// A file in the same directory, created before the session starts and renamed to `path` at the end. If
     /// it is missing, the report has been written.
     placeholder: PathBuf,
+    /// The report goes there instead. The guardian does not have it.
+    pipe: Option<File>,
 }
 
 impl ReportFile {
@@ -34,15 +37,22 @@ impl ReportFile {
         if path.as_os_str().as_bytes().ends_with(b"/") {
             return Err(io::Error::other("it names a directory"));
         }
+        if let Some(pipe) = pipe::open(path)? {
+            let (path, placeholder) = (path.to_path_buf(), PathBuf::new());
+            return Ok(Self { kind, path, placeholder, pipe: Some(pipe) });
+        }
         let path = without_links(path, created)?;
         let mut name = OsString::from(".");
         name.push(path.file_name().ok_or_else(no_file_name)?);
         name.push(format!(".cgrun-{owner}"));
-        Ok(Self { kind, placeholder: path.with_file_name(name), path })
+        Ok(Self { kind, placeholder: path.with_file_name(name), path, pipe: None })
     }
 
     /// Fails if the report could not be written later.
     pub(super) fn create_placeholder(&self) -> io::Result<()> {
+        if self.pipe.is_some() {
+            return Ok(());
+        }
         match std::fs::metadata(&self.path) {
             // Replacing a device with a file would be worse than writing no report.
             Ok(metadata) if !metadata.is_file() => return Err(io::Error::other("it is not a regular file")),
@@ -58,14 +68,20 @@ impl ReportFile {
     }
 
     pub(super) fn remove_placeholder(&self) {
-        let _ = std::fs::remove_file(&self.placeholder);
+        if self.pipe.is_none() {
+            let _ = std::fs::remove_file(&self.placeholder);
+        }
     }
 
+    /// Nobody can write it once more to a pipe.
     pub(super) fn is_written(&self) -> bool {
-        !self.placeholder.exists() && self.path.exists()
+        self.pipe.is_some() || (!self.placeholder.exists() && self.path.exists())
     }
 
     pub(super) fn write(&self, text: &str) -> io::Result<()> {
+        if let Some(pipe) = &self.pipe {
+            return pipe::write(pipe, text);
+        }
         // The command may have removed the directory with its last results.
         if let Some(directory) = self.path.parent() {
             std::fs::create_dir_all(directory)?;
@@ -85,6 +101,9 @@ impl ReportFile {
     }
 
     pub(super) fn remove_old_report(&self) {
+        if self.pipe.is_some() {
+            return;
+        }
         if let Err(error) = std::fs::remove_file(&self.path) {
             if cannot_be_replaced(&error) {
                 let _ = self.open_truncated();

@@ -3,6 +3,7 @@
 mod end;
 mod error;
 mod limits;
+mod not_found;
 mod preflight;
 mod program_lookup;
 mod run;

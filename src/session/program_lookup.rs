@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, AtFlags, CWD, StatVfsMountFlags};
 
-use crate::cli::command_names;
+use super::not_found::{no_such_file_hint, not_found_hint};
 use crate::plan::Environment;
 use crate::sys::process::spawn::{Directory, Program};
 
@@ -85,9 +85,7 @@ fn resolve(name: &OsStr, env: &Environment, base: &Path, cwd: &Path) -> Result<P
         let path = base.join(name);
         return match check_executable(&path) {
             Ok(()) => Ok(path),
-            Err(None) => {
-                Err(ProgramError::NotFound { program: program(), hint: "; there is no such file".into() })
-            }
+            Err(None) => Err(ProgramError::NotFound { program: program(), hint: no_such_file_hint(name) }),
             Err(Some(reason)) => Err(not_executable(&path, reason)),
         };
     }
@@ -102,18 +100,7 @@ fn resolve(name: &OsStr, env: &Environment, base: &Path, cwd: &Path) -> Result<P
             Err(None) => {}
         }
     }
-    let name = name.to_string_lossy();
-    // Short words resemble too many other words.
-    let resembles = |own: &&String| own.len() > 4 && strsim::osa_distance(own, &name) == 1;
-    let own: Vec<String> = command_names().collect();
-    let hint = match own.iter().find(|own| **own == *name).or_else(|| own.iter().find(resembles)) {
-        Some(own) if **own == *name => {
-            " in PATH; to use cgrun's own command of that name, put it first and its options after it".into()
-        }
-        Some(own) => format!(" in PATH; did you mean: cgrun {own}? Otherwise install it"),
-        None => " in PATH; install it, or activate the environment it is in".into(),
-    };
-    Err(refused.unwrap_or_else(|| ProgramError::NotFound { program: program(), hint }))
+    Err(refused.unwrap_or_else(|| ProgramError::NotFound { program: program(), hint: not_found_hint(name) }))
 }
 
 /// `Err(None)` if there is no such file.
@@ -134,6 +121,11 @@ fn check_executable(path: &Path) -> Result<(), Option<String>> {
     // execve(2) would answer ENOENT, as if the script itself were missing.
     match interpreter(path) {
         Some(interpreter) if !interpreter.exists() => {
+            if interpreter.as_os_str().as_bytes().ends_with(b"\r") {
+                return Err(Some(
+                    "line 1 ends as in DOS; convert its line ends with: sed -i 's/\\r$//'".into(),
+                ));
+            }
             let interpreter = interpreter.display();
             Err(Some(format!("its interpreter {interpreter} does not exist; install it, or change line 1")))
         }
@@ -158,7 +150,7 @@ fn interpreter(path: &Path) -> Option<PathBuf> {
     let mut begin = Vec::new();
     std::fs::File::open(path).ok()?.take(INTERPRETER_LINE).read_to_end(&mut begin).ok()?;
     let line = begin.strip_prefix(b"#!")?.split(|&byte| byte == b'\n').next()?;
-    let word = line.split(|byte| byte.is_ascii_whitespace()).find(|word| !word.is_empty())?;
+    let word = line.split(|byte| b" \t\0".contains(byte)).find(|word| !word.is_empty())?;
     Some(PathBuf::from(OsStr::from_bytes(word))).filter(|path| path.is_absolute())
 }
 
