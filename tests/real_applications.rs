@@ -135,6 +135,29 @@ fn vite_behind_npm_shuts_down() {
     assert_graceful(&run);
 }
 
+#[test]
+fn esbuild_watches_until_it_is_stopped() {
+    let esbuild = below_root("tests/demo/frontend/node_modules/.bin/esbuild");
+    let rebuilt = "until grep -q tea out.js; do sleep 0.01; done; echo 'console.log(\"coffee\")' >in.js; \
+        until grep -q coffee out.js; do sleep 0.01; done; touch ended";
+    let run = Session::new()
+        .file("in.js", "console.log(\"tea\")\n")
+        .config(&format!(
+            r#"
+            [session]
+            grace = "{GRACE}"
+
+            [services.frontend]
+            command = ["{esbuild}", "in.js", "--watch", "--outfile=out.js"]
+            ready = {{ log = "watching for changes" }}
+            "#
+        ))
+        .sh(rebuilt)
+        .run();
+    run.assert_code(0);
+    assert_graceful(&run);
+}
+
 // --- Redis -------------------------------------------------------------------------------
 
 /// Redis with its own log. If it daemonizes, the process that was started has exited before it is ready.

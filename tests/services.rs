@@ -404,10 +404,10 @@ mod surroundings {
     }
 
     #[test]
-    fn include_no_terminal_and_no_input() {
+    fn include_no_terminal_and_an_input_at_its_end_if_asked_for() {
         let script = "readlink /proc/self/fd/0; ps -o sid= -p $$; echo $$; cat; (: </dev/tty) 2>&1 || echo no terminal; echo ready; sleep 1000";
         let config = format!(
-            "[services.web]\ncommand = ['sh', '-c', '{script}']\nready = {{ log = 'ready', timeout = '20s' }}\n"
+            "[services.web]\ncommand = ['sh', '-c', '{script}']\nready = {{ log = 'ready', timeout = '20s' }}\nstdin = 'null'\n"
         );
         let run = session().config(&config).run();
         assert_ran(&run);
@@ -416,6 +416,57 @@ mod surroundings {
         assert_eq!(said[0], "/dev/null", "{log}");
         assert_eq!(said[1], said[2], "it leads a session of its own: {log}");
         assert!(said.contains(&"no terminal"), "{log}");
+    }
+}
+
+mod standard_input {
+    use super::*;
+
+    /// A service that notes what it reads, and the end of its input.
+    const READER: &str = "[services.web]\ncommand = ['sh', '-c', 'echo ready; cat >>read; echo ended >>read; exec sleep 900']\n\
+        ready = { log = 'ready' }\n";
+
+    #[test]
+    fn of_a_service_neither_yields_nor_ends() {
+        let run = session()
+            .config(READER)
+            .sh("touch ran; for i in $(seq 50); do [ -s read ] && exit 3; sleep 0.01; done")
+            .run();
+        assert_ran(&run);
+        assert_eq!(run.read("read"), "", "before the service was stopped");
+    }
+
+    #[test]
+    fn of_a_service_can_be_at_its_end() {
+        let config = format!("{READER}stdin = 'null'\n");
+        let run = session().config(&config).sh("touch ran; until [ -s read ]; do sleep 0.01; done").run();
+        assert_ran(&run);
+        assert_eq!(run.read("read"), "ended\n");
+    }
+
+    #[test]
+    fn of_a_service_ends_with_cgrun() {
+        let config = READER.replace("echo ready;", "trap \"\" TERM; echo ready;");
+        let running =
+            session().config(&config).options(["--grace", "20s"]).sh("touch up; exec sleep 900").start();
+        running.until_file("up");
+        running.signal(nix::sys::signal::Signal::SIGKILL);
+        running
+            .until("the input ends", || running.path().join("read").metadata().is_ok_and(|it| it.len() > 0));
+        assert_eq!(std::fs::read_to_string(running.path().join("read")).unwrap(), "ended\n");
+        running.finish().assert_nothing_left();
+    }
+
+    #[test]
+    fn is_each_service_s_own() {
+        let other = "[services.other]\ncommand = ['python3', '-c', 'import os; os.set_blocking(0, False); print(\"set\", flush=True); os.execvp(\"sleep\", [\"sleep\", \"900\"])']\n\
+            ready = { log = 'set' }\n";
+        let reader = format!("{READER}depends_on = ['other']\n");
+        let run = session()
+            .config(&(other.to_string() + &reader))
+            .sh("touch ran; for i in $(seq 30); do [ -s read ] && exit 3; sleep 0.01; done")
+            .run();
+        assert_ran(&run);
     }
 }
 

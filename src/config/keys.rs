@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::values::{OnLeak, Port, ReportKind, ServiceName, StopSignal, Time, Variable, Word, Words};
+use super::values::{
+    OnLeak, Port, ReportKind, ServiceInput, ServiceName, StopSignal, Time, Variable, Word, Words,
+};
 use crate::containment::Require;
 use crate::leaks::allow::Pattern;
 use crate::limits::{Limits, SessionLimits};
@@ -59,6 +61,8 @@ pub(crate) struct ServiceKeys {
     pub grace: Option<Time>,
     #[serde(default = "default_critical")]
     pub critical: bool,
+    #[serde(default)]
+    pub stdin: ServiceInput,
     #[serde(default)]
     pub limits: Limits,
 }

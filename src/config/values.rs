@@ -40,6 +40,17 @@ impl FromStr for ReportKind {
     }
 }
 
+/// The standard input of a service.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum ServiceInput {
+    /// It yields nothing and does not end.
+    #[default]
+    Open,
+    /// It is at its end.
+    Null,
+}
+
 /// A TCP port, 1 to 65535.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Port(pub u16);

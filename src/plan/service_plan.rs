@@ -10,6 +10,7 @@ use regex::bytes::Regex;
 
 use super::service_id::ServiceId;
 use super::url::Url;
+use crate::config::ServiceInput;
 use crate::limits::Limits;
 
 #[derive(Debug)]
@@ -25,6 +26,7 @@ pub(crate) struct ServicePlan {
     pub stop_signal: Signal,
     pub grace: Duration,
     pub critical: bool,
+    pub stdin: ServiceInput,
     pub limits: Limits,
 }
 

@@ -42,6 +42,7 @@ pub(super) fn plan_services(config: &Config, grace: Duration) -> Result<PerServi
             stop_signal: service.stop_signal.0,
             grace: service.grace.map_or(grace, |time| time.0),
             critical: service.critical,
+            stdin: service.stdin,
             limits: service.limits.clone(),
         });
     }

@@ -99,6 +99,7 @@ mod tests {
             stop_signal: nix::sys::signal::Signal::SIGTERM,
             grace: Duration::ZERO,
             critical: true,
+            stdin: Default::default(),
             limits: Default::default(),
         };
         let check = |listeners: io::Result<Vec<Listener>>| {

@@ -2,6 +2,7 @@
 
 mod end;
 mod error;
+mod input;
 mod limits;
 mod not_found;
 mod preflight;

@@ -1,5 +1,6 @@
 //! One service of a running session.
 
+use std::os::fd::OwnedFd;
 use std::time::Instant;
 
 use super::service_log::Log;
@@ -20,6 +21,8 @@ pub(super) struct StartedService {
     /// Its index among the components of the teardown.
     pub component: usize,
     pub log: Log,
+    /// Keeps its standard input from ending.
+    pub _input: Option<OwnedFd>,
     /// The wait for its readiness. Dropped once it is over, which closes the probe's connection.
     pub waiting: Option<Waiting>,
     /// Its first process exited with success and left others running, as a daemon does.

@@ -1,6 +1,5 @@
 //! Starting the session's processes, each directly in its leaf.
 
-use std::fs::File;
 use std::os::fd::AsFd;
 use std::rc::Rc;
 
@@ -8,10 +7,12 @@ use anyhow::{Context, Result};
 use nix::sys::signal::Signal;
 
 use super::error::SessionError;
+use super::input::{open_ended, open_forever};
 use super::program_lookup::{self, ProgramError};
 use super::running_session::Session;
 use super::service::{ServiceState, StartedService};
 use super::service_log::Logs;
+use crate::config::ServiceInput;
 use crate::containment::{LEAF, Leaf, LeafName};
 use crate::plan::{Environment, Probe, ServiceId};
 use crate::readiness::Waiting;
@@ -22,6 +23,8 @@ use crate::sys::process::spawn::{Group, Program, SpawnError, SpawnOptions, Step,
 use crate::sys::terminal;
 use crate::teardown::{Component, Role};
 use crate::text::exit_status;
+
+const NO_INPUT: &str = "cannot open its standard input";
 
 impl Session<'_> {
     pub(super) fn start_service(&mut self, id: ServiceId) -> Result<()> {
@@ -39,8 +42,12 @@ impl Session<'_> {
         let limited = self.context.limits.apply_to_leaf(&leaf_name, &self.context.containment);
         self.context.limits.take_warnings().iter().for_each(|warning| self.report.say(warning));
         limited.context("could not be started")?;
-        let null = open_null()?;
-        let streams = Streams { input: Some(null.as_fd()), output: Some(log.file.as_fd()) };
+        let (input, kept_open) = match plan.stdin {
+            ServiceInput::Open => open_forever().map(|(reader, writer)| (reader, Some(writer))),
+            ServiceInput::Null => open_ended().map(|null| (null, None)),
+        }
+        .context(NO_INPUT)?;
+        let streams = Streams { input: Some(input.as_fd()), output: Some(log.file.as_fd()) };
         let waiting =
             Waiting::begin(plan, &log.file).with_context(|| format!("cannot read {}", log.path.display()))?;
         // Nothing may fail from here on: a process that is not yet a component would get no grace.
@@ -50,6 +57,7 @@ impl Session<'_> {
         self.services[id] = Some(StartedService {
             component: self.context.components.len(),
             log,
+            _input: kept_open,
             waiting: Some(waiting),
             is_daemon: false,
             killed_with_all: None,
@@ -110,8 +118,8 @@ impl Session<'_> {
             |component: &Component| component.role == Role::Probe && component.name == plan.name;
         let asked_before = self.context.components.iter().position(is_its_probe);
         let log = &self.services[id].as_ref().context("the service was not started")?.log;
-        let null = open_null()?;
-        let streams = Streams { input: Some(null.as_fd()), output: Some(log.file.as_fd()) };
+        let input = open_ended().context(NO_INPUT)?;
+        let streams = Streams { input: Some(input.as_fd()), output: Some(log.file.as_fd()) };
         let pid = match asked_before {
             Some(component) => {
                 let component = &mut self.context.components[component];
@@ -191,8 +199,4 @@ fn start(
         };
         error.into()
     })
-}
-
-fn open_null() -> Result<File> {
-    File::open("/dev/null").context("cannot open /dev/null")
 }
