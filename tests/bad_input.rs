@@ -119,7 +119,7 @@ fn an_invalid_readiness_probe_is_refused() {
             &["is not this host", "localhost"],
         ),
         (
-            &format!("{SERVICE}ready = {{ http = 'https://localhost/' }}\n"),
+            &format!("{SERVICE}ready = {{ http = 'ftp://localhost/' }}\n"),
             &["write one such as http://127.0.0.1"],
         ),
         (

@@ -136,6 +136,30 @@ fn vite_behind_npm_shuts_down() {
 }
 
 #[test]
+fn vite_is_ready_when_its_coloured_log_says_so() {
+    let vite = below_root("tests/demo/frontend/node_modules/.bin/vite");
+    let run = Session::new()
+        .config(&format!(
+            r#"
+            [session]
+            grace = "{GRACE}"
+
+            [services.frontend]
+            command = ["{vite}"]
+            cwd = "{}"
+            env = {{ FORCE_COLOR = "1" }}
+            ready = {{ log = "ready in \\d+ ms" }}
+            "#,
+            below_root("tests/demo/frontend")
+        ))
+        .sh("touch ended")
+        .run();
+    run.assert_code(0);
+    assert!(run.log("frontend").contains("\u{1b}[1m"), "{}", run.log("frontend"));
+    assert_graceful(&run);
+}
+
+#[test]
 fn esbuild_watches_until_it_is_stopped() {
     let esbuild = below_root("tests/demo/frontend/node_modules/.bin/esbuild");
     let rebuilt = "until grep -q tea out.js; do sleep 0.01; done; echo 'console.log(\"coffee\")' >in.js; \

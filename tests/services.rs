@@ -287,6 +287,103 @@ mod readiness {
     }
 
     #[test]
+    fn by_log_does_not_see_colours() {
+        for line in [
+            "ready in \\033[1m291\\033[22m ms\\n",
+            "\\033[32m\\033[1mready\\033[0m in 7 ms\\r\\n",
+            "\\033[2Kready in 7 ms",
+        ] {
+            let config = format!(
+                "[services.web]\ncommand = ['sh', '-c', 'printf \"{line}\"; exec sleep 900']\n\
+                ready = {{ log = '^ready in \\d+ ms$', timeout = '20s' }}\n"
+            );
+            assert_ran(&session().config(&config).run());
+        }
+        let config = "[services.web]\ncommand = ['sh', '-c', 'printf \"\\033[1mup\\n\"; exec sleep 900']\n\
+            ready = { log = '\\x1b\\[1mup', timeout = '20s' }\n";
+        assert_ran(&session().config(config).run());
+    }
+
+    #[test]
+    fn by_log_names_the_buffer_of_the_program_if_the_log_is_empty() {
+        let python = "import time; print(\"ready\"); time.sleep(900)";
+        let plain = || Session::again().command(["touch", "ran"]).env("PYTHONUNBUFFERED", "");
+        Session::new();
+        let config = |program: &str| {
+            format!("[services.web]\ncommand = {program}\nready = {{ log = 'ready', timeout = '1s' }}\n")
+        };
+        let run = plain().config(&config(&format!("['python3', '-c', '{python}']"))).run();
+        assert_not_ran(&run);
+        run.assert_said("is empty\ncgrun:   hint: Python holds its output back")
+            .assert_said("PYTHONUNBUFFERED = \"1\"");
+        let script = format!("#!/usr/bin/env python3\n{python}\n");
+        let session = plain().file("serve", script).config(&config("['./serve']"));
+        std::fs::set_permissions(session.path().join("serve"), PermissionsExt::from_mode(0o755)).unwrap();
+        session.run().assert_said("hint: Python holds its output back");
+        let unbuffered =
+            config(&format!("['python3', '-c', '{python}']")) + "env = { PYTHONUNBUFFERED = '1' }\n";
+        assert_ran(&plain().config(&unbuffered).run());
+        let run = plain().config(&config("['sleep', '900']")).run();
+        run.assert_said("hint: many programs hold their output back").assert_said("stdbuf -oL");
+    }
+
+    /// Answers over TLS, with a certificate of its own making, with each of these statuses in turn.
+    const TLS_SERVER: &str = r#"
+import http.server, ssl, subprocess, sys
+subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+    "-subj", "/CN=localhost", "-keyout", "key.pem", "-out", "cert.pem"], check=True, capture_output=True)
+statuses = [int(status) for status in sys.argv[1:]]
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        with open("asked", "a") as journal:
+            journal.write(self.path + "\n")
+        self.send_response(statuses.pop(0) if len(statuses) > 1 else statuses[0])
+        self.end_headers()
+server = http.server.HTTPServer(("127.0.0.1", 8443), Handler)
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain("cert.pem", "key.pem")
+server.socket = context.wrap_socket(server.socket, server_side=True)
+server.serve_forever()
+"#;
+
+    fn over_tls(statuses: &str, timeout: &str) -> Session {
+        let config = format!(
+            "[services.web]\ncommand = ['python3', 'tls.py', {statuses}]\nport = 8443\n\
+             ready = {{ http = 'https://localhost:8443/health', timeout = '{timeout}' }}\n"
+        );
+        session().file("tls.py", TLS_SERVER).config(&config)
+    }
+
+    #[test]
+    fn by_https_waits_for_a_good_status_and_takes_any_certificate() {
+        let run = over_tls("'503', '404', '302'", "20s").env("https_proxy", "http://127.0.0.1:9").run();
+        assert_ran(&run);
+        assert_eq!(run.read("asked"), "/health\n".repeat(3));
+    }
+
+    #[test]
+    fn by_https_fails_if_the_status_never_becomes_good() {
+        let run = over_tls("'503'", "4s").run();
+        assert_not_ran(&run);
+        run.assert_said("service web was not ready (https://localhost:8443/health) within 4 s: its readiness command ended");
+        run.assert_said("  | curl: (22) The requested URL returned error: 503");
+    }
+
+    #[test]
+    fn by_https_needs_curl() {
+        let run = over_tls("'200'", "4s")
+            .start_through(&[
+                "sh",
+                "-c",
+                "mkdir bin; ln -s $(command -v python3) bin; PATH=$PWD/bin exec \"$CGRUN\" \"$@\"",
+                "sh",
+            ])
+            .finish();
+        assert_not_ran(&run);
+        run.assert_said("service web, its readiness command: curl: command not found");
+    }
+
+    #[test]
     fn by_command_repeats_the_command_until_it_passes() {
         let ask = "echo asked >>asked; [ $(wc -l <asked) -ge 3 ]";
         let keys = format!("ready = {{ command = ['sh', '-c', '{ask}'], timeout = '20s' }}");

@@ -19,6 +19,8 @@ packages=(
     "iproute2        command -v ip"
     "util-linux      command -v setpriv"
     "python3         command -v python3"
+    "curl            command -v curl"
+    "openssl         command -v openssl"
     "python3-venv    python3 -c 'import ensurepip, venv'"
     "less            command -v less"
     "vim-tiny        command -v vi"

@@ -197,7 +197,7 @@ mod tests {
             ("[services.a]\ncommand=['x']\nready={}", "one of http"),
             ("[services.a]\ncommand=['x']\nready={log='(',tcp=1}", "one of http"),
             ("[services.a]\ncommand=['x']\nready={log='('}", "not a regular expression"),
-            ("[services.a]\ncommand=['x']\nready={http='https://x'}", "http://"),
+            ("[services.a]\ncommand=['x']\nready={http='https://x'}", "not this host"),
         ];
         for (toml, reason) in cases {
             let error = planned(toml, &["true"]).unwrap_err();

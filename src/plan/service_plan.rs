@@ -13,6 +13,24 @@ use super::url::Url;
 use crate::config::ServiceInput;
 use crate::limits::Limits;
 
+/// Asks a server over TLS. TLS in cgrun itself would be many times its other code, with the rights of its user, while
+/// curl runs as a process of the session. A server for tests has a certificate of its own making; its address is a
+/// loopback address, and its port the service's own.
+const CURL: [&str; 12] = [
+    "curl",
+    "--disable",
+    "--silent",
+    "--show-error",
+    "--fail",
+    "--insecure",
+    "--noproxy",
+    "*",
+    "--max-time",
+    "5",
+    "--output",
+    "/dev/null",
+];
+
 #[derive(Debug)]
 pub(crate) struct ServicePlan {
     pub name: String,
@@ -39,6 +57,8 @@ pub(crate) enum Probe {
     Listening(u16),
     /// It listens on the URL's port, and answers a GET with 2xx or 3xx.
     Http(Url),
+    /// The same over TLS, with any certificate.
+    Https(Url),
     /// A line of its log matches.
     Log(Regex),
     /// This command exits with 0.
@@ -51,10 +71,22 @@ impl ServicePlan {
     pub(crate) fn own_ports(&self) -> impl Iterator<Item = u16> {
         let asked = match &self.probe {
             Probe::Listening(port) => Some(*port),
-            Probe::Http(url) => Some(url.port),
+            Probe::Http(url) | Probe::Https(url) => Some(url.port),
             _ => None,
         };
         self.port.into_iter().chain(asked.filter(|_| asked != self.port))
+    }
+
+    /// The command that must exit with 0 before it is ready, if there is one.
+    pub(crate) fn readiness_command(&self) -> Option<Vec<OsString>> {
+        match &self.probe {
+            Probe::Command(command) => Some(command.clone()),
+            Probe::Https(url) => {
+                let words = CURL.into_iter().map(OsString::from);
+                Some(words.chain([OsString::from(url.to_string())]).collect())
+            }
+            _ => None,
+        }
     }
 
     /// Names what its probe waits for, in a word or two.
@@ -62,7 +94,7 @@ impl ServicePlan {
         match &self.probe {
             Probe::Started => "start".into(),
             Probe::Listening(port) => format!("port {port}"),
-            Probe::Http(url) => url.to_string(),
+            Probe::Http(url) | Probe::Https(url) => url.to_string(),
             Probe::Log(regex) => format!("log line /{regex}/"),
             Probe::Command(command) => command.join(OsStr::new(" ")).to_string_lossy().into_owned(),
         }

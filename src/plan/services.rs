@@ -9,6 +9,7 @@ use regex::bytes::Regex;
 
 use super::service_id::{PerService, ServiceId};
 use super::service_plan::{Probe, ServicePlan};
+use super::url::Url;
 use crate::config::{Config, ReadyKeys, ServiceKeys, ServiceName, Words};
 
 const READY_TIMEOUT: Duration = Duration::from_secs(60);
@@ -64,7 +65,8 @@ fn probe(config: &Config, service: &ServiceKeys) -> Result<Probe> {
     let wrong = |message: String| config.error(ready.span(), message);
     let probe = match ready.get_ref() {
         ReadyKeys { http: Some(url), tcp: None, log: None, command: None, .. } => {
-            Probe::Http(url.parse().map_err(wrong)?)
+            let url: Url = url.parse().map_err(wrong)?;
+            if url.is_tls { Probe::Https(url) } else { Probe::Http(url) }
         }
         ReadyKeys { http: None, tcp: Some(port), log: None, command: None, .. } => {
             Probe::Listening(port.get_ref().0)

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
-/// A readiness URL: plain http to this host.
+/// A readiness URL of this host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Url {
     /// `None` for `localhost`, which means whichever loopback address the service listens on.
@@ -12,6 +12,7 @@ pub(crate) struct Url {
     pub port: u16,
     pub target: String,
     pub authority: String,
+    pub is_tls: bool,
 }
 
 impl FromStr for Url {
@@ -22,7 +23,8 @@ impl FromStr for Url {
             || format!("{text:?} is not a readiness URL; write one such as http://127.0.0.1:8000/health");
         let uri: http::Uri = text.parse().map_err(|_| wrong())?;
         let authority = uri.authority().ok_or_else(wrong)?;
-        if uri.scheme_str() != Some("http")
+        let is_tls = uri.scheme_str() == Some("https");
+        if !(is_tls || uri.scheme_str() == Some("http"))
             || authority.as_str().contains('@')
             || authority.port_u16() == Some(0)
         {
@@ -41,16 +43,18 @@ impl FromStr for Url {
         let target = uri.path_and_query().map_or("/", |it| it.as_str()).to_string();
         Ok(Self {
             address,
-            port: authority.port_u16().unwrap_or(80),
+            port: authority.port_u16().unwrap_or(if is_tls { 443 } else { 80 }),
             target,
             authority: authority.to_string(),
+            is_tls,
         })
     }
 }
 
 impl fmt::Display for Url {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "http://{}{}", self.authority, self.target)
+        let scheme = if self.is_tls { "https" } else { "http" };
+        write!(f, "{scheme}://{}{}", self.authority, self.target)
     }
 }
 
@@ -65,12 +69,15 @@ mod tests {
         assert_eq!(url.to_string(), "http://127.0.0.1:8000/health?x=1");
         assert_eq!("http://[::1]:5173".parse::<Url>().unwrap().address, Some("::1".parse().unwrap()));
         assert_eq!("http://localhost".parse::<Url>().unwrap().port, 80);
+        let url: Url = "https://localhost/health".parse().unwrap();
+        assert_eq!((url.port, url.to_string()), (443, "https://localhost/health".into()));
     }
 
     #[test]
     fn other_urls_are_refused() {
         for text in [
-            "https://127.0.0.1/",
+            "https://example.org/",
+            "ftp://127.0.0.1/",
             "127.0.0.1:80",
             "http://example.org/",
             "http://8.8.8.8/",

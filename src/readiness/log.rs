@@ -1,4 +1,4 @@
-//! A service is ready when a line of its log matches.
+//! A service is ready when a line of its log matches, as it was written or as a terminal would show it.
 
 use std::fs::File;
 use std::io;
@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use regex::bytes::Regex;
 
+use super::escapes::without_escapes;
 use super::probe::{ProbeCheck, Progress};
 use crate::runtime::clock;
 use crate::sys::sockets::Listener;
@@ -62,13 +63,13 @@ impl LogFollower {
             let length = self.file.read_at(&mut chunk, self.at)?;
             self.at += length as u64;
             if length == 0 {
-                return Ok(regex.is_match(&self.line));
+                return Ok(is_match(regex, &self.line));
             }
             for piece in chunk[..length].split_inclusive(|&byte| byte == b'\n') {
                 self.line.extend_from_slice(piece);
                 if piece.ends_with(b"\n") {
                     self.line.pop();
-                    if regex.is_match(&self.line) {
+                    if is_match(regex, &self.line) {
                         return Ok(true);
                     }
                     self.line.clear();
@@ -81,6 +82,10 @@ impl LogFollower {
             }
         }
     }
+}
+
+fn is_match(regex: &Regex, line: &[u8]) -> bool {
+    regex.is_match(line) || regex.is_match(&without_escapes(line))
 }
 
 #[cfg(test)]

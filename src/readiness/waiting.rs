@@ -50,7 +50,7 @@ impl Waiting {
             Probe::Started | Probe::Listening(_) => Box::new(ListenerCheck),
             Probe::Http(url) => Box::new(HttpCheck::new(url)),
             Probe::Log(regex) => Box::new(LogCheck::new(regex, log)?),
-            Probe::Command(_) => Box::new(CommandCheck::default()),
+            Probe::Command(_) | Probe::Https(_) => Box::new(CommandCheck::default()),
         };
         Ok(Self {
             since: now,

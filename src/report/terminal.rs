@@ -61,10 +61,11 @@ impl Reporter {
         }
     }
 
-    /// Shows the last lines of a service's log.
-    pub(crate) fn log(&self, path: &Path, lines: &[String]) {
+    /// Shows the last lines of a service's log; if there are none, what may be the reason.
+    pub(crate) fn log(&self, path: &Path, lines: &[String], if_empty: Option<&str>) {
         if lines.is_empty() {
-            return self.error(&format!("  its log {} is empty", path.display()));
+            self.error(&format!("  its log {} is empty", path.display()));
+            return if_empty.iter().for_each(|hint| self.error(&format!("  hint: {hint}")));
         }
         self.error(&format!("  the end of {}:", path.display()));
         lines.iter().for_each(|line| self.error(&format!("  | {line}")));

@@ -1,6 +1,7 @@
 //! Finishes a session, even after a panic: runs the teardown, writes the reports and determines the exit
 //! code.
 
+use super::buffering;
 use super::running_session::{GUARDIAN_REPLACED, Session};
 use crate::guardian::Guardian;
 use crate::guardian::record::Record;
@@ -130,9 +131,10 @@ impl Session<'_> {
         } else {
             self.report.error(&sentence);
         }
-        let failed = cause.failed_service().and_then(|(service, _)| self.services[service].as_ref());
-        if let Some(started) = failed {
-            self.report.log(&started.log.path, &started.log.tail(LOG_TAIL));
+        let Some((service, _)) = cause.failed_service() else { return };
+        if let Some(started) = &self.services[service] {
+            let hint = buffering::hint(&self.plan.services[service], &self.service_env(service));
+            self.report.log(&started.log.path, &started.log.tail(LOG_TAIL), hint);
         }
     }
 

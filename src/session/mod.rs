@@ -1,5 +1,6 @@
 //! The life of one session, from top to bottom: preflight, containment, services, command, teardown, report.
 
+mod buffering;
 mod end;
 mod error;
 mod input;

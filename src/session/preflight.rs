@@ -5,7 +5,7 @@ use anyhow::{Context, anyhow};
 use super::error::SessionError;
 use super::program_lookup::{self, ProgramError};
 use crate::plan::Environment;
-use crate::plan::{Probe, ServicePlan, SessionPlan};
+use crate::plan::{ServicePlan, SessionPlan};
 use crate::ports::reclaim::{self, Interrupted};
 use crate::ports::{self, Holding};
 use crate::report::Reporter;
@@ -64,8 +64,8 @@ pub(super) fn programs(plan: &SessionPlan, env: &Environment) -> Result<(), Sess
         let env = env.with_all(&service.env);
         let named = |error: ProgramError| anyhow!("service {}: {error}", service.name);
         program_lookup::prepare(&service.command, &env, &service.cwd, &plan.cwd).map_err(named)?;
-        if let Probe::Command(command) = &service.probe {
-            program_lookup::prepare(command, &env, &service.cwd, &plan.cwd)
+        if let Some(command) = service.readiness_command() {
+            program_lookup::prepare(&command, &env, &service.cwd, &plan.cwd)
                 .map_err(|error| anyhow!("service {}, its readiness command: {error}", service.name))?;
         }
     }

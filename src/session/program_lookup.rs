@@ -147,11 +147,20 @@ fn why_not(path: &Path, metadata: &std::fs::Metadata) -> &'static str {
 
 /// The absolute path after `#!`, if the file begins with one.
 fn interpreter(path: &Path) -> Option<PathBuf> {
+    interpreter_words(path)?.into_iter().next().filter(|path| path.is_absolute())
+}
+
+fn interpreter_words(path: &Path) -> Option<Vec<PathBuf>> {
     let mut begin = Vec::new();
     std::fs::File::open(path).ok()?.take(INTERPRETER_LINE).read_to_end(&mut begin).ok()?;
     let line = begin.strip_prefix(b"#!")?.split(|&byte| byte == b'\n').next()?;
-    let word = line.split(|byte| b" \t\0".contains(byte)).find(|word| !word.is_empty())?;
-    Some(PathBuf::from(OsStr::from_bytes(word))).filter(|path| path.is_absolute())
+    let words = line.split(|byte| b" \t\0".contains(byte)).filter(|word| !word.is_empty());
+    Some(words.map(|word| PathBuf::from(OsStr::from_bytes(word))).collect())
+}
+
+/// The words after `#!` of the script that this name leads to.
+pub(super) fn interpreter_of(name: &OsStr, env: &Environment, cwd: &Path) -> Option<Vec<PathBuf>> {
+    interpreter_words(&resolve(name, env, cwd, cwd).ok()?)
 }
 
 fn c_string(bytes: &[u8]) -> Result<CString, ProgramError> {

@@ -14,7 +14,7 @@ use super::service::{ServiceState, StartedService};
 use super::service_log::Logs;
 use crate::config::ServiceInput;
 use crate::containment::{LEAF, Leaf, LeafName};
-use crate::plan::{Environment, Probe, ServiceId};
+use crate::plan::{Environment, ServiceId};
 use crate::readiness::Waiting;
 use crate::runtime::failpoint;
 use crate::sys::process::identity::Identity;
@@ -109,10 +109,10 @@ impl Session<'_> {
     /// Starts the readiness command of a service.
     pub(super) fn start_probe(&mut self, id: ServiceId) -> Result<()> {
         let plan = &self.plan.services[id];
-        let Probe::Command(command) = &plan.probe else { return Ok(()) };
+        let Some(command) = plan.readiness_command() else { return Ok(()) };
         let leaf_name = LeafName::Probe(plan.name.clone());
         let env = self.service_env(id).with_all([(LEAF, leaf_name.to_string())]);
-        let program = program_lookup::prepare(command, &env, &plan.cwd, &self.plan.cwd)?;
+        let program = program_lookup::prepare(&command, &env, &plan.cwd, &self.plan.cwd)?;
         let identity = self.plan.identity.as_ref();
         let is_its_probe =
             |component: &Component| component.role == Role::Probe && component.name == plan.name;
@@ -164,7 +164,7 @@ impl Session<'_> {
         }
     }
 
-    fn service_env(&self, id: ServiceId) -> Environment {
+    pub(super) fn service_env(&self, id: ServiceId) -> Environment {
         self.env.with_all(&self.plan.services[id].env)
     }
 }
