@@ -301,10 +301,10 @@ impl<'a> Child<'a> {
                     fail(Step::Prepare);
                 }
             }
-            if let Directory::Other(path) = &self.program.directory
-                && libc::chdir(path.as_ptr()) == -1
-            {
-                fail(Step::Chdir);
+            if let Directory::Other(path) = &self.program.directory {
+                if libc::chdir(path.as_ptr()) == -1 {
+                    fail(Step::Chdir);
+                }
             }
             for &signal in &self.reset {
                 libc::signal(signal, libc::SIG_DFL);
