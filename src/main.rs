@@ -32,6 +32,7 @@ use runtime::{state_directory, working_directory};
 use session::SessionError;
 
 fn main() -> ! {
+    sys::preload::shed_libraries();
     sys::signals::die_of_crashes();
     let cli = Cli::try_parse().unwrap_or_else(|error| {
         let _ = error.print();

@@ -2,6 +2,7 @@
 //! becomes a subreaper and enters a network namespace), so they run under nextest: see `scripts/test`.
 
 #![allow(clippy::unwrap_used)]
+#![expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "nothing is preloaded here")]
 
 mod fixtures;
 mod harness;
@@ -17,6 +18,7 @@ mod escapes;
 mod evidence;
 mod exit_codes;
 mod guardian;
+mod inherited;
 mod leaks;
 mod limits;
 mod never_hangs;

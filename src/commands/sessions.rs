@@ -10,6 +10,7 @@ use serde::Serialize;
 use crate::guardian::record::{self, EndedSession};
 use crate::registry::{SessionState, cgroup_mount, list_sessions};
 use crate::runtime::exit_code::Exit;
+use crate::sys::time;
 use crate::sys::users::user_name;
 use crate::text::{age, readable};
 
@@ -64,7 +65,7 @@ fn table(listing: &SessionListing) -> String {
         let pid = row.supervisor_pid.map_or("?".into(), |pid| pid.to_string());
         lines.push([row.id.clone(), state.into(), pid, row.user.clone(), short(&row.command)]);
     }
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+    let now = time::time_of_day().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
     for ended in listing.ended.iter().take(ENDED_SHOWN) {
         let ago = age(Duration::from_secs(now.saturating_sub(ended.ended_at_unix_seconds)));
         let result = if ended.verified_empty { "clean" } else { "NOT clean" };

@@ -1,7 +1,7 @@
 //! `cgrun stop ID`: stops a live session through its supervisor, and waits until it is gone.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use nix::sys::signal::Signal;
@@ -13,6 +13,7 @@ use crate::report::Reporter;
 use crate::runtime::events::Events;
 use crate::runtime::exit_code::{Exit, NOT_PROVEN};
 use crate::sys::process::pidfd::Process;
+use crate::sys::time::{self, Instant};
 
 /// How often to check whether the session's cgroup is gone after its supervisor has exited.
 const POLL: Duration = Duration::from_millis(5);
@@ -42,7 +43,7 @@ pub(crate) fn stop(id: &str, grace: Duration, records: &Path, reporter: &Reporte
     }
     let deadline = Instant::now() + GUARDIAN_WAIT;
     while session.path.exists() && Instant::now() < deadline {
-        std::thread::sleep(POLL);
+        time::sleep(POLL);
     }
     match session_with_id(&mount, &wanted)? {
         None => Ok(Exit::Code(0)),

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::containment::SessionId;
 use crate::report::SessionReport;
 use crate::runtime::state_directory;
+use crate::sys::time;
 use crate::teardown::Verdict;
 
 /// Records are kept this long.
@@ -60,7 +61,7 @@ impl Record {
     /// Writes the whole record or nothing. A failure is ignored: the session is over anyway.
     pub(crate) fn write(&self, verdict: &Verdict) {
         let mut ended = self.ended.clone();
-        ended.ended_at_unix_seconds = unix_seconds(SystemTime::now());
+        ended.ended_at_unix_seconds = unix_seconds(time::time_of_day());
         ended.verified_empty = verdict.is_proven();
         ended.problems = verdict.problems();
         let Ok(text) = serde_json::to_vec(&ended) else { return };
@@ -77,7 +78,7 @@ impl Record {
 
 /// The records of the last seven days, newest first. Older ones are removed.
 pub(crate) fn read_all(directory: &Path) -> Vec<EndedSession> {
-    let now = unix_seconds(SystemTime::now());
+    let now = unix_seconds(time::time_of_day());
     let mut found = Vec::new();
     for entry in std::fs::read_dir(directory).into_iter().flatten().filter_map(Result::ok) {
         let path = entry.path();

@@ -187,7 +187,7 @@ mod tests {
         let mut dead = std::process::Command::new("true").spawn().unwrap();
         let zombie = Pid::from_raw(dead.id() as i32).unwrap();
         while stat::start_time(zombie).is_some() {
-            std::thread::sleep(LOOK);
+            crate::sys::time::sleep(LOOK);
         }
         let us = rustix::process::getpid();
         let members = [vec![zombie], vec![us; DESCRIBED + 1], vec![zombie]].concat();

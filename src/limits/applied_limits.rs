@@ -1,13 +1,14 @@
 //! The limits that were applied to a session and its leaves.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::bounds::Bounds;
 use super::controllers::Delegation;
 use super::limit::Controller;
 use crate::containment::LeafName;
 use crate::runtime::clock;
+use crate::sys::time::Instant;
 
 /// The limits of a session and its leaves, and the changes to the cgroups above that they required.
 #[derive(Debug, Default)]

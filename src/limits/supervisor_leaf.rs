@@ -10,6 +10,7 @@ use crate::containment::cgroup::files::{read_words, write};
 use crate::containment::{ContainmentError, PREFIX, is_empty};
 use crate::runtime::clock;
 use crate::sys::procfs::stat;
+use crate::sys::time;
 
 /// No session's cgroup has a name that starts like this.
 const NAME: &str = "supervisor-";
@@ -53,7 +54,7 @@ impl SupervisorLeaf {
         let deadline = clock::now() + LEAVING;
         while !is_empty(&self.path) && clock::now() < deadline {
             // The guardian announces its exit a moment before it is gone.
-            std::thread::sleep(POLL);
+            time::sleep(POLL);
         }
         let _ = std::fs::remove_dir(&self.path);
     }

@@ -3,12 +3,14 @@
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::probe::{ProbeCheck, Progress};
 use crate::plan::Url;
 use crate::runtime::clock;
+use crate::sys::connect::connect_within;
 use crate::sys::sockets::Listener;
+use crate::sys::time::Instant;
 use crate::text::plain;
 
 /// A status line is shorter than this, whatever headers follow it.
@@ -81,11 +83,9 @@ impl HttpRequest {
     fn send(url: &Url, addresses: &[IpAddr]) -> io::Result<Self> {
         let mut stream = Err(io::Error::other("no address"));
         for &address in addresses {
-            stream =
-                stream.or_else(|_| TcpStream::connect_timeout(&SocketAddr::new(address, url.port), CONNECT));
+            stream = stream.or_else(|_| connect_within(&SocketAddr::new(address, url.port), CONNECT));
         }
         let mut stream = stream?;
-        stream.set_nonblocking(true)?;
         let (target, authority) = (&url.target, &url.authority);
         // Small enough for any socket buffer, so that a short write is a failure like any other.
         stream.write_all(

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::process::ExitStatus;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::process::Pid;
 
@@ -15,6 +15,7 @@ use super::log::LogCheck;
 use super::probe::{ProbeCheck, Progress};
 use crate::plan::{Probe, ServicePlan};
 use crate::runtime::clock;
+use crate::sys::time::Instant;
 
 /// No event announces that a socket starts to listen, so we check this often. One check takes 50 µs.
 pub(crate) const TICK: Duration = Duration::from_millis(10);

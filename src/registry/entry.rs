@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::containment::{self, Owner, Ownership, SessionId};
+use crate::sys::time::time_of_day;
 
 /// A supervisor that is alive has signed its cgroup before it reaches this age. Signing takes microseconds.
 const SIGNED_BY: Duration = Duration::from_secs(1);
@@ -87,5 +88,5 @@ fn state(ownership: Ownership, directory: &Path) -> SessionState {
 
 fn is_old(directory: &Path) -> bool {
     let modified = std::fs::metadata(directory).and_then(|metadata| metadata.modified());
-    modified.is_ok_and(|modified| modified.elapsed().is_ok_and(|age| age > SIGNED_BY))
+    modified.is_ok_and(|modified| time_of_day().duration_since(modified).is_ok_and(|age| age > SIGNED_BY))
 }

@@ -25,6 +25,7 @@ use crate::containment::Containment;
 use crate::plan::SessionPlan;
 use crate::runtime::exit_code::Exit;
 use crate::sys::process::identity::ActingAs;
+use crate::sys::time;
 use crate::teardown::{Cause, Verdict};
 
 #[derive(Debug)]
@@ -56,7 +57,7 @@ impl SessionReport {
                 supervisor_pid: std::process::id(),
                 command: lossy(&plan.command),
                 working_directory: plan.cwd.to_string_lossy().into_owned(),
-                started_at_unix_seconds: unix_seconds(SystemTime::now()),
+                started_at_unix_seconds: unix_seconds(time::time_of_day()),
                 duration_seconds: 0.0,
                 written_by: "supervisor",
             },
@@ -99,7 +100,7 @@ impl SessionReport {
         let Ok(_user) = self.act_as_user() else { return };
         let mut document = self.document_without_times(verdict, &Cause::SUPERVISOR_DIED);
         document.session.written_by = "guardian";
-        let duration = unix_seconds(SystemTime::now()) - document.session.started_at_unix_seconds;
+        let duration = unix_seconds(time::time_of_day()) - document.session.started_at_unix_seconds;
         document.session.duration_seconds = duration.max(0.0);
         document.teardown.started_at_seconds = document.session.duration_seconds;
         self.files.write_missing(|kind| render(kind, &document));

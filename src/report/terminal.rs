@@ -4,7 +4,7 @@
 use std::cell::Cell;
 use std::fmt::Write;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::github::GitHub;
 use super::paint::Paint;
@@ -13,6 +13,7 @@ use crate::containment::Kind;
 use crate::plan::Verbosity;
 use crate::runtime::clock;
 use crate::sys::terminal;
+use crate::sys::time::Instant;
 use crate::teardown::{Cause, Verdict};
 use crate::text::readable;
 

@@ -1,9 +1,10 @@
 //! Records for the reports when everything happened.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use crate::plan::{PerService, ServiceId};
 use crate::runtime::clock;
+use crate::sys::time::{self, Instant};
 
 #[derive(Clone, Debug)]
 pub(crate) struct Timeline {
@@ -28,7 +29,7 @@ impl Timeline {
     pub(crate) fn start<T>(services: &PerService<T>) -> Self {
         Self {
             started: clock::now(),
-            started_at: SystemTime::now(),
+            started_at: time::time_of_day(),
             services: services.map(|_| ComponentTimes::default()),
             command: ComponentTimes::default(),
             teardown: None,
@@ -40,7 +41,7 @@ impl Timeline {
     }
 
     pub(crate) fn at(&self, then: Instant) -> Duration {
-        then.saturating_duration_since(self.started)
+        then - self.started
     }
 
     pub(crate) fn service_started(&mut self, service: ServiceId) {

@@ -1,7 +1,9 @@
 //! The session's clock: monotonic, and paused while the session is stopped (Ctrl-Z).
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use crate::sys::time::Instant;
 
 /// For how many nanoseconds the session has been stopped in total.
 static STOPPED: AtomicU64 = AtomicU64::new(0);
@@ -13,7 +15,7 @@ pub(crate) fn now() -> Instant {
 
 /// The time since `then`, by the session's clock.
 pub(crate) fn since(then: Instant) -> Duration {
-    now().saturating_duration_since(then)
+    now() - then
 }
 
 /// Notes that the session was stopped for this long.

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::process::ExitStatus;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use rustix::event::{PollFd, PollFlags, poll};
@@ -14,6 +14,7 @@ use super::clock;
 use crate::sys::poll::timeout_until;
 use crate::sys::process::children;
 use crate::sys::signals::{Caught, Signals};
+use crate::sys::time::Instant;
 
 /// Children are reaped for at most this long before anything else is checked.
 const REAPING: Duration = Duration::from_millis(10);

@@ -1,7 +1,7 @@
 //! Runs a session, from the first start until it should end. One thread waits for events, the state machine
 //! decides, and its actions are carried out here.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 
@@ -16,6 +16,7 @@ use crate::readiness::{PortListeners, Readiness, TICK};
 use crate::runtime::clock;
 use crate::runtime::events::{Event, Wake};
 use crate::runtime::failpoint;
+use crate::sys::time::Instant;
 use crate::teardown::Cause;
 use crate::text::error_chain;
 

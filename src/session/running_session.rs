@@ -1,7 +1,6 @@
 //! The data that a session holds while it runs.
 
 use std::rc::Rc;
-use std::time::Instant;
 
 use nix::sys::signal::Signal;
 use rustix::process::Pid;
@@ -18,6 +17,7 @@ use crate::report::{GitHub, ReportFiles, Reporter, SessionReport, Timeline};
 use crate::runtime::clock;
 use crate::runtime::events::Events;
 use crate::sys::sockets::Listener;
+use crate::sys::time::Instant;
 use crate::teardown::{Component, Context};
 use crate::text::plain;
 

@@ -1,10 +1,10 @@
 //! One service of a running session.
 
 use std::os::fd::OwnedFd;
-use std::time::Instant;
 
 use super::service_log::Log;
 use crate::readiness::Waiting;
+use crate::sys::time::Instant;
 
 /// The states of a service. Only the state machine changes them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,13 +6,14 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use rustix::fs::{FlockOperation, Mode, OFlags, flock};
 
 use crate::containment::SessionId;
 use crate::runtime::state_directory;
+use crate::sys::time;
 
 /// Logs of earlier runs are removed after this time.
 const KEPT: Duration = Duration::from_secs(7 * 86_400);
@@ -94,7 +95,7 @@ fn remove_old(root: &Path) {
     for entry in std::fs::read_dir(root).into_iter().flatten().filter_map(Result::ok) {
         let ours = entry.file_name().to_str().is_some_and(|name| SessionId::of_directory(name).is_some());
         let modified = entry.metadata().and_then(|metadata| metadata.modified());
-        let age = modified.ok().and_then(|time| SystemTime::now().duration_since(time).ok());
+        let age = modified.ok().and_then(|time| time::time_of_day().duration_since(time).ok());
         if ours && age.is_some_and(|age| age > KEPT) && !is_in_use(&entry.path()) {
             let _ = std::fs::remove_dir_all(entry.path());
         }

@@ -1,13 +1,14 @@
 //! Decides what a session does next. It is pure: a state and an event give a new state and actions, so tests
 //! can try every order of events without a process.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
 use super::service::ServiceState;
 use crate::plan::{PerService, ServiceId};
 use crate::sys::signals::Caught;
+use crate::sys::time::Instant;
 use crate::teardown::{Cause, CtrlC, NormalExit, StartupFailure, Termination};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -142,7 +143,7 @@ impl StateMachine {
     }
 
     fn is_recently_interrupted(&self, now: Instant) -> bool {
-        self.interrupted.is_some_and(|last| now.duration_since(last) <= self.patience)
+        self.interrupted.is_some_and(|last| now - last <= self.patience)
     }
 
     fn start_next(&mut self) -> Vec<SessionAction> {

@@ -1,6 +1,6 @@
 //! Ctrl-Z: the whole session stops, and `fg` continues it.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use nix::sys::signal::Signal;
@@ -10,6 +10,7 @@ use crate::runtime::clock;
 use crate::sys::process::children;
 use crate::sys::signals::{self, Caught};
 use crate::sys::terminal;
+use crate::sys::time::{self, Instant};
 
 /// A command may restore the terminal before it stops (editors do). After this time it is stopped anyway.
 const TIDYING: Duration = Duration::from_millis(500);
@@ -38,7 +39,7 @@ impl Session<'_> {
             }
             let patience = Instant::now() + TIDYING;
             while children::is_running(command.leader.pid)? && Instant::now() < patience {
-                std::thread::sleep(POLL);
+                time::sleep(POLL);
             }
         }
         self.context.containment.freeze(true)?;

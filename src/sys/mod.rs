@@ -7,11 +7,14 @@
 //!   and for constants and calls that the other two lack.
 //! - procfs parses `/proc/PID/stat`.
 
+pub(crate) mod connect;
 pub(crate) mod errno;
 pub(crate) mod poll;
+pub(crate) mod preload;
 pub(crate) mod process;
 pub(crate) mod procfs;
 pub(crate) mod signals;
 pub(crate) mod sockets;
 pub(crate) mod terminal;
+pub(crate) mod time;
 pub(crate) mod users;

@@ -2,12 +2,13 @@
 //! servers take a second signal for "at once".
 
 use std::collections::HashMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
 use crate::runtime::clock;
 use crate::sys::procfs::stat::{ProcStat, ProcessKey};
+use crate::sys::time::Instant;
 
 /// How long to wait for a process that its dead parent may have asked to exit. If a quarter of the remaining
 /// grace is shorter, that counts.
@@ -64,7 +65,7 @@ impl Asked {
             return true;
         }
         let now = clock::now();
-        let part = grace_ends.map_or(MOMENT, |end| end.saturating_duration_since(now) / PART);
+        let part = grace_ends.map_or(MOMENT, |end| (end - now) / PART);
         now >= *self.spared.entry(key).or_insert(now + part.min(MOMENT))
     }
 

@@ -2,7 +2,7 @@
 //! it. They are not leaks. Processes that had been orphaned before that are.
 
 use std::collections::{HashMap, HashSet};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use rustix::process::Pid;
@@ -13,6 +13,7 @@ use crate::runtime::clock;
 use crate::sys::procfs::stat::{ProcStat, ProcessKey};
 use crate::sys::procfs::walk;
 use crate::sys::signals::Caught;
+use crate::sys::time::Instant;
 
 /// How long a request counts, however short the grace is.
 const AT_LEAST: Duration = Duration::from_secs(1);

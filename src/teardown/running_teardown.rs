@@ -1,7 +1,7 @@
 //! The state that all phases of a teardown share, and how they wait.
 
 use std::io;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::process::Pid;
 
@@ -14,6 +14,7 @@ use super::stop_requests::StopRequests;
 use super::verdict::Verdict;
 use crate::runtime::events::{Event, Events, Wake};
 use crate::sys::process::children;
+use crate::sys::time::Instant;
 use crate::text::plain;
 
 /// Children are reaped for at most this long before anything else is checked.

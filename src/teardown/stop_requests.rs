@@ -1,13 +1,14 @@
 //! Counts how often the session was asked to stop: the first request starts the grace, the second one ends
 //! it.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
 use super::layers::{Cause, NO_MORE_GRACE};
 use crate::runtime::clock;
 use crate::sys::signals::Caught;
+use crate::sys::time::Instant;
 
 /// timeout(1) and some CI runners signal us and then our whole group, which is one request.
 const SAME_REQUEST: Duration = Duration::from_millis(20);

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::fmt;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::leaks::allow::{self, Pattern};
 use crate::leaks::{How, Leak, Snapshot, describe_one};
@@ -11,6 +11,7 @@ use crate::ports::Holding;
 use crate::runtime::clock;
 use crate::sys::procfs::process_info::ProcessInfo;
 use crate::sys::procfs::stat::ProcessKey;
+use crate::sys::time::Instant;
 
 /// How long to read the command lines of processes that are only counted, to find out whether they are allowed.
 const READ: Duration = Duration::from_millis(500);

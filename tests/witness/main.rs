@@ -3,6 +3,8 @@
 //! Exit codes: 0 if nothing is left; 1 if something is; 2 for wrong usage; 3 if it could not be determined,
 //! which never counts as clean. This program is for tests only, and is not installed.
 
+#![expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "nothing is preloaded here")]
+
 #[path = "mod.rs"]
 mod witness;
 

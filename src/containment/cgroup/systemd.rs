@@ -7,11 +7,12 @@
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 
 use crate::containment::session_id::SessionId;
+use crate::sys::time::{self, Instant};
 use crate::text::plain;
 
 /// How long the manager may take for each step.
@@ -80,7 +81,7 @@ pub(crate) fn enter_scope<T>(place: &Path, arrived: impl Fn(&str) -> Option<T>) 
         if Instant::now() >= deadline {
             return Err(NoScope::Late);
         }
-        std::thread::sleep(LOOK);
+        time::sleep(LOOK);
     }
 }
 

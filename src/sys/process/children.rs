@@ -3,10 +3,12 @@
 use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use rustix::process::{Pid, WaitIdOptions, WaitOptions};
+
+use crate::sys::time::Instant;
 
 /// Makes orphaned descendants our children from now on (prctl(2), `PR_SET_CHILD_SUBREAPER`). Children do not
 /// inherit this.

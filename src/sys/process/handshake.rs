@@ -3,12 +3,13 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::Pid;
 
 use crate::sys::poll::timeout_until;
+use crate::sys::time::Instant;
 
 pub(super) const ABOUT_TO_EXEC: u8 = b'x';
 /// Precedes the pid of the process that executes, if that is not the one forked first.

@@ -2,13 +2,14 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags};
 
 use crate::sys::poll::timeout_until;
+use crate::sys::time::Instant;
 
 /// A handle on one process. It keeps referring to that process even if the pid is reused.
 #[derive(Debug)]

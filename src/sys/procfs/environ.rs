@@ -9,13 +9,14 @@ use std::io;
 use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::buffer::spare_capacity;
 use rustix::process::Pid;
 
 use super::stat::{is_thread_exiting, raw_stat, raw_stat_in, threads};
 use crate::sys::errno::is_gone;
+use crate::sys::time::{self, Instant};
 
 /// How many bytes of an environment are read at most (the kernel's own limit for an argument list is larger).
 const MOST_BYTES: usize = 1 << 20;
@@ -84,7 +85,7 @@ pub(crate) fn environ(pid: Pid) -> io::Result<Vec<u8>> {
         if !is_worth_waiting((pid, stat.starttime), deadline) {
             return Err(io::Error::new(io::ErrorKind::TimedOut, "its exec has not finished in time"));
         }
-        std::thread::sleep(RETRY);
+        time::sleep(RETRY);
     }
 }
 
@@ -159,7 +160,7 @@ mod tests {
         let patience = Instant::now() + Duration::from_secs(20);
         while !ready(pid) {
             assert!(Instant::now() < patience, "the program did not become ready");
-            std::thread::sleep(RETRY);
+            time::sleep(RETRY);
         }
         let answer = asked(pid);
         drop(child.stdin.take());
@@ -194,7 +195,7 @@ mod tests {
         let mut child = Command::new("true").spawn().unwrap();
         let pid = Pid::from_raw(child.id() as i32).unwrap();
         while start_time(pid).is_some() {
-            std::thread::sleep(RETRY);
+            time::sleep(RETRY);
         }
         assert!(environ(pid).map_or_else(|error| is_gone(&error), |bytes| bytes.is_empty()));
         child.wait().unwrap();

@@ -181,7 +181,7 @@ mod tests {
         use std::sync::atomic::{AtomicI32, Ordering};
         let ours = session_of(rustix::process::getpid());
         let (asked, done) = (AtomicI32::new(0), -1);
-        let start = std::time::Instant::now();
+        let start = crate::sys::time::Instant::now();
         std::thread::scope(|scope| {
             let reader = scope.spawn(|| {
                 loop {

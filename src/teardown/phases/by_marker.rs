@@ -13,6 +13,7 @@ use crate::runtime::clock;
 use crate::sys::process::pidfd::Process;
 use crate::sys::procfs::process_info::ProcessInfo;
 use crate::sys::procfs::walk::all_pids;
+use crate::sys::time;
 use crate::teardown::running_teardown::Teardown;
 
 /// How long to wait for processes whose environment cannot be read yet.
@@ -54,7 +55,7 @@ impl Teardown<'_> {
                 return;
             }
             if found == 0 {
-                std::thread::sleep(LOOK);
+                time::sleep(LOOK);
             }
             is_first = false;
         }

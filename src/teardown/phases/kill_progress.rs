@@ -1,8 +1,9 @@
 //! Tells whether killed processes are still exiting or stuck in the kernel.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::runtime::clock;
+use crate::sys::time::Instant;
 
 /// After this time, progress no longer extends the deadline.
 const BUSY: Duration = Duration::from_secs(30);
@@ -41,6 +42,7 @@ impl KillProgress {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::time;
 
     #[test]
     fn killed_processes_are_stuck_only_if_their_number_does_not_decrease() {
@@ -48,10 +50,10 @@ mod tests {
         let mut progress = KillProgress::new(wait);
         assert!(!progress.is_stuck(9));
         for left in [8, 7] {
-            std::thread::sleep(wait);
+            time::sleep(wait);
             assert!(!progress.is_stuck(left), "{left} are left");
         }
-        std::thread::sleep(wait);
+        time::sleep(wait);
         assert!(progress.is_stuck(7));
         // A count that could not be read.
         assert!(KillProgress::new(Duration::ZERO).is_stuck(usize::MAX));

@@ -5,7 +5,7 @@
 //! exits and leaves children behind (as npm and its shell do), these become roots in turn.
 
 use std::collections::HashSet;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::stragglers::Stragglers;
 use crate::containment::ContainmentError;
@@ -13,6 +13,7 @@ use crate::leaks::{Frozen, Snapshot};
 use crate::runtime::clock;
 use crate::sys::process::pidfd::Process;
 use crate::sys::procfs::stat::ProcStat;
+use crate::sys::time::Instant;
 use crate::teardown::asked::roots;
 use crate::teardown::component::Role;
 use crate::teardown::running_teardown::Teardown;

@@ -2,13 +2,14 @@
 //! gets no processor time.
 
 use std::collections::HashMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::process::Pid;
 
 use crate::containment::Leaf;
 use crate::runtime::clock;
 use crate::sys::procfs::stat::ProcStat;
+use crate::sys::time::Instant;
 
 /// How long to wait for a process that gets no processor time, as a multiple of the time to settle.
 const STARVING: u32 = 50;

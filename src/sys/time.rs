@@ -1,0 +1,97 @@
+//! The kernel's own time. What the standard library and libc say can be changed by a library that the
+//! environment preloads: under faketime(1) it stands still, and no deadline would ever pass.
+//!
+//! rustix reads the clock from the vDSO and makes its own system calls, so nothing comes between.
+
+use std::ops::{Add, AddAssign, Sub};
+use std::time::{Duration, SystemTime};
+
+use rustix::thread::{NanosleepRelativeResult, nanosleep};
+use rustix::time::{ClockId, Timespec, clock_gettime};
+
+/// A moment on the kernel's monotonic clock (`CLOCK_MONOTONIC`, clock_gettime(2)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Instant(Duration);
+
+impl Instant {
+    pub(crate) fn now() -> Self {
+        Self(since_zero(ClockId::Monotonic))
+    }
+
+    pub(crate) fn elapsed(self) -> Duration {
+        Self::now() - self
+    }
+}
+
+impl Add<Duration> for Instant {
+    type Output = Self;
+
+    /// The end of time if that is beyond it.
+    fn add(self, duration: Duration) -> Self {
+        Self(self.0.saturating_add(duration))
+    }
+}
+
+impl AddAssign<Duration> for Instant {
+    fn add_assign(&mut self, duration: Duration) {
+        *self = *self + duration;
+    }
+}
+
+impl Sub<Duration> for Instant {
+    type Output = Self;
+
+    fn sub(self, duration: Duration) -> Self {
+        Self(self.0.saturating_sub(duration))
+    }
+}
+
+impl Sub for Instant {
+    type Output = Duration;
+
+    /// Zero if `earlier` is later.
+    fn sub(self, earlier: Self) -> Duration {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+/// The time of day, as the host has it.
+pub(crate) fn time_of_day() -> SystemTime {
+    SystemTime::UNIX_EPOCH + since_zero(ClockId::Realtime)
+}
+
+/// Sleeps; a signal does not shorten it.
+pub(crate) fn sleep(duration: Duration) {
+    let Ok(mut rest) = Timespec::try_from(duration) else { return };
+    while let NanosleepRelativeResult::Interrupted(left) = nanosleep(&rest) {
+        rest = left;
+    }
+}
+
+/// A clock is never negative, unless somebody sets the time of day to before 1970.
+fn since_zero(clock: ClockId) -> Duration {
+    Duration::try_from(clock_gettime(clock)).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "it is what this compares with")]
+    fn it_agrees_with_the_standard_library() {
+        let before = SystemTime::UNIX_EPOCH.elapsed().unwrap();
+        let ours = time_of_day().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+        assert!(ours >= before && ours - before < Duration::from_secs(10), "{ours:?}, {before:?}");
+        let begin = Instant::now();
+        sleep(Duration::from_millis(3));
+        assert!(begin.elapsed() >= Duration::from_millis(3));
+    }
+
+    #[test]
+    fn what_cannot_be_reckoned_is_the_nearest_moment() {
+        let now = Instant::now();
+        assert!(now + Duration::MAX > now);
+        assert_eq!(now - (now + Duration::from_secs(1)), Duration::ZERO);
+    }
+}
