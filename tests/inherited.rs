@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use nix::sys::signal::Signal::SIGTERM;
+use nix::sys::signal::Signal::{SIGHUP, SIGTERM};
 
-use crate::fixtures::SOON;
+use crate::fixtures::{LONG, SOON};
 use crate::harness::Session;
 
 /// A clock that stands still for every program that asks libc for the time.
@@ -58,4 +58,24 @@ fn a_preloaded_library_is_in_the_session_and_not_in_cgrun() {
     let run = with_frozen_clock(Session::new()).sh(script).run();
     run.assert_code(0).assert_silent().assert_nothing_left();
     assert_eq!(run.stdout(), "0\n0\n2020\n");
+}
+
+// --- who asks, and how often -----------------------------------------------------------------
+
+/// systemd does this to a unit with `SendSIGHUP=yes`.
+#[test]
+fn a_sigterm_and_a_sighup_are_one_request() {
+    let save =
+        "trap 'sleep 1; touch saved; exit 0' TERM HUP; touch running; while :; do sleep 1000 & wait; done";
+    Session::new();
+    for pair in [[SIGTERM, SIGHUP], [SIGHUP, SIGTERM]] {
+        let run = Session::again().options(LONG).sh(save).start();
+        run.until_file("running").signal(pair[0]);
+        // That the second one comes after the first was read, and long before the command has ended.
+        std::thread::sleep(Duration::from_millis(30));
+        run.signal(pair[1]);
+        let run = run.finish();
+        run.assert_code(0).assert_nothing_left().assert_faster_than(SOON);
+        assert!(run.path().join("saved").exists(), "the command was not given its grace");
+    }
 }

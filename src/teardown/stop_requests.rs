@@ -11,7 +11,10 @@ use crate::sys::signals::Caught;
 use crate::sys::time::Instant;
 
 /// timeout(1) and some CI runners signal us and then our whole group, which is one request.
-const SAME_REQUEST: Duration = Duration::from_millis(20);
+const ECHO: Duration = Duration::from_millis(20);
+/// systemd sends SIGHUP right after SIGTERM to a unit with `SendSIGHUP=yes` (systemd.kill(5)), and a closing terminal may
+/// cause both. We may be late to read the second one.
+const PAIR: Duration = Duration::from_millis(500);
 
 #[derive(Debug)]
 pub(super) struct StopRequests {
@@ -27,9 +30,7 @@ impl StopRequests {
     /// Counts a signal that arrived during the teardown. Returns `true` if it is the first request.
     pub(super) fn note(&mut self, caught: Caught) -> bool {
         let now = clock::now();
-        let is_echo = self.last.is_some_and(|(last, at)| {
-            last.signal == caught.signal && (now - at < SAME_REQUEST || is_same_hangup(last, caught))
-        });
+        let is_echo = self.last.is_some_and(|(last, at)| is_same_request(last, caught, now - at));
         if !caught.is_about_ending() || is_echo {
             return false;
         }
@@ -44,10 +45,24 @@ impl StopRequests {
     }
 }
 
-/// Whether two signals come from one hangup of the terminal: its shell passes the hangup on, and the kernel
-/// sends it again when the shell exits, which may be at any later time.
-fn is_same_hangup(one: Caught, other: Caught) -> bool {
-    one.signal == Signal::SIGHUP && (one.from_terminal || other.from_terminal)
+/// Whether two signals, the second of which came this much `later`, are one request to end.
+fn is_same_request(one: Caught, other: Caught, later: Duration) -> bool {
+    let pair = [Signal::SIGTERM, Signal::SIGHUP];
+    let is_pair = pair.contains(&one.signal) && pair.contains(&other.signal);
+    let limit = match one.signal == other.signal {
+        true => ECHO,
+        false if is_pair => PAIR,
+        false => Duration::ZERO,
+    };
+    later < limit || is_hangup(one, other)
+}
+
+/// Whether two signals come from one hangup of the terminal: its shell passes the hangup on, and the kernel sends it
+/// again when the shell exits, which may be at any later time. A hangup after another request is not a repeated request
+/// either.
+fn is_hangup(one: Caught, other: Caught) -> bool {
+    let by_kernel = |caught: Caught| caught.signal == Signal::SIGHUP && caught.from_terminal;
+    by_kernel(other) || by_kernel(one) && other.signal == Signal::SIGHUP
 }
 
 #[cfg(test)]
@@ -86,5 +101,29 @@ mod tests {
         requests.note(caught(Signal::SIGTERM));
         requests.note(caught(Signal::SIGUSR1));
         assert!(!requests.end_the_grace());
+    }
+
+    #[test]
+    fn a_sigterm_with_a_sighup_is_one_request() {
+        let after = Duration::from_millis;
+        let (term, hup, int) = (caught(Signal::SIGTERM), caught(Signal::SIGHUP), caught(Signal::SIGINT));
+        let hangup = Caught { from_terminal: true, ..hup };
+        for (one, other, later, same) in [
+            (term, hup, 10, true),
+            (hup, term, 10, true),
+            (term, hup, 1000, false),
+            (term, term, 10, true),
+            (term, term, 100, false),
+            (int, term, 10, false),
+            (term, hangup, 1000, true),
+            (hangup, hup, 1000, true),
+            (hangup, term, 1000, false),
+        ] {
+            assert_eq!(
+                is_same_request(one, other, after(later)),
+                same,
+                "{one:?}, {other:?} after {later} ms"
+            );
+        }
     }
 }
