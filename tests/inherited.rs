@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use nix::sys::signal::Signal::{SIGHUP, SIGTERM};
+use nix::sys::signal::Signal::{self, SIGHUP, SIGTERM};
 
 use crate::fixtures::{LONG, SOON};
 use crate::harness::Session;
@@ -58,6 +58,48 @@ fn a_preloaded_library_is_in_the_session_and_not_in_cgrun() {
     let run = with_frozen_clock(Session::new()).sh(script).run();
     run.assert_code(0).assert_silent().assert_nothing_left();
     assert_eq!(run.stdout(), "0\n0\n2020\n");
+}
+
+// --- signals that were ignored on purpose ----------------------------------------------------
+
+/// The signals in `mask`, a line of `/proc/PID/status` such as `SigIgn: 0000000000000200`.
+fn signals_in(mask: &str) -> Vec<Signal> {
+    let bits = u64::from_str_radix(mask.split_whitespace().nth(1).unwrap(), 16).unwrap();
+    Signal::iterator().filter(|signal| bits & (1 << (*signal as u32 - 1)) != 0).collect()
+}
+
+#[test]
+fn signals_ignored_on_purpose_stay_ignored_for_the_command() {
+    let every = Signal::iterator().filter(|it| !matches!(it, Signal::SIGKILL | Signal::SIGSTOP));
+    let every: Vec<_> = every.map(|it| it.as_str()[3..].to_string()).collect();
+    let launch = format!("trap '' {}; exec \"$CGRUN\" \"$@\"", every.join(" "));
+    let service = "[services.it]\nready = { log = 'ready' }\n\
+        command = ['sh', '-c', 'grep SigIgn /proc/self/status; echo ready; exec sleep 1000']";
+    let run = Session::new().config(service).command(["grep", "SigIgn", "/proc/self/status"]);
+    let run = run.start_through(&["bash", "-c", &launch, "bash"]).finish();
+    run.assert_code(0).assert_nothing_left();
+    let ignored = signals_in(&run.stdout());
+    let kept =
+        [Signal::SIGHUP, Signal::SIGTERM, Signal::SIGUSR1, Signal::SIGUSR2, Signal::SIGALRM, Signal::SIGTSTP];
+    assert!(kept.iter().all(|it| ignored.contains(it)), "{ignored:?}");
+    // A shell ignores the first two for its background jobs, and the others would break programs.
+    let reset = [Signal::SIGINT, Signal::SIGQUIT, Signal::SIGPIPE, Signal::SIGXFSZ, Signal::SIGCHLD];
+    assert!(!reset.iter().any(|it| ignored.contains(it)), "{ignored:?}");
+    assert_eq!(
+        signals_in(run.log("it").lines().next().unwrap()),
+        [],
+        "the service has to hear its stop signal"
+    );
+}
+
+#[test]
+fn a_sigterm_that_was_ignored_on_purpose_ends_nothing() {
+    let script =
+        "trap '' TERM; exec \"$CGRUN\" sh -c 'touch running; until [ -e go ]; do sleep 0.01; done; exit 4'";
+    let run = Session::new().start_through(&["sh", "-c", script]);
+    run.until_file("running").signal(SIGTERM);
+    std::fs::write(run.path().join("go"), "").unwrap();
+    run.finish().assert_code(4).assert_silent().assert_nothing_left();
 }
 
 // --- who asks, and how often -----------------------------------------------------------------

@@ -176,9 +176,9 @@ fn start(
     leaf: &Leaf,
     identity: Option<&Identity>,
 ) -> Result<Process, SessionError> {
-    // A command under nohup(1) survives a hangup as we do; services never see the terminal's SIGHUP.
-    let keep_nohup = group != Group::Session;
-    let setting = SpawnOptions { group, streams, keep_nohup, identity };
+    // What is ignored was meant for the command, as by nohup(1). A service has to hear its stop signal.
+    let keep_ignored = group != Group::Session;
+    let setting = SpawnOptions { group, streams, keep_ignored, identity };
     leaf.start(program, &setting).map_err(|error: SpawnError| {
         let why = crate::text::plain(&error.source);
         let error = match error.step {

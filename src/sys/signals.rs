@@ -23,6 +23,12 @@ const HANDLED: [Signal; 11] = [
     Signal::SIGCHLD,
 ];
 
+/// Signals that stay ignored if they were ignored when we started: whoever did that, as nohup(1) does, wanted the command
+/// not to end or stop because of them. SIGINT and SIGQUIT are not here, because a shell without job control ignores them
+/// in every job it starts in the background.
+const LEFT_IGNORED: [Signal; 5] =
+    [Signal::SIGHUP, Signal::SIGTERM, Signal::SIGTSTP, Signal::SIGTTIN, Signal::SIGTTOU];
+
 /// A signal that we received.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Caught {
@@ -48,12 +54,11 @@ impl Caught {
 pub(crate) struct Signals(SignalFd);
 
 impl Signals {
-    /// Blocks the handled signals in this (the only) thread. A SIGHUP that was ignored when we
-    /// started (`nohup`) stays ignored.
+    /// Blocks the handled signals in this (the only) thread.
     pub(crate) fn block() -> io::Result<Self> {
         let mut caught = SigSet::empty();
         for signal in HANDLED {
-            if signal != Signal::SIGHUP || !is_ignored(signal as i32) {
+            if !(LEFT_IGNORED.contains(&signal) && is_ignored(signal as i32)) {
                 caught.add(signal);
             }
         }

@@ -30,6 +30,10 @@ use super::pidfd::Process;
 use crate::sys::signals::is_ignored;
 
 const LAST_SIGNAL: c_int = 64;
+/// Signals that a command never inherits as ignored. SIGINT and SIGQUIT: a shell without job control ignores them in
+/// every job it starts in the background. SIGPIPE and SIGXFSZ: cgrun itself ignores them. SIGCHLD: the command could not
+/// wait for its children.
+const NEVER_KEPT: [c_int; 5] = [libc::SIGINT, libc::SIGQUIT, libc::SIGPIPE, libc::SIGXFSZ, libc::SIGCHLD];
 /// A killed child that is not stuck exits well within this time.
 const ENDING: Duration = Duration::from_secs(2);
 
@@ -84,8 +88,8 @@ pub(crate) struct Streams<'a> {
 pub(crate) struct SpawnOptions<'a> {
     pub group: Group,
     pub streams: Streams<'a>,
-    /// Keep ignoring SIGHUP if it was ignored when we started.
-    pub keep_nohup: bool,
+    /// Keep ignoring the signals that were ignored on purpose when we started.
+    pub keep_ignored: bool,
     /// The user it runs as, if not ours.
     pub identity: Option<&'a Identity>,
 }
@@ -99,7 +103,7 @@ pub(crate) struct TargetCgroup<'a> {
 }
 
 /// Starts `program`, in the given cgroup and PID namespace, if any. Signals that we inherited as ignored are
-/// reset, except SIGHUP if the options say so. The signal mask is emptied.
+/// reset, except those that the options keep. The signal mask is emptied.
 ///
 /// Must be called while this process has a single thread.
 pub(crate) fn spawn(
@@ -147,7 +151,7 @@ struct Child<'a> {
 
 impl<'a> Child<'a> {
     fn new(program: &'a Program, options: &SpawnOptions<'a>, namespace: Option<Entrance<'_>>) -> Self {
-        let SpawnOptions { group, streams, keep_nohup, identity } = *options;
+        let SpawnOptions { group, streams, keep_ignored, identity } = *options;
         let pointers = |strings: &[CString]| -> Vec<*const c_char> {
             strings.iter().map(|it| it.as_ptr()).chain([std::ptr::null()]).collect()
         };
@@ -157,7 +161,8 @@ impl<'a> Child<'a> {
             .chain(argv.iter().skip(1).copied())
             .collect();
         let reset = (1..=LAST_SIGNAL)
-            .filter(|&signal| !(keep_nohup && signal == libc::SIGHUP) && is_ignored(signal))
+            .filter(|signal| !keep_ignored || NEVER_KEPT.contains(signal))
+            .filter(|&signal| is_ignored(signal))
             .collect();
         Self {
             program,
