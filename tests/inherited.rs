@@ -7,6 +7,10 @@ use nix::sys::signal::Signal::{self, SIGHUP, SIGTERM};
 use crate::fixtures::{LONG, SOON};
 use crate::harness::Session;
 
+/// A service that is ready at once.
+const SERVICE: &str =
+    "[services.it]\ncommand = ['sh', '-c', 'echo ready; exec sleep 1000']\nready = { log = 'ready' }\n";
+
 /// A clock that stands still for every program that asks libc for the time.
 fn with_frozen_clock(session: Session) -> Session {
     let library = std::fs::read_dir("/usr/lib").unwrap().map(|it| it.unwrap().path());
@@ -120,4 +124,41 @@ fn a_sigterm_and_a_sighup_are_one_request() {
         run.assert_code(0).assert_nothing_left().assert_faster_than(SOON);
         assert!(run.path().join("saved").exists(), "the command was not given its grace");
     }
+}
+
+#[test]
+fn a_signal_from_a_process_of_the_session_is_not_the_users() {
+    // cgrun becomes the orphan's parent.
+    let script = "PARENT=$PPID python3 orphan.py; for it in USR1 USR2 HUP INT QUIT TERM; do kill -$it $PPID; done; touch running; \
+                   until [ -e go ]; do sleep 0.01; done; exit 4";
+    let orphan = "import os, signal, time\ncgrun = int(os.environ['PARENT'])\n\
+        while os.getppid() != cgrun:\n    if os.fork(): os._exit(0)\n    time.sleep(0.05)\n\
+        os.kill(cgrun, signal.SIGTERM)\nopen('asked', 'w')\n";
+    let run = Session::new().file("orphan.py", orphan).config(SERVICE).sh(script).start();
+    run.until_file("running").until_file("asked");
+    std::fs::write(run.path().join("go"), "").unwrap();
+    run.finish().assert_code(4).assert_nothing_left();
+}
+
+/// Started with SIGUSR1 ignored, it sends that signal to its parent once it is ready. Its parent is cgrun, because the shell
+/// in which it was started has ended.
+#[test]
+fn the_sigusr1_of_xvfb_does_not_reach_the_command() {
+    let script = "(trap '' USR1; Xvfb -displayfd 3 -nolisten tcp 3>ready &) & \
+                  until [ -s ready ]; do sleep 0.01; done; sleep 0.2; exit 4";
+    Session::new().options(["--allow", "Xvfb"]).sh(script).run().assert_code(4).assert_nothing_left();
+}
+
+#[test]
+fn a_signal_from_a_child_that_was_there_before_the_session_is_the_users() {
+    let watchdog = "(until [ -e running ]; do sleep 0.01; done; kill -TERM $$) & exec \"$CGRUN\" \"$@\"";
+    let run =
+        Session::new().sh("touch running; exec sleep 1000").start_through(&["sh", "-c", watchdog, "sh"]);
+    run.finish().assert_signal(SIGTERM).assert_nothing_left();
+}
+
+#[test]
+fn cgrun_stop_works_from_within_the_session() {
+    let run = Session::new().sh("\"$CGRUN\" stop \"$CGRUN_SESSION\"; exec sleep 1000").run();
+    run.assert_signal(SIGTERM).assert_nothing_left().assert_faster_than(SOON);
 }

@@ -142,6 +142,13 @@ fn ctrl_c_during_cleanup_warns_and_the_next_one_kills() {
 }
 
 #[test]
+fn a_command_that_signals_its_whole_job_does_not_end_the_session() {
+    let terminal = Session::new().on_terminal();
+    terminal.enter("cgrun bash -c \"trap '' TERM; kill 0; exit 5\"").prompt(5);
+    terminal.leave().assert_nothing_left();
+}
+
+#[test]
 fn ctrl_backslash_ends_the_session_as_it_would_the_command() {
     let terminal = Session::new().config(SAVER).on_terminal();
     terminal.enter("ulimit -c 0; cgrun sh -c 'touch running; exec sleep 1000'").until_file("running");

@@ -8,7 +8,7 @@ packages=(
     cargo-web # what is called cargo there is too old; this one follows Firefox
     python3 python3-venv nodejs npm
     iproute2 procps util-linux less vim-tiny
-    redis-server redis-tools nginx postgresql curl openssl faketime
+    redis-server redis-tools nginx postgresql curl openssl faketime xvfb
     dbus-user-session libpam-systemd
 )
 

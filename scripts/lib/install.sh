@@ -32,6 +32,7 @@ packages=(
     "bats            command -v bats"
     "chromium        command -v chromium"
     "postgresql      compgen -G '/usr/lib/postgresql/*/bin/pg_ctl'"
+    "xvfb            command -v Xvfb"
     "faketime        compgen -G '/usr/lib/*/faketime/libfaketime.so.1'"
 )
 

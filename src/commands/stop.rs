@@ -59,7 +59,7 @@ fn end_supervisor(owner: Owner, grace: Duration) -> Result<()> {
     }
     for signal in [Signal::SIGTERM, Signal::SIGTERM, Signal::SIGKILL] {
         // A stopped supervisor (Ctrl-Z) must be continued before it can react.
-        let sent = supervisor.signal(signal).and_then(|_| supervisor.signal(Signal::SIGCONT));
+        let sent = supervisor.request(signal).and_then(|_| supervisor.signal(Signal::SIGCONT));
         sent.with_context(|| format!("cannot signal the supervisor (pid {})", owner.pid))?;
         if supervisor.wait(grace)? {
             return Ok(());

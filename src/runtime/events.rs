@@ -1,6 +1,6 @@
 //! Waits for everything that the supervisor waits for, with one thread and one ppoll(2).
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::process::ExitStatus;
@@ -13,6 +13,7 @@ use rustix::process::Pid;
 use super::clock;
 use crate::sys::poll::timeout_until;
 use crate::sys::process::children;
+use crate::sys::procfs::walk;
 use crate::sys::signals::{Caught, Signals};
 use crate::sys::time::Instant;
 
@@ -65,11 +66,22 @@ pub(crate) struct Events {
     signals: Signals,
     /// More children may have exited than were reaped.
     unreaped: Cell<bool>,
+    /// Children that we had before we started anything.
+    preexisting: RefCell<Vec<Pid>>,
 }
 
 impl Events {
     pub(crate) fn new() -> io::Result<Self> {
-        Ok(Self { signals: Signals::block()?, unreaped: Cell::new(false) })
+        Ok(Self {
+            signals: Signals::block()?,
+            unreaped: Cell::new(false),
+            preexisting: RefCell::new(children::list()?),
+        })
+    }
+
+    /// The children that we had before we started anything, and that have not ended.
+    pub(crate) fn preexisting_children(&self) -> Vec<Pid> {
+        self.preexisting.borrow().clone()
     }
 
     /// Waits until something happens, one of `wakes` is ready, or `deadline` has passed, and returns what
@@ -89,18 +101,31 @@ impl Events {
     pub(crate) fn pending(&self) -> io::Result<Vec<Event>> {
         let mut events = Vec::new();
         let mut child_ended = self.unreaped.get();
-        while let Some(caught) = self.signals.next()? {
+        while let Some((caught, sender)) = self.signals.next()? {
             match caught.signal {
                 Signal::SIGCHLD => child_ended = true,
+                // A whole job stops, whichever of its processes wants that.
+                _ if !caught.is_about_stopping() && sender.is_some_and(|it| self.is_our_own(it)) => {}
                 _ => events.push(Event::Signal(caught)),
             }
         }
         // One SIGCHLD may stand for many children.
         if child_ended {
             let (ended, more) = children::reap(REAPING)?;
+            self.preexisting.borrow_mut().retain(|child| ended.iter().all(|(pid, _)| pid != child));
             events.extend(ended.into_iter().map(|(pid, status)| Event::Exited(pid, status)));
             self.unreaped.set(more);
         }
         Ok(events)
+    }
+
+    /// Whether a process that sent us a signal descends from us: what it says to its parent, or to its whole group, is no
+    /// request of the user's. Xvfb tells its parent by SIGUSR1 that it is ready, and scripts say `kill 0`.
+    ///
+    /// It is looked up after it sent the signal. One that has ended is our zombie if we are its parent; otherwise it
+    /// cannot be told from the user's kill(1), and counts as that.
+    fn is_our_own(&self, sender: Pid) -> bool {
+        let child = walk::ancestor_below(sender, rustix::process::getpid());
+        child.is_some_and(|child| !self.preexisting.borrow().contains(&child))
     }
 }

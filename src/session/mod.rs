@@ -56,7 +56,7 @@ fn prepare(plan: SessionPlan, report: &Reporter) -> Result<Session<'_>, SessionE
     }
     let held_before = preflight::ports(&plan, &events, report)?;
     // Every process that becomes our child from now on belongs to the session.
-    let preexisting = children::list().context("cannot list cgrun's children")?;
+    let preexisting = events.preexisting_children();
     children::become_subreaper().context("cannot become a subreaper (prctl)")?;
 
     let source = source.map(|(mount, _)| mount);

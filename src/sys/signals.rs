@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{SigHandler, SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
+use rustix::process::Pid;
 
 /// The signals that the supervisor acts on. Blocking SIGTTOU also keeps the terminal from stopping a write
 /// from the background (termios(3), `TOSTOP`).
@@ -74,12 +75,14 @@ impl Signals {
         Ok(Self(SignalFd::with_flags(&caught, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?))
     }
 
-    /// The next pending signal, without waiting.
-    pub(crate) fn next(&self) -> io::Result<Option<Caught>> {
+    /// The next pending signal, without waiting, and the process that sent it by kill(2) if we can see that one.
+    pub(crate) fn next(&self) -> io::Result<Option<(Caught, Option<Pid>)>> {
         while let Some(info) = self.0.read_signal()? {
             if let Ok(signal) = Signal::try_from(info.ssi_signo as i32) {
                 let from_terminal = info.ssi_code == libc::SI_KERNEL;
-                return Ok(Some(Caught { signal, from_terminal }));
+                let by_kill = matches!(info.ssi_code, libc::SI_USER | libc::SI_TKILL);
+                let sender = by_kill.then(|| Pid::from_raw(info.ssi_pid as i32)).flatten();
+                return Ok(Some((Caught { signal, from_terminal }, sender)));
             }
         }
         Ok(None)

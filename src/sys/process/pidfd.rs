@@ -1,9 +1,10 @@
 //! A process held by its pidfd, so that a signal can never reach another process that reuses the pid.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
+use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags};
@@ -44,6 +45,23 @@ impl Process {
         match rustix::process::pidfd_send_signal(&self.fd, signal) {
             Ok(()) => Ok(true),
             Err(rustix::io::Errno::SRCH) => Ok(false),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    /// Sends `signal` as sigqueue(3) does. Another cgrun takes that as a request even if we are in its session.
+    pub(crate) fn request(&self, signal: Signal) -> io::Result<bool> {
+        // SAFETY: a siginfo_t is plain numbers, for which zero is a value.
+        let mut info = unsafe { std::mem::zeroed::<libc::siginfo_t>() };
+        info.si_signo = signal as libc::c_int;
+        info.si_code = libc::SI_QUEUE;
+        // SAFETY: `info` outlives the call, which only reads it (pidfd_send_signal(2)).
+        let sent = unsafe {
+            libc::syscall(libc::SYS_pidfd_send_signal, self.fd.as_raw_fd(), info.si_signo, &raw const info, 0)
+        };
+        match Errno::result(sent) {
+            Ok(_) => Ok(true),
+            Err(Errno::ESRCH) => Ok(false),
             Err(errno) => Err(errno.into()),
         }
     }

@@ -7,6 +7,9 @@ use rustix::process::Pid;
 use super::stat::parent;
 use crate::sys::errno::is_gone;
 
+/// How often a line of ancestors is read again because one of them exited meanwhile.
+const ATTEMPTS: usize = 5;
+
 /// The pids of all processes that we can see, including those that start during the walk: a process may fork
 /// a successor and exit before we read it, and that successor would be in no list. Some of these processes
 /// have exited before the caller reads them.
@@ -54,6 +57,27 @@ pub(crate) fn children(pid: Pid) -> io::Result<Vec<Pid>> {
         }
     }
     Ok(children)
+}
+
+/// The child of `ancestor` that `pid` descends from, or `pid` itself if it is a child. `None` if `pid` is no descendant.
+pub(crate) fn ancestor_below(pid: Pid, ancestor: Pid) -> Option<Pid> {
+    for _ in 0..ATTEMPTS {
+        let mut process = pid;
+        let mut above = parent(process)?;
+        loop {
+            if above == ancestor {
+                return Some(process);
+            }
+            process = above;
+            match parent(process) {
+                Some(next) => above = next,
+                None if process.is_init() => return None,
+                // It has just exited, or its parent is in a PID namespace that we cannot see.
+                None => break,
+            }
+        }
+    }
+    None
 }
 
 /// Finds the children by reading the parent of every process.
