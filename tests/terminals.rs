@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use nix::sys::signal::Signal::SIGHUP;
+use nix::sys::signal::Signal::{self, SIGHUP};
 
 use crate::fixtures::{NEVER_READY, STUBBORN};
 use crate::harness::terminal::{CTRL_BACKSLASH, CTRL_C, CTRL_Z, ENTER, ESCAPE};
@@ -50,6 +50,17 @@ impl Terminal {
         let sleeps =
             |pid: &str| std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap().contains(") S ");
         self.until("the command waits", || std::fs::read_to_string(&procs).unwrap().lines().all(sleeps));
+    }
+
+    fn until_command_is_in_foreground(&self) {
+        let procs = self.session_cgroup().join("command/cgroup.procs");
+        let has_terminal = |pid: &str| {
+            let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+            let fields: Vec<_> = stat.rsplit(") ").next().unwrap().split(' ').collect();
+            // Its process group is that of the terminal, and it is not stopped (proc_pid_stat(5)).
+            fields[2] == fields[5] && fields[0] != "T"
+        };
+        self.until("the terminal", || std::fs::read_to_string(&procs).unwrap().lines().all(has_terminal));
     }
 
     /// Stops the job with Ctrl-Z and waits for the prompt.
@@ -283,6 +294,133 @@ fn a_report_from_the_background_does_not_stop_it() {
     terminal.enter("wait %1");
     let shown = terminal.prompt(121);
     assert!(shown.contains("cgrun:") && shown.contains("sleep 1000"), "{shown}");
+    terminal.leave().assert_nothing_left();
+}
+
+// --- process groups of the command's own ---------------------------------------------------
+
+/// Makes its own process group, says so, and prints what it reads.
+const OWN_GROUP: &str =
+    "import os, sys\nos.setpgrp()\nopen('running', 'w')\nprint('got', sys.stdin.readline().strip())\n";
+
+#[test]
+fn a_command_in_a_process_group_of_its_own_reads_the_keyboard() {
+    let terminal = Session::new().file("own.py", OWN_GROUP).on_terminal();
+    terminal.enter("cgrun python3 own.py; echo then $?").until_file("running");
+    terminal.enter("hello").shows("got hello");
+    terminal.shows("then 0");
+    terminal.prompt(0);
+    terminal.leave().assert_nothing_left();
+}
+
+#[test]
+fn the_child_of_timeout_reads_the_keyboard() {
+    let terminal = Session::new().on_terminal();
+    terminal.enter("cgrun timeout 60 head -n1");
+    terminal.enter("hello").shows("hello");
+    terminal.prompt(0);
+    terminal.leave().assert_nothing_left();
+}
+
+#[test]
+fn ctrl_z_stops_a_command_in_a_process_group_of_its_own() {
+    let terminal = Session::new().file("own.py", OWN_GROUP).file("job", "cgrun python3 own.py").on_terminal();
+    // Once as the shell's job, once in a script that is the job and has to stop as well.
+    for job in ["cgrun python3 own.py", "sh job"] {
+        terminal.enter(job).until_file("running");
+        terminal.until_command_is_in_foreground();
+        terminal.stop();
+        terminal.enter("fg").until_frozen(false);
+        terminal.enter("hello").shows("got hello");
+        terminal.prompt(0);
+        std::fs::remove_file(terminal.path().join("running")).unwrap();
+    }
+    terminal.leave().assert_nothing_left();
+}
+
+#[test]
+fn ctrl_c_during_cleanup_reaches_cgrun_after_a_command_had_the_terminal() {
+    let terminal = Session::new().file("own.py", OWN_GROUP).config(STUBBORN).on_terminal();
+    terminal.enter("cgrun python3 own.py").until_file("running");
+    terminal.enter("hello").until_file("asked");
+    terminal.press(CTRL_C).shows("SIGINT while cleaning up; send again to kill everything now");
+    std::thread::sleep(Duration::from_millis(200));
+    terminal.press(CTRL_C).prompt(0);
+    terminal.leave().assert_nothing_left();
+}
+
+/// Without a shell above there is nobody who could continue what stops.
+#[test]
+fn as_the_terminals_first_process_cgrun_serves_a_command_in_a_process_group_of_its_own() {
+    let terminal = Session::new().file("own.py", OWN_GROUP).on_terminal();
+    terminal.enter("exec cgrun python3 own.py").until_file("running");
+    terminal.enter("hello").shows("got hello");
+    terminal.finish().assert_code(0).assert_nothing_left();
+}
+
+/// The terminal belongs to another process group of the session, so that the command has to wait for it.
+#[test]
+fn a_command_that_nobody_can_continue_does_not_keep_the_processor_busy() {
+    let rival = "import os, time\nr = os.open('/dev/tty', os.O_RDWR)\nif os.fork() == 0:\n    os.setpgrp()\n    \
+        import signal; signal.signal(signal.SIGTTOU, signal.SIG_IGN)\n    os.tcsetpgrp(r, os.getpgrp())\n    \
+        open('taken', 'w')\n    while not os.path.exists('go'): time.sleep(0.01)\n    os._exit(0)\n\
+        while not os.path.exists('taken'): time.sleep(0.01)\nos.setpgrp()\nopen('running', 'w')\n\
+        print('got', os.read(r, 10))\n";
+    let terminal = Session::new().file("rival.py", rival).on_terminal();
+    terminal.enter("exec cgrun python3 rival.py").until_file("running");
+    let ticks = || {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", terminal.pid())).unwrap();
+        let fields: Vec<_> = stat.rsplit(") ").next().unwrap().split(' ').collect();
+        fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+    };
+    let before = ticks();
+    // The test is that little is done in this time; a tick is 10 ms.
+    std::thread::sleep(Duration::from_secs(2));
+    let used = ticks() - before;
+    assert!(used < 20, "{used} ticks");
+    terminal.go();
+    terminal.enter("hello").shows("got b'hello");
+    terminal.finish().assert_code(0).assert_nothing_left();
+}
+
+// --- the terminal's modes --------------------------------------------------------------------
+
+const RAW: &str = "import time, tty\ntty.setraw(0)\nopen('raw', 'w')\ntime.sleep(1000)\n";
+
+fn assert_modes_are_restored(launch: &str, code: i32, end: impl Fn(&Terminal)) {
+    let terminal = Session::new().file("raw.py", RAW).on_terminal();
+    let modes = || {
+        terminal.enter("stty -a");
+        terminal.prompt(0)
+    };
+    let before = modes();
+    assert!(before.contains("icanon"), "{before}");
+    terminal.enter(launch).until_file("raw");
+    end(&terminal);
+    terminal.prompt(code);
+    assert_eq!(modes(), before);
+    terminal.leave().assert_nothing_left();
+}
+
+#[test]
+fn a_command_that_is_killed_in_raw_mode_leaves_the_terminal_in_order() {
+    assert_modes_are_restored("cgrun sh -c 'echo $$ >pid; exec python3 raw.py'", 137, |terminal| {
+        let pid = std::fs::read_to_string(terminal.path().join("pid")).unwrap().trim().parse().unwrap();
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), Signal::SIGKILL).unwrap();
+    });
+}
+
+#[test]
+fn a_timeout_in_raw_mode_leaves_the_terminal_in_order() {
+    assert_modes_are_restored("cgrun --timeout 2s python3 raw.py", 124, |_| {});
+}
+
+#[test]
+fn modes_that_the_command_sets_and_leaves_are_kept() {
+    let terminal = Session::new().on_terminal();
+    terminal.enter("cgrun stty -iutf8 tostop").prompt(0);
+    terminal.enter("stty -a").shows(" tostop");
+    terminal.prompt(0);
     terminal.leave().assert_nothing_left();
 }
 

@@ -1,6 +1,8 @@
 //! Finishes a session, even after a panic: runs the teardown, writes the reports and determines the exit
 //! code.
 
+use std::os::unix::process::ExitStatusExt;
+
 use super::buffering;
 use super::running_session::{GUARDIAN_REPLACED, Session};
 use crate::guardian::Guardian;
@@ -26,6 +28,10 @@ impl Session<'_> {
     /// Finishes the session, whatever the cause.
     pub(super) fn end(&mut self, cause: &Cause) -> Exit {
         self.report.clear();
+        // A command that still runs may want to put the terminal in order when it is asked to end.
+        if self.context.command().is_none_or(|command| command.status.is_some()) {
+            self.foreground.take_back();
+        }
         self.timeline.teardown = Some(self.timeline.now());
         self.explain(cause);
         failpoint::reached("teardown");
@@ -114,6 +120,13 @@ impl Session<'_> {
             Running { guardian: self.guardian.as_mut(), record: &self.record, report: self.report };
         let verdict = Teardown::new(&mut self.context, cause, &self.events, &mut supervisor).run();
         self.torn_down = true;
+        self.foreground.take_back();
+        let status = self.context.command().and_then(|command| command.status);
+        let ended_by_itself =
+            matches!(cause, Cause::NormalExit(_)) && status.is_none_or(|it| it.signal().is_none());
+        if !ended_by_itself {
+            self.foreground.restore_modes();
+        }
         failpoint::reached("verified");
         verdict
     }

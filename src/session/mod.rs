@@ -3,6 +3,7 @@
 mod buffering;
 mod end;
 mod error;
+mod foreground;
 mod input;
 mod limits;
 mod not_found;

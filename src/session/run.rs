@@ -99,6 +99,7 @@ impl Session<'_> {
                 self.report.say(GUARDIAN_REPLACED);
             }
         }
+        self.check_foreground();
         let mut events = Vec::new();
         for event in happened {
             match event {
@@ -156,7 +157,7 @@ impl Session<'_> {
         let ends_unseen = self.living_services().any(|(_, service)| self.ends_unseen(service));
         let held_back = self.services.iter().flatten().any(|service| service.killed_with_all.is_some());
         let daemon = (ends_unseen || held_back).then(|| clock::now() + DAEMON_TICK);
-        timeout.into_iter().chain(tick).chain(daemon).min()
+        timeout.into_iter().chain(tick).chain(daemon).chain(self.foreground.deadline()).min()
     }
 
     /// Whether no event announces its exit: in a PID namespace a daemon is not our child, and without a

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use nix::sys::signal::Signal;
 use rustix::process::Pid;
 
+use super::foreground::Foreground;
 use super::service::StartedService;
 use super::service_log::Logs;
 use super::state_machine::{ServiceNode, StateMachine};
@@ -40,6 +41,7 @@ pub(super) struct Session<'a> {
     /// The report to write at the end, if any.
     pub reports: Option<Rc<SessionReport>>,
     pub timeline: Timeline,
+    pub foreground: Foreground,
     pub torn_down: bool,
 }
 
@@ -79,6 +81,7 @@ impl<'a> Session<'a> {
             record,
             reports: None,
             timeline: Timeline::start(&plan.services),
+            foreground: Foreground::default(),
             torn_down: false,
             plan,
             events,

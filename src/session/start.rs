@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use nix::sys::signal::Signal;
 
 use super::error::SessionError;
+use super::foreground::Foreground;
 use super::input::{open_ended, open_forever};
 use super::program_lookup::{self, ProgramError};
 use super::running_session::Session;
@@ -17,10 +18,10 @@ use crate::containment::{LEAF, Leaf, LeafName};
 use crate::plan::{Environment, ServiceId};
 use crate::readiness::Waiting;
 use crate::runtime::failpoint;
+use crate::sys::job_control::ControllingTerminal;
 use crate::sys::process::identity::Identity;
 use crate::sys::process::pidfd::Process;
 use crate::sys::process::spawn::{Group, Program, SpawnError, SpawnOptions, Step, Streams};
-use crate::sys::terminal;
 use crate::teardown::{Component, Role};
 use crate::text::exit_status;
 
@@ -87,7 +88,9 @@ impl Session<'_> {
         let program = program_lookup::prepare(&self.plan.command, &env, &self.plan.cwd, &self.plan.cwd)?;
         failpoint::reached("services ready");
         let leaf = Rc::new(self.context.containment.leaf(&LeafName::Command).map_err(anyhow::Error::from)?);
-        let group = if terminal::has_terminal() { Group::Shared } else { Group::Own };
+        let terminal = ControllingTerminal::open();
+        let group = if terminal.is_some() { Group::Shared } else { Group::Own };
+        self.foreground = Foreground::at_start(terminal.as_ref());
         let name = self.plan.command[0].to_string_lossy().into_owned();
         let leader = start(&program, group, Streams::default(), &leaf, self.plan.identity.as_ref())
             .map_err(|error| error.context(format!("{name} could not be executed")))?;

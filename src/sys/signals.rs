@@ -46,7 +46,12 @@ impl Caught {
 
     /// Whether it asks us to pause: Ctrl-Z, or the use of the terminal from the background.
     pub(crate) fn is_about_stopping(self) -> bool {
-        matches!(self.signal, Signal::SIGTSTP | Signal::SIGTTIN | Signal::SIGTTOU)
+        self.signal == Signal::SIGTSTP || self.is_about_terminal_use()
+    }
+
+    /// Whether it is for the use of the terminal from the background.
+    pub(crate) fn is_about_terminal_use(self) -> bool {
+        matches!(self.signal, Signal::SIGTTIN | Signal::SIGTTOU)
     }
 }
 
@@ -126,9 +131,19 @@ pub(crate) fn is_ignored(signal: i32) -> bool {
 /// orphaned process group (setpgid(2)), which no shell could continue, the kernel does not stop us and this
 /// returns at once.
 pub(crate) fn stop_by(signal: Signal) -> io::Result<()> {
-    let mut set = SigSet::empty();
-    set.add(signal);
     nix::sys::signal::raise(signal)?;
+    deliver(signal)
+}
+
+/// As [`stop_by`], and stops our whole process group.
+pub(crate) fn stop_group_by(signal: Signal) -> io::Result<()> {
+    nix::sys::signal::killpg(nix::unistd::getpgrp(), signal)?;
+    deliver(signal)
+}
+
+/// Lets a pending signal have its effect on us.
+fn deliver(signal: Signal) -> io::Result<()> {
+    let set = SigSet::from(signal);
     set.thread_unblock()?;
     Ok(set.thread_block()?)
 }

@@ -46,12 +46,6 @@ pub(crate) fn stderr_is_a_terminal() -> bool {
     rustix::termios::isatty(rustix::stdio::stderr())
 }
 
-/// Whether this process has a controlling terminal (tty(4)).
-pub(crate) fn has_terminal() -> bool {
-    let flags = rustix::fs::OFlags::RDWR | rustix::fs::OFlags::NOCTTY | rustix::fs::OFlags::CLOEXEC;
-    rustix::fs::open("/dev/tty", flags, rustix::fs::Mode::empty()).is_ok()
-}
-
 /// The width of the terminal on stderr in columns; 80 if it is unknown.
 pub(crate) fn columns() -> usize {
     match rustix::termios::tcgetwinsize(rustix::stdio::stderr()) {

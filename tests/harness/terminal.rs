@@ -128,6 +128,11 @@ impl Terminal {
     /// Exits the shell, which must be at its prompt.
     pub(crate) fn leave(self) -> Finished {
         self.enter("exit 0");
+        self.finish()
+    }
+
+    /// Waits until the shell has exited, or what it executed in its place.
+    pub(crate) fn finish(self) -> Finished {
         let Self { run, master, .. } = self;
         let finished = run.finish();
         drop(master);

@@ -128,6 +128,11 @@ pub(crate) fn session_of(pid: Pid) -> Option<Pid> {
     visible_pid(raw_stat(pid)?.session)
 }
 
+/// The process group of `pid`; `None` if it is gone or dead, which includes a zombie.
+pub(crate) fn living_group_of(pid: Pid) -> Option<Pid> {
+    visible_pid(raw_stat(pid).filter(|stat| !is_dead(stat))?.pgrp)
+}
+
 pub(crate) fn is_zombie(pid: Pid) -> bool {
     raw_stat(pid).is_some_and(|stat| is_dead(&stat))
 }
