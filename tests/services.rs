@@ -516,6 +516,40 @@ mod surroundings {
     }
 }
 
+mod a_socket_passed_to_cgrun {
+    use super::*;
+
+    const CHECK: &str = "echo $LISTEN_FDS $LISTEN_FDNAMES ${LISTEN_PIDFDID-none}; [ $LISTEN_PID = $$ ] && echo mine; \
+        readlink /proc/self/fd/3 | sed 's/:.*//'";
+
+    #[test]
+    fn belongs_to_the_command() {
+        for options in [&["--require", "cgroup"][..], &["--require", "cgroup+pidns"]] {
+            let run = Session::new().options(options).sh(CHECK).start_launched(&["with-socket"]).finish();
+            run.assert_code(0).assert_nothing_left();
+            assert_eq!(run.stdout(), "1 web none\nmine\nsocket\n");
+        }
+    }
+
+    #[test]
+    fn does_not_belong_to_a_service() {
+        let config = "[services.web]\nready = { log = 'up' }\nenv = { LISTEN_PORT = '1' }\n\
+            command = ['sh', '-c', 'env | grep ^LISTEN_; echo up; exec sleep 900']\n";
+        let run = Session::new().config(config).sh(CHECK).start_launched(&["with-socket"]).finish();
+        run.assert_code(0).assert_nothing_left();
+        assert_eq!(run.log("web"), "LISTEN_PORT=1\nup\n");
+    }
+
+    #[test]
+    fn of_another_process_stays_that_process_s() {
+        let session =
+            Session::new().env("LISTEN_PID", "1").env("LISTEN_FDS", "1").sh("echo $LISTEN_PID $LISTEN_FDS");
+        let run = session.run();
+        run.assert_code(0).assert_nothing_left();
+        assert_eq!(run.stdout(), "1 1\n");
+    }
+}
+
 mod standard_input {
     use super::*;
 

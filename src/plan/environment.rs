@@ -9,6 +9,11 @@ use crate::sys::process::identity::Identity;
 /// The variables that `--clean-env` keeps, as login(1) does, in addition to `LC_*`.
 const LOGIN_KEEPS: [&str; 5] = ["PATH", "TERM", "LANG", "TZ", "COLORTERM"];
 
+/// Tells a process which sockets it was passed. The last one names the process once more, by an identity that cgrun
+/// cannot know before it starts the program.
+const PASSED_SOCKETS: [&str; 4] = ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", LISTEN_PIDFDID];
+const LISTEN_PIDFDID: &str = "LISTEN_PIDFDID";
+
 /// The environment of a new process: the supervisor's, with changes.
 #[derive(Clone, Debug)]
 pub(crate) struct Environment(BTreeMap<OsString, OsString>);
@@ -18,6 +23,7 @@ impl Environment {
     /// are added when it starts.
     pub(crate) fn for_session(clean: bool, identity: Option<&Identity>) -> Self {
         let mut env = Self(std::env::vars_os().collect());
+        env.0.remove(OsStr::new(LISTEN_PIDFDID));
         if clean {
             env.retain(|name| LOGIN_KEEPS.contains(&name) || name.starts_with("LC_"));
         }
@@ -53,6 +59,13 @@ impl Environment {
     ) -> Self {
         let mut changed = self.clone();
         changed.0.extend(variables.into_iter().map(|(name, value)| (name.into(), value.into())));
+        changed
+    }
+
+    /// A copy for what is not meant to take over sockets that our starter passed us (sd_listen_fds(3)).
+    pub(crate) fn without_passed_sockets(&self) -> Self {
+        let mut changed = self.clone();
+        changed.0.retain(|name, _| !PASSED_SOCKETS.contains(&name.to_str().unwrap_or_default()));
         changed
     }
 

@@ -168,7 +168,7 @@ impl Session<'_> {
     }
 
     pub(super) fn service_env(&self, id: ServiceId) -> Environment {
-        self.env.with_all(&self.plan.services[id].env)
+        self.env.without_passed_sockets().with_all(&self.plan.services[id].env)
     }
 }
 

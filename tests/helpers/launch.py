@@ -5,6 +5,7 @@ import errno
 import os
 import platform
 import shutil
+import socket
 import struct
 import subprocess
 import sys
@@ -34,6 +35,15 @@ def no_stderr_reader(*arguments):
 def no_stderr(*arguments):
     """There is no stderr."""
     os.close(2)
+    os.execv(CGRUN, [CGRUN, *arguments])
+
+
+def with_socket(*arguments):
+    """A listening socket is passed on, as systemd does (sd_listen_fds(3))."""
+    listener = socket.create_server(("127.0.0.1", 8001))
+    os.dup2(listener.fileno(), 3)
+    os.set_inheritable(3, True)
+    os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="1", LISTEN_FDNAMES="web", LISTEN_PIDFDID="1")
     os.execv(CGRUN, [CGRUN, *arguments])
 
 

@@ -6,6 +6,7 @@ pub(crate) mod detach;
 pub(crate) mod fork;
 pub(crate) mod handshake;
 pub(crate) mod identity;
+mod listen_pid;
 pub(crate) mod namespace;
 pub(crate) mod pidfd;
 pub(crate) mod spawn;

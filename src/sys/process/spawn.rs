@@ -25,6 +25,7 @@ use super::fork::{fork, fork_with};
 use super::handshake::{ABOUT_TO_EXEC, BORN, born, outcome, report};
 pub(crate) use super::handshake::{SpawnError, Step};
 use super::identity::Identity;
+use super::listen_pid::ListenPid;
 use super::namespace::{self, Entrance};
 use super::pidfd::Process;
 use crate::sys::signals::is_ignored;
@@ -136,6 +137,7 @@ struct Child<'a> {
     /// The same command through a shell, for a script without a `#!` line (as in execvp(3)).
     shell_argv: Vec<*const c_char>,
     env: Vec<*const c_char>,
+    listen_pid: Option<ListenPid>,
     group: Group,
     input: RawFd,
     output: RawFd,
@@ -156,6 +158,11 @@ impl<'a> Child<'a> {
             strings.iter().map(|it| it.as_ptr()).chain([std::ptr::null()]).collect()
         };
         let argv = pointers(&program.argv);
+        let mut env = pointers(&program.env);
+        let listen_pid = ListenPid::named_us(&program.env).map(|(position, variable)| {
+            env[position] = variable.as_ptr();
+            variable
+        });
         let shell_argv = [c"/bin/sh".as_ptr(), program.path.as_ptr()]
             .into_iter()
             .chain(argv.iter().skip(1).copied())
@@ -168,7 +175,8 @@ impl<'a> Child<'a> {
             program,
             argv,
             shell_argv,
-            env: pointers(&program.env),
+            env,
+            listen_pid,
             group,
             input: streams.input.map_or(-1, |fd| fd.as_raw_fd()),
             output: streams.output.map_or(-1, |fd| fd.as_raw_fd()),
@@ -310,6 +318,9 @@ impl<'a> Child<'a> {
                 if libc::chdir(path.as_ptr()) == -1 {
                     fail(Step::Chdir);
                 }
+            }
+            if let Some(variable) = &self.listen_pid {
+                variable.set_to_us();
             }
             for &signal in &self.reset {
                 libc::signal(signal, libc::SIG_DFL);
