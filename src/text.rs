@@ -12,16 +12,29 @@ use nix::sys::signal::Signal;
 /// An I/O error without Rust's "(os error 2)".
 pub(crate) fn plain(error: &io::Error) -> String {
     match error.raw_os_error() {
+        Some(libc::EMFILE) => too_many_files(),
         Some(number) => Errno::from_raw(number).desc().to_string(),
         None => error.to_string(),
     }
 }
 
+fn too_many_files() -> String {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let limit = limit.map_or("none".into(), |limit| limit.to_string());
+    format!("too many open files; the limit is {limit}, raise it with ulimit -n")
+}
+
+/// Why no process can be created, if the kernel answers EAGAIN.
+pub(crate) const PROCESS_LIMIT: &str =
+    "process limit reached (--pids, the limits of this user, or of a cgroup above)";
+
 /// An error and its causes. Each is named once: many of our errors quote their cause already, and end
 /// with advice.
 pub(crate) fn error_chain(error: &anyhow::Error) -> String {
     error.chain().fold(String::new(), |text, link| {
-        let link = link.downcast_ref::<io::Error>().map_or_else(|| link.to_string(), plain);
+        let errno = || link.downcast_ref::<rustix::io::Errno>().map(|&errno| plain(&errno.into()));
+        let error = link.downcast_ref::<io::Error>().map(plain);
+        let link = error.or_else(errno).unwrap_or_else(|| link.to_string());
         match (text.is_empty(), text.contains(&link)) {
             (true, _) => link,
             (_, true) => text,

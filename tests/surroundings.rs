@@ -202,3 +202,52 @@ mod a_home {
         assert!(!temporary.join("cgrun-0").exists());
     }
 }
+
+mod scarcity {
+    use super::*;
+
+    const WEB: &str =
+        "[services.web]\nready = { log = 'up' }\ncommand = ['sh', '-c', 'echo up; exec sleep 900']\n";
+
+    #[test]
+    fn of_descriptors_is_remedied_if_the_hard_limit_permits_and_concerns_no_program() {
+        let session = session().config(WEB).command(["sh", "-c", "ulimit -Sn; [ $(ulimit -Hn) -gt 99 ]"]);
+        let run = run_after(session, "ulimit -Sn 8", "");
+        run.assert_code(0).assert_nothing_left();
+        assert_eq!(run.stdout(), "8\n");
+    }
+
+    #[test]
+    fn of_descriptors_is_named() {
+        for limit in [5, 6, 8] {
+            let session = session().command(["touch", "ran"]);
+            let run = run_after(session, &format!("ulimit -n {limit}"), AS_NOBODY);
+            run.assert_said("too many open files; the limit is").assert_said("raise it with ulimit -n");
+            run.assert_nothing_left();
+            assert!(
+                !run.path().join("ran").exists() && !run.stderr().contains("os error"),
+                "{}",
+                run.stderr()
+            );
+        }
+    }
+
+    #[test]
+    fn of_processes_is_named() {
+        // No other test's processes belong to this user.
+        let user =
+            "setpriv --reuid=47121 --regid=47121 --clear-groups bash -c 'ulimit -u 1; exec \"$0\" \"$@\"'";
+        let run = run_after(session().command(["touch", "ran"]), "true", user);
+        run.assert_code(125).assert_nothing_left();
+        run.assert_said("cannot fork the guardian: process limit reached (--pids, the limits of this user");
+    }
+
+    #[test]
+    fn of_devices_is_no_obstacle() {
+        for kind in ["cgroup", "cgroup+pidns"] {
+            let session = session().config(WEB).options(["--require", kind]).command(COMMAND);
+            let run = run_after(session, "mount -t tmpfs none /dev", "");
+            assert_ran_as(&run, 0);
+        }
+    }
+}

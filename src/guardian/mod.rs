@@ -10,7 +10,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socketpair};
 
@@ -21,8 +21,11 @@ use crate::runtime::failpoint;
 use crate::sys::process::detach::{fork_detached, keep_only};
 use crate::sys::process::pidfd::Process;
 use crate::teardown::{Cause, Context, NoSupervisor, Teardown, raise_priority};
+use crate::text::{PROCESS_LIMIT, plain};
 
 const CLEAN: &[u8] = b"clean";
+/// Follows an error number.
+const FAILED: &[u8] = b"failed";
 /// The bytes of a pid.
 const PID: usize = 4;
 const ATTEMPTS: usize = 5;
@@ -59,7 +62,10 @@ impl Guardian {
             failpoint::disable();
             // `keep_only` closes their descriptors, so they must not be dropped.
             std::mem::forget(std::mem::take(&mut context.components));
-            if keep_only(&kept).is_ok() {
+            if let Err(error) = keep_only(&kept) {
+                let errno = error.raw_os_error().unwrap_or(libc::EIO);
+                let _ = send(&theirs, &[&errno.to_ne_bytes()[..], FAILED].concat(), SendFlags::NOSIGNAL);
+            } else {
                 // The supervisor may already be dead. That is no reason to stop: there is a session to tear
                 // down.
                 let _ = send(&theirs, &std::process::id().to_ne_bytes(), SendFlags::NOSIGNAL);
@@ -67,11 +73,19 @@ impl Guardian {
                 watch(&theirs, &us, context, record);
             }
         })
-        .context("cannot fork the guardian")?;
+        .map_err(|error| match error.raw_os_error() {
+            Some(libc::EAGAIN) => anyhow!("cannot fork the guardian: {PROCESS_LIMIT}"),
+            _ => anyhow!("cannot fork the guardian: {}", plain(&error)),
+        })?;
         drop(theirs);
         failpoint::reached("guardian forked");
         let guardian = Self { line: ours };
-        let Ok(pid) = <[u8; PID]>::try_from(guardian.hears()?) else { return Ok(None) };
+        let said = guardian.hears()?;
+        if let Some(Ok(errno)) = said.strip_suffix(FAILED).map(<[u8; PID]>::try_from) {
+            let error = io::Error::from_raw_os_error(i32::from_ne_bytes(errno));
+            bail!("the guardian cannot detach itself from its surroundings: {}", plain(&error));
+        }
+        let Ok(pid) = <[u8; PID]>::try_from(said) else { return Ok(None) };
         context.guardian = rustix::process::Pid::from_raw(i32::from_ne_bytes(pid));
         context.guardian.into_iter().for_each(|pid| context.containment.spare(pid));
         Ok(Some(guardian))

@@ -62,7 +62,7 @@ pub(super) fn own_listener<'a>(
     let mut own = None;
     for port in plan.own_ports() {
         let listeners =
-            found.listeners.as_ref().map_err(|error| NotOurs::Unknown(port, error.to_string()))?;
+            found.listeners.as_ref().map_err(|error| NotOurs::Unknown(port, crate::text::plain(error)))?;
         let (ours, strangers): (Vec<_>, Vec<_>) = listeners
             .iter()
             .filter(|listener| listener.port == port)

@@ -23,7 +23,7 @@ use crate::sys::process::identity::Identity;
 use crate::sys::process::pidfd::Process;
 use crate::sys::process::spawn::{Group, Program, SpawnError, SpawnOptions, Step, Streams};
 use crate::teardown::{Component, Role};
-use crate::text::exit_status;
+use crate::text::{PROCESS_LIMIT, exit_status};
 
 const NO_INPUT: &str = "cannot open its standard input";
 
@@ -185,9 +185,9 @@ fn start(
     leaf.start(program, &setting).map_err(|error: SpawnError| {
         let why = crate::text::plain(&error.source);
         let error = match error.step {
-            Step::Fork | Step::Join if error.source.raw_os_error() == Some(libc::EAGAIN) => anyhow::anyhow!(
-                "cannot create a process: process limit reached (--pids, the limits of this user, or of a cgroup above)"
-            ),
+            Step::Fork | Step::Join if error.source.raw_os_error() == Some(libc::EAGAIN) => {
+                anyhow::anyhow!("cannot create a process: {PROCESS_LIMIT}")
+            }
             Step::Fork => anyhow::anyhow!("cannot create a process: {why}"),
             Step::Join => anyhow::anyhow!("cannot join the session's cgroup: {why}"),
             Step::Enter => anyhow::anyhow!("cannot enter the session's PID namespace: {why}"),

@@ -2,7 +2,7 @@
 //! first process, and keeps only the descriptors that it needs.
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use nix::errno::Errno;
@@ -54,11 +54,18 @@ fn fork_twice(body: impl FnOnce()) -> io::Result<()> {
     }
 }
 
+/// Some containers have no /dev/null. Nothing is read or written through what replaces it.
+fn open_null() -> io::Result<OwnedFd> {
+    let null = rustix::fs::open("/dev/null", rustix::fs::OFlags::RDWR, rustix::fs::Mode::empty());
+    null.or_else(|_| rustix::fs::memfd_create("null", rustix::fs::MemfdFlags::CLOEXEC))
+        .map_err(io::Error::from)
+}
+
 /// Closes all descriptors except these, redirects the standard streams to /dev/null and leaves the working
 /// directory, so that this process holds no pipe, lock or mount that others wait for.
 pub(crate) fn keep_only(kept: &[BorrowedFd<'_>]) -> io::Result<()> {
     std::env::set_current_dir("/")?;
-    let null = rustix::fs::open("/dev/null", rustix::fs::OFlags::RDWR, rustix::fs::Mode::empty())?;
+    let null = open_null()?;
     rustix::stdio::dup2_stdin(&null)?;
     rustix::stdio::dup2_stdout(&null)?;
     rustix::stdio::dup2_stderr(&null)?;

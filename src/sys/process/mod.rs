@@ -2,6 +2,7 @@
 
 mod capabilities;
 pub(crate) mod children;
+pub(crate) mod descriptor_limit;
 pub(crate) mod detach;
 pub(crate) mod fork;
 pub(crate) mod handshake;

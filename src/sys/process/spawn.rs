@@ -21,6 +21,7 @@ use nix::sys::signal::Signal;
 use rustix::fs::{Mode, OFlags};
 use rustix::pipe::PipeFlags;
 
+use super::descriptor_limit;
 use super::fork::{fork, fork_with};
 use super::handshake::{ABOUT_TO_EXEC, BORN, born, outcome, report};
 pub(crate) use super::handshake::{SpawnError, Step};
@@ -138,6 +139,7 @@ struct Child<'a> {
     shell_argv: Vec<*const c_char>,
     env: Vec<*const c_char>,
     listen_pid: Option<ListenPid>,
+    descriptor_limit: Option<libc::rlimit>,
     group: Group,
     input: RawFd,
     output: RawFd,
@@ -177,6 +179,7 @@ impl<'a> Child<'a> {
             shell_argv,
             env,
             listen_pid,
+            descriptor_limit: descriptor_limit::original(),
             group,
             input: streams.input.map_or(-1, |fd| fd.as_raw_fd()),
             output: streams.output.map_or(-1, |fd| fd.as_raw_fd()),
@@ -318,6 +321,10 @@ impl<'a> Child<'a> {
                 if libc::chdir(path.as_ptr()) == -1 {
                     fail(Step::Chdir);
                 }
+            }
+            if let Some(limit) = &self.descriptor_limit {
+                // Lower, which is always permitted.
+                libc::setrlimit(libc::RLIMIT_NOFILE, limit);
             }
             if let Some(variable) = &self.listen_pid {
                 variable.set_to_us();

@@ -1,0 +1,32 @@
+//! The limit on open descriptors (`ulimit -n`). cgrun needs some for each service, and raises its own limit as far as it
+//! may. The programs that it starts get the limit that cgrun was started with, because some of them close all
+//! descriptors up to it, and others cannot cope with numbers above 1023 (select(2)).
+
+use std::sync::OnceLock;
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// Enough for any session.
+const ENOUGH: u64 = 65_536;
+
+static ORIGINAL: OnceLock<Rlimit> = OnceLock::new();
+
+/// Raises our limit. A failure is not reported here, since the limit may well be enough.
+pub(crate) fn raise() {
+    let original = getrlimit(Resource::Nofile);
+    let is_enough = |limit: Option<u64>| limit.is_none_or(|limit| limit >= ENOUGH);
+    if is_enough(original.current) || ORIGINAL.set(original).is_err() {
+        return;
+    }
+    // Only a privileged process may raise the hard limit.
+    let hard = if is_enough(original.maximum) { original.maximum } else { Some(ENOUGH) };
+    if setrlimit(Resource::Nofile, Rlimit { current: Some(ENOUGH), maximum: hard }).is_err() {
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: original.maximum, maximum: original.maximum });
+    }
+}
+
+/// The limit for the programs that we start, if it is not our own.
+pub(super) fn original() -> Option<libc::rlimit> {
+    let raw = |limit: Option<u64>| limit.unwrap_or(libc::RLIM_INFINITY);
+    ORIGINAL.get().map(|it| libc::rlimit { rlim_cur: raw(it.current), rlim_max: raw(it.maximum) })
+}
