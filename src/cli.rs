@@ -12,10 +12,10 @@ use crate::containment::Require;
 use crate::leaks::allow::Pattern;
 use crate::limits::{Cpus, Memory, Pids};
 
-/// Run a test session in one transient cgroup: everything a session starts ends with the session
+/// Run a test session in one transient cgroup: nothing that it starts outlives it
 ///
 /// Everything from COMMAND on belongs to COMMAND. `cgrun -- check` runs a program called check.
-/// The command line wins over the config; see `cgrun init` for all its keys.
+/// The command line wins over the config; `cgrun init` writes a config with all available keys.
 #[derive(Debug, Parser)]
 #[command(version, args_conflicts_with_subcommands = true, subcommand_precedence_over_arg = false)]
 #[command(
@@ -51,13 +51,13 @@ pub(crate) enum CliCommand {
     Stop {
         /// The session's id, as `cgrun sessions` and CGRUN_SESSION show it
         id: String,
-        /// How long the session has to end after each request
+        /// How long the session is given to end after each request
         #[arg(long, value_name = "DUR", default_value = "15s")]
         grace: Time,
     },
-    /// End what dead cgruns left behind
+    /// Clean up after cgrun processes that died
     Sweep {
-        /// Only show what would be ended
+        /// Only show which sessions would be ended
         #[arg(long)]
         dry_run: bool,
     },
@@ -86,20 +86,20 @@ pub(crate) struct RunOptions {
     #[command(flatten)]
     pub config: ConfigOptions,
 
-    /// How long a process has to exit after it is asked to [default: 5s]
+    /// How long a process is given to exit after it is asked to [default: 5s]
     #[arg(long, value_name = "DUR", allow_hyphen_values = true, help_heading = SESSION)]
     pub grace: Option<Time>,
     /// End the session after this time, with exit code 124
     #[arg(long, value_name = "DUR", allow_hyphen_values = true, help_heading = SESSION)]
     pub timeout: Option<Time>,
-    /// How long a process that the command leaves behind has to exit on its own before it counts
-    /// as a leak [default: 100ms]
+    /// How long a process that the command left behind is given to exit on its own before it
+    /// counts as a leak [default: 100ms]
     #[arg(long, value_name = "DUR", allow_hyphen_values = true, help_heading = SESSION, hide_short_help = true)]
     pub settle: Option<Time>,
-    /// Give up when no killed process exits for this long [default: 2s]
+    /// Stop waiting for killed processes if none of them exits for this long [default: 2s]
     #[arg(long, value_name = "DUR", allow_hyphen_values = true, help_heading = SESSION, hide_short_help = true)]
     pub kill_wait: Option<Time>,
-    /// Pass on only PATH, TERM, LANG, LC_*, TZ and COLORTERM of the environment
+    /// Pass on only PATH, TERM, LANG, LC_*, TZ and COLORTERM from the environment
     #[arg(long, help_heading = SESSION, hide_short_help = true)]
     pub clean_env: bool,
     /// Print only errors and leaks
@@ -109,14 +109,15 @@ pub(crate) struct RunOptions {
     #[arg(short, long, help_heading = SESSION)]
     pub verbose: bool,
 
-    /// End the processes that hold a service's port, instead of refusing to start
+    /// Stop the processes that hold a service's port, instead of refusing to start
     #[arg(long, help_heading = SERVICES)]
     pub reclaim_ports: bool,
     /// Write the services' logs to this directory
     #[arg(long, value_name = "DIR", help_heading = SERVICES)]
     pub logs: Option<PathBuf>,
 
-    /// What to do about a leak: `report` names it, `fail` also exits 121 if the command passed [default: report]
+    /// What to do about a leak: `report` names it, `fail` also exits with 121 if the command
+    /// passed [default: report]
     #[arg(long, value_name = "POLICY", help_heading = LEAKS)]
     pub on_leak: Option<OnLeak>,
     /// Do not count these processes as leaks: a program's name, or a pattern with * and ? for its
@@ -135,7 +136,7 @@ pub(crate) struct RunOptions {
     /// Minimum containment to accept: cgroup, pidns, tree, or cgroup+pidns for both
     #[arg(long, value_name = "KIND", help_heading = CONTAINMENT)]
     pub require: Option<Require>,
-    /// As root: run services and command as this user, without any capability
+    /// As root: run services and command as this user, without any capabilities
     #[arg(long, value_name = "NAME", help_heading = CONTAINMENT)]
     pub user: Option<String>,
     /// Do not let any process gain privileges (sudo fails), and empty the capability bounding set
@@ -146,7 +147,7 @@ pub(crate) struct RunOptions {
     pub limits: LimitOptions,
 }
 
-/// `json=FILE`. The file's name may have any bytes.
+/// `json=FILE`. The file's name may contain any bytes.
 fn kind_and_file(text: OsString) -> Result<(ReportKind, PathBuf), String> {
     let mut parts = text.as_bytes().splitn(2, |&byte| byte == b'=');
     match (parts.next(), parts.next()) {
@@ -160,7 +161,7 @@ fn kind_and_file(text: OsString) -> Result<(ReportKind, PathBuf), String> {
 
 #[derive(Debug, Default, Args)]
 pub(crate) struct LimitOptions {
-    /// Maximum memory for the whole session, without swap: 4GiB, or 50% of the host's
+    /// Maximum memory, not counting swap: 4GiB, or 50% of the host's
     #[arg(long, value_name = "SIZE", allow_hyphen_values = true, help_heading = LIMITS)]
     pub memory: Option<Memory>,
     /// Maximum number of processes and threads
@@ -176,7 +177,7 @@ pub(crate) struct LimitOptions {
 
 #[derive(Debug, Default, Args)]
 pub(crate) struct ConfigOptions {
-    /// Read this config, not the nearest cgrun.toml or pyproject.toml
+    /// Read this config instead of the nearest cgrun.toml or pyproject.toml
     #[arg(short, long, value_name = "FILE", help_heading = SESSION)]
     pub config: Option<PathBuf>,
     /// Watch this port (repeatable) [default: 3000 and 8000]

@@ -167,8 +167,11 @@ fn services_that_wait_for_each_other_are_refused() {
         "{SERVICE}depends_on = ['api']\n[services.api]\ncommand = ['touch', 'service-ran']\ndepends_on = ['web']\n"
     );
     assert_configs_refused(&[
-        (&two, &["wait for each other: api -> web -> api; remove one link", "^"]),
-        (&format!("{SERVICE}depends_on = ['web']\n"), &["cgrun.toml:3:15", "web -> web; remove one link"]),
+        (&two, &["depend on each other in a cycle: api -> web -> api; remove one dependency", "^"]),
+        (
+            &format!("{SERVICE}depends_on = ['web']\n"),
+            &["cgrun.toml:3:15", "web -> web; remove one dependency"],
+        ),
     ]);
 }
 
@@ -195,11 +198,11 @@ fn an_empty_command_is_refused() {
     for command in [&[][..], &[""], &["", "x"]] {
         let run = Session::new().config(SERVICE).command(command).run();
         assert_refused(&run, 125);
-        run.assert_said("say what to run, such as: cgrun pytest");
+        run.assert_said("specify what to run, such as: cgrun pytest");
     }
     assert_configs_refused(&[
         ("[services.web]\ncommand = []\n", &["cgrun.toml:2:11", "expected a list of words, such as"]),
-        ("[services.web]\ncommand = ['']\n", &["cgrun.toml:2:11", "name is empty; write what to run"]),
+        ("[services.web]\ncommand = ['']\n", &["cgrun.toml:2:11", "name is empty; specify what to run"]),
     ]);
 }
 
@@ -238,8 +241,8 @@ fn a_command_that_is_not_found_exits_127() {
 #[test]
 fn a_command_that_only_a_shell_understands_gets_a_hint() {
     for (program, advice) in [
-        ("npm test", "write each word by itself, or let a shell split it: sh -c 'npm test'"),
-        ("./run.sh --fast", "write each word by itself"),
+        ("npm test", "write each word as an argument of its own, or let a shell split it: sh -c 'npm test'"),
+        ("./run.sh --fast", "write each word as an argument of its own"),
         ("CI=1 npm test", "let a shell split it: sh -c 'CI=1 npm test'"),
         ("FOO=1", "put it before cgrun, or run: cgrun env FOO=1 COMMAND"),
         ("NODE_PATH=/usr/lib", "run: cgrun env NODE_PATH=/usr/lib COMMAND"),
@@ -259,7 +262,7 @@ fn a_script_with_dos_line_ends_is_named() {
     make_executable(&run.path().join("script"));
     let run = run.command(["./script"]).run();
     assert_refused(&run, 126);
-    run.assert_said("script: cannot be executed: line 1 ends as in DOS; convert its line ends with: sed -i");
+    run.assert_said("script: cannot be executed: its lines end as in DOS; convert them with: sed -i");
 }
 
 #[test]
@@ -335,18 +338,18 @@ fn an_invalid_duration_is_refused() {
     for time in ["", "5", "-1s", "5 parsecs", "s", "nan"] {
         let run = session().options(["--grace", time]).run();
         assert_refused(&run, 125);
-        run.assert_said("'--grace <DUR>'").assert_said("a number with its unit, such as 5s");
+        run.assert_said("'--grace <DUR>'").assert_said("a number with a unit, such as 5s");
         drop(run);
         let run = session().config(&format!("[session]\ngrace = '{time}'\n")).run();
         assert_refused(&run, 125);
-        run.assert_said("cgrun.toml:2:9: a duration is a number with its unit, such as 5s").assert_said("^");
+        run.assert_said("cgrun.toml:2:9: a duration is a number with a unit, such as 5s").assert_said("^");
     }
     assert_configs_refused(&[
         ("[session]\ntimeout = 5\n", &["expected a duration in quotes, such as \"5s\""]),
-        ("[session]\ntimeout = '99y'\n", &["a duration is at most a year"]),
+        ("[session]\ntimeout = '99y'\n", &["a duration can be at most one year"]),
     ]);
     assert_options_refused(&[
-        (&["--timeout", "99y"], &["a duration is at most a year"]),
+        (&["--timeout", "99y"], &["a duration can be at most one year"]),
         (&["--timeout", "0s"], &["a timeout of 0 would end the session before it begins"]),
         (&["--user", "root"], &["--user root would change nothing"]),
     ]);
@@ -497,7 +500,7 @@ fn a_read_only_cgroup2_mount_is_named() {
     let run = in_a_private_mount_namespace(session().options(REQUIRE_CGROUP).config(SERVICE), remount, "");
     assert_refused(&run, 125);
     run.assert_said("--require accepts nothing weaker")
-        .assert_said("is not permitted to create a cgroup in")
+        .assert_said("cgrun cgrun is not permitted to create a cgroup in")
         .assert_said("Read-only file system")
         .assert_said("delegated");
 }
@@ -512,7 +515,7 @@ fn a_user_without_a_delegated_cgroup_is_told_how_to_get_one() {
     let run = session.start_through(&unprivileged).finish();
     assert_refused(&run, 125);
     run.assert_said("--require accepts nothing weaker")
-        .assert_said("is not permitted to create a cgroup in")
+        .assert_said("cgrun cgrun is not permitted to create a cgroup in")
         .assert_said("Permission denied; run as root (sudo cgrun --user NAME), or have");
 }
 

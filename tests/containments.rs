@@ -49,8 +49,8 @@ impl Host {
     fn announcement(self) -> &'static str {
         match self {
             Self::Cgroups => "",
-            Self::NoCgroups => "only a PID namespace contains this session",
-            Self::NoNamespaces => "only a process tree contains this session",
+            Self::NoCgroups => "this session is contained only by a PID namespace",
+            Self::NoNamespaces => "this session is contained only by a process tree",
         }
     }
 }
@@ -73,7 +73,7 @@ everywhere!(
     cleans_up_a_fork_storm,
     cleans_up_four_hundred_sleepers,
     cleans_up_a_process_that_leaves_the_cgroup,
-    serves_and_stops_services,
+    starts_and_stops_services,
     accepts_a_daemon_as_a_service,
     notices_the_exit_of_a_daemon,
     refuses_a_stale_server,
@@ -82,7 +82,7 @@ everywhere!(
     ends_after_the_timeout,
     leaves_nothing_when_cgrun_is_killed,
     leaves_nothing_when_the_guardian_is_killed_too,
-    leaves_nothing_when_cgrun_is_killed_during_the_start,
+    leaves_nothing_when_cgrun_is_killed_during_startup,
     cleans_up_a_process_whose_first_thread_has_exited,
     spares_the_orphans_of_a_preexisting_child,
     ends_an_inner_session,
@@ -162,7 +162,7 @@ fn cleans_up_a_process_that_leaves_the_cgroup(host: Host) {
     assert!(elsewhere.members().is_empty());
 }
 
-fn serves_and_stops_services(host: Host) {
+fn starts_and_stops_services(host: Host) {
     let run = host.run(Session::new().config(SERVER).sh("python3 $HELPERS/get.py 8000"));
     run.assert_code(0).assert_said("backend is ready").assert_nothing_left();
     assert!(run.read("journal").contains("backend SIGTERM"), "{}", run.read("journal"));
@@ -250,7 +250,7 @@ fn leaves_nothing_when_the_guardian_is_killed_too(host: Host) {
 }
 
 /// This includes the time between the fork of the command and its exec.
-fn leaves_nothing_when_cgrun_is_killed_during_the_start(host: Host) {
+fn leaves_nothing_when_cgrun_is_killed_during_startup(host: Host) {
     Session::new();
     for delay in 0..20 {
         let run = host.start(Session::again().command(["sleep", "900"]));
@@ -269,7 +269,7 @@ fn cleans_up_a_process_whose_first_thread_has_exited(host: Host) {
     let command = "python3 thread.py & until [ -e alone ]; do sleep 0.02; done";
     let run = host.run(Session::new().options(SHORT).file("thread.py", script).sh(command));
     run.assert_code(0).assert_said("leaked 1 process, found").assert_nothing_left();
-    assert_of_the_command(&run);
+    assert_leak_belongs_to_the_command(&run);
 }
 
 /// The parent was a child of cgrun before the session began, and is not part of it.
@@ -316,7 +316,7 @@ fn resumes_after_ctrl_z(host: Host) {
     let before = ticks();
     // The test is that nothing happens in this time.
     std::thread::sleep(Duration::from_millis(200));
-    assert_eq!(ticks(), before, "the service ran on");
+    assert_eq!(ticks(), before, "the service kept running");
     terminal.enter("fg");
     terminal.until("the service goes on", || ticks() > before);
     std::fs::write(terminal.path().join("go"), "").unwrap();
@@ -350,10 +350,10 @@ fn counts_a_process_in_the_middle_of_an_exec(host: Host) {
     let script = "ulimit -s unlimited; exec python3 $HELPERS/half_executed.py";
     let run = host.run(Session::new().options(["--on-leak", "fail"]).sh(script));
     run.assert_code(121).assert_said("leaked 1 process").assert_said("(sleep 900 0 0").assert_nothing_left();
-    assert_of_the_command(&run);
+    assert_leak_belongs_to_the_command(&run);
 }
 
-fn assert_of_the_command(run: &Finished) {
+fn assert_leak_belongs_to_the_command(run: &Finished) {
     assert!(!run.stderr().contains("had left"), "{}", run.stderr());
 }
 
@@ -374,7 +374,7 @@ fn asks_a_process_found_late_to_exit(host: Host) {
     let session = Session::new().config(&service).file("cleared.sh", &late).file("late.sh", asked);
     let run = host.run(session.sh(&script));
     run.assert_code(0).assert_said("leaked ").assert_nothing_left();
-    assert_of_the_command(&run);
+    assert_leak_belongs_to_the_command(&run);
     // If it is seen before it clears its environment, it is asked before it has installed its handler.
     let is_known = host == Host::Cgroups || run.stderr().contains("cleared.sh");
     assert!(is_known || run.path().join("asked").exists(), "{}", run.stderr());
@@ -408,7 +408,7 @@ mod require {
     }
 
     #[test]
-    fn refuses_to_run_with_only_one_of_both() {
+    fn refuses_to_run_with_only_one_of_the_two() {
         refused(Host::NoCgroups, "cgroup+pidns", "no cgroup is available");
     }
 

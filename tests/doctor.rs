@@ -70,7 +70,7 @@ fn describes_a_host_with_read_only_cgroups() {
 }
 
 #[test]
-fn describes_a_host_without_cgroups_and_namespaces() {
+fn describes_a_host_without_cgroups_or_namespaces() {
     let (said, _) = doctor(&["without-namespaces"]);
     assert_eq!(said["containment"], "tree");
     assert_eq!(said["namespaces"], serde_json::json!({ "pid": false, "user": false }));

@@ -154,7 +154,7 @@ fn killing_the_guardian_and_then_the_supervisor_leaves_nothing() {
 fn the_next_run_cleans_up_a_session_that_lost_supervisor_and_guardian() {
     let _host = OwnHost::enter();
     let run = running().kill_with_guardian();
-    run.cgrun(&["check"]).assert_code(1).assert_said("is left over from a cgrun that died");
+    run.cgrun(&["check"]).assert_code(1).assert_said("is left over from a cgrun process that died");
     run.cgrun(&["true"]).assert_code(0).assert_said("ended session");
     run.assert_nothing_left();
     run.cgrun(&["check"]).assert_code(0).assert_silent();

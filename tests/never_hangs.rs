@@ -88,7 +88,7 @@ fn a_full_pipe_on_stderr_does_not_block() {
 }
 
 #[test]
-fn a_full_pipe_on_stderr_does_not_block_with_much_to_say() {
+fn a_full_pipe_on_stderr_does_not_block_even_a_long_report() {
     let run = launched(&["full-stderr"], &["sleepers", "100"]);
     run.assert_code(0).assert_nothing_left().assert_faster_than(Duration::from_secs(4));
 }

@@ -103,7 +103,9 @@ mod taken {
         assert!(said.contains(&format!("cgrun: port 8001 is taken by pid {} (", stranger.pid())), "{said}");
         assert!(said.contains("helpers/server.py"), "{said}");
         assert!(
-            said.contains("s ago by root); service web needs it: stop it, or pass --reclaim-ports"),
+            said.contains(
+                "s ago by root); service web needs the port: stop that process, or pass --reclaim-ports"
+            ),
             "{said}"
         );
         assert!(!run.path().join("ran").exists());
@@ -127,7 +129,7 @@ mod reclaim {
         let run = session.run();
         assert!(!stranger.is_alive());
         run.assert_code(0).assert_nothing_left();
-        run.assert_said("port 8001 is taken by pid").assert_said("ending it (--reclaim-ports)");
+        run.assert_said("port 8001 is taken by pid").assert_said("stopping that process (--reclaim-ports)");
         assert!(run.read("journal").contains("server SIGTERM"));
         assert!(run.path().join("ran").exists());
     }
@@ -173,7 +175,7 @@ mod reclaim {
         let session = session(8001).options(["--grace", "60s"]);
         let mut stranger = Stranger::serve(session.path(), 8001, &["--ignore", "SIGTERM"]);
         let run = session.start();
-        run.until_said("ending it (--reclaim-ports)");
+        run.until_said("stopping that process (--reclaim-ports)");
         run.signal(SIGTERM);
         let run = run.finish();
         run.assert_signal(SIGTERM).assert_faster_than(Duration::from_secs(20));

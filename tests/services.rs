@@ -134,8 +134,8 @@ mod a_stale_server_cannot_pass_for_ours {
         let run = session.run();
         run.assert_code(125);
         run.assert_said(&format!("port 8001 is taken by pid {} (", stranger.pid()));
-        run.assert_said("server.py 8001, started ").assert_said(" ago by root); service web needs it");
-        run.assert_said("stop it, or pass --reclaim-ports");
+        run.assert_said("server.py 8001, started ").assert_said(" ago by root); service web needs the port");
+        run.assert_said("stop that process, or pass --reclaim-ports");
         drop(stranger);
         assert_not_ran(&run);
         assert!(!run.path().join("journal").exists(), "the service was started");
@@ -147,7 +147,9 @@ mod a_stale_server_cannot_pass_for_ours {
         let session = with(session(), &server("web", "8001", keys));
         let stranger = Stranger::serve(session.path(), 8001, &[]);
         let run = session.run();
-        run.assert_code(125).assert_said("port 8001 is taken by pid").assert_said("service web needs it");
+        run.assert_code(125)
+            .assert_said("port 8001 is taken by pid")
+            .assert_said("service web needs the port");
         drop(stranger);
         assert_not_ran(&run);
     }
@@ -365,7 +367,7 @@ server.serve_forever()
     fn by_https_fails_if_the_status_never_becomes_good() {
         let run = over_tls("'503'", "4s").run();
         assert_not_ran(&run);
-        run.assert_said("service web was not ready (https://localhost:8443/health) within 4 s: its readiness command ended");
+        run.assert_said("service web was not ready (https://localhost:8443/health) within 4 s: its readiness command failed");
         run.assert_said("  | curl: (22) The requested URL returned error: 503");
     }
 

@@ -68,7 +68,7 @@ fn a_sweep_at_the_start_spares_a_preexisting_child() {
     dead.until("everything is dead", || dead.members().is_empty());
     let script = "sleep 1000 & echo $! >before; exec \"$CGRUN\" \"$@\"";
     let next = Session::beside(&dead).sh("nice >nice").start_through(&["sh", "-c", script, "sh"]).finish();
-    next.assert_code(0).assert_said("left behind by a cgrun that died");
+    next.assert_code(0).assert_said("left behind by a cgrun process that died");
     let before = next.read("before").trim().parse().unwrap();
     let stat = std::fs::read_to_string(format!("/proc/{before}/stat")).unwrap();
     assert!(stat.contains(") S "), "{stat}");

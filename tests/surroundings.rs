@@ -1,4 +1,4 @@
-//! cgrun runs wherever a plain program runs: in a directory that the user may not enter, without a home.
+//! cgrun runs wherever a plain program runs: in a directory that the user cannot enter, without a home.
 
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::Path;

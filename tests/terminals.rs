@@ -181,7 +181,7 @@ fn ctrl_z_stops_the_whole_session_and_fg_resumes_it() {
     let before = ticks();
     // The test is that nothing happens in this time.
     std::thread::sleep(Duration::from_millis(200));
-    assert_eq!(ticks(), before, "the service ran on");
+    assert_eq!(ticks(), before, "the service kept running");
     terminal.enter("fg").until_frozen(false);
     terminal.until("the service goes on", || ticks() > before);
     terminal.stop();

@@ -137,7 +137,7 @@ fn a_directory_between_of_another_user_is_named() {
 fn a_config_that_everybody_may_write_to_is_refused() {
     let session = session().file("shared/cgrun.toml", PLANTED);
     set_mode(&session.path().join("shared/cgrun.toml"), 0o666);
-    assert_refused(&run_in(session, "shared/mine", ""), &["everybody may write to it", "chmod o-w"]);
+    assert_refused(&run_in(session, "shared/mine", ""), &["everybody can write to it", "chmod o-w"]);
 }
 
 #[test]

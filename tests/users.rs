@@ -188,6 +188,6 @@ fn a_report_belongs_to_that_user_and_does_not_follow_their_links() {
     assert!(std::fs::read_to_string(&file).unwrap().starts_with('{'));
     let report = format!("json={}/r.json", locked.path().display());
     let run = as_nobody().options(["--report", &report]).command(["touch", "started"]).run();
-    run.assert_code(125).assert_said("in a directory that nobody may write to").assert_nothing_left();
+    run.assert_code(125).assert_said("in a directory that nobody can write to").assert_nothing_left();
     assert!(!run.path().join("started").exists());
 }

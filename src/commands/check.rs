@@ -23,7 +23,7 @@ fn leftover(session: &SessionEntry) -> Option<String> {
     match session.state {
         SessionState::Live => None,
         SessionState::Stale => Some(format!(
-            "session {id} is left over from a cgrun that died: {path}; end it {}",
+            "session {id} is left over from a cgrun process that died: {path}; end it {}",
             session.how_to_sweep()
         )),
         SessionState::Unknown => Some(format!(

@@ -22,7 +22,8 @@ pub(crate) fn sweep(records: &Path, dry_run: bool, reporter: &Reporter) -> Resul
         reporter.say(&format!("session {id} belongs to another user; end it {how}"));
     }
     for session in ours {
-        let name = format!("session {} ({}), left behind by a cgrun that died", session.id, session.command);
+        let name =
+            format!("session {} ({}), left behind by a cgrun process that died", session.id, session.command);
         if dry_run {
             reporter.say(&format!("would end {name}"));
             continue;

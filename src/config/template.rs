@@ -4,17 +4,18 @@ pub(crate) const TEMPLATE: &str = r#"# cgrun.toml: what `cgrun COMMAND` starts b
 # Every key is optional. The values shown are the defaults, unless marked "example".
 
 [session]
-# Ports that no process of the session may hold after the session has ended,
+# Ports that the session's processes must not hold after the session has ended,
 # in addition to the services' own ports.
 ports = [3000, 8000]
 
-# How long a process has to exit after it is asked to. Then it is killed.
+# How long a process is given to exit after it is asked to. Then it is killed.
 grace = "5s"
 
-# Give up when no killed process exits for this long. Processes that are still alive are reported as survivors.
+# Stop waiting for killed processes if none of them exits for this long. Processes that are still alive are
+# reported as survivors.
 kill_wait = "2s"
 
-# How long a process that the command leaves behind has to exit on its own before it counts as a leak.
+# How long a process that the command left behind is given to exit on its own before it counts as a leak.
 settle = "100ms"
 
 # "report" names each leak; "fail" also exits with 121 if the command passed.
@@ -27,20 +28,20 @@ on_leak = "report"
 # Reports to write, relative to this file's directory (example; none by default).
 # reports = { json = "cgrun.json", junit = "cgrun.xml", html = "cgrun.html" }
 
-# End the processes that hold a service's port, instead of refusing to start.
+# Stop the processes that hold a service's port, instead of refusing to start.
 reclaim_ports = false
 
 # Minimum containment to accept: "cgroup", "pidns" (a PID namespace), "tree", or "cgroup+pidns" for both
-# (example; by default the strongest that the host gives).
+# (example; by default the strongest that the host offers).
 # require = "cgroup"
 
-# As root: run services and command as this user (example).
+# As root: run the services and the command as this user (example).
 # user = "ci"
 
 # Do not let any process of the session gain privileges: sudo and other setuid programs fail.
 no_new_privs = false
 
-# Pass on only PATH, TERM, LANG, LC_*, TZ and COLORTERM of the environment.
+# Pass on only PATH, TERM, LANG, LC_*, TZ and COLORTERM from the environment.
 clean_env = false
 
 # End the session after this time, with exit code 124 (example; no timeout by default).
@@ -68,7 +69,7 @@ best_effort = false
 # command = ["uvicorn", "app:app", "--port", "8000"]   # a list; no shell is involved
 # cwd = "backend"                                      # relative to this file's directory
 # env = { DATABASE_URL = "sqlite:///test.db" }
-# port = 8000                    # free before the session and after it; the service's own in between
+# port = 8000                    # must be free before and after the session; belongs to the service in between
 # ready = { http = "http://127.0.0.1:8000/health", timeout = "30s" }
 # #       or { tcp = 8000 }, { log = "regex" }, { command = ["pg_isready"] }
 # depends_on = ["database"]

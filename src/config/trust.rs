@@ -1,6 +1,6 @@
 //! Which configs are obeyed without being named: those that only trusted users can have written.
 //!
-//! A config that others may write to is refused, and so is one below which others may write to a directory,
+//! A config that others can write to is refused, and so is one below which others can write to a directory,
 //! even a sticky one: they could have put the file there. The group's permission to write is accepted, because
 //! many hosts give each user a group of its own and a umask of 002.
 
@@ -86,7 +86,7 @@ impl fmt::Display for Distrust {
             Self::Owner(uid) => {
                 write!(f, "it belongs to {}; if it is yours, chown it", user_name(*uid))
             }
-            Self::FileWritable => f.write_str("everybody may write to it; if it is yours, chmod o-w it"),
+            Self::FileWritable => f.write_str("everybody can write to it; if it is yours, chmod o-w it"),
             Self::Directory { path, why } => {
                 write!(
                     f,

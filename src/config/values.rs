@@ -100,8 +100,8 @@ impl FromStr for Time {
     fn from_str(text: &str) -> Result<Self, String> {
         match humantime::parse_duration(text) {
             Ok(duration) if duration <= LONGEST => Ok(Self(duration)),
-            Ok(_) => Err("a duration is at most a year".into()),
-            Err(_) => Err("a duration is a number with its unit, such as 5s, 500ms or 2m".into()),
+            Ok(_) => Err("a duration can be at most one year".into()),
+            Err(_) => Err("a duration is a number with a unit, such as 5s, 500ms or 2m".into()),
         }
     }
 }
@@ -212,7 +212,7 @@ impl<'de> Visitor<'de> for WordsVisitor {
         }
         match words.first() {
             Some(program) if !program.0.is_empty() => Ok(Words(words)),
-            Some(_) => Err(A::Error::custom("the program's name is empty; write what to run")),
+            Some(_) => Err(A::Error::custom("the program's name is empty; specify what to run")),
             None => Err(A::Error::invalid_length(0, &self)),
         }
     }
@@ -227,7 +227,7 @@ impl FromStr for Variable {
 
     fn from_str(text: &str) -> Result<Self, String> {
         if text.is_empty() || text.contains(['=', '\0']) {
-            return Err(format!("invalid variable name {text:?}; a name is not empty and contains no ="));
+            return Err(format!("invalid variable name {text:?}; a name must not be empty or contain ="));
         }
         Ok(Self(text.to_string()))
     }

@@ -117,7 +117,7 @@ impl Containment {
     }
 
     /// Removes it. Success proves it empty, except for a process tree, where the supervisor's children are the
-    /// proof. Removing it twice is no error.
+    /// proof. Removing it twice is not an error.
     pub(crate) fn remove(&self, limit: Duration) -> Result<(), ContainmentError> {
         if let Some(namespace) = &self.namespace {
             namespace.end(limit)?;

@@ -52,7 +52,7 @@ pub(super) trait Holder: Debug {
     /// Kills every process in it. They exit after the call has returned.
     fn kill(&self) -> Result<(), ContainmentError>;
 
-    /// Removes it. Removing it twice is no error.
+    /// Removes it. Removing it twice is not an error.
     fn remove(&self) -> Result<(), ContainmentError> {
         Ok(())
     }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// A kind of containment, the weakest first.
+/// The kinds of containment, weakest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 pub(crate) enum Kind {
     #[serde(rename = "tree")]
@@ -29,8 +29,8 @@ impl Kind {
     pub(crate) fn guarantee(self) -> &'static str {
         match self {
             Self::Tree => {
-                "every descendant is found and stopped one by one while cgrun lives; if cgrun itself is killed, a \
-                 process that cleared its environment may survive"
+                "as long as cgrun is running, every descendant is found and killed, one by one; if cgrun itself \
+                 is killed, a process that cleared its environment may survive"
             }
             Self::Pidns => {
                 "the kernel kills everything at once, even if cgrun is killed; no process can leave"
@@ -40,8 +40,8 @@ impl Kind {
                  as a child of cgrun"
             }
             Self::CgroupAndPidns => {
-                "one write to cgroup.kill kills everything at once; a process that leaves the cgroup ends with the \
-                 namespace"
+                "one write to cgroup.kill kills everything at once; a process that leaves the cgroup dies with \
+                 the namespace"
             }
         }
     }

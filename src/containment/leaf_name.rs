@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_leaf_name_is_parsed_to_its_component() {
+    fn a_leaf_name_is_parsed_into_its_component() {
         for name in [LeafName::Command, LeafName::Service("web.x".into()), LeafName::Probe("web".into())] {
             assert_eq!(name.to_string().parse(), Ok(name));
         }

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | cgroup | one cgroup, with a leaf for each service and one for the command | one write to `cgroup.kill` |
 //! | pidns | a PID namespace | the kernel, with its first process |
-//! | tree | descent from the supervisor, a subreaper; the session's marker | stopping and killing one process after the other |
+//! | tree | descent from the supervisor, a subreaper; the session's marker | stopping and killing the processes one by one |
 //!
 //! A cgroup and a PID namespace can be combined.
 

@@ -22,17 +22,19 @@ use crate::text::plain;
 /// Why no PID namespace can be created here.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NoNamespace {
-    #[error("the kernel refuses a PID namespace: {}", plain(source))]
+    #[error("the kernel refuses to create a PID namespace: {}", plain(source))]
     Refused { source: io::Error },
     #[error(
         "without CAP_SYS_ADMIN, root can create a PID namespace only inside a user namespace, where \
          it would lose root's access to files"
     )]
     Powerless,
-    #[error("a PID namespace here could not have its own /proc: {}", plain(source))]
+    #[error("a PID namespace cannot mount its own /proc here: {}", plain(source))]
     NoProc { source: io::Error },
     /// The mount namespace with its own /proc takes the working directory away.
-    #[error("a process that enters a PID namespace has to enter the working directory again, and may not")]
+    #[error(
+        "a process that enters a PID namespace has to enter the working directory again, and is not permitted to"
+    )]
     NoWayBack,
     #[error("cannot set up a PID namespace ({step}): {}", plain(source))]
     Other { step: &'static str, source: io::Error },
@@ -50,8 +52,8 @@ impl NoNamespace {
             Self::NoProc { .. } => {
                 "in a container, start it with --security-opt systempaths=unconfined".into()
             }
-            Self::NoWayBack => "change to a directory that this user may enter".into(),
-            Self::Other { .. } => "mend that".into(),
+            Self::NoWayBack => "change to a directory that this user can enter".into(),
+            Self::Other { .. } => "fix the cause of this error".into(),
         }
     }
 
@@ -83,7 +85,7 @@ fn sysctls() -> String {
 #[derive(Debug)]
 pub(crate) struct PidNamespace {
     init: Process,
-    /// The first process exits when this is closed, which our death also does.
+    /// The first process exits when this is closed, which also happens when we die.
     _line: OwnedFd,
     with_user: bool,
 }

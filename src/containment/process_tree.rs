@@ -34,7 +34,7 @@ pub(super) struct ProcessTree {
     spared: RefCell<HashSet<Pid>>,
     /// The first process of each leaf.
     leaders: RefCell<Vec<(String, Pid)>>,
-    /// The leaf of each process seen last. A process can lose the attributes that tell its leaf.
+    /// The leaf of each process seen last. A process can lose the attributes that identify its leaf.
     origins: RefCell<HashMap<(Pid, u64), Option<String>>>,
     /// The processes we stopped.
     stopped: RefCell<Vec<TreeMember>>,

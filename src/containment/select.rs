@@ -34,7 +34,7 @@ pub(crate) fn choose(
             Err(error) => {
                 let _ = cgroup.remove();
                 bail!(
-                    "no PID namespace is available beside the cgroup, and --require asks for both: {error}"
+                    "no PID namespace is available in addition to the cgroup, and --require asks for both: {error}"
                 );
             }
         },

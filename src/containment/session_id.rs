@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn directory_names_are_parsed_to_ids() {
+    fn directory_names_are_parsed_into_ids() {
         let id = SessionId::random().unwrap();
         assert_eq!(SessionId::of_directory(&id.directory()), Some(id));
         for other in ["cgrun-", "cgrun-../../x", "cgrun-bcdfghj", "system.slice", "cgrun-bcdfghjK"] {

@@ -161,7 +161,7 @@ impl AppliedLimits {
                  without it"
             );
         }
-        self.warnings.push(format!("running without a limit of {what}: {refused}; {remedy}"));
+        self.warnings.push(format!("running without a limit on {what}: {refused}; {remedy}"));
         Ok(())
     }
 }
@@ -216,7 +216,7 @@ mod tests {
         let warnings = lenient.take_warnings();
         assert_eq!(warnings.len(), 2, "{warnings:?}");
         assert!(
-            warnings[1].starts_with("running without a limit of io_weight: this kernel has no io.weight; ")
+            warnings[1].starts_with("running without a limit on io_weight: this kernel has no io.weight; ")
         );
     }
 
@@ -231,8 +231,8 @@ mod tests {
             limits.write(&mut bounds, directory.path(), None, 0).map(|()| limits.take_warnings())
         };
         assert!(try_with("1-2\n").unwrap().is_empty());
-        assert_eq!(try_with("2\n").unwrap(), ["cpuset: the cgroups above grant only 2 of the CPUs 1-2"]);
+        assert_eq!(try_with("2\n").unwrap(), ["cpuset: of CPUs 1-2, the cgroups above grant only 2"]);
         let error = try_with("0,3\n").unwrap_err().to_string();
-        assert!(error.contains("the cgroups above grant only the CPUs 0,3, and none of 1-2"), "{error}");
+        assert!(error.contains("the cgroups above grant only CPUs 0,3 and none of 1-2"), "{error}");
     }
 }

@@ -62,7 +62,7 @@ impl Bounds {
         let cpusets = self.cpuset.as_ref().zip(session.cpuset.as_ref());
         let disjoint = cpusets.filter(|(ours, theirs)| ours.0.is_disjoint(&theirs.0));
         let impossible = disjoint.map(|(ours, theirs)| {
-            (Limit::Cpuset, format!("{ours} has none of the session's CPUs, which are {theirs}"))
+            (Limit::Cpuset, format!("{ours} contains none of the session's CPUs, which are {theirs}"))
         });
         Misfits { warnings, impossible: impossible.into_iter().collect() }
     }
@@ -119,7 +119,7 @@ mod tests {
         );
         let component = Bounds { cpuset: Some("2".parse().unwrap()), ..Bounds::default() };
         let misfits = component.within(&session, "service api's");
-        let why = "2 has none of the session's CPUs, which are 0-1";
+        let why = "2 contains none of the session's CPUs, which are 0-1";
         assert_eq!(misfits.impossible, [(Limit::Cpuset, why.to_string())]);
     }
 }

@@ -68,7 +68,7 @@ impl Delegation {
             self.turn_on(own, controller)?;
         }
         let available = read_words(own, "cgroup.controllers")?;
-        // A failure is ignored: it only costs figures.
+        // A failure is ignored: it only means that some figures are missing.
         let there = useful.iter().filter(|it| available.contains(it.name()));
         there.for_each(|it| drop(self.turn_on(own, *it)));
         Ok(())
@@ -180,7 +180,7 @@ fn may_control(directory: &Path) -> bool {
     rustix::fs::access(directory.join(CONTROL), rustix::fs::Access::WRITE_OK).is_ok()
 }
 
-/// A failure is ignored: it only costs figures.
+/// A failure is ignored: it only means that some figures are missing.
 fn turn_on_useful(directory: &Path, available: &BTreeSet<String>, useful: &[Controller]) {
     let there = useful.iter().filter(|it| available.contains(it.name()));
     there.for_each(|it| drop(switch(directory, '+', *it)));

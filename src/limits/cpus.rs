@@ -47,7 +47,7 @@ impl FromStr for Cpus {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        const SHAPE: &str = "write a number of CPUs such as 1.5, or 50% (of all)";
+        const SHAPE: &str = "use a number of CPUs such as 1.5, or 50% (of the host's)";
         let trimmed = text.trim();
         if let Some(percent) = trimmed.strip_suffix('%') {
             let percent = number(percent).filter(|it| *it > 0.0 && *it <= 100.0);

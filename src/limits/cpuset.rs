@@ -68,16 +68,16 @@ pub(super) fn set_cpuset(directory: &Path, asked: &CpuSet) -> Result<Option<Stri
     file.write("cpuset.cpus", &asked.to_string(), is_asked)?;
     let granted = file.read("cpuset.cpus.effective")?;
     let Ok(granted) = granted.parse::<CpuSet>() else {
-        let other = std::io::Error::other(format!("the kernel has {granted:?} there"));
+        let other = std::io::Error::other(format!("the kernel reports {granted:?}"));
         let path = directory.join("cpuset.cpus.effective");
-        return Err(file.refused("cpuset.cpus.effective", ContainmentError::on("understand", &path)(other)));
+        return Err(file.refused("cpuset.cpus.effective", ContainmentError::on("interpret", &path)(other)));
     };
     if !granted.0.is_subset(&asked.0) {
         // Reset it, or it could take effect later, when nothing expects it any more.
         let _ = write(&directory.join("cpuset.cpus"), b"\n");
         return Err(Refused::NotGranted { asked: asked.to_string(), granted: granted.to_string() });
     }
-    let less = || format!("the cgroups above grant only {granted} of the CPUs {asked}");
+    let less = || format!("of CPUs {asked}, the cgroups above grant only {granted}");
     Ok((granted != *asked).then(less))
 }
 

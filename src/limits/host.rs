@@ -26,7 +26,7 @@ impl Host {
     pub(super) fn read() -> Result<Self> {
         let read = |path: &str| {
             std::fs::read_to_string(path).map_err(|error| {
-                anyhow::anyhow!("cannot read what this host has from {path}: {error}; is /proc mounted?")
+                anyhow::anyhow!("cannot read this host's resources from {path}: {error}; is /proc mounted?")
             })
         };
         let memory = read("/proc/meminfo")?;
@@ -79,7 +79,7 @@ impl Host {
         }
         if let Some((set, asked)) = bounds.cpuset.as_ref().zip(limits.cpuset.as_ref()) {
             if set.0.is_empty() {
-                let why = format!("{asked} has none of this host's CPUs, which are {}", self.cpus);
+                let why = format!("{asked} contains none of this host's CPUs, which are {}", self.cpus);
                 found.push((Limit::Cpuset, why));
             }
         }

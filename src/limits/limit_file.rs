@@ -44,7 +44,7 @@ impl<'a> LimitFile<'a> {
         self.read_back(file, is_set)
     }
 
-    /// Checks the result of a setter of the crate. The source of the crate's error is the kernel's.
+    /// Checks the result of a setter of the crate. The source of the crate's error is the kernel's own error.
     pub(super) fn check(
         &self,
         file: &'static str,
@@ -72,7 +72,7 @@ impl<'a> LimitFile<'a> {
         if is_set(&text) {
             return Ok(());
         }
-        let other = std::io::Error::other(format!("the kernel has {text:?} there"));
+        let other = std::io::Error::other(format!("the kernel reports {text:?} instead"));
         Err(self.refused(file, ContainmentError::on("set the limit in", &self.directory.join(file))(other)))
     }
 

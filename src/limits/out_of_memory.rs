@@ -256,7 +256,7 @@ mod tests {
             &session,
             &[(Level::Descendant, Some("session"), None, vec![killed("session", Some(3))])],
         );
-        // The first victim is the command's and is counted twice there, but must hide no other.
+        // The first victim is the command's and is counted twice there, but must not hide any other.
         events(&session, "", 4, 1, 1);
         events(&session, "command", 3, 0, 0);
         session.write("", "memory.events", "oom 1\noom_kill 4\noom_group_kill 1\n");

@@ -31,7 +31,7 @@ impl FromStr for Pids {
         match whole(text) {
             Some(0) => Err("a limit of 0 lets no process start; the minimum is 1".into()),
             Some(count) if count <= MOST_PIDS => Ok(Self(count)),
-            Some(_) => Err(format!("the kernel allows at most {MOST_PIDS} processes; write fewer")),
+            Some(_) => Err(format!("the kernel allows at most {MOST_PIDS} processes; use fewer")),
             None => Err(format!(
                 "invalid number of processes {text:?}; write a whole number from 1 to {MOST_PIDS}"
             )),

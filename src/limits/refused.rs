@@ -23,7 +23,7 @@ pub(crate) enum Refused {
     Impossible(String),
     #[error("this kernel has no {file}")]
     NoFile { limit: Limit, file: &'static str },
-    #[error("the cgroups above grant only the CPUs {granted}, and none of {asked}")]
+    #[error("the cgroups above grant only CPUs {granted} and none of {asked}")]
     NotGranted { asked: String, granted: String },
     #[error("{source}")]
     NotSet { limit: Limit, source: ContainmentError },
@@ -42,7 +42,8 @@ impl Refused {
                 format!("check that cgroup_disable={} is not in /proc/cmdline", controller.name())
             }
             Self::NotDelegated { .. } if rustix::process::geteuid().is_root() => {
-                "start cgrun where it is delegated, such as in a systemd unit with Delegate=yes".into()
+                "start cgrun where this controller is delegated, such as in a systemd unit with Delegate=yes"
+                    .into()
             }
             Self::NotDelegated { controller, .. } => format!(
                 "delegate it: as root, run `systemctl edit user@.service`, add Delegate=memory pids cpu {} below \
@@ -55,17 +56,17 @@ impl Refused {
             ),
             Self::Occupied { .. } => "start cgrun alone in a cgroup of its own".into(),
             Self::NoCgroup(_) => "see `cgrun doctor` for how to get one".into(),
-            Self::Impossible(_) => "write another value".into(),
+            Self::Impossible(_) => "use another value".into(),
             Self::NoFile { limit, .. } => limit.where_missing().into(),
             Self::NotGranted { .. } if systemd::manages_this_host() => {
-                "name some of these, or check AllowedCPUs= of the units above (systemctl show)".into()
+                "use some of these CPUs, or check AllowedCPUs= of the units above (systemctl show)".into()
             }
-            Self::NotGranted { .. } => "name some of these, or check cpuset.cpus of the cgroups above".into(),
-            Self::NotSet { source, .. } if source.is_denied() => {
-                "check the rights that this user has there".into()
+            Self::NotGranted { .. } => {
+                "use some of these CPUs, or check cpuset.cpus of the cgroups above".into()
             }
-            Self::NotSet { limit, .. } => format!("write another value for {}", limit.name()),
-            Self::Cgroup(_) => "check the rights that this user has there".into(),
+            Self::NotSet { source, .. } if source.is_denied() => "check this user's permissions there".into(),
+            Self::NotSet { limit, .. } => format!("use another value for {}", limit.name()),
+            Self::Cgroup(_) => "check this user's permissions there".into(),
         }
     }
 }

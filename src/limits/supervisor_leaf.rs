@@ -36,7 +36,7 @@ impl SupervisorLeaf {
         match std::fs::create_dir(&path) {
             // A dead supervisor with the same pid left it behind.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            made => made.map_err(ContainmentError::on("make the cgroup", &path))?,
+            made => made.map_err(ContainmentError::on("create the cgroup", &path))?,
         }
         let leaf = Self { parent: own.to_path_buf(), path };
         if let Err(error) = join(&leaf.path) {

@@ -48,9 +48,9 @@ fn planned_services(config: Option<&Config>, grace: Duration) -> Result<PerServi
 /// Decides everything that can be decided without examining the host.
 pub(crate) fn plan(run: Run, config: Option<&Config>, cwd: PathBuf, state: PathBuf) -> Result<SessionPlan> {
     match run.command.first() {
-        None => bail!("no command given; say what to run, such as: cgrun pytest"),
+        None => bail!("no command given; specify what to run, such as: cgrun pytest"),
         Some(program) if program.is_empty() => {
-            bail!("the command is an empty string; say what to run, such as: cgrun pytest")
+            bail!("the command is an empty string; specify what to run, such as: cgrun pytest")
         }
         Some(_) => {}
     }

@@ -123,7 +123,9 @@ fn start_order(config: &Config) -> Result<Vec<&ServiceName>> {
             if let Some(start) = path.iter().position(|(name, _)| *name == wanted) {
                 let circle: Vec<_> = path[start..].iter().map(|(name, _)| name.0.as_str()).collect();
                 let circle = format!("{} -> {}", circle.join(" -> "), wanted.0);
-                return wrong(format!("these services wait for each other: {circle}; remove one link"));
+                return wrong(format!(
+                    "these services depend on each other in a cycle: {circle}; remove one dependency"
+                ));
             }
             path.push((wanted, 0));
         }

@@ -71,15 +71,15 @@ pub(crate) fn end_holders(
             holders.retain(|(process, _)| !process.wait(Duration::ZERO).unwrap_or(false));
         }
     }
-    problems.extend(holders.iter().map(|(_, info)| format!("{info} was killed but does not exit")));
+    problems.extend(holders.iter().map(|(_, info)| format!("{info} was killed but has not exited")));
     Ok(problems)
 }
 
 /// Why it is not known whether they exited.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Interrupted {
-    #[error("{0} came while cgrun waited for the processes that hold the ports to exit")]
+    #[error("{0} arrived while cgrun was waiting for the processes that hold the ports to exit")]
     Signal(Signal),
-    #[error("cannot wait for the holders of ports (ppoll): {0}")]
+    #[error("cannot wait for the processes that hold the ports (ppoll): {0}")]
     Wait(#[from] std::io::Error),
 }

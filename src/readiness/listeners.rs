@@ -43,7 +43,9 @@ pub(super) enum NotOurs {
 impl fmt::Display for NotOurs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unknown(port, error) => write!(f, "cannot determine who listens on port {port}: {error}"),
+            Self::Unknown(port, error) => {
+                write!(f, "cannot determine which process listens on port {port}: {error}")
+            }
             Self::NoListener(port) => write!(f, "nothing listens on port {port}"),
             Self::Strangers(listeners) => {
                 let held: Vec<_> = Holding::of(listeners).iter().map(Holding::to_string).collect();
@@ -53,8 +55,7 @@ impl fmt::Display for NotOurs {
     }
 }
 
-/// A listener of the session on the last of the service's ports, provided that the session holds all of them
-/// alone; `None` for a service without a port.
+/// A listener of the session on the last of the service's ports, provided that only the session holds them; `None` for a service without a port.
 pub(super) fn own_listener<'a>(
     plan: &ServicePlan,
     found: &'a PortListeners<'_>,

@@ -27,14 +27,15 @@ pub(crate) fn end_stale_neighbours(
         match end_session(session, mount, records, events) {
             Ok(None) => {}
             Ok(Some(verdict)) if verdict.is_proven() => {
-                reporter.say(&format!("ended session {id}, left behind by a cgrun that died"))
+                reporter.say(&format!("ended session {id}, left behind by a cgrun process that died"))
             }
             Ok(Some(verdict)) => reporter.error(&format!(
-                "cannot clean up session {id}, left behind by a cgrun that died: {}",
+                "cannot clean up session {id}, left behind by a cgrun process that died: {}",
                 verdict.problems().join("; ")
             )),
-            Err(error) => reporter
-                .error(&format!("cannot end session {id}, left behind by a cgrun that died: {error:#}")),
+            Err(error) => reporter.error(&format!(
+                "cannot end session {id}, left behind by a cgrun process that died: {error:#}"
+            )),
         }
     }
     Ok(())

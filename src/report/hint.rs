@@ -12,7 +12,7 @@ pub(super) fn hint(leaks: &[Leak]) -> Option<String> {
     let phase = worst.started_during.as_ref().and_then(|origin| origin.phase.as_deref());
     Some(match (&worst.how, phase) {
         (How::OutlivedService(name), _) => {
-            format!("give service {name} a stop_signal that ends it, or a longer grace")
+            format!("give service {name} a stop_signal that stops it, or a longer grace")
         }
         (How::OutlivedProbe(name), _) => {
             format!(
@@ -24,13 +24,13 @@ pub(super) fn hint(leaks: &[Leak]) -> Option<String> {
                 .into()
         }
         _ if worst.stat.ignores(Signal::SIGTERM) => {
-            "it ignores SIGTERM: kill it with SIGKILL where you start it, and wait for it".into()
+            "it ignores SIGTERM: in the code that starts it, kill it with SIGKILL and wait for it".into()
         }
         _ if worst.had_to_be_killed => {
-            "it does not stop on SIGTERM: where you start it, stop it the way it expects, and wait for it"
+            "it does not exit on SIGTERM: in the code that starts it, stop it the way it expects and wait for it"
                 .into()
         }
         (_, Some(_)) => "stop it and wait for it in the test that started it, even if the test fails".into(),
-        _ => "stop it where you start it; if it is meant to outlive the command, add it to allow".into(),
+        _ => "stop it in the code that starts it; if it is meant to outlive the command, add it to allow".into(),
     })
 }

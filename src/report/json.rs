@@ -101,7 +101,7 @@ pub(crate) struct ComponentSummary {
     pub stop_requested_at_seconds: Option<f64>,
     /// When its first process exited on its own.
     pub exited_at_seconds: Option<f64>,
-    /// When none of its processes was left.
+    /// When the last of its processes was gone.
     pub gone_at_seconds: Option<f64>,
     pub exit_code: Option<i32>,
     pub signal: Option<String>,

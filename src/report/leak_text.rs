@@ -3,7 +3,7 @@
 use super::json::{LeakedProcess, StartedDuring};
 use crate::text::shorten;
 
-/// One line a process, children below their parent, at most `limit` processes.
+/// One line per process, children below their parent, at most `limit` processes.
 pub(super) fn listing(leaks: &[&LeakedProcess], undescribed: usize, limit: usize) -> Vec<String> {
     let mut lines = Vec::new();
     let total = leaks.iter().map(|leak| leak.process_count()).sum::<usize>() + undescribed;
@@ -53,7 +53,7 @@ pub(super) fn kind(leak: &LeakedProcess) -> &'static str {
     }
 }
 
-/// How the test is known.
+/// How cgrun determined the test.
 pub(super) fn evidence(origin: &StartedDuring) -> &'static str {
     match origin.evidence {
         "environment" => "the test runner's variable is in its environment",

@@ -29,10 +29,10 @@ fn line(hit: &LimitHit) -> String {
             let component = component.as_deref().map(with_article).unwrap_or_default();
             let reached = match (level, limit_bytes) {
                 (Level::Own, Some(bytes)) => format!("{component} reached its limit of {}", Bytes(*bytes)),
-                (Level::Own, None) => format!("{component} could get no more memory"),
+                (Level::Own, None) => format!("{component} ran out of memory"),
                 (Level::Descendant, _) => format!("a cgroup inside {component} reached a limit of its own"),
                 (Level::Ancestor, _) => {
-                    "a cgroup above the session, or the host, had no more memory".to_string()
+                    "a cgroup above the session, or the host, ran out of memory".to_string()
                 }
             };
             let killed: Vec<_> = killed.iter().map(killed_in).collect();
@@ -53,7 +53,7 @@ fn line(hit: &LimitHit) -> String {
         }
         LimitHit::Cpus { component, limit_cpus, throttled_usec, throttled_periods, total_periods } => {
             format!(
-                "throttled: {} exceeded its {limit_cpus} CPUs in {throttled_periods} of {total_periods} periods of 100 ms, and \
+                "throttled: {} exceeded its limit of {limit_cpus} CPUs in {throttled_periods} of {total_periods} periods of 100 ms, and \
              waited {:.2} s",
                 with_article(component),
                 Duration::from_micros(*throttled_usec).as_secs_f64()
@@ -65,7 +65,7 @@ fn line(hit: &LimitHit) -> String {
 fn killed_in(killed: &KilledProcesses) -> String {
     let component = with_article(&killed.component);
     match killed.process_count {
-        None => format!("all of {component}"),
+        None => format!("all processes of {component}"),
         Some(1) => format!("1 process of {component}"),
         Some(count) => format!("{count} processes of {component}"),
     }
@@ -96,7 +96,7 @@ mod tests {
         };
         assert_eq!(
             line(&memory),
-            "out of memory: service web reached its limit of 48 MiB, and the kernel killed all of service web; \
+            "out of memory: service web reached its limit of 48 MiB, and the kernel killed all processes of service web; \
              the first was pid 12 (python3)"
         );
         let pids = LimitHit::Pids {
@@ -142,7 +142,7 @@ mod tests {
         };
         assert_eq!(
             line(&cpus),
-            "throttled: the session exceeded its 0.5 CPUs in 30 of 40 periods of 100 ms, and waited 1.50 s"
+            "throttled: the session exceeded its limit of 0.5 CPUs in 30 of 40 periods of 100 ms, and waited 1.50 s"
         );
     }
 

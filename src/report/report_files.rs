@@ -25,8 +25,7 @@ pub(crate) struct ReportFiles {
 impl ReportFiles {
     /// Checks that the files can be written. After an error nothing is left behind.
     pub(crate) fn prepare(reports: &[(ReportKind, PathBuf)], identity: Option<&Identity>) -> Result<Self> {
-        let _user =
-            ActingAs::session_user(identity).context("cannot take on the rights of the session's user")?;
+        let _user = ActingAs::session_user(identity).context("cannot switch to the session's user")?;
         let user = identity.and_then(|it| it.user.as_ref()).map(|(user, _)| user.name.as_str());
         let (owner, identity) = (std::process::id(), identity.cloned());
         let mut files = Self { files: Vec::new(), created_directories: Vec::new(), owner, identity };
@@ -71,7 +70,9 @@ impl ReportFiles {
     pub(crate) fn write(&self, render: impl Fn(ReportKind) -> Result<String>) -> Vec<String> {
         match self.act_as_user() {
             Ok(_user) => write_each(self.files.iter(), render),
-            Err(error) => vec![format!("no report was written: cannot take on the user's rights: {error}")],
+            Err(error) => {
+                vec![format!("no report was written: cannot switch to the session's user: {error}")]
+            }
         }
     }
 
@@ -85,7 +86,7 @@ impl ReportFiles {
 
 fn cannot_write(path: &Path, error: &io::Error, user: Option<&str>) -> anyhow::Error {
     anyhow!(
-        "cannot write the report {}: {}; name a file in a directory that {} may write to",
+        "cannot write the report {}: {}; name a file in a directory that {} can write to",
         path.display(),
         plain(error),
         user.unwrap_or("you")

@@ -62,7 +62,8 @@ impl Session<'_> {
         // write to.
         let lent = reports.act_as_user();
         if let Err(error) = &lent {
-            self.report.error(&format!("no report was written: cannot take on the user's rights: {error}"));
+            self.report
+                .error(&format!("no report was written: cannot switch to the session's user: {error}"));
             return spoiled;
         }
         let logs = self.services.map(|it| it.as_ref().map(|service| service.log.path.clone()));

@@ -16,7 +16,7 @@ pub(crate) enum SessionError {
     #[error("{}", error_chain(.0))]
     NotExecutable(anyhow::Error),
     /// A signal asked cgrun to stop before it had started anything.
-    #[error("{0} came while cgrun waited for the processes that hold the ports to exit")]
+    #[error("{0} arrived while cgrun was waiting for the processes that hold the ports to exit")]
     Interrupted(Signal),
     #[error("{}", error_chain(.0))]
     Other(#[from] anyhow::Error),

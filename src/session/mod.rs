@@ -67,8 +67,10 @@ fn prepare(plan: SessionPlan, report: &Reporter) -> Result<Session<'_>, SessionE
         containment::choose(source, plan.require, command.as_bytes(), &plan.watched, &preexisting)?;
     if !missing.is_empty() && plan.require.is_none() {
         let kind = containment.kind();
-        report
-            .say(&format!("only a {kind} contains this session ({}); see: cgrun doctor", missing.join("; ")));
+        report.say(&format!(
+            "this session is contained only by a {kind} ({}); see: cgrun doctor",
+            missing.join("; ")
+        ));
     }
     let limits = limits::apply(&plan, &containment, mount.as_ref(), report)?;
     failpoint::reached("cgroup made");

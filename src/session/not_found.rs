@@ -21,7 +21,7 @@ pub(super) fn not_found_hint(name: &OsStr) -> String {
     let own: Vec<String> = command_names().collect();
     match own.iter().find(|own| **own == *name).or_else(|| own.iter().find(resembles)) {
         Some(own) if **own == *name => {
-            " in PATH; to use cgrun's own command of that name, put it first and its options after it".into()
+            " in PATH; to run cgrun's own command of that name, put it right after cgrun, followed by its options".into()
         }
         Some(own) => format!(" in PATH; did you mean: cgrun {own}? Otherwise install it"),
         None => " in PATH; install it, or activate the environment it is in".into(),
@@ -39,7 +39,7 @@ fn misread_hint(name: &OsStr) -> Option<String> {
     if text.trim().contains(char::is_whitespace) {
         let quoted = text.replace('\'', r"'\''");
         return Some(format!(
-            "; it is one word with blanks in it: write each word by itself, or let a shell split it: sh -c '{quoted}'"
+            "; it contains spaces: write each word as an argument of its own, or let a shell split it: sh -c '{quoted}'"
         ));
     }
     if is_assignment(name) {

@@ -21,7 +21,7 @@ pub(super) fn ports(
 ) -> Result<Vec<Listener>, SessionError> {
     let listeners = || {
         ports::listening_on(&plan.watched)
-            .context("cannot determine who listens on the watched ports (sock_diag)")
+            .context("cannot determine which processes listen on the watched ports (sock_diag)")
     };
     let needed: Vec<_> = plan.services.iter().flat_map(ServicePlan::own_ports).collect();
     let is_needed = |listener: &Listener| needed.contains(&listener.port);
@@ -29,7 +29,7 @@ pub(super) fn ports(
     let taken: Vec<_> = held.iter().filter(|listener| is_needed(listener)).cloned().collect();
     if plan.reclaim_ports && !taken.is_empty() {
         for holding in Holding::of(&taken) {
-            report.say(&format!("{holding}; ending it (--reclaim-ports)"));
+            report.say(&format!("{holding}; stopping that process (--reclaim-ports)"));
         }
         let problems =
             reclaim::end_holders(&taken, plan.grace, plan.kill_wait, events).map_err(
@@ -50,7 +50,10 @@ pub(super) fn ports(
             .iter()
             .find(|it| it.own_ports().any(|port| port == holding.port))
             .map_or("", |it| &it.name);
-        return Err(anyhow!("{holding}; service {name} needs it: stop it, or pass --reclaim-ports").into());
+        return Err(anyhow!(
+            "{holding}; service {name} needs the port: stop that process, or pass --reclaim-ports"
+        )
+        .into());
     }
     for holding in Holding::of(&watched) {
         report.say(&format!("{holding}; it does not belong to this session and is left alone"));

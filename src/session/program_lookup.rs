@@ -122,9 +122,7 @@ fn check_executable(path: &Path) -> Result<(), Option<String>> {
     match interpreter(path) {
         Some(interpreter) if !interpreter.exists() => {
             if interpreter.as_os_str().as_bytes().ends_with(b"\r") {
-                return Err(Some(
-                    "line 1 ends as in DOS; convert its line ends with: sed -i 's/\\r$//'".into(),
-                ));
+                return Err(Some("its lines end as in DOS; convert them with: sed -i 's/\\r$//'".into()));
             }
             let interpreter = interpreter.display();
             Err(Some(format!("its interpreter {interpreter} does not exist; install it, or change line 1")))

@@ -60,7 +60,7 @@ impl Session<'_> {
                     SessionAction::ReportEnd(service, how) => {
                         let name = &self.plan.services[service].name;
                         self.report.say(&format!(
-                            "service {name} {how}; it is not critical, so the session goes on"
+                            "service {name} {how}; it is not critical, so the session continues"
                         ));
                     }
                     SessionAction::TearDown(cause) => return Ok(cause),

@@ -191,7 +191,7 @@ fn start(
             Step::Fork => anyhow::anyhow!("cannot create a process: {why}"),
             Step::Join => anyhow::anyhow!("cannot join the session's cgroup: {why}"),
             Step::Enter => anyhow::anyhow!("cannot enter the session's PID namespace: {why}"),
-            Step::Become => anyhow::anyhow!("cannot become the user of --user: {why}"),
+            Step::Become => anyhow::anyhow!("cannot switch to the user given with --user: {why}"),
             Step::Prepare => anyhow::anyhow!("cannot set up its streams and process group: {why}"),
             Step::Chdir => anyhow::anyhow!(
                 "the session's user cannot enter the working directory {}: {why}",

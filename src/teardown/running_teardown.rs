@@ -90,7 +90,7 @@ impl<'a> Teardown<'a> {
             match event {
                 Event::Exited(pid, status) => self.context.note_exit(pid, status),
                 Event::Signal(caught) if self.requests.note(caught) => self.supervisor.announce(&format!(
-                    "{} while cleaning up; send again to kill everything now",
+                    "received {} while cleaning up; send it again to kill everything now",
                     caught.signal
                 )),
                 Event::Signal(_) => {}

@@ -10,7 +10,7 @@ fn a_cpu_burner_gets_its_share_and_no_more() {
         let session = Session::at(place).options(["-v", "--cpus", "0.5"]);
         let run = session.helper("hungry.py", &["burn", "5", workers]).run();
         run.assert_code(0).assert_nothing_left();
-        let line = r"throttled: the session exceeded its 0.5 CPUs in (\d+) of (\d+) periods";
+        let line = r"throttled: the session exceeded its limit of 0.5 CPUs in (\d+) of (\d+) periods";
         let [throttled, periods] = numbers(line, &run.stderr());
         assert!(throttled >= 0.8 * periods, "{}", run.stderr());
         // Compares the time that the kernel counted with the time that it should have granted. A period is
@@ -48,17 +48,19 @@ fn a_set_of_cpus_is_reduced_to_those_of_the_host() {
     // A warning about one limit is printed even if another limit is refused.
     let run = session(&config.replace("1-8", "7")).command(["true"]).run();
     run.assert_code(125).assert_nothing_left();
-    run.assert_said("cannot limit cpuset of service web: 7 has none of this host's CPUs");
+    run.assert_said("cannot limit cpuset of service web: 7 contains none of this host's CPUs");
     run.assert_said("the session's limit of the CPUs ");
     let session_7 = session(&config.replace("1-8", "7")).options(["--limits-best-effort"]);
     let run = session_7.sh(&format!("{IN_SESSION}cat cpuset.cpus")).run();
     run.assert_code(0)
-        .assert_said("running without a limit of cpuset of service web: 7 has none of this")
+        .assert_said("running without a limit on cpuset of service web: 7 contains none of this")
         .assert_nothing_left();
     assert_prints(&run, &["0-1"]);
     let run = session(&config.replace("0-3", "0").replace("1-8", "1")).command(["true"]).run();
     run.assert_code(125).assert_nothing_left();
-    run.assert_said("cannot limit cpuset of service web: 1 has none of the session's CPUs, which are 0;");
+    run.assert_said(
+        "cannot limit cpuset of service web: 1 contains none of the session's CPUs, which are 0;",
+    );
 }
 
 #[test]
@@ -67,10 +69,10 @@ fn a_set_of_cpus_is_reduced_to_those_of_the_unit() {
     let session = |config: &str| Session::at(Place::DelegatedOneCpu).config(config);
     let run = session("[limits]\ncpuset = '1'\n").command(["true"]).run();
     run.assert_code(125).assert_nothing_left();
-    run.assert_said("cannot limit cpuset: the cgroups above grant only the CPUs 0, and none of 1; ");
+    run.assert_said("cannot limit cpuset: the cgroups above grant only CPUs 0 and none of 1; ");
     let run = session("[limits]\ncpuset = '0-1'\n").command(["nproc"]).run();
     run.assert_code(0)
-        .assert_said("cpuset: the cgroups above grant only 0 of the CPUs 0-1")
+        .assert_said("cpuset: of CPUs 0-1, the cgroups above grant only 0")
         .assert_nothing_left();
     assert_prints(&run, &["1"]);
 }

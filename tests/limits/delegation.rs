@@ -20,7 +20,7 @@ fn a_controller_that_was_not_delegated_is_refused() {
     // With best effort, the limits that can be set are set.
     let session = session("[limits]\ncpuset = '0'\npids = 77\nbest_effort = true\n");
     let run = session.sh(&format!("{IN_SESSION}cat pids.max")).run();
-    run.assert_code(0).assert_said("running without a limit of cpuset: ").assert_nothing_left();
+    run.assert_code(0).assert_said("running without a limit on cpuset: ").assert_nothing_left();
     assert_eq!(run.stdout(), "77\n");
 }
 
@@ -78,7 +78,7 @@ fn a_cgroup_with_other_processes_is_left_alone() {
         assert_eq!(run.stdout(), "125\n0\n", "{}", run.stderr());
         run.assert_matches(r"has processes of its own \(pid \d+, /usr/bin/sh -c ");
         run.assert_said("--scope -p Delegate=yes cgrun COMMAND")
-            .assert_said("running without a limit of pids: ");
+            .assert_said("running without a limit on pids: ");
     }
     // The suggested remedy works.
     let remedy =

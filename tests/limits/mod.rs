@@ -97,7 +97,7 @@ fn best_effort_continues_with_a_warning() {
             run.assert_silent();
         } else {
             run.assert_said(
-                "cgrun: running without a limit of pids: the pids controller belongs to cgroup v1",
+                "cgrun: running without a limit on pids: the pids controller belongs to cgroup v1",
             );
         }
     }
@@ -115,7 +115,7 @@ fn only_a_cgroup_has_limits() {
         let session = session().options(["--pids", "50", "--limits-best-effort"]);
         let run = session.start_launched(&[host, &cgrun()]).finish();
         run.assert_code(0).assert_nothing_left();
-        run.assert_said("running without a limit of pids: this session runs in a");
+        run.assert_said("running without a limit on pids: this session runs in a");
         assert!(run.path().join("ran").exists());
     }
 }
@@ -192,7 +192,7 @@ fn too_little_memory_to_start_is_refused_or_given_up() {
     // Warnings before the error are printed too.
     run.assert_said("the session's limit of 5000 CPUs exceeds what this host has (");
     let run = session().options(["--memory", "0.0001%", "--limits-best-effort"]).run();
-    run.assert_code(0).assert_nothing_left().assert_said("running without a limit of memory: it comes to ");
+    run.assert_code(0).assert_nothing_left().assert_said("running without a limit on memory: it comes to ");
     assert!(run.path().join("ran").exists());
 }
 

@@ -15,7 +15,7 @@ use crate::limits::{Controller, why_unavailable};
 use crate::sys::process::{fork, namespace};
 use crate::sys::sockets;
 
-/// Incremented when a change of the JSON breaks readers.
+/// Incremented when a change to the JSON breaks readers.
 const SCHEMA_VERSION: u32 = 1;
 /// How long the trial namespace may take to exit.
 const KILL_WAIT: Duration = Duration::from_secs(2);
@@ -141,7 +141,8 @@ pub(super) fn gather() -> Findings {
 fn next_step(unavailable: &[UnavailableContainment], containment: Kind) -> Option<String> {
     let stronger = unavailable.first().filter(|first| first.containment > containment);
     let as_root = rustix::process::geteuid().is_root().then(|| {
-        "tests run as root here; to run them with a user's rights only: cgrun --user NAME".to_string()
+        "tests run as root here; to run them with only an ordinary user's privileges: cgrun --user NAME"
+            .to_string()
     });
     stronger.map(|first| first.remedy.clone()).or(as_root)
 }

@@ -62,7 +62,7 @@ pub(super) fn as_text(found: &Findings) -> String {
     row("container", found.container.clone().unwrap_or_else(|| "no".into()));
     row(
         "clone3",
-        yes(found.clone3, "each process joins its cgroup after it started, which takes about 8 ms"),
+        yes(found.clone3, "each process joins its cgroup after it has started, which takes about 8 ms"),
     );
     row("sock_diag", yes(found.sock_diag, "cgrun cannot find out which process listens on a port"));
     for missing in &found.unavailable {

@@ -60,7 +60,7 @@ impl Owner {
         match stat::start_time(self.pid) {
             Some(start_time) => Ok(start_time == self.start_time),
             None if there && !stat::is_zombie(self.pid) => {
-                Err(io::Error::other("its /proc entry is hidden from us"))
+                Err(io::Error::other("its /proc entry is hidden from cgrun"))
             }
             None => Ok(false),
         }
@@ -104,12 +104,11 @@ fn ownership(directory: &Path) -> Option<Ownership> {
 /// The PID and time namespaces, in which pids and start times mean the same as for us.
 fn namespaces() -> io::Result<String> {
     let number = |name| std::fs::metadata(format!("/proc/self/ns/{name}")).map(|metadata| metadata.ino());
-    // Time namespaces exist since Linux 5.6.
+    // Time namespaces have existed since Linux 5.6.
     Ok(format!("{}.{}", number("pid")?, number("time").unwrap_or_default()))
 }
 
-/// Whether systemd marked the cgroup as delegated. All users can read the mark since version 251; before,
-/// only root can.
+/// Whether systemd marked the cgroup as delegated. Since version 251 all users can read the mark; before that, only root could.
 pub(crate) fn is_marked_delegated(directory: &Path) -> bool {
     ["user.delegate", "trusted.delegate"]
         .into_iter()

@@ -81,7 +81,7 @@ impl SessionCgroup {
 
     fn make_leaf(&self, name: &str) -> Result<CgroupLeaf, ContainmentError> {
         let path = self.path.join(name);
-        std::fs::create_dir(&path).map_err(ContainmentError::on("make the cgroup", &path))?;
+        std::fs::create_dir(&path).map_err(ContainmentError::on("create the cgroup", &path))?;
         CgroupLeaf::open(path, format!("{}/{name}", self.name))
     }
 }
@@ -146,7 +146,8 @@ impl Holder for SessionCgroup {
 fn make_directory(parent: &Path) -> Result<(SessionId, PathBuf), Unavailable> {
     let mut attempts = 0;
     loop {
-        let id = SessionId::random().map_err(ContainmentError::on("choose a name in", parent))?;
+        let id =
+            SessionId::random().map_err(ContainmentError::on("choose a name for a cgroup in", parent))?;
         let path = parent.join(id.directory());
         match std::fs::create_dir(&path) {
             Ok(()) => return Ok((id, path)),

@@ -19,9 +19,9 @@ pub(crate) enum Unavailable {
         "no cgroup2 file system is mounted here (none of the mounts in /proc/self/mountinfo is reachable)"
     )]
     NotMounted,
-    #[error("cgrun's own cgroup {own} does not lie below the cgroup2 mount {}", mount.display())]
+    #[error("cgrun's own cgroup {own} is not below the cgroup2 mount {}", mount.display())]
     OutOfSight { own: String, mount: PathBuf },
-    #[error("is not permitted to create a cgroup in {}: {}", path.display(), plain(source))]
+    #[error("cgrun cgrun is not permitted to create a cgroup in {}: {}", path.display(), plain(source))]
     NotWritable { path: PathBuf, source: io::Error },
     #[error("{} is a threaded cgroup, which cannot hold a session", path.display())]
     Threaded { path: PathBuf },
@@ -62,7 +62,7 @@ impl Unavailable {
                      Delegate=yes"
                 )
             }
-            Self::Cgroup(_) => "see which rights this user has there".into(),
+            Self::Cgroup(_) => "check this user's permissions there".into(),
             Self::Proc { .. } => "mount /proc".into(),
         }
     }

@@ -67,12 +67,12 @@ pub(super) fn inode_numbers(path: &Path) -> Result<Vec<u64>, ContainmentError> {
             Ok(())
         }
         Err(error) if is_gone(&error) => Ok(()),
-        Err(error) => Err(ContainmentError::on("look at", directory)(error)),
+        Err(error) => Err(ContainmentError::on("inspect", directory)(error)),
     })?;
     Ok(found)
 }
 
-/// Removes it, leaves first. The kernel refuses while a process lives in it. Removing it twice is no error.
+/// Removes it, leaves first. The kernel refuses while a process lives in it. Removing it twice is not an error.
 pub(super) fn remove(path: &Path) -> Result<(), ContainmentError> {
     match std::fs::remove_dir(path) {
         Err(error) if error.raw_os_error() == Some(libc::EBUSY) => {}

@@ -57,7 +57,7 @@ fn command_row(report: &ReportDocument, total: f64) -> Markup {
         total,
         &[
             Bar { class: "run", what: "running", from: life.started_at_seconds, to: exited.or(Some(total)) },
-            Bar { class: "stop", what: "ending what it left behind", from: exited, to: gone },
+            Bar { class: "stop", what: "stopping the processes that it left behind", from: exited, to: gone },
         ],
     )
 }

@@ -18,7 +18,7 @@ use super::stat::{is_thread_exiting, raw_stat, raw_stat_in, threads};
 use crate::sys::errno::is_gone;
 use crate::sys::time::{self, Instant};
 
-/// How many bytes of an environment are read at most (the kernel's own limit for an argument list is larger).
+/// The maximum number of bytes read from an environment (the kernel's own limit for an argument list is larger).
 const MOST_BYTES: usize = 1 << 20;
 /// Most environments fit into one read of this many bytes. Two reads could return parts of two images.
 const USUAL_BYTES: usize = 1 << 16;
@@ -31,14 +31,14 @@ const RETRY: Duration = Duration::from_micros(200);
 static HUNG: Mutex<Vec<(Pid, u64)>> = Mutex::new(Vec::new());
 const MOST_HUNG: usize = 10;
 
-/// One variable of the environment that `pid` was executed with. `None` also if we are not allowed to read it
+/// One variable of the environment that `pid` was executed with. Also `None` if we are not allowed to read it
 /// or the process has cleared it.
 pub(crate) fn variable(pid: Pid, name: &str) -> Option<OsString> {
     let [value] = variables(pid, [name]).ok()?;
     value
 }
 
-/// As [`variable`], for several at once. Errors are those of [`environ`].
+/// Like [`variable`], but for several at once. Errors are those of [`environ`].
 pub(crate) fn variables<const N: usize>(pid: Pid, names: [&str; N]) -> io::Result<[Option<OsString>; N]> {
     let bytes = environ(pid)?;
     Ok(names.map(|name| {
@@ -186,7 +186,7 @@ mod tests {
         let is_alone = |pid| raw_stat(pid).is_some_and(|stat| stat.state == 'Z');
         let found = ask_about_python(alone, &[("NAME", "value")], is_alone, |pid| variable(pid, "NAME"));
         assert_eq!(found, Some("value".into()));
-        // Waiting for it would have been a TimedOut error.
+        // Waiting for it would have ended in a TimedOut error.
         assert_eq!(ask_about_python(alone, &[], is_alone, environ).unwrap(), b"");
     }
 

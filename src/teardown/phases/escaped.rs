@@ -107,8 +107,7 @@ impl Teardown<'_> {
             let is_ours = carries_marker(process.pid, &sessions).unwrap_or(false);
             if !is_ours {
                 self.verdict.unknown(format!(
-                    "cannot determine whether {process} belongs to this session or to a process that was there \
-                     before it; it was left alone"
+                    "cannot determine whether {process} belongs to this session or to a process that existed before it; it was left alone"
                 ));
             }
             is_ours
@@ -143,7 +142,7 @@ impl Teardown<'_> {
                 format!("{process} left the session's cgroup and did not exit after SIGKILL")
             }));
         if children.is_empty() {
-            self.verdict.unknown("a child process is left that cannot be listed and does not exit");
+            self.verdict.unknown("a child process that cannot be listed has not exited");
         }
     }
 }

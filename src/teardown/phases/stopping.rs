@@ -19,8 +19,7 @@ use crate::teardown::component::Role;
 use crate::teardown::running_teardown::Teardown;
 use nix::sys::signal::Signal;
 
-/// How often to look for new roots. If one search takes longer than a tenth of this, ten times the search's
-/// duration.
+/// How often to look for new roots. If one search takes longer than a tenth of this, the interval is ten times that search's duration.
 const LOOK: Duration = Duration::from_millis(10);
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
