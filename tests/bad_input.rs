@@ -253,7 +253,7 @@ fn a_command_that_only_a_shell_understands_gets_a_hint() {
         run.assert_said(&format!("cgrun: {program}: command not found; ")).assert_said(advice);
     }
     let config = "[services.web]\ncommand = ['npm run dev']\n";
-    assert_configs_refused(&[(config, &["service web: npm run dev: command not found; it is one word"])]);
+    assert_configs_refused(&[(config, &["service web: npm run dev: command not found; it contains spaces"])]);
 }
 
 #[test]
