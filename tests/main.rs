@@ -17,6 +17,7 @@ mod doctor;
 mod escapes;
 mod evidence;
 mod exit_codes;
+mod first_processes;
 mod guardian;
 mod inherited;
 mod leaks;

@@ -1,8 +1,9 @@
 //! Layer 5, if the supervisor is killed: a second process tears down the session in its place.
 //!
-//! The guardian is forked before anything of the session runs. A kill of the supervisor, its process group or
-//! its children does not reach the guardian, which has its own session and is not our child. It sleeps until
-//! the supervisor reports a clean end of the session, or dies without doing so.
+//! The guardian is forked before anything of the session runs. A kill of the supervisor, its process group or its
+//! session does not reach the guardian, which has its own session. It is our child, so that we can reap it: the
+//! first process of a container often does not. It sleeps until the supervisor reports a clean end of the
+//! session, or dies without doing so.
 
 pub(crate) mod record;
 
@@ -11,14 +12,16 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail};
+use nix::sys::signal::Signal;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socketpair};
+use rustix::process::Pid;
 
 use crate::guardian::record::Record;
 use crate::runtime::clock;
 use crate::runtime::events::{Events, Wake};
 use crate::runtime::failpoint;
-use crate::sys::process::detach::{fork_detached, keep_only};
+use crate::sys::process::detach::{fork_detached, keep_only, reap_detached};
 use crate::sys::process::pidfd::Process;
 use crate::teardown::{Cause, Context, NoSupervisor, Teardown, raise_priority};
 use crate::text::{PROCESS_LIMIT, plain};
@@ -26,8 +29,9 @@ use crate::text::{PROCESS_LIMIT, plain};
 const CLEAN: &[u8] = b"clean";
 /// Follows an error number.
 const FAILED: &[u8] = b"failed";
-/// The bytes of a pid.
-const PID: usize = 4;
+/// The bytes of an error number.
+const ERRNO: usize = 4;
+const READY: &[u8] = b"ready";
 const ATTEMPTS: usize = 5;
 /// How long the guardian may take to answer, even on a slow machine.
 const ANSWER: Duration = Duration::from_secs(5);
@@ -36,6 +40,8 @@ const ANSWER: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(crate) struct Guardian {
     line: OwnedFd,
+    /// Our own unreaped child, so the pid cannot be reused.
+    pid: Pid,
 }
 
 impl Guardian {
@@ -56,7 +62,7 @@ impl Guardian {
         // The guardian's own handle on us, opened while we are certainly alive.
         let us = Process::open(rustix::process::getpid()).context("cannot open a pidfd for cgrun itself")?;
         let us = us.context("cgrun cannot find its own process")?;
-        fork_detached(|| {
+        let pid = fork_detached(|| {
             let kept: Vec<_> =
                 [theirs.as_fd(), us.as_fd()].into_iter().chain(context.containment.descriptors()).collect();
             failpoint::disable();
@@ -68,7 +74,7 @@ impl Guardian {
             } else {
                 // The supervisor may already be dead. That is no reason to stop: there is a session to tear
                 // down.
-                let _ = send(&theirs, &std::process::id().to_ne_bytes(), SendFlags::NOSIGNAL);
+                let _ = send(&theirs, READY, SendFlags::NOSIGNAL);
                 protect_from_oom();
                 watch(&theirs, &us, context, record);
             }
@@ -79,33 +85,46 @@ impl Guardian {
         })?;
         drop(theirs);
         failpoint::reached("guardian forked");
-        let guardian = Self { line: ours };
+        context.guardian = Some(pid);
+        context.containment.spare(pid);
+        let guardian = Self { line: ours, pid };
         let said = guardian.hears()?;
-        if let Some(Ok(errno)) = said.strip_suffix(FAILED).map(<[u8; PID]>::try_from) {
+        if said == READY {
+            return Ok(Some(guardian));
+        }
+        guardian.end();
+        if let Some(Ok(errno)) = said.strip_suffix(FAILED).map(<[u8; ERRNO]>::try_from) {
             let error = io::Error::from_raw_os_error(i32::from_ne_bytes(errno));
             bail!("the guardian cannot detach itself from its surroundings: {}", plain(&error));
         }
-        let Ok(pid) = <[u8; PID]>::try_from(said) else { return Ok(None) };
-        context.guardian = rustix::process::Pid::from_raw(i32::from_ne_bytes(pid));
-        context.guardian.into_iter().for_each(|pid| context.containment.spare(pid));
-        Ok(Some(guardian))
+        Ok(None)
     }
 
     /// Replaces the guardian if it was killed. Returns whether it did.
     pub(crate) fn ensure_guardian(&mut self, context: &mut Context, record: &Record) -> Result<bool> {
         let dead = self.is_dead();
         if dead {
-            context.guardian_replaced = true;
-            *self = Self::arm(context, record)?;
+            let killed = std::mem::replace(self, Self::arm(context, record)?);
+            killed.end();
         }
         Ok(dead)
     }
 
     /// Tells the guardian that the session is over and clean, and waits until it has exited.
     pub(crate) fn dismiss(self) {
-        if send(&self.line, CLEAN, SendFlags::NOSIGNAL).is_ok() {
-            let _ = self.hears();
+        let _ = send(&self.line, CLEAN, SendFlags::NOSIGNAL);
+        self.end();
+    }
+
+    /// Waits until it has exited, and leaves nothing of it.
+    fn end(self) {
+        if let Ok(Some(process)) = Process::open(self.pid) {
+            if !process.wait(ANSWER).unwrap_or(false) {
+                let _ = process.signal(Signal::SIGKILL);
+                let _ = process.wait(ANSWER);
+            }
         }
+        reap_detached(self.pid);
     }
 
     /// Readable when it has died.

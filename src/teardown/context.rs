@@ -28,11 +28,8 @@ pub(crate) struct Context {
     pub had_preexisting_children: bool,
     /// The command's processes at the moment it was cancelled, if it was.
     pub cancelled: Option<Cancelled>,
-    /// The guardian's pid. It is our child only if cgrun is the first process of a PID namespace.
+    /// The guardian's pid. It is our child, and not part of the session.
     pub guardian: Option<Pid>,
-    /// Whether the guardian was killed and replaced. For a moment, orphans went to the parent of cgrun
-    /// instead.
-    pub guardian_replaced: bool,
     /// How long orphans have to exit after they were asked.
     pub grace: Duration,
     /// How long to wait without any killed process exiting before they count as stuck.
@@ -58,7 +55,6 @@ impl Context {
             had_preexisting_children: false,
             cancelled: None,
             guardian: None,
-            guardian_replaced: false,
             grace: Duration::ZERO,
             kill_wait: Duration::ZERO,
             settle: Duration::ZERO,

@@ -1,57 +1,36 @@
-//! Forks a detached process, which no signal to us reaches: it has its own session, is a child of the host's
-//! first process, and keeps only the descriptors that it needs.
+//! Forks a detached process, which no signal to us reaches: it has its own session, and keeps only the descriptors
+//! that it needs.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use nix::errno::Errno;
+use rustix::process::Pid;
 
-/// Forks a detached process, which runs `body` and exits. Returns once it is detached.
+use super::fork::fork_unseen;
+
+/// Forks a detached process, which runs `body` and exits. It is our child, so that it leaves no zombie if the
+/// host's first process does not reap. wait(2) does not see it: ECHILD still proves that no other child is left.
 ///
-/// Must be called while this process has a single thread. Processes that are orphaned during the call do not
-/// become our children.
-pub(crate) fn fork_detached(body: impl FnOnce()) -> io::Result<()> {
-    // If we remained a subreaper, it would be re-parented to us.
-    let subreaper = nix::sys::prctl::get_child_subreaper()?;
-    nix::sys::prctl::set_child_subreaper(false)?;
-    let result = fork_twice(body);
-    nix::sys::prctl::set_child_subreaper(subreaper)?;
-    result
+/// Must be called while this process has a single thread.
+pub(crate) fn fork_detached(body: impl FnOnce()) -> io::Result<Pid> {
+    // SAFETY: this process has one thread, so the child finds no lock held.
+    match unsafe { fork_unseen() }? {
+        Some(pid) => Ok(pid),
+        // SAFETY: as above; it exits without unwinding, so no code of the parent runs.
+        None => unsafe {
+            libc::setsid();
+            let _ = catch_unwind(AssertUnwindSafe(body));
+            libc::_exit(0)
+        },
+    }
 }
 
-fn fork_twice(body: impl FnOnce()) -> io::Result<()> {
-    // SAFETY: this process has one thread, so the child finds no lock held.
-    match Errno::result(unsafe { libc::fork() })? {
-        0 => {
-            // SAFETY: as above; it exits without unwinding, so no code of the parent runs.
-            unsafe {
-                match libc::fork() {
-                    0 => {
-                        libc::setsid();
-                        let _ = catch_unwind(AssertUnwindSafe(body));
-                        libc::_exit(0)
-                    }
-                    -1 => libc::_exit(Errno::last_raw()),
-                    _ => libc::_exit(0),
-                }
-            }
-        }
-        pid => {
-            let mut status = 0;
-            // SAFETY: waits for the child just made; `status` outlives the call.
-            while unsafe { libc::waitpid(pid, &mut status, 0) } == -1 {
-                match Errno::last() {
-                    Errno::EINTR => {}
-                    errno => return Err(errno.into()),
-                }
-            }
-            match libc::WEXITSTATUS(status) {
-                0 => Ok(()),
-                errno => Err(io::Error::from_raw_os_error(errno)),
-            }
-        }
-    }
+/// Reaps a detached process that has exited.
+pub(crate) fn reap_detached(pid: Pid) {
+    // SAFETY: a null status is allowed (waitpid(2)).
+    unsafe { libc::waitpid(pid.as_raw_nonzero().get(), std::ptr::null_mut(), libc::WNOHANG | libc::__WALL) };
 }
 
 /// Some containers have no /dev/null. Nothing is read or written through what replaces it.

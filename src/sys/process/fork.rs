@@ -20,7 +20,14 @@ const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 /// As fork(2): if other threads exist, the child may only call async-signal-safe functions. `flags` must not
 /// contain `CLONE_VM`.
 pub(super) unsafe fn fork_with(flags: c_int) -> nix::Result<libc::pid_t> {
-    let flags = (flags | libc::SIGCHLD) as libc::c_ulong;
+    // SAFETY: the caller's.
+    unsafe { clone(flags | libc::SIGCHLD) }
+}
+
+/// # Safety
+/// As [`fork_with`].
+unsafe fn clone(flags: c_int) -> nix::Result<libc::pid_t> {
+    let flags = flags as libc::c_ulong;
     // SAFETY: without CLONE_VM the child has its own copy of the memory and of the stack. The first two
     // arguments have the same order on every architecture except s390, where a null stack and the flags are
     // swapped.
@@ -32,6 +39,16 @@ pub(super) unsafe fn fork_with(flags: c_int) -> nix::Result<libc::pid_t> {
         pid
     };
     Errno::result(pid as libc::pid_t)
+}
+
+/// Forks a child that sends no signal when it exits, so that only `__WALL` makes wait(2) see it. `None` in the
+/// child.
+///
+/// # Safety
+/// As fork(2): with other threads alive the child may only call async-signal-safe functions.
+pub(super) unsafe fn fork_unseen() -> nix::Result<Option<Pid>> {
+    // SAFETY: the caller's.
+    unsafe { clone(0) }.map(Pid::from_raw)
 }
 
 /// Whether clone3(2) can be called here. The kernel answers EINVAL to a call without arguments; a seccomp

@@ -22,12 +22,10 @@ const LOOK: Duration = Duration::from_millis(20);
 
 impl Teardown<'_> {
     pub(in crate::teardown) fn end_escaped(&mut self) {
-        if Orphans::after(self.cause, self.context.guardian_replaced).are_our_children() {
+        let orphans = Orphans::after(self.cause);
+        if orphans.are_our_children() {
             self.end_children();
-        }
-        // Computed again, because the guardian may have been replaced since.
-        let orphans = Orphans::after(self.cause, self.context.guardian_replaced);
-        if orphans.have_only_their_marker() {
+        } else {
             self.kill_by_marker();
         }
         if !self.context.containment.outlives_supervisor() {
@@ -86,16 +84,18 @@ impl Teardown<'_> {
         }
         self.ensure_guardian();
         let children = children::list().map_err(|error| format!("cannot list cgrun's children: {error}"));
-        let children = self.verdict.expect(children)?;
+        let mut listed = self.verdict.expect(children)?;
+        listed.retain(|&pid| Some(pid) != self.context.guardian);
         let mut children: Vec<_> =
-            children.into_iter().filter_map(ProcessInfo::read).filter(|it| !it.is_zombie).collect();
-        let had_any = !children.is_empty();
+            listed.iter().copied().filter_map(ProcessInfo::read).filter(|it| !it.is_zombie).collect();
+        // The children of one that has just died may have become ours since they were listed.
+        let is_complete = !listed.is_empty() && children.len() == listed.len();
         let init = self.context.containment.init();
-        children.retain(|process| Some(process.pid) != self.context.guardian && Some(process.pid) != init);
+        children.retain(|process| Some(process.pid) != init);
         if self.context.had_preexisting_children {
             self.spare_strangers(&mut children);
         }
-        (!children.is_empty() || !had_any).then_some(children)
+        (!children.is_empty() || !is_complete).then_some(children)
     }
 
     /// Removes the children that cgrun had before the session, and their orphans. Those orphans also become
