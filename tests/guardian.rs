@@ -308,3 +308,89 @@ fn a_process_that_keeps_forking_in_another_cgroup_is_found_by_its_marker() {
         run.assert_signal(SIGKILL).assert_nothing_left();
     }
 }
+
+/// Moves to another cgroup, clears its environment, and writes its pid to `outside`.
+const LEAVE_CGROUP: &str = "env -i sh -c 'echo 0 >'$0'/cgroup.procs; echo $$ >outside; exec sleep 900'";
+
+fn start_leaving(script: &str, elsewhere: &TestCgroup) -> (Running, Pid) {
+    let run = Session::again().command(["sh", "-c", script, elsewhere.path().to_str().unwrap()]).start();
+    let outside = pid_in(&run, "outside");
+    (run, outside)
+}
+
+fn record_of(run: &Finished) -> serde_json::Value {
+    let records = run.path().join("state/cgrun/ended");
+    let read = || {
+        fs::read_dir(&records)
+            .ok()?
+            .next()?
+            .ok()
+            .filter(|it| it.path().extension().is_some_and(|it| it == "json"))
+    };
+    until("a record", || read().is_some());
+    serde_json::from_slice(&fs::read(read().unwrap().path()).unwrap()).unwrap()
+}
+
+#[test]
+fn a_process_outside_the_cgroup_without_an_environment_is_killed_with_its_living_parent() {
+    Session::new();
+    for _ in 0..5 {
+        let elsewhere = TestCgroup::create("elsewhere");
+        let script = format!("{LEAVE_CGROUP} & exec sleep 900");
+        let (run, _) = start_leaving(&script, &elsewhere);
+        run.signal(SIGKILL);
+        let run = run.finish();
+        run.assert_signal(SIGKILL);
+        assert_eq!(record_of(&run)["verified_empty"], true, "{}", record_of(&run));
+        assert!(elsewhere.members().is_empty(), "the guardian has to kill it: {:?}", elsewhere.members());
+        run.assert_nothing_left();
+    }
+}
+
+#[test]
+fn an_orphan_outside_the_cgroup_without_an_environment_is_killed_as_a_child_of_the_supervisor() {
+    Session::new();
+    let elsewhere = TestCgroup::create("elsewhere");
+    let (run, outside) = start_leaving(&format!("setsid -f {LEAVE_CGROUP}; exec sleep 900"), &elsewhere);
+    let child = || {
+        fs::read_to_string(format!("/proc/{outside}/stat"))
+            .is_ok_and(|it| it.contains(&format!(" S {} ", run.pid())))
+    };
+    run.until("it is a child of the supervisor", child);
+    // The guardian looks twice a second.
+    std::thread::sleep(Duration::from_millis(1200));
+    run.signal(SIGKILL);
+    let run = run.finish();
+    run.assert_signal(SIGKILL);
+    assert_eq!(record_of(&run)["verified_empty"], true, "{}", record_of(&run));
+    assert!(elsewhere.members().is_empty(), "the guardian has to kill it: {:?}", elsewhere.members());
+    run.assert_nothing_left();
+}
+
+#[test]
+fn an_orphan_outside_the_cgroup_that_the_guardian_cannot_know_is_not_called_clean() {
+    Session::new();
+    let elsewhere = TestCgroup::create("elsewhere");
+    let script = format!(
+        "touch running; until [ -e go ]; do sleep 0.01; done; setsid -f {LEAVE_CGROUP}; exec sleep 900"
+    );
+    let run = Session::again().command(["sh", "-c", &script, elsewhere.path().to_str().unwrap()]).start();
+    let guardian = guardian(run.until_file("running"));
+    kill(guardian, SIGSTOP).unwrap();
+    fs::write(run.path().join("go"), "").unwrap();
+    let outside = pid_in(&run, "outside");
+    let child = || {
+        fs::read_to_string(format!("/proc/{outside}/stat"))
+            .is_ok_and(|it| it.contains(&format!(" S {} ", run.pid())))
+    };
+    run.until("it is a child of the supervisor", child);
+    run.signal(SIGKILL);
+    let run = run.finish();
+    kill(guardian, SIGCONT).unwrap();
+    let record = record_of(&run);
+    assert_eq!(record["verified_empty"], false, "{record}");
+    assert!(record["problems"][0].as_str().unwrap().contains(&format!("pid {outside} ")), "{record}");
+    assert_eq!(elsewhere.members(), [outside.as_raw()], "it may be a stranger");
+    elsewhere.kill();
+    run.assert_nothing_left();
+}

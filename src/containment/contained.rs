@@ -1,5 +1,6 @@
 //! The containment of one session: a holder, and a PID namespace if there is one.
 
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::rc::Rc;
@@ -59,6 +60,21 @@ impl Containment {
     /// Freezes or thaws everything in it. Takes effect a little later.
     pub(crate) fn freeze(&self, frozen: bool) -> Result<(), ContainmentError> {
         self.holder.freeze(frozen)
+    }
+
+    /// Whether everything in it is frozen. Only a cgroup knows.
+    pub(crate) fn is_frozen(&self) -> Result<bool, ContainmentError> {
+        self.holder.is_frozen()
+    }
+
+    /// Whether a process can leave it and live on.
+    pub(crate) fn can_be_left(&self) -> bool {
+        self.namespace.is_none()
+    }
+
+    /// See [`Holder::contains`].
+    pub(crate) fn contains(&self, pid: Pid) -> io::Result<bool> {
+        self.holder.contains(pid)
     }
 
     /// Makes a leaf for a component.

@@ -37,6 +37,9 @@ pub(super) trait Holder: Debug {
 
     fn members(&self) -> Result<Vec<Pid>, ContainmentError>;
 
+    /// Whether the process is in it. A process tree knows only while the supervisor lives.
+    fn contains(&self, pid: Pid) -> io::Result<bool>;
+
     /// The members that are in none of `leaves`.
     fn members_outside(&self, leaves: &[&str]) -> Result<Vec<Pid>, ContainmentError>;
 
@@ -48,6 +51,11 @@ pub(super) trait Holder: Debug {
 
     /// Freezes or thaws everything in it. Takes effect a little later.
     fn freeze(&self, frozen: bool) -> Result<(), ContainmentError>;
+
+    /// Whether everything in it is frozen. Only a cgroup knows.
+    fn is_frozen(&self) -> Result<bool, ContainmentError> {
+        Ok(true)
+    }
 
     /// Kills every process in it. They exit after the call has returned.
     fn kill(&self) -> Result<(), ContainmentError>;

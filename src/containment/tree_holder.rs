@@ -41,6 +41,10 @@ impl Holder for Rc<ProcessTree> {
         Ok(self.as_ref().members()?.into_iter().map(|member| member.pid).collect())
     }
 
+    fn contains(&self, pid: Pid) -> io::Result<bool> {
+        Ok(self.as_ref().contains(pid))
+    }
+
     /// An exiting process has already lost its environment, so it counts neither as in a leaf nor as outside.
     fn members_outside(&self, leaves: &[&str]) -> Result<Vec<Pid>, ContainmentError> {
         let mut members = self.as_ref().members()?;
@@ -110,7 +114,7 @@ impl LeafHolder for Branch {
     }
 
     fn contains(&self, pid: Pid) -> io::Result<bool> {
-        Ok(self.tree.contains(pid))
+        Ok(self.tree.as_ref().contains(pid))
     }
 
     fn kill(&self) -> Result<(), ContainmentError> {

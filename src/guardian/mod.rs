@@ -6,6 +6,7 @@
 //! session, or dies without doing so.
 
 pub(crate) mod record;
+mod watched_children;
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -18,11 +19,13 @@ use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, 
 use rustix::process::Pid;
 
 use crate::guardian::record::Record;
+use crate::guardian::watched_children::{EVERY, WatchedChildren};
 use crate::runtime::clock;
 use crate::runtime::events::{Events, Wake};
 use crate::runtime::failpoint;
 use crate::sys::process::detach::{fork_detached, keep_only, reap_detached};
 use crate::sys::process::pidfd::Process;
+use crate::sys::procfs::stat::ProcStat;
 use crate::teardown::{Cause, Context, NoSupervisor, Teardown, raise_priority};
 use crate::text::{PROCESS_LIMIT, plain};
 
@@ -148,9 +151,16 @@ impl Guardian {
 
 /// Runs the guardian, from start to exit.
 fn watch(line: &OwnedFd, supervisor: &Process, context: &mut Context, record: &Record) {
+    let mut children = WatchedChildren::default();
+    let began = ProcStat::read(supervisor.pid).map(|it| it.started);
+    let every = context.containment.can_be_left().then_some(&EVERY);
     loop {
         let mut fds = [PollFd::new(supervisor, PollFlags::IN), PollFd::new(line, PollFlags::IN)];
-        match poll(&mut fds, None) {
+        match poll(&mut fds, every) {
+            Ok(0) => {
+                children.look(supervisor, context);
+                continue;
+            }
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(_) => return,
         }
@@ -169,6 +179,8 @@ fn watch(line: &OwnedFd, supervisor: &Process, context: &mut Context, record: &R
     }
     let Ok(events) = Events::new() else { return };
     raise_priority();
+    context.children_outside = children.living();
+    context.supervisor_began = began;
     let verdict = Teardown::new(context, &Cause::SUPERVISOR_DIED, &events, &mut NoSupervisor).run();
     record.write(&verdict);
     context.limits.restore();

@@ -34,7 +34,7 @@ impl Cancelled {
     /// Looks at the command. If `caught` came from the terminal, the command has received it too.
     pub(super) fn look(command: &Component, caught: Option<Caught>) -> Result<Self, ContainmentError> {
         let members: Vec<_> = command.leaf.members()?.into_iter().filter_map(ProcStat::read).collect();
-        let tree = descendants(command.leader.pid);
+        let tree = walk::with_descendants([command.leader.pid]);
         let group = if command.own_group { command.leader.pid.as_raw_nonzero().get() } else { own_group() };
         let signal = caught.map_or(Signal::SIGTERM, |caught| caught.signal);
         let was_reached = |it: &ProcStat| it.group == group && !it.ignores(signal);
@@ -96,15 +96,4 @@ impl Cancelled {
 
 fn own_group() -> i32 {
     rustix::process::getpgrp().as_raw_nonzero().get()
-}
-
-/// A process and its descendants, in any cgroup. Without /proc, only the process itself.
-fn descendants(ancestor: Pid) -> HashSet<Pid> {
-    let mut found = HashSet::from([ancestor]);
-    let mut pending = vec![ancestor];
-    while let Some(pid) = pending.pop() {
-        let children = walk::children(pid).unwrap_or_default();
-        pending.extend(children.into_iter().filter(|child| found.insert(*child)));
-    }
-    found
 }

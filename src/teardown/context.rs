@@ -10,6 +10,7 @@ use super::component::{Component, Role};
 use crate::containment::{Containment, ContainmentError};
 use crate::leaks::allow::Pattern;
 use crate::limits::{AppliedLimits, Usage};
+use crate::sys::process::pidfd::Process;
 use crate::sys::signals::Caught;
 use crate::sys::sockets::Listener;
 
@@ -30,6 +31,10 @@ pub(crate) struct Context {
     pub cancelled: Option<Cancelled>,
     /// The guardian's pid. It is our child, and not part of the session.
     pub guardian: Option<Pid>,
+    /// Children of a dead supervisor that had left the containment. Only the guardian knows them.
+    pub children_outside: Vec<Process>,
+    /// When a dead supervisor was started, in clock ticks after boot. Only the guardian knows that.
+    pub supervisor_began: Option<u64>,
     /// How long orphans have to exit after they were asked.
     pub grace: Duration,
     /// How long to wait without any killed process exiting before they count as stuck.
@@ -55,6 +60,8 @@ impl Context {
             had_preexisting_children: false,
             cancelled: None,
             guardian: None,
+            children_outside: Vec::new(),
+            supervisor_began: None,
             grace: Duration::ZERO,
             kill_wait: Duration::ZERO,
             settle: Duration::ZERO,

@@ -107,6 +107,10 @@ impl Holder for SessionCgroup {
         walk::members(&self.path)
     }
 
+    fn contains(&self, pid: Pid) -> io::Result<bool> {
+        kill::is_in(pid, &self.name)
+    }
+
     /// The processes that left `leaves` for the session's cgroup itself, or for other cgroups created in it.
     fn members_outside(&self, leaves: &[&str]) -> Result<Vec<Pid>, ContainmentError> {
         let leaves: Vec<_> = leaves.iter().map(|leaf| self.path.join(leaf)).collect();
@@ -124,6 +128,10 @@ impl Holder for SessionCgroup {
 
     fn freeze(&self, frozen: bool) -> Result<(), ContainmentError> {
         kill::freeze(&self.path, frozen)
+    }
+
+    fn is_frozen(&self) -> Result<bool, ContainmentError> {
+        self.events.is_frozen()
     }
 
     fn kill(&self) -> Result<(), ContainmentError> {

@@ -1,5 +1,6 @@
 //! Lists of processes: all of them, the children of one, its threads.
 
+use std::collections::HashSet;
 use std::io;
 
 use rustix::process::Pid;
@@ -78,6 +79,17 @@ pub(crate) fn ancestor_below(pid: Pid, ancestor: Pid) -> Option<Pid> {
         }
     }
     None
+}
+
+/// These processes and their descendants. A process whose children cannot be listed counts as having none.
+pub(crate) fn with_descendants(of: impl IntoIterator<Item = Pid>) -> HashSet<Pid> {
+    let mut found: HashSet<Pid> = of.into_iter().collect();
+    let mut pending: Vec<_> = found.iter().copied().collect();
+    while let Some(pid) = pending.pop() {
+        let children = children(pid).unwrap_or_default();
+        pending.extend(children.into_iter().filter(|child| found.insert(*child)));
+    }
+    found
 }
 
 /// Finds the children by reading the parent of every process.

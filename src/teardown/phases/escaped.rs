@@ -27,6 +27,7 @@ impl Teardown<'_> {
             self.end_children();
         } else {
             self.kill_by_marker();
+            self.note_possible_escapees();
         }
         if !self.context.containment.outlives_supervisor() {
             orphans.out_of_reach().into_iter().for_each(|what| self.verdict.unknown(what));

@@ -24,6 +24,9 @@ const LOOKING: Duration = Duration::from_millis(300);
 impl Teardown<'_> {
     /// Kills the processes that are left in the containment.
     pub(in crate::teardown) fn kill(&mut self) {
+        if self.cause.is_supervisor_dead() {
+            self.kill_outside();
+        }
         let began = clock::now();
         match self.kill_until_empty() {
             Ok(true) => self.unkillable.clear(),

@@ -4,7 +4,7 @@
 //! | phase | does |
 //! |---|---|
 //! | [`ask`] | asks the command, the processes that it left behind, and the services to exit, and waits for their grace |
-//! | [`kill`] | kills the processes left in the containment, until it is empty |
+//! | [`kill`] | kills the processes left in the containment, until it is empty; if the supervisor is dead, first those that had left it ([`outside`]) |
 //! | [`escaped`] | stops the processes that left the containment: our children, or those found by the session's marker ([`by_marker`]) |
 //! | [`ports`] | checks the watched ports, and kills what holds one and carries the session's marker |
 //! | [`remove`] | removes the cgroups, which the kernel only allows if they are empty |
@@ -14,6 +14,7 @@ mod by_marker;
 mod escaped;
 mod kill;
 mod kill_progress;
+mod outside;
 mod ports;
 mod remove;
 mod stopping;

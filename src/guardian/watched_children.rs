@@ -1,0 +1,51 @@
+//! The children of the supervisor that are outside the session's cgroup. After its death, nothing distinguishes
+//! such a process from a stranger: it becomes a child of the host's first process, and may have cleared its
+//! environment. So the guardian looks for them while the supervisor lives.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use rustix::event::Timespec;
+
+use crate::sys::process::pidfd::Process;
+use crate::sys::procfs::stat::{ProcStat, ProcessKey};
+use crate::sys::procfs::walk::children;
+use crate::teardown::Context;
+
+/// How often to look. One look takes microseconds.
+pub(super) const EVERY: Timespec = Timespec { tv_sec: 0, tv_nsec: 500_000_000 };
+
+#[derive(Debug, Default)]
+pub(super) struct WatchedChildren(HashMap<ProcessKey, Process>);
+
+impl WatchedChildren {
+    /// Looks at the children of the supervisor.
+    pub(super) fn look(&mut self, supervisor: &Process, context: &Context) {
+        let us = rustix::process::getpid();
+        let mut found = HashMap::new();
+        for pid in children(supervisor.pid).unwrap_or_default() {
+            let is_known_stranger = pid == us || context.preexisting_children.contains(&pid);
+            if is_known_stranger || context.containment.contains(pid).unwrap_or(true) {
+                continue;
+            }
+            // Orphans of a child from before the session become children of the supervisor as well.
+            if context.had_preexisting_children && !context.containment.id.marks(pid).unwrap_or(false) {
+                continue;
+            }
+            let Ok(Some(process)) = Process::open(pid) else { continue };
+            // Read after opening: before that, the pid may have been reused.
+            let stat = ProcStat::read(pid).filter(|it| it.parent == Some(supervisor.pid));
+            found.extend(stat.map(|it| (it.key(), process)));
+        }
+        // The last look must have been at the supervisor, not at a process that has its pid now.
+        if !supervisor.wait(Duration::ZERO).unwrap_or(true) {
+            self.0 = found;
+        }
+    }
+
+    /// Those that are still alive.
+    pub(super) fn living(self) -> Vec<Process> {
+        let has_exited = |process: &Process| process.wait(Duration::ZERO).unwrap_or(false);
+        self.0.into_values().filter(|process| !has_exited(process)).collect()
+    }
+}

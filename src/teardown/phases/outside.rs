@@ -1,0 +1,138 @@
+//! Processes that left the cgroup of a session whose supervisor is dead. They are found as long as they descend from
+//! a living process of the session, or were known to the guardian as children of the supervisor.
+
+use std::collections::{HashMap, HashSet};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use rustix::process::Pid;
+
+use crate::containment::Containment;
+use crate::leaks::How;
+use crate::runtime::clock;
+use crate::runtime::events::Wake;
+use crate::sys::process::pidfd::Process;
+use crate::sys::procfs::process_info::ProcessInfo;
+use crate::sys::procfs::stat::{self, ProcStat, ProcessKey};
+use crate::sys::procfs::walk::{children, with_descendants};
+use crate::teardown::running_teardown::Teardown;
+
+/// How long the cgroup may take to freeze. A frozen process neither forks nor leaves.
+const FREEZE: Duration = Duration::from_millis(50);
+const LOOK: Duration = Duration::from_micros(200);
+/// Processes that fork all the time are stopped within this many rounds, or killed while they run.
+const ROUNDS: usize = 20;
+/// Bounded, because processes that fork and exit while we read may seem to form a circle.
+const MOST_ANCESTORS: usize = 1000;
+/// How many possible escapees are named.
+const NAMED: usize = 5;
+
+impl Teardown<'_> {
+    /// Kills the processes that left the containment. Must be called before those inside are killed: later, nothing
+    /// would show where they came from.
+    pub(super) fn kill_outside(&mut self) {
+        if !self.context.containment.can_be_left() {
+            return;
+        }
+        freeze(&self.context.containment);
+        let mut stopped: HashMap<ProcessKey, Process> = HashMap::new();
+        for _ in 0..ROUNDS {
+            let members = self.verdict.expect(self.context.containment.members()).unwrap_or_default();
+            let members: HashSet<Pid> = members.into_iter().collect();
+            let known = self.context.children_outside.iter().filter(|it| !has_exited(it)).map(|it| it.pid);
+            let known: HashSet<Pid> = known.chain(stopped.values().map(|it| it.pid)).collect();
+            let all = with_descendants(members.union(&known).copied());
+            let descends = |pid: Pid| {
+                descends(pid, &known, |it| {
+                    members.contains(&it) && self.context.containment.contains(it).unwrap_or(false)
+                })
+            };
+            let before = stopped.len();
+            for pid in all.into_iter().filter(|pid| !members.contains(pid)) {
+                if let Some((key, process)) = stop(pid, &stopped, descends) {
+                    stopped.insert(key, process);
+                }
+            }
+            if stopped.len() == before {
+                break;
+            }
+        }
+        for process in stopped.values() {
+            if let Some(info) = ProcessInfo::read(process.pid) {
+                self.verdict.add_leak(How::Escaped, info);
+            }
+            // A failure is reported below.
+            let _ = process.signal(Signal::SIGKILL);
+        }
+        stopped.values().for_each(|process| self.kill_one(process));
+    }
+
+    /// Notes the processes that may have left the containment and been orphaned before the guardian could know them.
+    /// Like all orphans of the supervisor, they were re-parented to the process that is now the guardian's parent.
+    pub(super) fn note_possible_escapees(&mut self) {
+        let Some(began) = self.context.supervisor_began else { return };
+        if !self.context.containment.can_be_left() {
+            return;
+        }
+        let Some(parent) = rustix::process::getppid() else { return };
+        let found =
+            children(parent).map_err(|error| format!("cannot list the children of pid {parent}: {error}"));
+        let Some(found) = self.verdict.expect(found) else { return };
+        let is_possible = |it: &ProcStat| {
+            let is_ours = it.pid == rustix::process::getpid() || stat::is_exiting(it.pid);
+            it.started >= began && !is_ours && may_be_of_our_user(it.pid)
+        };
+        let found: Vec<_> = found.into_iter().filter_map(ProcStat::read).filter(is_possible).collect();
+        for process in found.iter().filter_map(|it| ProcessInfo::read(it.pid)).take(NAMED) {
+            self.verdict.unknown(format!(
+                "cannot determine whether {process} left the session before cgrun was killed; it was left alone"
+            ));
+        }
+        if found.len() > NAMED {
+            self.verdict.unknown(format!("the same for {} more processes", found.len() - NAMED));
+        }
+    }
+}
+
+fn freeze(containment: &Containment) {
+    // The kernel kills processes that do not freeze in time just the same.
+    if containment.path().is_none() || containment.freeze(true).is_err() {
+        return;
+    }
+    let deadline: Instant = clock::now() + FREEZE;
+    while containment.is_frozen().is_ok_and(|is_frozen| !is_frozen) && clock::now() < deadline {
+        Wake::wait_for_change(containment.events(), clock::now() + LOOK);
+    }
+}
+
+/// Stops a process, unless that was done before.
+fn stop(
+    pid: Pid,
+    stopped: &HashMap<ProcessKey, Process>,
+    descends: impl FnOnce(Pid) -> bool,
+) -> Option<(ProcessKey, Process)> {
+    let process = Process::open(pid).ok()??;
+    // Read after opening the pidfd: before that, the pid may have been reused.
+    let key = ProcStat::read(pid)?.key();
+    if stopped.contains_key(&key) || pid == rustix::process::getpid() || !descends(pid) {
+        return None;
+    }
+    let _ = process.signal(Signal::SIGSTOP);
+    Some((key, process))
+}
+
+/// Whether a process or one of its ancestors is known, or of the session.
+fn descends(pid: Pid, known: &HashSet<Pid>, is_member: impl Fn(Pid) -> bool) -> bool {
+    let mut ancestry = std::iter::successors(Some(pid), |&it| stat::parent(it)).take(MOST_ANCESTORS);
+    ancestry.any(|it| known.contains(&it) || is_member(it))
+}
+
+fn has_exited(process: &Process) -> bool {
+    process.wait(Duration::ZERO).unwrap_or(false)
+}
+
+/// Without privilege, no process becomes another user's, except by a setuid program.
+fn may_be_of_our_user(pid: Pid) -> bool {
+    let us = rustix::process::geteuid();
+    us.is_root() || ProcessInfo::read(pid).is_none_or(|it| it.uid.is_none_or(|uid| uid == us.as_raw()))
+}
