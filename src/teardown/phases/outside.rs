@@ -2,7 +2,7 @@
 //! a living process of the session, or were known to the guardian as children of the supervisor.
 
 use std::collections::{HashMap, HashSet};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use rustix::process::Pid;
@@ -99,7 +99,7 @@ fn freeze(containment: &Containment) {
     if containment.path().is_none() || containment.freeze(true).is_err() {
         return;
     }
-    let deadline: Instant = clock::now() + FREEZE;
+    let deadline = clock::now() + FREEZE;
     while containment.is_frozen().is_ok_and(|is_frozen| !is_frozen) && clock::now() < deadline {
         Wake::wait_for_change(containment.events(), clock::now() + LOOK);
     }
