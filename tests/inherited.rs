@@ -1,5 +1,6 @@
 //! What cgrun finds around it, which others prepared: a preloaded library, ignored signals, tight limits.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::sys::signal::Signal::{self, SIGHUP, SIGTERM};
@@ -10,6 +11,33 @@ use crate::harness::Session;
 /// A service that is ready at once.
 const SERVICE: &str =
     "[services.it]\ncommand = ['sh', '-c', 'echo ready; exec sleep 1000']\nready = { log = 'ready' }\n";
+
+/// A cgroup of the `pids` controller, wherever this host has it.
+struct PidsCgroup(PathBuf);
+
+impl PidsCgroup {
+    fn create() -> Self {
+        let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap();
+        let mounts = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>());
+        let is_pids = |mount: &&Vec<&str>| {
+            mount[2] == "cgroup" && mount[3].split(',').any(|it| it == "pids")
+                || mount[2] == "cgroup2"
+                    && std::fs::read_to_string(Path::new(mount[1]).join("cgroup.subtree_control"))
+                        .is_ok_and(|it| it.contains("pids"))
+        };
+        let mounts: Vec<_> = mounts.collect();
+        let mount = mounts.iter().find(is_pids).expect("a pids controller");
+        let path = Path::new(mount[1]).join(format!("cgrun-test-pids-{}", std::process::id()));
+        std::fs::create_dir(&path).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for PidsCgroup {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir(&self.0);
+    }
+}
 
 /// A clock that stands still for every program that asks libc for the time.
 fn with_frozen_clock(session: Session) -> Session {
@@ -161,4 +189,42 @@ fn a_signal_from_a_child_that_was_there_before_the_session_is_the_users() {
 fn cgrun_stop_works_from_within_the_session() {
     let run = Session::new().sh("\"$CGRUN\" stop \"$CGRUN_SESSION\"; exec sleep 1000").run();
     run.assert_signal(SIGTERM).assert_nothing_left().assert_faster_than(SOON);
+}
+
+// --- tight limits ----------------------------------------------------------------------------
+
+#[test]
+fn a_hard_limit_on_open_files_is_named_or_enough() {
+    Session::new();
+    let mut codes = Vec::new();
+    for limit in 5..20 {
+        for kind in ["cgroup", "pidns", "tree"] {
+            let launch = format!("ulimit -n {limit}; exec \"$CGRUN\" \"$@\"");
+            let run = Session::again().options(["--require", kind]).command(["true"]);
+            let run = run.start_through(&["bash", "-c", &launch, "bash"]).finish();
+            let said = run.stderr();
+            let is_named = run.status.code() == Some(125)
+                && said.contains("too many open files; the limit is")
+                && !said.contains("leaked");
+            assert!(run.status.success() && said.is_empty() || is_named, "{limit}: {}\n{said}", run.status);
+            run.assert_nothing_left();
+            codes.push(run.status.success());
+        }
+    }
+    assert!(codes.contains(&false) && codes.ends_with(&[true, true, true]), "{codes:?}");
+}
+
+/// As in `docker run --pids-limit`.
+#[test]
+fn a_container_with_too_few_processes_is_named() {
+    Session::new();
+    for (limit, wanted) in [("1", 125), ("8", 0)] {
+        let run = Session::again().command(["true"]);
+        let launch =
+            format!("echo {limit} >$PIDS/pids.max; echo 0 >$PIDS/cgroup.procs; exec \"$CGRUN\" \"$@\"");
+        let pids = PidsCgroup::create();
+        let run = run.env("PIDS", &pids.0).start_through(&["sh", "-c", &launch, "sh"]).finish();
+        run.assert_code(wanted).assert_nothing_left();
+        assert!(wanted == 0 || run.stderr().contains("process limit reached"), "{}", run.stderr());
+    }
 }

@@ -44,10 +44,6 @@ fn open_null() -> io::Result<OwnedFd> {
 /// directory, so that this process holds no pipe, lock or mount that others wait for.
 pub(crate) fn keep_only(kept: &[BorrowedFd<'_>]) -> io::Result<()> {
     std::env::set_current_dir("/")?;
-    let null = open_null()?;
-    rustix::stdio::dup2_stdin(&null)?;
-    rustix::stdio::dup2_stdout(&null)?;
-    rustix::stdio::dup2_stderr(&null)?;
     let mut kept: Vec<u32> = kept.iter().map(|fd| fd.as_raw_fd() as u32).chain([0, 1, 2]).collect();
     kept.sort_unstable();
     let mut first = 0;
@@ -58,6 +54,10 @@ pub(crate) fn keep_only(kept: &[BorrowedFd<'_>]) -> io::Result<()> {
         }
         first = end.saturating_add(1);
     }
-    std::mem::forget(null);
+    // Only now is a descriptor certainly free.
+    let null = open_null()?;
+    rustix::stdio::dup2_stdin(&null)?;
+    rustix::stdio::dup2_stdout(&null)?;
+    rustix::stdio::dup2_stderr(&null)?;
     Ok(())
 }

@@ -67,16 +67,7 @@ pub(super) unsafe fn fork(directory: Option<BorrowedFd<'_>>) -> io::Result<Optio
     let Some(directory) = directory else {
         // SAFETY: the caller keeps the contract above.
         let pid = unsafe { libc::fork() };
-        return match Errno::result(pid)? {
-            0 => Ok(None),
-            // It is our own unreaped child, so its pid cannot have been reused.
-            pid => match Pid::from_raw(pid).map(Process::open).transpose()?.flatten() {
-                Some(process) => Ok(Some(process)),
-                None => Err(io::Error::other(
-                    "the kernel reports no such process for the child that was just created",
-                )),
-            },
-        };
+        return Pid::from_raw(Errno::result(pid)?).map(Process::open_new_child).transpose();
     };
     let mut pidfd: c_int = -1;
     // SAFETY: clone_args consists of plain numbers, for which zero means "not used".

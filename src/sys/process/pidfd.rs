@@ -38,6 +38,20 @@ impl Process {
         }
     }
 
+    /// Opens a child that we have just created. If that fails, the child is killed and reaped.
+    pub(super) fn open_new_child(pid: Pid) -> io::Result<Self> {
+        // Our own unreaped child, so the pid cannot have been reused.
+        let opened = Self::open(pid).and_then(|child| {
+            let gone = "the kernel reports no such process for the child that was just created";
+            child.ok_or_else(|| io::Error::other(gone))
+        });
+        if opened.is_err() {
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+            let _ = rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty());
+        }
+        opened
+    }
+
     /// Sends `signal`; `false` if the process has already exited.
     pub(crate) fn signal(&self, signal: Signal) -> io::Result<bool> {
         let signal = rustix::process::Signal::from_named_raw(signal as i32)

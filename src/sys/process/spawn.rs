@@ -211,13 +211,7 @@ impl<'a> Child<'a> {
             None => process,
             Some(born) => {
                 let _ = rustix::process::waitpid(Some(process.pid), rustix::process::WaitOptions::empty());
-                // It is our own unreaped child, so its pid cannot have been reused.
-                let born = Process::open(born).map_err(fork_failed)?;
-                born.ok_or_else(|| {
-                    fork_failed(io::Error::other(
-                        "the kernel reports no such process for the child that was just created",
-                    ))
-                })?
+                Process::open_new_child(born).map_err(fork_failed)?
             }
         };
         let said = match report {
