@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use rustix::process::{Pid, getpgrp};
 
-use super::running_session::Session;
 use crate::runtime::clock;
 use crate::sys::job_control::{ControllingTerminal, Termios, group_of};
 use crate::sys::process::pidfd::Process;
@@ -40,7 +39,7 @@ impl Foreground {
         Self { modes, checks, ..Self::default() }
     }
 
-    /// When to call [`Session::check_foreground`].
+    /// When to call [`check`](Self::check).
     pub(super) fn deadline(&self) -> Option<Instant> {
         let stuck = self.is_stuck.then(|| clock::now() + STUCK_TICK);
         self.checks.last().copied().into_iter().chain(stuck).min()
@@ -56,6 +55,21 @@ impl Foreground {
 
     pub(super) fn set_stuck(&mut self, is_stuck: bool) {
         self.is_stuck = is_stuck;
+    }
+
+    /// Lends the terminal to a running command that has made its own process group, once a check is due.
+    pub(super) fn check(&mut self, command: Option<&Process>) {
+        let now = clock::now();
+        if self.checks.last().is_none_or(|&due| now < due) {
+            return;
+        }
+        self.checks.retain(|&due| now < due);
+        let Some(command) = command.filter(|command| group_of(command.pid) == Some(command.pid)) else {
+            return;
+        };
+        if let Some(terminal) = ControllingTerminal::open().filter(ControllingTerminal::is_ours) {
+            self.lend(&terminal, command);
+        }
     }
 
     /// Gives the terminal to the command's own process group and continues that group. `false` if there is no such group,
@@ -108,22 +122,4 @@ impl Foreground {
 /// Only for a group that the command is in: until it is reaped, no other group can have that number.
 fn continue_group(group: Pid) {
     let _ = rustix::process::kill_process_group(group, rustix::process::Signal::CONT);
-}
-
-impl Session<'_> {
-    /// Lends the terminal to a command that has made its own process group and is not stopped.
-    pub(super) fn check_foreground(&mut self) {
-        let now = clock::now();
-        if self.foreground.checks.last().is_none_or(|&due| now < due) {
-            return;
-        }
-        self.foreground.checks.retain(|&due| now < due);
-        let Some(command) = self.context.command().filter(|command| command.status.is_none()) else { return };
-        if group_of(command.leader.pid) != Some(command.leader.pid) {
-            return;
-        }
-        if let Some(terminal) = ControllingTerminal::open().filter(ControllingTerminal::is_ours) {
-            self.foreground.lend(&terminal, &command.leader);
-        }
-    }
 }

@@ -99,7 +99,8 @@ impl Session<'_> {
                 self.report.say(GUARDIAN_REPLACED);
             }
         }
-        self.check_foreground();
+        let command = self.context.command().filter(|command| command.status.is_none());
+        self.foreground.check(command.map(|command| &command.leader));
         let mut events = Vec::new();
         for event in happened {
             match event {

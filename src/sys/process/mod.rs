@@ -1,6 +1,7 @@
 //! Starts processes, holds on to them, and detaches this process from others.
 
 mod capabilities;
+mod child;
 pub(crate) mod children;
 pub(crate) mod descriptor_limit;
 pub(crate) mod detach;
@@ -10,4 +11,5 @@ pub(crate) mod identity;
 mod listen_pid;
 pub(crate) mod namespace;
 pub(crate) mod pidfd;
+mod program;
 pub(crate) mod spawn;
