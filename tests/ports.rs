@@ -207,8 +207,44 @@ mod reclaim {
     }
 }
 
+/// Leaves a connection of this port in TIME_WAIT, as a server does that closes it first.
+fn leave_in_time_wait(port: u16) {
+    let server = std::net::TcpListener::bind(("127.0.0.1", port)).unwrap();
+    let client = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+    drop(server.accept().unwrap());
+    // The other end closes second.
+    std::io::Read::read(&mut &client, &mut [0]).unwrap();
+}
+
+const TIME_WAIT: &str = "port 8001 has closed connections in TIME_WAIT, for up to (60|5[0-9]) s more: until then, a server that does not set SO_REUSEADDR";
+
+#[test]
+fn a_service_that_cannot_bind_a_port_in_time_wait_gets_a_hint() {
+    let config = "[services.web]\nport = 8001\n\
+        command = ['python3', '-c', 'import socket; s = socket.socket(); s.bind((\"127.0.0.1\", 8001)); s.listen()']\n";
+    let session = Session::new().config(config).command(["touch", "ran"]);
+    leave_in_time_wait(8001);
+    let run = session.run();
+    run.assert_code(125).assert_said("Address already in use").assert_matches(TIME_WAIT);
+    run.assert_nothing_left();
+    // Other servers do not mind, and are told nothing.
+    let run = Session::again().config(&web(8001)).command(["true"]).run();
+    run.assert_code(0).assert_nothing_left();
+    assert!(!run.stderr().contains("TIME_WAIT"), "{}", run.stderr());
+}
+
 mod check_command {
     use super::*;
+
+    #[test]
+    fn names_a_free_port_in_time_wait() {
+        let session = Session::new().options(["check", "-p", "8001"]);
+        leave_in_time_wait(8001);
+        let run = session.start_through(ALONE).finish();
+        run.assert_code(0).assert_matches(TIME_WAIT).assert_nothing_left();
+        let run = Session::again().options(["check", "-p", "8002"]).start_through(ALONE).finish();
+        run.assert_code(0).assert_silent().assert_nothing_left();
+    }
 
     /// Runs in a cgroup namespace with its own cgroup2 mount, in which no other session of this host is
     /// visible.

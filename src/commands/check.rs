@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 
-use crate::ports::{self, Holding};
+use crate::ports::{self, Holding, time_wait};
 use crate::registry::{SessionEntry, SessionState, cgroup_mount, list_sessions};
 use crate::report::Reporter;
 use crate::runtime::exit_code::{Exit, NOT_CLEAN};
@@ -15,6 +15,10 @@ pub(crate) fn check(watched: &[u16], reporter: &Reporter) -> Result<Exit> {
     let mut problems: Vec<_> = Holding::of(&listeners).iter().map(ToString::to_string).collect();
     problems.extend(sessions.iter().filter_map(leftover));
     problems.iter().for_each(|problem| reporter.error(problem));
+    // Nothing of a run is left there, so it is clean. But the next run may fail because of it.
+    let free: Vec<_> =
+        watched.iter().copied().filter(|port| !listeners.iter().any(|it| it.port == *port)).collect();
+    time_wait::remarks(&free).iter().for_each(|remark| reporter.say(remark));
     Ok(Exit::Code(if problems.is_empty() { 0 } else { NOT_CLEAN }))
 }
 

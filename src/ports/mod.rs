@@ -1,6 +1,7 @@
 //! Finds which processes hold a TCP port, and whether they belong to the session.
 
 pub(crate) mod reclaim;
+pub(crate) mod time_wait;
 
 use std::fmt;
 

@@ -8,6 +8,7 @@ use super::running_session::{GUARDIAN_REPLACED, Session};
 use crate::guardian::Guardian;
 use crate::guardian::record::Record;
 use crate::plan::ServiceId;
+use crate::ports::time_wait;
 use crate::report::{GitHub, Reporter, RunSummary};
 use crate::runtime::clock;
 use crate::runtime::exit_code::{self, Exit};
@@ -149,6 +150,10 @@ impl Session<'_> {
         if let Some(started) = &self.services[service] {
             let hint = buffering::hint(&self.plan.services[service], &self.service_env(service));
             self.report.log(&started.log.path, &started.log.tail(LOG_TAIL), hint);
+            if matches!(cause, Cause::StartupFailure(_)) {
+                let own: Vec<_> = self.plan.services[service].own_ports().collect();
+                time_wait::remarks(&own).iter().for_each(|it| self.report.error(&format!("  hint: {it}")));
+            }
         }
     }
 

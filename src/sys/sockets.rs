@@ -6,6 +6,7 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::time::Duration;
 
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, send, socket};
 
@@ -15,6 +16,7 @@ const NLM_F_DUMP: u16 = 0x300;
 const NLM_F_DUMP_INTR: u16 = 0x10;
 const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
+const TCP_TIME_WAIT: u32 = 6;
 const TCP_LISTEN: u32 = 10;
 /// `linux/inet_diag.h`; since Linux 5.9 (commit 6e3a401fc8af).
 const INET_DIAG_CGROUP_ID: u16 = 21;
@@ -42,6 +44,29 @@ pub(crate) struct Listener {
 ///
 /// An error means that the listeners are unknown, never that there are none.
 pub(crate) fn listeners() -> io::Result<Vec<Listener>> {
+    dump(1 << TCP_LISTEN, listener)
+}
+
+/// A connection in TIME_WAIT: no process has it any more, and the kernel keeps its port for a while.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TimeWait {
+    pub port: u16,
+    pub time_left: Duration,
+}
+
+/// All TCP connections in TIME_WAIT of this network namespace. The kernel walks all connections, so this is for when
+/// somebody waits for the answer.
+pub(crate) fn in_time_wait() -> io::Result<Vec<TimeWait>> {
+    dump(1 << TCP_TIME_WAIT, |message| {
+        (message.len() >= REPLY).then(|| TimeWait {
+            port: local_port(message),
+            time_left: Duration::from_millis(u32_at(message, 52).into()),
+        })
+    })
+}
+
+/// The TCP sockets in one of `states`, IPv4 and IPv6.
+fn dump<T>(states: u32, parse: fn(&[u8]) -> Option<T>) -> io::Result<Vec<T>> {
     let netlink = socket(
         AddressFamily::Netlink,
         SockType::Datagram,
@@ -53,7 +78,7 @@ pub(crate) fn listeners() -> io::Result<Vec<Listener>> {
         let mut attempts = 0;
         loop {
             let mut dump = Vec::new();
-            if read_dump(&netlink, family, &mut dump)? {
+            if read_dump(&netlink, &request(family, states), parse, &mut dump)? {
                 found.append(&mut dump);
                 break;
             }
@@ -67,8 +92,13 @@ pub(crate) fn listeners() -> io::Result<Vec<Listener>> {
 }
 
 /// Reads one address family; `false` if the list changed while it was read, and must be read again.
-fn read_dump(netlink: &OwnedFd, family: u8, found: &mut Vec<Listener>) -> io::Result<bool> {
-    send(netlink.as_raw_fd(), &request(family), MsgFlags::empty())?;
+fn read_dump<T>(
+    netlink: &OwnedFd,
+    request: &[u8],
+    parse: fn(&[u8]) -> Option<T>,
+    found: &mut Vec<T>,
+) -> io::Result<bool> {
+    send(netlink.as_raw_fd(), request, MsgFlags::empty())?;
     let mut buffer = vec![0u8; 32 * 1024];
     let mut consistent = true;
     loop {
@@ -87,7 +117,7 @@ fn read_dump(netlink: &OwnedFd, family: u8, found: &mut Vec<Listener>) -> io::Re
                     let code = if size >= HEADER + 4 { u32_at(message, HEADER) as i32 } else { 0 };
                     return if code == 0 { Ok(consistent) } else { Err(io::Error::from_raw_os_error(-code)) };
                 }
-                SOCK_DIAG_BY_FAMILY => found.extend(listener(&message[HEADER..])),
+                SOCK_DIAG_BY_FAMILY => found.extend(parse(&message[HEADER..])),
                 _ => {}
             }
             rest = &rest[size.next_multiple_of(4).min(rest.len())..];
@@ -95,16 +125,21 @@ fn read_dump(netlink: &OwnedFd, family: u8, found: &mut Vec<Listener>) -> io::Re
     }
 }
 
-/// `struct inet_diag_req_v2`: TCP, listening, any port.
-fn request(family: u8) -> [u8; REQUEST] {
+/// `struct inet_diag_req_v2`: TCP, any port.
+fn request(family: u8, states: u32) -> [u8; REQUEST] {
     let mut request = [0u8; REQUEST];
     request[0..4].copy_from_slice(&(REQUEST as u32).to_ne_bytes());
     request[4..6].copy_from_slice(&SOCK_DIAG_BY_FAMILY.to_ne_bytes());
     request[6..8].copy_from_slice(&(NLM_F_REQUEST | NLM_F_DUMP).to_ne_bytes());
     request[HEADER] = family;
     request[HEADER + 1] = libc::IPPROTO_TCP as u8;
-    request[HEADER + 4..HEADER + 8].copy_from_slice(&(1u32 << TCP_LISTEN).to_ne_bytes());
+    request[HEADER + 4..HEADER + 8].copy_from_slice(&states.to_ne_bytes());
     request
+}
+
+/// Of a message that is long enough.
+fn local_port(message: &[u8]) -> u16 {
+    u16::from_be_bytes([message[4], message[5]])
 }
 
 fn listener(message: &[u8]) -> Option<Listener> {
@@ -119,7 +154,7 @@ fn listener(message: &[u8]) -> Option<Listener> {
     };
     Some(Listener {
         address,
-        port: u16::from_be_bytes([message[4], message[5]]),
+        port: local_port(message),
         inode: u32_at(message, 68),
         uid: u32_at(message, 64),
         cgroup: attribute(&message[REPLY..], INET_DIAG_CGROUP_ID)
