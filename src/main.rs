@@ -62,7 +62,7 @@ fn dispatch(cli: Cli) -> Result<Exit, SessionError> {
             commands::check::check(&plan::watched_ports(&args.config, config.as_ref())?, &report)?
         }
         CliCommand::Doctor { json } => commands::doctor::doctor(json)?,
-        CliCommand::Sessions { json } => commands::sessions::print_sessions(&records(), json)?,
+        CliCommand::Sessions { json } => commands::sessions::print_sessions(&records(), json, &report)?,
         CliCommand::Stop { id, grace } => commands::stop::stop(&id, grace.0, &records(), &report)?,
         CliCommand::Sweep { dry_run } => commands::sweep::sweep(&records(), dry_run, &report)?,
         CliCommand::Init => commands::init::init(&report)?,

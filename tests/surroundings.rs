@@ -251,3 +251,26 @@ mod scarcity {
         }
     }
 }
+
+mod a_cgroup_that_the_user_may_not_list {
+    use super::*;
+
+    /// Closes the test's own cgroup to everybody but root.
+    const CLOSE: &str = "mount=$(awk '$3 == \"cgroup2\" { print $2; exit }' /proc/self/mounts); \
+        chmod 700 $mount$(sed -n s/^0:://p /proc/self/cgroup)";
+
+    #[test]
+    fn leads_to_the_next_containment() {
+        let run = run_after(session().command(COMMAND), CLOSE, AS_NOBODY);
+        assert_ran_as(&run, NOBODY);
+        run.assert_matches("only a (PID namespace|process tree) contains this session");
+    }
+
+    #[test]
+    fn is_named_if_there_could_be_sessions() {
+        for (command, code) in [("sessions", 0), ("sweep", 0), ("check", 125)] {
+            let run = run_after(session().options([command]), CLOSE, AS_NOBODY);
+            run.assert_code(code).assert_said("cannot look for sessions in /").assert_nothing_left();
+        }
+    }
+}

@@ -1,9 +1,9 @@
 //! `cgrun check`: checks after a run that the watched ports are free and no stale session is left.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use crate::ports::{self, Holding, time_wait};
-use crate::registry::{SessionEntry, SessionState, cgroup_mount, list_sessions};
+use crate::registry::{SessionEntry, SessionList, SessionState, cgroup_mount, list_sessions};
 use crate::report::Reporter;
 use crate::runtime::exit_code::{Exit, NOT_CLEAN};
 
@@ -11,14 +11,18 @@ use crate::runtime::exit_code::{Exit, NOT_CLEAN};
 pub(crate) fn check(watched: &[u16], reporter: &Reporter) -> Result<Exit> {
     let listeners = ports::listening_on(watched)
         .context("cannot find out which processes listen on the watched ports (sock_diag)")?;
-    let sessions = cgroup_mount()?.map_or(Ok(Vec::new()), |mount| list_sessions(&mount))?;
+    let sessions = cgroup_mount()?.map_or(Ok(SessionList::default()), |mount| list_sessions(&mount))?;
     let mut problems: Vec<_> = Holding::of(&listeners).iter().map(ToString::to_string).collect();
-    problems.extend(sessions.iter().filter_map(leftover));
+    problems.extend(sessions.entries.iter().filter_map(leftover));
     problems.iter().for_each(|problem| reporter.error(problem));
     // Nothing of a run is left there, so it is clean. But the next run may fail because of it.
     let free: Vec<_> =
         watched.iter().copied().filter(|port| !listeners.iter().any(|it| it.port == *port)).collect();
     time_wait::remarks(&free).iter().for_each(|remark| reporter.say(remark));
+    // What cannot be seen is never called clean.
+    if let Some(gap) = sessions.gap().filter(|_| problems.is_empty()) {
+        bail!("{gap}");
+    }
     Ok(Exit::Code(if problems.is_empty() { 0 } else { NOT_CLEAN }))
 }
 

@@ -8,7 +8,8 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 
 use crate::guardian::record::{self, EndedSession};
-use crate::registry::{SessionState, cgroup_mount, list_sessions};
+use crate::registry::{SessionList, SessionState, cgroup_mount, list_sessions};
+use crate::report::Reporter;
 use crate::runtime::exit_code::Exit;
 use crate::sys::time;
 use crate::sys::users::user_name;
@@ -37,9 +38,10 @@ struct SessionRow {
 }
 
 /// Prints the sessions to stdout, as a table or as JSON.
-pub(crate) fn print_sessions(records: &Path, json: bool) -> Result<Exit> {
-    let sessions = cgroup_mount()?.map_or(Ok(Vec::new()), |mount| list_sessions(&mount))?;
-    let rows = sessions.into_iter().map(|session| SessionRow {
+pub(crate) fn print_sessions(records: &Path, json: bool, reporter: &Reporter) -> Result<Exit> {
+    let sessions = cgroup_mount()?.map_or(Ok(SessionList::default()), |mount| list_sessions(&mount))?;
+    sessions.gap().iter().for_each(|gap| reporter.say(gap));
+    let rows = sessions.entries.into_iter().map(|session| SessionRow {
         state: session.state,
         supervisor_pid: session.supervisor_pid(),
         id: session.id.to_string(),

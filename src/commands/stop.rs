@@ -69,7 +69,7 @@ fn end_supervisor(owner: Owner, grace: Duration) -> Result<()> {
 }
 
 fn session_with_id(mount: &Mount, id: &SessionId) -> Result<Option<SessionEntry>> {
-    Ok(list_sessions(mount)?.into_iter().find(|session| session.id == *id))
+    Ok(list_sessions(mount)?.entries.into_iter().find(|session| session.id == *id))
 }
 
 fn end_stale(session: SessionEntry, mount: &Mount, records: &Path, reporter: &Reporter) -> Result<Exit> {

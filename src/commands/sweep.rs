@@ -15,7 +15,9 @@ pub(crate) fn sweep(records: &Path, dry_run: bool, reporter: &Reporter) -> Resul
     let mut all_proven = true;
     let events = Events::new()?;
     let Some(mount) = cgroup_mount()? else { return Ok(Exit::Code(0)) };
-    let stale = list_sessions(&mount)?.into_iter().filter(|session| session.state == SessionState::Stale);
+    let sessions = list_sessions(&mount)?;
+    sessions.gap().iter().for_each(|gap| reporter.say(gap));
+    let stale = sessions.entries.into_iter().filter(|session| session.state == SessionState::Stale);
     let (ours, others): (Vec<_>, Vec<_>) = stale.partition(SessionEntry::is_ours);
     for session in others {
         let (id, how) = (&session.id, session.how_to_sweep());

@@ -1,5 +1,6 @@
 //! The sessions whose cgroups exist on this host.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
@@ -16,15 +17,43 @@ pub(crate) fn cgroup_mount() -> Result<Option<Mount>> {
     }
 }
 
-/// All sessions of the host, anywhere in the hierarchy.
-pub(crate) fn list_sessions(mount: &Mount) -> Result<Vec<SessionEntry>> {
-    let directories = containment::session_directories(&mount.point)?;
-    Ok(directories.iter().filter_map(|path| SessionEntry::read(path)).collect())
+/// The sessions of the host, anywhere in the hierarchy.
+#[derive(Debug, Default)]
+pub(crate) struct SessionList {
+    pub entries: Vec<SessionEntry>,
+    /// Cgroups that we may not list. There may be sessions in them.
+    hidden: Vec<PathBuf>,
+}
+
+impl SessionList {
+    /// Says that the list may not be complete, if so.
+    pub(crate) fn gap(&self) -> Option<String> {
+        let first = self.hidden.first()?.display();
+        let others = match self.hidden.len() - 1 {
+            0 => String::new(),
+            others => format!(" and {others} more cgroups"),
+        };
+        Some(format!(
+            "cannot look for sessions in {first}{others}: permission denied; run as root to see them all"
+        ))
+    }
+}
+
+/// Lists the sessions that we can see.
+pub(crate) fn list_sessions(mount: &Mount) -> Result<SessionList> {
+    let visible = containment::visible_sessions(&mount.point)?;
+    let entries = visible.directories.iter().filter_map(|path| SessionEntry::read(path)).collect();
+    Ok(SessionList { entries, hidden: visible.hidden })
 }
 
 /// The sessions next to the one that we would create. This is cheap, so every start can afford it.
 pub(super) fn list_neighbours(mount: &Mount) -> Result<Vec<SessionEntry>> {
-    let mut entries: Vec<_> = children(&mount.own)?.filter_map(|path| SessionEntry::read(&path)).collect();
+    let neighbours = match children(&mount.own) {
+        // Where nothing can be listed, nothing can be created either.
+        Err(error) if is_denied(&error) => return Ok(Vec::new()),
+        neighbours => neighbours?,
+    };
+    let mut entries: Vec<_> = neighbours.filter_map(|path| SessionEntry::read(&path)).collect();
     // Our systemd scopes lie next to each other.
     if let Some(parent) = mount.own.parent().filter(|_| is_scope(&mount.own)) {
         let scopes = children(parent).into_iter().flatten();
@@ -40,6 +69,11 @@ fn children(directory: &Path) -> Result<impl Iterator<Item = PathBuf> + use<>> {
     let entries = std::fs::read_dir(directory);
     let entries = entries.with_context(|| format!("cannot list {}", directory.display()))?;
     Ok(entries.filter_map(Result::ok).map(|entry| entry.path()))
+}
+
+fn is_denied(error: &anyhow::Error) -> bool {
+    let error = error.downcast_ref::<io::Error>();
+    error.is_some_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
 }
 
 fn is_scope(directory: &Path) -> bool {

@@ -11,7 +11,8 @@ pub(crate) mod systemd;
 mod walk;
 
 pub(crate) use events::is_empty;
-pub(crate) use walk::session_directories;
+use walk::session_directories;
+pub(crate) use walk::visible_sessions;
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

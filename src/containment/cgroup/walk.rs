@@ -11,7 +11,7 @@ use crate::containment::session_id::SessionId;
 use crate::sys::errno::is_gone;
 
 /// The cgroups of all sessions, anywhere below the mount.
-pub(crate) fn session_directories(mount: &Path) -> Result<Vec<PathBuf>, ContainmentError> {
+pub(super) fn session_directories(mount: &Path) -> Result<Vec<PathBuf>, ContainmentError> {
     let mut found = Vec::new();
     walk(mount, &mut |directory| {
         if session_id(directory).is_some() {
@@ -19,6 +19,33 @@ pub(crate) fn session_directories(mount: &Path) -> Result<Vec<PathBuf>, Containm
         }
         Ok(())
     })?;
+    Ok(found)
+}
+
+/// What can be seen of the sessions at `mount` or below it.
+#[derive(Debug, Default)]
+pub(crate) struct VisibleSessions {
+    pub directories: Vec<PathBuf>,
+    /// Cgroups that we may not list.
+    pub hidden: Vec<PathBuf>,
+}
+
+pub(crate) fn visible_sessions(mount: &Path) -> Result<VisibleSessions, ContainmentError> {
+    let mut found = VisibleSessions::default();
+    let mut pending = vec![mount.to_path_buf()];
+    while let Some(directory) = pending.pop() {
+        match directories_in(&directory) {
+            Ok(below) => pending.extend(below),
+            Err(error) if is_gone(&error) => {}
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                found.hidden.push(directory.clone())
+            }
+            Err(error) => return Err(ContainmentError::on("list", &directory)(error)),
+        }
+        if session_id(&directory).is_some() {
+            found.directories.push(directory);
+        }
+    }
     Ok(found)
 }
 
