@@ -21,7 +21,7 @@ pub(crate) fn plain(error: &io::Error) -> String {
 fn too_many_files() -> String {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
     let limit = limit.map_or("none".into(), |limit| limit.to_string());
-    format!("too many open files; the limit is {limit}, raise it with ulimit -n")
+    format!("too many open files: the limit is {limit}; raise it with ulimit -n")
 }
 
 /// Why no process can be created, if the kernel answers EAGAIN.

@@ -500,7 +500,7 @@ fn a_read_only_cgroup2_mount_is_named() {
     let run = in_a_private_mount_namespace(session().options(REQUIRE_CGROUP).config(SERVICE), remount, "");
     assert_refused(&run, 125);
     run.assert_said("--require accepts nothing weaker")
-        .assert_said("cgrun cgrun is not permitted to create a cgroup in")
+        .assert_said("cgrun is not permitted to create a cgroup in")
         .assert_said("Read-only file system")
         .assert_said("delegated");
 }
@@ -515,7 +515,7 @@ fn a_user_without_a_delegated_cgroup_is_told_how_to_get_one() {
     let run = session.start_through(&unprivileged).finish();
     assert_refused(&run, 125);
     run.assert_said("--require accepts nothing weaker")
-        .assert_said("cgrun cgrun is not permitted to create a cgroup in")
+        .assert_said("cgrun is not permitted to create a cgroup in")
         .assert_said("Permission denied; run as root (sudo cgrun --user NAME), or have");
 }
 

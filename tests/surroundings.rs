@@ -222,7 +222,7 @@ mod scarcity {
         for limit in [5, 6, 8] {
             let session = session().command(["touch", "ran"]);
             let run = run_after(session, &format!("ulimit -n {limit}"), AS_NOBODY);
-            run.assert_said("too many open files; the limit is").assert_said("raise it with ulimit -n");
+            run.assert_said("too many open files: the limit is").assert_said("raise it with ulimit -n");
             run.assert_nothing_left();
             assert!(
                 !run.path().join("ran").exists() && !run.stderr().contains("os error"),

@@ -2,7 +2,7 @@
 //!
 //! A config that others can write to is refused, and so is one below which others can write to a directory,
 //! even a sticky one: they could have put the file there. The group's permission to write is accepted, because
-//! many hosts give each user a group of its own and a umask of 002.
+//! many hosts give each user a group of their own and a umask of 002.
 
 use std::fmt;
 use std::path::{Path, PathBuf};

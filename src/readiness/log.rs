@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use regex::bytes::Regex;
 
-use super::escapes::without_escapes;
+use super::escape_sequences::without_escapes;
 use super::probe::{ProbeCheck, Progress};
 use crate::runtime::clock;
 use crate::sys::sockets::Listener;

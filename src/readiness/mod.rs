@@ -4,7 +4,7 @@
 //! A new kind of probe is a new file with a [`ProbeCheck`](probe::ProbeCheck), and an arm in `Waiting::begin`.
 
 mod command;
-mod escapes;
+mod escape_sequences;
 mod http;
 mod listeners;
 mod log;

@@ -21,7 +21,7 @@ pub(crate) enum Unavailable {
     NotMounted,
     #[error("cgrun's own cgroup {own} is not below the cgroup2 mount {}", mount.display())]
     OutOfSight { own: String, mount: PathBuf },
-    #[error("cgrun cgrun is not permitted to create a cgroup in {}: {}", path.display(), plain(source))]
+    #[error("cgrun is not permitted to create a cgroup in {}: {}", path.display(), plain(source))]
     NotWritable { path: PathBuf, source: io::Error },
     #[error("{} is a threaded cgroup, which cannot hold a session", path.display())]
     Threaded { path: PathBuf },
