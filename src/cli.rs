@@ -96,6 +96,10 @@ pub(crate) struct RunOptions {
     /// counts as a leak [default: 100ms]
     #[arg(long, value_name = "DUR", allow_hyphen_values = true, help_heading = SESSION, hide_short_help = true)]
     pub settle: Option<Time>,
+    /// How long the whole cleanup may take; what is stopped one after another shares this time [default:
+    /// less than a known CI runner or container engine waits before it kills]
+    #[arg(long, value_name = "DUR", allow_hyphen_values = true, help_heading = SESSION, hide_short_help = true)]
+    pub stop_within: Option<Time>,
     /// Stop waiting for killed processes if none of them exits for this long [default: 2s]
     #[arg(long, value_name = "DUR", allow_hyphen_values = true, help_heading = SESSION, hide_short_help = true)]
     pub kill_wait: Option<Time>,

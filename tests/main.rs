@@ -30,6 +30,7 @@ mod services;
 mod sessions;
 mod signals;
 mod stop_signals;
+mod stop_within;
 mod strangers;
 mod surroundings;
 mod terminals;

@@ -26,6 +26,8 @@ pub(crate) struct SessionKeys {
     /// Watched in addition to the services' own ports.
     pub ports: Option<Vec<Port>>,
     pub grace: Option<Time>,
+    /// How long the whole teardown may take.
+    pub stop_within: Option<Time>,
     pub kill_wait: Option<Time>,
     /// Time that a process left behind by the command gets to exit by itself before it counts as a leak.
     pub settle: Option<Time>,

@@ -11,6 +11,10 @@ ports = [3000, 8000]
 # How long a process is given to exit after it is asked to. Then it is killed.
 grace = "5s"
 
+# How long the whole cleanup may take. The services that are stopped one after another share this time
+# (example; by default, after a signal, less than a known CI runner or container engine waits before it kills).
+# stop_within = "9s"
+
 # Stop waiting for killed processes if none of them exits for this long. Processes that are still alive are
 # reported as survivors.
 kill_wait = "2s"

@@ -80,6 +80,7 @@ pub(crate) fn plan(run: Run, config: Option<&Config>, cwd: PathBuf, state: PathB
         kill_wait: time(options.kill_wait, session.and_then(|it| it.kill_wait), KILL_WAIT),
         settle: time(options.settle, session.and_then(|it| it.settle), SETTLE),
         timeout,
+        stop_within: options.stop_within.or(session.and_then(|it| it.stop_within)).map(|time| time.0),
         on_leak: options.on_leak.or(session.and_then(|it| it.on_leak)).unwrap_or(OnLeak::Report),
         require: options.require.or(session.and_then(|it| it.require)),
         identity: resolve_identity(

@@ -29,6 +29,8 @@ pub(crate) struct SessionPlan {
     pub kill_wait: Duration,
     pub settle: Duration,
     pub timeout: Option<Duration>,
+    /// How long the whole teardown may take.
+    pub stop_within: Option<Duration>,
     pub on_leak: OnLeak,
     /// Leaks that are not counted.
     pub allow: Vec<Pattern>,

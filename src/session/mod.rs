@@ -5,6 +5,7 @@ mod end;
 mod error;
 mod foreground;
 mod input;
+mod killers;
 mod limits;
 mod not_found;
 mod preflight;

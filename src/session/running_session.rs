@@ -6,6 +6,7 @@ use nix::sys::signal::Signal;
 use rustix::process::Pid;
 
 use super::foreground::Foreground;
+use super::killers;
 use super::service::StartedService;
 use super::service_log::Logs;
 use super::state_machine::{ServiceNode, StateMachine};
@@ -68,6 +69,7 @@ impl<'a> Session<'a> {
                 grace: plan.grace,
                 kill_wait: plan.kill_wait,
                 settle: plan.settle,
+                stop_within: killers::stop_within(plan.stop_within),
                 allow: plan.allow.clone(),
                 measures_usage: plan.verbosity == Verbosity::Verbose
                     || !limits.is_empty()

@@ -7,6 +7,7 @@ use rustix::process::Pid;
 
 use super::cancelled::Cancelled;
 use super::component::{Component, Role};
+use super::time_budget::StopWithin;
 use crate::containment::{Containment, ContainmentError};
 use crate::leaks::allow::Pattern;
 use crate::limits::{AppliedLimits, Usage};
@@ -43,6 +44,8 @@ pub(crate) struct Context {
     pub settle: Duration,
     /// The processes that are allowed to outlive the command.
     pub allow: Vec<Pattern>,
+    /// How long the whole teardown may take.
+    pub stop_within: StopWithin,
     /// Whether to measure the session's usage.
     pub measures_usage: bool,
 }
@@ -66,6 +69,7 @@ impl Context {
             kill_wait: Duration::ZERO,
             settle: Duration::ZERO,
             allow: Vec::new(),
+            stop_within: StopWithin::default(),
             measures_usage: false,
         }
     }

@@ -12,12 +12,14 @@ mod layers;
 mod phases;
 mod running_teardown;
 mod stop_requests;
+mod time_budget;
 mod verdict;
 
 pub(crate) use component::{Component, Role};
 pub(crate) use context::Context;
 pub(crate) use layers::{AnyOtherExit, Cause, CtrlC, NormalExit, StartupFailure, Termination};
 pub(crate) use running_teardown::{NoSupervisor, Supervisor, Teardown};
+pub(crate) use time_budget::StopWithin;
 pub(crate) use verdict::Verdict;
 
 use crate::leaks;

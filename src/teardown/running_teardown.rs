@@ -11,9 +11,11 @@ use super::component::Component;
 use super::context::Context;
 use super::layers::Cause;
 use super::stop_requests::StopRequests;
+use super::time_budget::TimeBudget;
 use super::verdict::Verdict;
 use crate::runtime::events::{Event, Events, Wake};
 use crate::sys::process::children;
+use crate::sys::signals::Caught;
 use crate::sys::time::Instant;
 use crate::text::plain;
 
@@ -38,6 +40,7 @@ pub(crate) struct Teardown<'a> {
     pub(super) cause: &'a Cause,
     pub(super) verdict: Verdict,
     pub(super) requests: StopRequests,
+    pub(super) budget: TimeBudget,
     pub(super) asked: Asked,
     /// The children that we had at the start of the teardown.
     pub(super) first_children: Vec<Pid>,
@@ -57,6 +60,7 @@ impl<'a> Teardown<'a> {
         Self {
             verdict: Verdict::new(&context.allow),
             requests: StopRequests::new(cause),
+            budget: TimeBudget::new(context.stop_within, cause.received().is_some_and(has_waiting_sender)),
             asked: Asked::default(),
             first_children: Vec::new(),
             unkillable: Vec::new(),
@@ -89,10 +93,15 @@ impl<'a> Teardown<'a> {
         for event in self.verdict.expect(events).unwrap_or_default() {
             match event {
                 Event::Exited(pid, status) => self.context.note_exit(pid, status),
-                Event::Signal(caught) if self.requests.note(caught) => self.supervisor.announce(&format!(
-                    "received {} while cleaning up; send it again to kill everything now",
-                    caught.signal
-                )),
+                Event::Signal(caught) if self.requests.note(caught) => {
+                    if has_waiting_sender(caught) {
+                        self.budget.limit(self.context.stop_within.after_signal);
+                    }
+                    self.supervisor.announce(&format!(
+                        "received {} while cleaning up; send it again to kill everything now",
+                        caught.signal
+                    ));
+                }
                 Event::Signal(_) => {}
             }
         }
@@ -104,4 +113,9 @@ impl<'a> Teardown<'a> {
         ended.into_iter().for_each(|(pid, status)| self.context.note_exit(pid, status));
         Ok(())
     }
+}
+
+/// Whether the signal comes from a program that may kill us later, and not from a key or a hangup.
+fn has_waiting_sender(caught: Caught) -> bool {
+    !caught.from_terminal
 }

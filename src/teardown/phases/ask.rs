@@ -61,6 +61,10 @@ impl Teardown<'_> {
             if is_waiting && !is_its_turn(index, &self.context.components, stopping) {
                 continue;
             }
+            if is_waiting && self.budget.is_limited() {
+                let mut known = vec![None; stopping.len()];
+                stopping[index].steps = steps_from(index, &self.context.components, stopping, &mut known);
+            }
             self.advance(index, &mut stopping[index]);
             if stopping[index].was_asked() {
                 self.verdict.span(index).asked.get_or_insert_with(clock::now);
@@ -149,11 +153,33 @@ impl Teardown<'_> {
 /// Whether it is this component's turn. The command comes first, and a service after all components that need
 /// it. Processes that the command left behind do not delay a service.
 fn is_its_turn(index: usize, components: &[Component], stopping: &[Stopping]) -> bool {
-    let component = &components[index];
-    component.role != Role::Service
-        || components.iter().zip(stopping).all(|(other, state)| {
-            let is_running = other.is_running_command() || matches!(state.stage, Stage::CommandAsked(_));
-            let needs_it = is_running || other.depends_on.contains(&component.name);
-            !needs_it || state.is_over()
-        })
+    let mut others = components.iter().zip(stopping);
+    !others.any(|(other, state)| !state.is_over() && waits_for(&components[index], other, state))
+}
+
+fn waits_for(component: &Component, other: &Component, state: &Stopping) -> bool {
+    let is_at_work = other.is_running_command() || matches!(state.stage, Stage::CommandAsked(_));
+    component.role == Role::Service && (is_at_work || other.depends_on.contains(&component.name))
+}
+
+/// How many components have to stop one after another from this one on, itself included. The processes that a command
+/// leaves behind are one more. `known` are the numbers found so far.
+fn steps_from(
+    index: usize,
+    components: &[Component],
+    stopping: &[Stopping],
+    known: &mut [Option<u32>],
+) -> u32 {
+    if let Some(steps) = known[index] {
+        return steps;
+    }
+    let (this, state) = (&components[index], &stopping[index]);
+    let mut after = u32::from(this.is_running_command());
+    for later in 0..components.len() {
+        if later != index && !stopping[later].is_over() && waits_for(&components[later], this, state) {
+            after = after.max(steps_from(later, components, stopping, known));
+        }
+    }
+    known[index] = Some(after + 1);
+    after + 1
 }

@@ -38,7 +38,7 @@ impl Teardown<'_> {
     /// children of a dying child become our children in turn, until ECHILD proves that none is left.
     fn end_children(&mut self) {
         let mut noted = HashSet::new();
-        let mut kill_from = clock::now() + self.context.grace;
+        let mut kill_from = clock::now() + self.budget.share(self.context.grace, 1);
         // Starts with the first kill, however short the limit is.
         let mut progress: Option<KillProgress> = None;
         while let Some(children) = self.children_of_session() {

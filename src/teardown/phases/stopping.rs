@@ -40,6 +40,8 @@ pub(super) enum Stage {
 #[derive(Debug)]
 pub(super) struct Stopping {
     pub stage: Stage,
+    /// How many components have to stop one after another from this one on, itself included.
+    pub steps: u32,
     roots_due: Instant,
     /// Whether its processes were looked at before.
     was_seen: bool,
@@ -58,6 +60,7 @@ impl Default for Stopping {
     fn default() -> Self {
         Self {
             stage: Stage::Waiting,
+            steps: 1,
             roots_due: clock::now(),
             was_seen: false,
             was_group_asked: false,
@@ -123,15 +126,18 @@ impl Teardown<'_> {
                 let outsiders = self.snapshot_of_leaks(index, &frozen);
                 state.outsiders = self.verdict.expect(outsiders).unwrap_or_default();
                 self.look_at(index, state, Signal::SIGTERM);
-                Stage::CommandAsked(clock::now() + self.context.components[index].grace)
+                let grace = self.budget.share(self.context.components[index].grace, state.steps);
+                Stage::CommandAsked(clock::now() + grace)
             }
             Stage::Waiting if component.role == Role::Command => Stage::Settling(now + settle),
-            Stage::Waiting => Stage::AllAsked(now + component.grace),
+            Stage::Waiting => Stage::AllAsked(now + self.budget.share(component.grace, state.steps)),
             Stage::CommandAsked(_) if component.status.is_some() && !self.is_at_work(index) => {
                 Stage::Settling(now + settle)
             }
             Stage::Settling(until)
-                if now >= until && state.stragglers.are_held_up(&component.leaf, settle) =>
+                if now >= until
+                    && !self.budget.is_spent()
+                    && state.stragglers.are_held_up(&component.leaf, settle) =>
             {
                 Stage::Settling(now + LOOK)
             }
@@ -140,6 +146,7 @@ impl Teardown<'_> {
                 // must be enough for it to exit once they are gone.
                 let grace = component.grace / 2;
                 let frozen = self.freeze_and_note(index);
+                let grace = self.budget.share(grace, 1);
                 state.stage = Stage::AllAsked(clock::now() + grace);
                 return Some(frozen);
             }
