@@ -36,3 +36,4 @@ mod surroundings;
 mod terminals;
 mod trust;
 mod users;
+mod without_proc;

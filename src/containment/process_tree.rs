@@ -82,6 +82,15 @@ impl ProcessTree {
 
     /// The living processes of the session. The list is complete only while none of them forks.
     pub(super) fn members(&self) -> Result<Vec<TreeMember>, ContainmentError> {
+        // Without /proc, only ECHILD proves that there are none.
+        if let Err(error) = walk::check() {
+            let any_left = !self.are_we_the_supervisor() || children::any_left().unwrap_or(true);
+            return if any_left {
+                Err(on("list the children of", self.supervisor)(error))
+            } else {
+                Ok(Vec::new())
+            };
+        }
         let mut members = Vec::new();
         let mut seen = HashSet::new();
         // Repeated, because a process that loses its parent during the walk becomes a root.

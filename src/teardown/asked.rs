@@ -1,10 +1,11 @@
 //! Which processes were asked to exit. Each is asked only once in a teardown, whichever phase finds it, because
 //! servers take a second signal for "at once".
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
+use rustix::process::Pid;
 
 use crate::runtime::clock;
 use crate::sys::procfs::stat::{ProcStat, ProcessKey};
@@ -19,6 +20,8 @@ const PART: u32 = 4;
 pub(super) struct Asked {
     /// The signal that each was asked by. A process that ignores it can be asked by another one.
     by: HashMap<ProcessKey, Signal>,
+    /// Processes that /proc does not show.
+    hidden: HashSet<Pid>,
     known: HashMap<ProcessKey, Known>,
     /// Processes that their parents may have asked, and when to ask them all the same.
     spared: HashMap<ProcessKey, Instant>,
@@ -36,6 +39,11 @@ struct Known {
 impl Asked {
     pub(super) fn note(&mut self, process: ProcessKey, signal: Signal) {
         self.by.insert(process, signal);
+    }
+
+    /// Notes a process of which only the pid is known. `false` if it was asked before.
+    pub(super) fn note_hidden(&mut self, pid: Pid) -> bool {
+        self.hidden.insert(pid)
     }
 
     pub(super) fn contains(&self, process: ProcessKey) -> bool {
@@ -81,6 +89,6 @@ impl Asked {
 
 /// The processes whose parent is not among the others.
 pub(super) fn roots(seen: &[ProcStat]) -> impl Iterator<Item = &ProcStat> {
-    let pids: std::collections::HashSet<_> = seen.iter().map(|it| it.pid).collect();
+    let pids: HashSet<_> = seen.iter().map(|it| it.pid).collect();
     seen.iter().filter(move |it| it.parent.is_none_or(|parent| !pids.contains(&parent)))
 }

@@ -15,6 +15,7 @@ use super::time_budget::TimeBudget;
 use super::verdict::Verdict;
 use crate::runtime::events::{Event, Events, Wake};
 use crate::sys::process::children;
+use crate::sys::procfs::walk;
 use crate::sys::signals::Caught;
 use crate::sys::time::Instant;
 use crate::text::plain;
@@ -80,6 +81,9 @@ impl<'a> Teardown<'a> {
         if self.context.command().is_some_and(Component::is_running_command) {
             let noted = self.context.note_cancellation(self.cause.received());
             self.verdict.expect(noted);
+        }
+        if let (Some(_), Err(error)) = (&self.context.cancelled, walk::check()) {
+            self.verdict.unknown(format!("cannot determine which processes leaked: {error}"));
         }
         self.context.cancelled.take_if(|it| !it.is_recent(self.context.grace));
         let asked = self.context.cancelled.iter().flat_map(Cancelled::asked_by_terminal);

@@ -83,7 +83,8 @@ impl LeafHolder for CgroupLeaf {
     }
 
     fn contains(&self, pid: Pid) -> io::Result<bool> {
-        is_in(pid, &self.name)
+        // Without /proc, the cgroup's own list shows it.
+        Ok(is_in(pid, &self.name)? || members(&self.path).is_ok_and(|members| members.contains(&pid)))
     }
 
     fn kill(&self) -> Result<(), ContainmentError> {

@@ -8,7 +8,11 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use rustix::process::{Pid, WaitIdOptions, WaitOptions};
 
+use crate::sys::procfs::walk;
 use crate::sys::time::Instant;
+
+/// No pid is larger (`PID_MAX_LIMIT`, linux/threads.h).
+const MOST_PIDS: i32 = 1 << 22;
 
 /// Makes orphaned descendants our children from now on (prctl(2), `PR_SET_CHILD_SUBREAPER`). Children do not
 /// inherit this.
@@ -71,5 +75,36 @@ pub(crate) fn stopped_by(pid: Pid) -> io::Result<Option<Signal>> {
 
 /// The pids of our children. They cannot be used again before we reap them.
 pub(crate) fn list() -> io::Result<Vec<Pid>> {
-    crate::sys::procfs::walk::children(rustix::process::getpid())
+    match walk::check() {
+        Ok(()) => walk::children(rustix::process::getpid()),
+        Err(_) if any_left()? => Ok(list_without_proc()),
+        Err(_) => Ok(Vec::new()),
+    }
+}
+
+/// Asks the kernel for each pid that was allocated since we were started: all of our children have one of these.
+fn list_without_proc() -> Vec<Pid> {
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    let is_child = |pid: &Pid| rustix::process::waitid(rustix::process::WaitId::Pid(*pid), options).is_ok();
+    let us = rustix::process::getpid().as_raw_nonzero().get();
+    // The kernel allocates pids in ascending order, and wraps around.
+    let (first, second) = match newest_pid() {
+        Some(newest) if newest > us => (us..newest, 0..0),
+        Some(newest) => (us..MOST_PIDS, 1..newest),
+        None => (1..MOST_PIDS, 0..0),
+    };
+    first.chain(second).filter_map(Pid::from_raw).filter(is_child).collect()
+}
+
+/// The pid that is allocated now, found out by a child.
+fn newest_pid() -> Option<i32> {
+    // SAFETY: the child only exits.
+    match unsafe { libc::fork() } {
+        // SAFETY: exits without unwinding, so no code of the parent runs.
+        0 => unsafe { libc::_exit(0) },
+        pid => {
+            rustix::process::waitpid(Some(Pid::from_raw(pid)?), WaitOptions::empty()).ok()?;
+            Some(pid)
+        }
+    }
 }

@@ -11,10 +11,20 @@ use crate::sys::errno::is_gone;
 /// How often a line of ancestors is read again because one of them exited meanwhile.
 const ATTEMPTS: usize = 5;
 
+/// An error if `/proc` does not show the processes of our PID namespace. Everything in it then looks as if it had
+/// exited.
+pub(crate) fn check() -> io::Result<()> {
+    match std::fs::metadata("/proc/self/stat") {
+        Ok(_) => Ok(()),
+        Err(error) => Err(io::Error::new(error.kind(), "/proc is not mounted")),
+    }
+}
+
 /// The pids of all processes that we can see, including those that start during the walk: a process may fork
 /// a successor and exit before we read it, and that successor would be in no list. Some of these processes
 /// have exited before the caller reads them.
 pub(crate) fn all_pids() -> io::Result<impl Iterator<Item = Pid>> {
+    check()?;
     // Read before the list, whose order is not the order in which pids are allocated.
     let mut last = last_pid().unwrap_or_default();
     let number = |entry: io::Result<std::fs::DirEntry>| entry.ok()?.file_name().to_str()?.parse().ok();
@@ -42,7 +52,7 @@ fn last_pid() -> Option<i32> {
 pub(crate) fn children(pid: Pid) -> io::Result<Vec<Pid>> {
     let tasks = match std::fs::read_dir(format!("/proc/{pid}/task")) {
         Ok(tasks) => tasks,
-        Err(error) if is_gone(&error) => return Ok(Vec::new()),
+        Err(error) if is_gone(&error) => return check().map(|()| Vec::new()),
         Err(error) => return Err(error),
     };
     let mut children = Vec::new();

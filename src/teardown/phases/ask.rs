@@ -12,6 +12,7 @@ use crate::leaks::{self, How};
 use crate::runtime::clock;
 use crate::runtime::events::Wake;
 use crate::sys::process::children;
+use crate::sys::procfs::walk;
 use crate::teardown::component::{Component, Role};
 use crate::teardown::running_teardown::Teardown;
 
@@ -23,11 +24,15 @@ impl Teardown<'_> {
     /// not: the sooner everything is killed, the less can escape.
     pub(in crate::teardown) fn can_ask(&mut self) -> bool {
         !self.cause.is_supervisor_dead()
-            && self.verdict.expect(self.context.containment.is_populated()) == Some(true)
+            && self.verdict.expect(self.context.containment.is_populated()) != Some(false)
     }
 
     /// Asks all components to exit, and waits until their grace is over or the user asks again.
     pub(in crate::teardown) fn ask(&mut self) {
+        if let (None, Err(error)) = (self.context.containment.path(), walk::check()) {
+            self.verdict.unknown(format!("cannot determine which processes leaked: {error}"));
+            return self.ask_leaders();
+        }
         // If this fails, they may be asked a little later.
         self.first_children = children::list().unwrap_or_default();
         let mut stopping: Vec<_> = self.context.components.iter().map(|_| Stopping::default()).collect();
@@ -44,6 +49,26 @@ impl Teardown<'_> {
         }
         self.note_leftovers(&mut stopping);
         self.note_unasked();
+    }
+
+    /// Without a cgroup and without /proc, only the first process of each component is known.
+    fn ask_leaders(&mut self) {
+        let mut longest = Duration::ZERO;
+        for component in &self.context.components {
+            if component.status.is_none() {
+                // A failure does not matter: the following phases prove that it has exited.
+                let _ = component.leader.signal(component.stop_signal);
+                longest = longest.max(component.grace);
+            }
+        }
+        let deadline = clock::now() + longest;
+        let is_running = |component: &Component| component.status.is_none();
+        while self.context.components.iter().any(is_running)
+            && clock::now() < deadline
+            && !self.requests.end_the_grace()
+        {
+            self.wait(&[], deadline);
+        }
     }
 
     fn note_empty(&mut self, stopping: &mut [Stopping]) {

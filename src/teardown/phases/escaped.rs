@@ -1,6 +1,7 @@
 //! Phase 3: stops descendants that left the containment, as layer 6 requires.
 
 use std::collections::HashSet;
+use std::io;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -14,11 +15,19 @@ use crate::sys::process::children;
 use crate::sys::process::pidfd::Process;
 use crate::sys::procfs::process_info::ProcessInfo;
 use crate::sys::procfs::stat::{self, ProcStat};
+use crate::sys::procfs::walk;
 use crate::teardown::layers::Orphans;
 use crate::teardown::running_teardown::Teardown;
 use crate::text::plain;
 
 const LOOK: Duration = Duration::from_millis(20);
+
+/// The children of the session that are left.
+struct Remaining {
+    children: Vec<ProcessInfo>,
+    /// Those that /proc does not show.
+    hidden: Vec<Pid>,
+}
 
 impl Teardown<'_> {
     pub(in crate::teardown) fn end_escaped(&mut self) {
@@ -41,8 +50,9 @@ impl Teardown<'_> {
         let mut kill_from = clock::now() + self.budget.share(self.context.grace, 1);
         // Starts with the first kill, however short the limit is.
         let mut progress: Option<KillProgress> = None;
-        while let Some(children) = self.children_of_session() {
-            if progress.as_mut().is_some_and(|progress| progress.is_stuck(children.len())) {
+        while let Some(Remaining { children, hidden }) = self.children_of_session() {
+            let left = children.len() + hidden.len();
+            if progress.as_mut().is_some_and(|progress| progress.is_stuck(left)) {
                 return self.note_stuck(&children);
             }
             let now = clock::now();
@@ -62,6 +72,15 @@ impl Teardown<'_> {
                     self.note_escaped(process);
                 }
             }
+            for pid in hidden {
+                if noted.insert(pid) {
+                    self.note_hidden(pid);
+                    ask_child(pid);
+                }
+                if kills {
+                    self.kill_child(pid);
+                }
+            }
             for process in seen {
                 if kills {
                     self.kill_child(process.pid);
@@ -76,7 +95,7 @@ impl Teardown<'_> {
     }
 
     /// The living children to stop. `None` if none is left, or if that cannot be determined.
-    fn children_of_session(&mut self) -> Option<Vec<ProcessInfo>> {
+    fn children_of_session(&mut self) -> Option<Remaining> {
         let any_left = self.reap().and_then(|()| children::any_left());
         let any_left =
             any_left.map_err(|error| format!("cannot determine whether children are left (waitid): {error}"));
@@ -84,6 +103,11 @@ impl Teardown<'_> {
             return None;
         }
         self.ensure_guardian();
+        if let Err(error) = walk::check() {
+            self.verdict.unknown(format!("cannot determine which processes leaked: {error}"));
+            let hidden = self.hidden_children().unwrap_or_default();
+            return (!hidden.is_empty()).then_some(Remaining { children: Vec::new(), hidden });
+        }
         let children = children::list().map_err(|error| format!("cannot list cgrun's children: {error}"));
         let mut listed = self.verdict.expect(children)?;
         listed.retain(|&pid| Some(pid) != self.context.guardian);
@@ -96,7 +120,23 @@ impl Teardown<'_> {
         if self.context.had_preexisting_children {
             self.spare_strangers(&mut children);
         }
-        (!children.is_empty() || !is_complete).then_some(children)
+        (!children.is_empty() || !is_complete).then_some(Remaining { children, hidden: Vec::new() })
+    }
+
+    /// The children to stop if /proc does not show them. Children from before the session, and their orphans, cannot
+    /// be told from them.
+    fn hidden_children(&self) -> io::Result<Vec<Pid>> {
+        if self.context.had_preexisting_children {
+            return Ok(Vec::new());
+        }
+        let init = self.context.containment.init();
+        Ok(children::list()?.into_iter().filter(|&pid| Some(pid) != init).collect())
+    }
+
+    fn note_hidden(&mut self, pid: Pid) {
+        if !self.unkillable.contains(&pid) && self.context.cancelled.is_none() {
+            self.verdict.undescribed.push(format!("pid {pid}"));
+        }
     }
 
     /// Removes the children that cgrun had before the session, and their orphans. Those orphans also become

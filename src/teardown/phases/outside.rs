@@ -14,7 +14,7 @@ use crate::runtime::events::Wake;
 use crate::sys::process::pidfd::Process;
 use crate::sys::procfs::process_info::ProcessInfo;
 use crate::sys::procfs::stat::{self, ProcStat, ProcessKey};
-use crate::sys::procfs::walk::{children, with_descendants};
+use crate::sys::procfs::walk::{self, children, with_descendants};
 use crate::teardown::running_teardown::Teardown;
 
 /// How long the cgroup may take to freeze. A frozen process neither forks nor leaves.
@@ -32,6 +32,10 @@ impl Teardown<'_> {
     /// would show where they came from.
     pub(super) fn kill_outside(&mut self) {
         if !self.context.containment.can_be_left() {
+            return;
+        }
+        if let Err(error) = walk::check() {
+            self.verdict.unknown(format!("cannot find the processes that left the session: {error}"));
             return;
         }
         freeze(&self.context.containment);

@@ -13,6 +13,7 @@ use crate::leaks::{Frozen, Snapshot};
 use crate::runtime::clock;
 use crate::sys::process::pidfd::Process;
 use crate::sys::procfs::stat::ProcStat;
+use crate::sys::procfs::walk;
 use crate::sys::time::Instant;
 use crate::teardown::asked::roots;
 use crate::teardown::component::Role;
@@ -251,7 +252,27 @@ impl Teardown<'_> {
                 let _ = process.signal(Signal::SIGCONT);
             }
         }
+        self.ask_hidden(index, &seen, signal);
         state.roots_due = began + LOOK.max(clock::since(began) * 10);
+    }
+
+    /// Asks the members that /proc does not show: the component's first process, or all if that has exited, because
+    /// nothing shows how they are related.
+    fn ask_hidden(&mut self, index: usize, seen: &[ProcStat], signal: Signal) {
+        let component = &self.context.components[index];
+        let Ok(members) = component.leaf.members() else { return };
+        if members.len() <= seen.len() || walk::check().is_ok() {
+            return;
+        }
+        let leader = component.status.is_none().then_some(component.leader.pid);
+        for pid in members.into_iter().filter(|&pid| leader.is_none_or(|leader| pid == leader)) {
+            let Ok(Some(process)) = Process::open(pid) else { continue };
+            let is_member = component.leaf.contains(pid).unwrap_or(false);
+            if is_member && self.asked.note_hidden(pid) {
+                let _ = process.signal(signal);
+                let _ = process.signal(Signal::SIGCONT);
+            }
+        }
     }
 
     /// Sends SIGINT to the command's process group.
