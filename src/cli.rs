@@ -7,10 +7,11 @@ use std::path::PathBuf;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
 
-use crate::config::{OnLeak, Port, ReportKind, Time};
+use crate::config::{OnLeak, ReportKind, Time};
 use crate::containment::Require;
 use crate::leaks::allow::Pattern;
 use crate::limits::{Cpus, Memory, Pids};
+use crate::sys::port::Port;
 
 /// Run a test session in one transient cgroup: nothing that it starts outlives it
 ///

@@ -207,6 +207,103 @@ mod reclaim {
     }
 }
 
+mod udp {
+    use super::*;
+
+    /// Binds a UDP port once the file exists, if one is named, and answers.
+    const SERVER: &str = "import os, socket, sys, time\n\
+        while len(sys.argv) > 2 and not os.path.exists(sys.argv[2]): time.sleep(0.002)\n\
+        s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind((\"127.0.0.1\", int(sys.argv[1])))\n\
+        open(\"bound\", \"w\").close()\n\
+        while True: s.sendto(*s.recvfrom(99))\n";
+    const CONFIG: &str = "[services.statsd]\ncommand = ['python3', 'udp.py', '8125']\nport = '8125/udp'\n\
+        ready = { timeout = '4s' }\n";
+
+    fn session() -> Session {
+        Session::new().file("udp.py", SERVER).command(["touch", "ran"])
+    }
+
+    fn stranger(session: &Session) -> Stranger {
+        let program = session.path().join("udp.py");
+        let stranger = Stranger::start(session.path(), program.to_str().unwrap(), &["8125"]);
+        crate::harness::until("the stranger is bound", || session.path().join("bound").exists());
+        std::fs::remove_file(session.path().join("bound")).unwrap();
+        stranger
+    }
+
+    #[test]
+    fn a_service_is_ready_when_it_has_bound_its_port() {
+        let config = CONFIG.replace("'8125']", "'8125', 'go']").replace("4s", "20s");
+        let session = session().config(
+            &(config + "[services.go]\ncommand = ['sh', '-c', 'sleep 0.3; touch go; exec sleep 900']\n"),
+        );
+        let run = session.sh("[ -e bound ] && touch ran").run();
+        run.assert_code(0).assert_nothing_left();
+        assert!(run.path().join("ran").exists());
+    }
+
+    #[test]
+    fn a_service_that_binds_the_tcp_port_instead_is_not_ready() {
+        let config = "[services.web]\ncommand = ['python3', '{helpers}/server.py', '8125']\nport = '8125/udp'\n\
+            ready = { timeout = '2s' }\n";
+        let run = session().config(config).run();
+        run.assert_code(125).assert_said("(port 8125/udp) within 2 s: nothing listens on port 8125/udp");
+        run.assert_nothing_left();
+    }
+
+    #[test]
+    fn a_taken_port_is_named() {
+        let session = session().config(CONFIG);
+        let stranger = stranger(&session);
+        let run = session.run();
+        run.assert_code(125).assert_said(&format!("port 8125/udp is taken by pid {} (", stranger.pid()));
+        run.assert_said("service statsd needs the port");
+        let check = run.cgrun(&["check", "-p", "8125/udp"]);
+        check.assert_code(1).assert_said("port 8125/udp is taken by pid");
+        assert!(!run.cgrun(&["check", "-p", "8125"]).stderr.contains("port 8125"));
+        drop(stranger);
+        run.assert_nothing_left();
+    }
+
+    #[test]
+    fn a_taken_port_is_reclaimed_if_asked_to() {
+        let session = session().config(CONFIG).options(["--reclaim-ports"]);
+        let stranger = stranger(&session);
+        let run = session.run();
+        run.assert_code(0).assert_said("port 8125/udp is taken by pid").assert_said("(--reclaim-ports)");
+        drop(stranger);
+        run.assert_nothing_left();
+    }
+
+    #[test]
+    fn the_same_number_of_tcp_is_another_port() {
+        let session = session().config(CONFIG);
+        let stranger = Stranger::serve(session.path(), 8125, &[]);
+        let run = session.run();
+        run.assert_code(0);
+        drop(stranger);
+        run.assert_nothing_left();
+    }
+
+    #[test]
+    fn a_leak_is_reported_with_its_port() {
+        let options = ["-p", "8125/udp", "--report", "json=report.json", "--on-leak", "fail"];
+        let session = session().options(options);
+        let run = session.sh("python3 udp.py 8125 & until [ -e bound ]; do sleep 0.01; done").run();
+        run.assert_code(121).assert_said("listening on 127.0.0.1:8125/udp").assert_nothing_left();
+        let report: serde_json::Value = serde_json::from_str(&run.read("report.json")).unwrap();
+        assert_eq!(report["ports"]["watched"], serde_json::json!(["8125/udp"]));
+        assert_eq!(report["leaks"][0]["listening_on"][0], "127.0.0.1:8125/udp");
+    }
+
+    #[test]
+    fn is_no_probe_of_tcp() {
+        let config = CONFIG.replace("{ timeout", "{ tcp = '8125/udp', timeout");
+        let run = session().config(&config).run();
+        run.assert_code(125).assert_said("cgrun.toml:4:17: tcp takes a TCP port").assert_nothing_left();
+    }
+}
+
 /// Leaves a connection of this port in TIME_WAIT, as a server does that closes it first.
 fn leave_in_time_wait(port: u16) {
     let server = std::net::TcpListener::bind(("127.0.0.1", port)).unwrap();

@@ -6,9 +6,10 @@ use crate::ports::{self, Holding, time_wait};
 use crate::registry::{SessionEntry, SessionList, SessionState, cgroup_mount, list_sessions};
 use crate::report::Reporter;
 use crate::runtime::exit_code::{Exit, NOT_CLEAN};
+use crate::sys::port::Port;
 
 /// Reports everything that is not clean. An error means that the answer is not known.
-pub(crate) fn check(watched: &[u16], reporter: &Reporter) -> Result<Exit> {
+pub(crate) fn check(watched: &[Port], reporter: &Reporter) -> Result<Exit> {
     let listeners = ports::listening_on(watched)
         .context("cannot find out which processes listen on the watched ports (sock_diag)")?;
     let sessions = cgroup_mount()?.map_or(Ok(SessionList::default()), |mount| list_sessions(&mount))?;

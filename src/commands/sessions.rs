@@ -11,6 +11,7 @@ use crate::guardian::record::{self, EndedSession};
 use crate::registry::{SessionList, SessionState, cgroup_mount, list_sessions};
 use crate::report::Reporter;
 use crate::runtime::exit_code::Exit;
+use crate::sys::port::Port;
 use crate::sys::time;
 use crate::sys::users::user_name;
 use crate::text::{age, readable};
@@ -33,7 +34,7 @@ struct SessionRow {
     supervisor_pid: Option<u32>,
     user: String,
     command: String,
-    ports: Vec<u16>,
+    ports: Vec<Port>,
     cgroup: String,
 }
 

@@ -5,12 +5,11 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::values::{
-    OnLeak, Port, ReportKind, ServiceInput, ServiceName, StopSignal, Time, Variable, Word, Words,
-};
+use super::values::{OnLeak, ReportKind, ServiceInput, ServiceName, StopSignal, Time, Variable, Word, Words};
 use crate::containment::Require;
 use crate::leaks::allow::Pattern;
 use crate::limits::{Limits, SessionLimits};
+use crate::sys::port::Port;
 
 #[derive(Debug, Default, Deserialize, PartialEq)]
 #[serde(default, deny_unknown_fields, expecting = "the tables session, services and limits")]

@@ -12,4 +12,4 @@ mod values;
 pub(crate) use file::{Config, FILE_NAME};
 pub(crate) use keys::{ReadyKeys, ServiceKeys};
 pub(crate) use trust::TrustedUsers;
-pub(crate) use values::{OnLeak, Port, ReportKind, ServiceInput, ServiceName, Time, Words};
+pub(crate) use values::{OnLeak, ReportKind, ServiceInput, ServiceName, Time, Words};

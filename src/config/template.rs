@@ -73,7 +73,7 @@ best_effort = false
 # command = ["uvicorn", "app:app", "--port", "8000"]   # a list; no shell is involved
 # cwd = "backend"                                      # relative to this file's directory
 # env = { DATABASE_URL = "sqlite:///test.db" }
-# port = 8000                    # must be free before and after the session; belongs to the service in between
+# port = 8000                    # or "8125/udp"; must be free before and after the session; belongs to the service in between
 # ready = { http = "http://127.0.0.1:8000/health", timeout = "30s" }
 # #       or { tcp = 8000 }, { log = "regex" }, { command = ["pg_isready"] }
 # depends_on = ["database"]

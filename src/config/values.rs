@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error, SeqAccess, Unexpected, Visitor};
 
 use super::from_text::FromText;
+use crate::sys::port::Port;
 
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
@@ -51,24 +52,9 @@ pub(crate) enum ServiceInput {
     Null,
 }
 
-/// A TCP port, 1 to 65535.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Port(pub u16);
-
-impl FromStr for Port {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text.parse::<u16>() {
-            Ok(port) if port > 0 => Ok(Self(port)),
-            _ => Err("a port is a number from 1 to 65535".into()),
-        }
-    }
-}
-
 impl<'de> Deserialize<'de> for Port {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_i64(PortVisitor)
+        deserializer.deserialize_any(PortVisitor)
     }
 }
 
@@ -78,12 +64,16 @@ impl Visitor<'_> for PortVisitor {
     type Value = Port;
 
     fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("a port, a number from 1 to 65535")
+        f.write_str("a port, a number from 1 to 65535, or \"8125/udp\"")
     }
 
     fn visit_i64<E: Error>(self, number: i64) -> Result<Port, E> {
         let wrong = |_| E::invalid_value(Unexpected::Signed(number), &self);
         number.to_string().parse().map_err(wrong)
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Port, E> {
+        text.parse().map_err(|_| E::invalid_value(Unexpected::Str(text), &self))
     }
 }
 

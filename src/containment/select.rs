@@ -9,6 +9,7 @@ use super::contained::Containment;
 use super::kind::{Kind, Require};
 use super::pid_namespace::PidNamespace;
 use super::session_id::SessionId;
+use crate::sys::port::Port;
 
 /// The leaf of the first process of a PID namespace.
 const INIT_LEAF: &str = "namespace";
@@ -19,7 +20,7 @@ pub(crate) fn choose(
     source: Result<Mount, Unavailable>,
     require: Option<Require>,
     command: &[u8],
-    ports: &[u16],
+    ports: &[Port],
     preexisting: &[Pid],
 ) -> Result<(Containment, Vec<String>)> {
     let minimum = require.map_or(Kind::Tree, |require| require.0);

@@ -1,7 +1,6 @@
 //! A leaked process.
 
 use std::ffi::OsString;
-use std::net::SocketAddr;
 
 use rustix::process::Pid;
 
@@ -19,7 +18,7 @@ pub(crate) struct Leak {
     pub executable: Option<OsString>,
     pub working_directory: Option<OsString>,
     /// The addresses on which it listens for TCP connections.
-    pub listening: Vec<SocketAddr>,
+    pub listening: Vec<String>,
     /// The streams among the command's `stdin`, `stdout` and `stderr` that it has open.
     pub streams: Vec<&'static str>,
     /// Its cgroup, as the kernel names it.

@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 use std::ffi::OsString;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -136,11 +135,23 @@ struct Surroundings {
     origins: OriginReader,
 }
 
+/// What listens. A UDP socket whose port the kernel has chosen is a client's.
+fn listeners() -> Vec<Listener> {
+    let first_chosen = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range")
+        .ok()
+        .and_then(|range| range.split_whitespace().next()?.parse().ok())
+        .unwrap_or(u16::MAX);
+    let udp = sockets::udp_listeners().unwrap_or_default().into_iter();
+    let mut found = sockets::listeners().unwrap_or_default();
+    found.extend(udp.filter(|listener| listener.port.number < first_chosen));
+    found
+}
+
 impl Surroundings {
     fn read() -> Self {
         Self {
             // Used only for the description. Whether a watched port is free is checked elsewhere.
-            listeners: sockets::listeners().unwrap_or_default(),
+            listeners: listeners(),
             streams: own_streams(),
             session: nix::unistd::getsid(None).map_or(0, nix::unistd::Pid::as_raw),
             origins: OriginReader::new(),
@@ -152,7 +163,6 @@ impl Surroundings {
         let descriptors = descriptor_targets(pid);
         let sockets: Vec<u32> = descriptors.iter().filter_map(|it| socket_inode(it)).collect();
         let is_its = |listener: &&Listener| sockets.contains(&listener.inode);
-        let address = |it: &Listener| SocketAddr::new(it.address, it.port);
         let names = ["stdin", "stdout", "stderr"].into_iter().zip(&self.streams);
         let is_held = |stream: &Option<OsString>| {
             stream.as_ref().is_some_and(|it| it != "/dev/null" && descriptors.contains(it))
@@ -164,7 +174,7 @@ impl Surroundings {
             is_daemon: is_command && stat.session != self.session,
             executable: executable(pid),
             working_directory: working_directory(pid),
-            listening: self.listeners.iter().filter(is_its).map(address).collect(),
+            listening: self.listeners.iter().filter(is_its).map(ToString::to_string).collect(),
             streams: names.filter(|(_, stream)| is_held(stream)).map(|(name, _)| name).collect(),
             cgroup: cgroup_of(pid).ok().flatten(),
             started_during: marks.origin,

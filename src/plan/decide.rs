@@ -14,21 +14,26 @@ use super::session_plan::{GRACE, KILL_WAIT, SETTLE, SessionPlan, Verbosity, reco
 use crate::cli::{ConfigOptions, LimitOptions, Run};
 use crate::config::{Config, OnLeak, ReportKind};
 use crate::limits::Limits;
+use crate::sys::port::Port;
 
-const PORTS: [u16; 2] = [3000, 8000];
+const PORTS: [Port; 2] = [Port::tcp(3000), Port::tcp(8000)];
 
 /// The ports to watch: those of the command line, or else of the config, or else 3000 and 8000, plus the
 /// services' own.
-pub(crate) fn watched_ports(options: &ConfigOptions, config: Option<&Config>) -> Result<Vec<u16>> {
+pub(crate) fn watched_ports(options: &ConfigOptions, config: Option<&Config>) -> Result<Vec<Port>> {
     Ok(watched(options, config, &planned_services(config, GRACE)?))
 }
 
-fn watched(options: &ConfigOptions, config: Option<&Config>, services: &PerService<ServicePlan>) -> Vec<u16> {
+fn watched(
+    options: &ConfigOptions,
+    config: Option<&Config>,
+    services: &PerService<ServicePlan>,
+) -> Vec<Port> {
     let session = config.map(|config| &config.keys.session);
-    let asked_for: Vec<u16> = if !options.ports.is_empty() {
-        options.ports.iter().map(|port| port.0).collect()
+    let asked_for: Vec<Port> = if !options.ports.is_empty() {
+        options.ports.clone()
     } else if let Some(ports) = session.and_then(|session| session.ports.as_ref()) {
-        ports.iter().map(|port| port.0).collect()
+        ports.clone()
     } else {
         PORTS.to_vec()
     };
@@ -162,7 +167,10 @@ mod tests {
     fn the_command_line_wins_over_the_config() {
         let toml = "[session]\ngrace = '1s'\nports = [1, 2]\nkill_wait = '9s'";
         let plan = planned(toml, &["--grace", "3s", "-p", "7", "true"]).unwrap();
-        assert_eq!((plan.grace.as_secs(), plan.kill_wait.as_secs(), plan.watched), (3, 9, vec![7]));
+        assert_eq!(
+            (plan.grace.as_secs(), plan.kill_wait.as_secs(), plan.watched),
+            (3, 9, vec![Port::tcp(7)])
+        );
     }
 
     #[test]
@@ -181,7 +189,7 @@ mod tests {
             "[services.a]\ncommand=['x']\nport=8000\n[services.b]\ncommand=['x']\nport=99",
             &["true"],
         );
-        assert_eq!(plan.unwrap().watched, [3000, 8000, 99]);
+        assert_eq!(plan.unwrap().watched, [3000, 8000, 99].map(Port::tcp));
     }
 
     #[test]

@@ -12,6 +12,7 @@ use super::service_id::ServiceId;
 use super::url::Url;
 use crate::config::ServiceInput;
 use crate::limits::Limits;
+use crate::sys::port::Port;
 
 /// Asks a server over TLS. TLS in cgrun itself would be many times its other code, with the rights of its user, while
 /// curl runs as a process of the session. A server for tests has a certificate of its own making; its address is a
@@ -37,7 +38,7 @@ pub(crate) struct ServicePlan {
     pub command: Vec<OsString>,
     pub cwd: PathBuf,
     pub env: BTreeMap<String, String>,
-    pub port: Option<u16>,
+    pub port: Option<Port>,
     pub probe: Probe,
     pub ready_timeout: Duration,
     pub depends_on: Vec<ServiceId>,
@@ -54,7 +55,7 @@ pub(crate) enum Probe {
     /// It was started.
     Started,
     /// It listens on this port.
-    Listening(u16),
+    Listening(Port),
     /// It listens on the URL's port, and answers a GET with 2xx or 3xx.
     Http(Url),
     /// The same over TLS, with any certificate.
@@ -68,10 +69,10 @@ pub(crate) enum Probe {
 impl ServicePlan {
     /// The ports that must be free before it starts, and that only the session may listen on before it is
     /// ready: its port, and the port of its probe.
-    pub(crate) fn own_ports(&self) -> impl Iterator<Item = u16> {
+    pub(crate) fn own_ports(&self) -> impl Iterator<Item = Port> {
         let asked = match &self.probe {
             Probe::Listening(port) => Some(*port),
-            Probe::Http(url) | Probe::Https(url) => Some(url.port),
+            Probe::Http(url) | Probe::Https(url) => Some(Port::tcp(url.port)),
             _ => None,
         };
         self.port.into_iter().chain(asked.filter(|_| asked != self.port))

@@ -11,6 +11,7 @@ use super::service_id::{PerService, ServiceId};
 use super::service_plan::{Probe, ServicePlan};
 use super::url::Url;
 use crate::config::{Config, ReadyKeys, ServiceKeys, ServiceName, Words};
+use crate::sys::port::Protocol;
 
 const READY_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -22,7 +23,7 @@ pub(super) fn plan_services(config: &Config, grace: Duration) -> Result<PerServi
     for name in order {
         let (name, service) = (&name.0, config.keys.services[name].get_ref());
         if let Some(port) = &service.port {
-            if let Some(other) = taken.insert(port.get_ref().0, name) {
+            if let Some(other) = taken.insert(*port.get_ref(), name) {
                 let message =
                     format!("services {other:?} and {name:?} have the same port; give each its own");
                 return Err(config.error(port.span(), message).into());
@@ -36,7 +37,7 @@ pub(super) fn plan_services(config: &Config, grace: Duration) -> Result<PerServi
             command: os_strings(&service.command),
             cwd: config.directory().join(cwd),
             env: env.collect(),
-            port: service.port.as_ref().map(|port| port.get_ref().0),
+            port: service.port.as_ref().map(|port| *port.get_ref()),
             probe: probe(config, service)?,
             ready_timeout: ready_timeout(service),
             depends_on: service.depends_on.iter().filter_map(|it| id_of(&it.get_ref().0)).collect(),
@@ -60,7 +61,7 @@ fn ready_timeout(service: &ServiceKeys) -> Duration {
 
 fn probe(config: &Config, service: &ServiceKeys) -> Result<Probe> {
     let Some(ready) = &service.ready else {
-        return Ok(service.port.as_ref().map_or(Probe::Started, |port| Probe::Listening(port.get_ref().0)));
+        return Ok(service.port.as_ref().map_or(Probe::Started, |port| Probe::Listening(*port.get_ref())));
     };
     let wrong = |message: String| config.error(ready.span(), message);
     let probe = match ready.get_ref() {
@@ -68,8 +69,12 @@ fn probe(config: &Config, service: &ServiceKeys) -> Result<Probe> {
             let url: Url = url.parse().map_err(wrong)?;
             if url.is_tls { Probe::Https(url) } else { Probe::Http(url) }
         }
+        ReadyKeys { tcp: Some(port), .. } if port.get_ref().protocol == Protocol::Udp => {
+            let message = "tcp takes a TCP port; cgrun waits for the UDP port that the key port names";
+            return Err(config.error(port.span(), message.into()).into());
+        }
         ReadyKeys { http: None, tcp: Some(port), log: None, command: None, .. } => {
-            Probe::Listening(port.get_ref().0)
+            Probe::Listening(*port.get_ref())
         }
         ReadyKeys { http: None, tcp: None, log: Some(regex), command: None, .. } => {
             Probe::Log(Regex::new(regex).map_err(|error| wrong(not_a_regex(&error)))?)
@@ -78,7 +83,7 @@ fn probe(config: &Config, service: &ServiceKeys) -> Result<Probe> {
             Probe::Command(os_strings(words))
         }
         ReadyKeys { http: None, tcp: None, log: None, command: None, .. } if service.port.is_some() => {
-            service.port.as_ref().map_or(Probe::Started, |port| Probe::Listening(port.get_ref().0))
+            service.port.as_ref().map_or(Probe::Started, |port| Probe::Listening(*port.get_ref()))
         }
         _ => return Err(wrong("ready takes one of http, tcp, log or command".into()).into()),
     };

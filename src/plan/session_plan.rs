@@ -11,6 +11,7 @@ use crate::config::{OnLeak, ReportKind};
 use crate::containment::Require;
 use crate::leaks::allow::Pattern;
 use crate::limits::Limits;
+use crate::sys::port::Port;
 use crate::sys::process::identity::Identity;
 
 pub(super) const GRACE: Duration = Duration::from_secs(5);
@@ -24,7 +25,7 @@ pub(crate) struct SessionPlan {
     /// In start order: each service comes after those that it depends on.
     pub services: PerService<ServicePlan>,
     /// All ports that must be free afterwards, including the services' own, without duplicates.
-    pub watched: Vec<u16>,
+    pub watched: Vec<Port>,
     pub grace: Duration,
     pub kill_wait: Duration,
     pub settle: Duration,

@@ -5,16 +5,21 @@ pub(crate) mod time_wait;
 
 use std::fmt;
 
+use crate::sys::port::{Port, Protocol};
 use crate::sys::procfs::descriptors::socket_holders;
 use crate::sys::procfs::process_info::ProcessInfo;
-use crate::sys::sockets::{Listener, listeners};
+use crate::sys::sockets::{Listener, listeners, udp_listeners};
 
 /// All listeners on one of `ports`. Costs one walk over the host's listening sockets.
-pub(crate) fn listening_on(ports: &[u16]) -> std::io::Result<Vec<Listener>> {
+pub(crate) fn listening_on(ports: &[Port]) -> std::io::Result<Vec<Listener>> {
     if ports.is_empty() {
         return Ok(Vec::new());
     }
-    Ok(listeners()?.into_iter().filter(|listener| ports.contains(&listener.port)).collect())
+    let mut found = listeners()?;
+    if ports.iter().any(|port| port.protocol == Protocol::Udp) {
+        found.extend(udp_listeners()?);
+    }
+    Ok(found.into_iter().filter(|listener| ports.contains(&listener.port)).collect())
 }
 
 /// Whether the socket was created in one of these cgroups.
@@ -25,7 +30,7 @@ pub(crate) fn made_in(listener: &Listener, cgroups: &[u64]) -> bool {
 /// One held port and its holders, for people.
 #[derive(Debug)]
 pub(crate) struct Holding {
-    pub port: u16,
+    pub port: Port,
     pub holders: Vec<ProcessInfo>,
     uid: u32,
 }

@@ -2,17 +2,19 @@
 
 use std::time::Duration;
 
+use crate::sys::port::Port;
 use crate::sys::sockets::in_time_wait;
 
 /// For each of the ports that nothing listens on but that closed connections still hold, a sentence about that. None if
 /// the kernel does not tell.
-pub(crate) fn remarks(ports: &[u16]) -> Vec<String> {
+pub(crate) fn remarks(ports: &[Port]) -> Vec<String> {
     let waiting = in_time_wait().unwrap_or_default();
-    let longest = |port: u16| waiting.iter().filter(|it| it.port == port).map(|it| it.time_left).max();
+    let longest =
+        |port: Port| waiting.iter().filter(|it| Port::tcp(it.port) == port).map(|it| it.time_left).max();
     ports.iter().filter_map(|&port| Some(remark(port, longest(port)?))).collect()
 }
 
-fn remark(port: u16, time_left: Duration) -> String {
+fn remark(port: Port, time_left: Duration) -> String {
     let seconds = time_left.as_secs_f32().ceil();
     format!(
         "port {port} has closed connections in TIME_WAIT, for up to {seconds} s more: until then, a server that does not set SO_REUSEADDR cannot bind it (EADDRINUSE)"

@@ -145,7 +145,13 @@ mod tests {
     use super::*;
 
     fn listener(cgroup: u64, address: &str) -> Listener {
-        Listener { address: address.parse().unwrap(), port: 8000, inode: 1, uid: 0, cgroup: Some(cgroup) }
+        Listener {
+            address: address.parse().unwrap(),
+            port: crate::sys::port::Port::tcp(8000),
+            inode: 1,
+            uid: 0,
+            cgroup: Some(cgroup),
+        }
     }
 
     #[test]

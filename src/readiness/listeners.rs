@@ -7,6 +7,7 @@ use super::probe::{ProbeCheck, Progress};
 use crate::containment::Sockets;
 use crate::plan::ServicePlan;
 use crate::ports::Holding;
+use crate::sys::port::Port;
 use crate::sys::sockets::Listener;
 
 /// The listeners on the services' ports at one moment.
@@ -34,8 +35,8 @@ impl ProbeCheck for ListenerCheck {
 /// Why a service's ports are not the session's own.
 #[derive(Debug)]
 pub(super) enum NotOurs {
-    Unknown(u16, String),
-    NoListener(u16),
+    Unknown(Port, String),
+    NoListener(Port),
     Strangers(Vec<Listener>),
 }
 
@@ -83,7 +84,13 @@ mod tests {
     use std::time::Duration;
 
     fn listener(cgroup: u64, address: &str) -> Listener {
-        Listener { address: address.parse().unwrap(), port: 8000, inode: 1, uid: 0, cgroup: Some(cgroup) }
+        Listener {
+            address: address.parse().unwrap(),
+            port: Port::tcp(8000),
+            inode: 1,
+            uid: 0,
+            cgroup: Some(cgroup),
+        }
     }
 
     #[test]
@@ -93,7 +100,7 @@ mod tests {
             command: Vec::new(),
             cwd: "/".into(),
             env: Default::default(),
-            port: Some(8000),
+            port: Some(Port::tcp(8000)),
             probe: Probe::Started,
             ready_timeout: Duration::ZERO,
             depends_on: Vec::new(),

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::containment::{self, Owner, Ownership, SessionId};
+use crate::sys::port::Port;
 use crate::sys::time::time_of_day;
 
 /// A supervisor that is alive has signed its cgroup before it reaches this age. Signing takes microseconds.
@@ -20,7 +21,7 @@ pub(crate) struct SessionEntry {
     ownership: Ownership,
     pub state: SessionState,
     pub command: String,
-    pub ports: Vec<u16>,
+    pub ports: Vec<Port>,
     pub uid: u32,
 }
 

@@ -1,7 +1,6 @@
 //! The data of a session, which `--report json=FILE` writes and the other reports are generated from.
 //! `schema.json` documents every key. A change that breaks readers must increment [`SCHEMA_VERSION`].
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -12,6 +11,7 @@ use super::tree::LeakTree;
 use crate::containment::{Containment, Kind};
 use crate::leaks::{Evidence, How, Leak};
 use crate::limits::Usage;
+use crate::sys::port::Port;
 use crate::sys::procfs::process_info::COMMAND_LINE_SHOWN;
 use crate::sys::procfs::stat::ProcStat;
 use crate::text::readable;
@@ -111,7 +111,7 @@ pub(crate) struct ComponentSummary {
 pub(crate) struct ServiceSummary {
     pub name: String,
     pub command: Vec<String>,
-    pub port: Option<u16>,
+    pub port: Option<Port>,
     pub log_file: Option<String>,
     pub problem: Option<String>,
     #[serde(flatten)]
@@ -134,7 +134,7 @@ pub(crate) struct LeakedProcess {
     pub memory_bytes: u64,
     pub threads: u64,
     pub state: &'static str,
-    pub listening_on: Vec<SocketAddr>,
+    pub listening_on: Vec<String>,
     pub cgroup: Option<String>,
     /// The command's standard streams that it held open.
     pub open_streams: Vec<&'static str>,
@@ -163,7 +163,7 @@ pub(crate) struct StartedDuring {
 
 #[derive(Debug, Serialize)]
 pub(crate) struct PortSummary {
-    pub watched: Vec<u16>,
+    pub watched: Vec<Port>,
     /// Processes outside the session that hold a watched port; cgrun left them alone.
     pub held_by_others: Vec<String>,
 }

@@ -24,6 +24,7 @@ use crate::config::{OnLeak, ReportKind};
 use crate::containment::Containment;
 use crate::plan::SessionPlan;
 use crate::runtime::exit_code::Exit;
+use crate::sys::port::Port;
 use crate::sys::process::identity::ActingAs;
 use crate::sys::time;
 use crate::teardown::{Cause, Verdict};
@@ -34,7 +35,7 @@ pub(crate) struct SessionReport {
     session: SessionSummary,
     containment: ContainmentSummary,
     services: Vec<ServiceSummary>,
-    watched_ports: Vec<u16>,
+    watched_ports: Vec<Port>,
     working_directory: PathBuf,
     on_leak: OnLeak,
     github: Option<GitHub>,

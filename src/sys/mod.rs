@@ -11,6 +11,7 @@ pub(crate) mod connect;
 pub(crate) mod errno;
 pub(crate) mod job_control;
 pub(crate) mod poll;
+pub(crate) mod port;
 pub(crate) mod preload;
 pub(crate) mod process;
 pub(crate) mod procfs;

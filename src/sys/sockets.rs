@@ -1,14 +1,18 @@
-//! Lists the TCP listeners, with their ports and cgroups, through sock_diag(7).
+//! Lists the TCP listeners and UDP sockets, with their ports and cgroups, through sock_diag(7).
 //!
 //! The kernel walks only its listening sockets, so the cost does not grow with the connections, processes or
 //! descriptors of the host. It names the cgroup in which each socket was created.
 
+use std::ffi::c_int;
+use std::fmt;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::Duration;
 
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, send, socket};
+
+use super::port::{Port, Protocol};
 
 const SOCK_DIAG_BY_FAMILY: u16 = 20;
 const NLM_F_REQUEST: u16 = 0x1;
@@ -17,6 +21,8 @@ const NLM_F_DUMP_INTR: u16 = 0x10;
 const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
 const TCP_TIME_WAIT: u32 = 6;
+/// The state of a UDP socket that is not connected.
+const TCP_CLOSE: u32 = 7;
 const TCP_LISTEN: u32 = 10;
 /// `linux/inet_diag.h`; since Linux 5.9 (commit 6e3a401fc8af).
 const INET_DIAG_CGROUP_ID: u16 = 21;
@@ -28,11 +34,11 @@ const REPLY: usize = 72;
 /// A dump that changed while we read it is requested again, at most this many times.
 const ATTEMPTS: usize = 5;
 
-/// One listening TCP socket of this network namespace.
+/// One listening TCP socket of this network namespace, or a UDP socket that takes what comes from anywhere.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Listener {
     pub address: IpAddr,
-    pub port: u16,
+    pub port: Port,
     /// The number in `/proc/PID/fd/N -> socket:[inode]`.
     pub inode: u32,
     pub uid: u32,
@@ -40,11 +46,27 @@ pub(crate) struct Listener {
     pub cgroup: Option<u64>,
 }
 
+/// `127.0.0.1:8000`, or `127.0.0.1:8125/udp`.
+impl fmt::Display for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let address = SocketAddr::new(self.address, self.port.number);
+        match self.port.protocol {
+            Protocol::Tcp => address.fmt(f),
+            Protocol::Udp => write!(f, "{address}/udp"),
+        }
+    }
+}
+
 /// All listening TCP sockets, IPv4 and IPv6, of this network namespace.
 ///
 /// An error means that the listeners are unknown, never that there are none.
 pub(crate) fn listeners() -> io::Result<Vec<Listener>> {
-    dump(1 << TCP_LISTEN, listener)
+    dump(libc::IPPROTO_TCP, 1 << TCP_LISTEN, |message| listener(message, Protocol::Tcp))
+}
+
+/// All UDP sockets that are not connected, likewise.
+pub(crate) fn udp_listeners() -> io::Result<Vec<Listener>> {
+    dump(libc::IPPROTO_UDP, 1 << TCP_CLOSE, |message| listener(message, Protocol::Udp))
 }
 
 /// A connection in TIME_WAIT: no process has it any more, and the kernel keeps its port for a while.
@@ -57,7 +79,7 @@ pub(crate) struct TimeWait {
 /// All TCP connections in TIME_WAIT of this network namespace. The kernel walks all connections, so this is for when
 /// somebody waits for the answer.
 pub(crate) fn in_time_wait() -> io::Result<Vec<TimeWait>> {
-    dump(1 << TCP_TIME_WAIT, |message| {
+    dump(libc::IPPROTO_TCP, 1 << TCP_TIME_WAIT, |message| {
         (message.len() >= REPLY).then(|| TimeWait {
             port: local_port(message),
             time_left: Duration::from_millis(u32_at(message, 52).into()),
@@ -65,8 +87,8 @@ pub(crate) fn in_time_wait() -> io::Result<Vec<TimeWait>> {
     })
 }
 
-/// The TCP sockets in one of `states`, IPv4 and IPv6.
-fn dump<T>(states: u32, parse: fn(&[u8]) -> Option<T>) -> io::Result<Vec<T>> {
+/// The sockets of this protocol in one of `states`, IPv4 and IPv6.
+fn dump<T>(protocol: c_int, states: u32, parse: fn(&[u8]) -> Option<T>) -> io::Result<Vec<T>> {
     let netlink = socket(
         AddressFamily::Netlink,
         SockType::Datagram,
@@ -78,7 +100,7 @@ fn dump<T>(states: u32, parse: fn(&[u8]) -> Option<T>) -> io::Result<Vec<T>> {
         let mut attempts = 0;
         loop {
             let mut dump = Vec::new();
-            if read_dump(&netlink, &request(family, states), parse, &mut dump)? {
+            if read_dump(&netlink, &request(family, protocol, states), parse, &mut dump)? {
                 found.append(&mut dump);
                 break;
             }
@@ -125,14 +147,14 @@ fn read_dump<T>(
     }
 }
 
-/// `struct inet_diag_req_v2`: TCP, any port.
-fn request(family: u8, states: u32) -> [u8; REQUEST] {
+/// `struct inet_diag_req_v2`: any port.
+fn request(family: u8, protocol: c_int, states: u32) -> [u8; REQUEST] {
     let mut request = [0u8; REQUEST];
     request[0..4].copy_from_slice(&(REQUEST as u32).to_ne_bytes());
     request[4..6].copy_from_slice(&SOCK_DIAG_BY_FAMILY.to_ne_bytes());
     request[6..8].copy_from_slice(&(NLM_F_REQUEST | NLM_F_DUMP).to_ne_bytes());
     request[HEADER] = family;
-    request[HEADER + 1] = libc::IPPROTO_TCP as u8;
+    request[HEADER + 1] = protocol as u8;
     request[HEADER + 4..HEADER + 8].copy_from_slice(&states.to_ne_bytes());
     request
 }
@@ -142,7 +164,7 @@ fn local_port(message: &[u8]) -> u16 {
     u16::from_be_bytes([message[4], message[5]])
 }
 
-fn listener(message: &[u8]) -> Option<Listener> {
+fn listener(message: &[u8], protocol: Protocol) -> Option<Listener> {
     if message.len() < REPLY {
         return None;
     }
@@ -154,7 +176,7 @@ fn listener(message: &[u8]) -> Option<Listener> {
     };
     Some(Listener {
         address,
-        port: local_port(message),
+        port: Port { number: local_port(message), protocol },
         inode: u32_at(message, 68),
         uid: u32_at(message, 64),
         cgroup: attribute(&message[REPLY..], INET_DIAG_CGROUP_ID)
@@ -199,7 +221,8 @@ mod tests {
             };
             let address = socket.local_addr().unwrap();
             let found = listeners().unwrap();
-            let ours = found.iter().find(|it| it.port == address.port() && it.address == address.ip());
+            let ours =
+                found.iter().find(|it| it.port == Port::tcp(address.port()) && it.address == address.ip());
             let ours = ours.unwrap_or_else(|| panic!("{address} is not among {found:?}"));
             assert!(ours.cgroup.is_some(), "the kernel names no cgroup: {ours:?}");
             drop(socket);
@@ -209,7 +232,7 @@ mod tests {
 
     #[test]
     fn a_malformed_reply_gives_no_listener_and_no_panic() {
-        assert_eq!(listener(&[0; 71]), None);
+        assert_eq!(listener(&[0; 71], Protocol::Tcp), None);
         assert_eq!(attribute(&[0, 0, 21, 0], INET_DIAG_CGROUP_ID), None);
         assert_eq!(attribute(&[255, 0, 21, 0, 1], INET_DIAG_CGROUP_ID), None);
     }

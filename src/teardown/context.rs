@@ -11,6 +11,7 @@ use super::time_budget::StopWithin;
 use crate::containment::{Containment, ContainmentError};
 use crate::leaks::allow::Pattern;
 use crate::limits::{AppliedLimits, Usage};
+use crate::sys::port::Port;
 use crate::sys::process::pidfd::Process;
 use crate::sys::signals::Caught;
 use crate::sys::sockets::Listener;
@@ -21,7 +22,7 @@ pub(crate) struct Context {
     pub limits: AppliedLimits,
     /// In the order of their start.
     pub components: Vec<Component>,
-    pub watched_ports: Vec<u16>,
+    pub watched_ports: Vec<Port>,
     /// Sockets that were listening on watched ports before the session began, which do not belong to it.
     pub preexisting_listeners: Vec<Listener>,
     /// Children that cgrun had before the session began. They are not part of it and are not stopped.

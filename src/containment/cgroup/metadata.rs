@@ -8,6 +8,7 @@ use std::path::Path;
 use rustix::fs::XattrFlags;
 use rustix::process::Pid;
 
+use crate::sys::port::Port;
 use crate::sys::process::pidfd::Process;
 use crate::sys::procfs::stat;
 
@@ -41,7 +42,7 @@ pub(crate) enum Ownership {
 pub(crate) struct Metadata {
     pub ownership: Ownership,
     pub command: String,
-    pub ports: Vec<u16>,
+    pub ports: Vec<Port>,
 }
 
 impl Owner {
@@ -68,8 +69,8 @@ impl Owner {
 }
 
 /// Signs the session as ours, and stores its command and ports.
-pub(crate) fn write(directory: &Path, owner: Owner, command: &[u8], ports: &[u16]) -> io::Result<()> {
-    let ports = ports.iter().map(u16::to_string).collect::<Vec<_>>().join(" ");
+pub(crate) fn write(directory: &Path, owner: Owner, command: &[u8], ports: &[Port]) -> io::Result<()> {
+    let ports = ports.iter().map(Port::to_string).collect::<Vec<_>>().join(" ");
     let owner = format!("{} {} {}", owner.pid, owner.start_time, namespaces()?);
     let command = &command[..command.len().min(LONGEST)];
     // Written last, so that a reader that finds the signature also finds the rest.

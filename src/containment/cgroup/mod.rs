@@ -25,6 +25,7 @@ use super::holder::{Holder, LeafHolder};
 use super::kind::Kind;
 use super::session_id::SessionId;
 use super::sockets::Sockets;
+use crate::sys::port::Port;
 use crate::sys::sockets::Listener;
 use events::CgroupEvents;
 use leaf::CgroupLeaf;
@@ -46,7 +47,7 @@ pub(crate) struct SessionCgroup {
 
 impl SessionCgroup {
     /// Creates a new cgroup below our own and signs it with its owner.
-    pub(crate) fn create(mount: &Mount, command: &[u8], ports: &[u16]) -> Result<Self, Unavailable> {
+    pub(crate) fn create(mount: &Mount, command: &[u8], ports: &[Port]) -> Result<Self, Unavailable> {
         let owner = Owner::us().map_err(|source| Unavailable::Proc { file: "stat", source })?;
         let (id, path) = make_directory(&mount.own)?;
         if let Err(error) = metadata::write(&path, owner, command, ports) {

@@ -47,7 +47,7 @@ pub(super) fn facts(report: &ReportDocument) -> Markup {
         ("Containment", report.containment.kind.to_string()),
     ];
     if !report.ports.watched.is_empty() {
-        let ports: Vec<_> = report.ports.watched.iter().map(u16::to_string).collect();
+        let ports: Vec<_> = report.ports.watched.iter().map(ToString::to_string).collect();
         facts.push(("Watched ports", ports.join(", ")));
     }
     html! {
