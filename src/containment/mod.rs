@@ -33,5 +33,5 @@ pub(crate) use leaf::Leaf;
 pub(crate) use leaf_name::LeafName;
 pub(crate) use pid_namespace::{NoNamespace, PidNamespace};
 pub(crate) use select::choose;
-pub(crate) use session_id::{LEAF, MARKER, PREFIX, SessionId};
+pub(crate) use session_id::{LEAF, MARKER, OUTER, PREFIX, SessionId};
 pub(crate) use sockets::Sockets;

@@ -10,6 +10,7 @@ pub(crate) mod handshake;
 pub(crate) mod identity;
 mod listen_pid;
 pub(crate) mod namespace;
+pub(crate) mod own_environment;
 pub(crate) mod pidfd;
 mod program;
 pub(crate) mod spawn;
