@@ -194,7 +194,7 @@ fn try_cgroup(found: &mut CgroupFindings) -> Result<(), UnavailableContainment> 
     found.cgroup_kill = std::fs::write(cgroup.path().join("cgroup.kill"), "1").is_ok();
     cgroup.remove().map_err(|error| no_cgroup(error.to_string(), "remove this cgroup".into()))?;
     found.session_parent_source = Some(source);
-    found.session_parent = Some(mount.own);
+    found.session_parent = Some(mount.shown(&mount.own));
     Ok(())
 }
 

@@ -3,8 +3,12 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use rustix::fs::StatVfsMountFlags;
 
 use super::metadata;
+use super::own_mount::OwnMount;
 use super::systemd::{self, NoScope};
 use crate::containment::error::ContainmentError;
 use crate::containment::session_id::SessionId;
@@ -83,12 +87,17 @@ pub(crate) enum Source {
     Direct,
     /// systemd gave us a scope.
     Scope,
+    /// The mount at hand is read-only or missing, and we could make another one.
+    OwnMount,
 }
 
 /// Finds where we are allowed to create a session's cgroup. Under systemd this may move us into a scope of
 /// our own.
 pub(crate) fn find_source() -> Result<(Mount, Source), Unavailable> {
-    let mount = Mount::find()?;
+    let mount = Mount::find_writable()?;
+    if mount.handle.is_some() {
+        return Ok((mount, Source::OwnMount));
+    }
     if !systemd::manages_this_host() {
         return Ok((mount, Source::Direct));
     }
@@ -115,6 +124,11 @@ pub(crate) struct Mount {
     pub own: PathBuf,
     /// The part of the hierarchy that is mounted, `/` for all of it.
     root: String,
+    /// Where people find our own cgroup, if the mount is not attached to a directory: in another mount, or its
+    /// name in `/proc/PID/cgroup`.
+    shown: PathBuf,
+    /// Keeps a mount that is not attached to a directory.
+    handle: Option<Rc<OwnMount>>,
 }
 
 impl Mount {
@@ -126,11 +140,46 @@ impl Mount {
         // The last mount on a point hides the earlier ones.
         let found = mounts.iter().rev().find_map(|mount| Some((mount, mount.below(&own)?)));
         match found {
-            Some((mount, own)) => Ok(Self { own, ..mount.clone() }),
+            Some((mount, own)) => Ok(Self { shown: own.clone(), own, ..mount.clone() }),
             None => Err(mounts.into_iter().next().map_or(Unavailable::NotMounted, |mount| {
                 Unavailable::OutOfSight { own, mount: mount.point }
             })),
         }
+    }
+
+    /// Finds the mount that shows cgrun's own cgroup, or if that is read-only or missing makes another one. If
+    /// that is not permitted, returns what was found.
+    pub(crate) fn find_writable() -> Result<Self, Unavailable> {
+        match Self::find() {
+            Ok(mount) if !mount.is_read_only() => Ok(mount),
+            found => match Self::create(found.as_ref().ok().map(|mount| mount.own.clone())) {
+                Some(mount) => Ok(mount),
+                None => found,
+            },
+        }
+    }
+
+    /// Makes a mount of our own. `shown` is our own cgroup in another mount.
+    fn create(shown: Option<PathBuf>) -> Option<Self> {
+        let root = own_path().ok()?;
+        let handle = OwnMount::create()?;
+        let (point, shown) = (handle.root(), shown.unwrap_or_else(|| PathBuf::from(&root)));
+        Some(Self { own: point.clone(), point, root, shown, handle: Some(Rc::new(handle)) })
+    }
+
+    fn is_read_only(&self) -> bool {
+        let flags = rustix::fs::statvfs(&self.own).map(|found| found.f_flag);
+        flags.is_ok_and(|flags| flags.contains(StatVfsMountFlags::RDONLY))
+    }
+
+    /// Where people find a directory below our own cgroup.
+    pub(crate) fn shown(&self, directory: &Path) -> PathBuf {
+        directory.strip_prefix(&self.own).map_or_else(|_| directory.into(), |rest| self.shown.join(rest))
+    }
+
+    /// Keeps the mount as long as it is held.
+    pub(super) fn handle(&self) -> Option<Rc<OwnMount>> {
+        self.handle.clone()
     }
 
     /// Whether systemd has delegated this cgroup to us. A cgroup delegated to a user's service manager is
@@ -193,7 +242,7 @@ fn cgroup2_mount(line: &str) -> Option<Mount> {
     let mut fields = mount.split(' ').skip(3);
     let (root, point) = (fields.next()?, fields.next()?);
     let point = PathBuf::from(unescape(point));
-    Some(Mount { root: unescape(root), own: point.clone(), point })
+    Some(Mount { root: unescape(root), own: point.clone(), shown: point.clone(), point, handle: None })
 }
 
 /// mountinfo writes blanks, tabs, newlines and backslashes in octal.

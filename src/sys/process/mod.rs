@@ -1,6 +1,7 @@
 //! Starts processes, holds on to them, and detaches this process from others.
 
 mod capabilities;
+pub(crate) mod cgroup_mount;
 mod child;
 pub(crate) mod children;
 pub(crate) mod descriptor_limit;
