@@ -10,6 +10,7 @@
 
 pub(crate) mod cgroup;
 mod contained;
+mod container;
 mod error;
 mod holder;
 mod kind;
@@ -27,6 +28,7 @@ pub(crate) use cgroup::placement::{Mount, Source, Unavailable, find_source};
 pub(crate) use cgroup::systemd::{manages_this_host, private_socket as manager_socket};
 pub(crate) use cgroup::{SessionCgroup, is_empty, visible_sessions};
 pub(crate) use contained::Containment;
+pub(crate) use container::Container;
 pub(crate) use error::ContainmentError;
 pub(crate) use kind::{Kind, Require};
 pub(crate) use leaf::Leaf;
