@@ -62,6 +62,7 @@ def plan(seed):
         "phase": it.choice(["start", "run", "run", "teardown"]),
         "delay": it.choice([0, it.uniform(0, 0.05), it.uniform(0, 0.3)]),
         "hits": hits,
+        "around": it.choice(["nothing", "nothing", "nothing", "frozen clock", "few files"]),
     }
 
 
