@@ -145,7 +145,7 @@ fn ctrl_c_during_startup_ends_the_session() {
 fn ctrl_c_during_cleanup_warns_and_the_next_one_kills() {
     let terminal = Session::new().config(STUBBORN).on_terminal();
     terminal.enter("cgrun sh -c 'exit 3'").until_file("asked");
-    terminal.press(CTRL_C).shows("SIGINT while cleaning up; send again to kill everything now");
+    terminal.press(CTRL_C).shows("received SIGINT while cleaning up; send it again to kill everything now");
     // Two signals that arrive within 20 ms would count as one.
     std::thread::sleep(Duration::from_millis(200));
     terminal.press(CTRL_C).prompt(3);
@@ -343,7 +343,7 @@ fn ctrl_c_during_cleanup_reaches_cgrun_after_a_command_had_the_terminal() {
     let terminal = Session::new().file("own.py", OWN_GROUP).config(STUBBORN).on_terminal();
     terminal.enter("cgrun python3 own.py").until_file("running");
     terminal.enter("hello").until_file("asked");
-    terminal.press(CTRL_C).shows("SIGINT while cleaning up; send again to kill everything now");
+    terminal.press(CTRL_C).shows("received SIGINT while cleaning up; send it again to kill everything now");
     std::thread::sleep(Duration::from_millis(200));
     terminal.press(CTRL_C).prompt(0);
     terminal.leave().assert_nothing_left();

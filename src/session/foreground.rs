@@ -12,8 +12,9 @@ use crate::sys::process::pidfd::Process;
 use crate::sys::time::Instant;
 
 /// When to check whether the command has made its own process group, counted from its start. timeout(1) makes one, and
-/// nothing announces that its child has stopped because it reads from the terminal.
-const CHECKS: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(1)];
+/// nothing announces that its child has stopped because it reads from the terminal. A shell with job control gives itself
+/// the terminal long before that, and must not be disturbed.
+const CHECK: Duration = Duration::from_secs(1);
 /// How often to check whether a stopped command that no shell can continue may have the terminal now.
 const STUCK_TICK: Duration = Duration::from_secs(1);
 
@@ -22,8 +23,8 @@ const STUCK_TICK: Duration = Duration::from_secs(1);
 pub(super) struct Foreground {
     /// The modes before the command started; `None` if it did not start in the foreground.
     modes: Option<Termios>,
-    /// When to check for a process group of the command's own, the next time last.
-    checks: Vec<Instant>,
+    /// When to check whether the command has its own process group.
+    check_at: Option<Instant>,
     /// The command's own process group, if it has the terminal instead of ours.
     lent_to: Option<Pid>,
     /// The command is stopped, and no shell could continue it.
@@ -34,15 +35,14 @@ impl Foreground {
     /// Called when the command starts.
     pub(super) fn at_start(terminal: Option<&ControllingTerminal>) -> Self {
         let modes = terminal.filter(|it| it.is_ours()).and_then(|it| it.modes().ok());
-        let now = clock::now();
-        let checks = CHECKS.iter().rev().filter(|_| modes.is_some()).map(|&after| now + after).collect();
-        Self { modes, checks, ..Self::default() }
+        let check_at = modes.is_some().then(|| clock::now() + CHECK);
+        Self { modes, check_at, ..Self::default() }
     }
 
     /// When to call [`check`](Self::check).
     pub(super) fn deadline(&self) -> Option<Instant> {
         let stuck = self.is_stuck.then(|| clock::now() + STUCK_TICK);
-        self.checks.last().copied().into_iter().chain(stuck).min()
+        self.check_at.into_iter().chain(stuck).min()
     }
 
     pub(super) fn is_lent(&self) -> bool {
@@ -57,13 +57,11 @@ impl Foreground {
         self.is_stuck = is_stuck;
     }
 
-    /// Lends the terminal to a running command that has made its own process group, once a check is due.
+    /// Lends the terminal to a running command that has made its own process group, once the check is due.
     pub(super) fn check(&mut self, command: Option<&Process>) {
-        let now = clock::now();
-        if self.checks.last().is_none_or(|&due| now < due) {
+        if self.check_at.take_if(|due| clock::now() >= *due).is_none() {
             return;
         }
-        self.checks.retain(|&due| now < due);
         let Some(command) = command.filter(|command| group_of(command.pid) == Some(command.pid)) else {
             return;
         };
@@ -88,6 +86,11 @@ impl Foreground {
 
     /// Continues the command after we were stopped, with the terminal if it had it before.
     pub(super) fn resume(&mut self, command: &Process) {
+        if self.modes.is_none() {
+            // The command has come to the foreground.
+            let terminal = ControllingTerminal::open().filter(ControllingTerminal::is_ours);
+            self.modes = terminal.and_then(|it| it.modes().ok());
+        }
         let Some(group) = self.lent_to else { return };
         let has_it = ControllingTerminal::open().is_some_and(|terminal| self.lend(&terminal, command));
         if !has_it && group_of(command.pid) == Some(group) {
