@@ -86,10 +86,11 @@ fn a_service_is_waited_for_although_the_clock_stands_still() {
 
 #[test]
 fn a_preloaded_library_is_in_the_session_and_not_in_cgrun() {
-    let script = "grep -c faketime /proc/$PPID/maps; env | grep -c ^CGRUN_KEPT; date +%Y";
-    let run = with_frozen_clock(Session::new()).sh(script).run();
+    let script =
+        "grep -c faketime /proc/$PPID/maps; env | grep -c ^CGRUN_KEPT; echo $LD_LIBRARY_PATH; date +%Y";
+    let run = with_frozen_clock(Session::new()).env("LD_LIBRARY_PATH", "/nowhere").sh(script).run();
     run.assert_code(0).assert_silent().assert_nothing_left();
-    assert_eq!(run.stdout(), "0\n0\n2020\n");
+    assert_eq!(run.stdout(), "0\n0\n/nowhere\n2020\n");
 }
 
 // --- signals that were ignored on purpose ----------------------------------------------------
@@ -204,7 +205,7 @@ fn a_hard_limit_on_open_files_is_named_or_enough() {
             let run = run.start_through(&["bash", "-c", &launch, "bash"]).finish();
             let said = run.stderr();
             let is_named = run.status.code() == Some(125)
-                && said.contains("too many open files; the limit is")
+                && said.contains("too many open files: the limit is")
                 && !said.contains("leaked");
             assert!(run.status.success() && said.is_empty() || is_named, "{limit}: {}\n{said}", run.status);
             run.assert_nothing_left();

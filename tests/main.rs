@@ -12,7 +12,6 @@ mod bad_input;
 mod cancelled;
 mod chaos;
 mod containments;
-mod cookie_killers;
 mod docs;
 mod doctor;
 mod escapes;

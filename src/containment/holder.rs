@@ -70,12 +70,7 @@ pub(super) trait Holder: Debug {
         None
     }
 
-    /// The descriptor without which that path cannot be used.
-    fn mount(&self) -> Option<BorrowedFd<'_>> {
-        None
-    }
-
-    /// Its name for people; for a cgroup, its directory.
+    /// Its name for people.
     fn name(&self) -> String;
 }
 

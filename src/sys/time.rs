@@ -1,7 +1,7 @@
-//! The kernel's own time. What the standard library and libc say can be changed by a library that the
-//! environment preloads: under faketime(1) it stands still, and no deadline would ever pass.
+//! The kernel's own time. A library that the environment preloads can change what libc and the standard library say: under
+//! faketime(1) their clock can stand still, and no deadline would ever pass.
 //!
-//! rustix reads the clock from the vDSO and makes its own system calls, so nothing comes between.
+//! rustix reads the clock from the vDSO and makes its own system calls, so no library interferes.
 
 use std::ops::{Add, AddAssign, Sub};
 use std::time::{Duration, SystemTime};
@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use rustix::thread::{NanosleepRelativeResult, nanosleep};
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
-/// A moment on the kernel's monotonic clock (`CLOCK_MONOTONIC`, clock_gettime(2)).
+/// A time on the kernel's monotonic clock (`CLOCK_MONOTONIC`, clock_gettime(2)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Instant(Duration);
 
@@ -55,12 +55,12 @@ impl Sub for Instant {
     }
 }
 
-/// The time of day, as the host has it.
+/// The host's time of day.
 pub(crate) fn time_of_day() -> SystemTime {
     SystemTime::UNIX_EPOCH + since_zero(ClockId::Realtime)
 }
 
-/// Sleeps; a signal does not shorten it.
+/// Sleeps for this long, even if signals interrupt it.
 pub(crate) fn sleep(duration: Duration) {
     let Ok(mut rest) = Timespec::try_from(duration) else { return };
     while let NanosleepRelativeResult::Interrupted(left) = nanosleep(&rest) {
@@ -68,7 +68,7 @@ pub(crate) fn sleep(duration: Duration) {
     }
 }
 
-/// A clock is never negative, unless somebody sets the time of day to before 1970.
+/// What a clock shows. It is negative only if the time of day is set to a date before 1970.
 fn since_zero(clock: ClockId) -> Duration {
     Duration::try_from(clock_gettime(clock)).unwrap_or_default()
 }
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_reckoned_is_the_nearest_moment() {
+    fn a_time_out_of_range_is_the_nearest_one() {
         let now = Instant::now();
         assert!(now + Duration::MAX > now);
         assert_eq!(now - (now + Duration::from_secs(1)), Duration::ZERO);

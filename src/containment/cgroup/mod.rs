@@ -6,7 +6,6 @@ pub(crate) mod files;
 mod kill;
 mod leaf;
 pub(crate) mod metadata;
-mod own_mount;
 pub(crate) mod placement;
 pub(crate) mod systemd;
 mod walk;
@@ -18,7 +17,6 @@ pub(crate) use walk::visible_sessions;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
 
 use rustix::process::Pid;
 
@@ -32,7 +30,6 @@ use crate::sys::sockets::Listener;
 use events::CgroupEvents;
 use leaf::CgroupLeaf;
 use metadata::Owner;
-use own_mount::OwnMount;
 use placement::{Mount, Unavailable};
 
 /// How many ids are tried if their names are taken.
@@ -45,10 +42,6 @@ pub(crate) struct SessionCgroup {
     path: PathBuf,
     /// Its name in `/proc/PID/cgroup`.
     name: String,
-    /// The directory in which people find it.
-    shown: PathBuf,
-    /// Keeps the mount on which `path` lies, if that is our own.
-    mount: Option<Rc<OwnMount>>,
     events: CgroupEvents,
 }
 
@@ -71,8 +64,7 @@ impl SessionCgroup {
             mount: mount.point.clone(),
         })?;
         let events = CgroupEvents::open(&path)?;
-        let (shown, mount) = (mount.shown(&path), mount.handle());
-        Ok(Self { id, path, name, shown, mount, events })
+        Ok(Self { id, path, name, events })
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -156,12 +148,8 @@ impl Holder for SessionCgroup {
         Some(&self.path)
     }
 
-    fn mount(&self) -> Option<BorrowedFd<'_>> {
-        self.mount.as_ref().map(|mount| mount.as_fd())
-    }
-
     fn name(&self) -> String {
-        self.shown.display().to_string()
+        self.path.display().to_string()
     }
 }
 
