@@ -246,6 +246,11 @@ fn a_command_that_only_a_shell_understands_gets_a_hint() {
         ("CI=1 npm test", "let a shell split it: sh -c 'CI=1 npm test'"),
         ("FOO=1", "put it before cgrun, or run: cgrun env FOO=1 COMMAND"),
         ("NODE_PATH=/usr/lib", "run: cgrun env NODE_PATH=/usr/lib COMMAND"),
+        (
+            "~/bin/serve",
+            "only a shell expands ~ and $; write it out, or let a shell run it: sh -c '~/bin/serve",
+        ),
+        ("$HOME/bin/serve", "only a shell expands ~ and $"),
         ("source", "a command of the shell, not a program; let a shell run it: sh -c 'source ...'"),
     ] {
         let run = Session::new().config(SERVICE).command([program, "x"]).run();

@@ -288,6 +288,83 @@ mod readiness {
         }
     }
 
+    /// A service that answers with these bytes at this address.
+    fn answering(address: &str, answers: &[&str], url: &str, timeout: &str) -> Session {
+        let mut words = vec!["python3", "{helpers}/answers.py", "8001", address];
+        words.extend(answers);
+        let config = format!(
+            "[services.web]\ncommand = {words:?}\nport = 8001\nready = {{ http = '{url}', timeout = '{timeout}' }}\n"
+        );
+        Session::again().command(["touch", "ran"]).config(&config)
+    }
+
+    const URL: &str = "http://127.0.0.1:8001/";
+
+    #[test]
+    fn by_http_takes_whatever_is_http() {
+        Session::new();
+        for answer in [
+            r"HTTP/1.0 200 OK\r\n\r\nbody",
+            r"HTTP/1.1 200\r\n\r\n",
+            r"HTTP/1.1 200 OK\n\n",
+            r"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n",
+            r"HTTP/1.1 301 Moved\r\nLocation: http://example.org/\r\n\r\n",
+            r"HT|TP/1|.1 20|0 O|K\r|\n\r\n",
+            r"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n\r\n",
+            r"HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r|\n|HTTP/1.1 103 Early Hints\r\n\r\n|HTTP/1.1 204 No\r\n\r\n",
+        ] {
+            assert_ran(&answering("127.0.0.1", &[answer], URL, "20s").run());
+        }
+    }
+
+    #[test]
+    fn by_http_names_what_is_not_good_enough() {
+        Session::new();
+        for (answer, why) in [
+            (r"HTTP/1.1 401 Unauthorized\r\n\r\n", "it answers with HTTP 401"),
+            (r"HTTP/1.1 101 Switching Protocols\r\n\r\n", "it answers with HTTP 101"),
+            (r"HTTP/1.1 103 Early Hints\r\n\r\n", "it closed the connection without an answer"),
+            (r"\x15\x03\x01\x00\x02\x02\x46", "it answers with TLS; write https:// in the URL"),
+            (r"\x00\x00\x12\x04\x00", "its answer is not HTTP"),
+        ] {
+            let run = answering("127.0.0.1", &[answer], URL, "2s").run();
+            assert_not_ran(&run);
+            run.assert_said(why);
+            assert!(!run.stderr().contains("TIME_WAIT"), "{}", run.stderr());
+        }
+    }
+
+    #[test]
+    fn by_http_is_patient_with_a_server_that_takes_long() {
+        Session::new();
+        let slow = r"sleep:7:HTTP/1.1 200 OK\r\n\r\n";
+        assert_ran(&answering("127.0.0.1", &[slow], URL, "40s").run());
+    }
+
+    #[test]
+    fn by_http_names_the_address_that_the_service_listens_on_instead() {
+        Session::new();
+        let run = answering("::1", &[r"HTTP/1.1 200 OK\r\n\r\n"], URL, "2s").run();
+        assert_not_ran(&run);
+        run.assert_said("Connection refused; it listens on [::1]:8001: write localhost in the URL");
+    }
+
+    #[test]
+    fn names_the_port_that_the_service_listens_on_instead() {
+        let run = with(session(), &server("web", "8002", "port = 8001\nready = { timeout = '2s' }")).run();
+        assert_not_ran(&run);
+        run.assert_said("nothing listens on port 8001; the session listens on 127.0.0.1:8002 instead");
+    }
+
+    #[test]
+    fn by_log_reads_past_what_is_not_utf_8() {
+        let config = r#"[services.web]
+command = ['sh', '-c', 'head -c 3000000 /dev/urandom; printf "\n\377ready \376 now\n"; exec sleep 900']
+ready = { log = 'ready . now$', timeout = '20s' }
+"#;
+        assert_ran(&session().config(config).run());
+    }
+
     #[test]
     fn by_log_does_not_see_colours() {
         for line in [
@@ -491,6 +568,17 @@ mod surroundings {
         let id = command.split(' ').next().unwrap();
         assert_eq!(command, format!("{id} overridden\n"));
         assert_eq!(service, format!("{} x=1 é {id}\n", run.path().join("sub/dir").display()));
+    }
+
+    #[test]
+    fn include_the_name_of_the_working_directory_without_a_shell() {
+        let config = "[services.web]\ncommand = ['env']\ncwd = 'sub'\ncritical = false\nready = { log = '^PWD=.*/sub$' }\n";
+        let run = session().file("sub/here", "").config(config).env("PWD", "/elsewhere").run();
+        assert!(
+            run.log("web").contains(&format!("PWD={}/sub\n", run.path().display())),
+            "{}",
+            run.log("web")
+        );
     }
 
     #[test]

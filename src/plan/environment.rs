@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::{CString, OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path, PathBuf};
 
 use crate::sys::process::identity::Identity;
 
@@ -66,6 +67,20 @@ impl Environment {
     pub(crate) fn without_passed_sockets(&self) -> Self {
         let mut changed = self.clone();
         changed.0.retain(|name, _| !PASSED_SOCKETS.contains(&name.to_str().unwrap_or_default()));
+        changed
+    }
+
+    /// A copy for a program that runs in this directory: some believe PWD. Without it if the path is not as a shell would
+    /// write it.
+    pub(crate) fn with_directory(&self, path: &Path) -> Self {
+        let mut changed = self.clone();
+        changed.0.remove(OsStr::new("PWD"));
+        let is_plain = path.is_absolute()
+            && path.components().all(|it| !matches!(it, Component::ParentDir | Component::CurDir));
+        if is_plain {
+            let path: PathBuf = path.components().collect();
+            changed.0.insert("PWD".into(), path.into());
+        }
         changed
     }
 

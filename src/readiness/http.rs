@@ -18,31 +18,33 @@ const LONGEST: usize = 8 * 1024;
 /// The listener is known to be on this host, so that connecting takes microseconds unless its
 /// backlog is full.
 const CONNECT: Duration = Duration::from_millis(50);
-/// How long one request may take before another is tried.
-const ANSWER: Duration = Duration::from_secs(5);
+/// How long the first request may take before another is tried. Each one after it may take twice as long, because some
+/// servers begin their work anew with each request, such as compiling a page.
+const FIRST_ANSWER: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
 pub(super) struct HttpCheck {
     url: Url,
     /// The request in progress.
     request: Option<HttpRequest>,
+    patience: Duration,
 }
 
 impl HttpCheck {
     pub(super) fn new(url: &Url) -> Self {
-        Self { url: url.clone(), request: None }
+        Self { url: url.clone(), request: None, patience: FIRST_ANSWER }
     }
 }
 
 impl ProbeCheck for HttpCheck {
     fn check(&mut self, listener: Option<&Listener>) -> io::Result<Progress> {
         let Some(request) = &mut self.request else {
-            return Ok(match HttpRequest::send(&self.url, &addresses(&self.url, listener)) {
+            return Ok(match HttpRequest::send(&self.url, &addresses(&self.url, listener), self.patience) {
                 Ok(request) => {
                     self.request = Some(request);
                     Progress::Pending
                 }
-                Err(error) => Progress::Failed(format!("cannot connect to it: {}", plain(&error))),
+                Err(error) => Progress::Failed(cannot_connect(&error, &self.url, listener)),
             });
         };
         let Some(answer) = request.poll() else { return Ok(Progress::Pending) };
@@ -51,6 +53,11 @@ impl ProbeCheck for HttpCheck {
             Answer::Status(200..400) => Progress::Passed,
             Answer::Status(code) => Progress::Failed(format!("it answers with HTTP {code}")),
             Answer::Failed(why) => Progress::Failed(why),
+            Answer::Late => {
+                let seconds = self.patience.as_secs();
+                self.patience *= 2;
+                Progress::Failed(format!("no answer within {seconds} s"))
+            }
         })
     }
 
@@ -76,11 +83,12 @@ struct HttpRequest {
 enum Answer {
     Status(u16),
     Failed(String),
+    Late,
 }
 
 impl HttpRequest {
     /// Sends the request to the first of `addresses` that accepts a connection.
-    fn send(url: &Url, addresses: &[IpAddr]) -> io::Result<Self> {
+    fn send(url: &Url, addresses: &[IpAddr], patience: Duration) -> io::Result<Self> {
         let mut stream = Err(io::Error::other("no address"));
         for &address in addresses {
             stream = stream.or_else(|_| connect_within(&SocketAddr::new(address, url.port), CONNECT));
@@ -92,7 +100,7 @@ impl HttpRequest {
             format!("GET {target} HTTP/1.1\r\nHost: {authority}\r\nUser-Agent: cgrun\r\nAccept: */*\r\nConnection: close\r\n\r\n")
                 .as_bytes(),
         )?;
-        Ok(Self { stream, answer: Vec::new(), deadline: clock::now() + ANSWER })
+        Ok(Self { stream, answer: Vec::new(), deadline: clock::now() + patience })
     }
 
     /// The result; `None` while the request is in progress.
@@ -103,19 +111,8 @@ impl HttpRequest {
                 Ok(0) => return Some(Answer::Failed("it closed the connection without an answer".into())),
                 Ok(length) => {
                     self.answer.extend_from_slice(&chunk[..length]);
-                    let mut headers = [httparse::EMPTY_HEADER; 0];
-                    let mut response = httparse::Response::new(&mut headers);
-                    // Too many headers are fine, because the status line comes first.
-                    let parsed = response.parse(&self.answer);
-                    match (parsed, response.code) {
-                        (_, Some(status)) => return Some(Answer::Status(status)),
-                        (Err(error), None) => {
-                            return Some(Answer::Failed(format!("its answer is not HTTP: {error}")));
-                        }
-                        (Ok(_), None) if self.answer.len() > LONGEST => {
-                            return Some(Answer::Failed("its answer is not HTTP".into()));
-                        }
-                        (Ok(_), None) => {}
+                    if let Some(answer) = self.parse() {
+                        return Some(answer);
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
@@ -123,8 +120,47 @@ impl HttpRequest {
                 Err(error) => return Some(Answer::Failed(plain(&error))),
             }
         }
-        (clock::now() >= self.deadline)
-            .then(|| Answer::Failed(format!("no answer within {} s", ANSWER.as_secs())))
+        (clock::now() >= self.deadline).then_some(Answer::Late)
+    }
+
+    /// What has arrived; `None` if more has to.
+    fn parse(&mut self) -> Option<Answer> {
+        loop {
+            let mut headers = [httparse::EMPTY_HEADER; 0];
+            let mut response = httparse::Response::new(&mut headers);
+            // Too many headers are fine, because the status line comes first.
+            let parsed = response.parse(&self.answer);
+            return match (parsed, response.code) {
+                // Another answer follows this one (RFC 9110, 15.2), except after 101.
+                (_, Some(100 | 102..200)) => {
+                    let end = self.answer.windows(4).position(|bytes| bytes == b"\r\n\r\n")? + 4;
+                    self.answer.drain(..end);
+                    continue;
+                }
+                (_, Some(status)) => Some(Answer::Status(status)),
+                (Err(_), None) if TLS_RECORDS.iter().any(|begin| self.answer.starts_with(begin)) => {
+                    Some(Answer::Failed("it answers with TLS; write https:// in the URL".into()))
+                }
+                (Err(error), None) => Some(Answer::Failed(format!("its answer is not HTTP: {error}"))),
+                (Ok(_), None) if self.answer.len() > LONGEST => {
+                    Some(Answer::Failed("its answer is not HTTP".into()))
+                }
+                (Ok(_), None) => None,
+            };
+        }
+    }
+}
+
+/// How an alert and a handshake of TLS begin.
+const TLS_RECORDS: [&[u8]; 2] = [&[21, 3], &[22, 3]];
+
+fn cannot_connect(error: &io::Error, url: &Url, listener: Option<&Listener>) -> String {
+    let why = format!("cannot connect to it: {}", plain(error));
+    match (url.address, listener) {
+        (Some(asked), Some(listener)) if listener.address != asked && !listener.address.is_unspecified() => {
+            format!("{why}; it listens on {listener}: write localhost in the URL, or that address")
+        }
+        _ => why,
     }
 }
 

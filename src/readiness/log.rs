@@ -85,7 +85,10 @@ impl LogFollower {
 }
 
 fn is_match(regex: &Regex, line: &[u8]) -> bool {
-    regex.is_match(line) || regex.is_match(&without_escapes(line))
+    let plain = without_escapes(line);
+    // No character of a regular expression matches what is not UTF-8, not even a dot.
+    let readable = String::from_utf8_lossy(&plain);
+    regex.is_match(line) || regex.is_match(&plain) || regex.is_match(readable.as_bytes())
 }
 
 #[cfg(test)]

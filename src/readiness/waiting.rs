@@ -10,7 +10,7 @@ use rustix::process::Pid;
 
 use super::command::CommandCheck;
 use super::http::HttpCheck;
-use super::listeners::{ListenerCheck, PortListeners, own_listener};
+use super::listeners::{ListenerCheck, NotOurs, PortListeners, own_listener};
 use super::log::LogCheck;
 use super::probe::{ProbeCheck, Progress};
 use crate::plan::{Probe, ServicePlan};
@@ -82,6 +82,11 @@ impl Waiting {
     /// Why the service is not ready, for the message when time runs out.
     pub(crate) fn why(&self, plan: &ServicePlan, found: &PortListeners<'_>) -> String {
         own_listener(plan, found).map_or_else(|not_ours| not_ours.to_string(), |_| self.why.clone())
+    }
+
+    /// Whether a port is missing on which nothing listens.
+    pub(crate) fn lacks_listener(&self, plan: &ServicePlan, found: &PortListeners<'_>) -> bool {
+        matches!(own_listener(plan, found), Err(NotOurs::NoListener(_)))
     }
 
     /// Notes that the readiness command was started.

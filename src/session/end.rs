@@ -8,11 +8,12 @@ use super::running_session::{GUARDIAN_REPLACED, Session};
 use crate::guardian::Guardian;
 use crate::guardian::record::Record;
 use crate::plan::ServiceId;
-use crate::ports::time_wait;
+use crate::ports::{self, time_wait};
 use crate::report::{GitHub, Reporter, RunSummary};
 use crate::runtime::clock;
 use crate::runtime::exit_code::{self, Exit};
 use crate::runtime::failpoint;
+use crate::sys::port::Port;
 use crate::sys::procfs::process_info::ProcessInfo;
 use crate::teardown::{
     AnyOtherExit, Cause, Context, NormalExit, Role, Supervisor, Teardown, Termination, Verdict,
@@ -151,10 +152,18 @@ impl Session<'_> {
             let hint = buffering::hint(&self.plan.services[service], &self.service_env(service));
             self.report.log(&started.log.path, &started.log.tail(LOG_TAIL), hint);
             if matches!(cause, Cause::StartupFailure(_)) {
-                let own: Vec<_> = self.plan.services[service].own_ports().collect();
-                time_wait::remarks(&own).iter().for_each(|it| self.report.error(&format!("  hint: {it}")));
+                time_wait::remarks(&self.free_ports_of(service))
+                    .iter()
+                    .for_each(|it| self.report.error(&format!("  hint: {it}")));
             }
         }
+    }
+
+    /// The service's ports on which nothing listens.
+    fn free_ports_of(&self, service: ServiceId) -> Vec<Port> {
+        let own: Vec<_> = self.plan.services[service].own_ports().collect();
+        let held = ports::listening_on(&own).unwrap_or_default();
+        own.into_iter().filter(|port| !held.iter().any(|listener| listener.port == *port)).collect()
     }
 
     /// Prints the processes of the command, or of the services if it has not started.

@@ -47,6 +47,11 @@ fn misread_hint(name: &OsStr) -> Option<String> {
             "; to set a variable, put it before cgrun, or run: cgrun env {text} COMMAND; for a service, use its key env"
         ));
     }
+    if text.starts_with('~') || text.contains('$') {
+        return Some(format!(
+            "; only a shell expands ~ and $; write it out, or let a shell run it: sh -c '{text} ...'"
+        ));
+    }
     SHELL_BUILTINS.contains(&text.as_str()).then(|| {
         format!("; it is a command of the shell, not a program; let a shell run it: sh -c '{text} ...'")
     })

@@ -9,6 +9,7 @@ use super::error::SessionError;
 use super::running_session::{GUARDIAN_REPLACED, Session};
 use super::service::{ServiceState, StartedService};
 use super::state_machine::{SessionAction, SessionEvent};
+use crate::containment::Containment;
 use crate::guardian::Guardian;
 use crate::plan::ServiceId;
 use crate::ports;
@@ -16,6 +17,8 @@ use crate::readiness::{PortListeners, Readiness, TICK};
 use crate::runtime::clock;
 use crate::runtime::events::{Event, Wake};
 use crate::runtime::failpoint;
+use crate::sys::port::Port;
+use crate::sys::sockets::listeners;
 use crate::sys::time::Instant;
 use crate::teardown::Cause;
 use crate::text::error_chain;
@@ -226,7 +229,11 @@ impl Session<'_> {
                 }
                 Readiness::NotYet | Readiness::RunCommand if clock::now() >= waiting.deadline => {
                     let (limit, awaited) = (plan.ready_timeout.as_secs_f32(), plan.awaited());
-                    let why = waiting.why(plan, &found);
+                    let mut why = waiting.why(plan, &found);
+                    if waiting.lacks_listener(plan, &found) {
+                        why += &listens_elsewhere(&self.context.containment, &self.plan.watched)
+                            .unwrap_or_default();
+                    }
                     let message = format!("was not ready ({awaited}) within {limit} s: {why}");
                     events.push(SessionEvent::NotReady(id, message));
                 }
@@ -250,4 +257,14 @@ impl Session<'_> {
         self.report.waiting(waiting);
         Ok(())
     }
+}
+
+/// What the session listens on instead of the watched ports, for a service whose port is another one than the config
+/// says.
+fn listens_elsewhere(containment: &Containment, watched: &[Port]) -> Option<String> {
+    let all = listeners().ok()?;
+    let sockets = containment.sockets(&all).ok()?;
+    let ours = all.iter().filter(|it| sockets.include(it) && !watched.contains(&it.port));
+    let addresses: Vec<_> = ours.map(ToString::to_string).collect();
+    (!addresses.is_empty()).then(|| format!("; the session listens on {} instead", addresses.join(", ")))
 }

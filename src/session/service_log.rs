@@ -14,11 +14,14 @@ use rustix::fs::{FlockOperation, Mode, OFlags, flock};
 use crate::containment::SessionId;
 use crate::runtime::state_directory;
 use crate::sys::time;
+use crate::text::{readable, shorten};
 
 /// Logs of earlier runs are removed after this time.
 const KEPT: Duration = Duration::from_secs(7 * 86_400);
 /// How many bytes at the end of a log are read for its tail.
 const TAIL: u64 = 16 * 1024;
+/// How much of each of its lines is shown (characters).
+const LONGEST_SHOWN: usize = 500;
 
 /// The log directory of one run. It is held open, and never opened through a symbolic link: if root runs a
 /// session as another user, that user may own the parent directory.
@@ -73,7 +76,7 @@ impl Log {
     /// Up to `lines` last lines; empty if the log cannot be read.
     pub(super) fn tail(&self, lines: usize) -> Vec<String> {
         let text = self.end().unwrap_or_default();
-        let all: Vec<_> = text.lines().map(crate::text::readable).collect();
+        let all: Vec<_> = text.lines().map(|line| shorten(&readable(line), LONGEST_SHOWN)).collect();
         all[all.len().saturating_sub(lines)..].to_vec()
     }
 

@@ -168,7 +168,10 @@ impl Session<'_> {
     }
 
     pub(super) fn service_env(&self, id: ServiceId) -> Environment {
-        self.env.without_passed_sockets().with_all(&self.plan.services[id].env)
+        let service = &self.plan.services[id];
+        let env = self.env.without_passed_sockets();
+        let env = if service.cwd == self.plan.cwd { env } else { env.with_directory(&service.cwd) };
+        env.with_all(&service.env)
     }
 }
 
