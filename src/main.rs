@@ -70,6 +70,7 @@ fn dispatch(cli: Cli) -> Result<Exit, SessionError> {
 }
 
 fn run(args: Run) -> Result<Exit, SessionError> {
+    sys::process::first_process::stand_before();
     sys::process::descriptor_limit::raise();
     let options = &args.options;
     let config = find_config(&options.config, options.user.as_deref())?;

@@ -1,6 +1,12 @@
 //! The first process of a container often is a program that does not reap, or cgrun itself.
 
-use crate::harness::{Finished, Session, helpers};
+use std::process::Command;
+
+use nix::sys::signal::Signal::SIGTERM;
+use nix::sys::signal::kill;
+use nix::unistd::Pid;
+
+use crate::harness::{Finished, Running, Session, cgrun_program, helpers};
 
 /// Runs a command as the first process of a PID namespace.
 fn run_as_first(session: Session, command: &[&str]) -> Finished {
@@ -30,4 +36,66 @@ fn a_replaced_guardian_leaves_no_zombie() {
     run.assert_code(0).assert_nothing_left().assert_said("another one takes its place");
     assert!(run.path().join("killed").exists());
     assert_eq!(run.stdout(), "");
+}
+
+/// Starts cgrun as the first process of a PID namespace.
+fn start_as_first(session: Session, launcher: &[&str]) -> Running {
+    let cgrun = cgrun_program();
+    let unshare = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"];
+    session.start_through(&[&unshare, launcher, &[cgrun.to_str().unwrap()]].concat())
+}
+
+/// The first process of the namespace.
+fn first(run: &Running) -> Pid {
+    let children = format!("/proc/{0}/task/{0}/children", run.pid());
+    Pid::from_raw(std::fs::read_to_string(children).unwrap().trim().parse().unwrap())
+}
+
+/// Runs a script beside the session, as `docker exec` does.
+fn exec(run: &Running, script: &str) {
+    let first = first(run).to_string();
+    let inside = ["--target", &first, "--pid", "--mount", "sh", "-c", script];
+    let status = Command::new("nsenter").args(inside).env_clear().env("PATH", "/usr/bin:/bin").status();
+    assert!(status.unwrap().success());
+}
+
+const UNTIL_GO: &str = "touch running; until [ -e go ]; do sleep 0.02; done";
+
+fn assert_spares_what_is_executed_beside(launcher: &[&str]) {
+    let run = start_as_first(Session::new().options(["--on-leak", "fail"]).sh(UNTIL_GO), launcher);
+    run.until_file("running");
+    exec(&run, "setsid -f sleep 901; (sleep 902 &)");
+    std::fs::write(run.path().join("go"), "").unwrap();
+    let run = run.finish();
+    run.assert_code(0).assert_nothing_left();
+    assert!(!run.stderr().contains("leaked"), "{}", run.stderr());
+}
+
+#[test]
+fn what_is_executed_beside_the_session_is_no_leak_of_a_cgroup() {
+    assert_spares_what_is_executed_beside(&[]);
+}
+
+#[test]
+fn what_is_executed_beside_the_session_is_no_leak_of_a_process_tree() {
+    let launch = helpers().join("launch.py");
+    assert_spares_what_is_executed_beside(&["python3", launch.to_str().unwrap(), "without-namespaces"]);
+}
+
+#[test]
+fn a_leak_of_the_session_is_one_if_cgrun_is_the_first_process() {
+    let script = "setsid -f env -i sleep 901; (sleep 902 &)";
+    let run = start_as_first(Session::new().options(["--on-leak", "fail"]).sh(script), &[]).finish();
+    run.assert_code(121).assert_said("(sleep 901)").assert_said("(sleep 902)").assert_nothing_left();
+}
+
+#[test]
+fn the_first_process_passes_on_signals_from_outside_and_exits_as_cgrun_does() {
+    Session::new();
+    let script = "kill -TERM 1; trap 'exit 7' TERM; touch running; while :; do sleep 0.02; done";
+    for (script, code) in [(script, 7), ("touch running; exec sleep 900", 128 + SIGTERM as i32)] {
+        let run = start_as_first(Session::again().sh(script), &[]);
+        kill(first(run.until_file("running")), SIGTERM).unwrap();
+        run.finish().assert_code(code).assert_nothing_left();
+    }
 }

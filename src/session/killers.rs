@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use crate::sys::process::first_process;
 use crate::teardown::StopWithin;
 
 /// GitHub's runner sends SIGTERM 7.5 s after SIGINT, which we take for the second request, and SIGKILL 2.5 s later.
@@ -31,7 +32,7 @@ fn patience() -> Option<Duration> {
 /// Whether what stops the container signals us: we are its first process, or that one's child, as with `docker run --init`.
 fn is_stopped_with_container() -> bool {
     let marks = ["/.dockerenv", "/run/.containerenv"];
-    let is_first = rustix::process::getpid().is_init();
+    let is_first = rustix::process::getpid().is_init() || first_process::is_behind_us();
     let is_child_of_first = rustix::process::getppid().is_some_and(|parent| parent.is_init());
     // A service manager is not stopped with a container, and waits longer than an engine.
     let has_manager = Path::new("/run/systemd/system").is_dir();

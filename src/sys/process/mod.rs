@@ -5,6 +5,7 @@ mod child;
 pub(crate) mod children;
 pub(crate) mod descriptor_limit;
 pub(crate) mod detach;
+pub(crate) mod first_process;
 pub(crate) mod fork;
 pub(crate) mod handshake;
 pub(crate) mod identity;

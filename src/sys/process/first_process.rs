@@ -1,0 +1,88 @@
+//! The first process of a PID namespace, as in a container, inherits the orphans of all others, also of those that
+//! `docker exec` starts beside the session. So cgrun goes on as a child of that process: as a subreaper, it only
+//! inherits the orphans of the session. The first process reaps the rest, and passes signals on.
+
+use std::ffi::c_int;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use nix::sys::signal::{SigSet, SigmaskHow, Signal};
+use rustix::process::Pid;
+
+use crate::sys::procfs::walk;
+
+static IS_BEHIND_US: AtomicBool = AtomicBool::new(false);
+
+/// Whether we do the work of the first process of a PID namespace.
+pub(crate) fn is_behind_us() -> bool {
+    IS_BEHIND_US.load(Ordering::Relaxed)
+}
+
+/// Returns in a child if we are the first process, which then exits as that child does. If there can be no child (a
+/// process limit), it returns in the first process itself.
+///
+/// Must be called while this process has a single thread.
+pub(crate) fn stand_before() {
+    if !rustix::process::getpid().is_init() {
+        return;
+    }
+    // A blocked signal stays pending, whereas the kernel would drop one that the first process does not handle.
+    let all = SigSet::all();
+    let Ok(before) = all.thread_swap_mask(SigmaskHow::SIG_SETMASK) else { return };
+    // SAFETY: this process has one thread, so the child finds no lock held.
+    let child = unsafe { libc::fork() };
+    if let Some(child) = Pid::from_raw(child).filter(|_| child > 0) {
+        serve(child, &all);
+    }
+    let _ = before.thread_set_mask();
+    IS_BEHIND_US.store(child == 0, Ordering::Relaxed);
+}
+
+/// Reaps, and passes signals on to cgrun, until that exits.
+fn serve(cgrun: Pid, signals: &SigSet) -> ! {
+    loop {
+        // SAFETY: a `siginfo_t` is plain numbers, which may all be zero; sigwaitinfo(2) fills it.
+        let (signal, info) = unsafe {
+            let mut info = std::mem::zeroed::<libc::siginfo_t>();
+            (libc::sigwaitinfo(signals.as_ref(), &mut info), info)
+        };
+        match signal {
+            libc::SIGCHLD => reap(cgrun),
+            signal if signal > 0 && is_for(cgrun, signal, &info) => {
+                // SAFETY: sends a signal to our own unreaped child.
+                unsafe { libc::kill(cgrun.as_raw_nonzero().get(), signal) };
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Whether it is to pass a signal on. What the terminal sends, it has sent to cgrun as well, except for a hangup. What
+/// the session sends to the first process is not meant for cgrun.
+fn is_for(cgrun: Pid, signal: c_int, info: &libc::siginfo_t) -> bool {
+    if info.si_code == libc::SI_KERNEL {
+        return signal == Signal::SIGHUP as c_int;
+    }
+    // SAFETY: a signal that a process has sent names its sender.
+    let sender = Pid::from_raw(unsafe { info.si_pid() });
+    sender.is_none_or(|sender| walk::ancestor_below(sender, cgrun).is_none())
+}
+
+fn reap(cgrun: Pid) {
+    let mut status = 0;
+    loop {
+        // SAFETY: `status` outlives the call.
+        let pid = unsafe { libc::waitpid(-1, &mut status, libc::WNOHANG | libc::__WALL) };
+        match Pid::from_raw(pid).filter(|_| pid > 0) {
+            // As a shell would say it: the first process cannot die of its own signal.
+            Some(pid) if pid == cgrun && libc::WIFSIGNALED(status) => exit(128 + libc::WTERMSIG(status)),
+            Some(pid) if pid == cgrun && libc::WIFEXITED(status) => exit(libc::WEXITSTATUS(status)),
+            Some(_) => {}
+            None => return,
+        }
+    }
+}
+
+fn exit(code: c_int) -> ! {
+    // SAFETY: exits without unwinding; nothing of ours is left to do.
+    unsafe { libc::_exit(code) }
+}
