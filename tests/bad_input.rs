@@ -471,13 +471,15 @@ fn in_a_private_mount_namespace(session: Session, before: &str, with: &str) -> F
 }
 
 const REQUIRE_CGROUP: [&str; 2] = ["--require", "cgroup"];
+/// Otherwise cgrun mounts cgroup2 itself.
+const WITHOUT_OWN_MOUNT: &str = "python3 \"$HELPERS/launch.py\" without-own-mount";
 
 #[test]
 fn a_missing_cgroup2_mount_is_named() {
     let run = in_a_private_mount_namespace(
         session().options(REQUIRE_CGROUP).config(SERVICE),
         "umount -l $mounts",
-        "",
+        WITHOUT_OWN_MOUNT,
     );
     assert_refused(&run, 125);
     run.assert_said("no cgroup2 file system is mounted here")
@@ -487,7 +489,8 @@ fn a_missing_cgroup2_mount_is_named() {
 #[test]
 fn a_cgroup2_mount_hidden_by_another_mount_is_named() {
     let hide = "for m in $mounts; do mount -t tmpfs none $m || exit 98; done";
-    let run = in_a_private_mount_namespace(session().options(REQUIRE_CGROUP).config(SERVICE), hide, "");
+    let session = session().options(REQUIRE_CGROUP).config(SERVICE);
+    let run = in_a_private_mount_namespace(session, hide, WITHOUT_OWN_MOUNT);
     assert_refused(&run, 125);
     run.assert_said("no cgroup2 file system is mounted here").assert_said("mount one as root");
 }
@@ -502,12 +505,13 @@ fn a_command_on_a_noexec_mount_exits_126() {
 #[test]
 fn a_read_only_cgroup2_mount_is_named() {
     let remount = "for m in $mounts; do mount -o remount,bind,ro $m || exit 98; done";
-    let run = in_a_private_mount_namespace(session().options(REQUIRE_CGROUP).config(SERVICE), remount, "");
+    let session = session().options(REQUIRE_CGROUP).config(SERVICE);
+    let run = in_a_private_mount_namespace(session, remount, WITHOUT_OWN_MOUNT);
     assert_refused(&run, 125);
     run.assert_said("--require accepts nothing weaker")
         .assert_said("cgrun is not permitted to create a cgroup in")
         .assert_said("Read-only file system")
-        .assert_said("delegated");
+        .assert_said("make the mount writable: mount -o remount,bind,rw /");
 }
 
 #[test]

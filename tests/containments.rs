@@ -18,7 +18,9 @@ const SERVER: &str = "[session]\ngrace = '300ms'\n[services.backend]\nport = 800
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Host {
     Cgroups,
-    /// As in a container with a read-only cgroupfs.
+    /// As in a container with a read-only cgroupfs, in which cgrun can mount another.
+    ReadOnlyCgroups,
+    /// As in a container in which it cannot.
     NoCgroups,
     /// As in a container that is also not allowed to create namespaces.
     NoNamespaces,
@@ -29,6 +31,7 @@ impl Host {
     fn launcher(self) -> &'static [&'static str] {
         match self {
             Self::Cgroups => &[],
+            Self::ReadOnlyCgroups => &["with-read-only-cgroups"],
             Self::NoCgroups => &["without-cgroups"],
             Self::NoNamespaces => &["without-namespaces"],
         }
@@ -45,10 +48,14 @@ impl Host {
         self.start(session).finish()
     }
 
+    fn has_cgroups(self) -> bool {
+        self.announcement().is_empty()
+    }
+
     /// The message that cgrun prints at the start on such a host.
     fn announcement(self) -> &'static str {
         match self {
-            Self::Cgroups => "",
+            Self::Cgroups | Self::ReadOnlyCgroups => "",
             Self::NoCgroups => "this session is contained only by a PID namespace",
             Self::NoNamespaces => "this session is contained only by a process tree",
         }
@@ -58,6 +65,7 @@ impl Host {
 macro_rules! everywhere {
     ($($scenario:ident),* $(,)?) => {
         mod cgroup { $(#[test] fn $scenario() { super::$scenario(super::Host::Cgroups) })* }
+        mod own_mount { $(#[test] fn $scenario() { super::$scenario(super::Host::ReadOnlyCgroups) })* }
         mod pidns { $(#[test] fn $scenario() { super::$scenario(super::Host::NoCgroups) })* }
         mod tree { $(#[test] fn $scenario() { super::$scenario(super::Host::NoNamespaces) })* }
     };
@@ -145,7 +153,7 @@ fn cleans_up_four_hundred_sleepers(host: Host) {
 }
 
 fn cleans_up_a_process_that_leaves_the_cgroup(host: Host) {
-    if host != Host::Cgroups {
+    if !host.has_cgroups() {
         // There is no cgroup to leave: the kernel refuses.
         let elsewhere = TestCgroup::create("elsewhere");
         let script = "echo 0 >$0/cgroup.procs";
@@ -235,7 +243,7 @@ fn leaves_nothing_when_the_guardian_is_killed_too(host: Host) {
     }
     let run = run.finish();
     match host {
-        Host::Cgroups => {
+        Host::Cgroups | Host::ReadOnlyCgroups => {
             run.cgrun(&["sweep"]).assert_said("ended session");
         }
         Host::NoCgroups => {}
@@ -278,7 +286,7 @@ fn spares_the_orphans_of_a_preexisting_child(host: Host) {
         exec \"$@\" sh -c 'touch go; until [ -e stranger ]; do sleep 0.02; done; sleep 0.3'";
     let launcher = crate::harness::helpers().join("launch.py");
     let mut words = vec!["sh", "-c", script, "sh"];
-    if host != Host::Cgroups {
+    if !host.has_cgroups() {
         words.extend(["python3", launcher.to_str().unwrap(), host.launcher()[0]]);
     }
     words.push(CGRUN);
@@ -376,7 +384,7 @@ fn asks_a_process_found_late_to_exit(host: Host) {
     run.assert_code(0).assert_said("leaked ").assert_nothing_left();
     assert_leak_belongs_to_the_command(&run);
     // If it is seen before it clears its environment, it is asked before it has installed its handler.
-    let is_known = host == Host::Cgroups || run.stderr().contains("cleared.sh");
+    let is_known = host.has_cgroups() || run.stderr().contains("cleared.sh");
     assert!(is_known || run.path().join("asked").exists(), "{}", run.stderr());
 }
 

@@ -60,12 +60,34 @@ fn assert_limits_are_as_reported(said: &serde_json::Value) {
 
 #[test]
 fn describes_a_host_with_read_only_cgroups() {
+    let (said, run) = doctor(&["with-read-only-cgroups"]);
+    assert_eq!(said["containment"], "cgroup");
+    assert_eq!(said["cgroup"]["session_parent_source"], "own-mount");
+    assert_eq!(said["cgroup"]["session_parent"], said["cgroup"]["current"]);
+    assert_eq!(said["unavailable"].as_array().unwrap().len(), 0, "{said}");
+    drop(run);
+}
+
+#[test]
+fn does_not_take_a_leftover_file_for_a_container() {
+    // As in the image of a virtual machine that was made from a container.
+    let script = "mkdir root && mount --rbind / root && mount -t tmpfs none root/run && touch root/run/.containerenv && \
+                  exec chroot root \"$CGRUN\" \"$@\"";
+    let session = Session::new().options(["doctor", "--json"]);
+    let run = session.start_through(&["unshare", "-m", "sh", "-c", script, "sh"]).finish();
+    run.assert_code(0);
+    let said: serde_json::Value = serde_json::from_str(&run.stdout()).unwrap();
+    assert_eq!(said["container"], serde_json::Value::Null, "{said}");
+}
+
+#[test]
+fn recommends_what_makes_the_mount_writable() {
     let (said, _) = doctor(&["without-cgroups"]);
     assert_eq!(said["containment"], "pidns");
     let missing = &said["unavailable"][0];
     assert_eq!(missing["containment"], "cgroup");
     assert!(missing["reason"].as_str().unwrap().contains("Read-only file system"), "{said}");
-    assert!(missing["remedy"].as_str().unwrap().contains("writable-cgroups=true"), "{said}");
+    assert!(missing["remedy"].as_str().unwrap().contains("mount -o remount,bind,rw /"), "{said}");
     assert_eq!(said["next_step"], missing["remedy"]);
 }
 

@@ -12,6 +12,7 @@ mod bad_input;
 mod cancelled;
 mod chaos;
 mod containments;
+mod cookie_killers;
 mod docs;
 mod doctor;
 mod escapes;

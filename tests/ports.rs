@@ -185,6 +185,22 @@ mod reclaim {
         run.assert_nothing_left();
     }
 
+    /// The holder's directory in /proc is not visible, as from inside a container that shares the host's network.
+    #[test]
+    fn does_not_recommend_itself() {
+        let session = session(8001);
+        let mut stranger = Stranger::serve(session.path(), 8001, &[]);
+        let own_proc = ["unshare", "--pid", "--fork", "--mount-proc", env!("CARGO_BIN_EXE_cgrun")];
+        let run = session.start_through(&own_proc).finish();
+        run.assert_code(125).assert_said("(or that is in another PID namespace)");
+        run.assert_said("service web needs the port: stop that process\n");
+        let said = run.stderr();
+        assert!(!said.contains("reclaim-ports") && !said.contains("stopping"), "{said}");
+        assert!(stranger.is_alive());
+        drop(stranger);
+        run.assert_nothing_left();
+    }
+
     #[test]
     fn spares_its_own_parent() {
         let listen = "import os, socket, subprocess, sys; s = socket.create_server(('127.0.0.1', 8001)); \

@@ -98,7 +98,7 @@ impl Containment {
     /// The descriptors that are needed to tear down the session.
     pub(crate) fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         let namespace = self.namespace.as_ref().map(|namespace| namespace.process().as_fd());
-        self.events().into_iter().chain(namespace)
+        self.events().into_iter().chain(self.holder.mount()).chain(namespace)
     }
 
     /// Kills every process in it. They exit after the call has returned.

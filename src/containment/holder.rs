@@ -70,7 +70,12 @@ pub(super) trait Holder: Debug {
         None
     }
 
-    /// Its name for people.
+    /// The descriptor without which that path cannot be used.
+    fn mount(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+
+    /// Its name for people; for a cgroup, its directory.
     fn name(&self) -> String;
 }
 

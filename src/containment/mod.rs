@@ -10,6 +10,7 @@
 
 pub(crate) mod cgroup;
 mod contained;
+mod container;
 mod error;
 mod holder;
 mod kind;
@@ -27,11 +28,12 @@ pub(crate) use cgroup::placement::{Mount, Source, Unavailable, find_source};
 pub(crate) use cgroup::systemd::{manages_this_host, private_socket as manager_socket};
 pub(crate) use cgroup::{SessionCgroup, is_empty, visible_sessions};
 pub(crate) use contained::Containment;
+pub(crate) use container::Container;
 pub(crate) use error::ContainmentError;
 pub(crate) use kind::{Kind, Require};
 pub(crate) use leaf::Leaf;
 pub(crate) use leaf_name::LeafName;
 pub(crate) use pid_namespace::{NoNamespace, PidNamespace};
 pub(crate) use select::choose;
-pub(crate) use session_id::{LEAF, MARKER, PREFIX, SessionId};
+pub(crate) use session_id::{LEAF, MARKER, OUTER, PREFIX, SessionId};
 pub(crate) use sockets::Sockets;

@@ -13,6 +13,7 @@ use caps::{CapSet, Capability};
 use nix::sys::signal::Signal;
 use rustix::process::Pid;
 
+use super::container::Container;
 use super::error::ContainmentError;
 use crate::runtime::working_directory;
 use crate::sys::process::namespace::{self, Entrance, NamespaceStep};
@@ -44,14 +45,36 @@ impl NoNamespace {
     /// Says how the user can fix it.
     pub(crate) fn remedy(&self) -> String {
         match self {
-            Self::Refused { .. } => format!(
-                "allow unprivileged user namespaces{}, or in a container a seccomp profile that permits them",
-                sysctls()
-            ),
-            Self::Powerless => "start the container with --cap-add SYS_ADMIN, or as an ordinary user".into(),
-            Self::NoProc { .. } => {
-                "in a container, start it with --security-opt systempaths=unconfined".into()
-            }
+            Self::Refused { .. } => match (sysctls(), Container::detect()) {
+                (Some(sysctls), _) => format!("allow user namespaces: {sysctls}"),
+                (None, Some(Container::Docker)) => {
+                    "start the container with --security-opt seccomp=unconfined --security-opt \
+                     systempaths=unconfined"
+                        .into()
+                }
+                (None, Some(Container::Kubernetes)) => {
+                    "set seccompProfile: Unconfined and procMount: Unmasked in the container's securityContext".into()
+                }
+                (None, _) => {
+                    "allow unprivileged user namespaces, or in a container a seccomp profile that permits them".into()
+                }
+            },
+            Self::Powerless => match Container::detect() {
+                Some(Container::Docker | Container::Podman) => {
+                    "start the container with --cap-add SYS_ADMIN".into()
+                }
+                Some(Container::Kubernetes) => {
+                    "add the capability SYS_ADMIN in the container's securityContext".into()
+                }
+                Some(Container::Other(_)) | None => "run with CAP_SYS_ADMIN".into(),
+            },
+            Self::NoProc { .. } => match Container::detect() {
+                Some(Container::Podman) => "start the container with --security-opt unmask=ALL".into(),
+                Some(Container::Kubernetes) => {
+                    "set procMount: Unmasked in the container's securityContext".into()
+                }
+                _ => "in a container, start it with --security-opt systempaths=unconfined".into(),
+            },
             Self::NoWayBack => "change to a directory that this user can enter".into(),
             Self::Other { .. } => "fix the cause of this error".into(),
         }
@@ -63,8 +86,8 @@ impl NoNamespace {
     }
 }
 
-/// The settings of this host that forbid it.
-fn sysctls() -> String {
+/// How to change the settings of this host that forbid it, if any do.
+fn sysctls() -> Option<String> {
     let settings = [
         ("kernel/unprivileged_userns_clone", "kernel.unprivileged_userns_clone=1", "0"),
         (
@@ -79,7 +102,7 @@ fn sysctls() -> String {
         std::fs::read_to_string(format!("/proc/sys/{file}")).is_ok_and(|value| value.trim() == *bad)
     });
     let remedies: Vec<_> = in_the_way.map(|(_, remedy, _)| format!("sysctl {remedy}")).collect();
-    if remedies.is_empty() { String::new() } else { format!(" ({})", remedies.join(", ")) }
+    (!remedies.is_empty()).then(|| remedies.join(", "))
 }
 
 #[derive(Debug)]

@@ -14,24 +14,20 @@ use crate::sys::port::Port;
 /// The leaf of the first process of a PID namespace.
 const INIT_LEAF: &str = "namespace";
 
-/// Creates the strongest containment that this host offers, and returns why it is not a stronger one.
-/// `source` is where a cgroup can be created, or why none can.
+/// Creates the strongest containment that this host offers. `source` is where a cgroup can be created, or why none can.
 pub(crate) fn choose(
     source: Result<Mount, Unavailable>,
     require: Option<Require>,
     command: &[u8],
     ports: &[Port],
     preexisting: &[Pid],
-) -> Result<(Containment, Vec<String>)> {
+) -> Result<Containment> {
     let minimum = require.map_or(Kind::Tree, |require| require.0);
     let cgroup = source.and_then(|mount| SessionCgroup::create(&mount, command, ports));
-    let mut missing = Vec::new();
-    match cgroup {
-        Ok(cgroup) if minimum < Kind::CgroupAndPidns => {
-            return Ok((Containment::cgroup(cgroup, None), missing));
-        }
+    let no_cgroup = match cgroup {
+        Ok(cgroup) if minimum < Kind::CgroupAndPidns => return Ok(Containment::cgroup(cgroup, None)),
         Ok(cgroup) => match namespace_within(&cgroup) {
-            Ok(namespace) => return Ok((Containment::cgroup(cgroup, Some(namespace)), missing)),
+            Ok(namespace) => return Ok(Containment::cgroup(cgroup, Some(namespace))),
             Err(error) => {
                 let _ = cgroup.remove();
                 bail!(
@@ -42,21 +38,19 @@ pub(crate) fn choose(
         Err(error) if minimum >= Kind::Cgroup => {
             bail!("no cgroup is available, and --require accepts nothing weaker: {}", error.advice())
         }
-        Err(error) => missing.push(format!("no cgroup: {}", error.advice())),
-    }
+        Err(error) => error.advice(),
+    };
     let id = SessionId::random()?;
     match PidNamespace::create(None) {
-        Ok(namespace) => return Ok((Containment::tree(id, preexisting, Some(namespace)), missing)),
+        Ok(namespace) => Ok(Containment::tree(id, preexisting, Some(namespace))),
         Err(error) if minimum >= Kind::Pidns => {
             bail!(
-                "no PID namespace is available, and --require accepts nothing weaker: {}; and {}",
-                error.advice(),
-                missing.join("; ")
+                "no PID namespace is available, and --require accepts nothing weaker: {}; and no cgroup: {no_cgroup}",
+                error.advice()
             )
         }
-        Err(error) => missing.push(format!("no PID namespace: {}", error.advice())),
+        Err(_) => Ok(Containment::tree(id, preexisting, None)),
     }
-    Ok((Containment::tree(id, preexisting, None), missing))
 }
 
 fn namespace_within(cgroup: &SessionCgroup) -> Result<PidNamespace, String> {

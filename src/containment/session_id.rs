@@ -19,7 +19,7 @@ pub(crate) const PREFIX: &str = "cgrun-";
 pub(crate) const MARKER: &str = "CGRUN_SESSION";
 
 /// The variable with the ids of the enclosing sessions, innermost first.
-pub(super) const OUTER: &str = "CGRUN_OUTER";
+pub(crate) const OUTER: &str = "CGRUN_OUTER";
 
 /// The variable that names the leaf of a process: `command`, or `service.NAME`. Without cgroups, it shows
 /// which leaf an orphan came from.

@@ -10,5 +10,5 @@ mod snapshot;
 pub(crate) use attribution::infer_origins;
 pub(crate) use leak::{How, Leak};
 pub(crate) use origin::{Evidence, Origin};
-pub(crate) use runners::bats_name;
+pub(crate) use runners::{bats_name, variable_names};
 pub(crate) use snapshot::{Frozen, Snapshot, describe_all, describe_one};

@@ -55,7 +55,7 @@ const RUNNERS: &[Runner] = &[
 ];
 
 /// All variables in which a runner may leave a mark.
-pub(super) fn variable_names() -> Vec<&'static str> {
+pub(crate) fn variable_names() -> Vec<&'static str> {
     RUNNERS.iter().flat_map(|runner| runner.test.iter().copied().chain(runner.worker)).collect()
 }
 

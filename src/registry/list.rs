@@ -10,7 +10,7 @@ use crate::containment::{self, Mount, SessionId, Unavailable};
 
 /// `None` if no cgroup2 file system is mounted, so no session can exist in it.
 pub(crate) fn cgroup_mount() -> Result<Option<Mount>> {
-    match Mount::find() {
+    match Mount::find_any() {
         Ok(mount) => Ok(Some(mount)),
         Err(Unavailable::NotMounted) => Ok(None),
         Err(error) => Err(anyhow!(error.advice())),

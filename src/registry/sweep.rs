@@ -49,9 +49,10 @@ pub(crate) fn end_session(
     records: &Path,
     events: &Events,
 ) -> Result<Option<Verdict>> {
+    let (mount, path) = mount.writable(&session.path);
     let supervisor = session.supervisor_pid().unwrap_or_default();
     let record = Record::new(records, &session.id, supervisor, &session.command, "sweep");
-    let cgroup = match SessionCgroup::open(mount, session.id, session.path.clone()) {
+    let cgroup = match SessionCgroup::open(&mount, session.id, path.clone()) {
         Err(_) if !session.path.exists() => return Ok(None),
         opened => opened?,
     };
@@ -62,6 +63,6 @@ pub(crate) fn end_session(
     };
     let verdict = Teardown::new(&mut context, &Cause::SUPERVISOR_DIED, events, &mut NoSupervisor).run();
     record.write(&verdict);
-    session.path.parent().into_iter().for_each(clear_supervisor_leaves);
+    path.parent().into_iter().for_each(clear_supervisor_leaves);
     Ok(Some(verdict))
 }

@@ -88,7 +88,7 @@ pub(crate) struct ContainmentSummary {
 impl ContainmentSummary {
     pub(crate) fn new(containment: &Containment) -> Self {
         let kind = containment.kind();
-        let cgroup = containment.path().map(|path| path.to_string_lossy().into_owned());
+        let cgroup = containment.path().map(|_| containment.name());
         Self { kind, guarantee: kind.guarantee(), cgroup }
     }
 }

@@ -23,7 +23,7 @@ use anyhow::Context;
 pub(crate) use error::SessionError;
 use running_session::Session;
 
-use crate::containment;
+use crate::containment::{self, Kind};
 use crate::plan::SessionPlan;
 use crate::registry;
 use crate::report::{ReportFiles, Reporter};
@@ -64,14 +64,10 @@ fn prepare(plan: SessionPlan, report: &Reporter) -> Result<Session<'_>, SessionE
     let source = source.map(|(mount, _)| mount);
     let command = plan.command_line();
     let mount = source.as_ref().ok().cloned();
-    let (containment, missing) =
+    let containment =
         containment::choose(source, plan.require, command.as_bytes(), &plan.watched, &preexisting)?;
-    if !missing.is_empty() && plan.require.is_none() {
-        let kind = containment.kind();
-        report.say(&format!(
-            "this session is contained only by a {kind} ({}); see: cgrun doctor",
-            missing.join("; ")
-        ));
+    if containment.kind() < Kind::Cgroup && plan.require.is_none() {
+        report.say(&format!("this session is contained only by a {}; see: cgrun doctor", containment.kind()));
     }
     let limits = limits::apply(&plan, &containment, mount.as_ref(), report)?;
     failpoint::reached("cgroup made");

@@ -28,7 +28,7 @@ pub(super) fn ports(
     let mut held = listeners()?;
     let taken: Vec<_> = held.iter().filter(|listener| is_needed(listener)).cloned().collect();
     if plan.reclaim_ports && !taken.is_empty() {
-        for holding in Holding::of(&taken) {
+        for holding in Holding::of(&taken).iter().filter(|it| !it.holders.is_empty()) {
             report.say(&format!("{holding}; stopping that process (--reclaim-ports)"));
         }
         let problems =
@@ -50,10 +50,12 @@ pub(super) fn ports(
             .iter()
             .find(|it| it.own_ports().any(|port| port == holding.port))
             .map_or("", |it| &it.name);
-        return Err(anyhow!(
-            "{holding}; service {name} needs the port: stop that process, or pass --reclaim-ports"
-        )
-        .into());
+        let remedy = match (plan.reclaim_ports, holding.holders.is_empty()) {
+            (false, false) => "stop that process, or pass --reclaim-ports",
+            (_, true) => "stop that process",
+            (true, false) => "--reclaim-ports stopped another process, but this one has taken the port since",
+        };
+        return Err(anyhow!("{holding}; service {name} needs the port: {remedy}").into());
     }
     for holding in Holding::of(&watched) {
         report.say(&format!("{holding}; it does not belong to this session and is left alone"));

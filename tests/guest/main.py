@@ -162,7 +162,7 @@ def test_a_user_without_a_manager_gets_a_pid_namespace():
 
 def test_read_only_cgroups_give_a_pid_namespace():
     assert_chosen(READ_ONLY, "pidns", None)
-    assert "writable-cgroups=true" in doctor(READ_ONLY)["next_step"]
+    assert "mount -o remount,bind,rw /sys/fs/cgroup" in doctor(READ_ONLY)["next_step"]
     run([*READ_ONLY, CGRUN, "--require", "cgroup", "true"], code=125)
     assert_nothing_left()
 

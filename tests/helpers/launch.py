@@ -47,7 +47,8 @@ def with_socket(*arguments):
     os.execv(CGRUN, [CGRUN, *arguments])
 
 
-CLONE3 = 435  # On every architecture.
+# On every architecture.
+FSOPEN, CLONE3 = 430, 435
 LOAD, EQUAL, ANY_OF, REPLY = 0x20, 0x15, 0x45, 0x06
 ALLOW, REFUSE = 0x7FFF0000, 0x00050000
 
@@ -75,10 +76,26 @@ def read_only_cgroups():
         subprocess.run(["mount", "-o", "remount,bind,ro", point], check=True)
 
 
-def without_cgroups(*arguments):
-    """As in a container with a read-only cgroupfs that may create namespaces."""
+def with_read_only_cgroups(*arguments):
+    """As in a container with a read-only cgroupfs, in which cgroup2 can be mounted."""
     read_only_cgroups()
     os.execvp(arguments[0], arguments)
+
+
+def without_cgroups(*arguments):
+    """As in a container with a read-only cgroupfs that may create namespaces, but not mount cgroup2."""
+    read_only_cgroups()
+    without_own_mount(*arguments)
+
+
+def without_own_mount(*arguments):
+    """fsopen(2) is missing, as before Linux 5.2."""
+    refuse_fsopen()
+    os.execvp(arguments[0], arguments)
+
+
+def refuse_fsopen():
+    seccomp([(LOAD, 0, 0, 0), (EQUAL, 0, 1, FSOPEN), (REPLY, 0, 0, REFUSE | errno.ENOSYS), (REPLY, 0, 0, ALLOW)])
 
 
 def without_namespaces(*arguments):
@@ -90,6 +107,7 @@ def without_namespaces(*arguments):
 def no_namespaces():
     """This process and its children also cannot create namespaces, as under Docker's seccomp profile."""
     read_only_cgroups()
+    refuse_fsopen()
     clone = {"x86_64": 56, "aarch64": 220}[platform.machine()]
     new_user_or_pid = 0x30000000
     # The first argument's low half follows the number, the architecture and the instruction pointer.

@@ -5,10 +5,8 @@ use serde_json::{Value, json};
 use super::{IN_SESSION, numbers, row};
 use crate::harness::{Place, Session};
 
-const BY_THE_SESSION: &str =
-    "out of memory: the session reached its limit of 48 MiB, and the kernel killed all of the command";
-const BY_THE_SERVICE: &str =
-    "out of memory: service eater reached its limit of 48 MiB, and the kernel killed all of service eater";
+const BY_THE_SESSION: &str = "out of memory: the session reached its limit of 48 MiB, and the kernel killed all processes of the command";
+const BY_THE_SERVICE: &str = "out of memory: service eater reached its limit of 48 MiB, and the kernel killed all processes of service eater";
 /// Waits in a session's cgroup until the service `eater` was killed.
 const EATEN: &str = "until grep -q 'populated 0' service.eater/cgroup.events; do sleep 0.1; done";
 
@@ -122,7 +120,7 @@ fn a_process_killed_in_a_cgroup_that_the_command_created_is_reported() {
     let run = Session::at(Place::Root).options(["--memory", "48MiB"]).sh(&script).run();
     run.assert_code(137).assert_nothing_left();
     run.assert_said(
-        "out of memory: the session reached its limit of 48 MiB, and the kernel killed all of the session",
+        "out of memory: the session reached its limit of 48 MiB, and the kernel killed all processes of the session",
     );
 }
 

@@ -1,14 +1,14 @@
 //! Finds out what this host offers, by trying it.
 
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use caps::CapSet;
 use serde::Serialize;
 
 use crate::containment::{
-    Kind, Mount, NoNamespace, PidNamespace, SessionCgroup, Source, find_source, manager_socket,
+    Container, Kind, Mount, NoNamespace, PidNamespace, SessionCgroup, Source, find_source, manager_socket,
     manages_this_host,
 };
 use crate::limits::{Controller, why_unavailable};
@@ -129,7 +129,7 @@ pub(super) fn gather() -> Findings {
         },
         namespaces,
         capabilities: capabilities(),
-        container: container(),
+        container: Container::detect().map(|container| container.to_string()),
         clone3: fork::has_clone3(),
         sock_diag: sockets::listeners().is_ok(),
         next_step: next_step(&unavailable, containment),
@@ -194,7 +194,7 @@ fn try_cgroup(found: &mut CgroupFindings) -> Result<(), UnavailableContainment> 
     found.cgroup_kill = std::fs::write(cgroup.path().join("cgroup.kill"), "1").is_ok();
     cgroup.remove().map_err(|error| no_cgroup(error.to_string(), "remove this cgroup".into()))?;
     found.session_parent_source = Some(source);
-    found.session_parent = Some(mount.own);
+    found.session_parent = Some(mount.shown(&mount.own));
     Ok(())
 }
 
@@ -214,22 +214,4 @@ fn capabilities() -> Vec<String> {
     let mut names: Vec<_> = effective.into_iter().map(|capability| capability.to_string()).collect();
     names.sort();
     names
-}
-
-/// The kind of container that we run in. Each kind has its own telltale sign.
-fn container() -> Option<String> {
-    if let Ok(kind) = std::fs::read_to_string("/run/systemd/container") {
-        return Some(kind.trim().to_string());
-    }
-    let signs = [
-        ("/.dockerenv", "docker"),
-        ("/run/.containerenv", "podman"),
-        ("/run/secrets/kubernetes.io", "kubernetes"),
-    ];
-    let signed = signs.into_iter().find(|(path, _)| Path::new(path).exists());
-    signed.map(|(_, name)| name.to_string()).or_else(|| {
-        let first = rustix::process::Pid::INIT;
-        crate::sys::procfs::environ::variable(first, "container")
-            .map(|kind| kind.to_string_lossy().into_owned())
-    })
 }

@@ -37,6 +37,7 @@ pub(super) fn as_text(found: &Findings) -> String {
             Source::Delegated => "delegated to this user",
             Source::Direct => "writable by this user",
             Source::Scope => "a systemd scope",
+            Source::OwnMount => "writable through a mount of cgrun's own",
         };
         row("sessions in", format!("{} ({reason})", parent.display()));
         row("controllers", list(&cgroup.controllers));

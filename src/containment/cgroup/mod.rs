@@ -6,6 +6,7 @@ pub(crate) mod files;
 mod kill;
 mod leaf;
 pub(crate) mod metadata;
+mod own_mount;
 pub(crate) mod placement;
 pub(crate) mod systemd;
 mod walk;
@@ -17,6 +18,7 @@ pub(crate) use walk::visible_sessions;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use rustix::process::Pid;
 
@@ -30,6 +32,7 @@ use crate::sys::sockets::Listener;
 use events::CgroupEvents;
 use leaf::CgroupLeaf;
 use metadata::Owner;
+use own_mount::OwnMount;
 use placement::{Mount, Unavailable};
 
 /// How many ids are tried if their names are taken.
@@ -42,6 +45,10 @@ pub(crate) struct SessionCgroup {
     path: PathBuf,
     /// Its name in `/proc/PID/cgroup`.
     name: String,
+    /// The directory in which people find it.
+    shown: PathBuf,
+    /// Keeps the mount on which `path` lies, if that is our own.
+    mount: Option<Rc<OwnMount>>,
     events: CgroupEvents,
 }
 
@@ -64,7 +71,8 @@ impl SessionCgroup {
             mount: mount.point.clone(),
         })?;
         let events = CgroupEvents::open(&path)?;
-        Ok(Self { id, path, name, events })
+        let (shown, mount) = (mount.shown(&path), mount.handle());
+        Ok(Self { id, path, name, shown, mount, events })
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -148,8 +156,12 @@ impl Holder for SessionCgroup {
         Some(&self.path)
     }
 
+    fn mount(&self) -> Option<BorrowedFd<'_>> {
+        self.mount.as_ref().map(|mount| mount.as_fd())
+    }
+
     fn name(&self) -> String {
-        self.path.display().to_string()
+        self.shown.display().to_string()
     }
 }
 

@@ -3,14 +3,24 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use caps::{CapSet, Capability};
+use rustix::fs::StatVfsMountFlags;
 
 use super::metadata;
+use super::own_mount::OwnMount;
 use super::systemd::{self, NoScope};
+use crate::containment::container::Container;
 use crate::containment::error::ContainmentError;
 use crate::containment::session_id::SessionId;
 use crate::sys::procfs::details::unified_path;
 use crate::sys::users::user_name;
 use crate::text::plain;
+
+/// Without the first, Docker's seccomp profile also denies the namespaces with which we could make a mount.
+const DOCKER_CGROUPS: &str =
+    "--security-opt writable-cgroups=true (Docker 28 or newer) or --security-opt seccomp=unconfined";
 
 /// Why no cgroup can be created here.
 #[derive(Debug, thiserror::Error)]
@@ -42,9 +52,7 @@ impl Unavailable {
                 "start cgrun from inside that mount, or mount cgroup2 in this cgroup namespace".into()
             }
             Self::NotWritable { source, .. } if source.raw_os_error() == Some(libc::EROFS) => {
-                "in a container, start it with --security-opt writable-cgroups=true (Docker 28 or newer), or \
-                 have that cgroup delegated to you"
-                    .into()
+                remedy_for_read_only()
             }
             Self::NotWritable { .. } => {
                 "run as root (sudo cgrun --user NAME), or have that cgroup delegated to you (Delegate=yes in a \
@@ -73,6 +81,32 @@ impl Unavailable {
     }
 }
 
+/// How to get a writable cgroup2 mount, if we could not make one ourselves either.
+fn remedy_for_read_only() -> String {
+    let container = Container::detect();
+    if !rustix::process::geteuid().is_root() {
+        let option = match container {
+            Some(Container::Docker) => format!(", in a container started with {DOCKER_CGROUPS}"),
+            _ => String::new(),
+        };
+        return format!("run as root (cgrun --user NAME){option}");
+    }
+    if caps::has_cap(None, CapSet::Effective, Capability::CAP_SYS_ADMIN).unwrap_or(false) {
+        let point = Mount::find().map_or_else(|_| "/sys/fs/cgroup".into(), |mount| mount.point);
+        return format!("make the mount writable: mount -o remount,bind,rw {}", point.display());
+    }
+    match container {
+        Some(Container::Docker) => format!("start the container with {DOCKER_CGROUPS}"),
+        Some(Container::Podman) => "start the container with --security-opt unmask=/sys/fs/cgroup".into(),
+        Some(Container::Kubernetes) => {
+            "add the capability SYS_ADMIN in the container's securityContext; Kubernetes has no setting for \
+             the cgroup mount alone"
+                .into()
+        }
+        _ => "run with CAP_SYS_ADMIN, or mount cgroup2 without the option ro".into(),
+    }
+}
+
 /// Why we are allowed to create a session's cgroup in its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -83,15 +117,19 @@ pub(crate) enum Source {
     Direct,
     /// systemd gave us a scope.
     Scope,
+    /// The mount at hand is read-only or missing, and we could make another one.
+    OwnMount,
 }
 
 /// Finds where we are allowed to create a session's cgroup. Under systemd this may move us into a scope of
 /// our own.
 pub(crate) fn find_source() -> Result<(Mount, Source), Unavailable> {
-    let mount = Mount::find()?;
     if !systemd::manages_this_host() {
-        return Ok((mount, Source::Direct));
+        let mount = Mount::find_writable()?;
+        let source = if mount.handle.is_some() { Source::OwnMount } else { Source::Direct };
+        return Ok((mount, source));
     }
+    let mount = Mount::find()?;
     if mount.is_delegated() {
         return Ok((mount, Source::Delegated));
     }
@@ -115,6 +153,11 @@ pub(crate) struct Mount {
     pub own: PathBuf,
     /// The part of the hierarchy that is mounted, `/` for all of it.
     root: String,
+    /// Where people find our own cgroup, if the mount is not attached to a directory: in another mount, or its
+    /// name in `/proc/PID/cgroup`.
+    shown: PathBuf,
+    /// Keeps a mount that is not attached to a directory.
+    handle: Option<Rc<OwnMount>>,
 }
 
 impl Mount {
@@ -126,11 +169,59 @@ impl Mount {
         // The last mount on a point hides the earlier ones.
         let found = mounts.iter().rev().find_map(|mount| Some((mount, mount.below(&own)?)));
         match found {
-            Some((mount, own)) => Ok(Self { own, ..mount.clone() }),
+            Some((mount, own)) => Ok(Self { shown: own.clone(), own, ..mount.clone() }),
             None => Err(mounts.into_iter().next().map_or(Unavailable::NotMounted, |mount| {
                 Unavailable::OutOfSight { own, mount: mount.point }
             })),
         }
+    }
+
+    /// Finds the mount that shows cgrun's own cgroup, or makes one if there is none.
+    pub(crate) fn find_any() -> Result<Self, Unavailable> {
+        Self::find().or_else(|missing| Self::create(None).ok_or(missing))
+    }
+
+    /// As [`find_any`](Self::find_any), but also makes one if the other is read-only. If that is not permitted,
+    /// returns the other.
+    fn find_writable() -> Result<Self, Unavailable> {
+        let mount = Self::find_any()?;
+        let another = if mount.is_read_only() { Self::create(Some(mount.own.clone())) } else { None };
+        Ok(another.unwrap_or(mount))
+    }
+
+    /// This mount and a directory in it; if it is read-only, another mount and the same directory there.
+    pub(crate) fn writable(&self, directory: &Path) -> (Self, PathBuf) {
+        let below = directory.strip_prefix(&self.own).ok().filter(|_| self.is_read_only());
+        match below.and_then(|below| Some((below, Self::create(Some(self.own.clone()))?))) {
+            Some((below, mount)) => {
+                let directory = mount.own.join(below);
+                (mount, directory)
+            }
+            None => (self.clone(), directory.into()),
+        }
+    }
+
+    /// Makes a mount of our own. `shown` is our own cgroup in another mount.
+    fn create(shown: Option<PathBuf>) -> Option<Self> {
+        let root = own_path().ok()?;
+        let handle = OwnMount::create()?;
+        let (point, shown) = (handle.root(), shown.unwrap_or_else(|| PathBuf::from(&root)));
+        Some(Self { own: point.clone(), point, root, shown, handle: Some(Rc::new(handle)) })
+    }
+
+    fn is_read_only(&self) -> bool {
+        let flags = rustix::fs::statvfs(&self.own).map(|found| found.f_flag);
+        flags.is_ok_and(|flags| flags.contains(StatVfsMountFlags::RDONLY))
+    }
+
+    /// Where people find a directory below our own cgroup.
+    pub(crate) fn shown(&self, directory: &Path) -> PathBuf {
+        directory.strip_prefix(&self.own).map_or_else(|_| directory.into(), |rest| join(&self.shown, rest))
+    }
+
+    /// Keeps the mount as long as it is held.
+    pub(super) fn handle(&self) -> Option<Rc<OwnMount>> {
+        self.handle.clone()
     }
 
     /// Whether systemd has delegated this cgroup to us. A cgroup delegated to a user's service manager is
@@ -164,7 +255,7 @@ impl Mount {
     fn below(&self, path: &str) -> Option<PathBuf> {
         let rest = Path::new(path).strip_prefix(&self.root).ok()?;
         let leaves = rest.components().any(|part| part == std::path::Component::ParentDir);
-        (!leaves).then(|| self.point.join(rest))
+        (!leaves).then(|| join(&self.point, rest))
     }
 
     /// The path of a directory below this mount within the hierarchy, as `/proc/PID/cgroup` shows it.
@@ -172,6 +263,11 @@ impl Mount {
         let rest = directory.strip_prefix(&self.point).ok()?;
         Some(Path::new(&self.root).join(rest).to_string_lossy().into_owned())
     }
+}
+
+/// `Path::join` would add a slash to an empty path.
+fn join(directory: &Path, rest: &Path) -> PathBuf {
+    if rest == Path::new("") { directory.into() } else { directory.join(rest) }
 }
 
 fn own_path() -> Result<String, Unavailable> {
@@ -193,7 +289,7 @@ fn cgroup2_mount(line: &str) -> Option<Mount> {
     let mut fields = mount.split(' ').skip(3);
     let (root, point) = (fields.next()?, fields.next()?);
     let point = PathBuf::from(unescape(point));
-    Some(Mount { root: unescape(root), own: point.clone(), point })
+    Some(Mount { root: unescape(root), own: point.clone(), shown: point.clone(), point, handle: None })
 }
 
 /// mountinfo writes blanks, tabs, newlines and backslashes in octal.
@@ -223,6 +319,7 @@ mod tests {
     fn a_partial_mount_shows_only_its_part() {
         let mount = cgroup2_mount("38 31 0:38 /ci/job /mnt rw - cgroup2 none rw").unwrap();
         assert_eq!(mount.below("/ci/job/7"), Some("/mnt/7".into()));
+        assert_eq!(mount.below("/ci/job").unwrap().as_os_str(), "/mnt");
         assert_eq!(mount.below("/ci"), None);
         assert_eq!(mount.below("/../outside"), None);
         assert_eq!(mount.path_of(Path::new("/mnt/7/x")), Some("/ci/job/7/x".into()));

@@ -1,6 +1,7 @@
 //! Starts processes, holds on to them, and detaches this process from others.
 
 mod capabilities;
+pub(crate) mod cgroup_mount;
 mod child;
 pub(crate) mod children;
 pub(crate) mod descriptor_limit;
@@ -11,6 +12,7 @@ pub(crate) mod handshake;
 pub(crate) mod identity;
 mod listen_pid;
 pub(crate) mod namespace;
+pub(crate) mod own_environment;
 pub(crate) mod pidfd;
 mod program;
 pub(crate) mod spawn;

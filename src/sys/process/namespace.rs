@@ -179,13 +179,19 @@ fn set_up(procs: Option<BorrowedFd<'_>>, user: Option<(u32, u32)>) -> Result<(),
 }
 
 /// Whether a user namespace can be created. A child tries it.
+///
+/// Must be called while this process has a single thread.
 pub(crate) fn can_make_user_namespace() -> bool {
-    create(None, true).is_ok_and(|(init, line)| {
-        drop(line);
-        let _ = init.wait(ENDING);
-        let _ = rustix::process::waitpid(Some(init.pid), rustix::process::WaitOptions::NOHANG);
-        true
-    })
+    // SAFETY: this process has one thread, so the child finds no lock held.
+    match unsafe { fork_with(libc::CLONE_NEWUSER) }.map(Pid::from_raw) {
+        Err(_) => false,
+        // SAFETY: exits without unwinding, so no code of the parent runs.
+        Ok(None) => unsafe { libc::_exit(0) },
+        Ok(Some(pid)) => {
+            let _ = rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty());
+            true
+        }
+    }
 }
 
 /// Makes the next child of this process enter the namespace. The calling process must do nothing else
