@@ -262,6 +262,45 @@ fn a_command_that_only_a_shell_understands_gets_a_hint() {
 }
 
 #[test]
+fn a_command_in_the_environment_of_the_project_is_found_for_the_hint() {
+    for directory in [".venv/bin", "node_modules/.bin"] {
+        let run =
+            Session::new().config(SERVICE).file(&format!("{directory}/vitest"), "").command(["vitest"]).run();
+        assert_refused(&run, 127);
+        run.assert_said(&format!(
+            "not found in PATH, but in {directory}; activate that environment, or run: PATH="
+        ));
+    }
+}
+
+#[test]
+fn a_tilde_is_not_taken_for_a_directory() {
+    let words = "begins with ~, which is not expanded here; write the path out";
+    assert_configs_refused(&[
+        ("[session]\nlogs = '~/logs'\n", &[words]),
+        ("[session]\nreports = { json = '~/x.json' }\n", &[words]),
+        (&format!("{SERVICE}cwd = '~/x'\n"), &["/~/x does not exist; ~ is not expanded here"]),
+    ]);
+    assert_options_refused(&[
+        (&["--report", "json=~/x.json"], &["~/x.json begins with ~"]),
+        (&["--logs=~/logs"], &["~/logs begins with ~"]),
+    ]);
+}
+
+#[test]
+fn a_byte_order_mark_belongs_to_no_key() {
+    let run = session().file("cgrun.toml", "\u{feff}porrts = 1\n").run();
+    assert_refused(&run, 125);
+    run.assert_said("cgrun.toml:1:1: unknown key `porrts`")
+        .assert_said("\ncgrun: 1 | porrts = 1\ncgrun:   | ^^^^^^");
+    Session::again()
+        .file("cgrun.toml", "\u{feff}[session]\r\ngrace = '1s'\r\n")
+        .command(["true"])
+        .run()
+        .assert_code(0);
+}
+
+#[test]
 fn a_script_with_dos_line_ends_is_named() {
     let run = Session::new().file("script", "#!/bin/sh\r\necho ran\r\n");
     make_executable(&run.path().join("script"));

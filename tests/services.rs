@@ -359,7 +359,7 @@ mod readiness {
     #[test]
     fn by_log_reads_past_what_is_not_utf_8() {
         let config = r#"[services.web]
-command = ['sh', '-c', 'head -c 3000000 /dev/urandom; printf "\n\377ready \376 now\n"; exec sleep 900']
+command = ['sh', '-c', 'head -c 300000 /dev/urandom; printf "\n\377ready \376 now\n"; exec sleep 900']
 ready = { log = 'ready . now$', timeout = '20s' }
 "#;
         assert_ran(&session().config(config).run());
@@ -371,6 +371,7 @@ ready = { log = 'ready . now$', timeout = '20s' }
             "ready in \\033[1m291\\033[22m ms\\n",
             "\\033[32m\\033[1mready\\033[0m in 7 ms\\r\\n",
             "\\033[2Kready in 7 ms",
+            "10%%\\r100%%\\rready in 7 ms\\n",
         ] {
             let config = format!(
                 "[services.web]\ncommand = ['sh', '-c', 'printf \"{line}\"; exec sleep 900']\n\

@@ -86,11 +86,13 @@ pub(super) fn unreadable(path: &Path, source: io::Error) -> ConfigError {
     ConfigError::Unreadable { path: path.to_path_buf(), source }
 }
 
+/// The text, without the byte order mark that some editors write.
 pub(super) fn as_text(path: &Path, bytes: Vec<u8>) -> Result<String, ConfigError> {
-    String::from_utf8(bytes).map_err(|error| ConfigError::NotText {
+    let text = String::from_utf8(bytes).map_err(|error| ConfigError::NotText {
         path: path.to_path_buf(),
         at: error.utf8_error().valid_up_to(),
-    })
+    })?;
+    Ok(text.strip_prefix('\u{feff}').map(str::to_string).unwrap_or(text))
 }
 
 /// Refuses a FIFO, on which we would wait for a writer, and a device, which might have no end. `/dev/null` is an

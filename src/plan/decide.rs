@@ -1,6 +1,7 @@
 //! Turns arguments and config into a plan.
 
 use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -66,6 +67,8 @@ pub(crate) fn plan(run: Run, config: Option<&Config>, cwd: PathBuf, state: PathB
     };
     let grace = time(options.grace, session.and_then(|it| it.grace), GRACE);
     let services = planned_services(config, grace)?;
+    let configured = session.and_then(|it| it.logs.as_ref()).map(|logs| Path::new(&logs.0));
+    options.logs.as_deref().or(configured).map_or(Ok(()), without_tilde)?;
     let logs = options.logs.or_else(|| {
         let config = config?;
         Some(config.directory().join(&config.keys.session.logs.as_ref()?.0))
@@ -125,15 +128,25 @@ fn limits(options: LimitOptions, config: Option<&Config>, services: usize) -> Re
     Ok((limits, options.limits_best_effort || written.is_some_and(|it| it.best_effort)))
 }
 
+/// Refuses a path for which a directory called `~` would be created. A shell expands no `~` after a `=`.
+fn without_tilde(path: &Path) -> Result<()> {
+    if path.as_os_str().as_bytes().starts_with(b"~") {
+        bail!("{} begins with ~, which is not expanded here; write the path out", path.display());
+    }
+    Ok(())
+}
+
 /// The reports to write. A kind on the command line replaces the same kind of the config.
 fn reports(
     mut asked_for: Vec<(ReportKind, PathBuf)>,
     config: Option<&Config>,
     cwd: &Path,
 ) -> Result<Vec<(ReportKind, PathBuf)>> {
+    let keys = config.and_then(|config| Some((config, config.keys.session.reports.as_ref()?)));
+    let written = keys.iter().flat_map(|(_, keys)| keys.values().map(|path| Path::new(&path.0)));
+    asked_for.iter().map(|(_, path)| path.as_path()).chain(written).try_for_each(without_tilde)?;
     asked_for.iter_mut().for_each(|(_, path)| *path = cwd.join(&path));
     let by_hand: Vec<_> = asked_for.iter().map(|(kind, _)| *kind).collect();
-    let keys = config.and_then(|config| Some((config, config.keys.session.reports.as_ref()?)));
     for (kind, path) in keys.into_iter().flat_map(|(config, keys)| {
         keys.iter().map(move |(kind, path)| (kind, config.directory().join(&path.0)))
     }) {

@@ -2,16 +2,20 @@
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use crate::cli::command_names;
 use crate::text::readable;
+
+/// Where Python and npm install the programs of a project.
+const ENVIRONMENTS: [&str; 3] = [".venv/bin", "venv/bin", "node_modules/.bin"];
 
 /// What only a shell knows, so that no program of this name is in `PATH`.
 const SHELL_BUILTINS: [&str; 12] =
     [".", "alias", "cd", "eval", "exec", "export", "set", "source", "time", "ulimit", "umask", "unset"];
 
 /// Completes "command not found", for a name that was looked for in `PATH`.
-pub(super) fn not_found_hint(name: &OsStr) -> String {
+pub(super) fn not_found_hint(name: &OsStr, cwd: &Path) -> String {
     if let Some(hint) = misread_hint(name) {
         return hint;
     }
@@ -24,7 +28,12 @@ pub(super) fn not_found_hint(name: &OsStr) -> String {
             " in PATH; to run cgrun's own command of that name, put it right after cgrun, followed by its options".into()
         }
         Some(own) => format!(" in PATH; did you mean: cgrun {own}? Otherwise install it"),
-        None => " in PATH; install it, or activate the environment it is in".into(),
+        None => match ENVIRONMENTS.iter().find(|it| cwd.join(it).join(&*name).exists()) {
+            Some(found) => format!(
+                " in PATH, but in {found}; activate that environment, or run: PATH=\"$PWD/{found}:$PATH\" cgrun ..."
+            ),
+            None => " in PATH; install it, or activate the environment it is in".into(),
+        },
     }
 }
 

@@ -72,6 +72,9 @@ fn check_directory(path: &Path) -> Result<(), ProgramError> {
         Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
             "cannot be entered: permission denied"
         }
+        Err(_) if path.components().any(|it| it.as_os_str().as_bytes().starts_with(b"~")) => {
+            "does not exist; ~ is not expanded here, so write the path out"
+        }
         Err(_) => "does not exist",
     };
     Err(ProgramError::WorkingDirectory { path: path.to_path_buf(), reason })
@@ -100,7 +103,8 @@ fn resolve(name: &OsStr, env: &Environment, base: &Path, cwd: &Path) -> Result<P
             Err(None) => {}
         }
     }
-    Err(refused.unwrap_or_else(|| ProgramError::NotFound { program: program(), hint: not_found_hint(name) }))
+    Err(refused
+        .unwrap_or_else(|| ProgramError::NotFound { program: program(), hint: not_found_hint(name, cwd) }))
 }
 
 /// `Err(None)` if there is no such file.
