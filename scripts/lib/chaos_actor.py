@@ -11,6 +11,7 @@ import signal
 import socket
 import sys
 import time
+import tty
 
 POLITE = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 HANDLED = 42  # Exit code of a leader that handles one of them.
@@ -72,6 +73,8 @@ def actor(name, spec):
     """A service or the command, which leads its children."""
     spec = json.loads(spec)
     register(name)
+    if name == "command" and os.isatty(0):
+        tty.setraw(0)
     if spec["on_signal"] == "handles":
         for number in POLITE:
             signal.signal(number, lambda *_: os._exit(HANDLED))

@@ -10,11 +10,12 @@ DEADLY = (SIGKILL, SIGSEGV, SIGABRT)
 
 def plan_child(it, safe_to_vanish, ports):
     kind = it.choice(["rest", "rest", "stopped", "forker", "namespace", "blank"])
-    away = it.random() < 0.2 and (kind != "blank" or safe_to_vanish)
+    daemon = it.random() < 0.3
+    away = it.random() < 0.2 and (kind != "blank" or safe_to_vanish(daemon))
     return {
         "kind": kind,
         "depth": it.choice([0, 0, 0, 1, 3]),
-        "daemon": it.random() < 0.3,
+        "daemon": daemon,
         "deaf": it.random() < 0.3,
         "elsewhere": away,
         "port": ports.pop() if ports and it.random() < 0.2 else None,
@@ -31,6 +32,7 @@ def plan_hits(it, services):
         "service": lambda: [(f"service{it.randrange(services)}", it.choice([SIGKILL, SIGTERM, SIGSTOP]))],
         "paused": lambda: [("supervisor", SIGSTOP), ("guardian", it.choice(DEADLY)), ("supervisor", SIGCONT)],
         "both": lambda: it.sample([("supervisor", SIGKILL), ("guardian", SIGKILL)], 2),
+        "cookie": lambda: [("cookie", SIGKILL)],
         "both surely": lambda: [(who, what) for what in (SIGSTOP, SIGKILL) for who in ("supervisor", "guardian")],
     }
     kinds = [kind for kind in one if kind != "service" or services]
@@ -42,7 +44,15 @@ def plan(seed):
     it = random.Random(seed)
     services = it.choice([0, 1, 2, 3])
     hits = plan_hits(it, services)
-    safe_to_vanish = not any(who == "supervisor" and what in DEADLY for who, what in hits)
+    phase = it.choice(["start", "run", "run", "teardown"])
+
+    def safe_to_vanish(daemon):
+        """Whether a process may leave the cgroup and clear its environment, and is found all the same."""
+        if not any(who in ("supervisor", "cookie") and what in DEADLY for who, what in hits):
+            return True
+        # Its living parent shows the guardian where it came from.
+        return len(hits) == 1 and hits[0][0] == "supervisor" and phase == "run" and not daemon
+
     ports = it.sample([3000, 8000], 2)
 
     def leader(children):
@@ -59,10 +69,10 @@ def plan(seed):
         "nested": it.choice([0, 0, 0, 1, 2]),
         "fail_on_leak": it.random() < 0.3,
         "grace": it.choice([50, 200, 400]),
-        "phase": it.choice(["start", "run", "run", "teardown"]),
+        "phase": phase,
         "delay": it.choice([0, it.uniform(0, 0.05), it.uniform(0, 0.3)]),
         "hits": hits,
-        "around": it.choice(["nothing", "nothing", "nothing", "frozen clock", "few files"]),
+        "around": it.choice(["nothing", "nothing", "nothing", "frozen clock", "few files", "raw terminal"]),
     }
 
 
