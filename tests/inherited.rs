@@ -1,4 +1,5 @@
-//! What cgrun finds around it, which others prepared: a preloaded library, ignored signals, tight limits.
+//! What cgrun inherits from the program that starts it (preloaded libraries, ignored signals, tight limits), and which
+//! signals it takes for requests.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -47,7 +48,7 @@ fn with_frozen_clock(session: Session) -> Session {
     session.env("LD_PRELOAD", library).env("FAKETIME", "2020-01-01 00:00:00")
 }
 
-/// cgrun has it as well, as it has a library from `/etc/ld.so.preload`: it takes itself for executed again without.
+/// In cgrun too, as with a library from `/etc/ld.so.preload`: it is made to believe that it has already shed the library.
 fn with_frozen_clock_of_its_own() -> Session {
     with_frozen_clock(Session::new()).env("CGRUN_KEPT_LD_PRELOAD", "")
 }
@@ -146,7 +147,7 @@ fn a_sigterm_and_a_sighup_are_one_request() {
     for pair in [[SIGTERM, SIGHUP], [SIGHUP, SIGTERM]] {
         let run = Session::again().options(LONG).sh(save).start();
         run.until_file("running").signal(pair[0]);
-        // That the second one comes after the first was read, and long before the command has ended.
+        // The second signal comes after the first was read, and long before the command exits.
         std::thread::sleep(Duration::from_millis(30));
         run.signal(pair[1]);
         let run = run.finish();

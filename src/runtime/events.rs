@@ -104,7 +104,7 @@ impl Events {
         while let Some((caught, sender)) = self.signals.next()? {
             match caught.signal {
                 Signal::SIGCHLD => child_ended = true,
-                // A whole job stops, whichever of its processes wants that.
+                // The whole job stops, whichever of its processes asks for that.
                 _ if !caught.is_about_stopping() && sender.is_some_and(|it| self.is_our_own(it)) => {}
                 _ => events.push(Event::Signal(caught)),
             }
@@ -119,11 +119,11 @@ impl Events {
         Ok(events)
     }
 
-    /// Whether a process that sent us a signal descends from us: what it says to its parent, or to its whole group, is no
-    /// request of the user's. Xvfb tells its parent by SIGUSR1 that it is ready, and scripts say `kill 0`.
+    /// Whether a process that sent us a signal descends from us. What it sends to its parent, or to its whole group, is not
+    /// a request of the user: Xvfb tells its parent by SIGUSR1 that it is ready, and scripts say `kill 0`.
     ///
-    /// It is looked up after it sent the signal. One that has ended is our zombie if we are its parent; otherwise it
-    /// cannot be told from the user's kill(1), and counts as that.
+    /// The sender is looked up after it sent the signal. If it has exited and we are its parent, it is still our zombie.
+    /// If another process has reaped it, it cannot be told from a kill(1) of the user and counts as that.
     fn is_our_own(&self, sender: Pid) -> bool {
         let child = walk::ancestor_below(sender, rustix::process::getpid());
         child.is_some_and(|child| !self.preexisting.borrow().contains(&child))
