@@ -21,6 +21,7 @@ mod exit_codes;
 mod first_processes;
 mod guardian;
 mod inherited;
+mod inner_namespaces;
 mod leaks;
 mod limits;
 mod never_hangs;

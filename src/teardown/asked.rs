@@ -8,6 +8,7 @@ use nix::sys::signal::Signal;
 use rustix::process::Pid;
 
 use crate::runtime::clock;
+use crate::sys::procfs::details::is_inner_init;
 use crate::sys::procfs::stat::{ProcStat, ProcessKey};
 use crate::sys::time::Instant;
 
@@ -15,6 +16,8 @@ use crate::sys::time::Instant;
 /// grace is shorter, that counts.
 const MOMENT: Duration = Duration::from_secs(1);
 const PART: u32 = 4;
+/// How long a process has to clean up after one that was killed, or three quarters of its grace.
+const CLEANING_UP: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Default)]
 pub(super) struct Asked {
@@ -23,6 +26,8 @@ pub(super) struct Asked {
     /// Processes that /proc does not show.
     hidden: HashSet<Pid>,
     known: HashMap<ProcessKey, Known>,
+    /// Whether each is the first process of an inner PID namespace.
+    inits: HashMap<ProcessKey, bool>,
     /// Processes that their parents may have asked, and when to ask them all the same.
     spared: HashMap<ProcessKey, Instant>,
 }
@@ -69,12 +74,24 @@ impl Asked {
         if self.by.get(&key).is_some_and(|&by| by == signal || !process.ignores(by)) {
             return false;
         }
-        if !self.may_have_been_asked(key) {
+        if !self.spared.contains_key(&key) && !self.may_have_been_asked(key) {
             return true;
         }
+        clock::now() >= *self.spared.entry(key).or_insert_with(|| moment(grace_ends))
+    }
+
+    /// Gives a process time to clean up after one that was killed.
+    pub(super) fn spare(&mut self, process: &ProcStat, grace_ends: Instant) {
         let now = clock::now();
-        let part = grace_ends.map_or(MOMENT, |end| (end - now) / PART);
-        now >= *self.spared.entry(key).or_insert(now + part.min(MOMENT))
+        let most_of_it = (grace_ends - now) / PART * (PART - 1);
+        self.spared.entry(process.key()).or_insert(now + most_of_it.min(CLEANING_UP));
+    }
+
+    /// Whether it is the first process of an inner PID namespace, and has executed a program: those of sandboxes often have
+    /// not, and are helpers of their parents.
+    pub(super) fn is_inner_init(&mut self, process: &ProcStat) -> bool {
+        let is_init = || is_inner_init(process.pid);
+        !process.is_forked && *self.inits.entry(process.key()).or_insert_with(is_init)
     }
 
     /// Whether its dead parent may have passed the signal on. A parent that we asked and that had no handler
@@ -85,6 +102,13 @@ impl Asked {
         let may_pass_on = |parent: &ProcessKey| !self.contains(*parent) || has_handler(parent);
         !known.was_root && known.handles && known.parent.as_ref().is_none_or(may_pass_on)
     }
+}
+
+/// The end of a moment that begins now.
+fn moment(grace_ends: Option<Instant>) -> Instant {
+    let now = clock::now();
+    let part = grace_ends.map_or(MOMENT, |end| (end - now) / PART);
+    now + part.min(MOMENT)
 }
 
 /// The processes whose parent is not among the others.

@@ -22,6 +22,14 @@ pub(crate) fn unified_path(text: &str) -> Option<String> {
     text.lines().find_map(|line| line.strip_prefix("0::")).map(str::to_string)
 }
 
+/// Whether the process is the first one of a PID namespace inside ours (`NSpid`, proc_pid_status(5)).
+pub(crate) fn is_inner_init(pid: Pid) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let pids = status.lines().find_map(|line| line.strip_prefix("NSpid:")).unwrap_or_default();
+    let pids: Vec<_> = pids.split_whitespace().collect();
+    pids.len() > 1 && pids.last() == Some(&"1")
+}
+
 /// The program that `pid` executes. `None` if we are not allowed to see it.
 pub(crate) fn executable(pid: Pid) -> Option<OsString> {
     link_target(&format!("/proc/{pid}/exe"))

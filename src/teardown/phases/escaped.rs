@@ -8,6 +8,7 @@ use nix::sys::signal::Signal;
 use rustix::process::Pid;
 
 use super::by_marker::carries_marker;
+use super::inner_inits::Grace;
 use super::kill_progress::KillProgress;
 use crate::leaks::How;
 use crate::runtime::clock;
@@ -48,6 +49,7 @@ impl Teardown<'_> {
     fn end_children(&mut self) {
         let mut noted = HashSet::new();
         let mut kill_from = clock::now() + self.budget.share(self.context.grace, 1);
+        let grace = Grace::until(kill_from);
         // Starts with the first kill, however short the limit is.
         let mut progress: Option<KillProgress> = None;
         while let Some(Remaining { children, hidden }) = self.children_of_session() {
@@ -71,6 +73,9 @@ impl Teardown<'_> {
                 if noted.insert(process.pid) {
                     self.note_escaped(process);
                 }
+            }
+            if !kills {
+                self.kill_inner_inits_of(&seen, Orphans::STOP_SIGNAL, grace);
             }
             for pid in hidden {
                 if noted.insert(pid) {

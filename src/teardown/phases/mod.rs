@@ -3,7 +3,7 @@
 //!
 //! | phase | does |
 //! |---|---|
-//! | [`ask`] | asks the command, the processes that it left behind, and the services to exit, and waits for their grace |
+//! | [`ask`] | asks the command, the processes that it left behind, and the services to exit, and waits for their grace; inner PID namespaces go first ([`inner_inits`]) |
 //! | [`kill`] | kills the processes left in the containment, until it is empty; if the supervisor is dead, first those that had left it ([`outside`]) |
 //! | [`escaped`] | stops the processes that left the containment: our children, or those found by the session's marker ([`by_marker`]) |
 //! | [`ports`] | checks the watched ports, and kills what holds one and carries the session's marker |
@@ -12,6 +12,7 @@
 mod ask;
 mod by_marker;
 mod escaped;
+mod inner_inits;
 mod kill;
 mod kill_progress;
 mod outside;

@@ -5,8 +5,10 @@
 //! exits and leaves children behind (as npm and its shell do), these become roots in turn.
 
 use std::collections::HashSet;
+use std::rc::Rc;
 use std::time::Duration;
 
+use super::inner_inits::Grace;
 use super::stragglers::Stragglers;
 use crate::containment::ContainmentError;
 use crate::leaks::{Frozen, Snapshot};
@@ -50,6 +52,8 @@ pub(super) struct Stopping {
     was_group_asked: bool,
     /// The last stage in which stopped processes were continued.
     continued: Stage,
+    /// The grace of that stage.
+    grace: Option<Grace>,
     stragglers: Stragglers,
     /// Processes that had left the command's tree when the command was asked: they leaked if they have to be killed.
     pub outsiders: Snapshot,
@@ -66,6 +70,7 @@ impl Default for Stopping {
             was_seen: false,
             was_group_asked: false,
             continued: Stage::Waiting,
+            grace: None,
             stragglers: Stragglers::default(),
             outsiders: Snapshot::default(),
             was_revived: false,
@@ -233,6 +238,14 @@ impl Teardown<'_> {
         let leaf = &self.context.components[index].leaf;
         let deadline = state.deadline();
         let continues_all = std::mem::replace(&mut state.continued, state.stage) != state.stage;
+        if continues_all {
+            state.grace = deadline.map(Grace::until);
+        }
+        if let Some(grace) = state.grace {
+            let leaf = Rc::clone(leaf);
+            self.kill_inner_inits(&seen, signal, grace, |pid| leaf.contains(pid).unwrap_or(false));
+        }
+        let leaf = &self.context.components[index].leaf;
         let has_time = |_: &&ProcStat| deadline.is_none_or(|deadline| clock::now() < deadline);
         let roots: HashSet<_> = roots(&seen).map(|it| it.pid).collect();
         for it in seen.iter().take_while(has_time) {
