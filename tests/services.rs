@@ -668,14 +668,17 @@ mod standard_input {
 
     #[test]
     fn of_a_service_ends_with_cgrun() {
-        let config = READER.replace("echo ready;", "trap \"\" TERM; echo ready;");
-        let running =
-            session().config(&config).options(["--grace", "20s"]).sh("touch up; exec sleep 900").start();
+        use nix::sys::signal::{Signal, kill};
+        let running = session().config(READER).sh("touch up; exec sleep 900").start();
         running.until_file("up");
-        running.signal(nix::sys::signal::Signal::SIGKILL);
+        // Otherwise it would kill the service before that could note the end.
+        let guardian = running.guardian().unwrap();
+        kill(guardian, Signal::SIGSTOP).unwrap();
+        running.signal(Signal::SIGKILL);
         running
             .until("the input ends", || running.path().join("read").metadata().is_ok_and(|it| it.len() > 0));
         assert_eq!(std::fs::read_to_string(running.path().join("read")).unwrap(), "ended\n");
+        kill(guardian, Signal::SIGCONT).unwrap();
         running.finish().assert_nothing_left();
     }
 

@@ -1,4 +1,4 @@
-//! A config is obeyed without being named only if nobody but trusted users can have written it. What is found on
+//! A config is obeyed without being named only if only trusted users can have written it. What is found on
 //! the way up stops no run unless it is a config.
 
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -105,17 +105,17 @@ fn a_link_of_root_to_a_file_of_another_user_is_refused() {
 }
 
 #[test]
-fn a_directory_between_that_everybody_may_write_to_is_named() {
+fn a_directory_between_that_all_users_can_write_to_is_named() {
     for mode in [0o777, 0o1777] {
         let session = session().file("shared/cgrun.toml", PLANTED);
         set_mode(&session.path().join("shared"), mode);
         let run = run_in(session, "shared/mine", "");
-        let named = format!("{}/shared is writable by everybody", run.path().display());
+        let named = format!("{}/shared is writable by all users", run.path().display());
         assert_refused(&run, &[&named, "pass -c"]);
     }
     let session = session_below(0o777);
     let run = run_in(session, "shared/open/mine", "");
-    assert_refused(&run, &["/shared/open is writable by everybody"]);
+    assert_refused(&run, &["/shared/open is writable by all users"]);
 }
 
 /// As [`session`], with one more directory between the config and the working directory.
@@ -134,14 +134,14 @@ fn a_directory_between_of_another_user_is_named() {
 }
 
 #[test]
-fn a_config_that_everybody_may_write_to_is_refused() {
+fn a_config_that_all_users_can_write_to_is_refused() {
     let session = session().file("shared/cgrun.toml", PLANTED);
     set_mode(&session.path().join("shared/cgrun.toml"), 0o666);
-    assert_refused(&run_in(session, "shared/mine", ""), &["everybody can write to it", "chmod o-w"]);
+    assert_refused(&run_in(session, "shared/mine", ""), &["all users can write to it", "chmod o-w"]);
 }
 
 #[test]
-fn in_a_working_directory_that_is_open_to_everybody_the_mode_of_the_config_says_nothing() {
+fn in_a_working_directory_that_is_open_to_all_users_the_mode_of_the_config_says_nothing() {
     let session = session().file("shared/mine/cgrun.toml", "[session]\ngrace = '1s'\n");
     for (name, mode) in [("cgrun.toml", 0o777), ("", 0o777)] {
         set_mode(&session.path().join("shared/mine").join(name), mode);
@@ -150,7 +150,7 @@ fn in_a_working_directory_that_is_open_to_everybody_the_mode_of_the_config_says_
 }
 
 #[test]
-fn a_directory_that_the_group_may_write_to_is_no_obstacle() {
+fn a_directory_that_the_group_can_write_to_is_no_obstacle() {
     let session = session().file("shared/cgrun.toml", PLANTED);
     set_mode(&session.path().join("shared"), 0o775);
     assert_obeyed(&run_in(session, "shared/mine", ""));
@@ -191,7 +191,7 @@ fn the_user_of_the_session_is_trusted_if_named_on_the_command_line() {
 }
 
 #[test]
-fn a_user_trusts_root_and_nobody_else() {
+fn a_user_trusts_root_but_no_other_user() {
     let unprivileged = "setpriv --reuid=4711 --regid=4711 --clear-groups";
     for (owner, is_trusted) in [(0, true), (SOMEBODY, true), (NOBODY, false)] {
         let session = session().file("shared/cgrun.toml", "[session]\nnonsense = 1\n");

@@ -19,9 +19,9 @@ const STICKY: u32 = 0o1000;
 #[derive(Debug)]
 pub(crate) struct TrustedUsers {
     uids: Vec<u32>,
-    /// In a working directory in which everybody may replace every file, the mode of a file says nothing. Some
+    /// In a working directory in which all users can replace every file, the mode of a file says nothing. Some
     /// file systems (of Windows, of virtual machines) give everything that mode.
-    open_to_everybody: bool,
+    open_to_all: bool,
 }
 
 impl TrustedUsers {
@@ -39,7 +39,7 @@ impl TrustedUsers {
         let uids = [0, ours].into_iter().chain(sudo.and_then(|uid| uid.parse().ok())).chain(session);
         Self {
             uids: uids.chain(directory.map(|it| it.st_uid)).collect(),
-            open_to_everybody: directory
+            open_to_all: directory
                 .is_some_and(|it| it.st_mode & (WRITABLE_BY_OTHERS | STICKY) == WRITABLE_BY_OTHERS),
         }
     }
@@ -54,7 +54,7 @@ impl TrustedUsers {
         if let Some(foreign) = foreign {
             return Some(Distrust::Owner(foreign.st_uid));
         }
-        let is_open = file.st_mode & WRITABLE_BY_OTHERS != 0 && !self.open_to_everybody;
+        let is_open = file.st_mode & WRITABLE_BY_OTHERS != 0 && !self.open_to_all;
         is_open.then_some(Distrust::FileWritable)
     }
 
@@ -65,7 +65,7 @@ impl TrustedUsers {
             return distrusted(format!("belongs to {}", user_name(directory.st_uid)));
         }
         if directory.st_mode & WRITABLE_BY_OTHERS != 0 {
-            return distrusted("is writable by everybody".into());
+            return distrusted("is writable by all users".into());
         }
         None
     }
@@ -86,11 +86,11 @@ impl fmt::Display for Distrust {
             Self::Owner(uid) => {
                 write!(f, "it belongs to {}; if it is yours, chown it", user_name(*uid))
             }
-            Self::FileWritable => f.write_str("everybody can write to it; if it is yours, chmod o-w it"),
+            Self::FileWritable => f.write_str("all users can write to it; if it is yours, chmod o-w it"),
             Self::Directory { path, why } => {
                 write!(
                     f,
-                    "{} {why}, so that others may have put it there; if that is wrong, chown or chmod the directory",
+                    "{} {why}, so another user could have put it there; if that is wrong, chown or chmod the directory",
                     path.display()
                 )
             }

@@ -21,7 +21,7 @@ pub(crate) fn cgroup_mount() -> Result<Option<Mount>> {
 #[derive(Debug, Default)]
 pub(crate) struct SessionList {
     pub entries: Vec<SessionEntry>,
-    /// Cgroups that we may not list. There may be sessions in them.
+    /// Cgroups that we cannot list. They could contain sessions.
     hidden: Vec<PathBuf>,
 }
 

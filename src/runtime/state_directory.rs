@@ -1,6 +1,6 @@
 //! The directory for what outlives a run (logs, records): in the user's home, by the XDG base directory
 //! specification. If there is no usable home, it is `cgrun-UID` in the directory for temporary files, in which
-//! others may have made a directory of that name before us.
+//! another user can have made a directory of that name.
 
 use std::ffi::OsString;
 use std::fs::DirBuilder;
@@ -13,7 +13,7 @@ use rustix::fs::{Access, AtFlags, CWD, accessat};
 use rustix::process::geteuid;
 
 const NAME: &str = "cgrun";
-/// Nobody else may look into it (XDG base directory specification, "Referencing this specification").
+/// No other user can look into it (XDG base directory specification, "Referencing this specification").
 const MODE: u32 = 0o700;
 const NOT_FOR_US: u32 = 0o077;
 
@@ -27,7 +27,7 @@ pub(crate) fn locate() -> PathBuf {
         .map_or_else(|| in_temporary(&std::env::temp_dir()), |path| path.join(NAME))
 }
 
-/// The one in `temporary`. If somebody else has taken the name, it is one that cannot be foreseen.
+/// The one in `temporary`. If another user has taken the name, it gets one that cannot be guessed.
 fn in_temporary(temporary: &Path) -> PathBuf {
     let path = temporary.join(own_name());
     match check_private(&path) {
@@ -47,7 +47,7 @@ fn own_name() -> OsString {
     format!("{NAME}-{}", geteuid().as_raw()).into()
 }
 
-/// Creates the state directory, or one in it. An error if somebody else has made it.
+/// Creates the state directory, or one in it. Fails if another user has made it.
 pub(crate) fn create(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(MODE).create(path)?;
     let temporary = std::env::temp_dir();
@@ -58,12 +58,12 @@ pub(crate) fn create(path: &Path) -> io::Result<()> {
     path.ancestors().filter(|path| is_ours(path)).try_for_each(check_private)
 }
 
-/// Whether it is a directory that belongs to us and that nobody else may enter.
+/// Whether it is a directory that belongs to us and that no other user can enter.
 fn check_private(path: &Path) -> io::Result<()> {
     let metadata = std::fs::symlink_metadata(path)?;
     let is_private =
         metadata.is_dir() && metadata.uid() == geteuid().as_raw() && metadata.mode() & NOT_FOR_US == 0;
-    let planted = || io::Error::other("it belongs to somebody else, or others may enter it");
+    let planted = || io::Error::other("it belongs to another user, or other users can enter it");
     if is_private { Ok(()) } else { Err(planted()) }
 }
 

@@ -1,4 +1,4 @@
-//! Socket activation (sd_listen_fds(3)): whoever passes listening sockets names the process that they are for in
+//! Socket activation (sd_listen_fds(3)): a process that passes on listening sockets names the process they are for in
 //! `LISTEN_PID`. If that is us, they are for the program that we start, whose pid is known only after the fork.
 
 use std::cell::Cell;
