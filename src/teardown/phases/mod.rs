@@ -10,6 +10,7 @@
 //! | [`remove`] | removes the cgroups, which the kernel only allows if they are empty |
 
 mod ask;
+mod asking_roots;
 mod by_marker;
 mod escaped;
 mod inner_inits;
