@@ -263,7 +263,7 @@ mod a_cgroup_that_the_user_may_not_list {
     fn leads_to_the_next_containment() {
         let run = run_after(session().command(COMMAND), CLOSE, AS_NOBODY);
         assert_ran_as(&run, NOBODY);
-        run.assert_matches("only a (PID namespace|process tree) contains this session");
+        run.assert_matches("contained only by a (PID namespace|process tree)");
     }
 
     #[test]
