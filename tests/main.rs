@@ -15,6 +15,7 @@ mod containments;
 mod cookie_killers;
 mod docs;
 mod doctor;
+mod engines;
 mod escapes;
 mod evidence;
 mod exit_codes;

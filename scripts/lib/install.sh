@@ -34,6 +34,10 @@ packages=(
     "postgresql      compgen -G '/usr/lib/postgresql/*/bin/pg_ctl'"
     "xvfb            command -v Xvfb"
     "faketime        compgen -G '/usr/lib/*/faketime/libfaketime.so.1'"
+    "docker.io       test -x /usr/sbin/dockerd"
+    "podman          command -v podman"
+    "runc            command -v runc"
+    "busybox-static  command -v busybox"
 )
 
 missing_packages() {
@@ -62,12 +66,19 @@ install_packages() (
     export DEBIAN_FRONTEND=noninteractive
     apt-get update -qq
     apt-get install -qq --no-install-recommends "${missing[@]}" </dev/null >/dev/null
-    for server in redis-server nginx postgresql; do
+    while read -r package units; do
         # `systemctl disable` only edits links, and works without a running systemd.
-        if [[ " ${missing[*]} " == *" $server "* ]] && command -v systemctl >/dev/null; then
-            systemctl disable --quiet "$server"
+        if [[ " ${missing[*]} " == *" $package "* ]] && command -v systemctl >/dev/null; then
+            # shellcheck disable=SC2086 # Several units are separate words.
+            systemctl disable --quiet $units
         fi
-    done
+    done <<'END'
+redis-server redis-server
+nginx nginx
+postgresql postgresql
+docker.io docker.service docker.socket containerd.service
+podman podman.service podman.socket podman-restart.service podman-auto-update.service podman-auto-update.timer
+END
     mapfile -t missing < <(missing_packages)
     ((${#missing[@]} == 0)) || die "still missing after apt-get install: ${missing[*]}"
 )

@@ -67,9 +67,12 @@ impl Drop for TestCgroup {
         while !cgroups::members(&self.0).is_ok_and(|it| it.is_empty()) && Instant::now() < deadline {
             std::thread::sleep(std::time::Duration::from_millis(1));
         }
-        let below = cgroups::descendants(&self.0).unwrap_or_default();
-        for path in below.iter().rev().chain([&self.0]) {
-            let _ = std::fs::remove_dir(path);
+        // A process that is exiting is in no list, but still in the way.
+        while self.0.exists() && Instant::now() < deadline {
+            let below = cgroups::descendants(&self.0).unwrap_or_default();
+            for path in below.iter().rev().chain([&self.0]) {
+                let _ = std::fs::remove_dir(path);
+            }
         }
     }
 }
@@ -104,4 +107,11 @@ pub(super) fn mount() -> PathBuf {
     let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap();
     let line = mounts.lines().find(|line| line.split(' ').nth(2) == Some("cgroup2"));
     PathBuf::from(line.expect("these tests need a cgroup2 mount").split(' ').nth(1).unwrap())
+}
+
+/// The cgroup in which this process is.
+pub(crate) fn own_cgroup() -> PathBuf {
+    let text = std::fs::read_to_string("/proc/self/cgroup").unwrap();
+    let path = text.lines().find_map(|line| line.strip_prefix("0::/")).expect("a cgroup in the v2 hierarchy");
+    mount().join(path)
 }

@@ -19,7 +19,7 @@ use std::process::Command;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-pub(crate) use cgroup::{OwnHost, TestCgroup};
+pub(crate) use cgroup::{OwnHost, TestCgroup, own_cgroup};
 pub(crate) use place::Place;
 pub(crate) use running::{Finished, Running};
 pub(crate) use stranger::Stranger;
@@ -258,7 +258,7 @@ pub(crate) fn is_listening(port: u16) -> bool {
 }
 
 /// The test process becomes the parent of all orphans, and enters namespaces.
-fn require_own_process() {
+pub(crate) fn require_own_process() {
     assert!(
         std::env::var_os("NEXTEST").is_some(),
         "each of these tests needs a process of its own; run scripts/test, or cargo nextest run"
@@ -284,7 +284,7 @@ fn require_controllers() {
 }
 
 /// Enters a new network namespace for this test, with a loopback interface that is up.
-fn private_network() {
+pub(crate) fn private_network() {
     nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).expect("unshare -n");
     let status = Command::new("ip").args(["link", "set", "lo", "up"]).status().expect("ip (iproute2)");
     assert!(status.success(), "ip link set lo up");

@@ -1,0 +1,231 @@
+//! The container engines, through their own command lines.
+
+use std::fs::File;
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use serde_json::{Value, json};
+
+use super::host::{EngineHost, output, shell, text};
+use crate::harness::{cgrun_program, helpers, until};
+
+const IMAGE: &str = "cgrun-test";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum EngineKind {
+    Docker,
+    Podman,
+    /// With the settings that the kubelet gives to a container without a seccomp profile.
+    Runc,
+}
+
+/// An engine that has the image.
+pub(super) struct Engine {
+    kind: EngineKind,
+    pub host: EngineHost,
+}
+
+impl Engine {
+    pub(super) fn start(kind: EngineKind) -> Self {
+        let host = EngineHost::enter();
+        let root = host.root();
+        let engine = Self { kind, host };
+        match kind {
+            EngineKind::Docker => engine.start_dockerd(),
+            EngineKind::Podman | EngineKind::Runc => {}
+        }
+        if kind != EngineKind::Runc {
+            let tar = engine.path("image.tar");
+            shell(&format!("tar -C {} -cf {} .", root.display(), tar.display()));
+            let imported = output(engine.command().arg("import").arg(&tar).arg(IMAGE));
+            assert!(imported.status.success(), "{}", text(&imported.stderr));
+        }
+        engine
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.host.path().join(name)
+    }
+
+    /// The daemon ends with the cgroup of the host.
+    fn start_dockerd(&self) {
+        let runtime = format!("here={}", helpers().join("runc_here.py").display());
+        let log = File::create(self.path("dockerd.log")).unwrap();
+        Command::new("/usr/sbin/dockerd")
+            .args(["--add-runtime", &runtime, "--default-runtime", "here"])
+            .args(["--host", "unix:///run/docker.sock", "--pidfile", "/run/docker.pid"])
+            .args(["--exec-root", "/run/docker", "--iptables=false", "--bridge=none"])
+            .args(["--exec-opt", "native.cgroupdriver=cgroupfs", "--data-root"])
+            .arg(self.path("docker"))
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .expect("docker.io is not installed; run scripts/test");
+        until("dockerd answers", || output(self.command().arg("version")).status.success());
+    }
+
+    fn command(&self) -> Command {
+        let mut command;
+        match self.kind {
+            EngineKind::Docker => {
+                command = Command::new("/usr/bin/docker");
+                command.args(["--host", "unix:///run/docker.sock"]);
+            }
+            EngineKind::Podman => {
+                command = Command::new("podman");
+                command.arg("--root").arg(self.path("podman")).args([
+                    "--runroot",
+                    "/run/podman",
+                    "--runtime",
+                ]);
+                command.arg(helpers().join("runc_here.py"));
+                command.args([
+                    "--cgroup-manager",
+                    "cgroupfs",
+                    "--events-backend",
+                    "none",
+                    "--log-level",
+                    "error",
+                ]);
+            }
+            EngineKind::Runc => {
+                command = Command::new(helpers().join("runc_here.py"));
+                command.args(["--root", "/run/runc"]);
+            }
+        }
+        command.env_remove("NEXTEST").env("HOME", self.host.path());
+        command
+    }
+
+    /// A command that runs `argv` as the first process of a new container.
+    fn run_command(&self, name: &str, options: &[&str], argv: &[&str]) -> Command {
+        let mut command = self.command();
+        if self.kind == EngineKind::Runc {
+            command.args(["run", "--bundle"]).arg(self.bundle(name, options, argv)).arg(name);
+            return command;
+        }
+        let cgrun = format!("{}:/bin/cgrun:ro", cgrun_program().display());
+        command.args(["run", "--rm", "--network", "none", "--name", name, "--volume", &cgrun]);
+        command.args(options).arg(IMAGE).args(argv);
+        command
+    }
+
+    /// What `runc spec` writes, with our command, and the capabilities that containerd gives.
+    fn bundle(&self, name: &str, options: &[&str], argv: &[&str]) -> PathBuf {
+        let bundle = self.path(name);
+        std::fs::create_dir(&bundle).unwrap();
+        let specified = output(Command::new("runc").args(["spec", "--bundle"]).arg(&bundle));
+        assert!(specified.status.success(), "{}", text(&specified.stderr));
+        let path = bundle.join("config.json");
+        let mut spec: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        spec["root"] = json!({ "path": self.path("root"), "readonly": false });
+        spec["process"]["terminal"] = false.into();
+        spec["process"]["args"] = json!(argv);
+        let capabilities = [
+            "CHOWN",
+            "DAC_OVERRIDE",
+            "FSETID",
+            "FOWNER",
+            "MKNOD",
+            "NET_RAW",
+            "SETGID",
+            "SETUID",
+            "SETFCAP",
+            "SETPCAP",
+            "NET_BIND_SERVICE",
+            "SYS_CHROOT",
+            "KILL",
+            "AUDIT_WRITE",
+        ];
+        let added = options.iter().filter_map(|option| option.strip_prefix("--cap-add="));
+        let names: Vec<_> = capabilities.into_iter().chain(added).map(|name| format!("CAP_{name}")).collect();
+        for set in ["bounding", "effective", "permitted"] {
+            spec["process"]["capabilities"][set] = json!(names);
+        }
+        spec["linux"]["cgroupsPath"] = format!("/kubepods/{name}").into();
+        let namespaces = spec["linux"]["namespaces"].as_array_mut().unwrap();
+        if !namespaces.iter().any(|it| it["type"] == "cgroup") {
+            namespaces.push(json!({ "type": "cgroup" }));
+        }
+        let cgrun = json!({ "destination": "/bin/cgrun", "source": cgrun_program(), "type": "bind", "options": ["bind", "ro"] });
+        spec["mounts"].as_array_mut().unwrap().push(cgrun);
+        std::fs::write(&path, spec.to_string()).unwrap();
+        bundle
+    }
+
+    /// Runs a command as the first process of a new container.
+    pub(super) fn run(&self, options: &[&str], argv: &[&str]) -> Output {
+        output(&mut self.run_command(&new_name(), options, argv))
+    }
+
+    /// The same, without waiting.
+    pub(super) fn start_container(&self, options: &[&str], argv: &[&str]) -> Container<'_> {
+        let name = new_name();
+        let log = self.path(&format!("{name}.log"));
+        let file = File::create(&log).unwrap();
+        let mut command = self.run_command(&name, options, argv);
+        command.stdin(Stdio::null()).stdout(file.try_clone().unwrap()).stderr(file);
+        Container { engine: self, client: command.spawn().unwrap(), name, log }
+    }
+
+    /// A container whose first process does nothing, and reaps nothing.
+    pub(super) fn idle(&self, options: &[&str]) -> Container<'_> {
+        let container = self.start_container(options, &["tail", "-f", "/dev/null"]);
+        until("the container runs", || container.exec(&["true"]).status.success());
+        container
+    }
+}
+
+/// A running container.
+pub(super) struct Container<'a> {
+    engine: &'a Engine,
+    client: Child,
+    name: String,
+    log: PathBuf,
+}
+
+impl Container<'_> {
+    fn exec_command(&self, argv: &[&str]) -> Command {
+        let mut command = self.engine.command();
+        command.arg("exec").arg(&self.name).args(argv);
+        command
+    }
+
+    /// Runs a command beside the first process.
+    pub(super) fn exec(&self, argv: &[&str]) -> Output {
+        output(&mut self.exec_command(argv))
+    }
+
+    /// The same, without waiting.
+    pub(super) fn exec_in_background(&self, argv: &[&str]) -> Child {
+        let mut command = self.exec_command(argv);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    }
+
+    /// Waits until its first process has exited, and returns the exit code and what was said.
+    pub(super) fn finish(mut self) -> (Option<i32>, String) {
+        let status = self.client.wait().unwrap();
+        (status.code(), std::fs::read_to_string(&self.log).unwrap())
+    }
+}
+
+impl Drop for Container<'_> {
+    fn drop(&mut self) {
+        let mut command = self.engine.command();
+        match self.engine.kind {
+            EngineKind::Runc => command.args(["delete", "--force", &self.name]),
+            EngineKind::Docker => command.args(["rm", "--force", &self.name]),
+            // Otherwise it asks the first process, which ignores that, and waits for 10 s.
+            EngineKind::Podman => command.args(["rm", "--force", "--time", "0", &self.name]),
+        };
+        let _ = output(&mut command);
+        let _ = self.client.wait();
+    }
+}
+
+fn new_name() -> String {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    format!("cgtest-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
+}

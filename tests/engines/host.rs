@@ -1,0 +1,164 @@
+//! A host for container engines within this one.
+//!
+//! Engines create cgroups and mounts, and podman moves all processes of its root cgroup into a cgroup of its
+//! own. So they run in a mount, network and cgroup namespace, below one cgroup of this test.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use nix::sched::CloneFlags;
+
+use crate::harness::{TestCgroup, cgrun_program, private_network, require_own_process, until};
+
+/// This thread and what it starts are on this host until it is dropped.
+pub(super) struct EngineHost {
+    /// The `cgroup.procs` of the cgroup in which this process was before.
+    home: File,
+    /// Those in which this thread was before.
+    namespaces: [(File, CloneFlags); 2],
+    /// Dropped, and thereby killed, before the directory.
+    _cgroup: TestCgroup,
+    /// Appears in the command lines of processes of this test only.
+    marker: u32,
+    /// The images, containers and sockets.
+    directory: tempfile::TempDir,
+}
+
+impl EngineHost {
+    pub(super) fn enter() -> Self {
+        require_own_process();
+        private_network();
+        let cgroup = TestCgroup::create("engines");
+        let home = writable(&crate::harness::own_cgroup().join("cgroup.procs"));
+        writable(&cgroup.path().join("cgroup.procs")).write_all(b"0").unwrap();
+        let namespaces = [("mnt", CloneFlags::CLONE_NEWNS), ("cgroup", CloneFlags::CLONE_NEWCGROUP)]
+            .map(|(name, kind)| (File::open(format!("/proc/thread-self/ns/{name}")).unwrap(), kind));
+        nix::sched::unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWCGROUP).unwrap();
+        shell(
+            "mount --make-rprivate / && umount -R /sys/fs/cgroup && mount -t sysfs sysfs /sys && \
+             mount -t cgroup2 cgroup2 /sys/fs/cgroup && mount -t tmpfs tmpfs /run && \
+             mkdir /sys/fs/cgroup/test && echo 0 >/sys/fs/cgroup/test/cgroup.procs",
+        );
+        // The shell has moved only itself.
+        writable(Path::new("/sys/fs/cgroup/test/cgroup.procs")).write_all(b"0").unwrap();
+        let marker = 1_000_000 + std::process::id();
+        Self { home, namespaces, _cgroup: cgroup, marker, directory: tempfile::tempdir().unwrap() }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// A file system for containers: a shell, and the libraries that cgrun is linked to.
+    pub(super) fn root(&self) -> PathBuf {
+        let root = self.path().join("root");
+        let script = format!(
+            "set -e; mkdir -p {root}; cd {root}; mkdir bin etc proc sys dev tmp run\n\
+             cp \"$(command -v busybox)\" bin/busybox\n\
+             for name in sh sleep env setsid cat ls ps kill tail true mount touch id unshare; do ln -s busybox bin/$name; done\n\
+             echo root:x:0:0::/:/bin/sh >etc/passwd; echo user:x:1000:1000::/:/bin/sh >>etc/passwd\n\
+             ldd {cgrun} | grep -o '/[^ ]*' | while read -r library; do\n\
+               mkdir -p .\"${{library%/*}}\"; cp -L \"$library\" .\"$library\"\n\
+             done",
+            root = root.display(),
+            cgrun = cgrun_program().display(),
+        );
+        shell(&script);
+        std::fs::write(root.join("leak.sh"), self.leak()).unwrap();
+        root
+    }
+
+    /// Leaves two daemons behind: one that ignores SIGTERM, and one that is orphaned before the script ends.
+    fn leak(&self) -> String {
+        let marker = self.marker;
+        format!(
+            "(setsid env -i /bin/sh -c \"trap '' TERM; exec sleep {marker}\" &)\n\
+             (setsid env -i /bin/sh -c 'sleep {marker} & exec sleep {marker}' &)\n\
+             until [ \"$(ps | grep -c '[s]leep {marker}')\" = 3 ]; do sleep 0.05; done\nexit 3\n"
+        )
+    }
+
+    pub(super) fn marker(&self) -> u32 {
+        self.marker
+    }
+
+    /// The processes of this test's containers that run something with the marker.
+    pub(super) fn marked(&self) -> Vec<i32> {
+        let marker = self.marker.to_string();
+        processes_where(|_, process| command_line(process).split('\0').any(|word| word == marker))
+    }
+
+    /// The cgruns in this test's containers, oldest first. Their pids are those outside.
+    pub(super) fn cgruns(&self) -> Vec<i32> {
+        self.in_containers("cgrun", |state| state != "Z")
+    }
+
+    /// The cgruns that have exited and that their parent has not reaped.
+    pub(super) fn zombies(&self) -> Vec<i32> {
+        self.in_containers("cgrun", |state| state == "Z")
+    }
+
+    fn in_containers(&self, name: &str, wanted: impl Fn(&str) -> bool) -> Vec<i32> {
+        let read = |process: &Path, file| std::fs::read_to_string(process.join(file)).unwrap_or_default();
+        let mut found = processes_where(|_, process| {
+            let is_nested = |line: &str| line.starts_with("NSpid:") && line.split_whitespace().count() > 2;
+            let status = read(process, "status");
+            let state = status.lines().find_map(|line| line.strip_prefix("State:")).unwrap_or_default();
+            read(process, "comm").trim() == name
+                && wanted(state.split_whitespace().next().unwrap_or_default())
+                && status.lines().any(is_nested)
+                // The containers of other tests are in cgroups outside our cgroup namespace.
+                && read(process, "cgroup").lines().any(|line| line.starts_with("0::/") && !line.starts_with("0::/.."))
+        });
+        found.sort_unstable();
+        found
+    }
+
+    pub(super) fn until_marked(&self, count: usize) {
+        until(&format!("{count} processes run"), || self.marked().len() == count);
+    }
+
+    pub(super) fn until_none_is_marked(&self) {
+        until("the processes have exited", || self.marked().is_empty());
+    }
+}
+
+impl Drop for EngineHost {
+    /// Returns to where the test began, so that its cgroup can be removed. The mounts end with the engines.
+    fn drop(&mut self) {
+        let _ = self.home.write_all(b"0");
+        for (namespace, kind) in &self.namespaces {
+            let _ = nix::sched::setns(namespace, *kind);
+        }
+    }
+}
+
+fn writable(path: &Path) -> File {
+    File::options().write(true).open(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+pub(super) fn shell(script: &str) {
+    let done = output(Command::new("sh").args(["-c", script]));
+    assert!(done.status.success(), "{script}: {}", text(&done.stderr));
+}
+
+pub(super) fn output(command: &mut Command) -> Output {
+    command.stdin(Stdio::null()).output().unwrap_or_else(|error| panic!("{command:?}: {error}"))
+}
+
+pub(super) fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// The processes that satisfy a condition on their pid and directory in /proc.
+pub(super) fn processes_where(wanted: impl Fn(i32, &Path) -> bool) -> Vec<i32> {
+    let entries = std::fs::read_dir("/proc").unwrap().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok().zip(Some(entry.path())));
+    pids.filter(|(pid, path)| wanted(*pid, path)).map(|(pid, _)| pid).collect()
+}
+
+fn command_line(process: &Path) -> String {
+    text(&std::fs::read(process.join("cmdline")).unwrap_or_default())
+}
