@@ -24,16 +24,17 @@ pub(super) enum EngineKind {
 pub(super) struct Engine {
     kind: EngineKind,
     pub host: EngineHost,
+    daemon: Option<Child>,
 }
 
 impl Engine {
     pub(super) fn start(kind: EngineKind) -> Self {
         let host = EngineHost::enter();
         let root = host.root();
-        let engine = Self { kind, host };
-        match kind {
-            EngineKind::Docker => engine.start_dockerd(),
-            EngineKind::Podman | EngineKind::Runc => {}
+        let mut engine = Self { kind, host, daemon: None };
+        if kind == EngineKind::Docker {
+            engine.daemon = Some(engine.start_dockerd());
+            until("dockerd answers", || output(engine.command().arg("version")).status.success());
         }
         if kind != EngineKind::Runc {
             let tar = engine.path("image.tar");
@@ -48,8 +49,7 @@ impl Engine {
         self.host.path().join(name)
     }
 
-    /// The daemon ends with the cgroup of the host.
-    fn start_dockerd(&self) {
+    fn start_dockerd(&self) -> Child {
         let runtime = format!("here={}", helpers().join("runc_here.py").display());
         let log = File::create(self.path("dockerd.log")).unwrap();
         Command::new("/usr/sbin/dockerd")
@@ -62,8 +62,7 @@ impl Engine {
             .stdout(log.try_clone().unwrap())
             .stderr(log)
             .spawn()
-            .expect("docker.io is not installed; run scripts/test");
-        until("dockerd answers", || output(self.command().arg("version")).status.success());
+            .expect("docker.io is not installed; run scripts/test")
     }
 
     fn command(&self) -> Command {
@@ -175,6 +174,16 @@ impl Engine {
         let container = self.start_container(options, &["tail", "-f", "/dev/null"]);
         until("the container runs", || container.exec(&["true"]).status.success());
         container
+    }
+}
+
+impl Drop for Engine {
+    /// What the daemon started ends with the cgroup of the host.
+    fn drop(&mut self) {
+        if let Some(daemon) = &mut self.daemon {
+            let _ = daemon.kill();
+            let _ = daemon.wait();
+        }
     }
 }
 
