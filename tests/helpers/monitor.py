@@ -5,7 +5,6 @@ is: deaf (no handler), saves (takes its time) or stubborn (a handler that does n
 import ctypes
 import os
 import signal
-import subprocess
 import sys
 import time
 
