@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::host::{EngineHost, output, shell, text};
 use crate::harness::{cgrun_program, helpers, until};
 
-const IMAGE: &str = "cgrun-test";
+pub(super) const IMAGE: &str = "cgrun-test";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum EngineKind {
@@ -96,6 +96,21 @@ impl Engine {
         }
         command.env_remove("NEXTEST").env("HOME", self.host.path());
         command
+    }
+
+    /// The words of a command of the engine, for a shell.
+    pub(super) fn in_a_shell(&self, arguments: &str) -> String {
+        let command = self.command();
+        let words = std::iter::once(command.get_program()).chain(command.get_args());
+        let words: Vec<_> = words.map(|word| word.to_string_lossy()).collect();
+        format!("{} {arguments}", words.join(" "))
+    }
+
+    /// The containers that the engine knows, with their state.
+    pub(super) fn list(&self) -> String {
+        let done = output(self.command().args(["ps", "--all", "--format", "{{.Names}}: {{.Status}}"]));
+        assert!(done.status.success(), "{}", text(&done.stderr));
+        text(&done.stdout)
     }
 
     /// A command that runs `argv` as the first process of a new container.

@@ -5,6 +5,7 @@
 mod engine;
 mod host;
 mod inside;
+mod nested;
 
 use std::process::Output;
 

@@ -9,13 +9,14 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
+use rustix::process::Pid;
 
 use super::inner_inits::Grace;
 use super::stopping::Stopping;
 use crate::runtime::clock;
 use crate::sys::process::pidfd::Process;
-use crate::sys::procfs::stat::ProcStat;
-use crate::sys::procfs::walk;
+use crate::sys::procfs::stat::{self, ProcStat};
+use crate::sys::procfs::walk::{self, with_descendants};
 use crate::sys::time::Instant;
 use crate::teardown::asked::roots;
 use crate::teardown::running_teardown::Teardown;
@@ -50,7 +51,14 @@ impl Teardown<'_> {
         }
         if let Some(grace) = state.grace {
             let leaf = Rc::clone(leaf);
-            self.kill_inner_inits(&seen, signal, grace, |pid| leaf.contains(pid).unwrap_or(false));
+            // An engine puts a container into a cgroup of its own, which need not be in the leaf.
+            let below = with_descendants(seen.iter().map(|it| it.pid));
+            let all: Vec<_> = below.into_iter().filter_map(ProcStat::read).collect();
+            let descends = |pid: Pid| {
+                let mut ancestry = std::iter::successors(Some(pid), |&it| stat::parent(it)).take(all.len());
+                ancestry.any(|it| leaf.contains(it).unwrap_or(false))
+            };
+            self.kill_inner_inits(&all, signal, grace, descends);
         }
         let leaf = &self.context.components[index].leaf;
         let has_time = |_: &&ProcStat| deadline.is_none_or(|deadline| clock::now() < deadline);
