@@ -37,6 +37,7 @@ packages=(
     "docker.io       test -x /usr/sbin/dockerd"
     "podman          command -v podman"
     "runc            command -v runc"
+    "uidmap          command -v newuidmap"
     "busybox-static  command -v busybox"
 )
 

@@ -11,11 +11,15 @@ use super::host::{EngineHost, output, shell, text};
 use crate::harness::{cgrun_program, helpers, until};
 
 pub(super) const IMAGE: &str = "cgrun-test";
+/// An ordinary user.
+const USER: u32 = 2345;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum EngineKind {
     Docker,
     Podman,
+    /// Started by an ordinary user, to whom the cgroup was delegated.
+    RootlessPodman,
     /// With the settings that the kubelet gives to a container without a seccomp profile.
     Runc,
 }
@@ -32,6 +36,9 @@ impl Engine {
         let host = EngineHost::enter();
         let root = host.root();
         let mut engine = Self { kind, host, daemon: None };
+        if kind == EngineKind::RootlessPodman {
+            engine.add_user();
+        }
         if kind == EngineKind::Docker {
             engine.daemon = Some(engine.start_dockerd());
             until("dockerd answers", || output(engine.command().arg("version")).status.success());
@@ -43,6 +50,22 @@ impl Engine {
             assert!(imported.status.success(), "{}", text(&imported.stderr));
         }
         engine
+    }
+
+    /// Adds a user that has more user ids to map, and gives it our cgroup and what it runs.
+    fn add_user(&self) {
+        let script = format!(
+            "set -e; cd {directory}; chmod 755 .; mkdir home; cp {cgrun} {runtime} .\n\
+             for file in passwd subuid subgid; do touch /etc/$file; cp /etc/$file .; done\n\
+             echo rootless:x:{USER}:{USER}::$PWD/home:/bin/sh >>passwd\n\
+             echo rootless:300000:65536 | tee -a subuid >>subgid\n\
+             for file in passwd subuid subgid; do mount --bind $file /etc/$file; done\n\
+             mkdir -p /run/user/{USER}; chown -R {USER} home /run/user/{USER} /sys/fs/cgroup/test",
+            directory = self.host.path().display(),
+            cgrun = cgrun_program().display(),
+            runtime = helpers().join("runc_here.py").display(),
+        );
+        shell(&script);
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -89,6 +112,24 @@ impl Engine {
                     "error",
                 ]);
             }
+            EngineKind::RootlessPodman => {
+                let id = USER.to_string();
+                command = Command::new("setpriv");
+                command.args(["--reuid", &id, "--regid", &id, "--clear-groups", "podman", "--root"]);
+                command.arg(self.path("home/podman")).arg("--runroot").arg(format!("/run/user/{id}/podman"));
+                command.arg("--runtime").arg(self.path("runc_here.py"));
+                command.args([
+                    "--cgroup-manager",
+                    "cgroupfs",
+                    "--events-backend",
+                    "none",
+                    "--log-level",
+                    "error",
+                ]);
+                command.env("XDG_RUNTIME_DIR", format!("/run/user/{id}"));
+                command.current_dir(self.path("home")).env_remove("NEXTEST").env("HOME", self.path("home"));
+                return command;
+            }
             EngineKind::Runc => {
                 command = Command::new(helpers().join("runc_here.py"));
                 command.args(["--root", "/run/runc"]);
@@ -120,7 +161,11 @@ impl Engine {
             command.args(["run", "--bundle"]).arg(self.bundle(name, options, argv)).arg(name);
             return command;
         }
-        let cgrun = format!("{}:/bin/cgrun:ro", cgrun_program().display());
+        let cgrun = match self.kind {
+            EngineKind::RootlessPodman => self.path("cgrun"),
+            _ => cgrun_program(),
+        };
+        let cgrun = format!("{}:/bin/cgrun:ro", cgrun.display());
         command.args(["run", "--rm", "--network", "none", "--name", name, "--volume", &cgrun]);
         command.args(options).arg(IMAGE).args(argv);
         command
@@ -242,7 +287,9 @@ impl Drop for Container<'_> {
             EngineKind::Runc => command.args(["delete", "--force", &self.name]),
             EngineKind::Docker => command.args(["rm", "--force", &self.name]),
             // Otherwise it asks the first process, which ignores that, and waits for 10 s.
-            EngineKind::Podman => command.args(["rm", "--force", "--time", "0", &self.name]),
+            EngineKind::Podman | EngineKind::RootlessPodman => {
+                command.args(["rm", "--force", "--time", "0", &self.name])
+            }
         };
         let _ = output(&mut command);
         let _ = self.client.wait();

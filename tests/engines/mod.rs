@@ -48,6 +48,7 @@ matrix! {
     podman_with_its_cgroups_unmasked: Cell { options: &["--security-opt=unmask=/sys/fs/cgroup"], ..PODMAN };
     podman_without_capabilities: Cell { options: &["--cap-drop=ALL"], ..PODMAN };
     podman_as_an_ordinary_user: Cell { options: &["--user=1000"], containment: "tree", ..PODMAN };
+    podman_without_root: Cell { engine: EngineKind::RootlessPodman, ..PODMAN };
     runc_like_kubernetes: RUNC;
     runc_with_sys_admin: Cell { options: &["--cap-add=SYS_ADMIN"], ..RUNC };
 }
