@@ -23,7 +23,10 @@ impl Config {
         let mut above = None;
         for path in start.ancestors() {
             let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-            let Ok(directory) = openat(CWD, path, flags, Mode::empty()) else { continue };
+            let directory = match openat(CWD, path, flags, Mode::empty()) {
+                Err(errno) if is_out_of_reach(errno) => continue,
+                opened => opened.map_err(|errno| unreadable(path, errno.into()))?,
+            };
             if path != start && above.is_none() {
                 let stat = fstat(&directory).map_err(|errno| unreadable(path, errno.into()))?;
                 above = trusted.distrust_directory(path, &stat);
@@ -32,8 +35,11 @@ impl Config {
                 let path = path.join(name);
                 let found = match FoundFile::open(&directory, name) {
                     Ok(Some(found)) => found,
-                    // One that is right here is meant for us.
-                    Err(errno) if name == FILE_NAME && path.parent() == Some(start) => {
+                    // One that is right here is meant for us. Any error but a missing permission hides a config
+                    // without which the tests might pass wrongly.
+                    Err(errno)
+                        if name == FILE_NAME && (path.parent() == Some(start) || errno != Errno::ACCESS) =>
+                    {
                         return Err(unreadable(&path, errno.into()));
                     }
                     Ok(None) | Err(_) => continue,

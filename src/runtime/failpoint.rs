@@ -33,8 +33,8 @@ pub(crate) fn disable() {
 
 #[cfg(not(debug_assertions))]
 #[inline(always)]
-pub fn reached(_place: &str) {}
+pub(crate) fn reached(_place: &str) {}
 
 #[cfg(not(debug_assertions))]
 #[inline(always)]
-pub fn disable() {}
+pub(crate) fn disable() {}

@@ -50,12 +50,14 @@ fn own_name() -> OsString {
 /// Creates the state directory, or one in it. Fails if another user has made it.
 pub(crate) fn create(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(MODE).create(path)?;
-    let temporary = std::env::temp_dir();
-    let is_ours = |path: &Path| {
-        let name = path.file_name().unwrap_or_default();
-        path.parent() == Some(&temporary) && name.as_bytes().starts_with(own_name().as_bytes())
-    };
-    path.ancestors().filter(|path| is_ours(path)).try_for_each(check_private)
+    path.ancestors().filter(|path| is_in_temporary(path)).try_for_each(check_private)
+}
+
+/// Whether it is what [`in_temporary`] makes. Known by its name, because the guardian has no environment.
+fn is_in_temporary(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().as_bytes();
+    let rest = name.strip_prefix(own_name().as_bytes());
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"-"))
 }
 
 /// Whether it is a directory that belongs to us and that no other user can enter.
@@ -82,6 +84,17 @@ fn may_be_made(path: &Path) -> bool {
 mod tests {
     use super::*;
     use std::os::unix::fs::{PermissionsExt, symlink};
+
+    #[test]
+    fn a_planted_directory_is_not_written_to_wherever_it_is() {
+        let temporary = tempfile::tempdir().unwrap();
+        let path = temporary.path().join(own_name());
+        DirBuilder::new().create(&path).unwrap();
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o777)).unwrap();
+        assert!(create(&path.join("ended")).is_err());
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o700)).unwrap();
+        create(&path.join("ended")).unwrap();
+    }
 
     #[test]
     fn a_directory_that_was_planted_is_passed_by() {

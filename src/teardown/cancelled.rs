@@ -34,12 +34,15 @@ impl Cancelled {
     /// Looks at the command. If `caught` came from the terminal, the command has received it too.
     pub(super) fn look(command: &Component, caught: Option<Caught>) -> Result<Self, ContainmentError> {
         let members: Vec<_> = command.leaf.members()?.into_iter().filter_map(ProcStat::read).collect();
-        let tree = walk::with_descendants([command.leader.pid]);
+        // Once the leader has been reaped, another process may have its pid.
+        let is_reaped = command.status.is_some();
+        let leader = (!is_reaped).then_some(command.leader.pid);
+        let tree = walk::with_descendants(leader);
         let group = if command.own_group { command.leader.pid.as_raw_nonzero().get() } else { own_group() };
         let signal = caught.map_or(Signal::SIGTERM, |caught| caught.signal);
         let was_reached = |it: &ProcStat| it.group == group && !it.ignores(signal);
         // If the command has just died of the signal, its children have left its tree already.
-        let is_dead = ProcStat::read(command.leader.pid).is_none();
+        let is_dead = is_reaped || ProcStat::read(command.leader.pid).is_none();
         let is_work = |it: &&ProcStat| tree.contains(&it.pid) || is_dead && it.group == group;
         let (work, outsiders): (Vec<&ProcStat>, Vec<_>) = members.iter().partition(is_work);
         let inside: HashSet<_> = members.iter().map(|it| it.pid).collect();

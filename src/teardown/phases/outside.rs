@@ -43,23 +43,21 @@ impl Teardown<'_> {
         for _ in 0..ROUNDS {
             let members = self.verdict.expect(self.context.containment.members()).unwrap_or_default();
             let members: HashSet<Pid> = members.into_iter().collect();
-            let known = self.context.children_outside.iter().filter(|it| !has_exited(it)).map(|it| it.pid);
-            let known: HashSet<Pid> = known.chain(stopped.values().map(|it| it.pid)).collect();
-            let all = with_descendants(members.union(&known).copied());
+            let known = self.context.children_outside.iter().chain(stopped.values());
+            let known: HashMap<Pid, &Process> =
+                known.filter(|it| !has_exited(it)).map(|it| (it.pid, it)).collect();
+            let all = with_descendants(members.iter().chain(known.keys()).copied());
             let descends = |pid: Pid| {
                 descends(pid, &known, |it| {
                     members.contains(&it) && self.context.containment.contains(it).unwrap_or(false)
                 })
             };
-            let before = stopped.len();
-            for pid in all.into_iter().filter(|pid| !members.contains(pid)) {
-                if let Some((key, process)) = stop(pid, &stopped, descends) {
-                    stopped.insert(key, process);
-                }
-            }
-            if stopped.len() == before {
+            let outside = all.into_iter().filter(|pid| !members.contains(pid));
+            let found: Vec<_> = outside.filter_map(|pid| stop(pid, &stopped, descends)).collect();
+            if found.is_empty() {
                 break;
             }
+            stopped.extend(found);
         }
         for process in stopped.values() {
             if let Some(info) = ProcessInfo::read(process.pid) {
@@ -125,10 +123,11 @@ fn stop(
     Some((key, process))
 }
 
-/// Whether a process or one of its ancestors is known, or of the session.
-fn descends(pid: Pid, known: &HashSet<Pid>, is_member: impl Fn(Pid) -> bool) -> bool {
+/// Whether a process or one of its ancestors is known, or of the session. A known process that is still alive shows
+/// that its pid has not been reused.
+fn descends(pid: Pid, known: &HashMap<Pid, &Process>, is_member: impl Fn(Pid) -> bool) -> bool {
     let mut ancestry = std::iter::successors(Some(pid), |&it| stat::parent(it)).take(MOST_ANCESTORS);
-    ancestry.any(|it| known.contains(&it) || is_member(it))
+    ancestry.any(|it| known.get(&it).is_some_and(|known| !has_exited(known)) || is_member(it))
 }
 
 fn has_exited(process: &Process) -> bool {
