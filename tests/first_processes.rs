@@ -99,3 +99,14 @@ fn the_first_process_passes_on_signals_from_outside_and_exits_as_cgrun_does() {
         run.finish().assert_code(code).assert_nothing_left();
     }
 }
+
+#[test]
+fn the_first_process_exits_although_sigchld_was_ignored_when_it_was_executed() {
+    let ignore = "import os, signal, sys; signal.signal(signal.SIGCHLD, signal.SIG_IGN); \
+        os.execv(sys.argv[1], sys.argv[1:])";
+    Session::new();
+    for (script, code) in [("true", 0), ("exit 7", 7)] {
+        let run = start_as_first(Session::again().sh(script), &["python3", "-c", ignore]).finish();
+        run.assert_code(code).assert_silent().assert_nothing_left();
+    }
+}

@@ -5,10 +5,14 @@
 use std::ffi::c_int;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use nix::errno::Errno;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 use rustix::process::Pid;
 
 use crate::sys::procfs::walk;
+
+/// The exit code for a failure of cgrun.
+const UNKNOWN: c_int = 125;
 
 static IS_BEHIND_US: AtomicBool = AtomicBool::new(false);
 
@@ -25,6 +29,9 @@ pub(crate) fn stand_before() {
     if !rustix::process::getpid().is_init() {
         return;
     }
+    // If SIGCHLD was ignored when we were executed, the kernel would reap cgrun and not tell us.
+    // SAFETY: installs no handler.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
     // A blocked signal stays pending, whereas the kernel would drop one that the first process does not handle.
     let all = SigSet::all();
     let Ok(before) = all.thread_swap_mask(SigmaskHow::SIG_SETMASK) else { return };
@@ -77,6 +84,8 @@ fn reap(cgrun: Pid) {
             Some(pid) if pid == cgrun && libc::WIFSIGNALED(status) => exit(128 + libc::WTERMSIG(status)),
             Some(pid) if pid == cgrun && libc::WIFEXITED(status) => exit(libc::WEXITSTATUS(status)),
             Some(_) => {}
+            // Something else has reaped cgrun, so how it exited is unknown.
+            None if pid < 0 && Errno::last() == Errno::ECHILD => exit(UNKNOWN),
             None => return,
         }
     }
