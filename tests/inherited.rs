@@ -7,7 +7,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal::{self, SIGHUP, SIGTERM};
 
 use crate::fixtures::{LONG, SOON};
-use crate::harness::Session;
+use crate::harness::{Running, Session, cgrun_program};
 
 /// A service that is ready at once.
 const SERVICE: &str =
@@ -48,17 +48,24 @@ fn with_frozen_clock(session: Session) -> Session {
     session.env("LD_PRELOAD", library).env("FAKETIME", "2020-01-01 00:00:00")
 }
 
-/// In cgrun too, as with a library from `/etc/ld.so.preload`: it is made to believe that it has already shed the library.
-fn with_frozen_clock_of_its_own() -> Session {
-    with_frozen_clock(Session::new()).env("CGRUN_KEPT_LD_PRELOAD", "")
+/// The loader, which can run a program that is its argument (ld.so(8)).
+fn loader() -> PathBuf {
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+    let mut paths = maps.lines().filter_map(|line| line.split_whitespace().nth(5));
+    paths.find(|path| path.contains("/ld-")).expect("a dynamic loader").into()
+}
+
+/// Starts cgrun in such a way that it keeps the libraries, as it has to with one from `/etc/ld.so.preload`.
+fn start_through_loader(session: Session) -> Running {
+    session.start_through(&[loader().to_str().unwrap(), cgrun_program().to_str().unwrap()])
 }
 
 // --- a clock that stands still ---------------------------------------------------------------
 
 #[test]
 fn the_grace_passes_although_the_clock_stands_still() {
-    let run = with_frozen_clock_of_its_own();
-    let run = run.options(["--grace", "300ms"]).helper("ignore.py", &["TERM"]).start();
+    let run = with_frozen_clock(Session::new()).options(["--grace", "300ms"]).helper("ignore.py", &["TERM"]);
+    let run = start_through_loader(run);
     run.until_file("ignoring").signal(SIGTERM);
     let run = run.finish();
     run.assert_signal(SIGTERM).assert_said("did not stop when asked").assert_nothing_left();
@@ -67,13 +74,15 @@ fn the_grace_passes_although_the_clock_stands_still() {
 
 #[test]
 fn the_time_to_settle_passes_although_the_clock_stands_still() {
-    let run = with_frozen_clock_of_its_own().options(["--on-leak", "fail"]).sh("sleep 1000 &").run();
+    let run = with_frozen_clock(Session::new()).options(["--on-leak", "fail"]).sh("sleep 1000 &");
+    let run = start_through_loader(run).finish();
     run.assert_code(121).assert_nothing_left().assert_faster_than(SOON);
 }
 
 #[test]
 fn the_timeout_passes_although_the_clock_stands_still() {
-    let run = with_frozen_clock_of_its_own().options(["--timeout", "300ms"]).sh("exec sleep 1000").run();
+    let run = with_frozen_clock(Session::new()).options(["--timeout", "300ms"]).sh("exec sleep 1000");
+    let run = start_through_loader(run).finish();
     run.assert_code(124).assert_nothing_left().assert_faster_than(SOON);
 }
 
@@ -81,7 +90,8 @@ fn the_timeout_passes_although_the_clock_stands_still() {
 fn a_service_is_waited_for_although_the_clock_stands_still() {
     let config =
         "[services.slow]\ncommand = ['sleep', '1000']\nready = { log = 'never', timeout = '300ms' }\n";
-    let run = with_frozen_clock_of_its_own().config(config).command(["true"]).run();
+    let run = with_frozen_clock(Session::new()).config(config).command(["true"]);
+    let run = start_through_loader(run).finish();
     run.assert_code(125).assert_said("within 0.3 s").assert_nothing_left().assert_faster_than(SOON);
 }
 
@@ -92,6 +102,36 @@ fn a_preloaded_library_is_in_the_session_and_not_in_cgrun() {
     let run = with_frozen_clock(Session::new()).env("LD_LIBRARY_PATH", "/nowhere").sh(script).run();
     run.assert_code(0).assert_silent().assert_nothing_left();
     assert_eq!(run.stdout(), "0\n0\n/nowhere\n2020\n");
+}
+
+#[test]
+fn cgrun_keeps_its_name_and_its_library_path_although_it_sheds_a_preloaded_library() {
+    let script = "cat /proc/$PPID/comm; tr '\\0' '\\n' </proc/$PPID/environ | grep ^LD_LIBRARY_PATH";
+    let run = with_frozen_clock(Session::new()).env("LD_LIBRARY_PATH", "/nowhere").sh(script).run();
+    run.assert_code(0).assert_silent().assert_nothing_left();
+    assert_eq!(run.stdout(), "cgrun\nLD_LIBRARY_PATH=/nowhere\n");
+}
+
+#[test]
+fn a_preloaded_library_does_not_keep_cgrun_from_a_command_if_the_loader_was_started() {
+    let script =
+        "sleep 1000 & echo ${CGRUN_SESSION:+contained}; date +%Y; grep -c -m1 faketime /proc/$PPID/maps";
+    let run = start_through_loader(with_frozen_clock(Session::new()).sh(script)).finish();
+    run.assert_code(0).assert_said("sleep 1000").assert_nothing_left();
+    assert_eq!(run.stdout(), "contained\n2020\n1\n");
+}
+
+#[test]
+fn libraries_that_cgrun_did_not_keep_itself_are_not_restored() {
+    let script = "echo \"$LD_PRELOAD\"; env | grep -c ^CGRUN_KEPT";
+    let run =
+        Session::new().env("CGRUN_KEPT_LD_PRELOAD", "x.so").env("CGRUN_KEPT_NAME", "x").sh(script).run();
+    assert_eq!(run.stdout(), "\n0\n");
+    run.assert_silent().assert_nothing_left();
+    let run = with_frozen_clock(Session::again()).env("CGRUN_KEPT_LD_AUDIT", "x.so");
+    let run = run.sh("echo \"$LD_AUDIT\"; env | grep -c ^CGRUN_KEPT; date +%Y").run();
+    run.assert_code(0).assert_silent().assert_nothing_left();
+    assert_eq!(run.stdout(), "\n0\n2020\n");
 }
 
 // --- signals that were ignored on purpose ----------------------------------------------------
