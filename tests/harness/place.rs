@@ -83,32 +83,48 @@ pub(super) struct Cgruns {
 
 impl Cgruns {
     pub(super) fn of(directory: &Path) -> Self {
-        let mut found = Vec::new();
-        for entry in std::fs::read_dir("/proc").unwrap().flatten() {
-            let pid = entry.file_name().to_str().and_then(|name| name.parse().ok());
-            if let (Some(pid), Some(begin)) = (pid, start_time(&entry.path())) {
-                if is_cgrun_in(directory, &entry.path()) {
-                    found.push((begin, pid));
-                }
-            }
-        }
-        // The guardian has the same command line, and was started by the supervisor.
-        found.sort_unstable();
-        let mut pids = found.into_iter().map(|(_, pid)| Pid::from_raw(pid));
-        Self { supervisor: pids.next(), guardian: pids.next() }
+        let all: Vec<_> = std::fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path()).collect();
+        let cgruns: Vec<_> =
+            all.iter().filter(|it| is_cgrun(it)).filter_map(|it| Some((it, stat(it)?))).collect();
+        // Its guardian has no environment.
+        let of_directory = cgruns.iter().filter(|(path, _)| has_in_environment(directory, path));
+        let supervisor = of_directory.min_by_key(|(_, stat)| stat.begin).map(|(_, stat)| stat.pid);
+        let leads_a_session = |pid: Pid| nix::unistd::getsid(Some(pid)) == Ok(pid);
+        let guardian = cgruns
+            .iter()
+            .map(|(_, stat)| stat)
+            .find(|it| Some(it.parent) == supervisor && leads_a_session(it.pid));
+        Self { supervisor, guardian: guardian.map(|it| it.pid) }
     }
 }
 
-/// In clock ticks since the host was started: see proc_pid_stat(5).
-fn start_time(process: &Path) -> Option<u64> {
-    let stat = std::fs::read_to_string(process.join("stat")).ok()?;
-    stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()
+struct Stat {
+    pid: Pid,
+    parent: Pid,
+    /// In clock ticks since the host was started.
+    begin: u64,
 }
 
-fn is_cgrun_in(directory: &Path, process: &Path) -> bool {
+/// See proc_pid_stat(5).
+fn stat(process: &Path) -> Option<Stat> {
+    let text = std::fs::read_to_string(process.join("stat")).ok()?;
+    let fields: Vec<_> = text.rsplit_once(')')?.1.split_whitespace().collect();
+    let pid = |text: &str| text.parse().ok().map(Pid::from_raw);
+    Some(Stat {
+        pid: pid(text.split(' ').next()?)?,
+        parent: pid(fields[1])?,
+        begin: fields[19].parse().ok()?,
+    })
+}
+
+/// Whether it is a cgrun that has not exited.
+pub(super) fn is_cgrun(process: &Path) -> bool {
     std::fs::read_link(process.join("exe")).is_ok_and(|exe| exe == super::cgrun_program())
-        && std::fs::read(process.join("environ")).is_ok_and(|environ| {
-            let directory = directory.as_os_str().as_encoded_bytes();
-            environ.windows(directory.len()).any(|window| window == directory)
-        })
+}
+
+fn has_in_environment(directory: &Path, process: &Path) -> bool {
+    std::fs::read(process.join("environ")).is_ok_and(|environ| {
+        let directory = directory.as_os_str().as_encoded_bytes();
+        environ.windows(directory.len()).any(|window| window == directory)
+    })
 }

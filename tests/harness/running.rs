@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::place::{Cgruns, Place};
+use super::place::{Cgruns, Place, is_cgrun};
 use super::{DYING, TestCgroup, cgroup, orphans};
 use crate::witness::Search;
 
@@ -135,7 +135,8 @@ impl Running {
             let _ = kill(self.pid(), Signal::SIGCONT);
             std::thread::sleep(Duration::from_millis(5));
         }
-        self.until("the end of all cgruns", || find().supervisor.is_none());
+        let lives = |pid: Option<Pid>| pid.is_some_and(|pid| is_cgrun(Path::new(&format!("/proc/{pid}"))));
+        self.until("the end of all cgruns", || !lives(supervisor) && !lives(guardian));
         self.finish()
     }
 

@@ -79,7 +79,7 @@ fn a_session_out_of_memory_exits_like_its_command_even_with_services() {
         let run = Session::at(Place::Root).config(config).helper("hungry.py", &["memory", "200"]).run();
         run.assert_code(137).assert_nothing_left();
         run.assert_said("the session reached its limit of 48 MiB, and the kernel killed all");
-        let rest = run.stderr().replace("all of service web", "");
+        let rest = run.stderr().replace("all processes of service web", "");
         assert!(!rest.contains("service web"), "{}", run.stderr());
     }
 }
