@@ -318,6 +318,16 @@ fn start_leaving(script: &str, elsewhere: &TestCgroup) -> (Running, Pid) {
     (run, outside)
 }
 
+/// Kills cgrun. Its guardian has to kill what is in the other cgroup, and to call that clean.
+fn assert_guardian_cleans_up(run: Running, elsewhere: &TestCgroup) {
+    run.signal(SIGKILL);
+    let run = run.finish();
+    run.assert_signal(SIGKILL);
+    assert_eq!(record_of(&run)["verified_empty"], true, "{}", record_of(&run));
+    assert!(elsewhere.members().is_empty(), "the guardian has to kill it: {:?}", elsewhere.members());
+    run.assert_nothing_left();
+}
+
 fn record_of(run: &Finished) -> serde_json::Value {
     let records = run.path().join("state/cgrun/ended");
     let read = || {
@@ -338,12 +348,7 @@ fn a_process_outside_the_cgroup_without_an_environment_is_killed_with_its_living
         let elsewhere = TestCgroup::create("elsewhere");
         let script = format!("{LEAVE_CGROUP} & exec sleep 900");
         let (run, _) = start_leaving(&script, &elsewhere);
-        run.signal(SIGKILL);
-        let run = run.finish();
-        run.assert_signal(SIGKILL);
-        assert_eq!(record_of(&run)["verified_empty"], true, "{}", record_of(&run));
-        assert!(elsewhere.members().is_empty(), "the guardian has to kill it: {:?}", elsewhere.members());
-        run.assert_nothing_left();
+        assert_guardian_cleans_up(run, &elsewhere);
     }
 }
 
@@ -359,12 +364,7 @@ fn an_orphan_outside_the_cgroup_without_an_environment_is_killed_as_a_child_of_t
     run.until("it is a child of the supervisor", child);
     // The guardian looks twice a second.
     std::thread::sleep(Duration::from_millis(1200));
-    run.signal(SIGKILL);
-    let run = run.finish();
-    run.assert_signal(SIGKILL);
-    assert_eq!(record_of(&run)["verified_empty"], true, "{}", record_of(&run));
-    assert!(elsewhere.members().is_empty(), "the guardian has to kill it: {:?}", elsewhere.members());
-    run.assert_nothing_left();
+    assert_guardian_cleans_up(run, &elsewhere);
 }
 
 #[test]

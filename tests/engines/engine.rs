@@ -31,6 +31,10 @@ pub(super) struct Engine {
     daemon: Option<Child>,
 }
 
+/// Neither systemd nor its journal is there.
+const PODMAN_OPTIONS: [&str; 6] =
+    ["--cgroup-manager", "cgroupfs", "--events-backend", "none", "--log-level", "error"];
+
 impl Engine {
     pub(super) fn start(kind: EngineKind) -> Self {
         let host = EngineHost::enter();
@@ -103,14 +107,7 @@ impl Engine {
                     "--runtime",
                 ]);
                 command.arg(helpers().join("runc_here.py"));
-                command.args([
-                    "--cgroup-manager",
-                    "cgroupfs",
-                    "--events-backend",
-                    "none",
-                    "--log-level",
-                    "error",
-                ]);
+                command.args(PODMAN_OPTIONS);
             }
             EngineKind::RootlessPodman => {
                 let id = USER.to_string();
@@ -118,14 +115,7 @@ impl Engine {
                 command.args(["--reuid", &id, "--regid", &id, "--clear-groups", "podman", "--root"]);
                 command.arg(self.path("home/podman")).arg("--runroot").arg(format!("/run/user/{id}/podman"));
                 command.arg("--runtime").arg(self.path("runc_here.py"));
-                command.args([
-                    "--cgroup-manager",
-                    "cgroupfs",
-                    "--events-backend",
-                    "none",
-                    "--log-level",
-                    "error",
-                ]);
+                command.args(PODMAN_OPTIONS);
                 command.env("XDG_RUNTIME_DIR", format!("/run/user/{id}"));
                 command.current_dir(self.path("home")).env_remove("NEXTEST").env("HOME", self.path("home"));
                 return command;
