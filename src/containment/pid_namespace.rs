@@ -151,7 +151,7 @@ impl PidNamespace {
 
     /// Whether its first process has exited, and with it all others: the kernel keeps it until they have.
     pub(crate) fn has_ended(&self) -> bool {
-        self.init.wait(Duration::ZERO).unwrap_or(false)
+        self.init.has_exited()
     }
 
     pub(crate) fn kill(&self) -> Result<(), ContainmentError> {

@@ -45,7 +45,6 @@ impl WatchedChildren {
 
     /// Those that are still alive.
     pub(super) fn living(self) -> Vec<Process> {
-        let has_exited = |process: &Process| process.wait(Duration::ZERO).unwrap_or(false);
-        self.0.into_values().filter(|process| !has_exited(process)).collect()
+        self.0.into_values().filter(|process| !process.has_exited()).collect()
     }
 }

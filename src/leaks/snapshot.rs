@@ -116,8 +116,7 @@ pub(crate) fn describe_all(members: Vec<Pid>, how: &How) -> Snapshot {
 
 /// Checks without /proc.
 fn is_alive(pid: Pid) -> bool {
-    let has_ended = |process: Process| process.wait(Duration::ZERO).unwrap_or(false);
-    Process::open(pid).is_ok_and(|process| process.is_some_and(|process| !has_ended(process)))
+    Process::open(pid).is_ok_and(|process| process.is_some_and(|process| !process.has_exited()))
 }
 
 /// Describes one process. `None` if it has exited.

@@ -1,6 +1,5 @@
 //! `--reclaim-ports`: stops the processes that hold a port, because the user asked for that.
 
-use std::iter::successors;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
@@ -13,7 +12,7 @@ use crate::sys::process::pidfd::Process;
 use crate::sys::procfs::descriptors::holds_socket;
 use crate::sys::procfs::descriptors::socket_holders;
 use crate::sys::procfs::process_info::ProcessInfo;
-use crate::sys::procfs::stat;
+use crate::sys::procfs::walk;
 use crate::sys::sockets::Listener;
 
 /// Stops the processes that have one of these listening sockets open, never their clients. They are asked
@@ -26,7 +25,7 @@ pub(crate) fn end_holders(
 ) -> Result<Vec<String>, Interrupted> {
     let sockets: Vec<_> = listeners.iter().map(|listener| listener.inode).collect();
     let us = rustix::process::getpid();
-    let ancestors: Vec<_> = successors(stat::parent(us), |&pid| stat::parent(pid)).collect();
+    let ancestors: Vec<_> = walk::lineage(us).skip(1).collect();
     let mut problems = Vec::new();
     let mut holders = Vec::new();
     for pid in socket_holders(&sockets) {
@@ -68,7 +67,7 @@ pub(crate) fn end_holders(
             if let Some(signal) = ending {
                 return Err(Interrupted::Signal(signal));
             }
-            holders.retain(|(process, _)| !process.wait(Duration::ZERO).unwrap_or(false));
+            holders.retain(|(process, _)| !process.has_exited());
         }
     }
     problems.extend(holders.iter().map(|(_, info)| format!("{info} was killed but has not exited")));

@@ -99,6 +99,11 @@ impl Process {
             }
         }
     }
+
+    /// Whether it has exited. `false` if that cannot be determined.
+    pub(crate) fn has_exited(&self) -> bool {
+        self.wait(Duration::ZERO).unwrap_or(false)
+    }
 }
 
 impl AsFd for Process {

@@ -91,6 +91,12 @@ pub(crate) fn ancestor_below(pid: Pid, ancestor: Pid) -> Option<Pid> {
     None
 }
 
+/// A process and its ancestors, the nearest first, as far as we can see them. Bound it if they may exit meanwhile:
+/// processes that fork and exit while we read may seem to form a circle.
+pub(crate) fn lineage(pid: Pid) -> impl Iterator<Item = Pid> {
+    std::iter::successors(Some(pid), |&pid| parent(pid))
+}
+
 /// These processes and their descendants. A process whose children cannot be listed counts as having none.
 pub(crate) fn with_descendants(of: impl IntoIterator<Item = Pid>) -> HashSet<Pid> {
     let mut found: HashSet<Pid> = of.into_iter().collect();

@@ -15,8 +15,8 @@ use super::inner_inits::Grace;
 use super::stopping::Stopping;
 use crate::runtime::clock;
 use crate::sys::process::pidfd::Process;
-use crate::sys::procfs::stat::{self, ProcStat};
-use crate::sys::procfs::walk::{self, with_descendants};
+use crate::sys::procfs::stat::ProcStat;
+use crate::sys::procfs::walk::{self, lineage, with_descendants};
 use crate::sys::time::Instant;
 use crate::teardown::asked::roots;
 use crate::teardown::running_teardown::Teardown;
@@ -52,12 +52,12 @@ impl Teardown<'_> {
         if let Some(grace) = state.grace {
             let leaf = Rc::clone(leaf);
             // An engine puts a container into a cgroup of its own, which need not be in the leaf.
-            let below = with_descendants(seen.iter().map(|it| it.pid));
-            let all: Vec<_> = below.into_iter().filter_map(ProcStat::read).collect();
-            let descends = |pid: Pid| {
-                let mut ancestry = std::iter::successors(Some(pid), |&it| stat::parent(it)).take(all.len());
-                ancestry.any(|it| leaf.contains(it).unwrap_or(false))
-            };
+            let inside: HashSet<_> = seen.iter().map(|it| it.pid).collect();
+            let outside =
+                with_descendants(inside.iter().copied()).into_iter().filter(|it| !inside.contains(it));
+            let all: Vec<_> = seen.iter().cloned().chain(outside.filter_map(ProcStat::read)).collect();
+            let descends =
+                |pid: Pid| lineage(pid).take(all.len()).any(|it| leaf.contains(it).unwrap_or(false));
             self.kill_inner_inits(&all, signal, grace, descends);
         }
         let leaf = &self.context.components[index].leaf;

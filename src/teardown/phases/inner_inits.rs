@@ -1,6 +1,6 @@
-//! The first process of a PID namespace inside the session, as in a container. Its parent (conmon) has to clean up after
-//! it, so it must not be killed at the same time, or asked to exit before it has done that. The kernel drops signals that such a process has no handler for, other
-//! than SIGKILL.
+//! The first process of a PID namespace inside the session, as in a container. Its parent (conmon) has to clean up
+//! after it, so the parent must not be killed at the same time, or asked to exit before it has done that. The kernel
+//! drops signals that a first process has no handler for, other than SIGKILL.
 
 use std::collections::{HashMap, HashSet};
 
@@ -9,8 +9,8 @@ use rustix::process::Pid;
 
 use crate::runtime::clock;
 use crate::sys::process::pidfd::Process;
-use crate::sys::procfs::stat::{self, ProcStat};
-use crate::sys::procfs::walk::with_descendants;
+use crate::sys::procfs::stat::ProcStat;
+use crate::sys::procfs::walk::{lineage, with_descendants};
 use crate::sys::time::Instant;
 use crate::teardown::running_teardown::Teardown;
 
@@ -65,10 +65,7 @@ impl Teardown<'_> {
         let ours: HashSet<Pid> = children.iter().map(|it| it.pid).collect();
         let all: Vec<_> =
             with_descendants(ours.iter().copied()).into_iter().filter_map(ProcStat::read).collect();
-        let descends = |pid: Pid| {
-            let mut ancestry = std::iter::successors(Some(pid), |&it| stat::parent(it)).take(all.len());
-            ancestry.any(|it| ours.contains(&it))
-        };
+        let descends = |pid: Pid| lineage(pid).take(all.len()).any(|it| ours.contains(&it));
         self.kill_inner_inits(&all, signal, grace, descends);
     }
 }

@@ -45,7 +45,7 @@ impl Teardown<'_> {
             let members: HashSet<Pid> = members.into_iter().collect();
             let known = self.context.children_outside.iter().chain(stopped.values());
             let known: HashMap<Pid, &Process> =
-                known.filter(|it| !has_exited(it)).map(|it| (it.pid, it)).collect();
+                known.filter(|it| !it.has_exited()).map(|it| (it.pid, it)).collect();
             let all = with_descendants(members.iter().chain(known.keys()).copied());
             let descends = |pid: Pid| {
                 descends(pid, &known, |it| {
@@ -126,12 +126,8 @@ fn stop(
 /// Whether a process or one of its ancestors is known, or of the session. A known process that is still alive shows
 /// that its pid has not been reused.
 fn descends(pid: Pid, known: &HashMap<Pid, &Process>, is_member: impl Fn(Pid) -> bool) -> bool {
-    let mut ancestry = std::iter::successors(Some(pid), |&it| stat::parent(it)).take(MOST_ANCESTORS);
-    ancestry.any(|it| known.get(&it).is_some_and(|known| !has_exited(known)) || is_member(it))
-}
-
-fn has_exited(process: &Process) -> bool {
-    process.wait(Duration::ZERO).unwrap_or(false)
+    let mut lineage = walk::lineage(pid).take(MOST_ANCESTORS);
+    lineage.any(|it| known.get(&it).is_some_and(|known| !known.has_exited()) || is_member(it))
 }
 
 /// Without privilege, no process becomes another user's, except by a setuid program.
