@@ -54,10 +54,8 @@ fn restore(kept: Vec<(OsString, OsString)>) {
         if let Some(variable) = variable {
             // SAFETY: this process has one thread, so no other one reads the environment meanwhile.
             unsafe { std::env::set_var(variable, value) };
-        } else if name == KEPT_NAME
-            && let Ok(name) = CString::new(value.into_vec())
-        {
-            let _ = rustix::thread::set_name(&name);
+        } else if name == KEPT_NAME {
+            let _ = CString::new(value.into_vec()).map(|name| rustix::thread::set_name(&name));
         }
     }
 }
