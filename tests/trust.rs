@@ -150,6 +150,14 @@ fn in_a_working_directory_that_is_open_to_all_users_the_mode_of_the_config_says_
 }
 
 #[test]
+fn a_working_directory_that_is_open_to_all_users_says_nothing_about_a_config_above_it() {
+    let session = session().file("shared/cgrun.toml", PLANTED);
+    set_mode(&session.path().join("shared/cgrun.toml"), 0o666);
+    set_mode(&session.path().join("shared/mine"), 0o777);
+    assert_refused(&run_in(session, "shared/mine", ""), &["all users can write to it", "chmod o-w"]);
+}
+
+#[test]
 fn a_directory_that_the_group_can_write_to_is_no_obstacle() {
     let session = session().file("shared/cgrun.toml", PLANTED);
     set_mode(&session.path().join("shared"), 0o775);

@@ -5,8 +5,9 @@ use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat, fstat, openat, statat};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat, fstat, openat, readlinkat, statat};
 use rustix::io::Errno;
+use rustix::path::Arg;
 
 use super::diagnostic::ConfigError;
 use super::file::{Config, FILE_NAME, PYPROJECT, as_text, unreadable};
@@ -27,7 +28,8 @@ impl Config {
                 Err(errno) if is_out_of_reach(errno) => continue,
                 opened => opened.map_err(|errno| unreadable(path, errno.into()))?,
             };
-            if path != start && above.is_none() {
+            let is_here = path == start;
+            if !is_here && above.is_none() {
                 let stat = fstat(&directory).map_err(|errno| unreadable(path, errno.into()))?;
                 above = trusted.distrust_directory(path, &stat);
             }
@@ -37,14 +39,12 @@ impl Config {
                     Ok(Some(found)) => found,
                     // One that is right here is meant for us. Any error but a missing permission hides a config
                     // without which the tests might pass wrongly.
-                    Err(errno)
-                        if name == FILE_NAME && (path.parent() == Some(start) || errno != Errno::ACCESS) =>
-                    {
+                    Err(errno) if name == FILE_NAME && (is_here || errno != Errno::ACCESS) => {
                         return Err(unreadable(&path, errno.into()));
                     }
                     Ok(None) | Err(_) => continue,
                 };
-                let distrust = trusted.distrust_file(&found.file_stat, &found.link_stat);
+                let distrust = trusted.distrust_file(&found.file_stat, &found.link_stat, is_here);
                 if let Some(config) = found.read(&path, distrust.or_else(|| above.clone()))? {
                     return Ok(Some(config));
                 }
@@ -63,23 +63,39 @@ struct FoundFile {
 }
 
 impl FoundFile {
-    /// `None` if there is no such file, if it cannot be reached, or if it is something else: a FIFO would have us
-    /// wait for a writer, and a device might do anything when it is opened.
+    /// `None` if there is no such file, if it cannot be reached, or if it is something else.
+    ///
+    /// What has the name is opened before it is examined, so that all that is learned is about the same file, even if
+    /// somebody replaces it meanwhile.
     fn open(directory: &OwnedFd, name: &str) -> Result<Option<Self>, Errno> {
-        let is_file = |stat: &Stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
-        let link_stat = match statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
-            Err(errno) if is_out_of_reach(errno) => return Ok(None),
-            stat => stat?,
-        };
-        match statat(directory, name, AtFlags::empty()) {
-            Err(errno) if is_out_of_reach(errno) => return Ok(None),
-            stat if !is_file(&stat?) => return Ok(None),
-            _ => {}
+        match open_to_read(directory, name, OFlags::NOFOLLOW) {
+            Ok(file) => Self::of(file, None),
+            Err(Errno::LOOP) => Self::behind_link(directory, name),
+            Err(errno) => {
+                if is_file_at(directory, name)? {
+                    Err(errno)
+                } else {
+                    Ok(None)
+                }
+            }
         }
-        // It may have been replaced since.
-        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let file = openat(directory, name, flags, Mode::empty())?;
+    }
+
+    /// Follows the link that is examined, and not another one that may have its name by now.
+    fn behind_link(directory: &OwnedFd, name: &str) -> Result<Option<Self>, Errno> {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let link = openat(directory, name, flags, Mode::empty())?;
+        let target = readlinkat(&link, "", Vec::new())?;
+        // A device might do anything when it is opened.
+        if !is_file_at(directory, &target)? {
+            return Ok(None);
+        }
+        Self::of(open_to_read(directory, &target, OFlags::empty())?, Some(fstat(&link)?))
+    }
+
+    fn of(file: OwnedFd, link_stat: Option<Stat>) -> Result<Option<Self>, Errno> {
         let file_stat = fstat(&file)?;
+        let link_stat = link_stat.unwrap_or(file_stat);
         Ok(is_file(&file_stat).then(|| Self { file: file.into(), file_stat, link_stat }))
     }
 
@@ -105,6 +121,24 @@ impl FoundFile {
         let mut bytes = Vec::new();
         self.file.take(limit).read_to_end(&mut bytes).map_err(|error| unreadable(path, error))?;
         as_text(path, bytes)
+    }
+}
+
+/// Does not wait for the writer of a FIFO.
+fn open_to_read(directory: &OwnedFd, name: impl Arg, more: OFlags) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    openat(directory, name, flags | more, Mode::empty())
+}
+
+fn is_file(stat: &Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
+}
+
+/// `false` if it cannot be reached.
+fn is_file_at(directory: &OwnedFd, name: impl Arg) -> Result<bool, Errno> {
+    match statat(directory, name, AtFlags::empty()) {
+        Err(errno) if is_out_of_reach(errno) => Ok(false),
+        stat => stat.map(|stat| is_file(&stat)),
     }
 }
 

@@ -19,9 +19,9 @@ const STICKY: u32 = 0o1000;
 #[derive(Debug)]
 pub(crate) struct TrustedUsers {
     uids: Vec<u32>,
-    /// In a working directory in which all users can replace every file, the mode of a file says nothing. Some
+    /// In a working directory in which all users can replace every file, the mode of such a file says nothing. Some
     /// file systems (of Windows, of virtual machines) give everything that mode.
-    open_to_all: bool,
+    is_working_directory_open: bool,
 }
 
 impl TrustedUsers {
@@ -39,7 +39,7 @@ impl TrustedUsers {
         let uids = [0, ours].into_iter().chain(sudo.and_then(|uid| uid.parse().ok())).chain(session);
         Self {
             uids: uids.chain(directory.map(|it| it.st_uid)).collect(),
-            open_to_all: directory
+            is_working_directory_open: directory
                 .is_some_and(|it| it.st_mode & (WRITABLE_BY_OTHERS | STICKY) == WRITABLE_BY_OTHERS),
         }
     }
@@ -48,13 +48,15 @@ impl TrustedUsers {
         self.uids.contains(&stat.st_uid)
     }
 
-    /// Why this file is not to be obeyed, if so. `link` is what the path names, perhaps a symbolic link to it.
-    pub(super) fn distrust_file(&self, file: &Stat, link: &Stat) -> Option<Distrust> {
+    /// Why this file is not to be obeyed, if so. `link` is what the path names, perhaps a symbolic link to it. `is_here`
+    /// tells whether that is in the working directory.
+    pub(super) fn distrust_file(&self, file: &Stat, link: &Stat, is_here: bool) -> Option<Distrust> {
         let foreign = [file, link].into_iter().find(|it| !self.include(it));
         if let Some(foreign) = foreign {
             return Some(Distrust::Owner(foreign.st_uid));
         }
-        let is_open = file.st_mode & WRITABLE_BY_OTHERS != 0 && !self.open_to_all;
+        let is_excused = is_here && self.is_working_directory_open;
+        let is_open = file.st_mode & WRITABLE_BY_OTHERS != 0 && !is_excused;
         is_open.then_some(Distrust::FileWritable)
     }
 
