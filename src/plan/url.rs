@@ -26,7 +26,7 @@ impl FromStr for Url {
         let is_tls = uri.scheme_str() == Some("https");
         if !(is_tls || uri.scheme_str() == Some("http"))
             || authority.as_str().contains('@')
-            || authority.port_u16() == Some(0)
+            || has_wrong_port(authority)
         {
             return Err(wrong());
         }
@@ -49,6 +49,12 @@ impl FromStr for Url {
             is_tls,
         })
     }
+}
+
+/// The crate accepts any number as a port, and then says that there is none.
+fn has_wrong_port(authority: &http::uri::Authority) -> bool {
+    let after_host = &authority.as_str()[authority.host().len()..];
+    authority.port_u16() == Some(0) || !after_host.is_empty() && authority.port_u16().is_none()
 }
 
 impl fmt::Display for Url {
@@ -84,6 +90,10 @@ mod tests {
             "http://[2001:db8::1]:80/",
             "http://u@127.0.0.1/",
             "http://127.0.0.1:0/",
+            "http://127.0.0.1:80000/",
+            "http://[::1]:65536",
+            "http://localhost:/",
+            "https://localhost:x/",
             "",
         ] {
             assert!(text.parse::<Url>().is_err(), "{text}");
