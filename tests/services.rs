@@ -288,6 +288,16 @@ mod readiness {
         }
     }
 
+    #[test]
+    fn by_log_reads_on_after_the_log_was_truncated() {
+        // A shell truncates the file that it opens. The pause lets cgrun read the first line.
+        let config = r#"[services.web]
+command = ['sh', '-c', 'echo this takes a while, it is not ready yet; sleep 0.5; echo ready >/dev/stderr; exec sleep 900']
+ready = { log = '^ready$', timeout = '20s' }
+"#;
+        assert_ran(&session().config(config).run());
+    }
+
     /// A service that answers with these bytes at this address.
     fn answering(address: &str, answers: &[&str], url: &str, timeout: &str) -> Session {
         let mut words = vec!["python3", "{helpers}/answers.py", "8001", address];

@@ -58,6 +58,11 @@ impl LogFollower {
     /// Whether a new line matches, complete or not. Returns early if the log grows too fast.
     fn finds_match(&mut self, regex: &Regex) -> io::Result<bool> {
         let begin = clock::now();
+        // A shell truncates the log at `> /dev/stderr`.
+        if self.file.metadata()?.len() < self.at {
+            self.at = 0;
+            self.line.clear();
+        }
         let mut chunk = [0u8; 8192];
         loop {
             let length = self.file.read_at(&mut chunk, self.at)?;
@@ -114,5 +119,17 @@ mod tests {
         writeln!(writer, "n 8000").unwrap();
         assert!(follower.finds_match(&regex).unwrap());
         std::fs::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn a_log_is_read_from_its_start_after_it_was_truncated() {
+        let file = tempfile::tempfile().unwrap();
+        let mut follower = LogFollower::new(file.try_clone().unwrap());
+        let regex = Regex::new("^ready$").unwrap();
+        file.write_all_at(b"starting, not ready yet", 0).unwrap();
+        assert!(!follower.finds_match(&regex).unwrap());
+        file.set_len(0).unwrap();
+        file.write_all_at(b"ready\n", 0).unwrap();
+        assert!(follower.finds_match(&regex).unwrap());
     }
 }
