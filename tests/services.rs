@@ -4,6 +4,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeValLike;
+
 use crate::harness::{Finished, Session, Stranger, is_listening, until};
 
 /// A session whose command leaves a file behind if it runs.
@@ -357,6 +360,28 @@ ready = { log = '^ready$', timeout = '20s' }
         let run = answering("::1", &[r"HTTP/1.1 200 OK\r\n\r\n"], URL, "2s").run();
         assert_not_ran(&run);
         run.assert_said("Connection refused; it listens on [::1]:8001: write localhost in the URL");
+    }
+
+    /// It closes its port while a request waits for the answer, as a server does that starts again.
+    #[test]
+    fn by_http_uses_no_cpu_while_nothing_listens() {
+        let server = r#"
+import socket, time
+listener = socket.create_server(("127.0.0.1", 8001))
+connection, _ = listener.accept()
+connection.recv(4096)
+listener.close()
+connection.close()
+time.sleep(900)
+"#;
+        let config = "[services.web]\ncommand = ['python3', 'server.py']\n\
+            ready = { http = 'http://127.0.0.1:8001/', timeout = '4s' }\n";
+        let run = session().file("server.py", server).config(config).run();
+        assert_not_ran(&run);
+        run.assert_said("nothing listens on port 8001");
+        let used = getrusage(UsageWho::RUSAGE_CHILDREN).unwrap();
+        let used = [used.user_time(), used.system_time()].map(|it| it.num_milliseconds());
+        assert!(used.iter().sum::<i64>() < 1000, "{used:?} ms");
     }
 
     #[test]

@@ -15,6 +15,8 @@ use crate::text::plain;
 
 /// A status line is shorter than this, whatever headers follow it.
 const LONGEST: usize = 8 * 1024;
+/// All interim answers (100, 103) together, with their headers, are shorter than this.
+const LONGEST_INTERIM: usize = 256 * 1024;
 /// The listener is known to be on this host, so that connecting takes microseconds unless its
 /// backlog is full.
 const CONNECT: Duration = Duration::from_millis(50);
@@ -59,6 +61,11 @@ impl ProbeCheck for HttpCheck {
                 Progress::Failed(format!("no answer within {seconds} s"))
             }
         })
+    }
+
+    /// Whatever arrives is not read, and would wake us again and again.
+    fn abandon(&mut self) {
+        self.request = None;
     }
 
     fn unanswered(&self) -> String {
@@ -113,6 +120,9 @@ impl HttpRequest {
                     self.answer.extend_from_slice(&chunk[..length]);
                     if let Some(answer) = self.parse() {
                         return Some(answer);
+                    }
+                    if self.answer.len() > LONGEST_INTERIM {
+                        return Some(Answer::Failed("its answer does not end".into()));
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
@@ -200,5 +210,26 @@ mod tests {
         assert_eq!(asked("0.0.0.0"), expect(&["127.0.0.1"]));
         assert_eq!(asked("::"), expect(&["127.0.0.1", "::1"]));
         assert_eq!(addresses(&"http://[::1]:8000".parse().unwrap(), None), expect(&["::1"]));
+    }
+
+    #[test]
+    fn an_interim_answer_without_an_end_is_given_up() {
+        let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url: Url = format!("http://{}/", server.local_addr().unwrap()).parse().unwrap();
+        let mut request =
+            HttpRequest::send(&url, &[Ipv4Addr::LOCALHOST.into()], Duration::from_secs(60)).unwrap();
+        let (mut connection, _) = server.accept().unwrap();
+        let answering = std::thread::spawn(move || {
+            connection.write_all(b"HTTP/1.1 103 Early Hints\r\n").unwrap();
+            while connection.write_all(b"Link: </a.css>\r\n").is_ok() {}
+        });
+        let answer = loop {
+            if let Some(answer) = request.poll() {
+                break answer;
+            }
+        };
+        assert_eq!(answer, Answer::Failed("its answer does not end".into()));
+        drop(request);
+        answering.join().unwrap();
     }
 }

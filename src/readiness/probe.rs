@@ -25,6 +25,9 @@ pub(super) trait ProbeCheck: Debug {
     /// Advances the probe without blocking. `listener` is the service's own, if it has a port.
     fn check(&mut self, listener: Option<&Listener>) -> io::Result<Progress>;
 
+    /// Gives up the request in progress, because the service's ports are not the session's own.
+    fn abandon(&mut self) {}
+
     /// Why it has not passed, if no attempt has failed yet.
     fn unanswered(&self) -> String;
 

@@ -64,7 +64,10 @@ impl Waiting {
     }
 
     pub(crate) fn check(&mut self, plan: &ServicePlan, found: &PortListeners<'_>) -> io::Result<Readiness> {
-        let Ok(listener) = own_listener(plan, found) else { return Ok(Readiness::NotYet) };
+        let Ok(listener) = own_listener(plan, found) else {
+            self.probe.abandon();
+            return Ok(Readiness::NotYet);
+        };
         if clock::now() < self.not_before {
             return Ok(Readiness::NotYet);
         }
