@@ -444,7 +444,7 @@ ready = { log = 'ready . now$', timeout = '20s' }
 
     /// Answers over TLS, with a certificate of its own making, with each of these statuses in turn.
     const TLS_SERVER: &str = r#"
-import http.server, ssl, subprocess, sys
+import http.server, os, ssl, subprocess, sys, time
 subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
     "-subj", "/CN=localhost", "-keyout", "key.pem", "-out", "cert.pem"], check=True, capture_output=True)
 statuses = [int(status) for status in sys.argv[1:]]
@@ -452,6 +452,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         with open("asked", "a") as journal:
             journal.write(self.path + "\n")
+        time.sleep(float(os.environ.get("SECONDS", 0)))
         self.send_response(statuses.pop(0) if len(statuses) > 1 else statuses[0])
         self.end_headers()
 server = http.server.HTTPServer(("127.0.0.1", 8443), Handler)
@@ -474,6 +475,22 @@ server.serve_forever()
         let run = over_tls("'503', '404', '302'", "20s").env("https_proxy", "http://127.0.0.1:9").run();
         assert_ran(&run);
         assert_eq!(run.read("asked"), "/health\n".repeat(3));
+    }
+
+    #[test]
+    fn by_https_is_patient_with_a_server_that_takes_long() {
+        assert_ran(&over_tls("'200'", "40s").env("SECONDS", "7").run());
+    }
+
+    #[test]
+    fn by_https_asks_for_the_url_as_it_is() {
+        let session = over_tls("'200'", "20s");
+        let path = session.path().join("cgrun.toml");
+        let config = std::fs::read_to_string(&path).unwrap().replace("/health", "/?ids=[1-3]&names={a,b}");
+        std::fs::write(path, config).unwrap();
+        let run = session.run();
+        assert_ran(&run);
+        assert_eq!(run.read("asked"), "/?ids=[1-3]&names={a,b}\n");
     }
 
     #[test]

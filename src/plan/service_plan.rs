@@ -24,13 +24,17 @@ const CURL: [&str; 12] = [
     "--show-error",
     "--fail",
     "--insecure",
+    "--globoff",
     "--noproxy",
     "*",
-    "--max-time",
-    "5",
     "--output",
     "/dev/null",
+    "--max-time",
 ];
+/// How long one request may take: a part of the time that the service has, because some servers begin their work anew with
+/// each request, and others never answer their first one.
+const REQUESTS: u32 = 4;
+const FIRST_ANSWER: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
 pub(crate) struct ServicePlan {
@@ -83,8 +87,9 @@ impl ServicePlan {
         match &self.probe {
             Probe::Command(command) => Some(command.clone()),
             Probe::Https(url) => {
+                let patience = (self.ready_timeout / REQUESTS).max(FIRST_ANSWER).as_secs();
                 let words = CURL.into_iter().map(OsString::from);
-                Some(words.chain([OsString::from(url.to_string())]).collect())
+                Some(words.chain([patience.to_string().into(), url.to_string().into()]).collect())
             }
             _ => None,
         }
