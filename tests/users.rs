@@ -103,6 +103,16 @@ fn a_session_of_another_user_is_cleaned_up_like_any_other() {
     run.assert_signal(SIGTERM).assert_nothing_left().assert_faster_than(Duration::from_secs(20));
 }
 
+/// Root makes its log and its standard input.
+#[test]
+fn a_service_can_open_its_streams_anew() {
+    let config = "[services.web]\nready = { log = '^ready$', timeout = '20s' }\n\
+        command = ['sh', '-c', ': </dev/stdin && echo up >>/dev/stdout && echo ready >>/dev/stderr; exec sleep 900']\n";
+    let run = as_nobody().config(config).command(["true"]).run();
+    run.assert_code(0).assert_nothing_left();
+    assert_eq!(run.log("web"), "up\nready\n");
+}
+
 /// Root opens the logs, possibly in a directory that belongs to the user.
 #[test]
 fn a_log_does_not_follow_links_of_the_user() {

@@ -1,6 +1,7 @@
 //! Starting the session's processes, each directly in its leaf.
 
 use std::os::fd::AsFd;
+use std::os::unix::fs::fchown;
 use std::rc::Rc;
 
 use anyhow::{Context, Result};
@@ -36,6 +37,7 @@ impl Session<'_> {
         }
         let logs = self.logs.as_ref().context("no log directory")?;
         let log = logs.open(&plan.name)?;
+        give(&log.file, self.plan.identity.as_ref());
         let leaf_name = LeafName::Service(plan.name.clone());
         let env = self.service_env(id).with_all([(LEAF, leaf_name.to_string())]);
         let program = program_lookup::prepare(&plan.command, &env, &plan.cwd, &self.plan.cwd)?;
@@ -48,6 +50,7 @@ impl Session<'_> {
             ServiceInput::Null => open_ended().map(|null| (null, None)),
         }
         .context(NO_INPUT)?;
+        give(&input, self.plan.identity.as_ref());
         let streams = Streams { input: Some(input.as_fd()), output: Some(log.file.as_fd()) };
         let waiting =
             Waiting::begin(plan, &log.file).with_context(|| format!("cannot read {}", log.path.display()))?;
@@ -172,6 +175,14 @@ impl Session<'_> {
         let env = self.env.without_passed_sockets();
         let env = if service.cwd == self.plan.cwd { env } else { env.with_directory(&service.cwd) };
         env.with_all(&service.env)
+    }
+}
+
+/// Gives a stream to the session's user, because programs may open theirs anew (`/dev/stderr`). If this fails, it is only
+/// those programs that cannot be used.
+fn give(stream: impl AsFd, identity: Option<&Identity>) {
+    if let Some((user, _)) = identity.and_then(|identity| identity.user.as_ref()) {
+        let _ = fchown(stream, Some(user.uid.as_raw()), Some(user.gid.as_raw()));
     }
 }
 
