@@ -413,6 +413,23 @@ mod check_command {
     }
 
     #[test]
+    fn calls_unknown_what_it_cannot_determine() {
+        // Nothing has signed this session, and it holds a process.
+        let script = "mkdir cg && mount -t cgroup2 none cg && mkdir cg/cgrun-bcdfghjk && \
+            { sleep 900 & echo $! >cg/cgrun-bcdfghjk/cgroup.procs; } && { \"$CGRUN\" \"$@\"; code=$?; } ; \
+            kill $!; wait $!; rmdir cg/cgrun-bcdfghjk; exit $code";
+        let launcher = ["unshare", "-C", "-m", "sh", "-c", script, "sh"];
+        let run = Session::new().options(["check"]).start_through(&launcher).finish();
+        run.assert_code(125).assert_said("session bcdfghjk may be left over").assert_nothing_left();
+        let session = Session::again().options(["check"]);
+        let stranger = Stranger::serve(session.path(), 3000, &[]);
+        let run = session.start_through(&launcher).finish();
+        run.assert_code(1).assert_said("port 3000 is taken").assert_said("session bcdfghjk may be left over");
+        drop(stranger);
+        run.assert_nothing_left();
+    }
+
+    #[test]
     fn refuses_invalid_arguments() {
         let run = Session::new().options(["check", "-p", "0"]).run();
         run.assert_code(125).assert_said("a port is a number from 1 to 65535");

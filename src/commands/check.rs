@@ -15,28 +15,29 @@ pub(crate) fn check(watched: &[Port], reporter: &Reporter) -> Result<Exit> {
     let sessions = cgroup_mount()?.map_or(Ok(SessionList::default()), |mount| list_sessions(&mount))?;
     let mut problems: Vec<_> = Holding::of(&listeners).iter().map(ToString::to_string).collect();
     problems.extend(sessions.entries.iter().filter_map(leftover));
-    problems.iter().for_each(|problem| reporter.error(problem));
+    let unknown: Vec<_> =
+        sessions.entries.iter().filter_map(possible_leftover).chain(sessions.gap()).collect();
     // Nothing of a run is left there, so it is clean. But the next run may fail because of it.
     let free: Vec<_> =
         watched.iter().copied().filter(|port| !listeners.iter().any(|it| it.port == *port)).collect();
     time_wait::remarks(&free).iter().for_each(|remark| reporter.say(remark));
     // What cannot be seen is never called clean.
-    if let Some(gap) = sessions.gap().filter(|_| problems.is_empty()) {
-        bail!("{gap}");
+    if problems.is_empty() && !unknown.is_empty() {
+        bail!("{}", unknown.join("\n"));
     }
+    problems.iter().chain(&unknown).for_each(|problem| reporter.error(problem));
     Ok(Exit::Code(if problems.is_empty() { 0 } else { NOT_CLEAN }))
 }
 
 fn leftover(session: &SessionEntry) -> Option<String> {
+    let (id, path, how) = (&session.id, session.path.display(), session.how_to_sweep());
+    (session.state == SessionState::Stale)
+        .then(|| format!("session {id} is left over from a cgrun process that died: {path}; end it {how}"))
+}
+
+fn possible_leftover(session: &SessionEntry) -> Option<String> {
     let (id, path) = (&session.id, session.path.display());
-    match session.state {
-        SessionState::Live => None,
-        SessionState::Stale => Some(format!(
-            "session {id} is left over from a cgrun process that died: {path}; end it {}",
-            session.how_to_sweep()
-        )),
-        SessionState::Unknown => Some(format!(
-            "session {id} may be left over: cannot determine whether its supervisor is alive: {path}"
-        )),
-    }
+    (session.state == SessionState::Unknown).then(|| {
+        format!("session {id} may be left over: cannot determine whether its supervisor is alive: {path}")
+    })
 }
