@@ -56,6 +56,26 @@ fn time_that_is_not_used_is_left_to_the_next() {
 }
 
 #[test]
+fn the_time_to_settle_is_part_of_it() {
+    let run = Session::new().options(["--stop-within", "2s", "--settle", "1m"]).sh("sleep 1000 &").run();
+    run.assert_code(0).assert_said("(sleep 1000)").assert_nothing_left();
+    run.assert_faster_than(Duration::from_secs(6));
+}
+
+/// As a database waits for its clients.
+#[test]
+fn a_service_that_waits_for_what_the_command_left_has_time_after_that() {
+    let config = "[services.db]\nready = { log = 'ready' }\ncommand = ['sh', '-c', \"\
+        trap 'while [ -e /proc/$(cat client) ]; do sleep 0.02; done; sleep 0.2; touch saved; exit' TERM; \
+        echo ready; while :; do sleep 1000 & wait; done\"]\n";
+    let leave = "sh -c 'trap : TERM; echo $$ >client.new; mv client.new client; while :; do sleep 1000 & wait; done' & \
+        until [ -e client ]; do sleep 0.02; done";
+    let run = Session::new().config(config).options(["--stop-within", "3s"]).sh(leave).run();
+    run.assert_code(0).assert_nothing_left().assert_faster_than(Duration::from_secs(7));
+    assert!(run.path().join("saved").exists(), "{}", run.stderr());
+}
+
+#[test]
 fn the_key_of_the_config_is_the_option() {
     let config = format!("[session]\nstop_within = '0s'\n{}", chain(DEAF));
     let run = Session::new().config(&config).command(["true"]).run();
@@ -75,6 +95,18 @@ fn a_session_stops_before_githubs_runner_asks_again() {
     let run = run.finish();
     assert!(begin.elapsed() < Duration::from_millis(7500), "{:?}", begin.elapsed());
     run.assert_signal(SIGINT).assert_nothing_left();
+    assert_all_were_asked(&run);
+}
+
+#[test]
+fn a_signal_during_the_cleanup_shortens_a_grace_that_has_begun() {
+    let config = format!("[session]\ngrace = '60s'\n{}", chain(DEAF));
+    let run = Session::new().config(&config).env("GITHUB_ACTIONS", "true").command(["true"]).start();
+    run.until_file("asked2").signal(SIGTERM);
+    let begin = std::time::Instant::now();
+    let run = run.finish();
+    assert!(begin.elapsed() < Duration::from_millis(7500), "{:?}", begin.elapsed());
+    run.assert_code(0).assert_nothing_left();
     assert_all_were_asked(&run);
 }
 

@@ -19,7 +19,7 @@ pub(crate) struct StopWithin {
 
 #[derive(Debug, Default)]
 pub(super) struct TimeBudget {
-    /// When the last grace has to be over; `None` if there is no limit.
+    /// See [`ends`](Self::ends).
     ends: Option<Instant>,
 }
 
@@ -44,6 +44,11 @@ impl TimeBudget {
     /// does not use is left to the later ones.
     pub(super) fn share(&self, wanted: Duration, steps: u32) -> Duration {
         self.ends.map_or(wanted, |ends| wanted.min((ends - clock::now()) / steps.max(1)))
+    }
+
+    /// When the last grace has to be over; `None` if there is no limit.
+    pub(super) fn ends(&self) -> Option<Instant> {
+        self.ends
     }
 
     pub(super) fn is_limited(&self) -> bool {

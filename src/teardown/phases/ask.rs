@@ -36,9 +36,13 @@ impl Teardown<'_> {
         // If this fails, they may be asked a little later.
         self.first_children = children::list().unwrap_or_default();
         let mut stopping: Vec<_> = self.context.components.iter().map(|_| Stopping::default()).collect();
+        let mut ends = self.budget.ends();
         while !self.requests.end_the_grace() {
             self.ensure_guardian();
             self.note_empty(&mut stopping);
+            if std::mem::replace(&mut ends, self.budget.ends()) != ends {
+                self.shorten_all(&mut stopping);
+            }
             self.advance_all(&mut stopping);
             // Killed processes are waited for later, all at once.
             if !stopping.iter().all(Stopping::is_over) {
@@ -61,13 +65,14 @@ impl Teardown<'_> {
                 longest = longest.max(component.grace);
             }
         }
-        let deadline = clock::now() + longest;
+        let mut deadline = clock::now() + self.budget.share(longest, 1);
         let is_running = |component: &Component| component.status.is_none();
         while self.context.components.iter().any(is_running)
             && clock::now() < deadline
             && !self.requests.end_the_grace()
         {
             self.wait(&[], deadline);
+            deadline = self.budget.ends().map_or(deadline, |ends| deadline.min(ends));
         }
     }
 
@@ -94,6 +99,19 @@ impl Teardown<'_> {
             if stopping[index].was_asked() {
                 self.verdict.span(index).asked.get_or_insert_with(clock::now);
             }
+        }
+    }
+
+    /// Divides the time that is left anew, because a signal has limited it.
+    fn shorten_all(&mut self, stopping: &mut [Stopping]) {
+        let mut known = vec![None; stopping.len()];
+        let steps: Vec<_> = (0..stopping.len())
+            .map(|index| steps_from(index, &self.context.components, stopping, &mut known))
+            .collect();
+        for (state, steps) in stopping.iter_mut().zip(steps) {
+            let now = clock::now();
+            let left = state.deadline().map(|deadline| self.budget.share(deadline - now, steps));
+            left.into_iter().for_each(|left| state.shorten(now + left));
         }
     }
 

@@ -58,6 +58,8 @@ impl Teardown<'_> {
                 return self.note_stuck(&children);
             }
             let now = clock::now();
+            // A signal may have limited the time.
+            kill_from = now + self.budget.share(kill_from - now, 1);
             if self.requests.end_the_grace() {
                 kill_from = kill_from.min(now);
             }

@@ -81,6 +81,21 @@ impl Stopping {
         }
     }
 
+    /// Ends the current stage no later than `until`.
+    pub(super) fn shorten(&mut self, until: Instant) {
+        let was_continued = self.continued == self.stage;
+        match &mut self.stage {
+            Stage::CommandAsked(deadline) | Stage::Settling(deadline) | Stage::AllAsked(deadline) => {
+                *deadline = until.min(*deadline);
+            }
+            Stage::Waiting | Stage::Killed | Stage::Done => {}
+        }
+        if was_continued {
+            self.continued = self.stage;
+            self.grace = self.deadline().map(Grace::until);
+        }
+    }
+
     /// Whether no process is left to ask.
     pub(super) fn is_over(&self) -> bool {
         matches!(self.stage, Stage::Killed | Stage::Done)
@@ -113,7 +128,8 @@ impl Teardown<'_> {
 
     fn enter_next_stage(&mut self, index: usize, state: &mut Stopping) -> Option<Frozen> {
         let component = &self.context.components[index];
-        let settle = self.context.settle;
+        // What is left is asked afterwards.
+        let settle = self.budget.share(self.context.settle, 2);
         let now = clock::now();
         state.stage = match state.stage {
             Stage::Waiting if component.is_running_command() => {
@@ -140,9 +156,9 @@ impl Teardown<'_> {
             Stage::Settling(until) if now >= until => {
                 // A service may wait for these, as a database does for its clients. The rest of its grace
                 // must be enough for it to exit once they are gone.
-                let grace = component.grace / 2;
+                let grace = component.grace;
                 let frozen = self.freeze_and_note(index);
-                let grace = self.budget.share(grace, 1);
+                let grace = self.budget.share(grace, 1) / 2;
                 state.stage = Stage::AllAsked(clock::now() + grace);
                 return Some(frozen);
             }
@@ -162,7 +178,9 @@ impl Teardown<'_> {
             Stage::CommandAsked(_) => match self.cause.stop_signal() {
                 // Signal the whole group, as a terminal does: a shell waits for its child, which must get the
                 // signal too.
-                Some(Signal::SIGINT) if component.own_group && !state.was_group_asked => {
+                Some(Signal::SIGINT)
+                    if component.own_group && component.status.is_none() && !state.was_group_asked =>
+                {
                     self.interrupt_group(index);
                     state.was_group_asked = true;
                 }
