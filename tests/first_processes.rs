@@ -89,6 +89,15 @@ fn a_leak_of_the_session_is_one_if_cgrun_is_the_first_process() {
     run.assert_code(121).assert_said("(sleep 901)").assert_said("(sleep 902)").assert_nothing_left();
 }
 
+/// podman(1) passes sockets on like this.
+#[test]
+fn a_socket_passed_to_the_first_process_belongs_to_the_command() {
+    let session = Session::new().env("LISTEN_PID", "1").env("LISTEN_FDS", "1");
+    let run = start_as_first(session.sh("[ $LISTEN_PID = $$ ] && echo mine"), &[]).finish();
+    run.assert_code(0).assert_nothing_left();
+    assert_eq!(run.stdout(), "mine\n");
+}
+
 #[test]
 fn the_first_process_passes_on_signals_from_outside_and_exits_as_cgrun_does() {
     Session::new();

@@ -1,8 +1,11 @@
 //! Socket activation (sd_listen_fds(3)): a process that passes on listening sockets names the process they are for in
-//! `LISTEN_PID`. If that is us, they are for the program that we start, whose pid is known only after the fork.
+//! `LISTEN_PID`. If that is us, they are for the program that we start, whose pid is known only after the fork. If we do
+//! the work of the first process of a container, the variable names that process.
 
 use std::cell::Cell;
 use std::ffi::{CString, c_char};
+
+use super::first_process;
 
 const NAME: &[u8] = b"LISTEN_PID=";
 /// The digits of a pid, and NUL.
@@ -14,8 +17,10 @@ pub(super) struct ListenPid(Box<[Cell<u8>]>);
 impl ListenPid {
     /// The position of the variable in the environment, and its replacement; `None` if it does not name us.
     pub(super) fn named_us(env: &[CString]) -> Option<(usize, Self)> {
-        let ours = [NAME, std::process::id().to_string().as_bytes()].concat();
-        let position = env.iter().position(|entry| entry.as_bytes() == ours)?;
+        let first = first_process::is_behind_us().then_some(1);
+        let ours = |pid: u32| [NAME, pid.to_string().as_bytes()].concat();
+        let ours: Vec<_> = first.into_iter().chain([std::process::id()]).map(ours).collect();
+        let position = env.iter().position(|entry| ours.iter().any(|it| entry.as_bytes() == it))?;
         let room = NAME.iter().copied().chain([0; LONGEST]);
         Some((position, Self(room.map(Cell::new).collect())))
     }
