@@ -1,12 +1,15 @@
-//! Connecting by TCP within a time limit that the kernel measures.
+//! Connecting within a time limit that the kernel measures.
 
 use std::io;
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with, sockopt::socket_error};
+use rustix::net::sockopt::{Timeout, set_socket_timeout, socket_error};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 
 use super::poll::timeout_until;
 use super::time::Instant;
@@ -35,9 +38,22 @@ pub(crate) fn connect_within(address: &SocketAddr, limit: Duration) -> io::Resul
     Ok(socket.into())
 }
 
+/// Connects to the socket at `path`. The kernel would wait without a limit for room in the backlog of a server that hangs
+/// (unix(7)). `limit` also applies to each later write.
+pub(crate) fn connect_unix_within(path: &Path, limit: Duration) -> io::Result<UnixStream> {
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    set_socket_timeout(&socket, Timeout::Send, Some(limit))?;
+    match connect(&socket, &SocketAddrUnix::new(path)?) {
+        Ok(()) => Ok(socket.into()),
+        Err(Errno::AGAIN) => Err(io::ErrorKind::TimedOut.into()),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::net::TcpListener;
+    use std::os::unix::net::UnixListener;
 
     use super::*;
 
@@ -67,5 +83,24 @@ mod tests {
         };
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
         assert!(accepted.len() < 5, "{}", accepted.len());
+    }
+
+    #[test]
+    fn a_server_that_accepts_nothing_is_waited_for_as_long_as_the_limit() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("socket");
+        let limit = Duration::from_millis(50);
+        assert_eq!(connect_unix_within(&path, limit).unwrap_err().kind(), io::ErrorKind::NotFound);
+        let listener = UnixListener::bind(&path).unwrap();
+        rustix::net::listen(&listener, 0).unwrap();
+        let mut waiting = Vec::new();
+        let error = loop {
+            match connect_unix_within(&path, limit) {
+                Ok(stream) => waiting.push(stream),
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert!((1..5).contains(&waiting.len()), "{}", waiting.len());
     }
 }

@@ -1,6 +1,5 @@
 //! Finds out what this host offers, by trying it.
 
-use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -12,6 +11,7 @@ use crate::containment::{
     manages_this_host,
 };
 use crate::limits::{Controller, why_unavailable};
+use crate::sys::connect::connect_unix_within;
 use crate::sys::process::{fork, namespace};
 use crate::sys::sockets;
 
@@ -19,6 +19,8 @@ use crate::sys::sockets;
 const SCHEMA_VERSION: u32 = 1;
 /// How long the trial namespace may take to exit.
 const KILL_WAIT: Duration = Duration::from_secs(2);
+/// How long the service manager may take to answer.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Serialize)]
 pub(super) struct Findings {
@@ -125,7 +127,8 @@ pub(super) fn gather() -> Findings {
         cgroup,
         systemd: SystemdFindings {
             running: manages_this_host(),
-            manager_socket: Some(manager_socket()).filter(|socket| UnixStream::connect(socket).is_ok()),
+            manager_socket: Some(manager_socket())
+                .filter(|socket| connect_unix_within(socket, PATIENCE).is_ok()),
         },
         namespaces,
         capabilities: capabilities(),

@@ -12,6 +12,7 @@ use std::time::Duration;
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 
 use crate::containment::session_id::SessionId;
+use crate::sys::connect::connect_unix_within;
 use crate::sys::time::{self, Instant};
 use crate::text::plain;
 
@@ -57,7 +58,7 @@ pub(crate) fn private_socket() -> PathBuf {
 pub(crate) fn enter_scope<T>(place: &Path, arrived: impl Fn(&str) -> Option<T>) -> Result<T, NoScope> {
     let socket = private_socket();
     let no_manager = |source| NoScope::NoManager { socket: socket.clone(), source };
-    let mut stream = UnixStream::connect(&socket).map_err(no_manager)?;
+    let mut stream = connect_unix_within(&socket, PATIENCE).map_err(no_manager)?;
     // In another PID namespace, the manager would move a different process. A peer that we cannot see has pid
     // 0.
     let peer = getsockopt(&stream, PeerCredentials).map_err(|errno| NoScope::Broken(errno.into()))?;
