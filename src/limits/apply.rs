@@ -138,7 +138,7 @@ impl AppliedLimits {
             let enabled = enabled.and_then(|()| controllers::pass_down(session, &needed, &USEFUL));
             let refused = match enabled {
                 Ok(()) => return Ok(()),
-                Err(refused) => refused,
+                Err(refused) => refused.shown_in(mount),
             };
             // The absence of one controller says nothing about the others.
             let missing = match &refused {

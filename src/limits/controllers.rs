@@ -124,7 +124,7 @@ pub(crate) fn why_unavailable(mount: &Mount, controller: Controller) -> Option<R
     let tried = to_pass_down(mount, controller).and_then(|_| {
         if !is_on()? && !is_root(own) && is_shared(own)? { Err(occupied(own)) } else { Ok(()) }
     });
-    tried.err()
+    tried.err().map(|refused| refused.shown_in(mount))
 }
 
 /// The cgroups, from the top down, that do not pass this controller to ours yet but can.

@@ -26,7 +26,9 @@ impl Host {
     pub(super) fn read() -> Result<Self> {
         let read = |path: &str| {
             std::fs::read_to_string(path).map_err(|error| {
-                anyhow::anyhow!("cannot read this host's resources from {path}: {error}; is /proc mounted?")
+                anyhow::anyhow!(
+                    "cannot read this host's resources from {path}: {error}; are /proc and /sys mounted?"
+                )
             })
         };
         let memory = read("/proc/meminfo")?;

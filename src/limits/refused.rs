@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::limit::{Controller, Limit};
 use crate::containment::cgroup::systemd;
-use crate::containment::{ContainmentError, Kind};
+use crate::containment::{ContainmentError, Kind, Mount};
 
 /// Why a limit cannot be applied here.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +32,18 @@ pub(crate) enum Refused {
 }
 
 impl Refused {
+    /// With the path at which people find the cgroup, if the mount is cgrun's own.
+    pub(super) fn shown_in(self, mount: &Mount) -> Self {
+        match self {
+            Self::NotDelegated { controller, path } => {
+                Self::NotDelegated { controller, path: mount.shown(&path) }
+            }
+            Self::Occupied { path, processes } => Self::Occupied { path: mount.shown(&path), processes },
+            Self::Cgroup(error) => Self::Cgroup(ContainmentError { path: mount.shown(&error.path), ..error }),
+            other => other,
+        }
+    }
+
     /// Says how the user can fix it.
     pub(crate) fn remedy(&self) -> String {
         match self {
