@@ -302,11 +302,14 @@ fn a_byte_order_mark_belongs_to_no_key() {
 
 #[test]
 fn a_script_with_dos_line_ends_is_named() {
-    let run = Session::new().file("script", "#!/bin/sh\r\necho ran\r\n");
-    make_executable(&run.path().join("script"));
-    let run = run.command(["./script"]).run();
-    assert_refused(&run, 126);
-    run.assert_said("script: cannot be executed: its lines end as in DOS; convert them with: sed -i");
+    Session::new();
+    for line in ["#!/bin/sh", "#!/usr/bin/env sh", "#!/usr/bin/env -S sh -e"] {
+        let run = Session::again().file("script", format!("{line}\r\necho ran\r\n"));
+        make_executable(&run.path().join("script"));
+        let run = run.command(["./script"]).run();
+        assert_refused(&run, 126);
+        run.assert_said("script: cannot be executed: its lines end as in DOS; convert them with: sed -i");
+    }
 }
 
 #[test]

@@ -122,17 +122,26 @@ fn check_executable(path: &Path) -> Result<(), Option<String>> {
     }
     rustix::fs::accessat(CWD, path, Access::EXEC_OK, AtFlags::EACCESS)
         .map_err(|_| Some(why_not(path, &metadata).to_string()))?;
+    let words = interpreter_words(path).unwrap_or_default();
+    if ends_as_in_dos(&words) {
+        return Err(Some("its lines end as in DOS; convert them with: sed -i 's/\\r$//'".into()));
+    }
     // execve(2) would answer ENOENT, as if the script itself were missing.
-    match interpreter(path) {
+    match words.first().filter(|path| path.is_absolute()) {
         Some(interpreter) if !interpreter.exists() => {
-            if interpreter.as_os_str().as_bytes().ends_with(b"\r") {
-                return Err(Some("its lines end as in DOS; convert them with: sed -i 's/\\r$//'".into()));
-            }
             let interpreter = interpreter.display();
             Err(Some(format!("its interpreter {interpreter} does not exist; install it, or change line 1")))
         }
         _ => Ok(()),
     }
+}
+
+/// Whether the carriage return belongs to the name of the interpreter, or of the program that env(1) looks for. Some
+/// interpreters accept one after their options.
+fn ends_as_in_dos(words: &[PathBuf]) -> bool {
+    let is_name = words.len() == 1 || words.first().is_some_and(|first| first.ends_with("env"));
+    let last = words.last().filter(|_| is_name);
+    last.is_some_and(|last| last.as_os_str().as_bytes().ends_with(b"\r") && !last.exists())
 }
 
 /// Returns the reason why execution is denied.
@@ -147,11 +156,7 @@ fn why_not(path: &Path, metadata: &std::fs::Metadata) -> &'static str {
     }
 }
 
-/// The absolute path after `#!`, if the file begins with one.
-fn interpreter(path: &Path) -> Option<PathBuf> {
-    interpreter_words(path)?.into_iter().next().filter(|path| path.is_absolute())
-}
-
+/// The words after `#!`, if the file begins with that.
 fn interpreter_words(path: &Path) -> Option<Vec<PathBuf>> {
     let mut begin = Vec::new();
     std::fs::File::open(path).ok()?.take(INTERPRETER_LINE).read_to_end(&mut begin).ok()?;
