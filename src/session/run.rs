@@ -102,8 +102,6 @@ impl Session<'_> {
                 self.report.say(GUARDIAN_REPLACED);
             }
         }
-        let command = self.context.command().filter(|command| command.status.is_none());
-        self.foreground.check(command.map(|command| &command.leader));
         let mut events = Vec::new();
         for event in happened {
             match event {
@@ -116,6 +114,9 @@ impl Session<'_> {
                 }
             }
         }
+        // Only now is it known whether the command has been reaped, so that another process may have its pid.
+        let command = self.context.command().filter(|command| command.status.is_none());
+        self.foreground.check(command.map(|command| &command.leader));
         let ending = events.iter().find_map(|event| match event {
             SessionEvent::Signal(caught) if caught.is_about_ending() => Some(*caught),
             _ => None,

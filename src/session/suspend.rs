@@ -67,7 +67,9 @@ impl Session<'_> {
         // Nobody can stop and continue us, so that a continued command would only stop again.
         let is_stuck = caught.is_about_terminal_use() && !signals::is_pending(Signal::SIGCONT);
         self.foreground.set_stuck(is_stuck);
-        if let Some(command) = self.context.command().filter(|_| !is_stuck) {
+        // While we were stopped, another process may have got the pid of a command that has been reaped.
+        let command = self.context.command().filter(|command| command.status.is_none());
+        if let Some(command) = command.filter(|_| !is_stuck) {
             self.foreground.resume(&command.leader);
             // Whatever continued us may not have continued the command.
             self.pass_on(Signal::SIGCONT, command);
