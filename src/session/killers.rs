@@ -22,19 +22,19 @@ pub(super) fn stop_within(wanted: Option<Duration>) -> StopWithin {
 fn patience() -> Option<Duration> {
     let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     let github = std::env::var_os("GITHUB_ACTIONS").is_some_and(|value| value == "true");
-    let engine = is_stopped_with_container().then(|| match is_set("KUBERNETES_SERVICE_HOST") {
-        true => KUBERNETES,
-        false => CONTAINER_ENGINE,
-    });
+    let is_pod = is_set("KUBERNETES_SERVICE_HOST");
+    let engine =
+        is_stopped_with_container(is_pod).then_some(if is_pod { KUBERNETES } else { CONTAINER_ENGINE });
     github.then_some(GITHUB_RUNNER).into_iter().chain(engine).min()
 }
 
 /// Whether what stops the container signals us: we are its first process, or that one's child, as with `docker run --init`.
-fn is_stopped_with_container() -> bool {
-    let marks = ["/.dockerenv", "/run/.containerenv"];
+/// In a pod there need be no mark of an engine.
+fn is_stopped_with_container(is_pod: bool) -> bool {
+    let has_mark = ["/.dockerenv", "/run/.containerenv"].iter().any(|mark| Path::new(mark).exists());
     let is_first = rustix::process::getpid().is_init() || first_process::is_behind_us();
     let is_child_of_first = rustix::process::getppid().is_some_and(|parent| parent.is_init());
     // A service manager is not stopped with a container, and waits longer than an engine.
     let has_manager = Path::new("/run/systemd/system").is_dir();
-    is_first || is_child_of_first && !has_manager && marks.iter().any(|mark| Path::new(mark).exists())
+    is_first || is_child_of_first && !has_manager && (is_pod || has_mark)
 }
