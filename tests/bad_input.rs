@@ -687,6 +687,16 @@ mod init {
     }
 
     #[test]
+    fn leaves_no_half_of_a_config_if_the_disk_is_full() {
+        let script = "mkdir small && mount -t tmpfs -o size=4k none small && cd small && echo x >full && \
+            { \"$CGRUN\" \"$@\"; echo $?; ls; }";
+        let launcher = ["unshare", "-m", "sh", "-c", script, "sh"];
+        let run = Session::new().options(["init"]).start_through(&launcher).finish();
+        run.assert_code(0).assert_said("cannot write cgrun.toml: No space left on device");
+        assert_eq!(run.stdout(), "125\nfull\n");
+    }
+
+    #[test]
     fn refuses_to_overwrite() {
         let run = Session::new().config("# mine\n").options(["init"]).run();
         assert_refused(&run, 125);

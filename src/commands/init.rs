@@ -14,7 +14,11 @@ pub(crate) fn init(reporter: &Reporter) -> Result<Exit> {
         ErrorKind::AlreadyExists => anyhow!("{FILE_NAME} already exists here; edit it, or remove it first"),
         _ => Error::new(error).context(format!("cannot create {FILE_NAME} here")),
     })?;
-    file.write_all(template::TEMPLATE.as_bytes()).with_context(|| format!("cannot write {FILE_NAME}"))?;
+    if let Err(error) = file.write_all(template::TEMPLATE.as_bytes()) {
+        // A part of it would be taken for a config.
+        let _ = std::fs::remove_file(FILE_NAME);
+        return Err(error).context(format!("cannot write {FILE_NAME}"));
+    }
     reporter.say(&format!("wrote {FILE_NAME}; now try: cgrun COMMAND"));
     Ok(Exit::Code(0))
 }
