@@ -233,8 +233,11 @@ fn a_report_goes_to_the_pipe_of_a_process_substitution() {
     let script = "\"$CGRUN\" --report json=>(cat >got; touch done) --report html=>(cat >page) \"$@\"; \
         code=$?; until [ -e done ]; do sleep 0.01; done; exit $code";
     let large = "for i in $(seq 300); do sleep 900 & done";
-    for (command, code) in [("exit 3", 3), (large, 0)] {
-        let session = Session::new().command(["sh", "-c", command]);
+    Session::new();
+    for (options, command, code) in
+        [(&[][..], "exit 3", 3), (&[], large, 0), (&["--user", "nobody"], "exit 4", 4)]
+    {
+        let session = Session::again().options(options).command(["sh", "-c", command]);
         let run = session.start_through(&["bash", "-c", script, "bash"]).finish();
         run.assert_code(code).assert_nothing_left();
         let report: serde_json::Value = serde_json::from_str(&run.read("got")).unwrap();

@@ -27,6 +27,17 @@ pub(super) struct ReportFile {
 }
 
 impl ReportFile {
+    /// A pipe that was passed to us; `None` if the path names something else. The session's user may be unable to open it.
+    pub(super) fn of_pipe(kind: ReportKind, path: &Path) -> io::Result<Option<Self>> {
+        let pipe = pipe::open(path)?;
+        Ok(pipe.map(|pipe| Self {
+            kind,
+            path: path.to_path_buf(),
+            placeholder: PathBuf::new(),
+            pipe: Some(pipe),
+        }))
+    }
+
     /// Follows symbolic links and creates missing directories, which it adds to `created`.
     pub(super) fn resolve(
         kind: ReportKind,
@@ -36,10 +47,6 @@ impl ReportFile {
     ) -> io::Result<Self> {
         if path.as_os_str().as_bytes().ends_with(b"/") {
             return Err(io::Error::other("it names a directory"));
-        }
-        if let Some(pipe) = pipe::open(path)? {
-            let (path, placeholder) = (path.to_path_buf(), PathBuf::new());
-            return Ok(Self { kind, path, placeholder, pipe: Some(pipe) });
         }
         let path = without_links(path, created)?;
         let mut name = OsString::from(".");
@@ -59,7 +66,7 @@ impl ReportFile {
             Ok(metadata) if is_our_output(&metadata) => {
                 return Err(io::Error::other("stdout or stderr goes there and would be overwritten"));
             }
-            Ok(_) => drop(OpenOptions::new().append(true).open(&self.path)?),
+            Ok(_) => drop(OpenOptions::new().append(true).custom_flags(libc::O_NONBLOCK).open(&self.path)?),
             Err(_) => {}
         }
         // A dead cgrun with the same pid may have left one.

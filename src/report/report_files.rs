@@ -25,22 +25,34 @@ pub(crate) struct ReportFiles {
 impl ReportFiles {
     /// Checks that the files can be written. After an error nothing is left behind.
     pub(crate) fn prepare(reports: &[(ReportKind, PathBuf)], identity: Option<&Identity>) -> Result<Self> {
-        let _user = ActingAs::session_user(identity).context("cannot switch to the session's user")?;
         let user = identity.and_then(|it| it.user.as_ref()).map(|(user, _)| user.name.as_str());
+        let open_pipe = |(kind, path): &(ReportKind, PathBuf)| {
+            ReportFile::of_pipe(*kind, path).map_err(|error| cannot_write(path, &error, user))
+        };
+        let pipes = reports.iter().map(open_pipe).collect();
+        let _user = ActingAs::session_user(identity).context("cannot switch to the session's user")?;
         let (owner, identity) = (std::process::id(), identity.cloned());
         let mut files = Self { files: Vec::new(), created_directories: Vec::new(), owner, identity };
-        let prepared = files.prepare_all(reports, user);
+        let prepared = files.prepare_all(reports, pipes, user);
         if prepared.is_err() {
             files.remove_old_reports();
         }
         prepared.map(|()| files)
     }
 
-    fn prepare_all(&mut self, reports: &[(ReportKind, PathBuf)], user: Option<&str>) -> Result<()> {
-        for (kind, path) in reports {
+    fn prepare_all(
+        &mut self,
+        reports: &[(ReportKind, PathBuf)],
+        pipes: Vec<Result<Option<ReportFile>>>,
+        user: Option<&str>,
+    ) -> Result<()> {
+        for ((kind, path), pipe) in reports.iter().zip(pipes) {
             let cannot_write = |error: io::Error| cannot_write(path, &error, user);
-            let file = ReportFile::resolve(*kind, path, self.owner, &mut self.created_directories);
-            let file = file.map_err(cannot_write)?;
+            let file = match pipe? {
+                Some(pipe) => pipe,
+                None => ReportFile::resolve(*kind, path, self.owner, &mut self.created_directories)
+                    .map_err(cannot_write)?,
+            };
             if self.files.iter().any(|other| other.path == file.path) {
                 bail!("two reports would be written to {}; give each its own file", path.display());
             }
