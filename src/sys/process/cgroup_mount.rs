@@ -7,7 +7,10 @@
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
 
+use nix::sys::signal::Signal;
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
@@ -16,8 +19,13 @@ use rustix::net::{
 use rustix::process::{Pid, WaitOptions, waitpid};
 
 use super::fork::fork_with;
+use super::pidfd::Process;
+use crate::sys::poll::timeout_until;
+use crate::sys::time::Instant;
 
 const ERRNO: usize = size_of::<i32>();
+/// How long the child may take for each step. It takes milliseconds, even on a slow machine.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Mounts cgroup2 with our own cgroup as its root, and returns the directory of that cgroup. It stays mounted
 /// until the descriptor is closed. `with_user` creates a user namespace for the privilege to do so.
@@ -38,9 +46,33 @@ pub(crate) fn mount_own_cgroup(with_user: bool) -> io::Result<OwnedFd> {
         unsafe { libc::_exit(0) }
     };
     drop(theirs);
+    receive_from(pid, &ours, PATIENCE)
+}
+
+/// Receives the mount from this child of ours, and reaps it. A child that does not answer in time is killed.
+fn receive_from(child: Pid, line: &OwnedFd, patience: Duration) -> io::Result<OwnedFd> {
     // The child closes its end when it exits, even if it is killed.
-    let received = receive_descriptor(&ours);
-    while matches!(waitpid(Some(pid), WaitOptions::empty()), Err(rustix::io::Errno::INTR)) {}
+    let deadline = Instant::now() + patience;
+    let mut fds = [PollFd::new(line, PollFlags::IN)];
+    let ready = loop {
+        match poll(&mut fds, timeout_until(deadline, Instant::now()).as_ref()) {
+            Err(rustix::io::Errno::INTR) => {}
+            ready => break ready,
+        }
+    };
+    let received = match ready {
+        Ok(0) => Err(io::ErrorKind::TimedOut.into()),
+        Ok(_) => receive_descriptor(line),
+        Err(errno) => Err(errno.into()),
+    };
+    if let Ok(Some(process)) = Process::open(child) {
+        if received.is_err() {
+            let _ = process.signal(Signal::SIGKILL);
+        }
+        let _ = process.wait(patience);
+    }
+    // If it does not exit although it was killed, whoever waits for our children finds it later.
+    let _ = waitpid(Some(child), WaitOptions::NOHANG);
     received
 }
 
@@ -81,5 +113,31 @@ fn receive_descriptor(line: &OwnedFd) -> io::Result<OwnedFd> {
         (Some(descriptor), ..) => Ok(descriptor),
         (None, ERRNO, errno) if errno != 0 => Err(io::Error::from_raw_os_error(errno)),
         _ => Err(io::Error::other("the process that mounts cgroup2 sent no reply")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::procfs::stat;
+
+    #[test]
+    fn a_child_that_does_not_answer_is_killed_and_reaped() {
+        let (ours, theirs) =
+            socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();
+        // SAFETY: the child makes one system call, again and again.
+        let child = unsafe { fork_with(0) }.unwrap();
+        let Some(child) = Pid::from_raw(child) else {
+            loop {
+                // SAFETY: it only waits.
+                unsafe { libc::pause() };
+            }
+        };
+        let begin = Instant::now();
+        let error = receive_from(child, &ours, Duration::from_millis(50)).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert!(begin.elapsed() < PATIENCE, "{:?}", begin.elapsed());
+        assert!(stat::parent(child).is_none(), "it was not reaped");
+        drop(theirs);
     }
 }
