@@ -54,7 +54,7 @@ fn main() -> ! {
 
 fn dispatch(cli: Cli) -> Result<Exit, SessionError> {
     let report = Reporter::new(Verbosity::Normal);
-    let records = || plan::records(&state_directory::locate());
+    let records = || plan::records(&state_directory::locate(|warning| report.say(warning)));
     Ok(match cli.action.unwrap_or(CliCommand::Run(cli.run)) {
         CliCommand::Run(args) => run(args)?,
         CliCommand::Check(args) => {
@@ -74,8 +74,11 @@ fn run(args: Run) -> Result<Exit, SessionError> {
     sys::process::descriptor_limit::raise();
     let options = &args.options;
     let config = find_config(&options.config, options.user.as_deref())?;
-    let plan = plan::plan(args, config.as_ref(), working_directory()?, state_directory::locate())?;
+    let mut warning = None;
+    let state = state_directory::locate(|text| warning = Some(text.to_string()));
+    let plan = plan::plan(args, config.as_ref(), working_directory()?, state)?;
     let report = Reporter::new(plan.verbosity);
+    warning.iter().for_each(|warning| report.say(warning));
     session::run(plan, &report)
 }
 

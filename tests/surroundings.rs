@@ -179,6 +179,11 @@ mod a_home {
             // Another one has a name that nobody could foresee.
             let made = std::fs::read_dir(run.path().join("tmp")).unwrap().map(|it| it.unwrap().path());
             assert_eq!(made.map(|path| logs(&path)).sum::<usize>(), 1, "{plant}");
+            let warning = format!(
+                "cannot keep logs and records in {}/tmp/cgrun-0: it belongs to another user",
+                run.path().display()
+            );
+            assert_eq!(run.stderr().matches(&warning).count(), 1, "{plant}\n{}", run.stderr());
         }
     }
 

@@ -12,26 +12,34 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 use rustix::process::geteuid;
 
+use crate::text::plain;
+
 const NAME: &str = "cgrun";
 /// No other user can look into it (XDG base directory specification, "Referencing this specification").
 const MODE: u32 = 0o700;
 const NOT_FOR_US: u32 = 0o077;
 
-/// Finds it, and creates nothing.
-pub(crate) fn locate() -> PathBuf {
+/// Finds it, and creates nothing. `warn` is called if later runs will not find it.
+pub(crate) fn locate(warn: impl FnOnce(&str)) -> PathBuf {
     let set = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let chosen = set("XDG_STATE_HOME").filter(|path| may_be_made(path));
     let home = || set("HOME").filter(|home| belongs_to_us(home)).map(|home| home.join(".local/state"));
     chosen
         .or_else(|| home().filter(|path| may_be_made(path)))
-        .map_or_else(|| in_temporary(&std::env::temp_dir()), |path| path.join(NAME))
+        .map_or_else(|| in_temporary(&std::env::temp_dir(), warn), |path| path.join(NAME))
 }
 
 /// The one in `temporary`. If another user has taken the name, it gets one that cannot be guessed.
-fn in_temporary(temporary: &Path) -> PathBuf {
+fn in_temporary(temporary: &Path, warn: impl FnOnce(&str)) -> PathBuf {
     let path = temporary.join(own_name());
     match check_private(&path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            warn(&format!(
+                "cannot keep logs and records in {}: {}; each run uses a new directory, so `cgrun sessions` does not show \
+                 the records of earlier ones; remove that directory, or set XDG_STATE_HOME",
+                path.display(),
+                plain(&error)
+            ));
             let mut random = [0u8; 8];
             // Without randomness the name is that of a fixed other directory, which is checked as well.
             let _ = rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::NONBLOCK);
@@ -97,19 +105,25 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_that_was_planted_is_passed_by() {
+    fn a_directory_that_was_planted_is_passed_by_with_a_warning() {
         let temporary = tempfile::tempdir().unwrap();
         let path = temporary.path().join(own_name());
-        assert_eq!(in_temporary(temporary.path()), path);
+        let found = || {
+            let mut warnings = 0;
+            let found = in_temporary(temporary.path(), |_| warnings += 1);
+            assert_eq!(warnings, usize::from(found != path));
+            found
+        };
+        assert_eq!(found(), path);
         DirBuilder::new().mode(MODE).create(&path).unwrap();
-        assert_eq!(in_temporary(temporary.path()), path);
+        assert_eq!(found(), path);
         std::fs::set_permissions(&path, PermissionsExt::from_mode(0o777)).unwrap();
-        assert_ne!(in_temporary(temporary.path()), path);
+        assert_ne!(found(), path);
         std::fs::remove_dir(&path).unwrap();
         symlink(temporary.path(), &path).unwrap();
-        assert_ne!(in_temporary(temporary.path()), path);
+        assert_ne!(found(), path);
         std::fs::remove_file(&path).unwrap();
         std::fs::write(&path, "").unwrap();
-        assert_ne!(in_temporary(temporary.path()), path);
+        assert_ne!(found(), path);
     }
 }
