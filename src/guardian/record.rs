@@ -82,11 +82,9 @@ pub(crate) fn read_all(directory: &Path) -> Vec<EndedSession> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(directory).into_iter().flatten().filter_map(Result::ok) {
         let path = entry.path();
-        let Some(text) =
-            std::fs::read(&path).ok().filter(|_| path.extension().is_some_and(|it| it == "json"))
-        else {
-            continue;
-        };
+        let is_record =
+            entry.file_type().is_ok_and(|it| it.is_file()) && path.extension().is_some_and(|it| it == "json");
+        let Some(text) = is_record.then(|| std::fs::read(&path).ok()).flatten() else { continue };
         match serde_json::from_slice::<EndedSession>(&text) {
             Ok(ended) if now.saturating_sub(ended.ended_at_unix_seconds) > KEPT.as_secs() => {
                 drop(std::fs::remove_file(&path))

@@ -97,10 +97,10 @@ pub(crate) fn describe_all(members: Vec<Pid>, how: &How) -> Snapshot {
     }
     let pids: HashSet<Pid> = stats.iter().map(|it| it.pid).collect();
     let is_root = |it: &ProcStat| it.parent.is_none_or(|parent| !pids.contains(&parent));
-    let (roots, others): (Vec<_>, Vec<_>) = stats.into_iter().partition(is_root);
-    if roots.is_empty() {
+    if stats.is_empty() {
         return snapshot;
     }
+    let (roots, others): (Vec<_>, Vec<_>) = stats.into_iter().partition(is_root);
     let mut surroundings = Surroundings::read();
     let deadline = clock::now() + READ;
     for stat in roots.into_iter().chain(others) {

@@ -91,7 +91,7 @@ impl Reporter {
             .map(|(name, what, waited)| format!("{name} ({what}) {:.1} s", waited.as_secs_f32()))
             .collect();
         if !waiting.is_empty() {
-            let line = format!("cgrun: waiting for {}", waiting.join(", "));
+            let line = readable(&format!("cgrun: waiting for {}", waiting.join(", ")));
             let line: String = line.chars().take(terminal::columns().saturating_sub(1)).collect();
             terminal::to_stderr(&format!("\r\x1b[2K{line}"));
             self.status_drawn.set(Some(clock::now()));

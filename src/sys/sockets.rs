@@ -100,7 +100,8 @@ fn dump<T>(protocol: c_int, states: u32, parse: fn(&[u8]) -> Option<T>) -> io::R
         let mut attempts = 0;
         loop {
             let mut dump = Vec::new();
-            if read_dump(&netlink, &request(family, protocol, states), parse, &mut dump)? {
+            let read = read_dump(&netlink, &request(family, protocol, states), parse, &mut dump);
+            if read.map_err(without_module)? {
                 found.append(&mut dump);
                 break;
             }
@@ -111,6 +112,16 @@ fn dump<T>(protocol: c_int, states: u32, parse: fn(&[u8]) -> Option<T>) -> io::R
         }
     }
     Ok(found)
+}
+
+/// The kernel cannot list the sockets of a protocol for which its part of sock_diag(7) is missing.
+fn without_module(error: io::Error) -> io::Error {
+    match error.raw_os_error() {
+        Some(libc::ENOENT) => io::Error::other(
+            "this kernel cannot list them: load tcp_diag and udp_diag (CONFIG_INET_DIAG, CONFIG_INET_UDP_DIAG)",
+        ),
+        _ => error,
+    }
 }
 
 /// Reads one address family; `false` if the list changed while it was read, and must be read again.
@@ -228,6 +239,14 @@ mod tests {
             drop(socket);
             assert!(listeners().unwrap().iter().all(|it| it.inode != ours.inode));
         }
+    }
+
+    #[test]
+    fn a_protocol_that_the_kernel_cannot_list_is_an_error_that_says_so() {
+        const EXPERIMENTAL: c_int = 253;
+        let error =
+            dump(EXPERIMENTAL, 1 << TCP_CLOSE, |message| listener(message, Protocol::Udp)).unwrap_err();
+        assert!(error.to_string().contains("CONFIG_INET_UDP_DIAG"), "{error}");
     }
 
     #[test]
