@@ -430,6 +430,16 @@ mod check_command {
     }
 
     #[test]
+    fn waits_for_a_session_that_is_just_being_made() {
+        let script = "mkdir cg && mount -t cgroup2 none cg && mkdir cg/cgrun-bcdfghjk && \
+            { sleep 0.3; rmdir cg/cgrun-bcdfghjk; } & until [ -e cg/cgrun-bcdfghjk ]; do sleep 0.01; done; \
+            \"$CGRUN\" \"$@\"; code=$?; wait; exit $code";
+        let launcher = ["unshare", "-C", "-m", "sh", "-c", script, "sh"];
+        let run = Session::new().options(["check"]).start_through(&launcher).finish();
+        run.assert_code(0).assert_silent().assert_nothing_left();
+    }
+
+    #[test]
     fn refuses_invalid_arguments() {
         let run = Session::new().options(["check", "-p", "0"]).run();
         run.assert_code(125).assert_said("a port is a number from 1 to 65535");

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, bail};
 
 use crate::ports::{self, Holding, time_wait};
-use crate::registry::{SessionEntry, SessionList, SessionState, cgroup_mount, list_sessions};
+use crate::registry::{SessionEntry, SessionList, SessionState, cgroup_mount, list_signed_sessions};
 use crate::report::Reporter;
 use crate::runtime::exit_code::{Exit, NOT_CLEAN};
 use crate::sys::port::Port;
@@ -12,7 +12,8 @@ use crate::sys::port::Port;
 pub(crate) fn check(watched: &[Port], reporter: &Reporter) -> Result<Exit> {
     let listeners = ports::listening_on(watched)
         .context("cannot find out which processes listen on the watched ports (sock_diag)")?;
-    let sessions = cgroup_mount()?.map_or(Ok(SessionList::default()), |mount| list_sessions(&mount))?;
+    let sessions =
+        cgroup_mount()?.map_or(Ok(SessionList::default()), |mount| list_signed_sessions(&mount))?;
     let mut problems: Vec<_> = Holding::of(&listeners).iter().map(ToString::to_string).collect();
     problems.extend(sessions.entries.iter().filter_map(leftover));
     let unknown: Vec<_> =

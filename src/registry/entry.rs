@@ -11,7 +11,7 @@ use crate::sys::port::Port;
 use crate::sys::time::time_of_day;
 
 /// A supervisor that is alive has signed its cgroup before it reaches this age. Signing takes microseconds.
-const SIGNED_BY: Duration = Duration::from_secs(1);
+pub(super) const SIGNED_BY: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 pub(crate) struct SessionEntry {
@@ -53,6 +53,11 @@ impl SessionEntry {
             Ownership::Known(owner) => Some(owner),
             _ => None,
         }
+    }
+
+    /// Whether its supervisor may be about to sign it.
+    pub(super) fn is_new(&self) -> bool {
+        self.ownership == Ownership::Unsigned && self.path.exists() && !is_old(&self.path)
     }
 
     pub(crate) fn supervisor_pid(&self) -> Option<u32> {

@@ -2,11 +2,16 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 
-use super::entry::SessionEntry;
+use super::entry::{SIGNED_BY, SessionEntry};
 use crate::containment::{self, Mount, SessionId, Unavailable};
+use crate::sys::time::{self, Instant};
+
+/// How often to check whether a new session is signed. Signing takes microseconds.
+const LOOK: Duration = Duration::from_millis(10);
 
 /// `None` if no cgroup2 file system is mounted, so no session can exist in it.
 pub(crate) fn cgroup_mount() -> Result<Option<Mount>> {
@@ -44,6 +49,19 @@ pub(crate) fn list_sessions(mount: &Mount) -> Result<SessionList> {
     let visible = containment::visible_sessions(&mount.point)?;
     let entries = visible.directories.iter().filter_map(|path| SessionEntry::read(path)).collect();
     Ok(SessionList { entries, hidden: visible.hidden })
+}
+
+/// The same, once all of them are signed, or old enough to be.
+pub(crate) fn list_signed_sessions(mount: &Mount) -> Result<SessionList> {
+    let deadline = Instant::now() + SIGNED_BY;
+    loop {
+        let list = list_sessions(mount)?;
+        // Others may be made all the time.
+        if Instant::now() >= deadline || !list.entries.iter().any(SessionEntry::is_new) {
+            return Ok(list);
+        }
+        time::sleep(LOOK);
+    }
 }
 
 /// The sessions next to the one that we would create. This is cheap, so every start can afford it.

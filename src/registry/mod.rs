@@ -5,4 +5,4 @@ mod list;
 pub(crate) mod sweep;
 
 pub(crate) use entry::{SessionEntry, SessionState};
-pub(crate) use list::{SessionList, cgroup_mount, list_sessions};
+pub(crate) use list::{SessionList, cgroup_mount, list_sessions, list_signed_sessions};
