@@ -1,6 +1,6 @@
 //! One report file.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
@@ -12,6 +12,8 @@ use crate::config::ReportKind;
 
 /// The kernel follows no more symbolic links than this (path_resolution(7)).
 const MAX_LINKS: usize = 40;
+/// How much of a name its placeholder has (bytes). The kernel allows 255 for each.
+const LONGEST_NAME: usize = 200;
 const NO_FOLLOW: i32 = libc::O_NOFOLLOW | libc::O_NONBLOCK;
 
 #[derive(Debug)]
@@ -49,8 +51,9 @@ impl ReportFile {
             return Err(io::Error::other("it names a directory"));
         }
         let path = without_links(path, created)?;
+        let file_name = path.file_name().ok_or_else(no_file_name)?.as_bytes();
         let mut name = OsString::from(".");
-        name.push(path.file_name().ok_or_else(no_file_name)?);
+        name.push(OsStr::from_bytes(&file_name[..file_name.len().min(LONGEST_NAME)]));
         name.push(format!(".cgrun-{owner}"));
         Ok(Self { kind, placeholder: path.with_file_name(name), path, pipe: None })
     }

@@ -185,6 +185,16 @@ mod tests {
     }
 
     #[test]
+    fn a_name_may_be_as_long_as_the_kernel_allows() {
+        let directory = tempfile::tempdir().unwrap();
+        let name = "é".repeat(127);
+        let reports = [(ReportKind::Json, directory.path().join(&name))];
+        let files = ReportFiles::prepare(&reports, None).unwrap();
+        assert_eq!(files.write(|_| Ok("it".into())), Vec::<String>::new());
+        assert_eq!(names(directory.path()), [name]);
+    }
+
+    #[test]
     fn symbolic_links_are_resolved() {
         let directory = tempfile::tempdir().unwrap();
         let link = directory.path().join("link.json");
