@@ -82,3 +82,25 @@ impl Refused {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn a_cgroup_in_a_mount_of_our_own_is_named_as_people_find_it() {
+        let (own, shown) = (Path::new("/proc/self/fd/7"), Path::new("/sys/fs/cgroup/job"));
+        let mount = Mount::fake(own, shown);
+        let denied = std::io::Error::from(std::io::ErrorKind::PermissionDenied);
+        for refused in [
+            Refused::Occupied { path: own.into(), processes: "pid 1".into() },
+            Refused::NotDelegated { controller: Controller::Pids, path: own.into() },
+            ContainmentError::on("read", &own.join("cgroup.procs"))(denied).into(),
+        ] {
+            let text = refused.shown_in(&mount).to_string();
+            assert!(text.contains("/sys/fs/cgroup/job") && !text.contains("/proc/"), "{text}");
+        }
+    }
+}

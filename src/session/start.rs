@@ -178,8 +178,8 @@ impl Session<'_> {
     }
 }
 
-/// Gives a stream to the session's user, because programs may open theirs anew (`/dev/stderr`). If this fails, it is only
-/// those programs that cannot be used.
+/// Gives a stream to the session's user, because programs may open theirs anew (`/dev/stderr`). If this fails, only
+/// those programs are affected.
 fn give(stream: impl AsFd, identity: Option<&Identity>) {
     if let Some((user, _)) = identity.and_then(|identity| identity.user.as_ref()) {
         let _ = fchown(stream, Some(user.uid.as_raw()), Some(user.gid.as_raw()));

@@ -209,6 +209,13 @@ impl Mount {
         Some(Self { own: point.clone(), point, root, shown, handle: Some(Rc::new(handle)) })
     }
 
+    /// As if cgrun had made it.
+    #[cfg(test)]
+    pub(crate) fn fake(own: &Path, shown: &Path) -> Self {
+        let (point, own, shown) = (own.into(), own.into(), shown.into());
+        Self { point, own, shown, root: "/".into(), handle: None }
+    }
+
     fn is_read_only(&self) -> bool {
         let flags = rustix::fs::statvfs(&self.own).map(|found| found.f_flag);
         flags.is_ok_and(|flags| flags.contains(StatVfsMountFlags::RDONLY))

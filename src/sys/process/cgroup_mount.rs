@@ -71,7 +71,7 @@ fn receive_from(child: Pid, line: &OwnedFd, patience: Duration) -> io::Result<Ow
         }
         let _ = process.wait(patience);
     }
-    // If it does not exit although it was killed, whoever waits for our children finds it later.
+    // A child that cannot even be killed is noticed when the teardown checks for remaining children.
     let _ = waitpid(Some(child), WaitOptions::NOHANG);
     received
 }
