@@ -268,6 +268,15 @@ mod udp {
     }
 
     #[test]
+    fn a_service_that_binds_another_port_is_named_with_that() {
+        let run = session().config(&CONFIG.replace("'8125']", "'8126']").replace("4s", "2s")).run();
+        run.assert_code(125).assert_nothing_left();
+        run.assert_said(
+            "nothing listens on port 8125/udp; the session listens on 127.0.0.1:8126/udp instead",
+        );
+    }
+
+    #[test]
     fn a_taken_port_is_named() {
         let session = session().config(CONFIG);
         let stranger = stranger(&session);

@@ -10,6 +10,7 @@ use rustix::process::Pid;
 use super::attribution::{Marks, OriginReader};
 use super::leak::{How, Leak, Undescribed};
 use crate::containment::{ContainmentError, Leaf};
+use crate::ports::servers;
 use crate::runtime::clock;
 use crate::runtime::events::Wake;
 use crate::sys::process::pidfd::Process;
@@ -21,7 +22,7 @@ use crate::sys::procfs::details::executable;
 use crate::sys::procfs::details::working_directory;
 use crate::sys::procfs::process_info::ProcessInfo;
 use crate::sys::procfs::stat::ProcStat;
-use crate::sys::sockets::{self, Listener};
+use crate::sys::sockets::Listener;
 
 /// How long to wait for the freeze, which may not finish if processes fork all the time.
 const FREEZE: Duration = Duration::from_millis(50);
@@ -134,23 +135,11 @@ struct Surroundings {
     origins: OriginReader,
 }
 
-/// What listens. A UDP socket whose port the kernel has chosen is a client's.
-fn listeners() -> Vec<Listener> {
-    let first_chosen = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range")
-        .ok()
-        .and_then(|range| range.split_whitespace().next()?.parse().ok())
-        .unwrap_or(u16::MAX);
-    let udp = sockets::udp_listeners().unwrap_or_default().into_iter();
-    let mut found = sockets::listeners().unwrap_or_default();
-    found.extend(udp.filter(|listener| listener.port.number < first_chosen));
-    found
-}
-
 impl Surroundings {
     fn read() -> Self {
         Self {
             // Used only for the description. Whether a watched port is free is checked elsewhere.
-            listeners: listeners(),
+            listeners: servers(),
             streams: own_streams(),
             session: nix::unistd::getsid(None).map_or(0, nix::unistd::Pid::as_raw),
             origins: OriginReader::new(),

@@ -10,6 +10,9 @@ use serde::Serialize;
 
 use crate::containment::SessionId;
 
+/// Some containers have a link to a terminal instead of the log.
+const FLAGS: i32 = libc::O_NONBLOCK | libc::O_NOCTTY;
+
 /// A process that the kernel killed when memory ran out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Victim {
@@ -36,7 +39,7 @@ impl VictimCgroup {
 
 /// The victims in a session's cgroup, in the order of the log.
 pub(super) fn victims(session: &Path) -> Vec<(VictimCgroup, Victim)> {
-    let log = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open("/dev/kmsg");
+    let log = OpenOptions::new().read(true).custom_flags(FLAGS).open("/dev/kmsg");
     let Ok(mut log) = log else { return Vec::new() };
     let mut found = Vec::new();
     let mut record = [0u8; 8192];

@@ -22,6 +22,19 @@ pub(crate) fn listening_on(ports: &[Port]) -> std::io::Result<Vec<Listener>> {
     Ok(found.into_iter().filter(|listener| ports.contains(&listener.port)).collect())
 }
 
+/// Everything that listens, as far as it can be known, to describe processes. A UDP socket whose port the kernel has chosen
+/// is a client's.
+pub(crate) fn servers() -> Vec<Listener> {
+    let first_chosen = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range")
+        .ok()
+        .and_then(|range| range.split_whitespace().next()?.parse().ok())
+        .unwrap_or(u16::MAX);
+    let udp = udp_listeners().unwrap_or_default().into_iter();
+    let mut found = listeners().unwrap_or_default();
+    found.extend(udp.filter(|listener| listener.port.number < first_chosen));
+    found
+}
+
 /// Whether the socket was created in one of these cgroups.
 pub(crate) fn made_in(listener: &Listener, cgroups: &[u64]) -> bool {
     listener.cgroup.is_some_and(|number| cgroups.contains(&number))

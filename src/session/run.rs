@@ -18,7 +18,6 @@ use crate::runtime::clock;
 use crate::runtime::events::{Event, Wake};
 use crate::runtime::failpoint;
 use crate::sys::port::Port;
-use crate::sys::sockets::listeners;
 use crate::sys::time::Instant;
 use crate::teardown::Cause;
 use crate::text::error_chain;
@@ -263,7 +262,7 @@ impl Session<'_> {
 /// What the session listens on instead of the watched ports, for a service whose port is another one than the config
 /// says.
 fn listens_elsewhere(containment: &Containment, watched: &[Port]) -> Option<String> {
-    let all = listeners().ok()?;
+    let all = ports::servers();
     let sockets = containment.sockets(&all).ok()?;
     let ours = all.iter().filter(|it| sockets.include(it) && !watched.contains(&it.port));
     let addresses: Vec<_> = ours.map(ToString::to_string).collect();
