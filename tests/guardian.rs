@@ -394,3 +394,33 @@ fn an_orphan_outside_the_cgroup_that_the_guardian_cannot_know_is_not_called_clea
     elsewhere.kill();
     run.assert_nothing_left();
 }
+
+#[test]
+fn a_service_that_starts_during_the_session_is_not_taken_for_an_orphan_of_it() {
+    let run = running();
+    // The test process inherits the orphans of cgrun, as systemd does on a host.
+    let mut service = Command::new("sleep").arg("900").env("INVOCATION_ID", "0").spawn().unwrap();
+    run.signal(SIGKILL);
+    let run = run.finish();
+    let record = record_of(&run);
+    assert!(service.try_wait().unwrap().is_none(), "the guardian must not touch it");
+    service.kill().unwrap();
+    service.wait().unwrap();
+    assert_eq!(record["verified_empty"], true, "{record}");
+    run.assert_nothing_left();
+}
+
+#[test]
+fn a_sweep_does_not_call_a_session_clean_while_an_orphan_may_have_left_it() {
+    Session::new();
+    let _host = OwnHost::enter();
+    let elsewhere = TestCgroup::create("elsewhere");
+    let (run, outside) = start_leaving(&format!("setsid -f {LEAVE_CGROUP}; exec sleep 900"), &elsewhere);
+    let run = run.kill_with_guardian();
+    let sweep = run.cgrun(&["sweep"]);
+    sweep.assert_code(122).assert_said(&format!("cannot determine whether pid {outside} "));
+    assert_eq!(record_of(&run)["verified_empty"], false, "{}", record_of(&run));
+    assert_eq!(elsewhere.members(), [outside.as_raw()], "it may be a stranger");
+    elsewhere.kill();
+    run.assert_nothing_left();
+}

@@ -29,7 +29,7 @@ use crate::sys::process::detach::{fork_detached, keep_only, reap_detached};
 use crate::sys::process::own_environment::forget_environment;
 use crate::sys::process::pidfd::Process;
 use crate::sys::procfs::stat::ProcStat;
-use crate::teardown::{Cause, Context, NoSupervisor, Teardown, raise_priority};
+use crate::teardown::{Cause, Context, DeadSupervisor, NoSupervisor, Teardown, raise_priority};
 use crate::text::{PROCESS_LIMIT, plain};
 
 const CLEAN: &[u8] = b"clean";
@@ -184,7 +184,7 @@ fn watch(line: &OwnedFd, supervisor: &Process, context: &mut Context, record: &R
     let Ok(events) = Events::new() else { return };
     raise_priority();
     context.children_outside = children.living();
-    context.supervisor_began = began;
+    context.dead_supervisor = began.map(|began| DeadSupervisor { began, heir: rustix::process::getppid() });
     let verdict = Teardown::new(context, &Cause::SUPERVISOR_DIED, &events, &mut NoSupervisor).run();
     record.write(&verdict);
     context.limits.restore();

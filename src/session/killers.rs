@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use crate::containment::Container;
 use crate::sys::process::first_process;
 use crate::teardown::StopWithin;
 
@@ -31,10 +32,9 @@ fn patience() -> Option<Duration> {
 /// Whether what stops the container signals us: we are its first process, or that one's child, as with `docker run --init`.
 /// In a pod there need be no mark of an engine.
 fn is_stopped_with_container(is_pod: bool) -> bool {
-    let has_mark = ["/.dockerenv", "/run/.containerenv"].iter().any(|mark| Path::new(mark).exists());
     let is_first = rustix::process::getpid().is_init() || first_process::is_behind_us();
     let is_child_of_first = rustix::process::getppid().is_some_and(|parent| parent.is_init());
     // A service manager is not stopped with a container, and waits longer than an engine.
     let has_manager = Path::new("/run/systemd/system").is_dir();
-    is_first || is_child_of_first && !has_manager && (is_pod || has_mark)
+    is_first || is_child_of_first && !has_manager && (is_pod || Container::detect().is_some())
 }

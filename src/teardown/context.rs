@@ -35,8 +35,8 @@ pub(crate) struct Context {
     pub guardian: Option<Pid>,
     /// Children of a dead supervisor that had left the containment. Only the guardian knows them.
     pub children_outside: Vec<Process>,
-    /// When a dead supervisor was started, in clock ticks after boot. Only the guardian knows that.
-    pub supervisor_began: Option<u64>,
+    /// The supervisor, if it is dead and has signed the session.
+    pub dead_supervisor: Option<DeadSupervisor>,
     /// How long orphans have to exit after they were asked.
     pub grace: Duration,
     /// How long to wait without any killed process exiting before they count as stuck.
@@ -49,6 +49,15 @@ pub(crate) struct Context {
     pub stop_within: StopWithin,
     /// Whether to measure the session's usage.
     pub measures_usage: bool,
+}
+
+/// A supervisor that was killed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct DeadSupervisor {
+    /// When it was started, in clock ticks after boot.
+    pub began: u64,
+    /// The process that its orphans were re-parented to. Only its guardian, which is one of them, knows that.
+    pub heir: Option<Pid>,
 }
 
 impl Context {
@@ -65,7 +74,7 @@ impl Context {
             cancelled: None,
             guardian: None,
             children_outside: Vec::new(),
-            supervisor_began: None,
+            dead_supervisor: None,
             grace: Duration::ZERO,
             kill_wait: Duration::ZERO,
             settle: Duration::ZERO,

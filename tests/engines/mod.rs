@@ -80,7 +80,8 @@ fn check(cell: Cell) {
     if cell.containment == "cgroup" {
         assert_sweep_ends_what_both_left(&engine, &container, &script);
     }
-    assert_eq!(engine.host.cgruns(), [0; 0]);
+    // The guardian verifies its work and writes a record after the last process has exited.
+    crate::harness::until("no cgrun is left", || engine.host.cgruns().is_empty());
     let listing: Value =
         serde_json::from_slice(&container.exec(&["cgrun", "sessions", "--json"]).stdout).unwrap();
     assert_eq!(listing["sessions"].as_array().unwrap().len(), 0, "{listing:#}");

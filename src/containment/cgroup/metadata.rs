@@ -24,7 +24,7 @@ const PORTS: &str = "user.cgrun.ports";
 pub(crate) struct Owner {
     pub pid: Pid,
     /// Clock ticks after boot.
-    start_time: u64,
+    pub start_time: u64,
 }
 
 /// Whether the owner of a session can be identified from here.

@@ -13,8 +13,8 @@ use crate::runtime::clock;
 use crate::runtime::events::Wake;
 use crate::sys::process::pidfd::Process;
 use crate::sys::procfs::process_info::ProcessInfo;
-use crate::sys::procfs::stat::{self, ProcStat, ProcessKey};
-use crate::sys::procfs::walk::{self, children, with_descendants};
+use crate::sys::procfs::stat::{ProcStat, ProcessKey};
+use crate::sys::procfs::walk::{self, with_descendants};
 use crate::teardown::running_teardown::Teardown;
 
 /// How long the cgroup may take to freeze. A frozen process neither forks nor leaves.
@@ -24,8 +24,6 @@ const LOOK: Duration = Duration::from_micros(200);
 const ROUNDS: usize = 20;
 /// Bounded, because processes that fork and exit while we read may seem to form a circle.
 const MOST_ANCESTORS: usize = 1000;
-/// How many possible escapees are named.
-const NAMED: usize = 5;
 
 impl Teardown<'_> {
     /// Kills the processes that left the containment. Must be called before those inside are killed: later, nothing
@@ -68,32 +66,6 @@ impl Teardown<'_> {
         }
         stopped.values().for_each(|process| self.kill_one(process));
     }
-
-    /// Notes the processes that may have left the containment and been orphaned before the guardian could know them.
-    /// Like all orphans of the supervisor, they were re-parented to the process that is now the guardian's parent.
-    pub(super) fn note_possible_escapees(&mut self) {
-        let Some(began) = self.context.supervisor_began else { return };
-        if !self.context.containment.can_be_left() {
-            return;
-        }
-        let Some(parent) = rustix::process::getppid() else { return };
-        let found =
-            children(parent).map_err(|error| format!("cannot list the children of pid {parent}: {error}"));
-        let Some(found) = self.verdict.expect(found) else { return };
-        let is_possible = |it: &ProcStat| {
-            let is_ours = it.pid == rustix::process::getpid() || stat::is_exiting(it.pid);
-            it.started >= began && !is_ours && may_be_of_our_user(it.pid)
-        };
-        let found: Vec<_> = found.into_iter().filter_map(ProcStat::read).filter(is_possible).collect();
-        for process in found.iter().filter_map(|it| ProcessInfo::read(it.pid)).take(NAMED) {
-            self.verdict.unknown(format!(
-                "cannot determine whether {process} left the session before cgrun was killed; it was left alone"
-            ));
-        }
-        if found.len() > NAMED {
-            self.verdict.unknown(format!("the same for {} more processes", found.len() - NAMED));
-        }
-    }
 }
 
 fn freeze(containment: &Containment) {
@@ -128,10 +100,4 @@ fn stop(
 fn descends(pid: Pid, known: &HashMap<Pid, &Process>, is_member: impl Fn(Pid) -> bool) -> bool {
     let mut lineage = walk::lineage(pid).take(MOST_ANCESTORS);
     lineage.any(|it| known.get(&it).is_some_and(|known| !known.has_exited()) || is_member(it))
-}
-
-/// Without privilege, no process becomes another user's, except by a setuid program.
-fn may_be_of_our_user(pid: Pid) -> bool {
-    let us = rustix::process::geteuid();
-    us.is_root() || ProcessInfo::read(pid).is_none_or(|it| it.uid.is_none_or(|uid| uid == us.as_raw()))
 }

@@ -1,0 +1,68 @@
+//! Processes that may have left the session and been orphaned before the guardian could know them. They are
+//! not killed, because they may be strangers, but while one of them is alive, the session cannot be called clean.
+
+use rustix::process::Pid;
+
+use crate::sys::procfs::environ::variable;
+use crate::sys::procfs::process_info::ProcessInfo;
+use crate::sys::procfs::stat::{self, ProcStat};
+use crate::sys::procfs::walk::{children, lineage};
+use crate::teardown::context::DeadSupervisor;
+use crate::teardown::running_teardown::Teardown;
+
+/// How many of them are named.
+const NAMED: usize = 5;
+/// systemd sets it for each service that it starts (systemd.exec(5)).
+const SERVICE: &str = "INVOCATION_ID";
+
+impl Teardown<'_> {
+    pub(super) fn note_possible_escapees(&mut self) {
+        let Some(supervisor) = self.context.dead_supervisor else { return };
+        if !self.context.containment.can_be_left() {
+            return;
+        }
+        let found: Vec<_> = self.orphans_after(supervisor).into_iter().filter(is_possible).collect();
+        for process in found.iter().filter_map(|it| ProcessInfo::read(it.pid)).take(NAMED) {
+            self.verdict.unknown(format!(
+                "cannot determine whether {process} left the session before cgrun was killed; it was left alone"
+            ));
+        }
+        if found.len() > NAMED {
+            self.verdict.unknown(format!("the same for {} more processes", found.len() - NAMED));
+        }
+    }
+
+    /// The processes that started after the supervisor and that may have been re-parented at its death.
+    fn orphans_after(&mut self, supervisor: DeadSupervisor) -> Vec<ProcStat> {
+        let us = rustix::process::getpid();
+        let heirs: Vec<_> = match supervisor.heir {
+            Some(heir) => vec![heir],
+            // If none of our ancestors is a subreaper, it was the first process.
+            None => lineage(us).skip(1).collect(),
+        };
+        let mut orphans = Vec::new();
+        for heir in heirs {
+            let found =
+                children(heir).map_err(|error| format!("cannot list the children of pid {heir}: {error}"));
+            let found = self.verdict.expect(found).unwrap_or_default();
+            // An ancestor that is no subreaper, such as a shell, has started its children itself, in its own session.
+            let own = ProcStat::read(heir).filter(|_| supervisor.heir.is_none() && !heir.is_init());
+            let is_orphan = |it: &ProcStat| own.as_ref().is_none_or(|heir| heir.session != it.session);
+            let found = found.into_iter().filter(|&pid| pid != us).filter_map(ProcStat::read);
+            orphans.extend(found.filter(|it| it.started >= supervisor.began).filter(is_orphan));
+        }
+        orphans
+    }
+}
+
+fn is_possible(process: &ProcStat) -> bool {
+    !stat::is_exiting(process.pid)
+        && may_be_of_our_user(process.pid)
+        && variable(process.pid, SERVICE).is_none()
+}
+
+/// Without privilege, no process becomes another user's, except by a setuid program.
+fn may_be_of_our_user(pid: Pid) -> bool {
+    let us = rustix::process::geteuid();
+    us.is_root() || ProcessInfo::read(pid).is_none_or(|it| it.uid.is_none_or(|uid| uid == us.as_raw()))
+}
