@@ -62,7 +62,7 @@ impl Containment {
         self.holder.freeze(frozen)
     }
 
-    /// Whether everything in it is frozen. Only a cgroup knows.
+    /// Whether everything in it is frozen. Always `true` without a cgroup.
     pub(crate) fn is_frozen(&self) -> Result<bool, ContainmentError> {
         self.holder.is_frozen()
     }
@@ -158,7 +158,7 @@ impl Containment {
         self.holder.name()
     }
 
-    /// Whether it can be proven empty after the supervisor died.
+    /// Whether it can be proven empty after the supervisor has died.
     pub(crate) fn outlives_supervisor(&self) -> bool {
         self.kind() != Kind::Tree
     }

@@ -1,4 +1,4 @@
-//! The container in which cgrun runs. Engines differ in how they are told to permit more.
+//! The container in which cgrun runs. Each engine has its own options to permit more.
 
 use std::fmt;
 use std::os::unix::fs::MetadataExt;
@@ -20,18 +20,18 @@ const SIGNS: [(&str, Container); 4] = [
     ("/.dockerenv", Container::Docker),
 ];
 
-/// What runs the container.
+/// The engine that runs the container.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Container {
     Docker,
     Podman,
     Kubernetes,
-    /// As it calls itself.
+    /// The name that it gives itself.
     Other(String),
 }
 
 impl Container {
-    /// `None` if we run in none that can be recognized.
+    /// `None` if we are not in a container that can be recognized.
     pub(crate) fn detect() -> Option<Self> {
         if let Ok(name) = std::fs::read_to_string("/run/systemd/container") {
             return Some(Self::named(name.trim()));

@@ -37,7 +37,7 @@ pub(super) trait Holder: Debug {
 
     fn members(&self) -> Result<Vec<Pid>, ContainmentError>;
 
-    /// Whether the process is in it. A process tree knows only while the supervisor lives.
+    /// Whether the process is in it. In a process tree, this is reliable only while the supervisor is alive.
     fn contains(&self, pid: Pid) -> io::Result<bool>;
 
     /// The members that are in none of `leaves`.
@@ -52,7 +52,7 @@ pub(super) trait Holder: Debug {
     /// Freezes or thaws everything in it. Takes effect a little later.
     fn freeze(&self, frozen: bool) -> Result<(), ContainmentError>;
 
-    /// Whether everything in it is frozen. Only a cgroup knows.
+    /// Whether everything in it is frozen. Always `true` without a cgroup.
     fn is_frozen(&self) -> Result<bool, ContainmentError> {
         Ok(true)
     }

@@ -32,7 +32,7 @@ pub(crate) enum NoNamespace {
     Powerless,
     #[error("a PID namespace cannot mount its own /proc here: {}", plain(source))]
     NoProc { source: io::Error },
-    /// The mount namespace with its own /proc takes the working directory away.
+    /// Entering the mount namespace, which has its own /proc, loses the working directory.
     #[error(
         "a process that enters a PID namespace has to enter the working directory again, and is not permitted to"
     )]
@@ -116,7 +116,7 @@ pub(crate) struct PidNamespace {
 impl PidNamespace {
     /// Creates a namespace. Its first process joins the cgroup whose `cgroup.procs` is given.
     pub(crate) fn create(procs: Option<OwnedFd>) -> Result<Self, NoNamespace> {
-        // A user namespace gives us that privilege, within the namespace only.
+        // Without CAP_SYS_ADMIN, we need a user namespace, which gives us that privilege only inside it.
         let privileged = caps::has_cap(None, CapSet::Effective, Capability::CAP_SYS_ADMIN).unwrap_or(false);
         if !privileged && rustix::process::geteuid().is_root() {
             return Err(NoNamespace::Powerless);

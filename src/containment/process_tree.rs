@@ -34,7 +34,7 @@ pub(super) struct ProcessTree {
     spared: RefCell<HashSet<Pid>>,
     /// The first process of each leaf.
     leaders: RefCell<Vec<(String, Pid)>>,
-    /// The leaf of each process seen last. A process can lose the attributes that identify its leaf.
+    /// The leaf of each process seen in the last walk. A process can lose the attributes that identify its leaf.
     origins: RefCell<HashMap<(Pid, u64), Option<String>>>,
     /// The processes we stopped.
     stopped: RefCell<Vec<TreeMember>>,
@@ -223,8 +223,8 @@ impl ProcessTree {
         Some(leaders.iter().find(|(_, leader)| *leader == pid)?.0.clone())
     }
 
-    /// The leaf that an orphan came from, according to its environment or to its setsid(2) session, which
-    /// each service starts in.
+    /// The leaf that an orphan came from, according to its environment or to its session (setsid(2)): each
+    /// service starts in one of its own.
     fn leaf_by_itself(&self, pid: Pid) -> Option<String> {
         let [nearest, leaf] = variables(pid, [MARKER, LEAF]).unwrap_or_default();
         let is_ours = nearest.is_some_and(|id| id == self.id.to_string().as_str());

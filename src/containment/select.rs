@@ -14,7 +14,8 @@ use crate::sys::port::Port;
 /// The leaf of the first process of a PID namespace.
 const INIT_LEAF: &str = "namespace";
 
-/// Creates the strongest containment that this host offers. `source` is where a cgroup can be created, or why none can.
+/// Creates the strongest containment that this host offers. `source` is where a cgroup can be created, or why it
+/// cannot.
 pub(crate) fn choose(
     source: Result<Mount, Unavailable>,
     require: Option<Require>,

@@ -48,7 +48,7 @@ impl SessionId {
         Ok(Self::all_of(pid)?.contains(self))
     }
 
-    /// The sessions that the process was executed in. None for a zombie, which has no environment any more,
+    /// The sessions that the process was executed in. None for a zombie, which no longer has an environment,
     /// and none if we are not allowed to read it, because then it is not ours. An error if that is unknown.
     pub(crate) fn all_of(pid: Pid) -> io::Result<Vec<Self>> {
         let ids = match variables(pid, [MARKER, OUTER]) {

@@ -50,7 +50,7 @@ impl AsFd for CgroupEvents {
     }
 }
 
-/// Whether no process lives in the cgroup. If that cannot be read, one may.
+/// Whether no process lives in the cgroup. `false` if that cannot be read.
 pub(crate) fn is_empty(directory: &Path) -> bool {
     CgroupEvents::open(directory).is_ok_and(|events| events.is_populated().is_ok_and(|populated| !populated))
 }

@@ -109,7 +109,8 @@ fn namespaces() -> io::Result<String> {
     Ok(format!("{}.{}", number("pid")?, number("time").unwrap_or_default()))
 }
 
-/// Whether systemd marked the cgroup as delegated. Since version 251 all users can read the mark; before that, only root could.
+/// Whether systemd marked the cgroup as delegated. Since version 251, all users can read the mark; before, only root
+/// could.
 pub(crate) fn is_marked_delegated(directory: &Path) -> bool {
     ["user.delegate", "trusted.delegate"]
         .into_iter()

@@ -45,9 +45,9 @@ pub(crate) struct SessionCgroup {
     path: PathBuf,
     /// Its name in `/proc/PID/cgroup`.
     name: String,
-    /// The directory in which people find it.
+    /// The directory where people find it.
     shown: PathBuf,
-    /// Keeps the mount on which `path` lies, if that is our own.
+    /// Keeps the mount that contains `path`, if it is our own.
     mount: Option<Rc<OwnMount>>,
     events: CgroupEvents,
 }

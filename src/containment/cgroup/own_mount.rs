@@ -17,7 +17,7 @@ use crate::sys::process::cgroup_mount::mount_own_cgroup;
 pub(super) struct OwnMount(OwnedFd);
 
 impl OwnMount {
-    /// `None` if that is not permitted here, or if we may not create cgroups in our own.
+    /// `None` if that is not permitted here, or if we cannot create cgroups in our own.
     pub(super) fn create() -> Option<Self> {
         let privileged = caps::has_cap(None, CapSet::Effective, Capability::CAP_SYS_ADMIN).unwrap_or(false);
         let mount = Self(mount_own_cgroup(!privileged).ok()?);

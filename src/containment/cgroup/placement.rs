@@ -18,7 +18,7 @@ use crate::sys::procfs::details::unified_path;
 use crate::sys::users::user_name;
 use crate::text::plain;
 
-/// Without the first, Docker's seccomp profile also denies the namespaces with which we could make a mount.
+/// Without the first option, Docker's seccomp profile also denies the namespaces that we would need to make a mount.
 const DOCKER_CGROUPS: &str =
     "--security-opt writable-cgroups=true (Docker 28 or newer) or --security-opt seccomp=unconfined";
 
@@ -107,7 +107,7 @@ fn remedy_for_read_only() -> String {
     }
 }
 
-/// Why we are allowed to create a session's cgroup in its place.
+/// Why we are allowed to create the session's cgroup where we create it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Source {
@@ -117,7 +117,7 @@ pub(crate) enum Source {
     Direct,
     /// systemd gave us a scope.
     Scope,
-    /// The mount at hand is read-only or missing, and we could make another one.
+    /// The existing mount is read-only, or there is none, and we could make our own.
     OwnMount,
 }
 
@@ -181,8 +181,8 @@ impl Mount {
         Self::find().or_else(|missing| Self::create(None).ok_or(missing))
     }
 
-    /// As [`find_any`](Self::find_any), but also makes one if the other is read-only. If that is not permitted,
-    /// returns the other.
+    /// Like [`find_any`](Self::find_any), but also makes one if the existing one is read-only. If that is not
+    /// permitted, returns the existing one.
     fn find_writable() -> Result<Self, Unavailable> {
         let mount = Self::find_any()?;
         let another = if mount.is_read_only() { Self::create(Some(mount.own.clone())) } else { None };
@@ -226,7 +226,7 @@ impl Mount {
         directory.strip_prefix(&self.own).map_or_else(|_| directory.into(), |rest| join(&self.shown, rest))
     }
 
-    /// Keeps the mount as long as it is held.
+    /// Keeps the mount as long as the handle is held.
     pub(super) fn handle(&self) -> Option<Rc<OwnMount>> {
         self.handle.clone()
     }

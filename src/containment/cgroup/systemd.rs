@@ -1,6 +1,6 @@
 //! Asks systemd for a scope of our own, with its cgroup delegated to us, as `systemd-run --scope -p
-//! Delegate=yes` does. By asking ourselves we remain the process that the shell and CI wait for, and can try
-//! something else if systemd does not answer.
+//! Delegate=yes` does. By asking systemd directly, we remain the process that the shell and CI wait for, and
+//! can try something else if systemd does not answer.
 //!
 //! This takes one D-Bus message over the manager's private socket, which needs no message bus.
 
@@ -53,8 +53,8 @@ pub(crate) fn private_socket() -> PathBuf {
     runtime.unwrap_or_else(|| format!("/run/user/{}", user.as_raw()).into()).join("systemd/private")
 }
 
-/// Moves us into a new scope. Waits until `arrived`, called with our current cgroup, returns a value. `place`
-/// is our cgroup so far.
+/// Moves us into a new scope. Waits until `arrived`, called with the scope's name, returns a value. `place`
+/// is our cgroup before the move.
 pub(crate) fn enter_scope<T>(place: &Path, arrived: impl Fn(&str) -> Option<T>) -> Result<T, NoScope> {
     let socket = private_socket();
     let no_manager = |source| NoScope::NoManager { socket: socket.clone(), source };

@@ -22,11 +22,11 @@ pub(super) fn session_directories(mount: &Path) -> Result<Vec<PathBuf>, Containm
     Ok(found)
 }
 
-/// What can be seen of the sessions at `mount` or below it.
+/// The sessions that are visible at `mount` or below it.
 #[derive(Debug, Default)]
 pub(crate) struct VisibleSessions {
     pub directories: Vec<PathBuf>,
-    /// Cgroups that we may not list.
+    /// Cgroups that we are not permitted to list.
     pub hidden: Vec<PathBuf>,
 }
 
