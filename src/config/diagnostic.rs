@@ -9,7 +9,7 @@ use crate::text::plain;
 
 /// How many characters of the line are shown.
 const SHOWN: usize = 120;
-/// How many characters of the message are shown, because it may quote the file.
+/// How many characters of the message are shown. It may quote the file, so it can be long.
 const LONGEST: usize = 500;
 
 #[derive(Debug, thiserror::Error)]

@@ -1,4 +1,4 @@
-//! The config that a run obeys without being told: the nearest one from the working directory upwards.
+//! Finds the config that a run uses without `--config`: the nearest one from the working directory upwards.
 
 use std::fs::File;
 use std::io::Read;
@@ -13,7 +13,7 @@ use super::diagnostic::ConfigError;
 use super::file::{Config, FILE_NAME, PYPROJECT, as_text, unreadable};
 use super::trust::{Distrust, TrustedUsers};
 
-/// Of a file that is not trusted, no more than this is read (bytes), to see whether it is a config at all.
+/// At most this many bytes of an untrusted file are read, to see whether it is a config at all.
 const GLANCE: u64 = 1 << 20;
 
 impl Config {
@@ -37,8 +37,8 @@ impl Config {
                 let path = path.join(name);
                 let found = match FoundFile::open(&directory, name) {
                     Ok(Some(found)) => found,
-                    // One that is right here is meant for us. Any error but a missing permission hides a config
-                    // without which the tests might pass wrongly.
+                    // A `cgrun.toml` in the working directory is meant for us. Any error other than a missing
+                    // permission may hide a config without which the tests would pass wrongly.
                     Err(errno) if name == FILE_NAME && (is_here || errno != Errno::ACCESS) => {
                         return Err(unreadable(&path, errno.into()));
                     }
@@ -54,19 +54,19 @@ impl Config {
     }
 }
 
-/// A regular file by one of the names.
+/// A regular file with one of these names.
 struct FoundFile {
     file: File,
     file_stat: Stat,
-    /// Of what has the name: the file itself, or a symbolic link to it.
+    /// The metadata of the name itself, which may be a symbolic link to the file.
     link_stat: Stat,
 }
 
 impl FoundFile {
     /// `None` if there is no such file, if it cannot be reached, or if it is something else.
     ///
-    /// What has the name is opened before it is examined, so that all that is learned is about the same file, even if
-    /// somebody replaces it meanwhile.
+    /// It is opened before it is examined, so that all that we learn is about the same file, even if it is replaced
+    /// meanwhile.
     fn open(directory: &OwnedFd, name: &str) -> Result<Option<Self>, Errno> {
         match open_to_read(directory, name, OFlags::NOFOLLOW) {
             Ok(file) => Self::of(file, None),
@@ -99,7 +99,7 @@ impl FoundFile {
         Ok(is_file(&file_stat).then(|| Self { file: file.into(), file_stat, link_stat }))
     }
 
-    /// `None` if it is no config.
+    /// `None` if it is not a config.
     fn read(self, path: &Path, distrust: Option<Distrust>) -> Result<Option<Config>, ConfigError> {
         let refused = |reason| ConfigError::Distrusted { path: path.to_path_buf(), reason };
         let is_other_tools = path.ends_with(PYPROJECT);

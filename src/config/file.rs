@@ -21,7 +21,7 @@ pub(crate) struct Config {
 }
 
 impl Config {
-    /// Reads this file, whoever owns it.
+    /// Reads this file, regardless of its owner.
     pub(crate) fn read(path: &Path) -> Result<Self, ConfigError> {
         let bytes = read_bytes(path).map_err(|error| unreadable(path, error))?;
         let config = Self::parse(path, as_text(path, bytes)?)?;

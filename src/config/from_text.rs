@@ -1,4 +1,4 @@
-//! Config values that are parsed as they are on the command line, so that both accept the same.
+//! Config values that are parsed as they are on the command line, so that both accept the same values.
 
 use std::fmt;
 use std::marker::PhantomData;

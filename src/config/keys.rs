@@ -28,7 +28,7 @@ pub(crate) struct SessionKeys {
     /// How long the whole teardown may take.
     pub stop_within: Option<Time>,
     pub kill_wait: Option<Time>,
-    /// Time that a process left behind by the command gets to exit by itself before it counts as a leak.
+    /// How long a process that the command left behind is given to exit on its own before it counts as a leak.
     pub settle: Option<Time>,
     pub timeout: Option<Time>,
     pub on_leak: Option<OnLeak>,

@@ -79,8 +79,8 @@ best_effort = false
 # depends_on = ["database"]
 # stop_signal = "SIGTERM"
 # grace = "10s"
-# stdin = "open"                 # it yields nothing and does not end; "null": it is at its end from the start
-# critical = true                # if it ends during the tests, the session ends
+# stdin = "open"                 # no input, and no end of file; "null": end of file at once
+# critical = true                # if it exits during the tests, the session ends
 # limits = { memory = "512MiB", pids = 100 }           # as above, for this service only
 "#;
 

@@ -1,4 +1,4 @@
-//! Which configs are obeyed without being named: those that only trusted users can have written.
+//! Which configs are used without `--config`: those that only trusted users can have written.
 //!
 //! A config that others can write to is refused, and so is one below which others can write to a directory,
 //! even a sticky one: they could have put the file there. The group's permission to write is accepted, because
@@ -15,12 +15,12 @@ use crate::sys::users::user_name;
 const WRITABLE_BY_OTHERS: u32 = 0o002;
 const STICKY: u32 = 0o1000;
 
-/// The users whose config is obeyed.
+/// The users whose configs are used.
 #[derive(Debug)]
 pub(crate) struct TrustedUsers {
     uids: Vec<u32>,
-    /// In a working directory in which all users can replace every file, the mode of such a file says nothing. Some
-    /// file systems (of Windows, of virtual machines) give everything that mode.
+    /// All users can replace any file in the working directory, so the mode of a file there means nothing. Some file
+    /// systems (Windows, virtual machines) give everything that mode.
     is_working_directory_open: bool,
 }
 
@@ -48,8 +48,8 @@ impl TrustedUsers {
         self.uids.contains(&stat.st_uid)
     }
 
-    /// Why this file is not to be obeyed, if so. `link` is what the path names, perhaps a symbolic link to it. `is_here`
-    /// tells whether that is in the working directory.
+    /// Why this file is not trusted; `None` if it is. `link` is the path itself, which may be a symbolic link to the
+    /// file. `is_here` tells whether that is in the working directory.
     pub(super) fn distrust_file(&self, file: &Stat, link: &Stat, is_here: bool) -> Option<Distrust> {
         let foreign = [file, link].into_iter().find(|it| !self.include(it));
         if let Some(foreign) = foreign {
@@ -60,7 +60,7 @@ impl TrustedUsers {
         is_open.then_some(Distrust::FileWritable)
     }
 
-    /// Why nothing in this directory above the working directory is to be obeyed, if so.
+    /// Why nothing in this directory, which lies above the working directory, is trusted; `None` if it is.
     pub(super) fn distrust_directory(&self, path: &Path, directory: &Stat) -> Option<Distrust> {
         let distrusted = |why| Some(Distrust::Directory { path: path.to_path_buf(), why });
         if !self.include(directory) {
@@ -73,7 +73,7 @@ impl TrustedUsers {
     }
 }
 
-/// Why a config is not obeyed.
+/// Why a config is not trusted.
 #[derive(Clone, Debug)]
 pub(crate) enum Distrust {
     Owner(u32),
@@ -81,7 +81,7 @@ pub(crate) enum Distrust {
     Directory { path: PathBuf, why: String },
 }
 
-/// Completes "the config is not trusted: ...", with what to do besides naming it.
+/// Completes "the config is not trusted: ...", and gives a remedy other than naming the config.
 impl fmt::Display for Distrust {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -36,7 +36,7 @@ impl FromStr for ReportKind {
             "json" => Ok(Self::Json),
             "junit" => Ok(Self::Junit),
             "html" => Ok(Self::Html),
-            _ => Err(format!("no report format {text:?}; use json, junit or html")),
+            _ => Err(format!("unknown report format {text:?}; use json, junit or html")),
         }
     }
 }
@@ -45,10 +45,10 @@ impl FromStr for ReportKind {
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum ServiceInput {
-    /// It yields nothing and does not end.
+    /// No input, and no end of file.
     #[default]
     Open,
-    /// It is at its end.
+    /// End of file at once.
     Null,
 }
 
