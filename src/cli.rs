@@ -16,7 +16,7 @@ use crate::sys::port::Port;
 /// Run a test session in one transient cgroup: nothing that it starts outlives it
 ///
 /// Everything from COMMAND on belongs to COMMAND. `cgrun -- check` runs a program called check.
-/// The command line wins over the config; `cgrun init` writes a config with all available keys.
+/// The command line overrides the config; `cgrun init` writes a config with all available keys.
 #[derive(Debug, Parser)]
 #[command(version, args_conflicts_with_subcommands = true, subcommand_precedence_over_arg = false)]
 #[command(
@@ -97,8 +97,8 @@ pub(crate) struct RunOptions {
     /// counts as a leak [default: 100ms]
     #[arg(long, value_name = "DUR", allow_hyphen_values = true, help_heading = SESSION, hide_short_help = true)]
     pub settle: Option<Time>,
-    /// How long the whole cleanup may take; what is stopped one after another shares this time [default:
-    /// less than a known CI runner or container engine waits before it kills]
+    /// How long the whole cleanup may take; services that are stopped one after another share this time
+    /// [default: less than a known CI runner or container engine waits before it kills]
     #[arg(long, value_name = "DUR", allow_hyphen_values = true, help_heading = SESSION, hide_short_help = true)]
     pub stop_within: Option<Time>,
     /// Stop waiting for killed processes if none of them exits for this long [default: 2s]

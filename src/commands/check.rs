@@ -8,7 +8,7 @@ use crate::report::Reporter;
 use crate::runtime::exit_code::{Exit, NOT_CLEAN};
 use crate::sys::port::Port;
 
-/// Reports everything that is not clean. An error means that the answer is not known.
+/// Reports everything that is not clean. An error means that cgrun could not find out.
 pub(crate) fn check(watched: &[Port], reporter: &Reporter) -> Result<Exit> {
     let listeners = ports::listening_on(watched)
         .context("cannot find out which processes listen on the watched ports (sock_diag)")?;
@@ -18,7 +18,7 @@ pub(crate) fn check(watched: &[Port], reporter: &Reporter) -> Result<Exit> {
     problems.extend(sessions.entries.iter().filter_map(leftover));
     let unknown: Vec<_> =
         sessions.entries.iter().filter_map(possible_leftover).chain(sessions.gap()).collect();
-    // Nothing of a run is left there, so it is clean. But the next run may fail because of it.
+    // No process is left on a port in TIME_WAIT, so it is clean. But the next run may fail to bind it.
     let free: Vec<_> =
         watched.iter().copied().filter(|port| !listeners.iter().any(|it| it.port == *port)).collect();
     time_wait::remarks(&free).iter().for_each(|remark| reporter.say(remark));

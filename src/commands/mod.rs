@@ -1,4 +1,4 @@
-//! All commands of cgrun except for running a session, one file each.
+//! All cgrun commands except `run`, one file each.
 
 pub(crate) mod check;
 pub(crate) mod doctor;

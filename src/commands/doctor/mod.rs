@@ -1,5 +1,5 @@
-//! `cgrun doctor`: shows this host's containment and how to get a stronger one. Each finding comes from
-//! trying, not from a version number.
+//! `cgrun doctor`: shows this host's containment and how to get a stronger one. Each finding comes from a
+//! trial, not from a version number.
 
 mod findings;
 mod show;
