@@ -46,7 +46,7 @@ pub(super) fn kind(leak: &LeakedProcess) -> &'static str {
     match leak.kind {
         "daemon" => "had left the command's session, as daemons do",
         "background" => "was still running in the background",
-        "outlived_service" => "did not stop within its service's grace",
+        "outlived_service" => "did not exit within its service's grace",
         "outlived_probe" => "belongs to a readiness command",
         "changed_cgroup" => "had moved to another cgroup of the session",
         _ => "had left the session's cgroup",

@@ -142,7 +142,7 @@ fn bats_line(text: &str, name: &str) -> Option<usize> {
     text.lines().position(|line| is_it(line).unwrap_or(false)).map(|at| at + 1)
 }
 
-/// bats encodes characters, or bytes if its locale does not know UTF-8.
+/// bats encodes characters, or bytes if its locale is not UTF-8.
 fn encoded(name: &str, by_character: bool) -> String {
     let of = |code: u32| match char::from_u32(code) {
         Some(' ') => "_".to_string(),

@@ -1,4 +1,4 @@
-//! A report that goes to a pipe of ours, as in `--report json=>(jq .)`: the shell passes `/dev/fd/63`.
+//! A report that goes to a pipe that we inherited, as in `--report json=>(jq .)`: the shell passes `/dev/fd/63`.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -14,7 +14,7 @@ use crate::sys::poll::timeout_until;
 /// Where the kernel shows our descriptors.
 const DIRECTORIES: [&str; 2] = ["/dev/fd", "/proc/self/fd"];
 const OUTPUTS: [&str; 2] = ["/dev/stdout", "/dev/stderr"];
-/// A reader that takes nothing for this long is not waited for.
+/// How long to wait for a reader that reads nothing.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Opens the pipe if the path names a descriptor of ours that is one.
@@ -24,7 +24,7 @@ pub(super) fn open(path: &Path) -> io::Result<Option<File>> {
     if !is_ours || !std::fs::metadata(path).is_ok_and(|metadata| metadata.file_type().is_fifo()) {
         return Ok(None);
     }
-    // Opened anew, so that the session's processes do not inherit it and its flags are ours alone.
+    // Opened again, so that the session's processes do not inherit it and its flags are ours alone.
     let pipe = File::options().write(true).custom_flags(libc::O_NONBLOCK).open(path)?;
     let metadata = pipe.metadata()?;
     let is_same = |other: rustix::fs::Stat| (other.st_dev, other.st_ino) == (metadata.dev(), metadata.ino());
@@ -35,7 +35,7 @@ pub(super) fn open(path: &Path) -> io::Result<Option<File>> {
     Ok(Some(pipe))
 }
 
-/// Writes all of `text`, but does not wait for a reader that takes nothing.
+/// Writes all of `text`, but gives up on a reader that reads nothing for `PATIENCE`.
 pub(super) fn write(mut pipe: &File, text: &str) -> io::Result<()> {
     let mut rest = text.as_bytes();
     let mut deadline = clock::now() + PATIENCE;

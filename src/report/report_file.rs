@@ -24,7 +24,7 @@ pub(super) struct ReportFile {
     /// A file in the same directory, created before the session starts and renamed to `path` at the end. If
     /// it is missing, the report has been written.
     placeholder: PathBuf,
-    /// The report goes there instead. The guardian does not have it.
+    /// The pipe that the report goes to instead. The guardian does not have it.
     pipe: Option<File>,
 }
 
@@ -83,7 +83,7 @@ impl ReportFile {
         }
     }
 
-    /// Nobody can write it once more to a pipe.
+    /// A report for a pipe counts as written, because the guardian does not have the pipe.
     pub(super) fn is_written(&self) -> bool {
         self.pipe.is_some() || (!self.placeholder.exists() && self.path.exists())
     }
@@ -92,7 +92,7 @@ impl ReportFile {
         if let Some(pipe) = &self.pipe {
             return pipe::write(pipe, text);
         }
-        // The command may have removed the directory with its last results.
+        // The command may have removed the directory together with its old results.
         if let Some(directory) = self.path.parent() {
             std::fs::create_dir_all(directory)?;
         }
@@ -126,8 +126,8 @@ impl ReportFile {
     }
 }
 
-/// Whether the file cannot be replaced, as if it is mounted into a container, or belongs to another user in a
-/// directory such as /tmp.
+/// Whether the file cannot be replaced, for example because it is mounted into a container, or belongs to
+/// another user in a directory such as /tmp.
 fn cannot_be_replaced(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::ResourceBusy | io::ErrorKind::PermissionDenied)
 }

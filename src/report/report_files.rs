@@ -16,9 +16,9 @@ pub(crate) struct ReportFiles {
     files: Vec<ReportFile>,
     /// Directories that were created for the files, parents first.
     created_directories: Vec<PathBuf>,
-    /// The process that removes the placeholders. A fork of it must not.
+    /// The process that removes the placeholders. Its forks must not remove them.
     owner: u32,
-    /// The user with whose rights the files are written, if not ours.
+    /// The user whose rights are used to write the files, if not ours.
     identity: Option<Identity>,
 }
 
@@ -62,7 +62,7 @@ impl ReportFiles {
         Ok(())
     }
 
-    /// Takes on the rights with which the files are written.
+    /// Switches to the rights with which the files are written.
     pub(crate) fn act_as_user(&self) -> nix::Result<Option<ActingAs>> {
         ActingAs::session_user(self.identity.as_ref())
     }
@@ -88,7 +88,7 @@ impl ReportFiles {
         }
     }
 
-    /// Called if there will be no report, so that an earlier one is not taken for this session's.
+    /// Called if there will be no report, so that an earlier one is not mistaken for this session's.
     pub(crate) fn remove_old_reports(&self) {
         if let Ok(_user) = self.act_as_user() {
             self.files.iter().for_each(ReportFile::remove_old_report);

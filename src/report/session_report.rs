@@ -76,8 +76,8 @@ impl SessionReport {
         self.github.as_ref()
     }
 
-    /// Takes on the rights of the session's user. Everything that the session could have changed is read and
-    /// written with those.
+    /// Switches to the rights of the session's user, with which everything that the session could have
+    /// changed is read and written.
     pub(crate) fn act_as_user(&self) -> nix::Result<Option<ActingAs>> {
         self.files.act_as_user()
     }

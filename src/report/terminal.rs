@@ -62,7 +62,7 @@ impl Reporter {
         }
     }
 
-    /// Shows the last lines of a service's log; if there are none, what may be the reason.
+    /// Shows the last lines of a service's log, or if there are none, a possible reason.
     pub(crate) fn log(&self, path: &Path, lines: &[String], if_empty: Option<&str>) {
         if lines.is_empty() {
             self.error(&format!("  its log {} is empty", path.display()));

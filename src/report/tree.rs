@@ -8,7 +8,7 @@ use rustix::process::Pid;
 
 use crate::leaks::{How, Leak};
 
-/// Readers of JSON limit the depth. Deeper descendants become children of their ancestor at this depth.
+/// JSON parsers limit the depth. Deeper descendants become children of their ancestor at this depth.
 const MAX_DEPTH: usize = 32;
 
 #[derive(Debug)]
@@ -47,7 +47,7 @@ pub(super) fn trees(leaks: &[Leak]) -> Vec<LeakTree<'_>> {
         }
     }
     let mut grown: Vec<_> = roots.into_iter().map(|root| grow(root, 0, leaks, &mut children)).collect();
-    // Pids are reused, so two snapshots may show a circle of parents.
+    // Pids are reused, so two snapshots may show a cycle of parents.
     while let Some(&next) = children.keys().min() {
         grown.push(grow(next, 0, leaks, &mut children));
     }
