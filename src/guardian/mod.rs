@@ -123,7 +123,7 @@ impl Guardian {
         self.end();
     }
 
-    /// Waits until it has exited, and leaves nothing of it.
+    /// Waits until it has exited, kills it if it does not exit, and reaps it.
     fn end(self) {
         if let Ok(Some(process)) = Process::open(self.pid) {
             if !process.wait(ANSWER).unwrap_or(false) {
@@ -190,11 +190,11 @@ fn watch(line: &OwnedFd, supervisor: &Process, context: &mut Context, record: &R
     context.limits.restore();
 }
 
-/// CI runners kill all processes whose environment contains a variable of the job. The guardian must not be found by
-/// that, because it is needed for the processes that are not.
+/// CI runners kill all processes whose environment contains a variable of the job. The guardian must not be found
+/// that way, because it has to deal with the processes that were not.
 fn hide_from_cookie_killers() {
-    // The markers of an outer session are kept, which may kill us, and the marks of a test that runs cgrun, which are
-    // not those of a leak.
+    // Kept: the markers of an outer session, which is allowed to kill us, and the marks of a test that runs cgrun, so
+    // that they are not mistaken for those of a leak.
     let kept: Vec<_> = [MARKER, OUTER].into_iter().chain(leaks::variable_names()).collect();
     forget_environment(&kept);
 }

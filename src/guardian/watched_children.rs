@@ -37,7 +37,7 @@ impl WatchedChildren {
             let stat = ProcStat::read(pid).filter(|it| it.parent == Some(supervisor.pid));
             found.extend(stat.map(|it| (it.key(), process)));
         }
-        // The last look must have been at the supervisor, not at a process that has its pid now.
+        // If the supervisor has died, these may be the children of another process with its pid.
         if !supervisor.wait(Duration::ZERO).unwrap_or(true) {
             self.0 = found;
         }
