@@ -88,7 +88,7 @@ fn tell_inherited_marks(leaks: &mut [Leak]) {
 fn infer_from_ancestors(leaks: &mut [Leak]) {
     let place: HashMap<Pid, usize> = leaks.iter().enumerate().map(|(at, leak)| (leak.pid(), at)).collect();
     for at in 0..leaks.len() {
-        // Bounded, because processes that fork and exit while we read may seem to form a circle.
+        // Bounded, because processes that fork and exit while we read may seem to form a cycle.
         let mut ancestor = at;
         for _ in 0..leaks.len() {
             if leaks[ancestor].started_during.is_some() {

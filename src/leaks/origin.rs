@@ -24,7 +24,7 @@ pub(crate) enum Evidence {
     Memory,
     /// A process that it descends from has the mark.
     Parent,
-    /// The processes started right before and right after it have the mark, and there is one worker.
+    /// The processes started right before and right after it have the mark, and there is only one worker.
     StartTime,
 }
 

@@ -27,8 +27,8 @@ use crate::sys::sockets::Listener;
 /// How long to wait for the freeze, which may not finish if processes fork all the time.
 const FREEZE: Duration = Duration::from_millis(50);
 const LOOK: Duration = Duration::from_micros(200);
-/// The bounds of one snapshot: after this time, processes are only counted. At least this many are always
-/// described.
+/// A snapshot describes at most `DESCRIBED` processes, and stops after `READ` if it has described `AT_LEAST`.
+/// It only counts the rest.
 const READ: Duration = Duration::from_millis(500);
 const DESCRIBED: usize = 1000;
 const AT_LEAST: usize = 250;
