@@ -16,7 +16,8 @@ use super::{cpus, cpuset, io_weight, memory, pids};
 use crate::containment::{Containment, Kind, LeafName, Mount};
 use crate::runtime::clock;
 
-/// The number of our own processes in a PID namespace: its first one, and one that creates another in it.
+/// The number of our own processes in a PID namespace: its first process, and a helper that starts each
+/// program in it.
 const HELPERS: u64 = 2;
 /// Controllers that are also turned on if available, for the usage figures.
 const USEFUL: [Controller; 4] = [Controller::Memory, Controller::Pids, Controller::Cpu, Controller::Io];

@@ -19,9 +19,10 @@ pub(super) const LEAST_CPUS: f64 = 0.01;
 const MOST_CPUS: f64 = 100_000.0;
 /// The period in which CPU time is granted; the kernel's default.
 const PERIOD: Duration = Duration::from_millis(100);
-/// Any busy program is throttled now and then. It is worth reporting if it lasted this long in total,
+/// Any busy program is throttled now and then. Throttling is worth reporting if it lasted this long in total,
+/// and happened in at least one in `ONE_IN` periods of the session.
 const WORTH_A_LINE: Duration = Duration::from_secs(1);
-/// and happened in at least one of this many periods of the session.
+/// See [`WORTH_A_LINE`].
 const ONE_IN: u128 = 10;
 
 /// How many CPUs may be kept busy.

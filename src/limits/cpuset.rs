@@ -73,7 +73,7 @@ pub(super) fn set_cpuset(directory: &Path, asked: &CpuSet) -> Result<Option<Stri
         return Err(file.refused("cpuset.cpus.effective", ContainmentError::on("interpret", &path)(other)));
     };
     if !granted.0.is_subset(&asked.0) {
-        // Reset it, or it could take effect later, when nothing expects it any more.
+        // Reset it, or it could take effect later, unexpectedly.
         let _ = write(&directory.join("cpuset.cpus"), b"\n");
         return Err(Refused::NotGranted { asked: asked.to_string(), granted: granted.to_string() });
     }

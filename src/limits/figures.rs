@@ -18,7 +18,7 @@ pub(crate) struct Figures {
     pub cpu_user_usec: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu_system_usec: Option<u64>,
-    /// For how long in total its limit kept its processes from the CPUs.
+    /// How long its limit kept its processes waiting for a CPU, in total.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu_throttled_usec: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -29,7 +29,7 @@ pub(crate) struct Figures {
     pub io_read_bytes: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub io_written_bytes: Option<u64>,
-    /// For how long at least one of its processes waited for a CPU, for memory or for a disk.
+    /// How long at least one of its processes waited for a CPU, for memory or for a disk.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu_stalled_usec: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]

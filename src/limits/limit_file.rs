@@ -28,7 +28,8 @@ impl<'a> LimitFile<'a> {
         Self { directory, limit }
     }
 
-    /// The directory in the form that the crate takes. Its second argument has no effect with cgroup v2.
+    /// The directory in the form that the crate's controllers take. Their second argument has no effect with
+    /// cgroup v2.
     pub(super) fn path(&self) -> PathBuf {
         self.directory.to_path_buf()
     }

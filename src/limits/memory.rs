@@ -1,6 +1,6 @@
 //! Limits of memory and swap: parses sizes as people write them, and applies them.
 //!
-//! How a session runs out of memory is in `out_of_memory.rs`.
+//! `out_of_memory.rs` finds out whether a session ran out of memory.
 
 use std::path::Path;
 use std::str::FromStr;
