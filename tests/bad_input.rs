@@ -275,7 +275,7 @@ fn a_command_in_the_environment_of_the_project_is_found_for_the_hint() {
 
 #[test]
 fn a_tilde_is_not_taken_for_a_directory() {
-    let words = "begins with ~, which is not expanded here; write the path out";
+    let words = "begins with ~, which is not expanded here; write the full path";
     assert_configs_refused(&[
         ("[session]\nlogs = '~/logs'\n", &[words]),
         ("[session]\nreports = { json = '~/x.json' }\n", &[words]),

@@ -128,15 +128,16 @@ fn limits(options: LimitOptions, config: Option<&Config>, services: usize) -> Re
     Ok((limits, options.limits_best_effort || written.is_some_and(|it| it.best_effort)))
 }
 
-/// Refuses a path for which a directory called `~` would be created. A shell expands no `~` after a `=`.
+/// Refuses a path that begins with `~`, because we would create a directory of that name. A shell does not
+/// expand `~` after a `=`.
 fn without_tilde(path: &Path) -> Result<()> {
     if path.as_os_str().as_bytes().starts_with(b"~") {
-        bail!("{} begins with ~, which is not expanded here; write the path out", path.display());
+        bail!("{} begins with ~, which is not expanded here; write the full path", path.display());
     }
     Ok(())
 }
 
-/// The reports to write. A kind on the command line replaces the same kind of the config.
+/// The reports to write. A kind on the command line replaces the same kind in the config.
 fn reports(
     mut asked_for: Vec<(ReportKind, PathBuf)>,
     config: Option<&Config>,
@@ -177,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn the_command_line_wins_over_the_config() {
+    fn the_command_line_overrides_the_config() {
         let toml = "[session]\ngrace = '1s'\nports = [1, 2]\nkill_wait = '9s'";
         let plan = planned(toml, &["--grace", "3s", "-p", "7", "true"]).unwrap();
         assert_eq!(

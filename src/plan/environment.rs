@@ -10,8 +10,8 @@ use crate::sys::process::identity::Identity;
 /// The variables that `--clean-env` keeps, as login(1) does, in addition to `LC_*`.
 const LOGIN_KEEPS: [&str; 5] = ["PATH", "TERM", "LANG", "TZ", "COLORTERM"];
 
-/// Tells a process which sockets it was passed. The last one names the process once more, by an identity that cgrun
-/// cannot know before it starts the program.
+/// They tell a process which sockets it was passed. The last one also identifies the process, by a number that
+/// cgrun cannot know before it starts the program.
 const PASSED_SOCKETS: [&str; 4] = ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", LISTEN_PIDFDID];
 const LISTEN_PIDFDID: &str = "LISTEN_PIDFDID";
 
@@ -31,7 +31,7 @@ impl Environment {
         let Some((user, _)) = identity.and_then(|identity| identity.user.as_ref()) else {
             return env;
         };
-        // Remove variables that point to things of the supervisor's user. Their names are all UTF-8.
+        // Remove variables that refer to files and services of the supervisor's user. Their names are all UTF-8.
         env.0.retain(|name, _| {
             !name.to_str().is_some_and(|name| {
                 name.starts_with("XDG_") || ["DBUS_SESSION_BUS_ADDRESS", "MAIL"].contains(&name)
@@ -63,15 +63,15 @@ impl Environment {
         changed
     }
 
-    /// A copy for what is not meant to take over sockets that our starter passed us (sd_listen_fds(3)).
+    /// A copy for a process that is not meant to take over the sockets that were passed to us (sd_listen_fds(3)).
     pub(crate) fn without_passed_sockets(&self) -> Self {
         let mut changed = self.clone();
         changed.0.retain(|name, _| !PASSED_SOCKETS.contains(&name.to_str().unwrap_or_default()));
         changed
     }
 
-    /// A copy for a program that runs in this directory: some believe PWD. Without it if the path is not as a shell would
-    /// write it.
+    /// A copy for a program that runs in this directory, because some programs trust PWD. The variable is left out if a
+    /// shell would write the path differently.
     pub(crate) fn with_directory(&self, path: &Path) -> Self {
         let mut changed = self.clone();
         changed.0.remove(OsStr::new("PWD"));

@@ -1,5 +1,5 @@
 //! Turns arguments, config and environment into one `SessionPlan`, or a clear error. This changes nothing on
-//! the host, and reads only its users.
+//! the host, and reads only its list of users.
 
 mod decide;
 mod environment;

@@ -14,9 +14,9 @@ use crate::config::ServiceInput;
 use crate::limits::Limits;
 use crate::sys::port::Port;
 
-/// Asks a server over TLS. TLS in cgrun itself would be many times its other code, with the rights of its user, while
-/// curl runs as a process of the session. A server for tests has a certificate of its own making; its address is a
-/// loopback address, and its port the service's own.
+/// Probes a server over TLS. A TLS library would be many times as large as cgrun and would have the rights of its
+/// user, whereas curl runs as a process of the session. `--insecure`, because a test server has a self-signed
+/// certificate; its address is a loopback address, and its port must be the service's own.
 const CURL: [&str; 12] = [
     "curl",
     "--disable",

@@ -70,7 +70,7 @@ fn probe(config: &Config, service: &ServiceKeys) -> Result<Probe> {
             if url.is_tls { Probe::Https(url) } else { Probe::Http(url) }
         }
         ReadyKeys { tcp: Some(port), .. } if port.get_ref().protocol == Protocol::Udp => {
-            let message = "tcp takes a TCP port; cgrun waits for the UDP port that the key port names";
+            let message = "tcp takes a TCP port; to wait for a UDP port, set the key port";
             return Err(config.error(port.span(), message.into()).into());
         }
         ReadyKeys { http: None, tcp: Some(port), log: None, command: None, .. } => {

@@ -45,7 +45,7 @@ pub(crate) struct SessionPlan {
     pub clean_env: bool,
     /// The directory for the logs of all runs; `None` for one in the state directory.
     pub logs: Option<PathBuf>,
-    /// The directory for what outlives the run.
+    /// The directory for files that outlive the run.
     pub state: PathBuf,
     /// The directory for the records of guardians and sweeps.
     pub records: PathBuf,

@@ -73,7 +73,7 @@ fn check_directory(path: &Path) -> Result<(), ProgramError> {
             "cannot be entered: permission denied"
         }
         Err(_) if path.components().any(|it| it.as_os_str().as_bytes().starts_with(b"~")) => {
-            "does not exist; ~ is not expanded here, so write the path out"
+            "does not exist; ~ is not expanded here, so write the full path"
         }
         Err(_) => "does not exist",
     };
