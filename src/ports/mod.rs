@@ -1,4 +1,4 @@
-//! Finds which processes hold a TCP port, and whether they belong to the session.
+//! Finds which processes hold a port, and whether they belong to the session.
 
 pub(crate) mod reclaim;
 pub(crate) mod time_wait;

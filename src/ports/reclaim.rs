@@ -46,7 +46,7 @@ pub(crate) fn end_holders(
             // Checked again after opening the pidfd: before that, the pid could have been reused.
             Ok(Some(process)) if holds_socket(pid, &sockets) => holders.push((process, info)),
             Ok(_) => {}
-            Err(error) => problems.push(format!("cannot end {info}: {error}")),
+            Err(error) => problems.push(format!("cannot stop {info}: {error}")),
         }
     }
     for (signal, patience) in [(Signal::SIGTERM, grace), (Signal::SIGKILL, kill_wait)] {
@@ -54,7 +54,7 @@ pub(crate) fn end_holders(
         holders.retain(|(process, info)| match process.signal(signal) {
             Ok(alive) => alive,
             Err(error) => {
-                problems.push(format!("cannot end {info}: {}", crate::text::plain(&error)));
+                problems.push(format!("cannot stop {info}: {}", crate::text::plain(&error)));
                 false
             }
         });

@@ -1,12 +1,12 @@
-//! Ports that no process holds, and that some servers cannot bind all the same.
+//! Ports that no process holds but that some servers still cannot bind.
 
 use std::time::Duration;
 
 use crate::sys::port::Port;
 use crate::sys::sockets::in_time_wait;
 
-/// For each of the ports that nothing listens on but that closed connections still hold, a sentence about that. None if
-/// the kernel does not tell.
+/// One sentence for each of these ports that closed connections still occupy. The caller has checked that nothing
+/// listens on them. Empty if the kernel does not show its connections.
 pub(crate) fn remarks(ports: &[Port]) -> Vec<String> {
     let waiting = in_time_wait().unwrap_or_default();
     let longest =
