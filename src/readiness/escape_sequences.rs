@@ -6,7 +6,7 @@ const ESCAPE: u8 = 0x1b;
 const BELL: u8 = 0x07;
 
 /// The line without escape sequences (ECMA-48) and the carriage return at its end. An incomplete sequence at the end is
-/// left out as well: the rest of it is still to come.
+/// left out too, because the rest of it has not arrived yet.
 pub(super) fn without_escapes(line: &[u8]) -> Cow<'_, [u8]> {
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     if !line.contains(&ESCAPE) {

@@ -20,8 +20,8 @@ const LONGEST_INTERIM: usize = 256 * 1024;
 /// The listener is known to be on this host, so that connecting takes microseconds unless its
 /// backlog is full.
 const CONNECT: Duration = Duration::from_millis(50);
-/// How long the first request may take before another is tried. Each one after it may take twice as long, because some
-/// servers begin their work anew with each request, such as compiling a page.
+/// How long the first request may take before another is tried. Each further request may take twice as long as the one
+/// before, because some servers start their work over with each request, for example to compile a page.
 const FIRST_ANSWER: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
@@ -133,7 +133,7 @@ impl HttpRequest {
         (clock::now() >= self.deadline).then_some(Answer::Late)
     }
 
-    /// What has arrived; `None` if more has to.
+    /// The answer that has arrived; `None` if it is not complete yet.
     fn parse(&mut self) -> Option<Answer> {
         loop {
             let mut headers = [httparse::EMPTY_HEADER; 0];
@@ -161,7 +161,7 @@ impl HttpRequest {
     }
 }
 
-/// How an alert and a handshake of TLS begin.
+/// The first bytes of a TLS alert and of a TLS handshake.
 const TLS_RECORDS: [&[u8]; 2] = [&[21, 3], &[22, 3]];
 
 fn cannot_connect(error: &io::Error, url: &Url, listener: Option<&Listener>) -> String {

@@ -56,7 +56,8 @@ impl fmt::Display for NotOurs {
     }
 }
 
-/// A listener of the session on the last of the service's ports, provided that only the session holds them; `None` for a service without a port.
+/// A listener of the session on the last of the service's ports, if only the session listens on them; `None` for a
+/// service without a port.
 pub(super) fn own_listener<'a>(
     plan: &ServicePlan,
     found: &'a PortListeners<'_>,

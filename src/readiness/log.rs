@@ -94,9 +94,9 @@ fn is_match(regex: &Regex, line: &[u8]) -> bool {
         return true;
     }
     let plain = without_escapes(line);
-    // No character of a regular expression matches what is not UTF-8, not even a dot.
+    // Nothing in a regular expression matches invalid UTF-8, not even a dot.
     let readable = String::from_utf8_lossy(&plain);
-    // A carriage return begins the line anew, as a progress bar does.
+    // A carriage return starts the line over, as in progress bars.
     let redrawn = readable.rsplit('\r').next().unwrap_or_default();
     let is_new = |text: &str, old: &[u8]| text.as_bytes() != old && regex.is_match(text.as_bytes());
     is_new(&readable, line) || is_new(redrawn, readable.as_bytes())

@@ -87,7 +87,7 @@ impl Waiting {
         own_listener(plan, found).map_or_else(|not_ours| not_ours.to_string(), |_| self.why.clone())
     }
 
-    /// Whether a port is missing on which nothing listens.
+    /// Whether nothing listens yet on one of its ports.
     pub(crate) fn lacks_listener(&self, plan: &ServicePlan, found: &PortListeners<'_>) -> bool {
         matches!(own_listener(plan, found), Err(NotOurs::NoListener(_)))
     }
