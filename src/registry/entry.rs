@@ -10,7 +10,7 @@ use crate::containment::{self, Owner, Ownership, SessionId};
 use crate::sys::port::Port;
 use crate::sys::time::time_of_day;
 
-/// A supervisor that is alive has signed its cgroup before it reaches this age. Signing takes microseconds.
+/// A live supervisor has signed its cgroup before the cgroup reaches this age. Signing takes microseconds.
 pub(super) const SIGNED_BY: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]

@@ -13,7 +13,7 @@ use crate::sys::time::{self, Instant};
 /// How often to check whether a new session is signed. Signing takes microseconds.
 const LOOK: Duration = Duration::from_millis(10);
 
-/// `None` if no cgroup2 file system is mounted, so no session can exist in it.
+/// `None` if no cgroup2 file system is mounted, so that no session can have a cgroup.
 pub(crate) fn cgroup_mount() -> Result<Option<Mount>> {
     match Mount::find_any() {
         Ok(mount) => Ok(Some(mount)),
@@ -31,12 +31,12 @@ pub(crate) struct SessionList {
 }
 
 impl SessionList {
-    /// Says that the list may not be complete, if so.
+    /// A warning if the list may be incomplete.
     pub(crate) fn gap(&self) -> Option<String> {
         let first = self.hidden.first()?.display();
         let others = match self.hidden.len() - 1 {
             0 => String::new(),
-            others => format!(" and {others} more cgroups"),
+            others => format!(" and {others} more"),
         };
         Some(format!(
             "cannot look for sessions in {first}{others}: permission denied; run as root to see them all"
@@ -67,7 +67,7 @@ pub(crate) fn list_signed_sessions(mount: &Mount) -> Result<SessionList> {
 /// The sessions next to the one that we would create. This is cheap, so every start can afford it.
 pub(super) fn list_neighbours(mount: &Mount) -> Result<Vec<SessionEntry>> {
     let neighbours = match children(&mount.own) {
-        // Where nothing can be listed, nothing can be created either.
+        // If we cannot list it, we cannot create anything in it either.
         Err(error) if is_denied(&error) => return Ok(Vec::new()),
         neighbours => neighbours?,
     };
