@@ -79,7 +79,7 @@ impl Events {
         })
     }
 
-    /// The children that we had before we started anything, and that have not ended.
+    /// The children that we had before we started anything, and that have not exited.
     pub(crate) fn preexisting_children(&self) -> Vec<Pid> {
         self.preexisting.borrow().clone()
     }
@@ -104,7 +104,7 @@ impl Events {
         while let Some((caught, sender)) = self.signals.next()? {
             match caught.signal {
                 Signal::SIGCHLD => child_ended = true,
-                // The whole job stops, whichever of its processes asks for that.
+                // A stop signal counts whichever process sent it: the whole job stops.
                 _ if !caught.is_about_stopping() && sender.is_some_and(|it| self.is_our_own(it)) => {}
                 _ => events.push(Event::Signal(caught)),
             }
@@ -119,11 +119,12 @@ impl Events {
         Ok(events)
     }
 
-    /// Whether a process that sent us a signal descends from us. What it sends to its parent, or to its whole group, is not
-    /// a request of the user: Xvfb tells its parent by SIGUSR1 that it is ready, and scripts say `kill 0`.
+    /// Whether a process that sent us a signal descends from us. What it sends to its parent, or to its whole group, is
+    /// not a request of the user: Xvfb tells its parent with SIGUSR1 that it is ready, and scripts run `kill 0`.
     ///
-    /// The sender is looked up after it sent the signal. If it has exited and we are its parent, it is still our zombie.
-    /// If another process has reaped it, it cannot be told from a kill(1) of the user and counts as that.
+    /// The sender is looked up after it sent the signal. If it has exited and we are its parent, it is still our
+    /// zombie. If another process has reaped it, it cannot be distinguished from a kill(1) by the user, and counts as
+    /// one.
     fn is_our_own(&self, sender: Pid) -> bool {
         let child = walk::ancestor_below(sender, rustix::process::getpid());
         child.is_some_and(|child| !self.preexisting.borrow().contains(&child))

@@ -1,6 +1,6 @@
-//! The directory for what outlives a run (logs, records): in the user's home, by the XDG base directory
-//! specification. If there is no usable home, it is `cgrun-UID` in the directory for temporary files, in which
-//! another user can have made a directory of that name.
+//! The directory for files that outlive a run (logs, records): in the user's home, following the XDG base
+//! directory specification. Without a usable home, it is `cgrun-UID` in the directory for temporary files,
+//! where another user may have created a directory of that name.
 
 use std::ffi::OsString;
 use std::fs::DirBuilder;
@@ -19,7 +19,7 @@ const NAME: &str = "cgrun";
 const MODE: u32 = 0o700;
 const NOT_FOR_US: u32 = 0o077;
 
-/// Finds it, and creates nothing. `warn` is called if later runs will not find it.
+/// Finds it without creating anything. `warn` is called if later runs will not find it.
 pub(crate) fn locate(warn: impl FnOnce(&str)) -> PathBuf {
     let set = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let chosen = set("XDG_STATE_HOME").filter(|path| may_be_made(path));
@@ -29,7 +29,7 @@ pub(crate) fn locate(warn: impl FnOnce(&str)) -> PathBuf {
         .map_or_else(|| in_temporary(&std::env::temp_dir(), warn), |path| path.join(NAME))
 }
 
-/// The one in `temporary`. If another user has taken the name, it gets one that cannot be guessed.
+/// The directory in `temporary`. If another user has taken its name, it gets one that cannot be guessed.
 fn in_temporary(temporary: &Path, warn: impl FnOnce(&str)) -> PathBuf {
     let path = temporary.join(own_name());
     match check_private(&path) {
@@ -41,7 +41,7 @@ fn in_temporary(temporary: &Path, warn: impl FnOnce(&str)) -> PathBuf {
                 plain(&error)
             ));
             let mut random = [0u8; 8];
-            // Without randomness the name is that of a fixed other directory, which is checked as well.
+            // Without randomness the name is predictable, but that directory is checked too.
             let _ = rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::NONBLOCK);
             let mut name = path.into_os_string();
             name.push(format!("-{:016x}", u64::from_ne_bytes(random)));
@@ -55,13 +55,13 @@ fn own_name() -> OsString {
     format!("{NAME}-{}", geteuid().as_raw()).into()
 }
 
-/// Creates the state directory, or one in it. Fails if another user has made it.
+/// Creates the state directory, or one in it. Fails if another user has created it.
 pub(crate) fn create(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(MODE).create(path)?;
     path.ancestors().filter(|path| is_in_temporary(path)).try_for_each(check_private)
 }
 
-/// Whether it is what [`in_temporary`] makes. Known by its name, because the guardian has no environment.
+/// Whether [`in_temporary`] chose it. Its name shows that, because the guardian has no environment.
 fn is_in_temporary(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().as_bytes();
     let rest = name.strip_prefix(own_name().as_bytes());
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_that_was_planted_is_passed_by_with_a_warning() {
+    fn a_directory_that_was_planted_is_avoided_with_a_warning() {
         let temporary = tempfile::tempdir().unwrap();
         let path = temporary.path().join(own_name());
         let found = || {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use rustix::fs::{Access, AtFlags, CWD, Stat, accessat, statat};
 
 /// Its path, or `.` if that path leads nowhere: it may be longer than `PATH_MAX`, or lie below a directory that we
-/// may not enter.
+/// cannot enter.
 pub(crate) fn path() -> io::Result<PathBuf> {
     let path = match std::env::current_dir() {
         Ok(path) => path,
@@ -20,7 +20,7 @@ pub(crate) fn path() -> io::Result<PathBuf> {
     Ok(if leads_here { path } else { PathBuf::from(".") })
 }
 
-/// Whether a process that has left it could come back.
+/// Whether a process that has left it could return to it.
 pub(crate) fn may_be_entered() -> bool {
     accessat(CWD, ".", Access::EXEC_OK, AtFlags::EACCESS).is_ok()
 }
