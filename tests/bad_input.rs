@@ -241,8 +241,8 @@ fn a_command_that_is_not_found_exits_127() {
 #[test]
 fn a_command_that_only_a_shell_understands_gets_a_hint() {
     for (program, advice) in [
-        ("npm test", "write each word as an argument of its own, or let a shell split it: sh -c 'npm test'"),
-        ("./run.sh --fast", "write each word as an argument of its own"),
+        ("npm test", "write each word as a separate argument, or let a shell split it: sh -c 'npm test'"),
+        ("./run.sh --fast", "write each word as a separate argument"),
         ("CI=1 npm test", "let a shell split it: sh -c 'CI=1 npm test'"),
         ("FOO=1", "put it before cgrun, or run: cgrun env FOO=1 COMMAND"),
         ("NODE_PATH=/usr/lib", "run: cgrun env NODE_PATH=/usr/lib COMMAND"),
@@ -251,7 +251,7 @@ fn a_command_that_only_a_shell_understands_gets_a_hint() {
             "only a shell expands ~ and $; write it out, or let a shell run it: sh -c '~/bin/serve",
         ),
         ("$HOME/bin/serve", "only a shell expands ~ and $"),
-        ("source", "a command of the shell, not a program; let a shell run it: sh -c 'source ...'"),
+        ("source", "it is a shell command, not a program; let a shell run it: sh -c 'source ...'"),
     ] {
         let run = Session::new().config(SERVICE).command([program, "x"]).run();
         assert_refused(&run, 127);
@@ -301,14 +301,14 @@ fn a_byte_order_mark_belongs_to_no_key() {
 }
 
 #[test]
-fn a_script_with_dos_line_ends_is_named() {
+fn a_script_with_dos_line_endings_is_named() {
     Session::new();
     for line in ["#!/bin/sh", "#!/usr/bin/env sh", "#!/usr/bin/env -S sh -e"] {
         let run = Session::again().file("script", format!("{line}\r\necho ran\r\n"));
         make_executable(&run.path().join("script"));
         let run = run.command(["./script"]).run();
         assert_refused(&run, 126);
-        run.assert_said("script: cannot be executed: its lines end as in DOS; convert them with: sed -i");
+        run.assert_said("script: cannot be executed: it has DOS line endings; convert them with: sed -i");
     }
 }
 

@@ -429,17 +429,17 @@ ready = { log = 'ready . now$', timeout = '20s' }
         };
         let run = plain().config(&config(&format!("['python3', '-c', '{python}']"))).run();
         assert_not_ran(&run);
-        run.assert_said("is empty\ncgrun:   hint: Python holds its output back")
+        run.assert_said("is empty\ncgrun:   hint: Python buffers its output")
             .assert_said("PYTHONUNBUFFERED = \"1\"");
         let script = format!("#!/usr/bin/env python3\n{python}\n");
         let session = plain().file("serve", script).config(&config("['./serve']"));
         std::fs::set_permissions(session.path().join("serve"), PermissionsExt::from_mode(0o755)).unwrap();
-        session.run().assert_said("hint: Python holds its output back");
+        session.run().assert_said("hint: Python buffers its output");
         let unbuffered =
             config(&format!("['python3', '-c', '{python}']")) + "env = { PYTHONUNBUFFERED = '1' }\n";
         assert_ran(&plain().config(&unbuffered).run());
         let run = plain().config(&config("['sleep', '900']")).run();
-        run.assert_said("hint: many programs hold their output back").assert_said("stdbuf -oL");
+        run.assert_said("hint: many programs buffer their output").assert_said("stdbuf -oL");
     }
 
     /// Answers over TLS, with a certificate of its own making, with each of these statuses in turn.

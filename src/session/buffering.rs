@@ -5,7 +5,7 @@ use std::path::Path;
 use super::program_lookup::interpreter_of;
 use crate::plan::{Environment, Probe, ServicePlan};
 
-/// Set to anything, it makes Python print at once.
+/// If it is set to anything, Python does not buffer its output.
 const UNBUFFERED: &str = "PYTHONUNBUFFERED";
 
 /// What to do about that, if it is likely.
@@ -14,11 +14,11 @@ pub(super) fn hint(plan: &ServicePlan, env: &Environment) -> Option<&'static str
         || plan.command.iter().any(|word| word == "-u");
     if is_python(plan, env) && !is_unbuffered {
         return Some(
-            "Python holds its output back unless it goes to a terminal: set env = { PYTHONUNBUFFERED = \"1\" }",
+            "Python buffers its output unless it goes to a terminal: set env = { PYTHONUNBUFFERED = \"1\" }",
         );
     }
     matches!(plan.probe, Probe::Log(_)).then_some(
-        "many programs hold their output back unless it goes to a terminal: make it print at once, or run it through: stdbuf -oL",
+        "many programs buffer their output unless it goes to a terminal: make it print at once, or run it through: stdbuf -oL",
     )
 }
 

@@ -30,7 +30,7 @@ impl Session<'_> {
     /// Finishes the session, whatever the cause.
     pub(super) fn end(&mut self, cause: &Cause) -> Exit {
         self.report.clear();
-        // A command that still runs may want to put the terminal in order when it is asked to end.
+        // A command that is still running may want to reset the terminal when it is asked to exit.
         if self.context.command().is_none_or(|command| command.status.is_some()) {
             self.foreground.take_back();
         }

@@ -15,10 +15,11 @@ use crate::sys::time::Instant;
 /// nothing announces that its child has stopped because it reads from the terminal. A shell with job control gives itself
 /// the terminal long before that, and must not be disturbed.
 const CHECK: Duration = Duration::from_secs(1);
-/// How often to check whether a stopped command that no shell can continue may have the terminal now.
+/// How often to check whether a stopped command that no shell can continue can have the terminal now.
 const STUCK_TICK: Duration = Duration::from_secs(1);
 
-/// What is known about the terminal. It is opened for each use, because others may wait until nobody holds it open.
+/// What is known about the terminal. It is opened for each use, because another program may wait until no process
+/// has it open.
 #[derive(Default)]
 pub(super) struct Foreground {
     /// The modes before the command started; `None` if it did not start in the foreground.
@@ -27,7 +28,7 @@ pub(super) struct Foreground {
     check_at: Option<Instant>,
     /// The command's own process group, if it has the terminal instead of ours.
     lent_to: Option<Pid>,
-    /// The command is stopped, and no shell could continue it.
+    /// The command is stopped, and no shell can continue it.
     is_stuck: bool,
 }
 
@@ -98,7 +99,7 @@ impl Foreground {
         }
     }
 
-    /// Takes the terminal back from the command's group, or from a group that has no process any more.
+    /// Takes the terminal back from the command's group, or from a group that has no processes left.
     pub(super) fn take_back(&mut self) {
         let lent_to = self.lent_to.take();
         if lent_to.is_none() && self.modes.is_none() {

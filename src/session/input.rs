@@ -1,4 +1,4 @@
-//! What services and readiness commands read from their standard input: nothing.
+//! The standard input of services and readiness commands, which yields nothing.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -6,8 +6,8 @@ use std::os::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags};
 use rustix::pipe::{PipeFlags, pipe_with};
 
-/// An input that does not end either as long as the second descriptor is open. Watchers such as `esbuild --watch`
-/// take the end of their input as the request to end.
+/// An input that yields nothing, and does not end while the second descriptor is open. Watchers such as
+/// `esbuild --watch` exit when their input ends.
 ///
 /// The supervisor alone has the writer: it does not survive exec, and the guardian closes it. So the input ends
 /// with the supervisor. Each service has its own, because a program that makes its input non-blocking does so for all
@@ -16,7 +16,7 @@ pub(super) fn open_forever() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok(pipe_with(PipeFlags::CLOEXEC)?)
 }
 
-/// An input that is at its end.
+/// An input that ends at once.
 pub(super) fn open_ended() -> io::Result<OwnedFd> {
     let null = rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
     // Some containers have no /dev/null. The writer of this pipe is closed right here.

@@ -1,4 +1,4 @@
-//! Who will kill cgrun if it does not exit in time after a signal.
+//! What will kill cgrun if it does not exit in time after a signal.
 
 use std::path::Path;
 use std::time::Duration;
@@ -19,7 +19,7 @@ pub(super) fn stop_within(wanted: Option<Duration>) -> StopWithin {
     StopWithin { always: wanted, after_signal: if wanted.is_none() { patience() } else { None } }
 }
 
-/// How long we have after a signal; `None` if nobody is known to kill us.
+/// How long we have after a signal; `None` if nothing is known to kill us.
 fn patience() -> Option<Duration> {
     let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     let github = std::env::var_os("GITHUB_ACTIONS").is_some_and(|value| value == "true");
@@ -29,8 +29,8 @@ fn patience() -> Option<Duration> {
     github.then_some(GITHUB_RUNNER).into_iter().chain(engine).min()
 }
 
-/// Whether what stops the container signals us: we are its first process, or that one's child, as with `docker run --init`.
-/// In a pod there need be no mark of an engine.
+/// Whether we are signalled when the container is stopped: we are its first process, or a child of it, as with
+/// `docker run --init`. A pod need not have the mark of an engine.
 fn is_stopped_with_container(is_pod: bool) -> bool {
     let is_first = rustix::process::getpid().is_init() || first_process::is_behind_us();
     let is_child_of_first = rustix::process::getppid().is_some_and(|parent| parent.is_init());

@@ -10,7 +10,7 @@ use crate::text::readable;
 /// Where Python and npm install the programs of a project.
 const ENVIRONMENTS: [&str; 3] = [".venv/bin", "venv/bin", "node_modules/.bin"];
 
-/// What only a shell knows, so that no program of this name is in `PATH`.
+/// Commands that only a shell knows: there are no programs of these names in `PATH`.
 const SHELL_BUILTINS: [&str; 12] =
     [".", "alias", "cd", "eval", "exec", "export", "set", "source", "time", "ulimit", "umask", "unset"];
 
@@ -42,13 +42,13 @@ pub(super) fn no_such_file_hint(path: &OsStr) -> String {
     misread_hint(path).unwrap_or_else(|| "; there is no such file".into())
 }
 
-/// For what only a shell would have understood.
+/// A hint about words that only a shell understands.
 fn misread_hint(name: &OsStr) -> Option<String> {
     let text = readable(&name.to_string_lossy());
     if text.trim().contains(char::is_whitespace) {
         let quoted = text.replace('\'', r"'\''");
         return Some(format!(
-            "; it contains spaces: write each word as an argument of its own, or let a shell split it: sh -c '{quoted}'"
+            "; it contains spaces: write each word as a separate argument, or let a shell split it: sh -c '{quoted}'"
         ));
     }
     if is_assignment(name) {
@@ -61,9 +61,9 @@ fn misread_hint(name: &OsStr) -> Option<String> {
             "; only a shell expands ~ and $; write it out, or let a shell run it: sh -c '{text} ...'"
         ));
     }
-    SHELL_BUILTINS.contains(&text.as_str()).then(|| {
-        format!("; it is a command of the shell, not a program; let a shell run it: sh -c '{text} ...'")
-    })
+    SHELL_BUILTINS
+        .contains(&text.as_str())
+        .then(|| format!("; it is a shell command, not a program; let a shell run it: sh -c '{text} ...'"))
 }
 
 /// `NAME=value`.

@@ -124,9 +124,9 @@ fn check_executable(path: &Path) -> Result<(), Option<String>> {
         .map_err(|_| Some(why_not(path, &metadata).to_string()))?;
     let words = interpreter_words(path).unwrap_or_default();
     if ends_as_in_dos(&words) {
-        return Err(Some("its lines end as in DOS; convert them with: sed -i 's/\\r$//'".into()));
+        return Err(Some("it has DOS line endings; convert them with: sed -i 's/\\r$//'".into()));
     }
-    // execve(2) would answer ENOENT, as if the script itself were missing.
+    // execve(2) would fail with ENOENT, as if the script itself were missing.
     match words.first().filter(|path| path.is_absolute()) {
         Some(interpreter) if !interpreter.exists() => {
             let interpreter = interpreter.display();

@@ -259,8 +259,8 @@ impl Session<'_> {
     }
 }
 
-/// What the session listens on instead of the watched ports, for a service whose port is another one than the config
-/// says.
+/// The addresses that the session listens on instead of the watched ports, in case a service uses another port than
+/// the config says.
 fn listens_elsewhere(containment: &Containment, watched: &[Port]) -> Option<String> {
     let all = ports::servers();
     let sockets = containment.sockets(&all).ok()?;

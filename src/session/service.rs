@@ -25,7 +25,7 @@ pub(super) struct StartedService {
     pub _input: Option<OwnedFd>,
     /// The wait for its readiness. Dropped once it is over, which closes the probe's connection.
     pub waiting: Option<Waiting>,
-    /// Its first process exited with success and left others running, as a daemon does.
+    /// Its first process exited successfully and left others running, as a daemon does.
     pub is_daemon: bool,
     /// When it was killed together with the command, because the whole session ran out of memory. The
     /// command's exit is about to follow.

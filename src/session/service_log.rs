@@ -54,7 +54,7 @@ impl Logs {
             .with_context(|| {
             format!("cannot create the log directory {}; choose another with --logs", path.display())
         })?;
-        // As long as we live, other runs see by this that the logs are in use.
+        // While we are alive, this tells other runs that the logs are in use.
         let _ = flock(&directory, FlockOperation::NonBlockingLockShared);
         remove_old(&root);
         Ok(Self { path, directory })
@@ -105,7 +105,7 @@ fn remove_old(root: &Path) {
     }
 }
 
-/// Whether the run still lives. Some network file systems know no locks, and then its age decides.
+/// Whether the run is still alive. Some network file systems have no locks: there, only the age counts.
 fn is_in_use(directory: &Path) -> bool {
     let locked = open_directory(directory)
         .and_then(|directory| Ok(flock(&directory, FlockOperation::NonBlockingLockExclusive)?));

@@ -193,7 +193,7 @@ fn start(
     leaf: &Leaf,
     identity: Option<&Identity>,
 ) -> Result<Process, SessionError> {
-    // What is ignored was meant for the command, as by nohup(1). A service has to hear its stop signal.
+    // Ignored signals are meant for the command, as with nohup(1). A service must be able to receive its stop signal.
     let keep_ignored = group != Group::Session;
     let setting = SpawnOptions { group, streams, keep_ignored, identity };
     leaf.start(program, &setting).map_err(|error: SpawnError| {

@@ -217,7 +217,7 @@ mod tests {
         let mut machine = running();
         assert_eq!(machine.step(caught(Signal::SIGINT, true), now), []);
         let later = now + Duration::from_secs(60);
-        assert_eq!(machine.step(caught(Signal::SIGINT, true), later), [], "the debugger lived on");
+        assert_eq!(machine.step(caught(Signal::SIGINT, true), later), [], "the debugger kept running");
         let actions = machine.step(caught(Signal::SIGINT, true), later + Duration::from_secs(1));
         assert!(matches!(actions[..], [SessionAction::TearDown(Cause::CtrlC(CtrlC { again: true, .. }))]));
     }

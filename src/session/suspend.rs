@@ -64,7 +64,7 @@ impl Session<'_> {
         clock::stood_still(begin.elapsed());
         self.context.containment.freeze(false)?;
         stopped.context("cannot suspend cgrun")?;
-        // Nobody can stop and continue us, so that a continued command would only stop again.
+        // No shell can stop and continue us, so a continued command would only stop again.
         let is_stuck = caught.is_about_terminal_use() && !signals::is_pending(Signal::SIGCONT);
         self.foreground.set_stuck(is_stuck);
         // While we were stopped, another process may have got the pid of a command that has been reaped.
