@@ -1,4 +1,4 @@
-//! Connecting within a time limit that the kernel measures.
+//! Connects within a time limit that the kernel measures.
 
 use std::io;
 use std::net::{SocketAddr, TcpStream};

@@ -30,11 +30,11 @@ impl ControllingTerminal {
         tcgetpgrp(&self.0).is_ok_and(|group| group == getpgrp())
     }
 
-    /// Whether our process group is in the foreground, or one that has no process any more.
+    /// Whether the foreground process group is ours, or has no processes left.
     pub(crate) fn is_free(&self) -> bool {
         match tcgetpgrp(&self.0) {
             Ok(group) => group == getpgrp() || !has_members(group),
-            // A group that we cannot see, in another PID namespace, is 0, which rustix takes for an error.
+            // A group that we cannot see, in another PID namespace, is 0, which rustix treats as an error.
             Err(_) => false,
         }
     }
@@ -52,7 +52,7 @@ impl ControllingTerminal {
         Ok(tcgetattr(&self.0)?)
     }
 
-    /// At once, since output that nobody reads would never have been written.
+    /// Sets them without waiting for pending output, because output that is never read would never be written.
     pub(crate) fn set_modes(&self, modes: &Termios) -> io::Result<()> {
         Ok(tcsetattr(&self.0, OptionalActions::Now, modes)?)
     }
@@ -63,8 +63,8 @@ pub(crate) fn group_of(pid: Pid) -> Option<Pid> {
     rustix::process::getpgid(Some(pid)).ok()
 }
 
-/// Whether a process of `group` lives. kill(2) counts zombies too, which may be left of the group by a parent that is
-/// itself stopped.
+/// Whether a process of `group` lives. kill(2) also counts zombies, for example those that a stopped parent has not
+/// reaped.
 fn has_members(group: Pid) -> bool {
     !matches!(test_kill_process_group(group), Err(Errno::SRCH))
         && all_pids().is_ok_and(|mut pids| pids.any(|pid| living_group_of(pid) == Some(group)))

@@ -1,4 +1,4 @@
-//! A port of TCP or UDP.
+//! A TCP or UDP port.
 
 use std::fmt;
 use std::str::FromStr;
@@ -35,7 +35,7 @@ impl FromStr for Port {
         };
         match number.parse::<u16>() {
             Ok(number) if number > 0 => Ok(Self { number, protocol }),
-            _ => Err("a port is a number from 1 to 65535, and for UDP one such as 8125/udp".into()),
+            _ => Err("a port is a number from 1 to 65535, or 8125/udp for UDP".into()),
         }
     }
 }

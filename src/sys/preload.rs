@@ -7,12 +7,12 @@ use std::io::Read;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
 
-/// The variables that make the loader load libraries of others (ld.so(8)). LD_LIBRARY_PATH is not one of them: cgrun may
-/// need it to start, and it is meant to replace libraries only with equivalent ones.
+/// The variables that make the loader load additional libraries (ld.so(8)). LD_LIBRARY_PATH is not one of them: cgrun
+/// may need it to start, and it is meant to replace libraries only with equivalent ones.
 const VARIABLES: [&str; 2] = ["LD_PRELOAD", "LD_AUDIT"];
 /// Precedes the name of a variable that is kept for the session.
 const KEPT: &str = "CGRUN_KEPT_";
-/// Keeps the name of this process, which becomes `exe` otherwise.
+/// Keeps the name of this process, which would otherwise become `exe`.
 const KEPT_NAME: &str = "CGRUN_KEPT_NAME";
 const OURSELVES: &CStr = c"/proc/self/exe";
 
@@ -37,7 +37,7 @@ fn was_executed_again() -> bool {
     !path.is_null() && unsafe { CStr::from_ptr(path) } == OURSELVES && auxiliary(libc::AT_SECURE) == 0
 }
 
-/// Removes what was kept from the environment.
+/// Removes the kept variables from the environment, and returns them.
 fn take_kept() -> Vec<(OsString, OsString)> {
     let is_kept = |(name, _): &(OsString, OsString)| name.as_bytes().starts_with(KEPT.as_bytes());
     let kept: Vec<_> = std::env::vars_os().filter(is_kept).collect();
@@ -89,10 +89,10 @@ fn execute_again() -> Option<()> {
     None
 }
 
-/// Whether `/proc/self/exe` is this program, rather than a loader or an emulator that runs it. To execute one of those with
-/// our arguments could run the command without cgrun.
+/// Whether `/proc/self/exe` is this program, rather than a loader or an emulator that runs it. Executing one of those
+/// with our arguments could run the command without cgrun.
 fn is_this_program() -> bool {
-    // The kernel loads no loader for a program that is a loader itself.
+    // The kernel does not load a loader for a program that is a loader itself.
     if auxiliary(libc::AT_BASE) == 0 {
         return false;
     }

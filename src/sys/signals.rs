@@ -1,4 +1,4 @@
-//! The supervisor's signals, read from a signalfd, and how it stops or dies by a signal.
+//! The supervisor's signals, read from a signalfd, and how it stops or kills itself with a signal.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -24,9 +24,9 @@ const HANDLED: [Signal; 11] = [
     Signal::SIGCHLD,
 ];
 
-/// Signals that stay ignored if they were ignored when we started: whoever did that, as nohup(1) does, wanted the command
-/// not to end or stop because of them. SIGINT and SIGQUIT are not here, because a shell without job control ignores them
-/// in every job it starts in the background.
+/// Signals that stay ignored if they were ignored when we started: this was done on purpose, for example by nohup(1),
+/// so that the command does not exit or stop because of them. SIGINT and SIGQUIT are not here, because a shell without
+/// job control ignores them in every job it starts in the background.
 const LEFT_IGNORED: [Signal; 5] =
     [Signal::SIGHUP, Signal::SIGTERM, Signal::SIGTSTP, Signal::SIGTTIN, Signal::SIGTTOU];
 
@@ -80,7 +80,7 @@ impl Signals {
         Ok(Self(SignalFd::with_flags(&caught, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?))
     }
 
-    /// The next pending signal, without waiting, and the process that sent it by kill(2) if we can see that one.
+    /// The next pending signal, without waiting, and the process that sent it with kill(2), if we can see that process.
     pub(crate) fn next(&self) -> io::Result<Option<(Caught, Option<Pid>)>> {
         while let Some(info) = self.0.read_signal()? {
             if let Ok(signal) = Signal::try_from(info.ssi_signo as i32) {
@@ -127,15 +127,15 @@ pub(crate) fn is_ignored(signal: i32) -> bool {
     rc == 0 && unsafe { current.assume_init() }.sa_sigaction == libc::SIG_IGN
 }
 
-/// Stops this process by `signal`, so that our parent sees that signal. Returns when we are continued. In an
-/// orphaned process group (setpgid(2)), which no shell could continue, the kernel does not stop us and this
-/// returns at once.
+/// Stops this process with `signal`, so that our parent sees that signal. Returns when we are continued. In
+/// an orphaned process group (setpgid(2)), which no shell could continue, the kernel does not stop us and
+/// this returns at once.
 pub(crate) fn stop_by(signal: Signal) -> io::Result<()> {
     nix::sys::signal::raise(signal)?;
     deliver(signal)
 }
 
-/// As [`stop_by`], and stops our whole process group.
+/// Like [`stop_by`], but stops our whole process group.
 pub(crate) fn stop_group_by(signal: Signal) -> io::Result<()> {
     nix::sys::signal::killpg(nix::unistd::getpgrp(), signal)?;
     deliver(signal)

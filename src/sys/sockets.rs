@@ -34,7 +34,7 @@ const REPLY: usize = 72;
 /// A dump that changed while we read it is requested again, at most this many times.
 const ATTEMPTS: usize = 5;
 
-/// One listening TCP socket of this network namespace, or a UDP socket that takes what comes from anywhere.
+/// One listening TCP socket of this network namespace, or a UDP socket that receives from any address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Listener {
     pub address: IpAddr,
@@ -69,15 +69,15 @@ pub(crate) fn udp_listeners() -> io::Result<Vec<Listener>> {
     dump(libc::IPPROTO_UDP, 1 << TCP_CLOSE, |message| listener(message, Protocol::Udp))
 }
 
-/// A connection in TIME_WAIT: no process has it any more, and the kernel keeps its port for a while.
+/// A connection in TIME_WAIT: no process holds it any longer, but the kernel keeps its port for a while.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TimeWait {
     pub port: u16,
     pub time_left: Duration,
 }
 
-/// All TCP connections in TIME_WAIT of this network namespace. The kernel walks all connections, so this is for when
-/// somebody waits for the answer.
+/// All TCP connections in TIME_WAIT of this network namespace. The kernel walks all connections, so call this only
+/// if a user waits for the answer.
 pub(crate) fn in_time_wait() -> io::Result<Vec<TimeWait>> {
     dump(libc::IPPROTO_TCP, 1 << TCP_TIME_WAIT, |message| {
         (message.len() >= REPLY).then(|| TimeWait {
@@ -170,7 +170,7 @@ fn request(family: u8, protocol: c_int, states: u32) -> [u8; REQUEST] {
     request
 }
 
-/// Of a message that is long enough.
+/// The message must be long enough.
 fn local_port(message: &[u8]) -> u16 {
     u16::from_be_bytes([message[4], message[5]])
 }

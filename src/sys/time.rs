@@ -26,7 +26,7 @@ impl Instant {
 impl Add<Duration> for Instant {
     type Output = Self;
 
-    /// The end of time if that is beyond it.
+    /// The latest representable time if the sum is out of range.
     fn add(self, duration: Duration) -> Self {
         Self(self.0.saturating_add(duration))
     }

@@ -44,7 +44,7 @@ pub(super) fn drop_all() -> nix::Result<()> {
     Errno::result(unsafe { libc::syscall(libc::SYS_capset, &raw mut header, none.as_ptr()) }).map(drop)
 }
 
-/// Whether this thread may empty its bounding set: it has CAP_SETPCAP.
+/// Whether this thread can empty its bounding set, which requires CAP_SETPCAP.
 pub(super) fn may_drop_bounding() -> nix::Result<bool> {
     let mut header = Header { version: VERSION_3, pid: 0 };
     let mut sets = [Sets::default(); 2];

@@ -1,8 +1,8 @@
 //! Mounts the cgroup2 file system without attaching it to any directory.
 //!
 //! A container may show its cgroups through a read-only mount and still permit this. A process with
-//! CAP_SYS_ADMIN in the user namespace that owns its cgroup namespace may mount cgroup2 (cgroup_namespaces(7)).
-//! Only that process needs the namespaces; the mount works wherever its descriptor is.
+//! CAP_SYS_ADMIN in the user namespace that owns its cgroup namespace can mount cgroup2 (cgroup_namespaces(7)).
+//! Only that process needs the namespaces; the mount works in every process that has its descriptor.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;

@@ -88,8 +88,8 @@ impl<'a> Child<'a> {
         }
     }
 
-    /// Returns to our working directory if a mount namespace was entered, which leads to its root. By its path if that
-    /// leads there, because a descriptor leads to the mounts outside.
+    /// Returns to our working directory, because entering a mount namespace changes it to the root. Uses the path if
+    /// possible, because a descriptor leads to the mounts outside.
     ///
     /// # Safety
     /// Only in a freshly forked child; async-signal-safe.
@@ -171,7 +171,7 @@ impl<'a> Child<'a> {
                 }
             }
             if let Some(limit) = &self.descriptor_limit {
-                // Lower, which is always permitted.
+                // The original limit is lower, so setting it is always permitted.
                 libc::setrlimit(libc::RLIMIT_NOFILE, limit);
             }
             if let Some(variable) = &self.listen_pid {

@@ -63,7 +63,7 @@ pub(crate) fn is_running(pid: Pid) -> io::Result<bool> {
     }
 }
 
-/// The signal by which this child of ours is stopped now, if it is.
+/// The signal that has stopped this child of ours, if it is stopped now.
 pub(crate) fn stopped_by(pid: Pid) -> io::Result<Option<Signal>> {
     let options = WaitIdOptions::STOPPED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
     match rustix::process::waitid(rustix::process::WaitId::Pid(pid), options) {
@@ -96,7 +96,7 @@ fn list_without_proc() -> Vec<Pid> {
     first.chain(second).filter_map(Pid::from_raw).filter(is_child).collect()
 }
 
-/// The pid that is allocated now, found out by a child.
+/// The next pid that the kernel allocates, found out by forking a child.
 fn newest_pid() -> Option<i32> {
     // SAFETY: the child only exits.
     match unsafe { libc::fork() } {

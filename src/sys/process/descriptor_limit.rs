@@ -1,5 +1,5 @@
-//! The limit on open descriptors (`ulimit -n`). cgrun needs some for each service, and raises its own limit as far as it
-//! may. The programs that it starts get the limit that cgrun was started with, because some of them close all
+//! The limit on open descriptors (`ulimit -n`). cgrun needs some for each service, and raises its own limit as far as
+//! it can. The programs that it starts get the limit that cgrun was started with, because some of them close all
 //! descriptors up to it, and others cannot cope with numbers above 1023 (select(2)).
 
 use std::sync::OnceLock;
@@ -18,7 +18,7 @@ pub(crate) fn raise() {
     if is_enough(original.current) || ORIGINAL.set(original).is_err() {
         return;
     }
-    // Only a privileged process may raise the hard limit.
+    // Only a privileged process can raise the hard limit.
     let hard = if is_enough(original.maximum) { original.maximum } else { Some(ENOUGH) };
     if setrlimit(Resource::Nofile, Rlimit { current: Some(ENOUGH), maximum: hard }).is_err() {
         let _ = setrlimit(Resource::Nofile, Rlimit { current: original.maximum, maximum: original.maximum });

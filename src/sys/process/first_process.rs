@@ -1,6 +1,6 @@
-//! The first process of a PID namespace, as in a container, inherits the orphans of all others, also of those that
-//! `docker exec` starts beside the session. So cgrun goes on as a child of that process: as a subreaper, it only
-//! inherits the orphans of the session. The first process reaps the rest, and passes signals on.
+//! The first process of a PID namespace, as in a container, inherits the orphans of all others, including those
+//! that `docker exec` starts beside the session. So cgrun continues as a child of that process: as a subreaper, it
+//! only inherits the orphans of the session. The first process reaps the rest, and passes signals on.
 
 use std::ffi::c_int;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,7 +16,7 @@ const UNKNOWN: c_int = 125;
 
 static IS_BEHIND_US: AtomicBool = AtomicBool::new(false);
 
-/// Whether we do the work of the first process of a PID namespace.
+/// Whether our parent is the first process of our PID namespace, and only reaps and passes signals on to us.
 pub(crate) fn is_behind_us() -> bool {
     IS_BEHIND_US.load(Ordering::Relaxed)
 }
@@ -63,8 +63,8 @@ fn serve(cgrun: Pid, signals: &SigSet) -> ! {
     }
 }
 
-/// Whether it is to pass a signal on. What the terminal sends, it has sent to cgrun as well, except for a hangup. What
-/// the session sends to the first process is not meant for cgrun.
+/// Whether to pass a signal on. The terminal has sent its signals to cgrun too, except for a hangup. Signals that the
+/// session sends to the first process are not meant for cgrun.
 fn is_for(cgrun: Pid, signal: c_int, info: &libc::siginfo_t) -> bool {
     if info.si_code == libc::SI_KERNEL {
         return signal == Signal::SIGHUP as c_int;
@@ -80,7 +80,7 @@ fn reap(cgrun: Pid) {
         // SAFETY: `status` outlives the call.
         let pid = unsafe { libc::waitpid(-1, &mut status, libc::WNOHANG | libc::__WALL) };
         match Pid::from_raw(pid).filter(|_| pid > 0) {
-            // As a shell would say it: the first process cannot die of its own signal.
+            // As a shell reports it: the first process cannot kill itself with a signal.
             Some(pid) if pid == cgrun && libc::WIFSIGNALED(status) => exit(128 + libc::WTERMSIG(status)),
             Some(pid) if pid == cgrun && libc::WIFEXITED(status) => exit(libc::WEXITSTATUS(status)),
             Some(_) => {}

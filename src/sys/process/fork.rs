@@ -20,7 +20,7 @@ const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 /// As fork(2): if other threads exist, the child may only call async-signal-safe functions. `flags` must not
 /// contain `CLONE_VM`.
 pub(super) unsafe fn fork_with(flags: c_int) -> nix::Result<libc::pid_t> {
-    // SAFETY: the caller's.
+    // SAFETY: the caller keeps the contract above.
     unsafe { clone(flags | libc::SIGCHLD) }
 }
 
@@ -47,7 +47,7 @@ unsafe fn clone(flags: c_int) -> nix::Result<libc::pid_t> {
 /// # Safety
 /// As fork(2): with other threads alive the child may only call async-signal-safe functions.
 pub(super) unsafe fn fork_unseen() -> nix::Result<Option<Pid>> {
-    // SAFETY: the caller's.
+    // SAFETY: the caller keeps the contract above.
     unsafe { clone(0) }.map(Pid::from_raw)
 }
 

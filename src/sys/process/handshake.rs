@@ -1,5 +1,5 @@
 //! The report of a new process before it executes: one byte when it is about to, or the step that failed. A
-//! close-on-exec pipe alone could not tell a successful exec from a death at birth.
+//! close-on-exec pipe alone could not distinguish a successful exec from a process that was killed before it.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -39,7 +39,7 @@ pub(crate) enum Step {
     Exec,
     /// It was killed before it could execute anything.
     Birth,
-    /// It was created, and then did nothing.
+    /// It was created, but did nothing.
     Begin,
 }
 
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_report_is_a_death_at_birth() {
+    fn an_empty_report_means_that_the_process_was_killed() {
         for said in [&[][..], &[BORN, 7][..]] {
             assert_eq!(outcome(said).unwrap_err().step, Step::Birth);
         }

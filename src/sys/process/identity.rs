@@ -10,7 +10,7 @@ pub(crate) struct Identity {
     /// Another user and that user's groups; `None` if it is ours.
     pub user: Option<(User, Vec<Gid>)>,
     /// setuid programs and file capabilities give no privilege (`PR_SET_NO_NEW_PRIVS`), and the bounding set is
-    /// empty if we may empty it.
+    /// empty if we can empty it.
     pub no_new_privileges: bool,
 }
 

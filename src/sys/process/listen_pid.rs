@@ -31,7 +31,7 @@ impl ListenPid {
 
     /// Sets it to our own pid. Async-signal-safe: allocates nothing.
     pub(super) fn set_to_us(&self) {
-        // Not std::process::id(), whose value a fork or a namespace could have outdated.
+        // Not std::process::id(), whose value may be outdated after a fork or in a namespace.
         self.set(rustix::process::getpid().as_raw_nonzero().get().unsigned_abs());
     }
 

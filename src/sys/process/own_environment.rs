@@ -2,7 +2,7 @@
 
 use std::ffi::CStr;
 
-/// Overwrites all variables except these, so that this process cannot be found by them any more.
+/// Overwrites all variables except these, so that this process can no longer be found by them.
 ///
 /// Must be called while this process has a single thread, and holds no reference into its environment.
 pub(crate) fn forget_environment(kept: &[&str]) {

@@ -65,7 +65,7 @@ impl Process {
 
     /// Sends `signal` as sigqueue(3) does. Another cgrun takes that as a request even if we are in its session.
     pub(crate) fn request(&self, signal: Signal) -> io::Result<bool> {
-        // SAFETY: a siginfo_t is plain numbers, for which zero is a value.
+        // SAFETY: a siginfo_t is plain numbers, which may all be zero.
         let mut info = unsafe { std::mem::zeroed::<libc::siginfo_t>() };
         info.si_signo = signal as libc::c_int;
         info.si_code = libc::SI_QUEUE;

@@ -4,8 +4,8 @@
 //! fail in two ways: the call is refused (seccomp profiles answer ENOSYS or EPERM), or the kernel kills the
 //! child at birth because its old and new cgroups were killed a different number of times (before Linux
 //! commit 8e359920). In both cases we fall back to the older way: fork, then the child writes itself into
-//! `cgroup.procs`. A close-on-exec pipe cannot tell that death from a successful exec, so the child sends one
-//! byte when it is about to execute.
+//! `cgroup.procs`. A close-on-exec pipe cannot distinguish that from a successful exec, so the child sends
+//! one byte when it is about to execute.
 //!
 //! setns(2) puts only the later children of a process into a PID namespace. So a helper enters the namespace,
 //! creates the process that executes as its sibling (`CLONE_PARENT`), which makes it our child, and exits.

@@ -8,7 +8,7 @@ use rustix::process::Pid;
 use super::details::link_target;
 use super::walk::all_pids;
 
-/// How many descriptors of one process are read for a report at most.
+/// At most this many descriptors of one process are read for a report.
 const MOST_READ: usize = 1024;
 
 /// The target of each descriptor of `pid` that we are allowed to see: a path, or a name such as
@@ -39,7 +39,7 @@ pub(crate) fn socket_holders(inodes: &[u32]) -> Vec<Pid> {
     all_pids().into_iter().flatten().filter(|&pid| holds_socket(pid, inodes)).collect()
 }
 
-/// Whether `pid` has one of these sockets open. `false` also if we are not allowed to see it.
+/// Whether `pid` has one of these sockets open. Also `false` if we are not allowed to see it.
 pub(crate) fn holds_socket(pid: Pid, inodes: &[u32]) -> bool {
     let is_one = |target| matches!(target, FDTarget::Socket(inode) if inodes.contains(&(inode as u32)));
     let process = procfs::process::Process::new(pid.as_raw_nonzero().get());

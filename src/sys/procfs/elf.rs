@@ -3,7 +3,7 @@
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 
-/// How many bytes of one table are read at most. No real table is larger.
+/// At most this many bytes of one table are read. No real table is larger.
 const MOST_TABLE_BYTES: u64 = 16 << 20;
 
 /// The offset of the variable `environ` from the address at which the file is mapped, from the dynamic

@@ -143,7 +143,7 @@ mod tests {
     use super::*;
     use crate::sys::procfs::stat::start_time;
 
-    /// Runs a Python program with this environment, and calls `ask` once it is `ready`.
+    /// Runs a Python program with this environment, and calls `asked` once it is `ready`.
     fn ask_about_python<T>(
         program: &str,
         variables: &[(&str, &str)],

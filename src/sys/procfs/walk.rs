@@ -1,4 +1,4 @@
-//! Lists of processes: all of them, the children of one, its threads.
+//! Lists processes: all of them, and the children, ancestors or descendants of one.
 
 use std::collections::HashSet;
 use std::io;
@@ -70,7 +70,8 @@ pub(crate) fn children(pid: Pid) -> io::Result<Vec<Pid>> {
     Ok(children)
 }
 
-/// The child of `ancestor` that `pid` descends from, or `pid` itself if it is a child. `None` if `pid` is no descendant.
+/// The child of `ancestor` that `pid` descends from, or `pid` itself if it is a child. `None` if `pid` is not a
+/// descendant.
 pub(crate) fn ancestor_below(pid: Pid, ancestor: Pid) -> Option<Pid> {
     for _ in 0..ATTEMPTS {
         let mut process = pid;
@@ -92,7 +93,7 @@ pub(crate) fn ancestor_below(pid: Pid, ancestor: Pid) -> Option<Pid> {
 }
 
 /// A process and its ancestors, the nearest first, as far as we can see them. Bound it if they may exit meanwhile:
-/// processes that fork and exit while we read may seem to form a circle.
+/// processes that fork and exit while we read may seem to form a cycle.
 pub(crate) fn lineage(pid: Pid) -> impl Iterator<Item = Pid> {
     std::iter::successors(Some(pid), |&pid| parent(pid))
 }
