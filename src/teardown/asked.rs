@@ -1,5 +1,5 @@
 //! Which processes were asked to exit. Each is asked only once in a teardown, whichever phase finds it, because
-//! servers take a second signal for "at once".
+//! servers take a second signal as "exit at once".
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -13,22 +13,22 @@ use crate::sys::procfs::stat::{ProcStat, ProcessKey};
 use crate::sys::time::Instant;
 
 /// How long to wait for a process that its dead parent may have asked to exit. If a quarter of the remaining
-/// grace is shorter, that counts.
+/// grace is shorter, we wait for that long.
 const MOMENT: Duration = Duration::from_secs(1);
 const PART: u32 = 4;
-/// How long a process has to clean up after one that was killed, or three quarters of its grace.
+/// How long a process has to clean up after one that was killed, or three quarters of its grace if that is shorter.
 const CLEANING_UP: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Default)]
 pub(super) struct Asked {
-    /// The signal that each was asked by. A process that ignores it can be asked by another one.
+    /// The signal with which each was asked. A process that ignores it can be asked with another one.
     by: HashMap<ProcessKey, Signal>,
     /// Processes that /proc does not show.
     hidden: HashSet<Pid>,
     known: HashMap<ProcessKey, Known>,
     /// Whether each is the first process of an inner PID namespace.
     inits: HashMap<ProcessKey, bool>,
-    /// Processes that their parents may have asked, and when to ask them all the same.
+    /// Processes that their parents may have asked, and when to ask them anyway.
     spared: HashMap<ProcessKey, Instant>,
 }
 
@@ -104,7 +104,7 @@ impl Asked {
     }
 }
 
-/// The end of a moment that begins now.
+/// `MOMENT`, or a quarter of the remaining grace, from now on.
 fn moment(grace_ends: Option<Instant>) -> Instant {
     let now = clock::now();
     let part = grace_ends.map_or(MOMENT, |end| (end - now) / PART);

@@ -1,5 +1,5 @@
 //! The work of a cancelled command: the processes that it was running when Ctrl-C, a signal or the timeout ended
-//! it. They are not leaks. Processes that had been orphaned before that are.
+//! it. They are not leaks. Processes that had been orphaned before that do count as leaks.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -56,7 +56,7 @@ impl Cancelled {
         })
     }
 
-    /// Adds the work at an earlier request, if the command may still be exiting because of that.
+    /// Adds the work at an earlier request, if the command may still be exiting because of it.
     pub(super) fn after(mut self, before: Option<Self>, patience: Duration) -> Self {
         if let Some(before) = before.filter(|it| it.is_recent(patience)) {
             self.work.extend(before.work);
@@ -88,7 +88,7 @@ impl Cancelled {
             members.iter().filter_map(|&pid| Some((pid, ProcStat::read(pid)?))).collect();
         let up = |it: &&ProcStat| stats.get(&it.parent?);
         let is_outsider = |pid: &Pid| {
-            // Bounded, because processes that fork and exit while we read may seem to form a circle.
+            // Bounded, because processes that fork and exit while we read may seem to form a cycle.
             std::iter::successors(stats.get(pid), up)
                 .take(stats.len())
                 .any(|it| self.outsiders.contains(&it.key()))

@@ -27,7 +27,7 @@ pub(crate) struct Context {
     pub preexisting_listeners: Vec<Listener>,
     /// Children that cgrun had before the session began. They are not part of it and are not stopped.
     pub preexisting_children: Vec<Pid>,
-    /// Whether there were any. Their orphans become our children too, even after they are gone.
+    /// Whether there were any. Their orphans become our children too, even after they have exited.
     pub had_preexisting_children: bool,
     /// The command's processes at the moment it was cancelled, if it was.
     pub cancelled: Option<Cancelled>,
@@ -39,7 +39,7 @@ pub(crate) struct Context {
     pub dead_supervisor: Option<DeadSupervisor>,
     /// How long orphans have to exit after they were asked.
     pub grace: Duration,
-    /// How long to wait without any killed process exiting before they count as stuck.
+    /// Killed processes count as stuck if none of them exits for this long.
     pub kill_wait: Duration,
     /// How long the command's processes may take to exit by themselves after the command.
     pub settle: Duration,

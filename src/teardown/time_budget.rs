@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::runtime::clock;
 use crate::sys::time::Instant;
 
-/// The part of the time that is left for what follows the last grace: killing, checking and reporting.
+/// One part in this many is kept for what follows the last grace: killing, checking and reporting.
 const REST: u32 = 10;
 
 /// How long a teardown may take as a whole.

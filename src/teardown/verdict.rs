@@ -36,7 +36,7 @@ pub(crate) struct Verdict {
     pub phases: Vec<(&'static str, Instant)>,
     /// One span per component.
     pub spans: Vec<Span>,
-    /// Whether the command was killed because it did not exit within the grace, or the user would not wait.
+    /// Whether the command was killed because it did not exit within the grace, or the user did not want to wait.
     pub command_killed: bool,
     /// The session's usage and the limits that it hit, if requested and measurable.
     pub usage: Option<Usage>,

@@ -11,7 +11,7 @@ use crate::sys::signals::Caught;
 pub(crate) const NO_MORE_GRACE: u32 = 2;
 
 pub(super) trait Layer {
-    /// Its row in the table of layers.
+    /// Its number in the table of layers.
     fn number(&self) -> u8;
 
     /// The layer's name for people.

@@ -141,7 +141,7 @@ impl Teardown<'_> {
         any
     }
 
-    /// Notes the processes that the command left behind, even if the user would not wait.
+    /// Notes the processes that the command left behind, even if the user did not want to wait.
     fn note_leftovers(&mut self, stopping: &mut [Stopping]) {
         for (index, state) in stopping.iter_mut().enumerate() {
             let component = &self.context.components[index];

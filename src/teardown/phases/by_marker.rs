@@ -90,7 +90,7 @@ fn cannot_attribute(pid: Pid, error: &io::Error) -> String {
     format!("cannot determine whether pid {pid} belongs to the session: {error}")
 }
 
-/// Whether the process was executed with the marker of one of these sessions. A zombie has no environment any more.
+/// Whether the process was executed with the marker of one of these sessions. A zombie no longer has an environment.
 ///
 /// # Errors
 /// If its environment cannot be read.

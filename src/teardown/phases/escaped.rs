@@ -45,7 +45,7 @@ impl Teardown<'_> {
     }
 
     /// Stops all remaining children: asks them first, unless the user has asked twice, then kills them. The
-    /// children of a dying child become our children in turn, until ECHILD proves that none is left.
+    /// children of an exiting child become our children in turn, until ECHILD proves that none is left.
     fn end_children(&mut self) {
         let mut noted = HashSet::new();
         let mut kill_from = clock::now() + self.budget.share(self.context.grace, 1);
@@ -131,7 +131,7 @@ impl Teardown<'_> {
     }
 
     /// The children to stop if /proc does not show them. Children from before the session, and their orphans, cannot
-    /// be told from them.
+    /// be distinguished from them.
     fn hidden_children(&self) -> io::Result<Vec<Pid>> {
         if self.context.had_preexisting_children {
             return Ok(Vec::new());
@@ -162,7 +162,7 @@ impl Teardown<'_> {
         });
     }
 
-    /// Notes an escaped process. One that was killed in the containment, or is dying, has not escaped: it
+    /// Notes an escaped process. One that was killed in the containment, or is exiting, has not escaped: it
     /// leaves its cgroup before it becomes a zombie.
     fn note_escaped(&mut self, process: ProcessInfo) {
         let has_leaked = !self.unkillable.contains(&process.pid) && !self.context.is_cancelled(process.pid);

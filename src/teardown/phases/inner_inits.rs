@@ -22,7 +22,7 @@ pub(super) struct Grace {
 }
 
 impl Grace {
-    /// From now on.
+    /// The grace from now until `end`.
     pub(super) fn until(end: Instant) -> Self {
         let now = clock::now();
         Self { half: now + (end - now) / 2, end }
@@ -30,8 +30,8 @@ impl Grace {
 }
 
 impl Teardown<'_> {
-    /// Kills the inner first processes that cannot be asked by this signal, and after half of the grace all others. Their
-    /// ancestors get time to clean up. `is_ours` tells whether a process that was just opened may be killed.
+    /// Kills the inner first processes that cannot be asked with this signal, and after half of the grace all others.
+    /// Their ancestors get time to clean up. `is_ours` tells whether a process that was just opened may be killed.
     pub(super) fn kill_inner_inits(
         &mut self,
         seen: &[ProcStat],
@@ -55,7 +55,7 @@ impl Teardown<'_> {
             for ancestor in ancestors.filter_map(|pid| by_pid.get(&pid)) {
                 self.asked.spare(ancestor, grace.end);
             }
-            // If it fails, it is killed with the others.
+            // If this fails, the process is killed with the others.
             let _ = process.signal(Signal::SIGKILL);
         }
     }

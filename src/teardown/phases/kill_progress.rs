@@ -23,7 +23,7 @@ impl KillProgress {
         Self { wait, began, deadline: began + wait, fewest: usize::MAX }
     }
 
-    /// The time at which they count as stuck, unless one exits before.
+    /// The time at which they count as stuck, unless one exits before then.
     pub(super) fn deadline(&self) -> Instant {
         self.deadline
     }

@@ -1,5 +1,5 @@
-//! Processes that left the cgroup of a session whose supervisor is dead. They are found as long as they descend from
-//! a living process of the session, or were known to the guardian as children of the supervisor.
+//! Processes that left the cgroup of a session whose supervisor is dead. They are found if they descend from a
+//! living process of the session, or were known to the guardian as children of the supervisor.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -22,7 +22,7 @@ const FREEZE: Duration = Duration::from_millis(50);
 const LOOK: Duration = Duration::from_micros(200);
 /// Processes that fork all the time are stopped within this many rounds, or killed while they run.
 const ROUNDS: usize = 20;
-/// Bounded, because processes that fork and exit while we read may seem to form a circle.
+/// Bounded, because processes that fork and exit while we read may seem to form a cycle.
 const MOST_ANCESTORS: usize = 1000;
 
 impl Teardown<'_> {
@@ -69,7 +69,7 @@ impl Teardown<'_> {
 }
 
 fn freeze(containment: &Containment) {
-    // The kernel kills processes that do not freeze in time just the same.
+    // Processes that do not freeze in time are killed anyway.
     if containment.path().is_none() || containment.freeze(true).is_err() {
         return;
     }
@@ -95,8 +95,8 @@ fn stop(
     Some((key, process))
 }
 
-/// Whether a process or one of its ancestors is known, or of the session. A known process that is still alive shows
-/// that its pid has not been reused.
+/// Whether a process or one of its ancestors is known, or belongs to the session. A known process that is still
+/// alive shows that its pid has not been reused.
 fn descends(pid: Pid, known: &HashMap<Pid, &Process>, is_member: impl Fn(Pid) -> bool) -> bool {
     let mut lineage = walk::lineage(pid).take(MOST_ANCESTORS);
     lineage.any(|it| known.get(&it).is_some_and(|known| !known.has_exited()) || is_member(it))

@@ -28,7 +28,10 @@ impl Teardown<'_> {
     /// The listeners on watched ports that were not there before the session.
     fn new_listeners(&mut self) -> Option<Vec<Listener>> {
         let listeners = ports::listening_on(&self.context.watched_ports).map_err(|error| {
-            format!("cannot determine what listens on the watched ports: {}", crate::text::plain(&error))
+            format!(
+                "cannot determine which processes listen on the watched ports: {}",
+                crate::text::plain(&error)
+            )
         });
         let mut listeners = self.verdict.expect(listeners)?;
         let before = &self.context.preexisting_listeners;

@@ -13,7 +13,7 @@ use crate::sys::time::Instant;
 
 /// How long to wait for a process that gets no processor time, as a multiple of the time to settle.
 const STARVING: u32 = 50;
-/// How long to wait for a process that waits for a disk, as the same kind of multiple.
+/// How long to wait for a process that waits for a disk, also as a multiple of the time to settle.
 const WAITING: u32 = 10;
 /// More processes than this are not treated as stragglers, nor are processes that fork all the time.
 const FEW: usize = 100;
@@ -28,7 +28,8 @@ pub(super) struct Stragglers {
 }
 
 impl Stragglers {
-    /// Whether one of them wants the processor and has not had it for the time to settle since then.
+    /// Whether one of them waits for a disk, or wants the processor and has had it for less than the time to
+    /// settle since then.
     pub(super) fn are_held_up(&mut self, leaf: &Leaf, settle: Duration) -> bool {
         let late = clock::since(*self.since.get_or_insert_with(clock::now));
         let members = leaf.members().unwrap_or_default();
