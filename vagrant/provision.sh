@@ -1,5 +1,5 @@
 #!/bin/bash
-# What scripts/demo, scripts/test and scripts/vm-test need on Debian 12. Runs as root, and again at will.
+# What scripts/demo, scripts/test and scripts/vm-test need on Debian 12. Runs as root, and can be run again.
 set -euo pipefail
 
 export DEBIAN_FRONTEND=noninteractive

@@ -15,7 +15,7 @@ import tty
 
 POLITE = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 HANDLED = 42  # Exit code of a leader that handles one of them.
-LONG = 300  # Seconds after which every process ends, whatever goes wrong.
+LONG = 300  # Seconds after which every process exits, whatever goes wrong.
 lock = None
 
 

@@ -47,7 +47,7 @@ def plan(seed):
     phase = it.choice(["start", "run", "run", "teardown"])
 
     def safe_to_vanish(daemon):
-        """Whether a process may leave the cgroup and clear its environment, and is found all the same."""
+        """Whether a process that leaves the cgroup and clears its environment is still found."""
         if not any(who in ("supervisor", "cookie") and what in DEADLY for who, what in hits):
             return True
         # Its living parent shows the guardian where it came from.
@@ -82,7 +82,7 @@ def can_leak(plan):
 
 
 def exit_codes(plan, hits):
-    """The exit codes that cgrun may have after these hits; a death by a signal is negative."""
+    """The exit codes that cgrun may have after these hits; a negative number means killed by that signal."""
     command = plan["command"]
     own = {command["code"]} | ({121} if plan["fail_on_leak"] and command["code"] == 0 and can_leak(plan) else set())
     answers = {"dies": set(), "handles": {HANDLED}, "ignores": own}

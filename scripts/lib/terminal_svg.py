@@ -59,7 +59,7 @@ def output_of(command):
     while True:
         try:
             block = os.read(terminal, 1 << 16)
-        except OSError:  # EIO: nobody holds the other end
+        except OSError:  # EIO: no process has the other end open
             break
         if not block:
             break

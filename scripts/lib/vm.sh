@@ -257,7 +257,7 @@ random.trust_cpu=on tsc=reliable rcupdate.rcu_expedited=1"
     exec {in}<>"$work/qmp.in" {out}<>"$work/qmp.out"
     echo '{"execute": "qmp_capabilities"}' >&"$in"
 
-    # The kernel kills QEMU when this shell dies.
+    # The kernel kills QEMU when this shell exits.
     setpriv --pdeathsig TERM timeout --foreground --kill-after 5 "$limit" \
         qemu-system-x86_64 -accel "${CGRUN_VM_ACCEL:-tcg,thread=multi}" -cpu "$cpu" -smp 2 -M q35 -m 1024 \
         -nodefaults -no-user-config -display none -no-reboot -nic none \
@@ -279,9 +279,9 @@ random.trust_cpu=on tsc=reliable rcupdate.rcu_expedited=1"
             status=$vm_lost
             {
                 if ((qemu_status == 124)); then
-                    echo "${0##*/}: the virtual machine did not end within $limit s. The last lines of its console:"
+                    echo "${0##*/}: the virtual machine did not stop within $limit s. The last lines of its console:"
                 else
-                    echo "${0##*/}: the virtual machine ended without an exit status (QEMU's was $qemu_status). The last lines of its console:"
+                    echo "${0##*/}: the virtual machine stopped without an exit status (QEMU's was $qemu_status). The last lines of its console:"
                 fi
                 tail -n 20 "$work/console" | sed 's/^/    /'
                 grep SHUTDOWN <<<"$events" | sed 's/^/    /'
