@@ -288,7 +288,7 @@ fn a_tilde_is_not_taken_for_a_directory() {
 }
 
 #[test]
-fn a_byte_order_mark_belongs_to_no_key() {
+fn a_byte_order_mark_is_not_part_of_a_key() {
     let run = session().file("cgrun.toml", "\u{feff}porrts = 1\n").run();
     assert_refused(&run, 125);
     run.assert_said("cgrun.toml:1:1: unknown key `porrts`")

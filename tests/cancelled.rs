@@ -1,4 +1,4 @@
-//! What a command was doing when it was cancelled is no leak. What had lost its parents before is one.
+//! The processes that a cancelled command was running are not leaks. Those that had lost their parents before are.
 
 use nix::sys::signal::Signal::{SIGINT, SIGTERM};
 
@@ -6,7 +6,7 @@ use crate::fixtures::LONG;
 use crate::harness::terminal::CTRL_C;
 use crate::harness::{Finished, Running, Session};
 
-/// Takes longer to end than the command that started it.
+/// Takes longer to exit than the command that started it.
 const TEST: &str = "python3 $HELPERS/takes_time.py 0.5 journal";
 
 fn until_started(run: &Running) {
@@ -34,7 +34,7 @@ fn commands() -> [Session; 3] {
 }
 
 #[test]
-fn a_test_that_is_cancelled_by_a_signal_is_no_leak() {
+fn a_test_that_is_cancelled_by_a_signal_is_not_a_leak() {
     Session::new();
     for signal in [SIGTERM, SIGINT] {
         for session in commands() {
@@ -47,7 +47,7 @@ fn a_test_that_is_cancelled_by_a_signal_is_no_leak() {
 }
 
 #[test]
-fn a_test_that_is_cancelled_by_the_timeout_is_no_leak() {
+fn a_test_that_is_cancelled_by_the_timeout_is_not_a_leak() {
     Session::new();
     for session in commands() {
         let run = session.options(LONG).options(["--timeout", "3s", "--on-leak", "fail"]).run();
@@ -56,7 +56,7 @@ fn a_test_that_is_cancelled_by_the_timeout_is_no_leak() {
 }
 
 #[test]
-fn a_test_that_has_to_be_killed_after_it_was_cancelled_is_no_leak() {
+fn a_test_that_has_to_be_killed_after_it_was_cancelled_is_not_a_leak() {
     let deaf = "python3 $HELPERS/ignore.py TERM; true";
     let run = Session::new().options(["--grace", "300ms"]).sh(deaf).start();
     run.until_file("ignoring").signal(SIGTERM);
@@ -64,7 +64,7 @@ fn a_test_that_has_to_be_killed_after_it_was_cancelled_is_no_leak() {
 }
 
 #[test]
-fn a_test_that_is_cancelled_by_ctrl_c_is_no_leak() {
+fn a_test_that_is_cancelled_by_ctrl_c_is_not_a_leak() {
     Session::new();
     for script in [format!("{TEST}; true"), format!("trap 'exit 7' INT; {TEST} & wait")] {
         let terminal = Session::again().file("script", script).on_terminal();

@@ -302,7 +302,7 @@ fn ends_an_inner_session(host: Host) {
     let script = "$CGRUN sh -c 'touch running; exec sleep 900' & echo $! >inner; wait";
     let run = host.start(Session::new().options(SHORT).sh(script));
     run.until_file("running");
-    // In a PID namespace the pid differs, and the death of the namespace is proof enough.
+    // In a PID namespace the pid differs, and the end of the namespace is proof enough.
     if host != Host::NoCgroups {
         let inner = std::fs::read_to_string(run.path().join("inner")).unwrap();
         kill(nix::unistd::Pid::from_raw(inner.trim().parse().unwrap()), SIGKILL).unwrap();

@@ -428,7 +428,7 @@ fn steps(text: &str) -> Vec<Step> {
 fn masked(text: &str) -> String {
     let masks = [
         (r"\x1b\[[0-9;]*m", ""),
-        // Whether there is this note depends on who closed a connection first.
+        // Whether this note appears depends on which side closed a connection first.
         (r"(?m)^cgrun: port \d+ has closed connections in TIME_WAIT.*\n", ""),
         (r"\bpid \d+", "pid PID"),
         (r"\b(live|stale)  +\d+", "$1  PID"),

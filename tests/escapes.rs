@@ -57,7 +57,7 @@ fn a_daemon_without_descriptors_environment_or_directory_is_cleaned_up() {
 #[test]
 fn a_listener_that_appears_after_the_command_has_exited_is_cleaned_up() {
     let run = leave(&["late-listener"]);
-    assert!(run.path().join("bound").exists(), "it was to have the port");
+    assert!(run.path().join("bound").exists(), "it should have had the port");
     assert_cleaned_up(&run);
 }
 
@@ -157,9 +157,9 @@ fn two_thousand_sleepers_are_cleaned_up() {
     assert!(took < SOON, "took {took:?}");
 }
 
-/// While processes keep dying one after another, the kernel is busy, not stuck.
+/// While processes keep exiting one after another, the kernel is busy, not stuck.
 #[test]
-fn two_thousand_processes_get_more_time_to_die_than_one() {
+fn two_thousand_processes_get_more_time_to_exit_than_one() {
     let options = ["--grace", "1ms", "--kill-wait", "100ms"];
     let run = Session::new().options(options).helper("leak.py", &["sleepers", "2000"]).run();
     run.assert_code(0).assert_said("leaked 2000 processes, found and stopped:").assert_nothing_left();

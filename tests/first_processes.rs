@@ -1,4 +1,4 @@
-//! The first process of a container often is a program that does not reap, or cgrun itself.
+//! The first process of a container is often a program that does not reap, or cgrun itself.
 
 use std::process::Command;
 
@@ -72,18 +72,18 @@ fn assert_spares_what_is_executed_beside(launcher: &[&str]) {
 }
 
 #[test]
-fn what_is_executed_beside_the_session_is_no_leak_of_a_cgroup() {
+fn what_is_executed_beside_the_session_is_not_a_leak_in_a_cgroup() {
     assert_spares_what_is_executed_beside(&[]);
 }
 
 #[test]
-fn what_is_executed_beside_the_session_is_no_leak_of_a_process_tree() {
+fn what_is_executed_beside_the_session_is_not_a_leak_in_a_process_tree() {
     let launch = helpers().join("launch.py");
     assert_spares_what_is_executed_beside(&["python3", launch.to_str().unwrap(), "without-namespaces"]);
 }
 
 #[test]
-fn a_leak_of_the_session_is_one_if_cgrun_is_the_first_process() {
+fn a_leak_is_found_if_cgrun_is_the_first_process() {
     let script = "setsid -f env -i sleep 901; (sleep 902 &)";
     let run = start_as_first(Session::new().options(["--on-leak", "fail"]).sh(script), &[]).finish();
     run.assert_code(121).assert_said("(sleep 901)").assert_said("(sleep 902)").assert_nothing_left();

@@ -1,5 +1,4 @@
-//! Layer 5: if cgrun itself is killed, nothing survives, whichever of its processes dies and whenever that
-//! happens.
+//! Layer 5: if cgrun itself is killed, nothing survives, whichever of its processes is killed, and whenever.
 
 use std::fs;
 use std::process::{Command, Stdio};
@@ -42,7 +41,7 @@ fn crowded(session: Session) -> Session {
     session.config(SERVICE)
 }
 
-/// A session whose command does not exit by itself.
+/// A session whose command does not exit on its own.
 fn running() -> Running {
     let run = crowded(Session::new()).sh(&format!("{LEAVE}; exec sleep 900")).start();
     run.until_file("running");
@@ -211,7 +210,7 @@ fn the_guardian_leaves_a_record() {
 }
 
 #[test]
-fn a_stopped_supervisor_is_not_taken_for_dead() {
+fn a_stopped_supervisor_is_not_mistaken_for_dead() {
     let _host = OwnHost::enter();
     let run = Session::new().sh("echo $$ >pid; until [ -e go ]; do sleep 0.01; done; exit 4").start();
     let command = pid_in(&run, "pid");

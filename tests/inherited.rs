@@ -162,7 +162,7 @@ fn signals_ignored_on_purpose_stay_ignored_for_the_command() {
     assert_eq!(
         signals_in(run.log("it").lines().next().unwrap()),
         [],
-        "the service has to hear its stop signal"
+        "the service must be able to receive its stop signal"
     );
 }
 
@@ -210,8 +210,8 @@ fn a_signal_from_a_process_of_the_session_is_not_the_users() {
     run.finish().assert_code(4).assert_nothing_left();
 }
 
-/// Started with SIGUSR1 ignored, it sends that signal to its parent once it is ready. Its parent is cgrun, because the shell
-/// in which it was started has ended.
+/// If Xvfb is started with SIGUSR1 ignored, it sends that signal to its parent once it is ready. Its parent is cgrun,
+/// because the shell in which it was started has exited.
 #[test]
 fn the_sigusr1_of_xvfb_does_not_reach_the_command() {
     let script = "(trap '' USR1; Xvfb -displayfd 3 -nolisten tcp 3>ready &) & \

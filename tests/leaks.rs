@@ -46,9 +46,9 @@ fn right_and_unknown(run: &Finished) -> (usize, usize, Vec<Value>) {
         match leak["started_during"]["test"].as_str() {
             // pytest names files relative to its root directory, and so does the truth.
             Some(test) if test == truth => right += 1,
-            Some(test) => panic!("pid {pid} of {truth} is said to be of {test}: {leak:#}"),
+            Some(test) => panic!("pid {pid} of {truth} is attributed to {test}: {leak:#}"),
             None => {
-                assert!(truth.contains("test_cleared"), "{truth} is said to be of no test: {leak:#}");
+                assert!(truth.contains("test_cleared"), "{truth} is attributed to no test: {leak:#}");
                 unknown += 1;
             }
         }
@@ -99,7 +99,7 @@ fn a_leak_between_two_of_the_same_test_is_attributed_to_that_test() {
     said.sort_by_key(|(pid, _)| *pid);
     let tests: Vec<_> = said.iter().map(|(_, during)| during["test"].as_str()).collect();
     let (one, two) = (Some("test_it.py::test_one"), Some("test_it.py::test_two"));
-    assert_eq!(tests, [one, one, one, None, two], "what lies between two tests is of none");
+    assert_eq!(tests, [one, one, one, None, two], "a process started between two tests belongs to neither");
     assert_eq!(said[1].1["evidence"], "start_time");
 }
 

@@ -322,14 +322,14 @@ mod udp {
     }
 
     #[test]
-    fn is_no_probe_of_tcp() {
+    fn cannot_be_probed_by_tcp() {
         let config = CONFIG.replace("{ timeout", "{ tcp = '8125/udp', timeout");
         let run = session().config(&config).run();
         run.assert_code(125).assert_said("cgrun.toml:4:17: tcp takes a TCP port").assert_nothing_left();
     }
 }
 
-/// Leaves a connection of this port in TIME_WAIT, as a server does that closes it first.
+/// Leaves a connection of this port in TIME_WAIT, as a server that closes it first does.
 fn leave_in_time_wait(port: u16) {
     let server = std::net::TcpListener::bind(("127.0.0.1", port)).unwrap();
     let client = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
@@ -349,7 +349,7 @@ fn a_service_that_cannot_bind_a_port_in_time_wait_gets_a_hint() {
     let run = session.run();
     run.assert_code(125).assert_said("Address already in use").assert_matches(TIME_WAIT);
     run.assert_nothing_left();
-    // Other servers do not mind, and are told nothing.
+    // Servers that set SO_REUSEADDR start, and there is no hint.
     let run = Session::again().config(&web(8001)).command(["true"]).run();
     run.assert_code(0).assert_nothing_left();
     assert!(!run.stderr().contains("TIME_WAIT"), "{}", run.stderr());

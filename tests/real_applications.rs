@@ -107,7 +107,7 @@ fn a_node_server_behind_npm_and_a_shell_shuts_down_in_order() {
     run.assert_code(0);
     assert_eq!(run.stdout(), "tea");
     assert_graceful(&run);
-    assert!(run.path().join("saved").exists(), "node was not asked to end\n{}", run.log("frontend"));
+    assert!(run.path().join("saved").exists(), "node was not asked to exit\n{}", run.log("frontend"));
 }
 
 #[test]
@@ -215,7 +215,7 @@ fn a_redis_daemon_saves_its_data() {
 }
 
 #[test]
-fn a_service_that_ends_during_the_tests_ends_the_session_at_once() {
+fn a_service_that_exits_during_the_tests_ends_the_session_at_once() {
     let run = redis("no", "").sh("touch ended; redis-cli shutdown; exec sleep 1000").run();
     run.assert_code(125).assert_said("service cache ended: exit status 0; it is critical");
     run.assert_said("Redis is now ready to exit");
@@ -448,7 +448,7 @@ fn assert_graceful(run: &Finished) {
 
 /// Whether cgrun exited soon after the command created the file `ended`.
 fn soon(run: &Finished) -> bool {
-    let ended = run.path().join("ended").metadata().expect("the command has ended").modified().unwrap();
+    let ended = run.path().join("ended").metadata().expect("the command has exited").modified().unwrap();
     SystemTime::now().duration_since(ended).unwrap() < SOON
 }
 

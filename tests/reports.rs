@@ -247,7 +247,7 @@ fn a_report_goes_to_the_pipe_of_a_process_substitution() {
 }
 
 #[test]
-fn a_pipe_that_nobody_reads_any_more_takes_no_report() {
+fn a_pipe_without_a_reader_gets_no_report() {
     let script = "\"$CGRUN\" --report json=>(exec <&-; touch closed; exec sleep 900) \
         sh -c 'until [ -e closed ]; do sleep 0.01; done'; code=$?; kill $!; exit $code";
     let run = Session::new().start_through(&["bash", "-c", script]).finish();
@@ -267,7 +267,7 @@ fn a_pipe_whose_reader_is_asleep_does_not_block() {
 }
 
 #[test]
-fn a_report_does_not_go_into_the_pipe_of_the_command_s_output() {
+fn a_report_does_not_go_to_the_pipe_that_carries_the_commands_output() {
     for output in ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/2"] {
         let session =
             Session::new().options(["--report", &format!("json={output}")]).command(["touch", "ran"]);
@@ -678,11 +678,11 @@ fn the_page_is_drawn_in_a_browser() {
     let grounds = [("light", 1), ("dark", 0)].map(|(name, scheme)| {
         let drawn = [1100, 390].map(|width| measured(&run, width, scheme));
         for drawn in &drawn {
-            assert_eq!(drawn[0], "0", "{name}: so far it reaches out of its window");
+            assert_eq!(drawn[0], "0", "{name}: the page is this much wider than its window");
         }
         drawn[0][1].clone()
     });
-    assert_ne!(grounds[0], grounds[1], "dark is another colour than light");
+    assert_ne!(grounds[0], grounds[1], "dark differs from light");
 }
 
 /// How far the page exceeds a window of that width, and its background color. The page itself cannot run

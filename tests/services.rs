@@ -314,7 +314,7 @@ ready = { log = '^ready$', timeout = '20s' }
     const URL: &str = "http://127.0.0.1:8001/";
 
     #[test]
-    fn by_http_takes_whatever_is_http() {
+    fn by_http_accepts_any_http() {
         Session::new();
         for answer in [
             r"HTTP/1.0 200 OK\r\n\r\nbody",
@@ -442,7 +442,7 @@ ready = { log = 'ready . now$', timeout = '20s' }
         run.assert_said("hint: many programs buffer their output").assert_said("stdbuf -oL");
     }
 
-    /// Answers over TLS, with a certificate of its own making, with each of these statuses in turn.
+    /// Answers over TLS, with a self-signed certificate, and with each of these statuses in turn.
     const TLS_SERVER: &str = r#"
 import http.server, os, ssl, subprocess, sys, time
 subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
@@ -684,7 +684,7 @@ mod a_socket_passed_to_cgrun {
     }
 
     #[test]
-    fn of_another_process_stays_that_process_s() {
+    fn of_another_process_is_left_to_it() {
         let session =
             Session::new().env("LISTEN_PID", "1").env("LISTEN_FDS", "1").sh("echo $LISTEN_PID $LISTEN_FDS");
         let run = session.run();
@@ -711,7 +711,7 @@ mod standard_input {
     }
 
     #[test]
-    fn of_a_service_can_be_at_its_end() {
+    fn of_a_service_can_end_at_once() {
         let config = format!("{READER}stdin = 'null'\n");
         let run = session().config(&config).sh("touch ran; until [ -s read ]; do sleep 0.01; done").run();
         assert_ran(&run);
@@ -735,7 +735,7 @@ mod standard_input {
     }
 
     #[test]
-    fn is_each_service_s_own() {
+    fn is_separate_for_each_service() {
         let other = "[services.other]\ncommand = ['python3', '-c', 'import os; os.set_blocking(0, False); print(\"set\", flush=True); os.execvp(\"sleep\", [\"sleep\", \"900\"])']\n\
             ready = { log = 'set' }\n";
         let reader = format!("{READER}depends_on = ['other']\n");
@@ -954,7 +954,7 @@ mod logs {
         opened.set_modified(SystemTime::now() - 8 * Duration::from_secs(86_400)).unwrap();
         let other = |session: Session| session.config(SERVICES).options(["--logs"]).options([&logs]);
         other(Session::again()).command(["true"]).run().assert_code(0);
-        assert!(directory.join("a.log").exists(), "removed while its session lives");
+        assert!(directory.join("a.log").exists(), "removed while its session is live");
         live.signal(nix::sys::signal::Signal::SIGTERM);
         live.finish().assert_nothing_left();
         other(Session::again()).command(["true"]).run().assert_code(0).assert_nothing_left();

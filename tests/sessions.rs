@@ -251,7 +251,7 @@ fn fifty_sessions_run_side_by_side() {
     ended.cgrun(&["sweep"]).assert_code(0).assert_silent();
     let victim = victim.finish();
     victim.assert_signal(SIGKILL);
-    // Another one is asked to stop; the others end by themselves.
+    // Another one is asked to stop; the others exit by themselves.
     let stopped = runs.swap_remove(3);
     stopped.cgrun(&["stop", &id(stopped.path())]).assert_code(0).assert_silent();
     let stopped = stopped.finish();

@@ -138,7 +138,7 @@ fn everything_is_killed_even_with_a_kill_wait_of_zero() {
     let run = run.finish();
     assert!(matches!(run.status.code(), Some(0 | 122)), "{}\n{}", run.status, run.stderr());
     run.assert_faster_than(Duration::from_secs(20));
-    until("all have ended", || elsewhere.members().is_empty() && run.members().is_empty());
+    until("all have exited", || elsewhere.members().is_empty() && run.members().is_empty());
     assert!(run.survivors().is_empty());
 }
 
@@ -224,7 +224,7 @@ fn a_panic_does_not_hide_that_the_session_is_not_proven_clean() {
         .start_through(&["unshare", "-m", "sh", "-c", "exec \"$CGRUN\" \"$@\"", "sh"])
         .finish();
     run.assert_code(122).assert_said("panicked").assert_said("not verified: cannot remove");
-    until("the guardian is gone as well", || run.members().is_empty());
+    until("the guardian is gone too", || run.members().is_empty());
 }
 
 #[test]

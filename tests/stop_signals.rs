@@ -1,5 +1,5 @@
-//! A process that is asked to end is asked once, so that it can end in peace: servers take a second signal for
-//! "at once".
+//! A process that is asked to exit is asked only once, so that it can exit in peace: servers take a second
+//! signal as "exit at once".
 
 use std::time::Duration;
 
@@ -94,7 +94,7 @@ fn a_process_that_cannot_have_been_asked_by_its_parent_is_asked_at_once() {
 
 /// The terminal has asked it already.
 #[test]
-fn what_ctrl_c_has_reached_is_not_asked_again() {
+fn a_process_that_ctrl_c_has_reached_is_not_asked_again() {
     let parent = "import subprocess, signal, time\n\
         signal.signal(signal.SIGINT, signal.SIG_DFL)\n\
         subprocess.Popen(['python3', 'slow.py', '0.5', 'journal'])\n\
@@ -110,7 +110,7 @@ fn what_ctrl_c_has_reached_is_not_asked_again() {
 }
 
 #[test]
-fn what_sigint_to_the_group_has_reached_is_not_asked_again() {
+fn a_process_that_sigint_to_the_group_has_reached_is_not_asked_again() {
     let parent = "import subprocess, signal, time\n\
         signal.signal(signal.SIGINT, signal.SIG_DFL)\n\
         subprocess.Popen(['python3', '-c', open('slow.py').read(), '0.5', 'journal'])\n\

@@ -1,4 +1,4 @@
-//! A bound for the whole teardown, which is divided among what stops one after another.
+//! A bound for the whole teardown, which is divided among the components that are stopped one after another.
 
 use std::time::Duration;
 
@@ -62,7 +62,7 @@ fn the_time_to_settle_is_part_of_it() {
     run.assert_faster_than(Duration::from_secs(6));
 }
 
-/// As a database waits for its clients.
+/// Like a database that waits for its clients.
 #[test]
 fn a_service_that_waits_for_what_the_command_left_has_time_after_that() {
     let config = "[services.db]\nready = { log = 'ready' }\ncommand = ['sh', '-c', \"\
@@ -76,7 +76,7 @@ fn a_service_that_waits_for_what_the_command_left_has_time_after_that() {
 }
 
 #[test]
-fn the_key_of_the_config_is_the_option() {
+fn the_config_key_works_like_the_option() {
     let config = format!("[session]\nstop_within = '0s'\n{}", chain(DEAF));
     let run = Session::new().config(&config).command(["true"]).run();
     run.assert_code(0).assert_nothing_left().assert_faster_than(Duration::from_secs(4));

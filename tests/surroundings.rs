@@ -12,7 +12,8 @@ fn set_mode(path: &Path, mode: u32) {
     std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
 }
 
-/// A session with a cgrun that every user may execute. `closed` is root's alone, and `closed/below` everybody's.
+/// A session with a cgrun that every user can execute. `closed` belongs to root alone, and `closed/below` is
+/// open to everybody.
 fn session() -> Session {
     let session = Session::new().file("closed/below/program", "#!/bin/sh\necho ran as $(id -u)\n");
     let cgrun = session.path().join("cgrun");
@@ -43,7 +44,7 @@ mod a_working_directory {
     use super::*;
 
     #[test]
-    fn that_the_user_may_not_enter_is_good_enough() {
+    fn that_the_user_cannot_enter_is_good_enough() {
         for directory in ["closed", "closed/below"] {
             let run = run_after(session().command(COMMAND), &format!("cd {directory}"), AS_NOBODY);
             assert_ran_as(&run, NOBODY);
@@ -51,7 +52,7 @@ mod a_working_directory {
     }
 
     #[test]
-    fn that_the_user_of_the_session_may_not_enter_is_good_enough() {
+    fn that_the_user_of_the_session_cannot_enter_is_good_enough() {
         for directory in ["closed", "closed/below"] {
             let session = session().options(["--user", "nobody"]).command(COMMAND);
             assert_ran_as(&run_after(session, &format!("cd {directory}"), ""), NOBODY);
@@ -59,14 +60,14 @@ mod a_working_directory {
     }
 
     #[test]
-    fn that_the_user_of_the_session_may_not_enter_is_good_enough_in_a_pid_namespace() {
+    fn that_the_user_of_the_session_cannot_enter_is_good_enough_in_a_pid_namespace() {
         let options = ["--user", "nobody", "--require", "cgroup+pidns"];
         let session = session().options(options).command(COMMAND);
         assert_ran_as(&run_after(session, "cd closed/below", ""), NOBODY);
     }
 
     #[test]
-    fn below_one_that_the_user_may_not_enter_has_programs_and_a_config() {
+    fn below_one_that_the_user_cannot_enter_has_programs_and_a_config() {
         let run = run_after(session().command(["./program"]), "cd closed/below", AS_NOBODY);
         assert_ran_as(&run, NOBODY);
         let user = session().options(["--user", "nobody"]).command(["./program"]);
@@ -96,7 +97,7 @@ mod a_working_directory {
     }
 
     #[test]
-    fn may_be_deeper_than_a_path_is_long() {
+    fn can_be_deeper_than_path_max() {
         const DEEP: &str = "import os, shutil, sys\n\
             program = os.path.abspath('closed/below/program')\n\
             for _ in range(30): os.mkdir('d' * 200); os.chdir('d' * 200)\n\
@@ -140,7 +141,7 @@ mod a_home {
         ] {
             for (user, uid) in [(AS_NOBODY, NOBODY), ("", 0)] {
                 if uid == 0 && home.ends_with('/') {
-                    // Root may write there, and the test does not.
+                    // Root could write there, but the test must not.
                     continue;
                 }
                 let run = run_after(with_service(), &format!("{home}; cd open"), user);
@@ -165,7 +166,7 @@ mod a_home {
     }
 
     #[test]
-    fn is_replaced_by_no_directory_that_another_user_planted() {
+    fn is_not_replaced_by_a_directory_that_another_user_planted() {
         let plants = [
             "mkdir -m 777 tmp/cgrun-0",
             "mkdir tmp/cgrun-0 && chown nobody tmp/cgrun-0",
@@ -215,7 +216,7 @@ mod scarcity {
         "[services.web]\nready = { log = 'up' }\ncommand = ['sh', '-c', 'echo up; exec sleep 900']\n";
 
     #[test]
-    fn of_descriptors_is_remedied_if_the_hard_limit_permits_and_concerns_no_program() {
+    fn of_descriptors_is_remedied_if_the_hard_limit_permits_and_does_not_affect_programs() {
         let session = session().config(WEB).command(["sh", "-c", "ulimit -Sn; [ $(ulimit -Hn) -gt 99 ]"]);
         let run = run_after(session, "ulimit -Sn 8", "");
         run.assert_code(0).assert_nothing_left();
@@ -257,7 +258,7 @@ mod scarcity {
     }
 }
 
-mod a_cgroup_that_the_user_may_not_list {
+mod a_cgroup_that_the_user_cannot_list {
     use super::*;
 
     /// Closes the test's own cgroup to everybody but root.

@@ -325,7 +325,7 @@ fn the_child_of_timeout_reads_the_keyboard() {
 #[test]
 fn ctrl_z_stops_a_command_in_a_process_group_of_its_own() {
     let terminal = Session::new().file("own.py", OWN_GROUP).file("job", "cgrun python3 own.py").on_terminal();
-    // Once as the shell's job, once in a script that is the job and has to stop as well.
+    // Once as the shell's job, once in a script that is the job and has to stop too.
     for job in ["cgrun python3 own.py", "sh job"] {
         terminal.enter(job).until_file("running");
         terminal.until_command_is_in_foreground();
@@ -349,7 +349,7 @@ fn ctrl_c_during_cleanup_reaches_cgrun_after_a_command_had_the_terminal() {
     terminal.leave().assert_nothing_left();
 }
 
-/// Without a shell above there is nobody who could continue what stops.
+/// Without a shell above, nothing could continue a stopped job.
 #[test]
 fn as_the_terminals_first_process_cgrun_serves_a_command_in_a_process_group_of_its_own() {
     let terminal = Session::new().file("own.py", OWN_GROUP).on_terminal();
@@ -360,7 +360,7 @@ fn as_the_terminals_first_process_cgrun_serves_a_command_in_a_process_group_of_i
 
 /// The terminal belongs to another process group of the session, so that the command has to wait for it.
 #[test]
-fn a_command_that_nobody_can_continue_does_not_keep_the_processor_busy() {
+fn a_command_that_no_shell_can_continue_does_not_keep_the_processor_busy() {
     let rival = "import os, time\nr = os.open('/dev/tty', os.O_RDWR)\nif os.fork() == 0:\n    os.setpgrp()\n    \
         import signal; signal.signal(signal.SIGTTOU, signal.SIG_IGN)\n    os.tcsetpgrp(r, os.getpgrp())\n    \
         open('taken', 'w')\n    while not os.path.exists('go'): time.sleep(0.01)\n    os._exit(0)\n\
@@ -424,7 +424,7 @@ fn modes_that_the_command_sets_and_leaves_are_kept() {
     terminal.leave().assert_nothing_left();
 }
 
-// --- programs that live at a terminal ------------------------------------------------------
+// --- programs that use the terminal --------------------------------------------------------
 
 #[test]
 fn a_shell_inside_has_job_control() {
@@ -460,14 +460,14 @@ fn assert_terminal_is_left_in_order(terminal: &Terminal, program: &str, quit: &s
     assert!(before.contains("icanon"), "{before}");
     terminal.enter(&format!("cgrun {program}"));
     drive();
-    // less notices what comes while it draws only at the next key.
+    // less notices a signal that arrives while it draws only at the next key.
     terminal.until_command_waits();
     terminal.stop();
     assert_eq!(modes(), before, "stopped");
     terminal.enter("fg").until_frozen(false);
     drive();
     terminal.press(quit).prompt(0);
-    assert_eq!(modes(), before, "ended");
+    assert_eq!(modes(), before, "exited");
 }
 
 #[test]

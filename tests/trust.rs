@@ -1,5 +1,5 @@
-//! A config is obeyed without being named only if only trusted users can have written it. What is found on
-//! the way up stops no run unless it is a config.
+//! Without `--config`, a config is used only if only trusted users can have written it. Files of the same
+//! name that are not configs are skipped.
 
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::net::UnixListener;
@@ -10,7 +10,7 @@ use crate::harness::{Finished, Session};
 const NOBODY: u32 = 65534;
 const SOMEBODY: u32 = 4711;
 
-/// Its service leaves a file behind if the config is obeyed.
+/// Its service leaves a file behind if the config is used.
 const PLANTED: &str = "[services.planted]\n\
     command = ['sh', '-c', 'touch planted-ran; echo ready; exec sleep 900']\nready = { log = 'ready' }\n";
 
@@ -45,9 +45,9 @@ fn assert_refused(run: &Finished, words: &[&str]) {
 }
 
 #[track_caller]
-fn assert_obeyed(run: &Finished) {
+fn assert_used(run: &Finished) {
     run.assert_code(0).assert_nothing_left();
-    assert!(run.path().join("shared/planted-ran").exists(), "not obeyed\n{}", run.stderr());
+    assert!(run.path().join("shared/planted-ran").exists(), "not used\n{}", run.stderr());
 }
 
 #[track_caller]
@@ -81,7 +81,7 @@ fn a_config_of_another_user_in_the_working_directory_is_refused() {
 }
 
 #[test]
-fn the_refusal_concerns_cgrun_check_as_well() {
+fn cgrun_check_refuses_it_too() {
     let session = session().command(["check"]).file("shared/cgrun.toml", PLANTED);
     give(&session.path().join("shared/cgrun.toml"), NOBODY);
     assert_refused(&run_in(session, "shared/mine", ""), &["belongs to nobody"]);
@@ -118,7 +118,7 @@ fn a_directory_between_that_all_users_can_write_to_is_named() {
     assert_refused(&run, &["/shared/open is writable by all users"]);
 }
 
-/// As [`session`], with one more directory between the config and the working directory.
+/// Like [`session`], but with one more directory between the config and the working directory.
 fn session_below(mode: u32) -> Session {
     let session = Session::new().command(["touch", "ran"]).file("shared/open/mine/here", "");
     let session = session.file("shared/cgrun.toml", PLANTED);
@@ -141,7 +141,7 @@ fn a_config_that_all_users_can_write_to_is_refused() {
 }
 
 #[test]
-fn in_a_working_directory_that_is_open_to_all_users_the_mode_of_the_config_says_nothing() {
+fn in_a_working_directory_that_is_open_to_all_users_the_mode_of_the_config_does_not_matter() {
     let session = session().file("shared/mine/cgrun.toml", "[session]\ngrace = '1s'\n");
     for (name, mode) in [("cgrun.toml", 0o777), ("", 0o777)] {
         set_mode(&session.path().join("shared/mine").join(name), mode);
@@ -161,7 +161,7 @@ fn a_working_directory_that_is_open_to_all_users_says_nothing_about_a_config_abo
 fn a_directory_that_the_group_can_write_to_is_no_obstacle() {
     let session = session().file("shared/cgrun.toml", PLANTED);
     set_mode(&session.path().join("shared"), 0o775);
-    assert_obeyed(&run_in(session, "shared/mine", ""));
+    assert_used(&run_in(session, "shared/mine", ""));
 }
 
 #[test]
@@ -170,7 +170,7 @@ fn the_owner_of_the_working_directory_is_trusted() {
     for name in ["shared/cgrun.toml", "shared", "shared/mine"] {
         give(&session.path().join(name), SOMEBODY);
     }
-    assert_obeyed(&run_in(session, "shared/mine", ""));
+    assert_used(&run_in(session, "shared/mine", ""));
 }
 
 #[test]
@@ -180,7 +180,7 @@ fn the_user_who_called_sudo_is_trusted() {
         give(&session.path().join("shared/cgrun.toml"), SOMEBODY);
         session
     };
-    assert_obeyed(&run_in(planted().env("SUDO_UID", SOMEBODY.to_string()), "shared/mine", ""));
+    assert_used(&run_in(planted().env("SUDO_UID", SOMEBODY.to_string()), "shared/mine", ""));
     let other = planted().env("SUDO_UID", NOBODY.to_string());
     assert_refused(&run_in(other, "shared/mine", ""), &["belongs to uid 4711"]);
 }
@@ -194,7 +194,7 @@ fn the_user_of_the_session_is_trusted_if_named_on_the_command_line() {
         for directory in ["shared", "shared/mine"] {
             give(&session.path().join(directory), NOBODY);
         }
-        assert_obeyed(&run_in(session, "shared/mine", ""));
+        assert_used(&run_in(session, "shared/mine", ""));
     }
 }
 
@@ -216,11 +216,11 @@ fn a_user_trusts_root_but_no_other_user() {
 }
 
 #[test]
-fn a_config_that_is_named_is_obeyed_whoever_owns_it() {
+fn a_config_that_is_named_is_used_whoever_owns_it() {
     let session = session().file("shared/cgrun.toml", PLANTED).options(["-c", "../cgrun.toml"]);
     set_mode(&session.path().join("shared"), 0o1777);
     give(&session.path().join("shared/cgrun.toml"), NOBODY);
-    assert_obeyed(&run_in(session, "shared/mine", ""));
+    assert_used(&run_in(session, "shared/mine", ""));
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! Without /proc nothing is known about a process but its pid. It is still stopped, and nothing is called clean that
-//! is not known to be.
+//! Without /proc nothing is known about a process but its pid. It is still stopped, and a session is called clean
+//! only if it is known to be.
 
 use crate::harness::{Finished, Session};
 
@@ -9,7 +9,7 @@ const LEAVE: &str =
 const WITHOUT: &str = "mount --make-rprivate /; umount -l /proc";
 const RUN: &str = "exec \"$CGRUN\" \"$@\"";
 
-/// Runs it with /proc until the command takes that away.
+/// Runs it with /proc until the command unmounts it.
 fn lose_proc(session: Session, script: &str, launcher: &[&str]) -> Finished {
     let session = session.options(["--on-leak", "fail"]).sh(&format!("{script}; umount -l /proc"));
     let private = format!(

@@ -56,7 +56,7 @@ impl Engine {
         engine
     }
 
-    /// Adds a user that has more user ids to map, and gives it our cgroup and what it runs.
+    /// Adds a user with subordinate user ids, and gives that user our cgroup and the programs to run.
     fn add_user(&self) {
         let script = format!(
             "set -e; cd {directory}; chmod 755 .; mkdir home; cp {cgrun} {runtime} .\n\
@@ -228,7 +228,7 @@ impl Engine {
 }
 
 impl Drop for Engine {
-    /// What the daemon started ends with the cgroup of the host.
+    /// The processes that the daemon started are killed with the cgroup of the host.
     fn drop(&mut self) {
         if let Some(daemon) = &mut self.daemon {
             let _ = daemon.kill();

@@ -126,7 +126,7 @@ impl EngineHost {
 }
 
 impl Drop for EngineHost {
-    /// Returns to where the test began, so that its cgroup can be removed. The mounts end with the engines.
+    /// Returns to where the test began, so that its cgroup can be removed. The mounts disappear with the engines.
     fn drop(&mut self) {
         let _ = self.home.write_all(b"0");
         for (namespace, kind) in &self.namespaces {

@@ -16,7 +16,7 @@ fn leaves_no_zombies(kind: EngineKind) {
     assert_eq!((engine.host.cgruns().len(), engine.host.zombies().len()), (0, 0));
 }
 
-/// cgrun is the first process, and somebody else looks into the container meanwhile.
+/// cgrun is the first process, and another process is started in the container meanwhile.
 fn spares_what_is_executed_beside_the_session(kind: EngineKind) {
     let engine = Engine::start(kind);
     let marker = engine.host.marker().to_string();

@@ -67,7 +67,7 @@ fn check(cell: Cell) {
     assert_leak_is_stopped(&container.exec(&leaking), cell);
     assert_eq!(engine.host.marked(), [0; 0]);
 
-    // In a process tree, only the session's marker in their environment shows who they are.
+    // In a process tree, only the session's marker in their environment shows that they belong to it.
     let marker = engine.host.marker();
     let clear = if cell.containment == "tree" { "" } else { "env -i " };
     let script = format!("{clear}setsid sleep {marker} & exec sleep {marker}");

@@ -8,7 +8,7 @@ use crate::harness::cgrun_program;
 
 /// Starts a container in a session whose command then ends, and expects podman to know that it has exited.
 ///
-/// Its first process ignores SIGTERM, as first processes do that have no handler.
+/// Its first process ignores SIGTERM, like any first process without a handler.
 fn leaves_podman_consistent(how: &str) {
     let engine = Engine::start(EngineKind::Podman);
     let run =

@@ -208,7 +208,7 @@ def test_a_session_in_a_scope_ends_with_the_service_that_started_it():
     [session] = [path for path in sessions() if path.suffix != ".scope"]
     assert session.parent.parent.name == "system.slice", session
     run(["systemctl", "stop", "runner.service"])
-    until(lambda: not processes("sleep 4321"), "all has ended")
+    until(lambda: not processes("sleep 4321"), "all processes have exited")
     assert_nothing_left()
 
 
@@ -293,13 +293,13 @@ def start_and_kill(how, with_guardian):
         for number in (signal.SIGSTOP, signal.SIGKILL):
             for pid in victims:
                 os.kill(pid, number)
-        until(lambda: has_ended(child.pid), "the starter ends")
+        until(lambda: has_ended(child.pid), "the starter exits")
 
 
 def test_the_guardian_cleans_up_a_session_in_a_scope():
     for how in ([], LINGER_ONLY):
         start_and_kill(how, with_guardian=False)
-        until(lambda: not processes("sleep 4321"), "all has ended")
+        until(lambda: not processes("sleep 4321"), "all processes have exited")
         assert_nothing_left()
 
 
@@ -313,7 +313,7 @@ def test_the_next_session_cleans_up_after_a_dead_one_in_its_scope():
 
 def test_a_pid_namespace_dies_with_cgrun_and_its_guardian():
     start_and_kill(NO_MANAGER, with_guardian=True)
-    until(lambda: not processes("sleep 4321"), "all has ended")
+    until(lambda: not processes("sleep 4321"), "all processes have exited")
     assert_nothing_left()
 
 

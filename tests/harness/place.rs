@@ -11,7 +11,7 @@ use nix::unistd::Pid;
 pub(crate) enum Place {
     /// As root in a service that delegates nothing.
     Root,
-    /// As a user that has a manager because it lingers, but is not logged in.
+    /// As a user with a service manager (by lingering) but without a login session.
     User,
     /// As root in a unit with `Delegate=yes`.
     Delegated,

@@ -131,12 +131,12 @@ impl Running {
         }
         // runuser(1) stops together with its child, and does not continue by itself.
         while self.child.try_wait().unwrap().is_none() {
-            assert!(self.begin.elapsed() < LIMIT, "the launcher never ends");
+            assert!(self.begin.elapsed() < LIMIT, "the launcher never exits");
             let _ = kill(self.pid(), Signal::SIGCONT);
             std::thread::sleep(Duration::from_millis(5));
         }
         let lives = |pid: Option<Pid>| pid.is_some_and(|pid| is_cgrun(Path::new(&format!("/proc/{pid}"))));
-        self.until("the end of all cgruns", || !lives(supervisor) && !lives(guardian));
+        self.until("the exit of all cgruns", || !lives(supervisor) && !lives(guardian));
         self.finish()
     }
 
@@ -159,7 +159,7 @@ impl Running {
             if self.begin.elapsed() > LIMIT {
                 let stderr = self.stderr();
                 self.cgroup.kill();
-                panic!("cgrun did not end within {LIMIT:?}\n{stderr}");
+                panic!("cgrun did not exit within {LIMIT:?}\n{stderr}");
             }
             std::thread::sleep(Duration::from_millis(1));
         };

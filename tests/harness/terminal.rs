@@ -103,7 +103,7 @@ impl Terminal {
             let mut chunk = [0; 4096];
             // On Linux, EIO means that no process has the terminal open any more.
             let length = (&self.master).read(&mut chunk).unwrap_or(0);
-            assert!(length > 0, "the shell has ended; never on the screen: {text:?}, but:\n{shown}");
+            assert!(length > 0, "the shell has exited; never on the screen: {text:?}, but:\n{shown}");
             screen.bytes.extend_from_slice(&chunk[..length]);
             screen.copy.write_all(&chunk[..length]).unwrap();
         }
@@ -143,7 +143,7 @@ impl Terminal {
     pub(crate) fn close(self) -> Finished {
         let Self { run, master, .. } = self;
         drop(master);
-        run.until("all has ended", || run.members().is_empty());
+        run.until("all processes have exited", || run.members().is_empty());
         run.finish()
     }
 }

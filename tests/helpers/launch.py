@@ -83,7 +83,7 @@ def with_read_only_cgroups(*arguments):
 
 
 def without_cgroups(*arguments):
-    """As in a container with a read-only cgroupfs that may create namespaces, but not mount cgroup2."""
+    """As in a container with a read-only cgroupfs that can create namespaces, but not mount cgroup2."""
     read_only_cgroups()
     without_own_mount(*arguments)
 

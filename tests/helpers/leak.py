@@ -1,6 +1,6 @@
 """leak.py MODE [ARG]...: a program that leaves processes behind, or a service that behaves badly.
 
-A leak is at work before its command ends: the command waits on a pipe that the leak closes when it
+A leak is at work before its command exits: the command waits on a pipe that the leak closes when it
 is. Its pid is then in the file `leak`. Nothing here outlives a quarter of an hour, nothing forks
 without bound.
 """

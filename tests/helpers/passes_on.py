@@ -1,4 +1,4 @@
-"""passes_on.py COMMAND...: asks its child to end when it is asked itself, and ends without waiting for it."""
+"""passes_on.py COMMAND...: asks its child to exit when it is asked itself, and exits without waiting for it."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""takes_time.py SECONDS JOURNAL: notes each signal that asks it to end, and ends so long after the first."""
+"""takes_time.py SECONDS JOURNAL: notes each signal that asks it to exit, and exits this long after the first."""
 
 import os
 import signal

@@ -43,7 +43,7 @@ fn a_fork_bomb_leaves_no_room_for_the_command() {
     let launcher = helpers().join("launch.py");
     let cgrun = cgrun_program();
     let cgrun = cgrun.to_str().unwrap();
-    // The same if a process joins its cgroup only after its birth.
+    // The same if a process joins its cgroup only after it has started.
     let late = ["python3", launcher.to_str().unwrap(), "without-clone3", "ENOSYS"];
     for how in [&[cgrun][..], &late] {
         let run = session().start_through(how).finish();

@@ -1,4 +1,4 @@
-//! flock(2): each process holds a lock for as long as it lives, so a free lock proves its death.
+//! flock(2): each process holds a lock for as long as it lives, so a free lock proves that it has exited.
 
 use std::fs::File;
 use std::io;

@@ -42,10 +42,10 @@ struct Arguments {
     /// A directory in which no file may be locked.
     #[arg(long, value_name = "DIR", group = "search")]
     locks: Vec<PathBuf>,
-    /// Nobody may hold the write end of the pipe that is standard input.
+    /// No process may hold the write end of the pipe that is standard input.
     #[arg(long, group = "search")]
     input_pipe: bool,
-    /// Wait this long for everything to end.
+    /// Wait this long for everything to disappear.
     #[arg(long, value_name = "SECONDS", default_value_t = 0.0)]
     within: f64,
 }

@@ -109,8 +109,7 @@ impl Search {
         Ok(found)
     }
 
-    /// Searches until nothing is left, or for at most `limit`, because a killed process takes a moment to
-    /// die.
+    /// Searches until nothing is left, or for at most `limit`, because a killed process takes a moment to exit.
     ///
     /// # Errors
     /// Fails like [`leftovers`](Self::leftovers), if it still fails after `limit`.
