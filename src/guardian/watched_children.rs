@@ -28,7 +28,7 @@ impl WatchedChildren {
             if is_known_stranger || context.containment.contains(pid).unwrap_or(true) {
                 continue;
             }
-            // Orphans of a child from before the session become children of the supervisor as well.
+            // Orphans of a child from before the session become children of the supervisor too.
             if context.had_preexisting_children && !context.containment.id.marks(pid).unwrap_or(false) {
                 continue;
             }

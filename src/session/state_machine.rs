@@ -33,7 +33,7 @@ pub(super) enum SessionAction {
     PassOn(Signal),
     /// Stop until SIGCONT.
     Suspend(Caught),
-    /// Tell the user that a service that is not critical has ended.
+    /// Tell the user that a service that is not critical has exited.
     ReportEnd(ServiceId, String),
     /// No action follows this one.
     TearDown(Cause),
