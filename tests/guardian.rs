@@ -395,7 +395,7 @@ fn an_orphan_outside_the_cgroup_that_the_guardian_cannot_know_is_not_called_clea
 }
 
 #[test]
-fn a_service_that_starts_during_the_session_is_not_taken_for_an_orphan_of_it() {
+fn a_service_that_starts_during_the_session_is_not_mistaken_for_an_orphan_of_it() {
     let run = running();
     // The test process inherits the orphans of cgrun, as systemd does on a host.
     let mut service = Command::new("sleep").arg("900").env("INVOCATION_ID", "0").spawn().unwrap();

@@ -362,7 +362,7 @@ ready = { log = '^ready$', timeout = '20s' }
         run.assert_said("Connection refused; it listens on [::1]:8001: write localhost in the URL");
     }
 
-    /// It closes its port while a request waits for the answer, as a server does that starts again.
+    /// It closes its port while a request waits for the answer, like a server that restarts.
     #[test]
     fn by_http_uses_no_cpu_while_nothing_listens() {
         let server = r#"
@@ -478,7 +478,7 @@ server.serve_forever()
     }
 
     #[test]
-    fn by_https_is_patient_with_a_server_that_takes_long() {
+    fn by_https_is_patient_with_a_slow_server() {
         assert_ran(&over_tls("'200'", "40s").env("SECONDS", "7").run());
     }
 

@@ -150,7 +150,7 @@ fn in_a_working_directory_that_is_open_to_all_users_the_mode_of_the_config_does_
 }
 
 #[test]
-fn a_working_directory_that_is_open_to_all_users_says_nothing_about_a_config_above_it() {
+fn a_working_directory_that_is_open_to_all_users_does_not_excuse_a_config_above_it() {
     let session = session().file("shared/cgrun.toml", PLANTED);
     set_mode(&session.path().join("shared/cgrun.toml"), 0o666);
     set_mode(&session.path().join("shared/mine"), 0o777);

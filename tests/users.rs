@@ -103,9 +103,9 @@ fn a_session_of_another_user_is_cleaned_up_like_any_other() {
     run.assert_signal(SIGTERM).assert_nothing_left().assert_faster_than(Duration::from_secs(20));
 }
 
-/// Root makes its log and its standard input.
+/// Root creates the log and the standard input of a service.
 #[test]
-fn a_service_can_open_its_streams_anew() {
+fn a_service_can_reopen_its_streams() {
     let config = "[services.web]\nready = { log = '^ready$', timeout = '20s' }\n\
         command = ['sh', '-c', ': </dev/stdin && echo up >>/dev/stdout && echo ready >>/dev/stderr; exec sleep 900']\n";
     let run = as_nobody().config(config).command(["true"]).run();

@@ -15,7 +15,7 @@ pub(crate) fn init(reporter: &Reporter) -> Result<Exit> {
         _ => Error::new(error).context(format!("cannot create {FILE_NAME} here")),
     })?;
     if let Err(error) = file.write_all(template::TEMPLATE.as_bytes()) {
-        // A part of it would be taken for a config.
+        // An incomplete file would be mistaken for a config.
         let _ = std::fs::remove_file(FILE_NAME);
         return Err(error).context(format!("cannot write {FILE_NAME}"));
     }

@@ -65,8 +65,8 @@ struct FoundFile {
 impl FoundFile {
     /// `None` if there is no such file, if it cannot be reached, or if it is something else.
     ///
-    /// It is opened before it is examined, so that all that we learn is about the same file, even if it is replaced
-    /// meanwhile.
+    /// It is opened before it is examined, so that everything we learn is about the same file, even if it is
+    /// replaced meanwhile.
     fn open(directory: &OwnedFd, name: &str) -> Result<Option<Self>, Errno> {
         match open_to_read(directory, name, OFlags::NOFOLLOW) {
             Ok(file) => Self::of(file, None),
@@ -81,7 +81,7 @@ impl FoundFile {
         }
     }
 
-    /// Follows the link that is examined, and not another one that may have its name by now.
+    /// Follows the link that it examines, not another one that may have taken its name by now.
     fn behind_link(directory: &OwnedFd, name: &str) -> Result<Option<Self>, Errno> {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let link = openat(directory, name, flags, Mode::empty())?;

@@ -32,7 +32,7 @@ pub(crate) enum Refused {
 }
 
 impl Refused {
-    /// With the path at which people find the cgroup, if the mount is cgrun's own.
+    /// Names the path at which people find the cgroup, if the mount is cgrun's own.
     pub(super) fn shown_in(self, mount: &Mount) -> Self {
         match self {
             Self::NotDelegated { controller, path } => {

@@ -31,7 +31,7 @@ const CURL: [&str; 12] = [
     "/dev/null",
     "--max-time",
 ];
-/// How long one request may take: a part of the time that the service has, because some servers begin their work anew with
+/// How long one request may take: a fraction of the time that the service has, because some servers start over with
 /// each request, and others never answer their first one.
 const REQUESTS: u32 = 4;
 const FIRST_ANSWER: Duration = Duration::from_secs(5);

@@ -63,7 +63,7 @@ impl ProbeCheck for HttpCheck {
         })
     }
 
-    /// Whatever arrives is not read, and would wake us again and again.
+    /// Nothing would read what arrives, so it would wake us again and again.
     fn abandon(&mut self) {
         self.request = None;
     }

@@ -51,12 +51,12 @@ pub(crate) fn list_sessions(mount: &Mount) -> Result<SessionList> {
     Ok(SessionList { entries, hidden: visible.hidden })
 }
 
-/// The same, once all of them are signed, or old enough to be.
+/// The same, but waits until all of them are signed, or old enough to be.
 pub(crate) fn list_signed_sessions(mount: &Mount) -> Result<SessionList> {
     let deadline = Instant::now() + SIGNED_BY;
     loop {
         let list = list_sessions(mount)?;
-        // Others may be made all the time.
+        // New ones may be made all the time.
         if Instant::now() >= deadline || !list.entries.iter().any(SessionEntry::is_new) {
             return Ok(list);
         }

@@ -12,7 +12,7 @@ use crate::config::ReportKind;
 
 /// The kernel follows no more symbolic links than this (path_resolution(7)).
 const MAX_LINKS: usize = 40;
-/// How much of a name its placeholder has (bytes). The kernel allows 255 for each.
+/// How many bytes of the name its placeholder keeps. The kernel allows names of 255 bytes.
 const LONGEST_NAME: usize = 200;
 const NO_FOLLOW: i32 = libc::O_NOFOLLOW | libc::O_NONBLOCK;
 

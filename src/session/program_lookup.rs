@@ -156,7 +156,7 @@ fn why_not(path: &Path, metadata: &std::fs::Metadata) -> &'static str {
     }
 }
 
-/// The words after `#!`, if the file begins with that.
+/// The words after `#!`, if the file begins with it.
 fn interpreter_words(path: &Path) -> Option<Vec<PathBuf>> {
     let mut begin = Vec::new();
     std::fs::File::open(path).ok()?.take(INTERPRETER_LINE).read_to_end(&mut begin).ok()?;

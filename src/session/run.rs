@@ -113,7 +113,7 @@ impl Session<'_> {
                 }
             }
         }
-        // Only now is it known whether the command has been reaped, so that another process may have its pid.
+        // Only now do we know whether the command has been reaped. Then another process may have its pid.
         let command = self.context.command().filter(|command| command.status.is_none());
         self.foreground.check(command.map(|command| &command.leader));
         let ending = events.iter().find_map(|event| match event {

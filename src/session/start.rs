@@ -178,7 +178,7 @@ impl Session<'_> {
     }
 }
 
-/// Gives a stream to the session's user, because programs may open theirs anew (`/dev/stderr`). If this fails, only
+/// Gives a stream to the session's user, because programs may reopen theirs (`/dev/stderr`). If this fails, only
 /// those programs are affected.
 fn give(stream: impl AsFd, identity: Option<&Identity>) {
     if let Some((user, _)) = identity.and_then(|identity| identity.user.as_ref()) {

@@ -19,7 +19,7 @@ pub(crate) struct StopWithin {
 
 #[derive(Debug, Default)]
 pub(super) struct TimeBudget {
-    /// See [`ends`](Self::ends).
+    /// See [`Self::ends`].
     ends: Option<Instant>,
 }
 

@@ -209,7 +209,7 @@ impl Mount {
         Some(Self { own: point.clone(), point, root, shown, handle: Some(Rc::new(handle)) })
     }
 
-    /// As if cgrun had made it.
+    /// A mount as if cgrun had made it.
     #[cfg(test)]
     pub(crate) fn fake(own: &Path, shown: &Path) -> Self {
         let (point, own, shown) = (own.into(), own.into(), shown.into());

@@ -125,7 +125,7 @@ mod tests {
     fn a_child_that_does_not_answer_is_killed_and_reaped() {
         let (ours, theirs) =
             socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();
-        // SAFETY: the child makes one system call, again and again.
+        // SAFETY: the child only repeats one system call.
         let child = unsafe { fork_with(0) }.unwrap();
         let Some(child) = Pid::from_raw(child) else {
             loop {

@@ -102,7 +102,7 @@ impl Teardown<'_> {
         }
     }
 
-    /// Divides the time that is left anew, because a signal has limited it.
+    /// Divides the remaining time again, because a signal has limited it.
     fn shorten_all(&mut self, stopping: &mut [Stopping]) {
         let mut known = vec![None; stopping.len()];
         let steps: Vec<_> = (0..stopping.len())

@@ -37,7 +37,7 @@ impl Teardown<'_> {
         let us = rustix::process::getpid();
         let heirs: Vec<_> = match supervisor.heir {
             Some(heir) => vec![heir],
-            // If none of our ancestors is a subreaper, it was the first process.
+            // If none of our ancestors is a subreaper, the heir was the first process.
             None => lineage(us).skip(1).collect(),
         };
         let mut orphans = Vec::new();
@@ -45,7 +45,8 @@ impl Teardown<'_> {
             let found =
                 children(heir).map_err(|error| format!("cannot list the children of pid {heir}: {error}"));
             let found = self.verdict.expect(found).unwrap_or_default();
-            // An ancestor that is no subreaper, such as a shell, has started its children itself, in its own session.
+            // An ancestor that is not a subreaper, such as a shell, has started its children itself, in its own
+            // session.
             let own = ProcStat::read(heir).filter(|_| supervisor.heir.is_none() && !heir.is_init());
             let is_orphan = |it: &ProcStat| own.as_ref().is_none_or(|heir| heir.session != it.session);
             let found = found.into_iter().filter(|&pid| pid != us).filter_map(ProcStat::read);
@@ -61,7 +62,8 @@ fn is_possible(process: &ProcStat) -> bool {
         && variable(process.pid, SERVICE).is_none()
 }
 
-/// Without privilege, no process becomes another user's, except by a setuid program.
+/// Whether the process may be our user's. An unprivileged process can become another user's only through a
+/// setuid program.
 fn may_be_of_our_user(pid: Pid) -> bool {
     let us = rustix::process::geteuid();
     us.is_root() || ProcessInfo::read(pid).is_none_or(|it| it.uid.is_none_or(|uid| uid == us.as_raw()))

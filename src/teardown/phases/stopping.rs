@@ -81,7 +81,7 @@ impl Stopping {
         }
     }
 
-    /// Ends the current stage no later than `until`.
+    /// Makes the current stage end no later than `until`.
     pub(super) fn shorten(&mut self, until: Instant) {
         let was_continued = self.continued == self.stage;
         match &mut self.stage {
@@ -128,7 +128,7 @@ impl Teardown<'_> {
 
     fn enter_next_stage(&mut self, index: usize, state: &mut Stopping) -> Option<Frozen> {
         let component = &self.context.components[index];
-        // What is left is asked afterwards.
+        // Half of the time is kept for asking the processes that are left.
         let settle = self.budget.share(self.context.settle, 2);
         let now = clock::now();
         state.stage = match state.stage {
