@@ -5,6 +5,7 @@ them somebody else has killed.
 """
 
 import collections
+import ctypes
 import os
 import signal
 import subprocess
@@ -20,6 +21,7 @@ def main(cgroup):
     with open(os.path.join(cgroup, "cgroup.procs"), "w") as procs:
         procs.write("0")
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+    ctypes.CDLL(None).prctl(1, signal.SIGTERM, 0, 0, 0)  # PR_SET_PDEATHSIG
     alive = collections.deque()
     started = killed = 0
     stopping = False

@@ -184,7 +184,8 @@ fn watch(line: &OwnedFd, supervisor: &Process, context: &mut Context, record: &R
     let Ok(events) = Events::new() else { return };
     raise_priority();
     context.children_outside = children.living();
-    context.dead_supervisor = began.map(|began| DeadSupervisor { began, heir: rustix::process::getppid() });
+    context.dead_supervisor =
+        began.zip(rustix::process::getppid()).map(|(began, heir)| DeadSupervisor { began, heir });
     let verdict = Teardown::new(context, &Cause::SUPERVISOR_DIED, &events, &mut NoSupervisor).run();
     record.write(&verdict);
     context.limits.restore();

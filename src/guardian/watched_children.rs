@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use rustix::event::Timespec;
 
+use crate::containment;
 use crate::sys::process::pidfd::Process;
 use crate::sys::procfs::stat::{ProcStat, ProcessKey};
 use crate::sys::procfs::walk::children;
@@ -38,8 +39,14 @@ impl WatchedChildren {
             found.extend(stat.map(|it| (it.key(), process)));
         }
         // If the supervisor has died, these may be the children of another process with its pid.
-        if !supervisor.wait(Duration::ZERO).unwrap_or(true) {
-            self.0 = found;
+        if supervisor.wait(Duration::ZERO).unwrap_or(true) {
+            return;
+        }
+        let is_known = found.len() == self.0.len() && found.keys().all(|it| self.0.contains_key(it));
+        self.0 = found;
+        if let Some(cgroup) = context.containment.path().filter(|_| !is_known) {
+            // For a sweep, if we are killed too. Without the attribute it does not find them.
+            let _ = containment::write_outside(cgroup, self.0.keys().copied());
         }
     }
 

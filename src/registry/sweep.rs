@@ -12,7 +12,9 @@ use crate::limits::clear_supervisor_leaves;
 use crate::plan::KILL_WAIT;
 use crate::report::Reporter;
 use crate::runtime::events::Events;
-use crate::teardown::{Cause, Context, DeadSupervisor, NoSupervisor, Teardown, Verdict};
+use crate::sys::process::pidfd::Process;
+use crate::sys::procfs::stat::{ProcStat, ProcessKey};
+use crate::teardown::{Cause, Context, NoSupervisor, Teardown, Verdict};
 
 /// Called when a session starts: tears down our stale sessions next to it.
 pub(crate) fn end_stale_neighbours(
@@ -51,7 +53,6 @@ pub(crate) fn end_session(
 ) -> Result<Option<Verdict>> {
     let (mount, path) = mount.writable(&session.path);
     let supervisor = session.supervisor_pid().unwrap_or_default();
-    let dead_supervisor = session.owner().map(|it| DeadSupervisor { began: it.start_time, heir: None });
     let record = Record::new(records, &session.id, supervisor, &session.command, "sweep");
     let cgroup = match SessionCgroup::open(&mount, session.id, path.clone()) {
         Err(_) if !session.path.exists() => return Ok(None),
@@ -60,11 +61,18 @@ pub(crate) fn end_session(
     let mut context = Context {
         watched_ports: session.ports,
         kill_wait: KILL_WAIT,
-        dead_supervisor,
+        children_outside: session.outside.into_iter().filter_map(still_alive).collect(),
         ..Context::new(Containment::cgroup(cgroup, None))
     };
     let verdict = Teardown::new(&mut context, &Cause::SUPERVISOR_DIED, events, &mut NoSupervisor).run();
     record.write(&verdict);
     path.parent().into_iter().for_each(clear_supervisor_leaves);
     Ok(Some(verdict))
+}
+
+/// Opens the process that had this key, unless it has exited.
+fn still_alive(key: ProcessKey) -> Option<Process> {
+    let process = Process::open(key.0).ok()??;
+    // Read after opening the pidfd: before that, the pid may have been reused.
+    (ProcStat::read(key.0)?.key() == key).then_some(process)
 }

@@ -33,9 +33,9 @@ pub(crate) struct Context {
     pub cancelled: Option<Cancelled>,
     /// The guardian's pid. It is our child, and not part of the session.
     pub guardian: Option<Pid>,
-    /// Children of a dead supervisor that had left the containment. Only the guardian knows them.
+    /// Children of a dead supervisor that had left the containment, as far as its guardian has seen them.
     pub children_outside: Vec<Process>,
-    /// The supervisor, if it is dead and has signed the session.
+    /// The supervisor, if it is dead. Only its guardian knows that much of it.
     pub dead_supervisor: Option<DeadSupervisor>,
     /// How long orphans have to exit after they were asked.
     pub grace: Duration,
@@ -56,8 +56,8 @@ pub(crate) struct Context {
 pub(crate) struct DeadSupervisor {
     /// When it was started, in clock ticks after boot.
     pub began: u64,
-    /// The process that its orphans were re-parented to. Only its guardian, which is one of them, knows that.
-    pub heir: Option<Pid>,
+    /// The process that its orphans were re-parented to. The guardian is one of them.
+    pub heir: Pid,
 }
 
 impl Context {

@@ -140,6 +140,11 @@ impl Running {
         self.finish()
     }
 
+    /// The cgroup of its session.
+    pub(crate) fn session_path(&self) -> PathBuf {
+        self.cgroup.children().into_iter().next().unwrap()
+    }
+
     /// The number of sessions in the test's cgroup.
     pub(crate) fn sessions(&self) -> usize {
         self.cgroup.children().len()

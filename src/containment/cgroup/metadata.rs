@@ -5,26 +5,29 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use rustix::buffer::spare_capacity;
 use rustix::fs::XattrFlags;
 use rustix::process::Pid;
 
 use crate::sys::port::Port;
 use crate::sys::process::pidfd::Process;
-use crate::sys::procfs::stat;
+use crate::sys::procfs::stat::{self, ProcessKey};
 
-/// kernfs accepts at most 64 KiB per value (fs/kernfs/inode.c). A command line of this length is enough to
-/// recognize it.
+/// kernfs accepts at most 64 KiB per value (fs/kernfs/inode.c).
+const LARGEST: usize = 64 * 1024;
+/// A command line of this length is enough to recognize it.
 const LONGEST: usize = 1024;
 const OWNER: &str = "user.cgrun.owner";
 const COMMAND: &str = "user.cgrun.command";
 const PORTS: &str = "user.cgrun.ports";
+const OUTSIDE: &str = "user.cgrun.outside";
 
 /// The supervisor of a session. Its pid alone is not enough, because it may have been reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Owner {
     pub pid: Pid,
     /// Clock ticks after boot.
-    pub start_time: u64,
+    start_time: u64,
 }
 
 /// Whether the owner of a session can be identified from here.
@@ -43,6 +46,8 @@ pub(crate) struct Metadata {
     pub ownership: Ownership,
     pub command: String,
     pub ports: Vec<Port>,
+    /// The supervisor's children that have left the cgroup.
+    pub outside: Vec<ProcessKey>,
 }
 
 impl Owner {
@@ -80,6 +85,12 @@ pub(crate) fn write(directory: &Path, owner: Owner, command: &[u8], ports: &[Por
     Ok(())
 }
 
+/// Stores which children of the supervisor have left the cgroup.
+pub(crate) fn write_outside(directory: &Path, outside: impl Iterator<Item = ProcessKey>) -> io::Result<()> {
+    let text: Vec<_> = outside.map(|(pid, started)| format!("{pid}:{started}")).collect();
+    Ok(rustix::fs::setxattr(directory, OUTSIDE, text.join(" ").as_bytes(), XattrFlags::empty())?)
+}
+
 /// Reads the metadata of a session's cgroup.
 pub(crate) fn read(directory: &Path) -> Metadata {
     Metadata {
@@ -88,7 +99,16 @@ pub(crate) fn read(directory: &Path) -> Metadata {
         ports: attribute(directory, PORTS)
             .map(|text| text.split(' ').filter_map(|port| port.parse().ok()).collect())
             .unwrap_or_default(),
+        outside: attribute(directory, OUTSIDE)
+            .map(|text| text.split(' ').filter_map(process_key).collect())
+            .unwrap_or_default(),
     }
+}
+
+/// `PID:START`
+fn process_key(text: &str) -> Option<ProcessKey> {
+    let (pid, started) = text.split_once(':')?;
+    Some((Pid::from_raw(pid.parse().ok()?)?, started.parse().ok()?))
 }
 
 fn ownership(directory: &Path) -> Option<Ownership> {
@@ -118,7 +138,7 @@ pub(crate) fn is_marked_delegated(directory: &Path) -> bool {
 }
 
 fn attribute(directory: &Path, name: &str) -> Option<String> {
-    let mut value = [0u8; LONGEST];
-    let length = rustix::fs::getxattr(directory, name, &mut value[..]).ok()?;
-    Some(String::from_utf8_lossy(value.get(..length)?).into_owned())
+    let mut value = Vec::with_capacity(LARGEST);
+    rustix::fs::getxattr(directory, name, spare_capacity(&mut value)).ok()?;
+    Some(String::from_utf8_lossy(&value).into_owned())
 }

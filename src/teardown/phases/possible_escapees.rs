@@ -6,7 +6,7 @@ use rustix::process::Pid;
 use crate::sys::procfs::environ::variable;
 use crate::sys::procfs::process_info::ProcessInfo;
 use crate::sys::procfs::stat::{self, ProcStat};
-use crate::sys::procfs::walk::{children, lineage};
+use crate::sys::procfs::walk::children;
 use crate::teardown::context::DeadSupervisor;
 use crate::teardown::running_teardown::Teardown;
 
@@ -34,25 +34,13 @@ impl Teardown<'_> {
 
     /// The processes that started after the supervisor and that may have been re-parented at its death.
     fn orphans_after(&mut self, supervisor: DeadSupervisor) -> Vec<ProcStat> {
+        let DeadSupervisor { began, heir } = supervisor;
         let us = rustix::process::getpid();
-        let heirs: Vec<_> = match supervisor.heir {
-            Some(heir) => vec![heir],
-            // If none of our ancestors is a subreaper, the heir was the first process.
-            None => lineage(us).skip(1).collect(),
-        };
-        let mut orphans = Vec::new();
-        for heir in heirs {
-            let found =
-                children(heir).map_err(|error| format!("cannot list the children of pid {heir}: {error}"));
-            let found = self.verdict.expect(found).unwrap_or_default();
-            // An ancestor that is not a subreaper, such as a shell, has started its children itself, in its own
-            // session.
-            let own = ProcStat::read(heir).filter(|_| supervisor.heir.is_none() && !heir.is_init());
-            let is_orphan = |it: &ProcStat| own.as_ref().is_none_or(|heir| heir.session != it.session);
-            let found = found.into_iter().filter(|&pid| pid != us).filter_map(ProcStat::read);
-            orphans.extend(found.filter(|it| it.started >= supervisor.began).filter(is_orphan));
-        }
-        orphans
+        let found =
+            children(heir).map_err(|error| format!("cannot list the children of pid {heir}: {error}"));
+        let found = self.verdict.expect(found).unwrap_or_default().into_iter();
+        let started = found.filter(|&pid| pid != us).filter_map(ProcStat::read);
+        started.filter(|it| it.started >= began).collect()
     }
 }
 
