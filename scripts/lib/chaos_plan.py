@@ -77,8 +77,9 @@ def plan(seed):
 
 
 def can_leak(plan):
-    """Whether the command or a service starts processes that outlive it."""
-    return any(it["children"] for it in [plan["command"], *plan["services"]])
+    """Whether a process can outlive the command, or a service its grace."""
+    is_deaf = any(it["on_signal"] == "ignores" for it in plan["services"])
+    return is_deaf or any(it["children"] for it in [plan["command"], *plan["services"]])
 
 
 def exit_codes(plan, hits):
