@@ -7,10 +7,12 @@ use std::ffi::c_int;
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, send, socket};
+use nix::sys::socket::{AddressFamily, SockFlag, SockProtocol, SockType, socket};
+use rustix::buffer::spare_capacity;
+use rustix::net::{RecvFlags, SendFlags, recv, send};
 
 use super::port::{Port, Protocol};
 
@@ -31,6 +33,9 @@ const HEADER: usize = 16;
 const REQUEST: usize = HEADER + 56;
 /// `struct inet_diag_msg`, before its attributes.
 const REPLY: usize = 72;
+/// The kernel fills at most this much at a time (`netlink_recvmsg`, net/netlink/af_netlink.c). Memory that it does not
+/// fill is not touched.
+const CHUNK: usize = 32 * 1024;
 /// A dump that changed while we read it is requested again, at most this many times.
 const ATTEMPTS: usize = 5;
 
@@ -131,12 +136,13 @@ fn read_dump<T>(
     parse: fn(&[u8]) -> Option<T>,
     found: &mut Vec<T>,
 ) -> io::Result<bool> {
-    send(netlink.as_raw_fd(), request, MsgFlags::empty())?;
-    let mut buffer = vec![0u8; 32 * 1024];
+    send(netlink, request, SendFlags::empty())?;
+    let mut buffer = Vec::with_capacity(CHUNK);
     let mut consistent = true;
     loop {
-        let length = recv(netlink.as_raw_fd(), &mut buffer, MsgFlags::empty())?;
-        let mut rest = &buffer[..length];
+        buffer.clear();
+        recv(netlink, spare_capacity(&mut buffer), RecvFlags::empty())?;
+        let mut rest = &buffer[..];
         while rest.len() >= HEADER {
             let size = u32_at(rest, 0) as usize;
             if size < HEADER || size > rest.len() {
