@@ -52,11 +52,13 @@ impl Session<'_> {
         .context(NO_INPUT)?;
         give(&input, self.plan.identity.as_ref());
         let streams = Streams { input: Some(input.as_fd()), output: Some(log.file.as_fd()) };
+        self.await_guardian()?;
+        let plan = &self.plan.services[id];
         let waiting =
             Waiting::begin(plan, &log.file).with_context(|| format!("cannot read {}", log.path.display()))?;
         // Nothing may fail from here on: a process that is not yet a component would get no grace.
-        let leader = start(&program, Group::Session, streams, &leaf, self.plan.identity.as_ref())
-            .context("could not be started")?;
+        let leader =
+            start(&program, &self.options(Group::Session, streams), &leaf).context("could not be started")?;
 
         self.services[id] = Some(StartedService {
             component: self.context.components.len(),
@@ -95,7 +97,8 @@ impl Session<'_> {
         let group = if terminal.is_some() { Group::Shared } else { Group::Own };
         self.foreground = Foreground::at_start(terminal.as_ref());
         let name = self.plan.command[0].to_string_lossy().into_owned();
-        let leader = start(&program, group, Streams::default(), &leaf, self.plan.identity.as_ref())
+        self.await_guardian()?;
+        let leader = start(&program, &self.options(group, Streams::default()), &leaf)
             .map_err(|error| error.context(format!("{name} could not be executed")))?;
         self.context.components.push(Component {
             role: Role::Command,
@@ -119,7 +122,6 @@ impl Session<'_> {
         let leaf_name = LeafName::Probe(plan.name.clone());
         let env = self.service_env(id).with_all([(LEAF, leaf_name.to_string())]);
         let program = program_lookup::prepare(&command, &env, &plan.cwd, &self.plan.cwd)?;
-        let identity = self.plan.identity.as_ref();
         let is_its_probe =
             |component: &Component| component.role == Role::Probe && component.name == plan.name;
         let asked_before = self.context.components.iter().position(is_its_probe);
@@ -128,14 +130,16 @@ impl Session<'_> {
         let streams = Streams { input: Some(input.as_fd()), output: Some(log.file.as_fd()) };
         let pid = match asked_before {
             Some(component) => {
+                let leaf = self.context.components[component].leaf.clone();
+                let leader = start(&program, &self.options(Group::Session, streams), &leaf)?;
                 let component = &mut self.context.components[component];
-                component.leader = start(&program, Group::Session, streams, &component.leaf, identity)?;
+                component.leader = leader;
                 component.status = None;
                 component.leader.pid
             }
             None => {
                 let leaf = Rc::new(self.context.containment.leaf(&leaf_name)?);
-                let leader = start(&program, Group::Session, streams, &leaf, identity)?;
+                let leader = start(&program, &self.options(Group::Session, streams), &leaf)?;
                 let pid = leader.pid;
                 self.context.components.push(Component {
                     role: Role::Probe,
@@ -170,6 +174,17 @@ impl Session<'_> {
         }
     }
 
+    fn options<'a>(&'a self, group: Group, streams: Streams<'a>) -> SpawnOptions<'a> {
+        SpawnOptions {
+            group,
+            streams,
+            // What is ignored was meant for the command, as by nohup(1). A service has to hear its stop signal.
+            keep_ignored: group != Group::Session,
+            identity: self.plan.identity.as_ref(),
+            shares_memory: self.context.limits.is_empty(),
+        }
+    }
+
     pub(super) fn service_env(&self, id: ServiceId) -> Environment {
         let service = &self.plan.services[id];
         let env = self.env.without_passed_sockets();
@@ -186,17 +201,8 @@ fn give(stream: impl AsFd, identity: Option<&Identity>) {
     }
 }
 
-fn start(
-    program: &Program,
-    group: Group,
-    streams: Streams<'_>,
-    leaf: &Leaf,
-    identity: Option<&Identity>,
-) -> Result<Process, SessionError> {
-    // Ignored signals are meant for the command, as with nohup(1). A service must be able to receive its stop signal.
-    let keep_ignored = group != Group::Session;
-    let setting = SpawnOptions { group, streams, keep_ignored, identity };
-    leaf.start(program, &setting).map_err(|error: SpawnError| {
+fn start(program: &Program, options: &SpawnOptions<'_>, leaf: &Leaf) -> Result<Process, SessionError> {
+    leaf.start(program, options).map_err(|error: SpawnError| {
         let why = crate::text::plain(&error.source);
         let error = match error.step {
             Step::Fork | Step::Join if error.source.raw_os_error() == Some(libc::EAGAIN) => {

@@ -13,6 +13,7 @@ use super::identity::Identity;
 use super::listen_pid::ListenPid;
 use super::namespace::{self, Entrance};
 use super::program::{Directory, Group, Program, SpawnOptions};
+use super::shared_memory;
 use crate::sys::signals::is_ignored;
 
 const LAST_SIGNAL: c_int = 64;
@@ -40,6 +41,8 @@ pub(super) struct Child<'a> {
     /// The parent to die with. Set if only its descent ties the child to the session: it must not survive us
     /// if we die before it carries our marker.
     pub dies_with: Option<libc::pid_t>,
+    /// It may share our memory until it executes.
+    pub shares_memory: bool,
     identity: Option<&'a Identity>,
 }
 
@@ -49,7 +52,7 @@ impl<'a> Child<'a> {
         options: &SpawnOptions<'a>,
         namespace: Option<Entrance<'_>>,
     ) -> Self {
-        let SpawnOptions { group, streams, keep_ignored, identity } = *options;
+        let SpawnOptions { group, streams, keep_ignored, identity, shares_memory } = *options;
         let pointers = |strings: &[CString]| -> Vec<*const c_char> {
             strings.iter().map(|it| it.as_ptr()).chain([std::ptr::null()]).collect()
         };
@@ -84,6 +87,11 @@ impl<'a> Child<'a> {
                 rustix::fs::open(".", flags, Mode::empty()).ok()
             }),
             dies_with: None,
+            // Another identity would change our memory's owner, and a namespace needs a second fork.
+            shares_memory: shared_memory::IS_SUPPORTED
+                && shares_memory
+                && identity.is_none()
+                && namespace.is_none(),
             identity,
         }
     }

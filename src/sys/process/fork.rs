@@ -70,12 +70,7 @@ pub(super) unsafe fn fork(directory: Option<BorrowedFd<'_>>) -> io::Result<Optio
         return Pid::from_raw(Errno::result(pid)?).map(Process::open_new_child).transpose();
     };
     let mut pidfd: c_int = -1;
-    // SAFETY: clone_args consists of plain numbers, for which zero means "not used".
-    let mut args = unsafe { std::mem::zeroed::<libc::clone_args>() };
-    args.flags = libc::CLONE_PIDFD as u64 | CLONE_INTO_CGROUP;
-    args.pidfd = &raw mut pidfd as u64;
-    args.exit_signal = libc::SIGCHLD as u64;
-    args.cgroup = directory.as_raw_fd() as u64;
+    let mut args = into_cgroup(directory, &mut pidfd);
     // SAFETY: no CLONE_VM, so the child has its own copy of the memory and of the stack;
     // `args` and `pidfd` outlive the call (clone3(2)).
     let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<libc::clone_args>()) };
@@ -87,4 +82,15 @@ pub(super) unsafe fn fork(directory: Option<BorrowedFd<'_>>) -> io::Result<Optio
         }
         (_, None) => Ok(None),
     }
+}
+
+/// The arguments of a clone3(2) that creates a child in the cgroup `directory` and stores its pidfd.
+pub(super) fn into_cgroup(directory: BorrowedFd<'_>, pidfd: &mut c_int) -> libc::clone_args {
+    // SAFETY: clone_args consists of plain numbers, for which zero means "not used".
+    let mut args = unsafe { std::mem::zeroed::<libc::clone_args>() };
+    args.flags = libc::CLONE_PIDFD as u64 | CLONE_INTO_CGROUP;
+    args.pidfd = &raw mut *pidfd as u64;
+    args.exit_signal = libc::SIGCHLD as u64;
+    args.cgroup = directory.as_raw_fd() as u64;
+    args
 }

@@ -15,4 +15,5 @@ pub(crate) mod namespace;
 pub(crate) mod own_environment;
 pub(crate) mod pidfd;
 mod program;
+mod shared_memory;
 pub(crate) mod spawn;

@@ -60,4 +60,7 @@ pub(crate) struct SpawnOptions<'a> {
     pub keep_ignored: bool,
     /// The user it runs as, if not ours.
     pub identity: Option<&'a Identity>,
+    /// Share our memory with it until it executes, which is faster. If its cgroup ran out of memory before that, the
+    /// kernel would kill us too.
+    pub shares_memory: bool,
 }

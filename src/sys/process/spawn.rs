@@ -10,6 +10,7 @@
 //! setns(2) puts only the later children of a process into a PID namespace. So a helper enters the namespace,
 //! creates the process that executes as its sibling (`CLONE_PARENT`), which makes it our child, and exits.
 
+use std::ffi::c_void;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -25,6 +26,7 @@ use super::handshake::{born, outcome, report};
 use super::namespace::Entrance;
 use super::pidfd::Process;
 pub(crate) use super::program::{Directory, Group, Program, SpawnOptions, Streams};
+use super::shared_memory::{self, Stack};
 
 /// A killed child that is not stuck exits well within this time.
 const ENDING: Duration = Duration::from_secs(2);
@@ -64,6 +66,22 @@ pub(crate) fn spawn(
     }
 }
 
+/// What a child that shares our memory needs.
+struct Beginning<'a> {
+    child: &'a Child<'a>,
+    report: RawFd,
+}
+
+/// # Safety
+/// Only in a fresh child; `beginning` leads to a [`Beginning`].
+unsafe extern "C" fn begin(beginning: *const c_void) -> ! {
+    // SAFETY: the caller's.
+    unsafe {
+        let Beginning { child, report } = &*beginning.cast::<Beginning<'_>>();
+        child.run(*report, None)
+    }
+}
+
 fn start(
     child: &Child<'_>,
     directory: Option<BorrowedFd<'_>>,
@@ -71,9 +89,20 @@ fn start(
 ) -> Result<Process, SpawnError> {
     let fork_failed = |source: io::Error| SpawnError { step: Step::Fork, source };
     let (reader, writer) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(|e| fork_failed(e.into()))?;
-    // SAFETY: this process has one thread, so the child finds no lock held; it only makes
-    // async-signal-safe calls on memory laid out above, then executes or exits.
-    let process = match unsafe { fork(directory) }.map_err(fork_failed)? {
+    let beginning = Beginning { child, report: writer.as_raw_fd() };
+    let mut stack = Stack::new();
+    let process = match directory.filter(|_| child.shares_memory) {
+        Some(directory) => {
+            let beginning = (&raw const beginning).cast();
+            // SAFETY: `begin` calls `Child::run`. All that it uses outlives the report below, after which the child has
+            // executed, has exited, or is killed.
+            unsafe { shared_memory::create(directory, &mut stack, begin, beginning) }.map(Some)
+        }
+        // SAFETY: this process has one thread, so the child finds no lock held; it only makes async-signal-safe calls
+        // on memory laid out above, then executes or exits.
+        None => unsafe { fork(directory) },
+    };
+    let process = match process.map_err(fork_failed)? {
         // SAFETY: this is the freshly forked child.
         None => unsafe { child.run(writer.as_raw_fd(), procs) },
         Some(process) => process,
