@@ -46,22 +46,14 @@ const ANSWER: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(crate) struct Guardian {
     line: OwnedFd,
-    /// Our own unreaped child, so the pid cannot be reused.
-    pid: Pid,
+    /// Our own unreaped child, so the pid cannot be reused. `None` once it has been reaped.
+    pid: Option<Pid>,
+    is_ready: bool,
 }
 
 impl Guardian {
-    /// Forks a guardian for `context` and waits until it is ready. If it is killed before that, tries again.
-    pub(crate) fn arm(context: &mut Context, record: &Record) -> Result<Self> {
-        for _ in 0..ATTEMPTS {
-            if let Some(guardian) = Self::try_arm(context, record)? {
-                return Ok(guardian);
-            }
-        }
-        bail!("the guardian was killed {ATTEMPTS} times before it was ready")
-    }
-
-    fn try_arm(context: &mut Context, record: &Record) -> Result<Option<Self>> {
+    /// Forks a guardian for `context`. It gets ready while we go on.
+    pub(crate) fn fork(context: &mut Context, record: &Record) -> Result<Self> {
         let (ours, theirs) =
             socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
                 .context("cannot create the guardian's socket (socketpair)")?;
@@ -94,44 +86,59 @@ impl Guardian {
         failpoint::reached("guardian forked");
         context.guardian = Some(pid);
         context.containment.spare(pid);
-        let guardian = Self { line: ours, pid };
-        let said = guardian.hears()?;
-        if said == READY {
-            return Ok(Some(guardian));
+        Ok(Self { line: ours, pid: Some(pid), is_ready: false })
+    }
+
+    /// Waits until it is ready. If it is killed before that, forks another one. Must be called before anything of the
+    /// session is started.
+    pub(crate) fn await_ready(&mut self, context: &mut Context, record: &Record) -> Result<()> {
+        for _ in 0..ATTEMPTS {
+            if self.is_ready {
+                return Ok(());
+            }
+            let said = self.hears()?;
+            self.is_ready = said == READY;
+            if self.is_ready {
+                continue;
+            }
+            self.end();
+            if let Some(Ok(errno)) = said.strip_suffix(FAILED).map(<[u8; ERRNO]>::try_from) {
+                let error = io::Error::from_raw_os_error(i32::from_ne_bytes(errno));
+                bail!("the guardian cannot detach itself from its surroundings: {}", plain(&error));
+            }
+            *self = Self::fork(context, record)?;
         }
-        guardian.end();
-        if let Some(Ok(errno)) = said.strip_suffix(FAILED).map(<[u8; ERRNO]>::try_from) {
-            let error = io::Error::from_raw_os_error(i32::from_ne_bytes(errno));
-            bail!("the guardian cannot detach itself from its surroundings: {}", plain(&error));
-        }
-        Ok(None)
+        bail!("the guardian was killed {ATTEMPTS} times before it was ready")
     }
 
     /// Replaces the guardian if it was killed. Returns whether it did.
     pub(crate) fn ensure_guardian(&mut self, context: &mut Context, record: &Record) -> Result<bool> {
+        self.await_ready(context, record)?;
         let dead = self.is_dead();
         if dead {
-            let killed = std::mem::replace(self, Self::arm(context, record)?);
-            killed.end();
+            self.end();
+            *self = Self::fork(context, record)?;
+            self.await_ready(context, record)?;
         }
         Ok(dead)
     }
 
     /// Tells the guardian that the session is over and clean, and waits until it has exited.
-    pub(crate) fn dismiss(self) {
+    pub(crate) fn dismiss(mut self) {
         let _ = send(&self.line, CLEAN, SendFlags::NOSIGNAL);
         self.end();
     }
 
     /// Waits until it has exited, kills it if it does not exit, and reaps it.
-    fn end(self) {
-        if let Ok(Some(process)) = Process::open(self.pid) {
+    fn end(&mut self) {
+        let Some(pid) = self.pid.take() else { return };
+        if let Ok(Some(process)) = Process::open(pid) {
             if !process.wait(ANSWER).unwrap_or(false) {
                 let _ = process.signal(Signal::SIGKILL);
                 let _ = process.wait(ANSWER);
             }
         }
-        reap_detached(self.pid);
+        reap_detached(pid);
     }
 
     /// Readable when it has died.

@@ -28,7 +28,7 @@ const DAEMON_TICK: Duration = Duration::from_millis(100);
 impl Session<'_> {
     /// Runs the session until it should end, and returns the cause.
     pub(super) fn live(&mut self) -> Result<Cause, SessionError> {
-        self.arm_guardian()?;
+        self.guardian = Some(Guardian::fork(&mut self.context, &self.record)?);
         // If a signal has already asked us to stop, nothing is started.
         let mut actions = Vec::new();
         let mut failed = false;
@@ -76,8 +76,11 @@ impl Session<'_> {
         }
     }
 
-    fn arm_guardian(&mut self) -> Result<()> {
-        self.guardian = Some(Guardian::arm(&mut self.context, &self.record)?);
+    /// Waits until the guardian is ready. Nothing is started before that.
+    pub(super) fn await_guardian(&mut self) -> Result<()> {
+        if let Some(guardian) = &mut self.guardian {
+            guardian.await_ready(&mut self.context, &self.record)?;
+        }
         failpoint::reached("guardian armed");
         Ok(())
     }
