@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::harness::witness_program;
 
-const RUNS: &str = "120";
+const RUNS: &str = "60";
 
 fn run_chaos(seed: u64) {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/chaos");
