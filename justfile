@@ -38,7 +38,7 @@ chaos *args:
 demo:
     scripts/demo
 
-# Measure cgrun's cost (root)
+# Measure what cgrun costs, beside its peers (root)
 bench *args:
     cargo build --release --locked
     scripts/bench {{ args }}

@@ -13,6 +13,7 @@ mod cancelled;
 mod chaos;
 mod containments;
 mod cookie_killers;
+mod cost;
 mod docs;
 mod doctor;
 mod engines;

@@ -17,7 +17,7 @@ def gate(builds):
         print(f"bench: there is nothing to compare with: {missing}", file=sys.stderr)
         return 1
     in_turns(pairs, ROUNDS, lambda argv: run(argv)[0])
-    row = show(Row("start and end of `true`, back to back", [column for column, _ in pairs], adds=True))
+    row = show(Row("`true`, back to back", [column for column, _ in pairs], adds=True))
     ratio = row.ratio(row.of(CGRUN))
     if ratio is None:
         print(f"bench: {row.of(PEER).name} was not slower than `true`, so nothing was measured", file=sys.stderr)

@@ -26,8 +26,8 @@ def startup(builds, effort):
 
     in_turns(pairs, effort.rounds(300), both)
     columns = [column for column, _ in pairs]
-    yield show(Row("start and end of `true`, back to back", columns, adds=True, missing=missing))
-    yield show(Row("CPU time of the same", list(used.values()), missing=missing))
+    yield show(Row("`true`, back to back", columns, adds=True, missing=missing))
+    yield show(Row("CPU time of `true`", list(used.values()), missing=missing))
 
     def after_idle(argv):
         time.sleep(0.1)
@@ -36,7 +36,7 @@ def startup(builds, effort):
     pairs, missing = contenders(builds)
     in_turns(pairs, effort.rounds(60), after_idle)
     columns = [column for column, _ in pairs]
-    yield show(Row("start and end of `true`, after 100 ms of idle time", columns, adds=True, missing=missing))
+    yield show(Row("`true`, after 100 ms of idle time", columns, adds=True, missing=missing))
 
 
 def crowd(builds, effort):

@@ -52,8 +52,7 @@ def bars(row, ratio, y):
     for column, length, kind, top in ((cgrun, ratio, "cgrun", y), (reference, 1, "other", y + BAR + 2)):
         width = ONE * min(length, MOST)
         figure = f"{plus}{number(row.weight(column))} {row.unit}"
-        if kind == "other":
-            figure += f" {column.name.split()[0]}"
+        figure += f" {column.name.split()[0]}" if kind == "other" else f", {ratio:.2f} times"
         yield f'<rect class="{kind}" x="{LEFT}" y="{top}" width="{width:.1f}" height="{BAR}" rx="2"/>'
         yield f'<text class="small" x="{LEFT + width + 6:.1f}" y="{top + 10}">{escape(figure)}</text>'
 

@@ -39,6 +39,8 @@ packages=(
     "runc            command -v runc"
     "uidmap          command -v newuidmap"
     "busybox-static  command -v busybox"
+    "strace          command -v strace"
+    "bubblewrap      command -v bwrap"
 )
 
 missing_packages() {
