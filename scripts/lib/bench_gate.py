@@ -16,7 +16,7 @@ def gate(builds):
     if missing:
         print(f"bench: there is nothing to compare with: {missing}", file=sys.stderr)
         return 1
-    in_turns(pairs, ROUNDS, lambda argv: run(argv)[0])
+    in_turns(pairs, ROUNDS, run)
     row = show(Row("`true`, back to back", [column for column, _ in pairs], adds=True))
     ratio = row.ratio(row.of(CGRUN))
     if ratio is None:

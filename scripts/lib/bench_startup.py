@@ -1,4 +1,4 @@
-"""What a run of a command costs: wall time, CPU time, each containment, and many sessions at once."""
+"""How long a run of a command takes: alone, in each containment, and many at once."""
 
 import os
 import pathlib
@@ -14,24 +14,15 @@ HELPERS = pathlib.Path(__file__).resolve().parents[2] / "tests/helpers"
 
 
 def startup(builds, effort):
-    """`true` back to back and after idle time, and its CPU time."""
+    """`true` back to back, and after idle time."""
     pairs, missing = contenders(builds)
-    used = {id(column): Column(column.name, column.role) for column, _ in pairs}
-    by_argv = {tuple(argv): used[id(column)] for column, argv in pairs}
-
-    def both(argv):
-        wall, cpu = run(argv)
-        by_argv[tuple(argv)].samples.append(cpu)
-        return wall
-
-    in_turns(pairs, effort.rounds(300), both)
+    in_turns(pairs, effort.rounds(300), run)
     columns = [column for column, _ in pairs]
     yield show(Row("`true`, back to back", columns, adds=True, missing=missing))
-    yield show(Row("CPU time of `true`", list(used.values()), missing=missing))
 
     def after_idle(argv):
         time.sleep(0.1)
-        return run(argv)[0]
+        return run(argv)
 
     pairs, missing = contenders(builds)
     in_turns(pairs, effort.rounds(60), after_idle)
@@ -95,7 +86,7 @@ def worker(argv, enter):
             ours.close()
             enter()
             while theirs.recv(1):
-                theirs.send(b"%.6f" % run(argv)[0])
+                theirs.send(b"%.6f" % run(argv))
         finally:
             os._exit(0)
     theirs.close()
