@@ -5,12 +5,13 @@ use std::io;
 
 use rustix::process::Pid;
 
+use super::small_file::read_single;
 use crate::sys::errno::is_gone;
 
 /// The path of the process's cgroup in the cgroup2 hierarchy, as seen from our cgroup namespace. `None` if
 /// the process has exited.
 pub(crate) fn cgroup_of(pid: Pid) -> io::Result<Option<String>> {
-    match std::fs::read(format!("/proc/{pid}/cgroup")) {
+    match read_single(format!("/proc/{pid}/cgroup")) {
         Ok(bytes) => Ok(unified_path(&String::from_utf8_lossy(&bytes))),
         Err(error) if is_gone(&error) => Ok(None),
         Err(error) => Err(error),
@@ -24,7 +25,8 @@ pub(crate) fn unified_path(text: &str) -> Option<String> {
 
 /// Whether the process is the first one of a PID namespace inside ours (`NSpid`, proc_pid_status(5)).
 pub(crate) fn is_inner_init(pid: Pid) -> bool {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let status = read_single(format!("/proc/{pid}/status")).unwrap_or_default();
+    let status = String::from_utf8_lossy(&status);
     let pids = status.lines().find_map(|line| line.strip_prefix("NSpid:")).unwrap_or_default();
     let pids: Vec<_> = pids.split_whitespace().collect();
     pids.len() > 1 && pids.last() == Some(&"1")

@@ -17,6 +17,8 @@ use rustix::process::Pid;
 use super::elf::environ_offset;
 use super::stat::{Image, ProcStat};
 
+/// Most lists of mappings fit into this many bytes.
+const USUAL_MAPS_BYTES: usize = 1 << 14;
 /// Bounds in bytes and entries: no environment that is useful to us exceeds them.
 const MOST_MAPS_BYTES: u64 = 1 << 20;
 const MOST_VARIABLES: usize = 4096;
@@ -78,7 +80,7 @@ impl EnvironmentReader {
 fn program_and_library(pid: Pid) -> Option<Vec<(u64, u64, String)>> {
     let program = std::fs::read_link(format!("/proc/{pid}/exe")).ok()?;
     let program = program.to_str()?;
-    let mut bytes = Vec::new();
+    let mut bytes = Vec::with_capacity(USUAL_MAPS_BYTES);
     File::open(format!("/proc/{pid}/maps")).ok()?.take(MOST_MAPS_BYTES).read_to_end(&mut bytes).ok()?;
     let maps = String::from_utf8_lossy(&bytes);
     let mut mappings: Vec<_> = maps.lines().filter_map(first_mapping).collect();

@@ -2,14 +2,14 @@
 
 use std::ffi::OsString;
 use std::fmt;
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
 use rustix::process::Pid;
 
+use super::small_file::read_start;
 use super::stat::{is_dead, raw_stat};
 use crate::sys::users::user_name;
 use crate::text::{age, readable, shorten};
@@ -78,11 +78,7 @@ impl fmt::Display for ProcessInfo {
 }
 
 fn command_line(pid: Pid) -> io::Result<Vec<OsString>> {
-    let mut bytes = Vec::new();
-    File::open(format!("/proc/{pid}/cmdline"))?
-        .take(COMMAND_LINE_SHOWN as u64 + 1)
-        .read_to_end(&mut bytes)?;
-    Ok(split_nul(&bytes))
+    Ok(split_nul(&read_start(format!("/proc/{pid}/cmdline"), COMMAND_LINE_SHOWN + 1)?))
 }
 
 fn split_nul(bytes: &[u8]) -> Vec<OsString> {

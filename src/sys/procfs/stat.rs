@@ -1,6 +1,5 @@
 //! Reads `/proc/PID/stat`: parent, state, start time of a process (proc_pid_stat(5)).
 
-use std::fs::File;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -9,6 +8,8 @@ use nix::sys::signal::Signal;
 use procfs::FromRead;
 use procfs::process::Stat;
 use rustix::process::Pid;
+
+use super::small_file::read_single;
 
 /// The process was forked and has not executed a program since (`PF_FORKNOEXEC`, linux/sched.h).
 const PF_FORKNOEXEC: u32 = 0x40;
@@ -104,7 +105,7 @@ pub(super) fn raw_stat(pid: Pid) -> Option<Stat> {
 
 /// The stat of the process or thread with this directory.
 pub(super) fn raw_stat_in(directory: &Path) -> Option<Stat> {
-    Stat::from_read(File::open(directory.join("stat")).ok()?).ok()
+    Stat::from_read(&read_single(directory.join("stat")).ok()?[..]).ok()
 }
 
 /// The pid in a field of a stat. The field is 0 for a process that we cannot see, and -1 while the process

@@ -5,6 +5,7 @@ use std::io;
 
 use rustix::process::Pid;
 
+use super::small_file::{read_list, read_single};
 use super::stat::parent;
 use crate::sys::errno::is_gone;
 
@@ -45,7 +46,8 @@ pub(crate) fn all_pids() -> io::Result<impl Iterator<Item = Pid>> {
 
 /// The pid that was allocated last in our PID namespace (proc_loadavg(5)).
 fn last_pid() -> Option<i32> {
-    std::fs::read_to_string("/proc/loadavg").ok()?.split_whitespace().next_back()?.parse().ok()
+    let text = String::from_utf8(read_single("/proc/loadavg").ok()?).ok()?;
+    text.split_whitespace().next_back()?.parse().ok()
 }
 
 /// The children of `pid`, whichever of its threads created them. Empty if it has exited.
@@ -58,8 +60,9 @@ pub(crate) fn children(pid: Pid) -> io::Result<Vec<Pid>> {
     let mut children = Vec::new();
     for task in tasks {
         let Ok(task) = task else { break };
-        match std::fs::read_to_string(task.path().join("children")) {
-            Ok(text) => {
+        match read_list(task.path().join("children")) {
+            Ok(bytes) => {
+                let text = String::from_utf8_lossy(&bytes);
                 children.extend(text.split_whitespace().filter_map(|word| Pid::from_raw(word.parse().ok()?)));
             }
             // The kernel was built without CONFIG_PROC_CHILDREN.
