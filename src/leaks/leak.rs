@@ -15,13 +15,14 @@ pub(crate) struct Leak {
     pub stat: ProcStat,
     /// Whether it has left the command's session (setsid(2)), which is the supervisor's.
     pub is_daemon: bool,
+    /// This and the next are read only for a report.
     pub executable: Option<OsString>,
     pub working_directory: Option<OsString>,
     /// The addresses on which it listens for TCP connections.
     pub listening: Vec<String>,
-    /// The streams among the command's `stdin`, `stdout` and `stderr` that it has open.
+    /// Read only for a report: the streams among the command's `stdin`, `stdout` and `stderr` that it has open.
     pub streams: Vec<&'static str>,
-    /// Its cgroup, as the kernel names it.
+    /// Its cgroup, as the kernel names it. Read only for a report.
     pub cgroup: Option<String>,
     pub started_during: Option<Origin>,
     /// Whether its environment was cleared: even the session's marker is missing.

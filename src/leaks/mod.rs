@@ -2,12 +2,14 @@
 
 pub(crate) mod allow;
 mod attribution;
+mod detail;
 mod leak;
 mod origin;
 mod runners;
 mod snapshot;
 
 pub(crate) use attribution::infer_origins;
+pub(crate) use detail::Detail;
 pub(crate) use leak::{How, Leak};
 pub(crate) use origin::{Evidence, Origin};
 pub(crate) use runners::{bats_name, variable_names};

@@ -8,6 +8,7 @@ use std::time::Duration;
 use rustix::process::Pid;
 
 use super::attribution::{Marks, OriginReader};
+use super::detail::Detail;
 use super::leak::{How, Leak, Undescribed};
 use crate::containment::{ContainmentError, Leaf};
 use crate::ports::servers;
@@ -70,8 +71,8 @@ impl Drop for Frozen {
 
 impl Frozen {
     /// Describes all processes of the leaf.
-    pub(crate) fn snapshot(&self, how: &How) -> Result<Snapshot, ContainmentError> {
-        self.0.members().map(|members| describe_all(members, how))
+    pub(crate) fn snapshot(&self, how: &How, detail: &Detail) -> Result<Snapshot, ContainmentError> {
+        self.0.members().map(|members| describe_all(members, how, detail))
     }
 
     /// Describes only those that are wanted.
@@ -79,13 +80,14 @@ impl Frozen {
         &self,
         wanted: impl FnOnce(Vec<Pid>) -> Vec<Pid>,
         how: &How,
+        detail: &Detail,
     ) -> Result<Snapshot, ContainmentError> {
-        self.0.members().map(|members| describe_all(wanted(members), how))
+        self.0.members().map(|members| describe_all(wanted(members), how, detail))
     }
 }
 
 /// Describes these processes, the roots of their trees first, because those show what needs to be fixed.
-pub(crate) fn describe_all(members: Vec<Pid>, how: &How) -> Snapshot {
+pub(crate) fn describe_all(members: Vec<Pid>, how: &How, detail: &Detail) -> Snapshot {
     let mut snapshot = Snapshot::default();
     let mut stats = Vec::new();
     for pid in members {
@@ -102,7 +104,7 @@ pub(crate) fn describe_all(members: Vec<Pid>, how: &How) -> Snapshot {
         return snapshot;
     }
     let (roots, others): (Vec<_>, Vec<_>) = stats.into_iter().partition(is_root);
-    let mut surroundings = Surroundings::read();
+    let mut surroundings = Surroundings::read(detail);
     let deadline = clock::now() + READ;
     for stat in roots.into_iter().chain(others) {
         let described = snapshot.described.len();
@@ -123,11 +125,13 @@ fn is_alive(pid: Pid) -> bool {
 /// Describes one process. `None` if it has exited.
 pub(crate) fn describe_one(how: How, process: ProcessInfo) -> Option<Leak> {
     let stat = ProcStat::read(process.pid)?;
-    Some(Surroundings::read().describe(how, process, stat))
+    Some(Surroundings::read(&Detail::Report).describe(how, process, stat))
 }
 
 /// The data that is read once for all processes of a snapshot.
 struct Surroundings {
+    is_for_report: bool,
+    /// The listeners, if a process of the snapshot may have one.
     listeners: Vec<Listener>,
     streams: [Option<OsString>; 3],
     /// The command's session.
@@ -136,10 +140,15 @@ struct Surroundings {
 }
 
 impl Surroundings {
-    fn read() -> Self {
+    fn read(detail: &Detail) -> Self {
+        // Used only for the description. Whether a watched port is free is checked elsewhere.
+        let mut listeners = servers();
+        if !detail.may_listen(&listeners) {
+            listeners.clear();
+        }
         Self {
-            // Used only for the description. Whether a watched port is free is checked elsewhere.
-            listeners: servers(),
+            is_for_report: matches!(detail, Detail::Report),
+            listeners,
             streams: own_streams(),
             session: nix::unistd::getsid(None).map_or(0, nix::unistd::Pid::as_raw),
             origins: OriginReader::new(),
@@ -148,7 +157,8 @@ impl Surroundings {
 
     fn describe(&mut self, how: How, process: ProcessInfo, stat: ProcStat) -> Leak {
         let pid = process.pid;
-        let descriptors = descriptor_targets(pid);
+        let needs_descriptors = self.is_for_report || !self.listeners.is_empty();
+        let descriptors = if needs_descriptors { descriptor_targets(pid) } else { Vec::new() };
         let sockets: Vec<u32> = descriptors.iter().filter_map(|it| socket_inode(it)).collect();
         let is_its = |listener: &&Listener| sockets.contains(&listener.inode);
         let names = ["stdin", "stdout", "stderr"].into_iter().zip(&self.streams);
@@ -160,11 +170,11 @@ impl Surroundings {
         let marks = if is_command { self.origins.read(&stat) } else { Marks::default() };
         Leak {
             is_daemon: is_command && stat.session != self.session,
-            executable: executable(pid),
-            working_directory: working_directory(pid),
+            executable: self.is_for_report.then(|| executable(pid)).flatten(),
+            working_directory: self.is_for_report.then(|| working_directory(pid)).flatten(),
             listening: self.listeners.iter().filter(is_its).map(ToString::to_string).collect(),
             streams: names.filter(|(_, stream)| is_held(stream)).map(|(name, _)| name).collect(),
-            cgroup: cgroup_of(pid).ok().flatten(),
+            cgroup: self.is_for_report.then(|| cgroup_of(pid).ok().flatten()).flatten(),
             started_during: marks.origin,
             has_cleared_environment: marks.is_cleared,
             had_to_be_killed: false,
@@ -189,7 +199,7 @@ mod tests {
         }
         let us = rustix::process::getpid();
         let members = [vec![zombie], vec![us; DESCRIBED + 1], vec![zombie]].concat();
-        let snapshot = describe_all(members, &How::OutlivedCommand);
+        let snapshot = describe_all(members, &How::OutlivedCommand, &Detail::Report);
         // On a slow machine fewer may be described.
         assert!(snapshot.described.len() <= DESCRIBED, "{}", snapshot.described.len());
         assert_eq!(snapshot.described.len() + snapshot.undescribed.len(), DESCRIBED + 1);

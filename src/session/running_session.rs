@@ -96,6 +96,7 @@ impl<'a> Session<'a> {
         if files.is_empty() && GitHub::from_environment().is_none() {
             return;
         }
+        self.context.reports_leaks = true;
         let reports = Rc::new(SessionReport::new(files, &self.plan, &self.context.containment));
         self.record.report = Some(reports.clone());
         self.reports = Some(reports);

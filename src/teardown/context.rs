@@ -47,6 +47,8 @@ pub(crate) struct Context {
     pub allow: Vec<Pattern>,
     /// How long the whole teardown may take.
     pub stop_within: StopWithin,
+    /// Whether leaks are described in a report, and not only on the terminal.
+    pub reports_leaks: bool,
     /// Whether to measure the session's usage.
     pub measures_usage: bool,
 }
@@ -80,6 +82,7 @@ impl Context {
             settle: Duration::ZERO,
             allow: Vec::new(),
             stop_within: StopWithin::default(),
+            reports_leaks: false,
             measures_usage: false,
         }
     }

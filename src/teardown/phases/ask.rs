@@ -168,6 +168,10 @@ impl Teardown<'_> {
         let unasked =
             containment.members_outside(asked.iter().map(|&index| &*self.context.components[index].leaf));
         let mut unasked = self.verdict.expect(unasked).unwrap_or_default();
+        if unasked.is_empty() {
+            return;
+        }
+        let detail = self.detail();
         for index in gone {
             if unasked.is_empty() {
                 return;
@@ -179,12 +183,12 @@ impl Teardown<'_> {
             late.retain(|&pid| !self.context.is_cancelled(pid));
             if !late.is_empty() {
                 self.verdict.span(index).gone = None;
-                self.verdict.add_leaks(leaks::describe_all(late, &component.how_outlived()));
+                self.verdict.add_leaks(leaks::describe_all(late, &component.how_outlived(), &detail));
             }
             unasked = others;
         }
         unasked.retain(|&pid| !self.context.is_cancelled(pid));
-        self.verdict.add_leaks(leaks::describe_all(unasked, &How::ChangedCgroup));
+        self.verdict.add_leaks(leaks::describe_all(unasked, &How::ChangedCgroup, &detail));
     }
 
     /// If the leaf cannot be read, assume that it holds processes.

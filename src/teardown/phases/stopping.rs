@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::inner_inits::Grace;
 use super::stragglers::Stragglers;
 use crate::containment::ContainmentError;
-use crate::leaks::{Frozen, Snapshot};
+use crate::leaks::{Detail, Frozen, Snapshot};
 use crate::runtime::clock;
 use crate::sys::time::Instant;
 use crate::teardown::component::Role;
@@ -235,15 +235,25 @@ impl Teardown<'_> {
         frozen
     }
 
+    /// How much to read of a leaked process. What the user allows may depend on any of it.
+    pub(super) fn detail(&self) -> Detail {
+        let containment = &self.context.containment;
+        if self.context.reports_leaks || !self.context.allow.is_empty() || containment.path().is_none() {
+            return Detail::Report;
+        }
+        containment.sockets(&[]).map_or(Detail::Report, Detail::Terminal)
+    }
+
     /// Describes the processes of a leaf that count as leaks.
     fn snapshot_of_leaks(&self, index: usize, frozen: &Frozen) -> Result<Snapshot, ContainmentError> {
         let component = &self.context.components[index];
         let how = component.how_outlived();
+        let detail = self.detail();
         match &self.context.cancelled {
             Some(cancelled) if component.role == Role::Command => {
-                frozen.snapshot_where(|members| cancelled.outsiders_among(members), &how)
+                frozen.snapshot_where(|members| cancelled.outsiders_among(members), &how, &detail)
             }
-            _ => frozen.snapshot(&how),
+            _ => frozen.snapshot(&how, &detail),
         }
     }
 }
