@@ -12,4 +12,4 @@ mod probe;
 mod waiting;
 
 pub(crate) use listeners::PortListeners;
-pub(crate) use waiting::{Readiness, TICK, Waiting};
+pub(crate) use waiting::{Readiness, Waiting};

@@ -17,8 +17,12 @@ use crate::plan::{Probe, ServicePlan};
 use crate::runtime::clock;
 use crate::sys::time::Instant;
 
-/// No event announces that a socket starts to listen, so we check this often. One check takes 50 µs.
-pub(crate) const TICK: Duration = Duration::from_millis(10);
+/// No event announces that a socket starts to listen, so we look this often at first. One look takes 50 µs.
+const OFTEN: Duration = Duration::from_millis(2);
+/// How often we look in the end.
+const SELDOM: Duration = Duration::from_millis(10);
+/// In between, a look may come late by this part of the time that the service has taken so far.
+const PART: u32 = 250;
 /// The pause after a failed attempt: the first one, and the longest.
 const PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
@@ -82,6 +86,12 @@ impl Waiting {
         })
     }
 
+    /// When to look again.
+    pub(crate) fn next_look(&self) -> Instant {
+        let now = clock::now();
+        now + interval(now - self.since)
+    }
+
     /// Why the service is not ready, for the message when time runs out.
     pub(crate) fn why(&self, plan: &ServicePlan, found: &PortListeners<'_>) -> String {
         own_listener(plan, found).map_or_else(|not_ours| not_ours.to_string(), |_| self.why.clone())
@@ -113,5 +123,23 @@ impl Waiting {
     /// Readable when there is something to check.
     pub(crate) fn wakes_on(&self) -> Option<BorrowedFd<'_>> {
         self.probe.wakes_on()
+    }
+}
+
+/// The time between two looks at a service of this age.
+fn interval(age: Duration) -> Duration {
+    (age / PART).clamp(OFTEN, SELDOM)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_young_service_is_looked_at_more_often() {
+        let ms = Duration::from_millis;
+        for (age, wanted) in [(0, 2), (500, 2), (1_000, 4), (2_500, 10), (60_000, 10)] {
+            assert_eq!(interval(ms(age)), ms(wanted), "{age} ms");
+        }
     }
 }

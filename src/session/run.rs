@@ -13,7 +13,7 @@ use crate::containment::Containment;
 use crate::guardian::Guardian;
 use crate::plan::ServiceId;
 use crate::ports;
-use crate::readiness::{PortListeners, Readiness, TICK};
+use crate::readiness::{PortListeners, Readiness, Waiting};
 use crate::runtime::clock;
 use crate::runtime::events::{Event, Wake};
 use crate::runtime::failpoint;
@@ -159,12 +159,12 @@ impl Session<'_> {
 
     fn deadline(&self) -> Option<Instant> {
         let timeout = self.plan.timeout.map(|timeout| self.begin + timeout);
-        let mut started = self.services.iter().flatten();
-        let tick = started.any(|service| service.waiting.is_some()).then(|| clock::now() + TICK);
+        let waiting = self.services.iter().flatten().filter_map(|service| service.waiting.as_ref());
+        let look = waiting.map(Waiting::next_look).min();
         let ends_unseen = self.living_services().any(|(_, service)| self.ends_unseen(service));
         let held_back = self.services.iter().flatten().any(|service| service.killed_with_all.is_some());
         let daemon = (ends_unseen || held_back).then(|| clock::now() + DAEMON_TICK);
-        timeout.into_iter().chain(tick).chain(daemon).chain(self.foreground.deadline()).min()
+        timeout.into_iter().chain(look).chain(daemon).chain(self.foreground.deadline()).min()
     }
 
     /// Whether no event announces its exit: in a PID namespace a daemon is not our child, and without a
