@@ -53,11 +53,9 @@ impl Teardown<'_> {
             self.context.containment.kill()?;
             let again = (clock::now() + AGAIN).min(progress.deadline());
             while self.context.containment.is_populated()? && clock::now() < again {
-                // The first process of a PID namespace exits after all of the others were reaped.
-                if self.context.containment.init().is_some() {
-                    self.reap()
-                        .map_err(ContainmentError::on("reap the children of", "/proc/self".as_ref()))?;
-                }
+                // Reaping takes time too, and the first process of a PID namespace exits after all of the others were
+                // reaped.
+                self.reap().map_err(ContainmentError::on("reap the children of", "/proc/self".as_ref()))?;
                 let look = if clock::since(began) < LOOKING { clock::now() + LOOK } else { again };
                 Wake::wait_for_change(self.context.containment.events(), look.min(again));
             }
