@@ -1,6 +1,6 @@
 //! Lists processes: all of them, and the children, ancestors or descendants of one.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io;
 
 use rustix::process::Pid;
@@ -9,6 +9,10 @@ use super::small_file::{read_list, read_single};
 use super::stat::parent;
 use crate::sys::errno::is_gone;
 
+/// For fewer processes than this it is not worth listing all others.
+const FEW: usize = 50;
+/// How many parents can be read in the time that it takes to list the children of one process.
+const CHILDREN_COST: usize = 3;
 /// How often a line of ancestors is read again because one of them exited meanwhile.
 const ATTEMPTS: usize = 5;
 
@@ -112,7 +116,57 @@ pub(crate) fn with_descendants(of: impl IntoIterator<Item = Pid>) -> HashSet<Pid
     found
 }
 
+/// The descendants of these processes that are not among them.
+pub(crate) fn descendants_outside(of: &HashSet<Pid>) -> HashSet<Pid> {
+    let by_children = || {
+        let mut all = with_descendants(of.iter().copied());
+        all.retain(|pid| !of.contains(pid));
+        all
+    };
+    if of.len() < FEW {
+        return by_children();
+    }
+    let Ok(all) = all_pids() else { return HashSet::new() };
+    let others: Vec<Pid> = all.filter(|pid| !of.contains(pid)).collect();
+    if others.len() > of.len() * CHILDREN_COST { by_children() } else { by_parents(&others, of) }
+}
+
+/// Those of `others` that descend from one of these processes, by their parents.
+fn by_parents(others: &[Pid], of: &HashSet<Pid>) -> HashSet<Pid> {
+    let parents: HashMap<Pid, Pid> = others.iter().filter_map(|&pid| Some((pid, parent(pid)?))).collect();
+    let descends = |&pid: &Pid| {
+        // Bounded, because processes that fork and exit while we read may seem to form a circle.
+        let above = std::iter::successors(Some(pid), |pid| parents.get(pid).copied());
+        above.take(others.len() + 1).any(|pid| of.contains(&pid))
+    };
+    others.iter().copied().filter(descends).collect()
+}
+
 /// Finds the children by reading the parent of every process.
 fn children_by_parent(pid: Pid) -> io::Result<Vec<Pid>> {
     Ok(all_pids()?.filter(|&other| parent(other) == Some(pid)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parents_and_children_show_the_same_descendants() {
+        let mut shell = std::process::Command::new("sh")
+            .args(["-c", "sleep 60 & (sleep 60 & echo; wait) & wait"])
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let ready = std::io::Read::read_exact(shell.stdout.as_mut().unwrap(), &mut [0]);
+        ready.unwrap();
+        let of = HashSet::from([Pid::from_raw(shell.id() as i32).unwrap()]);
+        let found = descendants_outside(&of);
+        let others: Vec<Pid> = all_pids().unwrap().filter(|pid| !of.contains(pid)).collect();
+        assert_eq!((found.len(), &by_parents(&others, &of)), (3, &found));
+        for &pid in &found {
+            rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+        }
+        shell.wait().unwrap();
+    }
 }

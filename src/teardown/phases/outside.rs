@@ -14,7 +14,7 @@ use crate::runtime::events::Wake;
 use crate::sys::process::pidfd::Process;
 use crate::sys::procfs::process_info::ProcessInfo;
 use crate::sys::procfs::stat::{ProcStat, ProcessKey};
-use crate::sys::procfs::walk::{self, with_descendants};
+use crate::sys::procfs::walk::{self, descendants_outside};
 use crate::teardown::running_teardown::Teardown;
 
 /// How long the cgroup may take to freeze. A frozen process neither forks nor leaves.
@@ -44,14 +44,17 @@ impl Teardown<'_> {
             let known = self.context.children_outside.iter().chain(stopped.values());
             let known: HashMap<Pid, &Process> =
                 known.filter(|it| !it.has_exited()).map(|it| (it.pid, it)).collect();
-            let all = with_descendants(members.iter().chain(known.keys()).copied());
+            let within: HashSet<Pid> = members.iter().chain(known.keys()).copied().collect();
+            let outside = descendants_outside(&within).into_iter().chain(known.keys().copied());
             let descends = |pid: Pid| {
                 descends(pid, &known, |it| {
                     members.contains(&it) && self.context.containment.contains(it).unwrap_or(false)
                 })
             };
-            let outside = all.into_iter().filter(|pid| !members.contains(pid));
-            let found: Vec<_> = outside.filter_map(|pid| stop(pid, &stopped, descends)).collect();
+            let found: Vec<_> = outside
+                .filter(|pid| !members.contains(pid))
+                .filter_map(|pid| stop(pid, &stopped, descends))
+                .collect();
             if found.is_empty() {
                 break;
             }
