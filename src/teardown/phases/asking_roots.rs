@@ -16,7 +16,7 @@ use super::stopping::Stopping;
 use crate::runtime::clock;
 use crate::sys::process::pidfd::Process;
 use crate::sys::procfs::stat::ProcStat;
-use crate::sys::procfs::walk::{self, lineage, with_descendants};
+use crate::sys::procfs::walk::{self, descendants_outside, lineage};
 use crate::sys::time::Instant;
 use crate::teardown::asked::roots;
 use crate::teardown::running_teardown::Teardown;
@@ -24,6 +24,8 @@ use crate::teardown::running_teardown::Teardown;
 /// How often to look for new roots. If one search takes longer than a tenth of this, the interval is ten times that
 /// search's duration.
 const LOOK: Duration = Duration::from_millis(10);
+/// The same for processes outside the leaf, because that search reads about every process of the leaf once more.
+const LOOK_OUTSIDE: Duration = Duration::from_millis(100);
 
 impl Teardown<'_> {
     /// Returns the living processes of a leaf, and notes how they are related.
@@ -51,11 +53,13 @@ impl Teardown<'_> {
         }
         if let Some(grace) = state.grace {
             let leaf = Rc::clone(leaf);
-            // An engine puts a container into a cgroup of its own, which need not be in the leaf.
-            let inside: HashSet<_> = seen.iter().map(|it| it.pid).collect();
-            let outside =
-                with_descendants(inside.iter().copied()).into_iter().filter(|it| !inside.contains(it));
-            let all: Vec<_> = seen.iter().cloned().chain(outside.filter_map(ProcStat::read)).collect();
+            let mut all = seen.clone();
+            if continues_all || clock::now() >= state.outside_due {
+                // An engine puts a container into a cgroup of its own, which need not be in the leaf.
+                let outside = descendants_outside(&seen.iter().map(|it| it.pid).collect());
+                all.extend(outside.into_iter().filter_map(ProcStat::read));
+                state.outside_due = next_search(began, grace);
+            }
             let descends =
                 |pid: Pid| lineage(pid).take(all.len()).any(|it| leaf.contains(it).unwrap_or(false));
             self.kill_inner_inits(&all, signal, grace, descends);
@@ -115,4 +119,12 @@ impl Teardown<'_> {
             let _ = component.leader.signal_group(signal);
         }
     }
+}
+
+/// When to search outside the leaf again, after a search that was part of the round that `began`. At half of the grace,
+/// what was found must be killed.
+fn next_search(began: Instant, grace: Grace) -> Instant {
+    let now = clock::now();
+    let next = now + LOOK_OUTSIDE.max((now - began) * 50);
+    if now < grace.half { next.min(grace.half) } else { next }
 }

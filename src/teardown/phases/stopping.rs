@@ -36,6 +36,8 @@ pub(super) struct Stopping {
     /// How many components have to stop one after another from this one on, itself included.
     pub steps: u32,
     pub roots_due: Instant,
+    /// When to search for descendants outside the leaf.
+    pub outside_due: Instant,
     /// Whether its processes were looked at before.
     pub was_seen: bool,
     /// Whether SIGINT was sent to the command's process group.
@@ -57,6 +59,7 @@ impl Default for Stopping {
             stage: Stage::Waiting,
             steps: 1,
             roots_due: clock::now(),
+            outside_due: clock::now(),
             was_seen: false,
             was_group_asked: false,
             continued: Stage::Waiting,
