@@ -1,5 +1,6 @@
 //! Stops one component in stages.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use super::inner_inits::Grace;
@@ -215,7 +216,7 @@ impl Teardown<'_> {
         let _frozen = (!is_noted).then(|| self.freeze_and_note(index));
         self.verdict.add_leaks(std::mem::take(&mut state.outsiders));
         let leaf = &self.context.components[index].leaf;
-        let members = leaf.members().unwrap_or_default();
+        let members: HashSet<_> = leaf.members().unwrap_or_default().into_iter().collect();
         self.verdict.had_to_be_killed(|key| self.asked.contains(key) && members.contains(&key.0));
         self.verdict.expect(leaf.kill());
         state.stage = Stage::Killed;
