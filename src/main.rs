@@ -53,6 +53,7 @@ fn main() -> ! {
 }
 
 fn dispatch(cli: Cli) -> Result<Exit, SessionError> {
+    sys::process::descriptor_limit::raise();
     let report = Reporter::new(Verbosity::Normal);
     let records = || plan::records(&state_directory::locate(|warning| report.say(warning)));
     Ok(match cli.action.unwrap_or(CliCommand::Run(cli.run)) {
@@ -71,7 +72,6 @@ fn dispatch(cli: Cli) -> Result<Exit, SessionError> {
 
 fn run(args: Run) -> Result<Exit, SessionError> {
     sys::process::first_process::stand_before();
-    sys::process::descriptor_limit::raise();
     let options = &args.options;
     let config = find_config(&options.config, options.user.as_deref())?;
     let mut warning = None;

@@ -8,7 +8,7 @@ use nix::sys::signal::Signal::{SIGCONT, SIGKILL, SIGSEGV, SIGSTOP};
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
 
-use crate::harness::{Finished, OwnHost, Running, Session, TestCgroup, until};
+use crate::harness::{Finished, OwnHost, Running, Session, TestCgroup, cgrun_program, until};
 
 /// The places at which the supervisor can be made to fail, in the order in which it reaches them.
 const PLACES: [&str; 14] = [
@@ -289,6 +289,25 @@ fn a_process_that_moved_to_another_cgroup_is_found_by_a_sweep() {
 }
 
 #[test]
+fn a_sweep_needs_no_more_descriptors_than_a_shell_allows() {
+    let _host = OwnHost::enter();
+    let elsewhere = TestCgroup::create("elsewhere");
+    let script = "python3 $HELPERS/leak.py elsewhere \"$0\" polite; touch running; exec sleep 900";
+    let run = Session::new().command(["sh", "-c", script, elsewhere.path().to_str().unwrap()]).start();
+    run.until_file("running");
+    let run = run.kill_with_guardian();
+    let swept = Command::new("sh")
+        .args(["-c", "ulimit -Sn 6; exec \"$0\" sweep"])
+        .arg(cgrun_program())
+        .env("XDG_STATE_HOME", run.path().join("state"))
+        .output()
+        .unwrap();
+    assert_eq!(swept.status.code(), Some(0), "{}", String::from_utf8_lossy(&swept.stderr));
+    assert!(elsewhere.members().is_empty());
+    run.assert_nothing_left();
+}
+
+#[test]
 fn a_process_that_keeps_forking_in_another_cgroup_is_found_by_its_marker() {
     let elsewhere = TestCgroup::create("elsewhere");
     // Each process of the chain exits as soon as it has forked the next.
@@ -329,7 +348,7 @@ fn assert_guardian_cleans_up(run: Running, elsewhere: &TestCgroup) {
 
 /// The guardian looks for children of cgrun in other cgroups twice a second, and notes them on the session's cgroup.
 fn until_guardian_has_seen(run: &Running, outside: Pid) {
-    let read = "import os, sys; print(os.getxattr(sys.argv[1], 'user.cgrun.outside').decode())";
+    let read = "import os, sys; print(os.getxattr(sys.argv[1], 'trusted.cgrun.outside').decode())";
     let noted = || {
         let note = Command::new("python3").args(["-c", read]).arg(run.session_path()).output().unwrap();
         String::from_utf8_lossy(&note.stdout).contains(&format!("{outside}:"))
@@ -425,5 +444,29 @@ fn a_sweep_kills_an_orphan_outside_the_cgroup_that_the_guardian_has_seen() {
     run.cgrun(&["sweep"]).assert_code(0);
     assert!(elsewhere.members().is_empty(), "the sweep has to kill it: {:?}", elsewhere.members());
     assert_eq!(record_of(&run)["verified_empty"], true, "{}", record_of(&run));
+    run.assert_nothing_left();
+}
+
+#[test]
+fn a_sweep_does_not_kill_a_stranger_that_a_note_on_the_cgroup_names() {
+    Session::new();
+    let _host = OwnHost::enter();
+    let mut stranger = Command::new("sleep").arg("900").spawn().unwrap();
+    let stat = fs::read_to_string(format!("/proc/{}/stat", stranger.id())).unwrap();
+    let started = stat.rsplit(')').next().unwrap().split_whitespace().nth(19).unwrap();
+    // Older than the session by at least one tick of the clock.
+    std::thread::sleep(Duration::from_millis(20));
+    let run = Session::again().sh("touch running; exec sleep 900").start();
+    run.until_file("running");
+    let cgroup = run.session_path();
+    let run = run.kill_with_guardian();
+    let write = "import os, sys\n\
+        for name in ('trusted', 'user'): os.setxattr(sys.argv[1], name + '.cgrun.outside', sys.argv[2].encode())";
+    let key = format!("{}:{started}", stranger.id());
+    assert!(Command::new("python3").args(["-c", write]).arg(cgroup).arg(key).status().unwrap().success());
+    run.cgrun(&["sweep"]).assert_code(0);
+    assert!(stranger.try_wait().unwrap().is_none(), "the sweep killed a stranger");
+    stranger.kill().unwrap();
+    stranger.wait().unwrap();
     run.assert_nothing_left();
 }

@@ -13,6 +13,7 @@ use crate::report::Reporter;
 use crate::runtime::events::Events;
 use crate::runtime::exit_code::{Exit, NOT_PROVEN};
 use crate::sys::process::pidfd::Process;
+use crate::sys::procfs::process_info::ProcessInfo;
 use crate::sys::time::{self, Instant};
 
 /// How often to check whether the session's cgroup is gone after its supervisor has exited.
@@ -39,7 +40,7 @@ pub(crate) fn stop(id: &str, grace: Duration, records: &Path, reporter: &Reporte
         ),
     }
     if let Some(owner) = session.owner() {
-        end_supervisor(owner, grace)?;
+        end_supervisor(owner, session.uid, grace)?;
     }
     let deadline = Instant::now() + GUARDIAN_WAIT;
     while session.path.exists() && Instant::now() < deadline {
@@ -51,11 +52,18 @@ pub(crate) fn stop(id: &str, grace: Duration, records: &Path, reporter: &Reporte
     }
 }
 
-fn end_supervisor(owner: Owner, grace: Duration) -> Result<()> {
+/// `uid` is the owner of the session's cgroup, who could have written any pid there.
+fn end_supervisor(owner: Owner, uid: u32, grace: Duration) -> Result<()> {
     let Some(supervisor) = Process::open(owner.pid)? else { return Ok(()) };
     // Checked after opening the pidfd: before that, the pid may have been reused.
     if !owner.is_alive()? {
         return Ok(());
+    }
+    if ProcessInfo::read(owner.pid).and_then(|it| it.uid) != Some(uid) {
+        bail!(
+            "the supervisor (pid {}) does not belong to the user of the session; stop it yourself",
+            owner.pid
+        );
     }
     for signal in [Signal::SIGTERM, Signal::SIGTERM, Signal::SIGKILL] {
         // A stopped supervisor (Ctrl-Z) must be continued before it can react.

@@ -8,6 +8,7 @@
 pub(crate) mod record;
 mod watched_children;
 
+use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
@@ -29,7 +30,7 @@ use crate::sys::process::detach::{fork_detached, keep_only, reap_detached};
 use crate::sys::process::own_environment::forget_environment;
 use crate::sys::process::pidfd::Process;
 use crate::sys::procfs::stat::ProcStat;
-use crate::teardown::{Cause, Context, DeadSupervisor, NoSupervisor, Teardown, raise_priority};
+use crate::teardown::{Cause, Context, DeadSupervisor, NoSupervisor, SERVICE, Teardown, raise_priority};
 use crate::text::{PROCESS_LIMIT, plain};
 
 const CLEAN: &[u8] = b"clean";
@@ -60,10 +61,12 @@ impl Guardian {
         // The guardian's own handle on us, opened while we are certainly alive.
         let us = Process::open(rustix::process::getpid()).context("cannot open a pidfd for cgrun itself")?;
         let us = us.context("cgrun cannot find its own process")?;
+        let replaces = context.guardian.is_some();
         let pid = fork_detached(|| {
             let kept: Vec<_> =
                 [theirs.as_fd(), us.as_fd()].into_iter().chain(context.containment.descriptors()).collect();
             failpoint::disable();
+            let invocation = std::env::var_os(SERVICE);
             hide_from_cookie_killers();
             // `keep_only` closes their descriptors, so they must not be dropped.
             std::mem::forget(std::mem::take(&mut context.components));
@@ -71,11 +74,15 @@ impl Guardian {
                 let errno = error.raw_os_error().unwrap_or(libc::EIO);
                 let _ = send(&theirs, &[&errno.to_ne_bytes()[..], FAILED].concat(), SendFlags::NOSIGNAL);
             } else {
+                let mut children = WatchedChildren::default();
+                if replaces {
+                    children.look(&us, context);
+                }
                 // The supervisor may already be dead. That is no reason to stop: there is a session to tear
                 // down.
                 let _ = send(&theirs, READY, SendFlags::NOSIGNAL);
                 protect_from_oom();
-                watch(&theirs, &us, context, record);
+                watch(&theirs, &us, children, invocation, context, record);
             }
         })
         .map_err(|error| match error.raw_os_error() {
@@ -96,12 +103,19 @@ impl Guardian {
             if self.is_ready {
                 return Ok(());
             }
-            let said = self.hears()?;
+            let said = match self.hears() {
+                Ok(said) => said,
+                Err(error) => {
+                    self.kill();
+                    self.end(context);
+                    bail!("the guardian did not answer within {} s: {}", ANSWER.as_secs(), plain(&error));
+                }
+            };
             self.is_ready = said == READY;
             if self.is_ready {
                 continue;
             }
-            self.end();
+            self.end(context);
             if let Some(Ok(errno)) = said.strip_suffix(FAILED).map(<[u8; ERRNO]>::try_from) {
                 let error = io::Error::from_raw_os_error(i32::from_ne_bytes(errno));
                 bail!("the guardian cannot detach itself from its surroundings: {}", plain(&error));
@@ -116,7 +130,7 @@ impl Guardian {
         self.await_ready(context, record)?;
         let dead = self.is_dead();
         if dead {
-            self.end();
+            self.end(context);
             *self = Self::fork(context, record)?;
             self.await_ready(context, record)?;
         }
@@ -124,14 +138,15 @@ impl Guardian {
     }
 
     /// Tells the guardian that the session is over and clean, and waits until it has exited.
-    pub(crate) fn dismiss(mut self) {
+    pub(crate) fn dismiss(mut self, context: &mut Context) {
         let _ = send(&self.line, CLEAN, SendFlags::NOSIGNAL);
-        self.end();
+        self.end(context);
     }
 
     /// Waits until it has exited, kills it if it does not exit, and reaps it.
-    fn end(&mut self) {
+    fn end(&mut self, context: &mut Context) {
         let Some(pid) = self.pid.take() else { return };
+        context.guardian = None;
         if let Ok(Some(process)) = Process::open(pid) {
             if !process.wait(ANSWER).unwrap_or(false) {
                 let _ = process.signal(Signal::SIGKILL);
@@ -139,6 +154,12 @@ impl Guardian {
             }
         }
         reap_detached(pid);
+    }
+
+    fn kill(&self) {
+        if let Some(Ok(Some(process))) = self.pid.map(Process::open) {
+            let _ = process.signal(Signal::SIGKILL);
+        }
     }
 
     /// Readable when it has died.
@@ -161,8 +182,14 @@ impl Guardian {
 }
 
 /// Runs the guardian, from start to exit.
-fn watch(line: &OwnedFd, supervisor: &Process, context: &mut Context, record: &Record) {
-    let mut children = WatchedChildren::default();
+fn watch(
+    line: &OwnedFd,
+    supervisor: &Process,
+    mut children: WatchedChildren,
+    invocation: Option<OsString>,
+    context: &mut Context,
+    record: &Record,
+) {
     let began = ProcStat::read(supervisor.pid).map(|it| it.started);
     let every = context.containment.can_be_left().then_some(&EVERY);
     loop {
@@ -192,7 +219,7 @@ fn watch(line: &OwnedFd, supervisor: &Process, context: &mut Context, record: &R
     raise_priority();
     context.children_outside = children.living();
     context.dead_supervisor =
-        began.zip(rustix::process::getppid()).map(|(began, heir)| DeadSupervisor { began, heir });
+        began.zip(rustix::process::getppid()).map(|(began, heir)| DeadSupervisor { began, heir, invocation });
     let verdict = Teardown::new(context, &Cause::SUPERVISOR_DIED, &events, &mut NoSupervisor).run();
     record.write(&verdict);
     context.limits.restore();

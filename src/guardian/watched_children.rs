@@ -24,7 +24,8 @@ impl WatchedChildren {
     pub(super) fn look(&mut self, supervisor: &Process, context: &Context) {
         let us = rustix::process::getpid();
         let mut found = HashMap::new();
-        for pid in children(supervisor.pid).unwrap_or_default() {
+        let Ok(children) = children(supervisor.pid) else { return };
+        for pid in children {
             let is_known_stranger = pid == us || context.preexisting_children.contains(&pid);
             if is_known_stranger || context.containment.contains(pid).unwrap_or(true) {
                 continue;

@@ -14,6 +14,7 @@ use crate::report::Reporter;
 use crate::runtime::events::Events;
 use crate::sys::process::pidfd::Process;
 use crate::sys::procfs::stat::{ProcStat, ProcessKey};
+use crate::sys::procfs::walk::lineage;
 use crate::teardown::{Cause, Context, NoSupervisor, Teardown, Verdict};
 
 /// Called when a session starts: tears down our stale sessions next to it.
@@ -53,6 +54,7 @@ pub(crate) fn end_session(
 ) -> Result<Option<Verdict>> {
     let (mount, path) = mount.writable(&session.path);
     let supervisor = session.supervisor_pid().unwrap_or_default();
+    let children_outside = outside(&session);
     let record = Record::new(records, &session.id, supervisor, &session.command, "sweep");
     let cgroup = match SessionCgroup::open(&mount, session.id, path.clone()) {
         Err(_) if !session.path.exists() => return Ok(None),
@@ -61,13 +63,22 @@ pub(crate) fn end_session(
     let mut context = Context {
         watched_ports: session.ports,
         kill_wait: KILL_WAIT,
-        children_outside: session.outside.into_iter().filter_map(still_alive).collect(),
+        children_outside,
         ..Context::new(Containment::cgroup(cgroup, None))
     };
     let verdict = Teardown::new(&mut context, &Cause::SUPERVISOR_DIED, events, &mut NoSupervisor).run();
     record.write(&verdict);
     path.parent().into_iter().for_each(clear_supervisor_leaves);
     Ok(Some(verdict))
+}
+
+/// The children that a dead supervisor had in other cgroups, as far as its guardian has noted them. A note that others
+/// could have written is not believed.
+fn outside(session: &SessionEntry) -> Vec<Process> {
+    let Some(owner) = session.owner().filter(|_| session.is_ours()) else { return Vec::new() };
+    let ancestors: Vec<_> = lineage(rustix::process::getpid()).collect();
+    let is_possible = |key: &ProcessKey| key.1 >= owner.start_time && !ancestors.contains(&key.0);
+    session.outside.iter().filter(|key| is_possible(key)).copied().filter_map(still_alive).collect()
 }
 
 /// Opens the process that had this key, unless it has exited.

@@ -111,7 +111,9 @@ impl Session<'_> {
     fn dismiss_guardian(&mut self, verdict: &Verdict) {
         let guardian = self.guardian.take();
         if verdict.is_proven() {
-            guardian.into_iter().for_each(Guardian::dismiss);
+            if let Some(guardian) = guardian {
+                guardian.dismiss(&mut self.context);
+            }
             self.context.limits.restore();
         }
         failpoint::reached("dismissed");

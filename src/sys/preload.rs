@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io::Read;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 /// The variables that make the loader load additional libraries (ld.so(8)). LD_LIBRARY_PATH is not one of them: cgrun
 /// may need it to start, and it is meant to replace libraries only with equivalent ones.
@@ -28,6 +29,12 @@ pub(crate) fn shed_libraries() {
     } else if VARIABLES.iter().any(|it| std::env::var_os(it).is_some_and(|it| !it.is_empty())) {
         let _ = execute_again();
     }
+}
+
+/// Whether libraries may be loaded into this process that wrap the calls it makes.
+pub(super) fn may_be_loaded() -> bool {
+    let is_set = |name: &&str| std::env::var_os(name).is_some_and(|it| !it.is_empty());
+    VARIABLES.iter().any(is_set) && !was_executed_again() || Path::new("/etc/ld.so.preload").exists()
 }
 
 /// Whether the kernel was told to execute `/proc/self/exe`, as only this program does. Anyone can set the variables.

@@ -1,5 +1,6 @@
 //! Everything that a process needs to tear down a session.
 
+use std::ffi::OsString;
 use std::process::ExitStatus;
 use std::time::Duration;
 
@@ -53,13 +54,18 @@ pub(crate) struct Context {
     pub measures_usage: bool,
 }
 
+/// systemd sets this variable for each service that it starts (systemd.exec(5)).
+pub(crate) const SERVICE: &str = "INVOCATION_ID";
+
 /// A supervisor that was killed.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct DeadSupervisor {
     /// When it was started, in clock ticks after boot.
     pub began: u64,
     /// The process that its orphans were re-parented to. The guardian is one of them.
     pub heir: Pid,
+    /// Its own [`SERVICE`], if a service manager has started it.
+    pub invocation: Option<OsString>,
 }
 
 impl Context {

@@ -16,7 +16,7 @@ mod time_budget;
 mod verdict;
 
 pub(crate) use component::{Component, Role};
-pub(crate) use context::{Context, DeadSupervisor};
+pub(crate) use context::{Context, DeadSupervisor, SERVICE};
 pub(crate) use layers::{AnyOtherExit, Cause, CtrlC, NormalExit, StartupFailure, Termination};
 pub(crate) use running_teardown::{NoSupervisor, Supervisor, Teardown};
 pub(crate) use time_budget::StopWithin;

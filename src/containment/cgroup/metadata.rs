@@ -20,6 +20,9 @@ const LONGEST: usize = 1024;
 const OWNER: &str = "user.cgrun.owner";
 const COMMAND: &str = "user.cgrun.command";
 const PORTS: &str = "user.cgrun.ports";
+/// Names processes to kill, so it must not be possible to plant it: only the host's root can write the first, and the
+/// second is for a user's own processes (xattr(7)).
+const OUTSIDE_FOR_ROOT: &str = "trusted.cgrun.outside";
 const OUTSIDE: &str = "user.cgrun.outside";
 
 /// The supervisor of a session. Its pid alone is not enough, because it may have been reused.
@@ -27,7 +30,7 @@ const OUTSIDE: &str = "user.cgrun.outside";
 pub(crate) struct Owner {
     pub pid: Pid,
     /// Clock ticks after boot.
-    start_time: u64,
+    pub start_time: u64,
 }
 
 /// Whether the owner of a session can be identified from here.
@@ -88,7 +91,7 @@ pub(crate) fn write(directory: &Path, owner: Owner, command: &[u8], ports: &[Por
 /// Stores which children of the supervisor have left the cgroup.
 pub(crate) fn write_outside(directory: &Path, outside: impl Iterator<Item = ProcessKey>) -> io::Result<()> {
     let text: Vec<_> = outside.map(|(pid, started)| format!("{pid}:{started}")).collect();
-    Ok(rustix::fs::setxattr(directory, OUTSIDE, text.join(" ").as_bytes(), XattrFlags::empty())?)
+    Ok(rustix::fs::setxattr(directory, outside_attribute(), text.join(" ").as_bytes(), XattrFlags::empty())?)
 }
 
 /// Reads the metadata of a session's cgroup.
@@ -99,10 +102,14 @@ pub(crate) fn read(directory: &Path) -> Metadata {
         ports: attribute(directory, PORTS)
             .map(|text| text.split(' ').filter_map(|port| port.parse().ok()).collect())
             .unwrap_or_default(),
-        outside: attribute(directory, OUTSIDE)
+        outside: attribute(directory, outside_attribute())
             .map(|text| text.split(' ').filter_map(process_key).collect())
             .unwrap_or_default(),
     }
+}
+
+fn outside_attribute() -> &'static str {
+    if rustix::process::geteuid().is_root() { OUTSIDE_FOR_ROOT } else { OUTSIDE }
 }
 
 /// `PID:START`

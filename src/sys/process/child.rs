@@ -88,10 +88,10 @@ impl<'a> Child<'a> {
             }),
             dies_with: None,
             // Another identity would change our memory's owner, and a namespace needs a second fork.
-            shares_memory: shared_memory::IS_SUPPORTED
-                && shares_memory
+            shares_memory: shares_memory
                 && identity.is_none()
-                && namespace.is_none(),
+                && namespace.is_none()
+                && shared_memory::is_safe(),
             identity,
         }
     }

@@ -12,10 +12,24 @@ use rustix::process::Pid;
 
 use super::fork::into_cgroup;
 use super::pidfd::Process;
+use crate::sys::preload;
 
-pub(super) const IS_SUPPORTED: bool = cfg!(target_arch = "x86_64");
+/// Before this version, a core dump kills all processes that share the memory (Linux commit 0258b5fd7c71).
+const SINCE: (u32, u32) = (5, 17);
 /// Far more than what happens between the creation of a process and its exec.
 const SIZE: usize = 32 * 1024;
+
+/// Whether memory can be shared here. A preloaded library that wraps the calls before the exec may allocate, or need more
+/// stack.
+pub(super) fn is_safe() -> bool {
+    cfg!(target_arch = "x86_64") && !preload::may_be_loaded() && kernel_version() >= Some(SINCE)
+}
+
+fn kernel_version() -> Option<(u32, u32)> {
+    let name = rustix::system::uname();
+    let mut numbers = name.release().to_str().ok()?.split(|c: char| !c.is_ascii_digit());
+    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+}
 
 /// The stack of the new process. It lies on ours, in pages that were used before.
 #[repr(align(16))]
@@ -77,5 +91,15 @@ pub(super) unsafe fn create(
         // SAFETY: the kernel has just stored a new descriptor there, which nothing else owns.
         Some(pid) => Ok(Process::from_parts(pid, unsafe { OwnedFd::from_raw_fd(pidfd) })),
         None => Err(io::Error::from_raw_os_error(-answer as i32)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_of_this_kernel_is_known() {
+        assert!(kernel_version() >= Some((5, 7)), "{:?}", kernel_version());
     }
 }

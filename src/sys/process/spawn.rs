@@ -109,6 +109,8 @@ fn start(
     };
     drop(writer);
     let report = report(File::from(reader));
+    // Until here, the child may have used what the compiler cannot know to be in use.
+    std::hint::black_box((&mut stack, &beginning));
     let process = match report.as_ref().ok().and_then(|(said, _)| born(said)) {
         None => process,
         Some(born) => {

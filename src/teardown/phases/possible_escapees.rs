@@ -1,27 +1,29 @@
 //! Processes that may have left the session and been orphaned before the guardian could know them. They are
 //! not killed, because they may be strangers, but while one of them is alive, the session cannot be called clean.
 
+use std::ffi::OsStr;
+
 use rustix::process::Pid;
 
 use crate::sys::procfs::environ::variable;
 use crate::sys::procfs::process_info::ProcessInfo;
 use crate::sys::procfs::stat::{self, ProcStat};
 use crate::sys::procfs::walk::children;
-use crate::teardown::context::DeadSupervisor;
+use crate::teardown::context::{DeadSupervisor, SERVICE};
 use crate::teardown::running_teardown::Teardown;
 
 /// How many of them are named.
 const NAMED: usize = 5;
-/// systemd sets it for each service that it starts (systemd.exec(5)).
-const SERVICE: &str = "INVOCATION_ID";
 
 impl Teardown<'_> {
     pub(super) fn note_possible_escapees(&mut self) {
-        let Some(supervisor) = self.context.dead_supervisor else { return };
+        let Some(supervisor) = self.context.dead_supervisor.take() else { return };
         if !self.context.containment.can_be_left() {
             return;
         }
-        let found: Vec<_> = self.orphans_after(supervisor).into_iter().filter(is_possible).collect();
+        let DeadSupervisor { began, heir, invocation } = supervisor;
+        let orphans = self.orphans_since(began, heir).into_iter();
+        let found: Vec<_> = orphans.filter(|it| is_possible(it, invocation.as_deref())).collect();
         for process in found.iter().filter_map(|it| ProcessInfo::read(it.pid)).take(NAMED) {
             self.verdict.unknown(format!(
                 "cannot determine whether {process} left the session before cgrun was killed; it was left alone"
@@ -33,8 +35,7 @@ impl Teardown<'_> {
     }
 
     /// The processes that started after the supervisor and that may have been re-parented at its death.
-    fn orphans_after(&mut self, supervisor: DeadSupervisor) -> Vec<ProcStat> {
-        let DeadSupervisor { began, heir } = supervisor;
+    fn orphans_since(&mut self, began: u64, heir: Pid) -> Vec<ProcStat> {
         let us = rustix::process::getpid();
         let found =
             children(heir).map_err(|error| format!("cannot list the children of pid {heir}: {error}"));
@@ -44,10 +45,10 @@ impl Teardown<'_> {
     }
 }
 
-fn is_possible(process: &ProcStat) -> bool {
+fn is_possible(process: &ProcStat, invocation: Option<&OsStr>) -> bool {
     !stat::is_exiting(process.pid)
         && may_be_of_our_user(process.pid)
-        && variable(process.pid, SERVICE).is_none()
+        && variable(process.pid, SERVICE).is_none_or(|it| Some(&*it) == invocation)
 }
 
 /// Whether the process may be our user's. An unprivileged process can become another user's only through a
