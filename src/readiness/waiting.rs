@@ -17,7 +17,7 @@ use crate::plan::{Probe, ServicePlan};
 use crate::runtime::clock;
 use crate::sys::time::Instant;
 
-/// No event announces that a socket starts to listen, so we look this often at first. One look takes 50 µs.
+/// No event announces that a socket starts to listen, so we look this often at first. One look takes 100 µs.
 const OFTEN: Duration = Duration::from_millis(2);
 /// How often we look in the end.
 const SELDOM: Duration = Duration::from_millis(10);
