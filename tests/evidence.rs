@@ -15,7 +15,11 @@ impl Sleeper {
         let mut command = Command::new("sleep");
         command.arg("900").current_dir("/");
         adjust(&mut command);
-        Self(command.spawn().unwrap())
+        let sleeper = Self(command.spawn().unwrap());
+        // `spawn` returns when the old image is gone, which is before the new one has its arguments.
+        let arguments = format!("/proc/{}/cmdline", sleeper.0.id());
+        until("its arguments can be read", || !std::fs::read(&arguments).unwrap().is_empty());
+        sleeper
     }
 }
 
