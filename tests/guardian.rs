@@ -390,6 +390,17 @@ fn an_orphan_outside_the_cgroup_without_an_environment_is_killed_as_a_child_of_t
 }
 
 #[test]
+fn a_guardian_that_replaces_another_knows_the_orphans_outside_the_cgroup() {
+    Session::new();
+    let elsewhere = TestCgroup::create("elsewhere");
+    let (run, outside) = start_leaving(&format!("setsid -f {LEAVE_CGROUP}; exec sleep 900"), &elsewhere);
+    until_guardian_has_seen(&run, outside);
+    kill(guardian(&run), SIGKILL).unwrap();
+    run.until_said("the guardian was killed; another one takes its place");
+    assert_guardian_cleans_up(run, &elsewhere);
+}
+
+#[test]
 fn an_orphan_outside_the_cgroup_that_the_guardian_cannot_know_is_not_called_clean() {
     Session::new();
     let elsewhere = TestCgroup::create("elsewhere");

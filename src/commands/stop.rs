@@ -59,7 +59,7 @@ fn end_supervisor(owner: Owner, uid: u32, grace: Duration) -> Result<()> {
     if !owner.is_alive()? {
         return Ok(());
     }
-    if ProcessInfo::read(owner.pid).and_then(|it| it.uid) != Some(uid) {
+    if ProcessInfo::read(owner.pid).and_then(|it| it.uid).is_some_and(|it| it != uid) {
         bail!(
             "the supervisor (pid {}) does not belong to the user of the session; stop it yourself",
             owner.pid

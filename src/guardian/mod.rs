@@ -55,13 +55,17 @@ pub(crate) struct Guardian {
 impl Guardian {
     /// Forks a guardian for `context`. It gets ready while we go on.
     pub(crate) fn fork(context: &mut Context, record: &Record) -> Result<Self> {
+        Self::start(context, record, false)
+    }
+
+    /// One that `replaces` another has to find the children that the other one knew before it is ready.
+    fn start(context: &mut Context, record: &Record, replaces: bool) -> Result<Self> {
         let (ours, theirs) =
             socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
                 .context("cannot create the guardian's socket (socketpair)")?;
         // The guardian's own handle on us, opened while we are certainly alive.
         let us = Process::open(rustix::process::getpid()).context("cannot open a pidfd for cgrun itself")?;
         let us = us.context("cgrun cannot find its own process")?;
-        let replaces = context.guardian.is_some();
         let pid = fork_detached(|| {
             let kept: Vec<_> =
                 [theirs.as_fd(), us.as_fd()].into_iter().chain(context.containment.descriptors()).collect();
@@ -120,7 +124,7 @@ impl Guardian {
                 let error = io::Error::from_raw_os_error(i32::from_ne_bytes(errno));
                 bail!("the guardian cannot detach itself from its surroundings: {}", plain(&error));
             }
-            *self = Self::fork(context, record)?;
+            *self = Self::start(context, record, true)?;
         }
         bail!("the guardian was killed {ATTEMPTS} times before it was ready")
     }
@@ -131,7 +135,7 @@ impl Guardian {
         let dead = self.is_dead();
         if dead {
             self.end(context);
-            *self = Self::fork(context, record)?;
+            *self = Self::start(context, record, true)?;
             self.await_ready(context, record)?;
         }
         Ok(dead)

@@ -20,8 +20,8 @@ const LONGEST: usize = 1024;
 const OWNER: &str = "user.cgrun.owner";
 const COMMAND: &str = "user.cgrun.command";
 const PORTS: &str = "user.cgrun.ports";
-/// Names processes to kill, so it must not be possible to plant it: only the host's root can write the first, and the
-/// second is for a user's own processes (xattr(7)).
+/// Names processes to kill, so nobody may plant it for the host's root, who alone can write and read the first (xattr(7)).
+/// Others use the second: they can kill only what they may kill anyway.
 const OUTSIDE_FOR_ROOT: &str = "trusted.cgrun.outside";
 const OUTSIDE: &str = "user.cgrun.outside";
 
@@ -109,7 +109,15 @@ pub(crate) fn read(directory: &Path) -> Metadata {
 }
 
 fn outside_attribute() -> &'static str {
-    if rustix::process::geteuid().is_root() { OUTSIDE_FOR_ROOT } else { OUTSIDE }
+    let is_host_root = rustix::process::geteuid().is_root() && is_in_first_user_namespace();
+    if is_host_root { OUTSIDE_FOR_ROOT } else { OUTSIDE }
+}
+
+/// Only the first user namespace maps every id to itself (user_namespaces(7)). If unknown, it is taken for that one.
+fn is_in_first_user_namespace() -> bool {
+    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    let numbers: Vec<_> = map.split_whitespace().collect();
+    numbers.is_empty() || numbers == ["0", "0", "4294967295"]
 }
 
 /// `PID:START`
