@@ -9,7 +9,7 @@ use rustix::event::Timespec;
 
 use crate::containment;
 use crate::sys::process::pidfd::Process;
-use crate::sys::procfs::stat::{ProcStat, ProcessKey};
+use crate::sys::procfs::stat::ProcessKey;
 use crate::sys::procfs::walk::children;
 use crate::teardown::Context;
 
@@ -34,10 +34,9 @@ impl WatchedChildren {
             if context.had_preexisting_children && !context.containment.id.marks(pid).unwrap_or(false) {
                 continue;
             }
-            let Ok(Some(process)) = Process::open(pid) else { continue };
-            // Read after opening: before that, the pid may have been reused.
-            let stat = ProcStat::read(pid).filter(|it| it.parent == Some(supervisor.pid));
-            found.extend(stat.map(|it| (it.key(), process)));
+            let opened = Process::open_with_stat(pid);
+            let child = opened.filter(|(_, stat)| stat.parent == Some(supervisor.pid));
+            found.extend(child.map(|(process, stat)| (stat.key(), process)));
         }
         // If the supervisor has died, these may be the children of another process with its pid.
         if supervisor.wait(Duration::ZERO).unwrap_or(true) {

@@ -6,9 +6,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::containment::{self, Metadata, Owner, Ownership, SessionId};
+use crate::containment::{self, Owner, Ownership, SessionId};
 use crate::sys::port::Port;
-use crate::sys::procfs::stat::ProcessKey;
 use crate::sys::time::time_of_day;
 
 /// A live supervisor has signed its cgroup before the cgroup reaches this age. Signing takes microseconds.
@@ -23,8 +22,6 @@ pub(crate) struct SessionEntry {
     pub state: SessionState,
     pub command: String,
     pub ports: Vec<Port>,
-    /// The children of the supervisor that had left the cgroup.
-    pub outside: Vec<ProcessKey>,
     pub uid: u32,
 }
 
@@ -47,8 +44,8 @@ impl SessionEntry {
         let uid = std::fs::metadata(path).ok()?.uid();
         let metadata = containment::read_metadata(path);
         let state = state(metadata.ownership, path);
-        let Metadata { ownership, command, ports, outside } = metadata;
-        Some(Self { id, path: path.into(), ownership, state, command, ports, outside, uid })
+        let (ownership, command, ports) = (metadata.ownership, metadata.command, metadata.ports);
+        Some(Self { id, path: path.into(), ownership, state, command, ports, uid })
     }
 
     pub(crate) fn owner(&self) -> Option<Owner> {

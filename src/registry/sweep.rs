@@ -6,15 +6,15 @@ use anyhow::Result;
 
 use super::entry::{SessionEntry, SessionState};
 use super::list::list_neighbours;
-use crate::containment::{Containment, Mount, SessionCgroup};
+use crate::containment::{self, Containment, Mount, SessionCgroup};
 use crate::guardian::record::Record;
 use crate::limits::clear_supervisor_leaves;
 use crate::plan::KILL_WAIT;
 use crate::report::Reporter;
 use crate::runtime::events::Events;
 use crate::sys::process::pidfd::Process;
-use crate::sys::procfs::stat::{ProcStat, ProcessKey};
-use crate::sys::procfs::walk::lineage;
+use crate::sys::procfs::stat::ProcessKey;
+use crate::sys::procfs::walk::ancestor_below;
 use crate::teardown::{Cause, Context, NoSupervisor, Teardown, Verdict};
 
 /// Called when a session starts: tears down our stale sessions next to it.
@@ -76,14 +76,16 @@ pub(crate) fn end_session(
 /// could have written is not believed.
 fn outside(session: &SessionEntry) -> Vec<Process> {
     let Some(owner) = session.owner().filter(|_| session.is_ours()) else { return Vec::new() };
-    let ancestors: Vec<_> = lineage(rustix::process::getpid()).collect();
-    let is_possible = |key: &ProcessKey| key.1 >= owner.start_time && !ancestors.contains(&key.0);
-    session.outside.iter().filter(|key| is_possible(key)).copied().filter_map(still_alive).collect()
+    let us = rustix::process::getpid();
+    let is_possible = |&(pid, started): &ProcessKey| {
+        started >= owner.start_time && pid != us && ancestor_below(us, pid).is_none()
+    };
+    let noted = containment::read_outside(&session.path).into_iter();
+    noted.filter(is_possible).filter_map(still_alive).collect()
 }
 
 /// Opens the process that had this key, unless it has exited.
 fn still_alive(key: ProcessKey) -> Option<Process> {
-    let process = Process::open(key.0).ok()??;
-    // Read after opening the pidfd: before that, the pid may have been reused.
-    (ProcStat::read(key.0)?.key() == key).then_some(process)
+    let (process, stat) = Process::open_with_stat(key.0)?;
+    (stat.key() == key).then_some(process)
 }

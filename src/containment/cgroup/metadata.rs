@@ -49,8 +49,6 @@ pub(crate) struct Metadata {
     pub ownership: Ownership,
     pub command: String,
     pub ports: Vec<Port>,
-    /// The supervisor's children that have left the cgroup.
-    pub outside: Vec<ProcessKey>,
 }
 
 impl Owner {
@@ -102,10 +100,13 @@ pub(crate) fn read(directory: &Path) -> Metadata {
         ports: attribute(directory, PORTS)
             .map(|text| text.split(' ').filter_map(|port| port.parse().ok()).collect())
             .unwrap_or_default(),
-        outside: attribute(directory, outside_attribute())
-            .map(|text| text.split(' ').filter_map(process_key).collect())
-            .unwrap_or_default(),
     }
+}
+
+/// The children of the supervisor that have left the cgroup, as [`write_outside`] has stored them.
+pub(crate) fn read_outside(directory: &Path) -> Vec<ProcessKey> {
+    let text = read_attribute(directory, outside_attribute(), LARGEST).unwrap_or_default();
+    text.split(' ').filter_map(process_key).collect()
 }
 
 fn outside_attribute() -> &'static str {
@@ -123,7 +124,11 @@ fn is_in_first_user_namespace() -> bool {
 /// `PID:START`
 fn process_key(text: &str) -> Option<ProcessKey> {
     let (pid, started) = text.split_once(':')?;
-    Some((Pid::from_raw(pid.parse().ok()?)?, started.parse().ok()?))
+    Some((parse_pid(pid)?, started.parse().ok()?))
+}
+
+fn parse_pid(text: &str) -> Option<Pid> {
+    Pid::from_raw(text.parse().ok().filter(|&pid| pid > 0)?)
 }
 
 fn ownership(directory: &Path) -> Option<Ownership> {
@@ -133,8 +138,7 @@ fn ownership(directory: &Path) -> Option<Ownership> {
     if Some(namespace) != namespaces().ok().as_deref() {
         return Some(Ownership::Foreign);
     }
-    let pid = Pid::from_raw(pid.parse().ok().filter(|&pid: &i32| pid > 0)?)?;
-    Some(Ownership::Known(Owner { pid, start_time: start_time.parse().ok()? }))
+    Some(Ownership::Known(Owner { pid: parse_pid(pid)?, start_time: start_time.parse().ok()? }))
 }
 
 /// The PID and time namespaces, in which pids and start times mean the same as for us.
@@ -153,7 +157,12 @@ pub(crate) fn is_marked_delegated(directory: &Path) -> bool {
 }
 
 fn attribute(directory: &Path, name: &str) -> Option<String> {
-    let mut value = Vec::with_capacity(LARGEST);
+    read_attribute(directory, name, LONGEST)
+}
+
+/// `None` if there is no such attribute, or if it is longer than `most` bytes.
+fn read_attribute(directory: &Path, name: &str, most: usize) -> Option<String> {
+    let mut value = Vec::with_capacity(most);
     rustix::fs::getxattr(directory, name, spare_capacity(&mut value)).ok()?;
     Some(String::from_utf8_lossy(&value).into_owned())
 }

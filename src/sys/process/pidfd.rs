@@ -10,6 +10,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags};
 
 use crate::sys::poll::timeout_until;
+use crate::sys::procfs::stat::ProcStat;
 use crate::sys::time::Instant;
 
 /// A handle on one process. It keeps referring to that process even if the pid is reused.
@@ -36,6 +37,13 @@ impl Process {
             Err(rustix::io::Errno::SRCH | rustix::io::Errno::INVAL | rustix::io::Errno::NOENT) => Ok(None),
             Err(errno) => Err(errno.into()),
         }
+    }
+
+    /// Opens `pid` and reads its stat, which then belongs to the opened process: it is read last, because until the
+    /// pidfd is open, the pid may be reused. `None` if it has exited or cannot be opened.
+    pub(crate) fn open_with_stat(pid: Pid) -> Option<(Self, ProcStat)> {
+        let process = Self::open(pid).ok()??;
+        Some((process, ProcStat::read(pid)?))
     }
 
     /// Opens a child that we have just created. If that fails, the child is killed and reaped.

@@ -45,9 +45,8 @@ impl Teardown<'_> {
             if !self.asked.is_inner_init(init) || init.handles(signal) && !is_late {
                 continue;
             }
-            let Ok(Some(process)) = Process::open(init.pid) else { continue };
-            // Compared after opening the pidfd: before that, the pid may have been reused.
-            if ProcStat::read(init.pid).is_none_or(|it| it.key() != init.key()) || !is_ours(init.pid) {
+            let Some((process, stat)) = Process::open_with_stat(init.pid) else { continue };
+            if stat.key() != init.key() || !is_ours(init.pid) {
                 continue;
             }
             let ancestors =

@@ -13,7 +13,7 @@ use crate::runtime::clock;
 use crate::runtime::events::Wake;
 use crate::sys::process::pidfd::Process;
 use crate::sys::procfs::process_info::ProcessInfo;
-use crate::sys::procfs::stat::{ProcStat, ProcessKey};
+use crate::sys::procfs::stat::ProcessKey;
 use crate::sys::procfs::walk::{self, descendants_outside};
 use crate::teardown::running_teardown::Teardown;
 
@@ -88,9 +88,8 @@ fn stop(
     stopped: &HashMap<ProcessKey, Process>,
     descends: impl FnOnce(Pid) -> bool,
 ) -> Option<(ProcessKey, Process)> {
-    let process = Process::open(pid).ok()??;
-    // Read after opening the pidfd: before that, the pid may have been reused.
-    let key = ProcStat::read(pid)?.key();
+    let (process, stat) = Process::open_with_stat(pid)?;
+    let key = stat.key();
     if stopped.contains_key(&key) || pid == rustix::process::getpid() || !descends(pid) {
         return None;
     }
