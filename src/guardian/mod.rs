@@ -103,10 +103,10 @@ impl Guardian {
     /// Waits until it is ready. If it is killed before that, forks another one. Must be called before anything of the
     /// session is started.
     pub(crate) fn await_ready(&mut self, context: &mut Context, record: &Record) -> Result<()> {
+        if self.is_ready {
+            return Ok(());
+        }
         for _ in 0..ATTEMPTS {
-            if self.is_ready {
-                return Ok(());
-            }
             let said = match self.hears() {
                 Ok(said) => said,
                 Err(error) => {
@@ -115,9 +115,9 @@ impl Guardian {
                     bail!("the guardian did not answer within {} s: {}", ANSWER.as_secs(), plain(&error));
                 }
             };
-            self.is_ready = said == READY;
-            if self.is_ready {
-                continue;
+            if said == READY {
+                self.is_ready = true;
+                return Ok(());
             }
             self.end(context);
             if let Some(Ok(errno)) = said.strip_suffix(FAILED).map(<[u8; ERRNO]>::try_from) {
@@ -134,8 +134,7 @@ impl Guardian {
         self.await_ready(context, record)?;
         let dead = self.is_dead();
         if dead {
-            self.end(context);
-            *self = Self::start(context, record, true)?;
+            self.is_ready = false;
             self.await_ready(context, record)?;
         }
         Ok(dead)
