@@ -261,12 +261,19 @@ fn the_guardian_is_protected_from_the_oom_killer_if_that_is_allowed() {
     run.finish().assert_signal(SIGKILL).assert_nothing_left();
 }
 
+/// A session in which a process has moved to another cgroup, with the session's marker.
+fn start_moving_to(elsewhere: &TestCgroup) -> Running {
+    let script = "python3 $HELPERS/leak.py elsewhere \"$0\" polite; touch running; exec sleep 900";
+    let run = Session::new().command(["sh", "-c", script, elsewhere.path().to_str().unwrap()]).start();
+    run.until_file("running");
+    run
+}
+
 #[test]
 fn a_process_that_moved_to_another_cgroup_is_found_by_its_marker() {
     let elsewhere = TestCgroup::create("elsewhere");
-    let script = "python3 $HELPERS/leak.py elsewhere \"$0\" polite; touch running; exec sleep 900";
-    let run = Session::new().command(["sh", "-c", script, elsewhere.path().to_str().unwrap()]).start();
-    run.until_file("running").signal(SIGKILL);
+    let run = start_moving_to(&elsewhere);
+    run.signal(SIGKILL);
     let run = run.finish();
     run.assert_signal(SIGKILL);
     // The guardian must do it: the search for survivors would kill it too.
@@ -278,9 +285,7 @@ fn a_process_that_moved_to_another_cgroup_is_found_by_its_marker() {
 fn a_process_that_moved_to_another_cgroup_is_found_by_a_sweep() {
     let _host = OwnHost::enter();
     let elsewhere = TestCgroup::create("elsewhere");
-    let script = "python3 $HELPERS/leak.py elsewhere \"$0\" polite; touch running; exec sleep 900";
-    let run = Session::new().command(["sh", "-c", script, elsewhere.path().to_str().unwrap()]).start();
-    run.until_file("running");
+    let run = start_moving_to(&elsewhere);
     let run = run.kill_with_guardian();
     assert_eq!(elsewhere.members().len(), 1);
     run.cgrun(&["sweep"]).assert_code(0);
@@ -292,9 +297,7 @@ fn a_process_that_moved_to_another_cgroup_is_found_by_a_sweep() {
 fn a_sweep_needs_no_more_descriptors_than_a_shell_allows() {
     let _host = OwnHost::enter();
     let elsewhere = TestCgroup::create("elsewhere");
-    let script = "python3 $HELPERS/leak.py elsewhere \"$0\" polite; touch running; exec sleep 900";
-    let run = Session::new().command(["sh", "-c", script, elsewhere.path().to_str().unwrap()]).start();
-    run.until_file("running");
+    let run = start_moving_to(&elsewhere);
     let run = run.kill_with_guardian();
     let swept = Command::new("sh")
         .args(["-c", "ulimit -Sn 6; exec \"$0\" sweep"])
@@ -346,6 +349,13 @@ fn assert_guardian_cleans_up(run: Running, elsewhere: &TestCgroup) {
     run.assert_nothing_left();
 }
 
+/// A session whose orphan is in another cgroup and has cleared its environment. The guardian has seen it.
+fn start_losing_an_orphan(elsewhere: &TestCgroup) -> (Running, Pid) {
+    let (run, outside) = start_leaving(&format!("setsid -f {LEAVE_CGROUP}; exec sleep 900"), elsewhere);
+    until_guardian_has_seen(&run, outside);
+    (run, outside)
+}
+
 /// The guardian looks for children of cgrun in other cgroups twice a second, and notes them on the session's cgroup.
 fn until_guardian_has_seen(run: &Running, outside: Pid) {
     let read = "import os, sys; print(os.getxattr(sys.argv[1], 'trusted.cgrun.outside').decode())";
@@ -384,8 +394,7 @@ fn a_process_outside_the_cgroup_without_an_environment_is_killed_with_its_living
 fn an_orphan_outside_the_cgroup_without_an_environment_is_killed_as_a_child_of_the_supervisor() {
     Session::new();
     let elsewhere = TestCgroup::create("elsewhere");
-    let (run, outside) = start_leaving(&format!("setsid -f {LEAVE_CGROUP}; exec sleep 900"), &elsewhere);
-    until_guardian_has_seen(&run, outside);
+    let (run, _) = start_losing_an_orphan(&elsewhere);
     assert_guardian_cleans_up(run, &elsewhere);
 }
 
@@ -393,8 +402,7 @@ fn an_orphan_outside_the_cgroup_without_an_environment_is_killed_as_a_child_of_t
 fn a_guardian_that_replaces_another_knows_the_orphans_outside_the_cgroup() {
     Session::new();
     let elsewhere = TestCgroup::create("elsewhere");
-    let (run, outside) = start_leaving(&format!("setsid -f {LEAVE_CGROUP}; exec sleep 900"), &elsewhere);
-    until_guardian_has_seen(&run, outside);
+    let (run, _) = start_losing_an_orphan(&elsewhere);
     kill(guardian(&run), SIGKILL).unwrap();
     run.until_said("the guardian was killed; another one takes its place");
     assert_guardian_cleans_up(run, &elsewhere);
@@ -448,8 +456,7 @@ fn a_sweep_kills_an_orphan_outside_the_cgroup_that_the_guardian_has_seen() {
     Session::new();
     let _host = OwnHost::enter();
     let elsewhere = TestCgroup::create("elsewhere");
-    let (run, outside) = start_leaving(&format!("setsid -f {LEAVE_CGROUP}; exec sleep 900"), &elsewhere);
-    until_guardian_has_seen(&run, outside);
+    let (run, outside) = start_losing_an_orphan(&elsewhere);
     let run = run.kill_with_guardian();
     assert_eq!(elsewhere.members(), [outside.as_raw()]);
     run.cgrun(&["sweep"]).assert_code(0);
@@ -465,8 +472,9 @@ fn a_sweep_does_not_kill_a_stranger_that_a_note_on_the_cgroup_names() {
     let mut stranger = Command::new("sleep").arg("900").spawn().unwrap();
     let stat = fs::read_to_string(format!("/proc/{}/stat", stranger.id())).unwrap();
     let started = stat.rsplit(')').next().unwrap().split_whitespace().nth(19).unwrap();
-    // Older than the session by at least one tick of the clock.
-    std::thread::sleep(Duration::from_millis(20));
+    // Start times are in ticks of 10 ms, as is this.
+    let ticks = || fs::read_to_string("/proc/uptime").unwrap().split(' ').next().unwrap().replace('.', "");
+    until("the session can be younger", || ticks().parse::<u64>().unwrap() > started.parse().unwrap());
     let run = Session::again().sh("touch running; exec sleep 900").start();
     run.until_file("running");
     let cgroup = run.session_path();

@@ -68,19 +68,24 @@ mod tests {
         assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
     }
 
+    /// Keeps the connections until one fails.
+    fn until_error<T>(connect: impl Fn() -> io::Result<T>) -> (Vec<T>, io::Error) {
+        let mut streams = Vec::new();
+        loop {
+            match connect() {
+                Ok(stream) => streams.push(stream),
+                Err(error) => return (streams, error),
+            }
+        }
+    }
+
     #[test]
     fn a_full_backlog_is_waited_for_as_long_as_the_limit() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         rustix::net::listen(&listener, 0).unwrap();
         let address = listener.local_addr().unwrap();
         let limit = Duration::from_millis(50);
-        let mut accepted = Vec::new();
-        let error = loop {
-            match connect_within(&address, limit) {
-                Ok(stream) => accepted.push(stream),
-                Err(error) => break error,
-            }
-        };
+        let (accepted, error) = until_error(|| connect_within(&address, limit));
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
         assert!(accepted.len() < 5, "{}", accepted.len());
     }
@@ -93,13 +98,7 @@ mod tests {
         assert_eq!(connect_unix_within(&path, limit).unwrap_err().kind(), io::ErrorKind::NotFound);
         let listener = UnixListener::bind(&path).unwrap();
         rustix::net::listen(&listener, 0).unwrap();
-        let mut waiting = Vec::new();
-        let error = loop {
-            match connect_unix_within(&path, limit) {
-                Ok(stream) => waiting.push(stream),
-                Err(error) => break error,
-            }
-        };
+        let (waiting, error) = until_error(|| connect_unix_within(&path, limit));
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
         assert!((1..5).contains(&waiting.len()), "{}", waiting.len());
     }
