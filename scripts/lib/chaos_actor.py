@@ -84,6 +84,10 @@ def actor(name, spec):
     for it in spec["children"]:
         if os.fork() == 0:
             child(it)
+    if words := spec.get("container"):
+        podman = os.posix_spawnp(words[0], words, os.environ)
+        if "--detach" in words:
+            os.waitpid(podman, 0)  # Until the container runs.
     if spec["port"]:
         _listener = socket.create_server(("127.0.0.1", spec["port"]))
     with open(name + ".part", "w") as file:

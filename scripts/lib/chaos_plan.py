@@ -6,6 +6,8 @@ from signal import SIGABRT, SIGCONT, SIGKILL, SIGSEGV, SIGSTOP, SIGTERM, SIGUSR1
 from chaos_actor import HANDLED, POLITE
 
 DEADLY = (SIGKILL, SIGSEGV, SIGABRT)
+# The part of the sessions that run a container of podman.
+CONTAINERS = 0.04
 
 
 def plan_child(it, safe_to_vanish, ports):
@@ -62,7 +64,7 @@ def plan(seed):
             "children": [plan_child(it, safe_to_vanish, ports) for _ in range(it.randrange(children))],
         }
 
-    return {
+    made = {
         "seed": seed,
         "services": [leader(4) | {"needs": it.random() < 0.5, "log": it.random() < 0.5} for _ in range(services)],
         "command": leader(6) | {"code": it.choice([0, 0, 1, 7])},
@@ -74,16 +76,23 @@ def plan(seed):
         "hits": hits,
         "around": it.choice(["nothing", "nothing", "nothing", "frozen clock", "few files", "raw terminal"]),
     }
+    # Drawn last, so that a seed gives the same session as before there were containers.
+    made["command"]["container"] = it.choice(["attached", "detached"]) if it.random() < CONTAINERS else None
+    return made
 
 
 def can_leak(plan):
     """Whether a process can outlive the command, or a service its grace."""
     is_deaf = any(it["on_signal"] == "ignores" for it in plan["services"])
-    return is_deaf or any(it["children"] for it in [plan["command"], *plan["services"]])
+    leaders = [plan["command"], *plan["services"]]
+    return is_deaf or any(it["children"] or it.get("container") for it in leaders)
 
 
-def exit_codes(plan, hits):
-    """The exit codes that cgrun may have after these hits; a negative number means killed by that signal."""
+def exit_codes(plan, hits, was_killed=False):
+    """The exit codes that cgrun may have after these hits; a negative number means killed by that signal.
+
+    `was_killed` tells whether cgrun says that it killed the command, which had not exited in time.
+    """
     command = plan["command"]
     own = {command["code"]} | ({121} if plan["fail_on_leak"] and command["code"] == 0 and can_leak(plan) else set())
     answers = {"dies": set(), "handles": {HANDLED}, "ignores": own}
@@ -93,7 +102,7 @@ def exit_codes(plan, hits):
         if who == "supervisor" and what not in (SIGSTOP, SIGCONT):
             may |= answer
             # A command that has not started, or that an outer cgrun kills after a shorter grace, handles nothing.
-            if answer != {HANDLED} or plan["phase"] == "start" or plan["nested"]:
+            if answer != {HANDLED} or plan["phase"] == "start" or plan["nested"] or was_killed:
                 may.add(-what)
         elif who == "command":
             may |= answer or {128 + what}
