@@ -14,7 +14,7 @@ use crate::runtime::exit_code::Exit;
 use crate::sys::port::Port;
 use crate::sys::time;
 use crate::sys::users::user_name;
-use crate::text::{age, readable};
+use crate::text::{age, readable, shorten};
 
 /// The table shows this many ended sessions; `--json` shows all.
 const ENDED_SHOWN: usize = 10;
@@ -95,5 +95,5 @@ fn table(listing: &SessionListing) -> String {
 }
 
 fn short(command: &str) -> String {
-    readable(command).chars().take(60).collect()
+    shorten(&readable(command), 60)
 }
