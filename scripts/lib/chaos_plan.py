@@ -1,7 +1,7 @@
 """Derives from a seed the events of one chaos run, and how cgrun may exit. Pure functions."""
 
 import random
-from signal import SIGABRT, SIGCONT, SIGKILL, SIGSEGV, SIGSTOP, SIGTERM, SIGUSR1
+from signal import SIGABRT, SIGCONT, SIGINT, SIGKILL, SIGSEGV, SIGSTOP, SIGTERM, SIGUSR1
 
 from chaos_actor import HANDLED, POLITE
 
@@ -88,10 +88,11 @@ def can_leak(plan):
     return is_deaf or any(it["children"] or it.get("container") for it in leaders)
 
 
-def exit_codes(plan, hits, was_killed=False):
+def exit_codes(plan, hits, was_killed=False, was_running=True):
     """The exit codes that cgrun may have after these hits; a negative number means killed by that signal.
 
-    `was_killed` tells whether cgrun says that it killed the command, which had not exited in time.
+    `was_killed` tells whether cgrun says that it killed the command, which had not exited in time, and `was_running`
+    whether the command had started its work.
     """
     command = plan["command"]
     own = {command["code"]} | ({121} if plan["fail_on_leak"] and command["code"] == 0 and can_leak(plan) else set())
@@ -108,4 +109,6 @@ def exit_codes(plan, hits, was_killed=False):
             may |= answer or {128 + what}
         elif who.startswith("service"):
             may |= {125} | own
+    if not was_running and any(what == SIGINT for _, what in hits):
+        may.add(1)  # Python says so if it is interrupted while it starts.
     return may if may and plan["phase"] == "run" else may | own
