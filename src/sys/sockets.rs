@@ -16,6 +16,8 @@ use rustix::net::{RecvFlags, SendFlags, recv, send};
 
 use super::port::{Port, Protocol};
 
+/// Asks for the TCP sockets of both address families at once (`inet_diag_dump_compat`, net/ipv4/inet_diag.c).
+const TCPDIAG_GETSOCK: u16 = 18;
 const SOCK_DIAG_BY_FAMILY: u16 = 20;
 const NLM_F_REQUEST: u16 = 0x1;
 const NLM_F_DUMP: u16 = 0x300;
@@ -30,6 +32,9 @@ const TCP_LISTEN: u32 = 10;
 const INET_DIAG_CGROUP_ID: u16 = 21;
 
 const HEADER: usize = 16;
+/// `struct inet_diag_req`.
+const OLD_REQUEST: usize = HEADER + 60;
+/// `struct inet_diag_req_v2`.
 const REQUEST: usize = HEADER + 56;
 /// `struct inet_diag_msg`, before its attributes.
 const REPLY: usize = 72;
@@ -66,12 +71,20 @@ impl fmt::Display for Listener {
 ///
 /// An error means that the listeners are unknown, never that there are none.
 pub(crate) fn listeners() -> io::Result<Vec<Listener>> {
-    dump(libc::IPPROTO_TCP, 1 << TCP_LISTEN, |message| listener(message, Protocol::Tcp))
+    // The kernel walks its table once instead of once for each family.
+    let mut found = dump(&[&old_request(1 << TCP_LISTEN)], tcp_listener)
+        .or_else(|_| dump_families(libc::IPPROTO_TCP, 1 << TCP_LISTEN, tcp_listener))?;
+    found.sort_by_key(|listener| listener.address.is_ipv6());
+    Ok(found)
+}
+
+fn tcp_listener(message: &[u8]) -> Option<Listener> {
+    listener(message, Protocol::Tcp)
 }
 
 /// All UDP sockets that are not connected, likewise.
 pub(crate) fn udp_listeners() -> io::Result<Vec<Listener>> {
-    dump(libc::IPPROTO_UDP, 1 << TCP_CLOSE, |message| listener(message, Protocol::Udp))
+    dump_families(libc::IPPROTO_UDP, 1 << TCP_CLOSE, |message| listener(message, Protocol::Udp))
 }
 
 /// A connection in TIME_WAIT: no process holds it any longer, but the kernel keeps its port for a while.
@@ -84,7 +97,7 @@ pub(crate) struct TimeWait {
 /// All TCP connections in TIME_WAIT of this network namespace. The kernel walks all connections, so call this only
 /// if a user waits for the answer.
 pub(crate) fn in_time_wait() -> io::Result<Vec<TimeWait>> {
-    dump(libc::IPPROTO_TCP, 1 << TCP_TIME_WAIT, |message| {
+    dump_families(libc::IPPROTO_TCP, 1 << TCP_TIME_WAIT, |message| {
         (message.len() >= REPLY).then(|| TimeWait {
             port: local_port(message),
             time_left: Duration::from_millis(u32_at(message, 52).into()),
@@ -93,7 +106,13 @@ pub(crate) fn in_time_wait() -> io::Result<Vec<TimeWait>> {
 }
 
 /// The sockets of this protocol in one of `states`, IPv4 and IPv6.
-fn dump<T>(protocol: c_int, states: u32, parse: fn(&[u8]) -> Option<T>) -> io::Result<Vec<T>> {
+fn dump_families<T>(protocol: c_int, states: u32, parse: fn(&[u8]) -> Option<T>) -> io::Result<Vec<T>> {
+    let [ipv4, ipv6] = [libc::AF_INET, libc::AF_INET6].map(|family| request(family as u8, protocol, states));
+    dump(&[&ipv4, &ipv6], parse)
+}
+
+/// The sockets that these requests ask for.
+fn dump<T>(requests: &[&[u8]], parse: fn(&[u8]) -> Option<T>) -> io::Result<Vec<T>> {
     let netlink = socket(
         AddressFamily::Netlink,
         SockType::Datagram,
@@ -101,11 +120,11 @@ fn dump<T>(protocol: c_int, states: u32, parse: fn(&[u8]) -> Option<T>) -> io::R
         SockProtocol::NetlinkSockDiag,
     )?;
     let mut found = Vec::new();
-    for family in [libc::AF_INET as u8, libc::AF_INET6 as u8] {
+    for request in requests {
         let mut attempts = 0;
         loop {
             let mut dump = Vec::new();
-            let read = read_dump(&netlink, &request(family, protocol, states), parse, &mut dump);
+            let read = read_dump(&netlink, request, parse, &mut dump);
             if read.map_err(without_module)? {
                 found.append(&mut dump);
                 break;
@@ -129,7 +148,7 @@ fn without_module(error: io::Error) -> io::Error {
     }
 }
 
-/// Reads one address family; `false` if the list changed while it was read, and must be read again.
+/// Reads what a request asks for; `false` if the list changed while it was read, and must be read again.
 fn read_dump<T>(
     netlink: &OwnedFd,
     request: &[u8],
@@ -156,7 +175,7 @@ fn read_dump<T>(
                     let code = if size >= HEADER + 4 { u32_at(message, HEADER) as i32 } else { 0 };
                     return if code == 0 { Ok(consistent) } else { Err(io::Error::from_raw_os_error(-code)) };
                 }
-                SOCK_DIAG_BY_FAMILY => found.extend(parse(&message[HEADER..])),
+                SOCK_DIAG_BY_FAMILY | TCPDIAG_GETSOCK => found.extend(parse(&message[HEADER..])),
                 _ => {}
             }
             rest = &rest[size.next_multiple_of(4).min(rest.len())..];
@@ -164,7 +183,17 @@ fn read_dump<T>(
     }
 }
 
-/// `struct inet_diag_req_v2`: any port.
+/// Any TCP port of both address families.
+fn old_request(states: u32) -> [u8; OLD_REQUEST] {
+    let mut request = [0u8; OLD_REQUEST];
+    request[0..4].copy_from_slice(&(OLD_REQUEST as u32).to_ne_bytes());
+    request[4..6].copy_from_slice(&TCPDIAG_GETSOCK.to_ne_bytes());
+    request[6..8].copy_from_slice(&(NLM_F_REQUEST | NLM_F_DUMP).to_ne_bytes());
+    request[HEADER + 52..HEADER + 56].copy_from_slice(&states.to_ne_bytes());
+    request
+}
+
+/// Any port of one address family.
 fn request(family: u8, protocol: c_int, states: u32) -> [u8; REQUEST] {
     let mut request = [0u8; REQUEST];
     request[0..4].copy_from_slice(&(REQUEST as u32).to_ne_bytes());
@@ -226,6 +255,7 @@ fn u32_at(bytes: &[u8], at: usize) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::HashSet;
     use std::net::TcpListener;
 
     #[test]
@@ -248,10 +278,21 @@ mod tests {
     }
 
     #[test]
+    fn both_requests_list_the_same_listeners() {
+        let sockets = ["127.0.0.1:0", "[::1]:0"].map(TcpListener::bind);
+        let ports: HashSet<_> = sockets.iter().flatten().map(|it| it.local_addr().unwrap().port()).collect();
+        let families = dump_families(libc::IPPROTO_TCP, 1 << TCP_LISTEN, tcp_listener);
+        for found in [dump(&[&old_request(1 << TCP_LISTEN)], tcp_listener), families] {
+            let found: HashSet<_> = found.unwrap().into_iter().map(|it| it.port.number).collect();
+            assert!(ports.is_subset(&found), "{ports:?} {found:?}");
+        }
+    }
+
+    #[test]
     fn a_protocol_that_the_kernel_cannot_list_is_an_error_that_says_so() {
         const EXPERIMENTAL: c_int = 253;
-        let error =
-            dump(EXPERIMENTAL, 1 << TCP_CLOSE, |message| listener(message, Protocol::Udp)).unwrap_err();
+        let error = dump_families(EXPERIMENTAL, 1 << TCP_CLOSE, |message| listener(message, Protocol::Udp))
+            .unwrap_err();
         assert!(error.to_string().contains("CONFIG_INET_UDP_DIAG"), "{error}");
     }
 
