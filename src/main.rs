@@ -1,5 +1,8 @@
 //! cgrun: everything a test session starts ends with the session.
 
+// Only the GNU C library gives the arguments to a program that std does not start.
+#![cfg_attr(all(not(test), target_env = "gnu"), no_main)]
+
 mod cli;
 mod commands;
 mod config;
@@ -31,9 +34,16 @@ use runtime::exit_code::{self, Exit};
 use runtime::{state_directory, working_directory};
 use session::SessionError;
 
-fn main() -> ! {
+#[cfg(all(not(test), target_env = "gnu"))]
+sys::entry::begin_with!(start);
+
+#[cfg(not(all(not(test), target_env = "gnu")))]
+fn main() {
+    start();
+}
+
+fn start() -> ! {
     sys::preload::shed_libraries();
-    sys::signals::die_of_crashes();
     let cli = Cli::try_parse().unwrap_or_else(|error| {
         let _ = error.print();
         std::process::exit(if error.use_stderr() { exit_code::FAILED.into() } else { 0 });

@@ -270,3 +270,14 @@ fn a_container_with_too_few_processes_is_named() {
         assert!(wanted == 0 || run.stderr().contains("process limit reached"), "{}", run.stderr());
     }
 }
+
+/// Otherwise the next files that cgrun opens would get their numbers, and be read or written by the command.
+#[test]
+fn closed_standard_streams_become_dev_null() {
+    let cgrun = cgrun_program();
+    let closed = ["sh", "-c", "exec \"$@\" <&- >&- 2>&-", "sh", cgrun.to_str().unwrap()];
+    let script = "found=$(readlink /proc/$$/fd/0 /proc/$$/fd/1 /proc/$$/fd/2); echo \"$found\" >streams";
+    let run = Session::new().sh(script).start_through(&closed).finish();
+    run.assert_code(0).assert_nothing_left();
+    assert_eq!(run.read("streams"), "/dev/null\n".repeat(3));
+}

@@ -12,7 +12,7 @@ use super::leak::Leak;
 use super::origin::{Evidence, Origin};
 use super::runners;
 use crate::containment::MARKER;
-use crate::sys::procfs::environ::environ;
+use crate::sys::procfs::environ::environ_of;
 use crate::sys::procfs::memory::EnvironmentReader;
 use crate::sys::procfs::stat::ProcStat;
 use crate::sys::procfs::stat::visible_pid;
@@ -37,7 +37,7 @@ impl OriginReader {
     }
 
     pub(super) fn read(&mut self, stat: &ProcStat) -> Marks {
-        let environ = environ(stat.pid);
+        let environ = environ_of(stat);
         let is_cleared = environ.as_ref().is_ok_and(|text| !has_variable(text, MARKER));
         let executed = environ.unwrap_or_default();
         // Forked from the test runner without an exec: its memory shows which test was running.

@@ -8,6 +8,7 @@ use std::fmt;
 use crate::sys::port::{Port, Protocol};
 use crate::sys::procfs::descriptors::socket_holders;
 use crate::sys::procfs::process_info::ProcessInfo;
+use crate::sys::small_file::read_single;
 use crate::sys::sockets::{Listener, listeners, udp_listeners};
 
 /// All listeners on one of `ports`. Costs one walk over the host's listening sockets.
@@ -25,9 +26,9 @@ pub(crate) fn listening_on(ports: &[Port]) -> std::io::Result<Vec<Listener>> {
 /// Everything that listens, as far as it can be known, to describe processes. A UDP socket whose port the kernel has chosen
 /// is a client's.
 pub(crate) fn servers() -> Vec<Listener> {
-    let first_chosen = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range")
+    let first_chosen = read_single("/proc/sys/net/ipv4/ip_local_port_range")
         .ok()
-        .and_then(|range| range.split_whitespace().next()?.parse().ok())
+        .and_then(|range| String::from_utf8(range).ok()?.split_whitespace().next()?.parse().ok())
         .unwrap_or(u16::MAX);
     let udp = udp_listeners().unwrap_or_default().into_iter();
     let mut found = listeners().unwrap_or_default();

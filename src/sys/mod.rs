@@ -8,6 +8,8 @@
 //! - procfs parses `/proc/PID/stat`.
 
 pub(crate) mod connect;
+#[cfg(all(not(test), target_env = "gnu"))]
+pub(crate) mod entry;
 pub(crate) mod errno;
 pub(crate) mod job_control;
 pub(crate) mod poll;
@@ -16,6 +18,7 @@ pub(crate) mod preload;
 pub(crate) mod process;
 pub(crate) mod procfs;
 pub(crate) mod signals;
+pub(crate) mod small_file;
 pub(crate) mod sockets;
 pub(crate) mod terminal;
 pub(crate) mod time;

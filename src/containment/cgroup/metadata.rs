@@ -2,7 +2,6 @@
 //! state file can outlive it or be missing.
 
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use rustix::buffer::spare_capacity;
@@ -143,9 +142,14 @@ fn ownership(directory: &Path) -> Option<Ownership> {
 
 /// The PID and time namespaces, in which pids and start times mean the same as for us.
 fn namespaces() -> io::Result<String> {
-    let number = |name| std::fs::metadata(format!("/proc/self/ns/{name}")).map(|metadata| metadata.ino());
     // Time namespaces have existed since Linux 5.6.
-    Ok(format!("{}.{}", number("pid")?, number("time").unwrap_or_default()))
+    Ok(format!("{}.{}", namespace("pid")?, namespace("time").unwrap_or("0".into())))
+}
+
+/// The number in a link such as `pid:[4026531836]`. To read the link is faster than to follow it.
+fn namespace(name: &str) -> io::Result<String> {
+    let link = std::fs::read_link(format!("/proc/self/ns/{name}"))?;
+    Ok(link.to_string_lossy().chars().filter(char::is_ascii_digit).collect())
 }
 
 /// Whether systemd marked the cgroup as delegated. Since version 251, all users can read the mark; before, only root

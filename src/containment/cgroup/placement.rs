@@ -15,6 +15,7 @@ use crate::containment::container::Container;
 use crate::containment::error::ContainmentError;
 use crate::containment::session_id::SessionId;
 use crate::sys::procfs::details::unified_path;
+use crate::sys::small_file::read_all;
 use crate::sys::users::user_name;
 use crate::text::plain;
 
@@ -282,7 +283,7 @@ fn own_path() -> Result<String, Unavailable> {
 }
 
 fn read(file: &'static str) -> Result<String, Unavailable> {
-    let bytes = std::fs::read(format!("/proc/self/{file}"));
+    let bytes = read_all(format!("/proc/self/{file}"));
     Ok(String::from_utf8_lossy(&bytes.map_err(|source| Unavailable::Proc { file, source })?).into_owned())
 }
 

@@ -9,6 +9,7 @@ use rustix::process::Pid;
 use crate::containment::error::ContainmentError;
 use crate::containment::session_id::SessionId;
 use crate::sys::errno::is_gone;
+use crate::sys::small_file::read_list;
 
 /// The cgroups of all sessions, anywhere below the mount.
 pub(super) fn session_directories(mount: &Path) -> Result<Vec<PathBuf>, ContainmentError> {
@@ -71,8 +72,9 @@ pub(super) fn members_where(
             return Ok(());
         }
         let file = directory.join("cgroup.procs");
-        match std::fs::read_to_string(&file) {
-            Ok(text) => {
+        match read_list(&file) {
+            Ok(list) => {
+                let text = String::from_utf8_lossy(&list);
                 found.extend(text.lines().filter_map(|line| Pid::from_raw(line.parse().ok()?)));
                 Ok(())
             }

@@ -5,8 +5,8 @@ use std::io;
 
 use rustix::process::Pid;
 
-use super::small_file::read_single;
 use crate::sys::errno::is_gone;
+use crate::sys::small_file::read_single;
 
 /// The path of the process's cgroup in the cgroup2 hierarchy, as seen from our cgroup namespace. `None` if
 /// the process has exited.

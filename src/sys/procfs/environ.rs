@@ -14,7 +14,7 @@ use std::time::Duration;
 use rustix::buffer::spare_capacity;
 use rustix::process::Pid;
 
-use super::stat::{is_thread_exiting, raw_stat, raw_stat_in, threads};
+use super::stat::{Image, ProcStat, is_thread_exiting, raw_stat, raw_stat_in, threads};
 use crate::sys::errno::is_gone;
 use crate::sys::time::{self, Instant};
 
@@ -52,8 +52,17 @@ pub(crate) fn variables<const N: usize>(pid: Pid, names: [&str; N]) -> io::Resul
 /// `NAME=VALUE` entries, separated by NUL. Empty if the process is dead or has cleared them. An error if it
 /// is gone or we are not allowed to read it, and `TimedOut` if its exec did not finish in time.
 pub(crate) fn environ(pid: Pid) -> io::Result<Vec<u8>> {
+    environ_since(pid, None)
+}
+
+/// Like [`environ`], with fewer reads, for a process whose stat was just read.
+pub(crate) fn environ_of(stat: &ProcStat) -> io::Result<Vec<u8>> {
+    environ_since(stat.pid, Some(stat.image))
+}
+
+/// `last_image` is the image that was seen before.
+fn environ_since(pid: Pid, mut last_image: Option<Image>) -> io::Result<Vec<u8>> {
     let deadline = Instant::now() + EXEC_WAIT;
-    let mut last_image = None;
     loop {
         let found = read_environ(format!("/proc/{pid}/environ"));
         if found.as_ref().map_or_else(|error| !is_gone(error), |bytes| !bytes.is_empty()) {

@@ -6,6 +6,5 @@ pub(crate) mod elf;
 pub(crate) mod environ;
 pub(crate) mod memory;
 pub(crate) mod process_info;
-mod small_file;
 pub(crate) mod stat;
 pub(crate) mod walk;

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use rustix::process::Pid;
 
-use super::small_file::read_start;
 use super::stat::{is_dead, raw_stat};
+use crate::sys::small_file::read_start;
 use crate::sys::users::user_name;
 use crate::text::{age, readable, shorten};
 

@@ -9,7 +9,7 @@ use procfs::FromRead;
 use procfs::process::Stat;
 use rustix::process::Pid;
 
-use super::small_file::read_single;
+use crate::sys::small_file::read_single;
 
 /// The process was forked and has not executed a program since (`PF_FORKNOEXEC`, linux/sched.h).
 const PF_FORKNOEXEC: u32 = 0x40;

@@ -2,17 +2,22 @@
 
 use std::collections::{HashMap, HashSet};
 use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
 
 use rustix::process::Pid;
 
-use super::small_file::{read_list, read_single};
 use super::stat::parent;
 use crate::sys::errno::is_gone;
+use crate::sys::small_file::{read_list, read_single};
 
 /// For fewer processes than this it is not worth listing all others.
 const FEW: usize = 50;
 /// How many parents can be read in the time that it takes to list the children of one process.
 const CHILDREN_COST: usize = 3;
+/// The directory with the threads of a process has two links, and one more for each thread (`proc_task_getattr`,
+/// linux/fs/proc/base.c).
+const LINKS_OF_ONE_THREAD: u64 = 3;
 /// How often a line of ancestors is read again because one of them exited meanwhile.
 const ATTEMPTS: usize = 5;
 
@@ -56,21 +61,26 @@ fn last_pid() -> Option<i32> {
 
 /// The children of `pid`, whichever of its threads created them. Empty if it has exited.
 pub(crate) fn children(pid: Pid) -> io::Result<Vec<Pid>> {
-    let tasks = match std::fs::read_dir(format!("/proc/{pid}/task")) {
-        Ok(tasks) => tasks,
+    let tasks = PathBuf::from(format!("/proc/{pid}/task"));
+    let threads: Vec<PathBuf> = match std::fs::metadata(&tasks) {
+        Ok(metadata) if metadata.nlink() == LINKS_OF_ONE_THREAD => vec![tasks.join(pid.to_string())],
+        Ok(_) => std::fs::read_dir(&tasks)
+            .into_iter()
+            .flatten()
+            .map_while(|task| Some(task.ok()?.path()))
+            .collect(),
         Err(error) if is_gone(&error) => return check().map(|()| Vec::new()),
         Err(error) => return Err(error),
     };
     let mut children = Vec::new();
-    for task in tasks {
-        let Ok(task) = task else { break };
-        match read_list(task.path().join("children")) {
+    for thread in threads {
+        match read_list(thread.join("children")) {
             Ok(bytes) => {
                 let text = String::from_utf8_lossy(&bytes);
                 children.extend(text.split_whitespace().filter_map(|word| Pid::from_raw(word.parse().ok()?)));
             }
             // The kernel was built without CONFIG_PROC_CHILDREN.
-            Err(_) if task.path().join("stat").exists() => return children_by_parent(pid),
+            Err(_) if thread.join("stat").exists() => return children_by_parent(pid),
             Err(_) => {}
         }
     }
@@ -150,6 +160,36 @@ fn children_by_parent(pid: Pid) -> io::Result<Vec<Pid>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_children_of_every_thread_are_listed() {
+        for threads in [0, 1] {
+            let program = format!(
+                "import subprocess, threading\n\
+                 start = lambda: [subprocess.Popen(['sleep', '60']) for _ in range(20)]\n\
+                 found = start()\n\
+                 hold = threading.Event()\n\
+                 def other(): found.extend(start()); print(flush=True); hold.wait()\n\
+                 threads = [threading.Thread(target=other) for _ in range({threads})]\n\
+                 [it.start() for it in threads]\n\
+                 {threads} or print(flush=True)\n\
+                 input()\n\
+                 [it.kill() for it in found]\n\
+                 hold.set()"
+            );
+            let mut python = std::process::Command::new("python3")
+                .args(["-c", &program])
+                .stdin(std::process::Stdio::piped())
+                .stdout(std::process::Stdio::piped())
+                .spawn()
+                .unwrap();
+            std::io::Read::read_exact(python.stdout.as_mut().unwrap(), &mut [0]).unwrap();
+            let found = children(Pid::from_raw(python.id() as i32).unwrap()).unwrap();
+            std::io::Write::write_all(python.stdin.as_mut().unwrap(), b"\n").unwrap();
+            python.wait().unwrap();
+            assert_eq!(found.len(), 20 * (threads + 1));
+        }
+    }
 
     #[test]
     fn parents_and_children_show_the_same_descendants() {
