@@ -75,7 +75,7 @@ impl Events {
         Ok(Self {
             signals: Signals::block()?,
             unreaped: Cell::new(false),
-            preexisting: RefCell::new(children::list()?),
+            preexisting: RefCell::new(children::inherited()?),
         })
     }
 

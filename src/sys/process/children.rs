@@ -5,7 +5,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use nix::sys::signal::Signal;
+use nix::sys::signal::{SigHandler, Signal};
 use rustix::process::{Pid, WaitIdOptions, WaitOptions};
 
 use crate::sys::procfs::walk;
@@ -42,6 +42,28 @@ fn reap_one() -> io::Result<Option<(Pid, ExitStatus)>> {
     }
 }
 
+/// While this exists, the kernel reaps our children when they exit, and nobody learns their status (sigaction(2), SIG_IGN
+/// for SIGCHLD).
+pub(crate) struct ReapedByKernel(());
+
+impl ReapedByKernel {
+    pub(crate) fn from_now_on() -> io::Result<Self> {
+        set_action_on_exit(SigHandler::SigIgn).map(|()| Self(()))
+    }
+}
+
+impl Drop for ReapedByKernel {
+    fn drop(&mut self) {
+        let _ = set_action_on_exit(SigHandler::SigDfl);
+    }
+}
+
+fn set_action_on_exit(action: SigHandler) -> io::Result<()> {
+    // SAFETY: neither action is a handler of ours, so nothing of ours runs in signal context.
+    unsafe { nix::sys::signal::signal(Signal::SIGCHLD, action) }?;
+    Ok(())
+}
+
 /// Whether any child is left, living or dead. `false` is confirmed by the kernel (ECHILD).
 pub(crate) fn any_left() -> io::Result<bool> {
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
@@ -49,6 +71,16 @@ pub(crate) fn any_left() -> io::Result<bool> {
         Ok(_) => Ok(true),
         Err(rustix::io::Errno::CHILD) => Ok(false),
         Err(errno) => Err(errno.into()),
+    }
+}
+
+/// The children that we already have when we start: those of the program that executed cgrun in its place.
+pub(crate) fn inherited() -> io::Result<Vec<Pid>> {
+    let every_kind = WaitIdOptions::from_bits_retain(libc::__WALL as u32);
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT | every_kind;
+    match rustix::process::waitid(rustix::process::WaitId::All, options) {
+        Err(rustix::io::Errno::CHILD) => Ok(Vec::new()),
+        _ => list(),
     }
 }
 
