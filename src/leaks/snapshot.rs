@@ -86,11 +86,15 @@ impl Frozen {
     }
 }
 
-/// Describes these processes, the roots of their trees first, because those show what needs to be fixed.
+/// Describes these processes, the roots of their trees first, because those show what needs to be fixed. A cgroup lists
+/// parents before the children that they start.
 pub(crate) fn describe_all(members: Vec<Pid>, how: &How, detail: &Detail) -> Snapshot {
     let mut snapshot = Snapshot::default();
     let mut stats = Vec::new();
-    for pid in members {
+    let pids: HashSet<Pid> = members.iter().copied().collect();
+    let (read, counted) = members.split_at(members.len().min(detail.most_read()));
+    snapshot.undescribed.extend(counted.iter().map(|&pid| Undescribed { pid, name: String::new() }));
+    for &pid in read {
         match ProcStat::read(pid) {
             Some(stat) => stats.push(stat),
             // If /proc is mounted with hidepid, it hides the processes of other users (proc(5)).
@@ -98,7 +102,6 @@ pub(crate) fn describe_all(members: Vec<Pid>, how: &How, detail: &Detail) -> Sna
             None => {}
         }
     }
-    let pids: HashSet<Pid> = stats.iter().map(|it| it.pid).collect();
     let is_root = |it: &ProcStat| it.parent.is_none_or(|parent| !pids.contains(&parent));
     if stats.is_empty() {
         return snapshot;

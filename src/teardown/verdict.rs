@@ -4,6 +4,8 @@ use std::collections::HashSet;
 use std::fmt;
 use std::time::Duration;
 
+use rustix::process::Pid;
+
 use crate::leaks::allow::{self, Pattern};
 use crate::leaks::{How, Leak, Snapshot, describe_one};
 use crate::limits::Usage;
@@ -15,14 +17,12 @@ use crate::sys::time::Instant;
 
 /// How long to read the command lines of processes that are only counted, to find out whether they are allowed.
 const READ: Duration = Duration::from_millis(500);
-/// How many characters of its command line are shown for a process that is not described.
-const NAME: usize = 100;
 
 #[derive(Debug, Default)]
 pub(crate) struct Verdict {
     pub leaks: Vec<Leak>,
-    /// The names of the leaked processes that are not described one by one.
-    pub undescribed: Vec<String>,
+    /// The leaked processes that are not described one by one.
+    pub undescribed: HashSet<Pid>,
     /// Processes that the user allows to outlive the command. They are stopped too.
     pub allowed: Vec<Leak>,
     pub allow: Vec<Pattern>,
@@ -83,13 +83,15 @@ impl Verdict {
         for it in crowd.undescribed {
             let has_time = clock::now() < deadline;
             if !allow::allows_undescribed(&self.allow, &it, has_time) {
-                let hidden = || format!("pid {}, hidden by /proc's hidepid option", it.pid);
-                self.undescribed.push(if it.name.is_empty() { hidden() } else { it.name });
+                self.undescribed.insert(it.pid);
             }
         }
         let known: HashSet<_> = self.known().collect();
-        let new = crowd.described.into_iter().filter(|leak| !known.contains(&leak.key()));
-        new.for_each(|leak| self.note(leak));
+        for leak in crowd.described.into_iter().filter(|leak| !known.contains(&leak.key())) {
+            self.undescribed.remove(&leak.pid());
+            self.note(leak);
+        }
+        self.undescribed.retain(|counted| !known.iter().any(|(pid, _)| pid == counted));
     }
 
     fn known(&self) -> impl Iterator<Item = ProcessKey> {
@@ -111,11 +113,11 @@ impl Verdict {
     /// Describes a single process and notes it as leaked, unless it is known. Must be called before it is
     /// asked to exit.
     pub(crate) fn add_leak(&mut self, how: How, process: ProcessInfo) {
-        let name = process.command_for_people(NAME);
+        let pid = process.pid;
         match describe_one(how, process) {
             Some(leak) if self.known().any(|it| it == leak.key()) => {}
             Some(leak) => self.note(leak),
-            None => self.undescribed.push(name),
+            None => drop(self.undescribed.insert(pid)),
         }
     }
 

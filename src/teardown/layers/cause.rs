@@ -116,6 +116,8 @@ mod tests {
     use std::os::unix::process::ExitStatusExt;
     use std::time::Duration;
 
+    use rustix::process::Pid;
+
     use super::*;
     use crate::runtime::exit_code::LEAKED;
 
@@ -181,7 +183,7 @@ mod tests {
 
     #[test]
     fn a_leak_that_was_only_counted_is_a_leak() {
-        let verdict = Verdict { undescribed: vec!["a".into()], ..Verdict::default() };
+        let verdict = Verdict { undescribed: [Pid::INIT].into(), ..Verdict::default() };
         assert_eq!(ended().exit(exited(0), &verdict, OnLeak::Fail), Exit::Code(LEAKED));
     }
 

@@ -49,7 +49,7 @@ impl Layer for Termination {
             Self::TimedOut(limit) => format!("timed out after {}", humantime::format_duration(*limit)),
             Self::ServiceEnded { service, how } => {
                 format!(
-                    "service {} {how}; it is critical and must outlive the command",
+                    "service {} {how}; it must outlive the command, unless it has `critical = false`",
                     services[service.position()]
                 )
             }

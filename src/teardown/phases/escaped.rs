@@ -142,7 +142,7 @@ impl Teardown<'_> {
 
     fn note_hidden(&mut self, pid: Pid) {
         if !self.unkillable.contains(&pid) && self.context.cancelled.is_none() {
-            self.verdict.undescribed.push(format!("pid {pid}"));
+            self.verdict.undescribed.insert(pid);
         }
     }
 
