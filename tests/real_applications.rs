@@ -217,7 +217,7 @@ fn a_redis_daemon_saves_its_data() {
 #[test]
 fn a_service_that_exits_during_the_tests_ends_the_session_at_once() {
     let run = redis("no", "").sh("touch ended; redis-cli shutdown; exec sleep 1000").run();
-    run.assert_code(125).assert_said("service cache ended: exit status 0; it is critical");
+    run.assert_code(125).assert_said("service cache ended: exit status 0; it must outlive the command");
     run.assert_said("Redis is now ready to exit");
     assert_graceful(&run);
 }
@@ -226,7 +226,7 @@ fn a_service_that_exits_during_the_tests_ends_the_session_at_once() {
 fn a_killed_daemon_is_not_reported_as_a_clean_exit() {
     let pid = r"redis-cli info server | sed -n 's/^process_id:\([0-9]*\).*/\1/p'";
     let run = redis("yes", "").sh(&format!("touch ended; kill -KILL $({pid}); exec sleep 1000")).run();
-    run.assert_code(125).assert_said("service cache ended; it is critical");
+    run.assert_code(125).assert_said("service cache ended; it must outlive the command");
     assert_graceful(&run);
 }
 

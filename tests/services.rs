@@ -802,7 +802,9 @@ mod stop {
                       ready = { log = 'ready', timeout = '20s' }\n";
         let run = Session::new().config(config).sh("touch go; sleep 1000").run();
         run.assert_code(125).assert_nothing_left();
-        run.assert_said("service web ended: exit status 4; it is critical and must outlive the command");
+        run.assert_said(
+            "service web ended: exit status 4; it must outlive the command, unless it has `critical = false`",
+        );
     }
 
     #[test]

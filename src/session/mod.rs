@@ -30,7 +30,7 @@ use crate::report::{ReportFiles, Reporter};
 use crate::runtime::events::Events;
 use crate::runtime::exit_code::Exit;
 use crate::runtime::failpoint;
-use crate::sys::process::children;
+use crate::sys::process::{children, descriptor_limit};
 
 /// Runs the session and returns how cgrun should exit. An error means that nothing was started.
 pub(crate) fn run(plan: SessionPlan, report: &Reporter) -> Result<Exit, SessionError> {
@@ -49,8 +49,9 @@ pub(crate) fn run(plan: SessionPlan, report: &Reporter) -> Result<Exit, SessionE
 
 /// Everything that can fail before anything is started.
 fn prepare(plan: SessionPlan, report: &Reporter) -> Result<Session<'_>, SessionError> {
+    descriptor_limit::check().context("cannot open the files of a session")?;
     let env = plan.environment();
-    preflight::programs(&plan, &env)?;
+    let command_path = preflight::programs(&plan, &env)?;
     let events = Events::new().context("cannot take over signal handling")?;
     let source = containment::find_source();
     if let Ok((mount, _)) = &source {
@@ -71,5 +72,9 @@ fn prepare(plan: SessionPlan, report: &Reporter) -> Result<Session<'_>, SessionE
     }
     let limits = limits::apply(&plan, &containment, mount.as_ref(), report)?;
     failpoint::reached("cgroup made");
-    Ok(Session::new(plan, (containment, limits), held_before, preexisting, env, events, report))
+    let mut session =
+        Session::new(plan, (containment, limits), held_before, preexisting, env, events, report);
+    // A service may build the program, or another one that comes first in PATH.
+    session.command_path = session.plan.services.ids().next().is_none().then_some(command_path);
+    Ok(session)
 }

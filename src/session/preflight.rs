@@ -1,5 +1,7 @@
 //! Checks, before anything is started, that the ports are free and that every program can be executed.
 
+use std::path::PathBuf;
+
 use anyhow::{Context, anyhow};
 
 use super::error::SessionError;
@@ -63,8 +65,9 @@ pub(super) fn ports(
     Ok(held)
 }
 
-/// Resolves every program that will be needed, so that a wrong name is an error before anything runs.
-pub(super) fn programs(plan: &SessionPlan, env: &Environment) -> Result<(), SessionError> {
+/// Resolves every program that will be needed, so that a wrong name is an error before anything runs. Returns the path of
+/// the command.
+pub(super) fn programs(plan: &SessionPlan, env: &Environment) -> Result<PathBuf, SessionError> {
     for service in &plan.services {
         let env = env.with_all(&service.env);
         let named = |error: ProgramError| anyhow!("service {}: {error}", service.name);
@@ -74,6 +77,7 @@ pub(super) fn programs(plan: &SessionPlan, env: &Environment) -> Result<(), Sess
                 .map_err(|error| anyhow!("service {}, its readiness command: {error}", service.name))?;
         }
     }
-    program_lookup::prepare(&plan.command, env, &plan.cwd, &plan.cwd)?;
-    Ok(())
+    let command = program_lookup::find(&plan.command, env, &plan.cwd, &plan.cwd)?;
+    program_lookup::prepare_found(&command, &plan.command, env, &plan.cwd, &plan.cwd)?;
+    Ok(command)
 }

@@ -49,19 +49,39 @@ pub(super) fn prepare(
     cwd: &Path,
     ours: &Path,
 ) -> Result<Program, ProgramError> {
+    prepare_found(&find(command, env, cwd, ours)?, command, env, cwd, ours)
+}
+
+/// Resolves the program only.
+pub(super) fn find(
+    command: &[OsString],
+    env: &Environment,
+    cwd: &Path,
+    ours: &Path,
+) -> Result<PathBuf, ProgramError> {
     let is_ours = cwd == ours;
     if !is_ours {
         check_directory(cwd)?;
     }
     let name = command.first().map_or(OsStr::new(""), OsString::as_os_str);
-    let path = resolve(name, env, if is_ours { Path::new("") } else { cwd }, cwd)?;
+    resolve(name, env, if is_ours { Path::new("") } else { cwd }, cwd)
+}
+
+/// Like [`prepare`], for a program that was found before.
+pub(super) fn prepare_found(
+    path: &Path,
+    command: &[OsString],
+    env: &Environment,
+    cwd: &Path,
+    ours: &Path,
+) -> Result<Program, ProgramError> {
     let argv = command.iter().map(|word| c_string(word.as_bytes())).collect::<Result<_, _>>()?;
     let directory = c_string(cwd.as_os_str().as_bytes())?;
     Ok(Program::new(
         c_string(path.as_os_str().as_bytes())?,
         argv,
         env.entries().ok_or(ProgramError::Nul)?,
-        if is_ours { Directory::Ours(directory) } else { Directory::Other(directory) },
+        if cwd == ours { Directory::Ours(directory) } else { Directory::Other(directory) },
     ))
 }
 

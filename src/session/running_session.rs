@@ -1,5 +1,6 @@
 //! The data that a session holds while it runs.
 
+use std::path::PathBuf;
 use std::rc::Rc;
 
 use nix::sys::signal::Signal;
@@ -29,6 +30,8 @@ pub(super) struct Session<'a> {
     pub plan: SessionPlan,
     pub context: Context,
     pub env: Environment,
+    /// The command's program, if it was found and nothing has run since.
+    pub command_path: Option<PathBuf>,
     pub events: Events,
     pub report: &'a Reporter,
     pub machine: StateMachine,
@@ -77,6 +80,7 @@ impl<'a> Session<'a> {
                 limits,
                 ..Context::new(containment).with_preexisting_children(preexisting)
             },
+            command_path: None,
             logs: None,
             begin: clock::now(),
             guardian: None,

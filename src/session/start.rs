@@ -90,7 +90,11 @@ impl Session<'_> {
     pub(super) fn start_command(&mut self) -> Result<(), SessionError> {
         self.report.clear();
         let env = self.env.with_all([(LEAF, LeafName::Command.to_string())]);
-        let program = program_lookup::prepare(&self.plan.command, &env, &self.plan.cwd, &self.plan.cwd)?;
+        let (command, cwd) = (&self.plan.command, &self.plan.cwd);
+        let program = match &self.command_path {
+            Some(path) => program_lookup::prepare_found(path, command, &env, cwd, cwd),
+            None => program_lookup::prepare(command, &env, cwd, cwd),
+        }?;
         failpoint::reached("services ready");
         let leaf = Rc::new(self.context.containment.leaf(&LeafName::Command).map_err(anyhow::Error::from)?);
         let terminal = ControllingTerminal::open();

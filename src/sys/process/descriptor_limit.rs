@@ -2,12 +2,16 @@
 //! it can. The programs that it starts get the limit that cgrun was started with, because some of them close all
 //! descriptors up to it, and others cannot cope with numbers above 1023 (select(2)).
 
+use std::io;
+use std::os::fd::AsRawFd;
 use std::sync::OnceLock;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Enough for any session.
 const ENOUGH: u64 = 65_536;
+/// How many a session without services has open at once.
+const NEEDED: u64 = 10;
 
 static ORIGINAL: OnceLock<Rlimit> = OnceLock::new();
 
@@ -23,6 +27,17 @@ pub(crate) fn raise() {
     if setrlimit(Resource::Nofile, Rlimit { current: Some(ENOUGH), maximum: hard }).is_err() {
         let _ = setrlimit(Resource::Nofile, Rlimit { current: original.maximum, maximum: original.maximum });
     }
+}
+
+/// An error if not even a session without services has enough descriptors. Later, the verification would fail for the
+/// same reason.
+pub(crate) fn check() -> io::Result<()> {
+    let Some(limit) = getrlimit(Resource::Nofile).current.filter(|&limit| limit < ENOUGH) else {
+        return Ok(());
+    };
+    let lowest = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 0)?;
+    let enough = u64::try_from(lowest.as_raw_fd()).is_ok_and(|lowest| lowest + NEEDED <= limit);
+    if enough { Ok(()) } else { Err(io::Error::from_raw_os_error(libc::EMFILE)) }
 }
 
 /// The limit for the programs that we start, if it is not our own.
