@@ -1,16 +1,13 @@
-"""bench_sleepers.py COUNT: starts as many sleeping processes, and says so; exits when told to, and says when."""
+"""bench_sleepers.py COUNT: starts as many sleeping processes, and says so; exits when its input ends."""
 
 import os
 import shutil
 import sys
-import time
 
 null = [(os.POSIX_SPAWN_OPEN, fd, "/dev/null", os.O_RDWR, 0) for fd in (0, 1, 2)]
 sleep = shutil.which("sleep")
 for _ in range(int(sys.argv[1])):
     # They end by themselves, should the benchmark be killed.
     os.posix_spawn(sleep, ["sleep", "300"], {}, file_actions=null)
-print("started", flush=True)
-sys.stdin.readline()
-print(time.monotonic(), flush=True)
-os._exit(0)
+# A shell exits faster than Python.
+os.execv("/bin/sh", ["sh", "-c", "echo started; read _ || :"])
