@@ -14,7 +14,7 @@ use super::stop_requests::StopRequests;
 use super::time_budget::TimeBudget;
 use super::verdict::Verdict;
 use crate::runtime::events::{Event, Events, Wake};
-use crate::sys::process::children;
+use crate::sys::process::children::{self, ReapedByKernel};
 use crate::sys::procfs::walk;
 use crate::sys::signals::Caught;
 use crate::sys::time::Instant;
@@ -47,6 +47,7 @@ pub(crate) struct Teardown<'a> {
     pub(super) first_children: Vec<Pid>,
     /// Processes that were killed in the containment and have not exited in time. They have not escaped.
     pub(super) unkillable: Vec<Pid>,
+    pub(super) reaped_by_kernel: Option<ReapedByKernel>,
     events: &'a Events,
     supervisor: &'a mut dyn Supervisor,
 }
@@ -65,6 +66,7 @@ impl<'a> Teardown<'a> {
             asked: Asked::default(),
             first_children: Vec::new(),
             unkillable: Vec::new(),
+            reaped_by_kernel: None,
             context,
             cause,
             events,

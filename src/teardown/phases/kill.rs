@@ -32,7 +32,9 @@ impl Teardown<'_> {
             self.kill_outside();
         }
         let began = clock::now();
-        match self.kill_until_empty() {
+        let emptied = self.kill_until_empty();
+        self.reaped_by_kernel = None;
+        match emptied {
             Ok(true) => self.unkillable.clear(),
             Ok(false) => {
                 let containment = &self.context.containment;
@@ -52,10 +54,9 @@ impl Teardown<'_> {
     fn kill_until_empty(&mut self) -> Result<bool, ContainmentError> {
         let began = clock::now();
         let mut progress = KillProgress::new(self.context.kill_wait);
-        // Thousands of processes are reaped faster where they exit.
-        let _reaped = self.needs_no_status().then(ReapedByKernel::from_now_on);
         while self.context.containment.is_populated()? {
             // Kill at least once, however short the limit is.
+            self.leave_reaping_to_kernel();
             self.context.containment.kill()?;
             let again = (clock::now() + AGAIN).min(progress.deadline());
             while self.context.containment.is_populated()? && clock::now() < again {
@@ -77,9 +78,13 @@ impl Teardown<'_> {
         Ok(true)
     }
 
-    /// Whether none of our children exits with a status that counts.
-    fn needs_no_status(&self) -> bool {
-        !self.context.had_preexisting_children && self.context.components.iter().all(|it| it.status.is_some())
+    /// Thousands of killed processes are reaped faster where they exit, unless the status of one of our children counts.
+    pub(super) fn leave_reaping_to_kernel(&mut self) {
+        let needs_no_status = self.context.components.iter().all(|it| it.status.is_some());
+        if needs_no_status && !self.context.had_preexisting_children && self.reaped_by_kernel.is_none() {
+            // If this fails, we reap them.
+            self.reaped_by_kernel = ReapedByKernel::from_now_on().ok();
+        }
     }
 
     /// Kills one process and waits until it has exited.

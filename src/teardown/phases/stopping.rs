@@ -215,6 +215,7 @@ impl Teardown<'_> {
         let is_noted = component.role == Role::Command && matches!(state.stage, Stage::AllAsked(_));
         let _frozen = (!is_noted).then(|| self.freeze_and_note(index));
         self.verdict.add_leaks(std::mem::take(&mut state.outsiders));
+        self.leave_reaping_to_kernel();
         let leaf = &self.context.components[index].leaf;
         let members: HashSet<_> = leaf.members().unwrap_or_default().into_iter().collect();
         self.verdict.had_to_be_killed(|key| self.asked.contains(key) && members.contains(&key.0));
