@@ -144,6 +144,28 @@ fn an_unknown_user_is_refused() {
 }
 
 #[test]
+fn ids_need_no_entry_in_a_database() {
+    let session = Session::new().options(["--user", "4711:4712"]);
+    std::fs::set_permissions(session.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let run = session.sh("cat /proc/self/status; echo Home: $HOME $USER").run();
+    run.assert_code(0).assert_silent().assert_nothing_left();
+    assert_eq!(status_lines(&run, "Uid"), ["Uid:\t4711\t4711\t4711\t4711"]);
+    assert_eq!(status_lines(&run, "Groups"), ["Groups:\t4712 "]);
+    assert_eq!(status_lines(&run, "CapPrm"), ["CapPrm:\t0000000000000000"]);
+    assert_eq!(status_lines(&run, "Home"), ["Home: / 4711"]);
+}
+
+/// To setresuid(2), -1 means "do not change it", which would leave the session root.
+#[test]
+fn the_highest_id_is_refused() {
+    for user in ["4294967295", "4294967295:1", "1:4294967295"] {
+        let run = Session::new().options(["--user", user]).command(["touch", "ran"]).run();
+        run.assert_code(125).assert_said("there is no user").assert_nothing_left();
+        assert!(!run.path().join("ran").exists());
+    }
+}
+
+#[test]
 fn only_root_can_name_another_user() {
     let session = Session::new();
     for path in [session.path().to_path_buf(), session.path().join("cgrun")] {

@@ -1,20 +1,18 @@
 //! Which user the session runs as.
 
 use anyhow::{Context, Result, bail};
-use nix::unistd::{Uid, User};
+use nix::unistd::Uid;
 
 use crate::sys::process::identity::Identity;
-use crate::sys::users::groups_of;
+use crate::sys::users::{ASKS_NAME_SERVICE, groups_of, user_from_text};
 
 /// The identity that `--user` and `--no-new-privs` ask for; `None` for the supervisor's own.
 pub(super) fn resolve_identity(name: Option<&str>, no_new_privileges: bool) -> Result<Option<Identity>> {
     let Some(name) = name else {
         return Ok(no_new_privileges.then_some(Identity { user: None, no_new_privileges }));
     };
-    let by_number = name.parse().ok().map(|uid| User::from_uid(Uid::from_raw(uid)));
-    let found = User::from_name(name).with_context(|| format!("cannot look up user {name:?}"))?;
-    let found = found.or(by_number.transpose()?.flatten());
-    let user = found.with_context(|| format!("there is no user {name:?}; see: getent passwd"))?;
+    let found = user_from_text(name).with_context(|| format!("cannot look up user {name:?}"))?;
+    let Some(user) = found else { bail!("{}", no_such_user(name, ASKS_NAME_SERVICE)) };
     if !Uid::effective().is_root() {
         if user.uid != Uid::effective() {
             bail!("only root can run a session as another user; try: sudo cgrun --user {name} COMMAND");
@@ -28,4 +26,26 @@ pub(super) fn resolve_identity(name: Option<&str>, no_new_privileges: bool) -> R
     }
     let groups = groups_of(&user).with_context(|| format!("cannot look up the groups of {name:?}"))?;
     Ok(Some(Identity { user: Some((user, groups)), no_new_privileges }))
+}
+
+fn no_such_user(name: &str, asks_name_service: bool) -> String {
+    if asks_name_service {
+        return format!("there is no user {name:?}; see: getent passwd");
+    }
+    format!(
+        "there is no user {name:?} in /etc/passwd, and this static build looks nowhere else; if `id {name}` shows the user, \
+         give these numbers as --user UID:GID, or install the wheel or the .deb, which ask the host's name service"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_static_build_says_where_it_did_not_look() {
+        let message = no_such_user("ann@corp", false);
+        assert!(message.starts_with("there is no user \"ann@corp\" in /etc/passwd, and"), "{message}");
+        assert!(message.contains("--user UID:GID"), "{message}");
+    }
 }
