@@ -39,6 +39,7 @@ sys::entry::begin_with!(start);
 
 #[cfg(not(all(not(test), target_env = "gnu")))]
 fn main() {
+    sys::signals::die_of_crashes();
     start();
 }
 

@@ -157,6 +157,35 @@ fn two_thousand_sleepers_are_cleaned_up() {
     assert!(took < SOON, "took {took:?}");
 }
 
+/// It is found twice: among many in the command's cgroup, of which only some are described, and as a child of cgrun.
+#[test]
+fn one_of_many_that_moves_to_another_cgroup_when_asked_to_exit_is_counted_once() {
+    let elsewhere = TestCgroup::create("elsewhere");
+    let leaver = "import signal, sys, time\n\
+        def leave(*_): open(sys.argv[1] + '/cgroup.procs', 'w').write('0')\n\
+        signal.signal(signal.SIGTERM, leave)\n\
+        open('started', 'w').close()\n\
+        while True: time.sleep(900)";
+    let script = "for _ in $(seq 150); do sleep 900 & done; python3 -c \"$0\" \"$1\" & until [ -e started ]; do sleep 0.01; done";
+    let command = ["sh", "-c", script, leaver, elsewhere.path().to_str().unwrap()];
+    let run = Session::new().options(["--grace", "1s"]).command(command).run();
+    run.assert_code(0).assert_said("leaked 151 processes, found and stopped:").assert_nothing_left();
+}
+
+#[test]
+fn a_leaked_server_that_is_started_after_many_others_is_listed() {
+    let server = "import socket, time\n\
+        server = socket.create_server(('127.0.0.1', 0))\n\
+        open('started', 'w').close()\n\
+        time.sleep(900)";
+    let script = "for _ in $(seq 600); do sleep 900 & done; python3 -c \"$0\" & until [ -e started ]; do sleep 0.01; done";
+    let run = Session::new().options(LONG).command(["sh", "-c", script, server]).run();
+    run.assert_code(0)
+        .assert_said("leaked 601 processes")
+        .assert_said("listening on 127.0.0.1:")
+        .assert_nothing_left();
+}
+
 /// While processes keep exiting one after another, the kernel is busy, not stuck.
 #[test]
 fn two_thousand_processes_get_more_time_to_exit_than_one() {

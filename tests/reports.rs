@@ -587,6 +587,19 @@ fn an_allowed_leak_is_allowed_for_the_guardian_and_in_a_crowd() {
     session.command(["python3", "-c", crowd]).run().assert_code(0).assert_silent().assert_nothing_left();
 }
 
+/// The kernel adds it up only for processes that their parent reaps (getrusage(2)).
+#[test]
+fn what_a_killed_leak_used_is_part_of_what_the_session_used() {
+    let busy =
+        "import time\nwhile time.process_time() < 0.5: pass\nopen('busy', 'w').close()\ntime.sleep(900)";
+    let script = "python3 -c \"$0\" & until [ -e busy ]; do sleep 0.01; done";
+    let run = Session::new().options(["--grace", "0s", "--report", "json=r.json"]);
+    let run = run.command(["sh", "-c", script, busy]).run();
+    let used = json_of(&run)["resources"]["cpu_seconds"].as_f64().unwrap();
+    assert!(used >= 0.5, "{used}");
+    run.assert_nothing_left();
+}
+
 #[test]
 fn five_thousand_leaked_processes_are_all_counted() {
     let run = reporting().helper("leak.py", &["sleepers", "5000"]).start();

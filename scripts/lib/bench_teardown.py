@@ -55,7 +55,7 @@ def bare_kill(count, everything=False):
 
 
 def end_of_leaks(cgrun, count):
-    """From the exit of the command to the exit of cgrun, including snapshot, verification and report."""
+    """From when the command is told to exit to the exit of cgrun, including snapshot, verification and report."""
     with Cgroup() as home:
         leader = Leader(home, [cgrun, *OPTIONS], count)
         # A full pipe of messages must not delay cgrun.

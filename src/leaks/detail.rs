@@ -13,18 +13,7 @@ pub(crate) enum Detail {
     Terminal(Sockets),
 }
 
-/// Of more processes the terminal shows only the number.
-const SHOWN: usize = 100;
-
 impl Detail {
-    /// How many processes are worth reading.
-    pub(super) fn most_read(&self) -> usize {
-        match self {
-            Self::Report => usize::MAX,
-            Self::Terminal(_) => SHOWN,
-        }
-    }
-
     /// Whether any leaked process may have one of these listeners. It may have inherited one that we have too.
     pub(super) fn may_listen(&self, listeners: &[Listener]) -> bool {
         let Self::Terminal(sockets) = self else { return !listeners.is_empty() };

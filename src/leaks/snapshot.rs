@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::rc::Rc;
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
 use rustix::process::Pid;
 
 use super::attribution::{Marks, OriginReader};
@@ -33,6 +34,10 @@ const LOOK: Duration = Duration::from_micros(200);
 const READ: Duration = Duration::from_millis(500);
 const DESCRIBED: usize = 1000;
 const AT_LEAST: usize = 250;
+/// The terminal lists 20. Unless one of them may hold a port, it is enough to look at so many, the first that were started,
+/// and to describe the worst of them.
+const LOOKED_AT: usize = 500;
+const SHOWN: usize = 100;
 
 /// The living processes of one leaf.
 #[derive(Debug, Default)]
@@ -86,15 +91,21 @@ impl Frozen {
     }
 }
 
-/// Describes these processes, the roots of their trees first, because those show what needs to be fixed. A cgroup lists
-/// parents before the children that they start.
+/// Describes these processes, the roots of their trees first, because those show what needs to be fixed.
 pub(crate) fn describe_all(members: Vec<Pid>, how: &How, detail: &Detail) -> Snapshot {
     let mut snapshot = Snapshot::default();
     let mut stats = Vec::new();
     let pids: HashSet<Pid> = members.iter().copied().collect();
-    let (read, counted) = members.split_at(members.len().min(detail.most_read()));
+    if members.is_empty() {
+        return snapshot;
+    }
+    let mut surroundings = Surroundings::read(detail);
+    let (looked_at, most) =
+        if surroundings.needs_descriptors() { (members.len(), DESCRIBED) } else { (LOOKED_AT, SHOWN) };
+    // A cgroup lists parents before their children.
+    let (looked_at, counted) = members.split_at(members.len().min(looked_at));
     snapshot.undescribed.extend(counted.iter().map(|&pid| Undescribed { pid, name: String::new() }));
-    for &pid in read {
+    for &pid in looked_at {
         match ProcStat::read(pid) {
             Some(stat) => stats.push(stat),
             // If /proc is mounted with hidepid, it hides the processes of other users (proc(5)).
@@ -103,15 +114,12 @@ pub(crate) fn describe_all(members: Vec<Pid>, how: &How, detail: &Detail) -> Sna
         }
     }
     let is_root = |it: &ProcStat| it.parent.is_none_or(|parent| !pids.contains(&parent));
-    if stats.is_empty() {
-        return snapshot;
-    }
-    let (roots, others): (Vec<_>, Vec<_>) = stats.into_iter().partition(is_root);
-    let mut surroundings = Surroundings::read(detail);
+    let (mut roots, others): (Vec<_>, Vec<_>) = stats.into_iter().partition(is_root);
+    roots.sort_by_key(|it| !it.ignores(Signal::SIGTERM));
     let deadline = clock::now() + READ;
     for stat in roots.into_iter().chain(others) {
         let described = snapshot.described.len();
-        if described == DESCRIBED || described >= AT_LEAST && clock::now() >= deadline {
+        if described == most || described >= AT_LEAST && clock::now() >= deadline {
             snapshot.undescribed.push(Undescribed { pid: stat.pid, name: stat.name });
         } else if let Some(process) = ProcessInfo::with_stat(stat.pid, &stat.name, stat.started) {
             snapshot.described.push(surroundings.describe(how.clone(), process, stat));
@@ -158,10 +166,13 @@ impl Surroundings {
         }
     }
 
+    fn needs_descriptors(&self) -> bool {
+        self.is_for_report || !self.listeners.is_empty()
+    }
+
     fn describe(&mut self, how: How, process: ProcessInfo, stat: ProcStat) -> Leak {
         let pid = process.pid;
-        let needs_descriptors = self.is_for_report || !self.listeners.is_empty();
-        let descriptors = if needs_descriptors { descriptor_targets(pid) } else { Vec::new() };
+        let descriptors = if self.needs_descriptors() { descriptor_targets(pid) } else { Vec::new() };
         let sockets: Vec<u32> = descriptors.iter().filter_map(|it| socket_inode(it)).collect();
         let is_its = |listener: &&Listener| sockets.contains(&listener.inode);
         let names = ["stdin", "stdout", "stderr"].into_iter().zip(&self.streams);

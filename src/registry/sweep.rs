@@ -64,6 +64,7 @@ pub(crate) fn end_session(
         watched_ports: session.ports,
         kill_wait: KILL_WAIT,
         children_outside,
+        had_preexisting_children: !events.preexisting_children().is_empty(),
         ..Context::new(Containment::cgroup(cgroup, None))
     };
     let verdict = Teardown::new(&mut context, &Cause::SUPERVISOR_DIED, events, &mut NoSupervisor).run();

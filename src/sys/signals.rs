@@ -100,6 +100,16 @@ impl AsFd for Signals {
     }
 }
 
+/// Lets SIGSEGV and SIGBUS kill us, as they kill other programs. Rust's own handler detects a stack overflow,
+/// but swallows the first such signal that another process sends.
+#[cfg(not(all(not(test), target_env = "gnu")))]
+pub(crate) fn die_of_crashes() {
+    for signal in [Signal::SIGSEGV, Signal::SIGBUS] {
+        // SAFETY: SIG_DFL is no handler of ours, so nothing of ours runs in signal context.
+        let _ = unsafe { nix::sys::signal::signal(signal, SigHandler::SigDfl) };
+    }
+}
+
 /// Whether a blocked `signal` is pending. A stop signal discards a pending SIGCONT.
 pub(crate) fn is_pending(signal: Signal) -> bool {
     let mut pending = std::mem::MaybeUninit::<libc::sigset_t>::uninit();

@@ -116,7 +116,11 @@ impl Verdict {
         let pid = process.pid;
         match describe_one(how, process) {
             Some(leak) if self.known().any(|it| it == leak.key()) => {}
-            Some(leak) => self.note(leak),
+            Some(leak) => {
+                self.undescribed.remove(&pid);
+                self.note(leak);
+            }
+            None if self.known().any(|(it, _)| it == pid) => {}
             None => drop(self.undescribed.insert(pid)),
         }
     }

@@ -16,11 +16,11 @@ use crate::text::plain;
 
 /// A racing fork can survive one kill (before Linux commit b69bb476), so it is repeated.
 const AGAIN: Duration = Duration::from_millis(100);
-/// How often to read the state at first, and at most. The kernel delays its notification of an empty cgroup by 10 to
-/// 15 ms; reading takes 2 µs.
-const OFTEN: Duration = Duration::from_micros(100);
-const SELDOM: Duration = Duration::from_micros(500);
-/// In between, a look may come late by this part of the time that has passed.
+/// The shortest and the longest pause between two reads of the state. The kernel delays its notification of an empty
+/// cgroup by 10 to 15 ms; reading takes 2 µs.
+const SHORTEST: Duration = Duration::from_micros(100);
+const LONGEST: Duration = Duration::from_micros(500);
+/// In between, the pause is this part of the time that has passed.
 const PART: u32 = 10;
 /// After this time a delay of 15 ms no longer matters, so we wait for the notification.
 const LOOKING: Duration = Duration::from_millis(300);
@@ -64,7 +64,7 @@ impl Teardown<'_> {
                 // reaped.
                 self.reap().map_err(ContainmentError::on("reap the children of", "/proc/self".as_ref()))?;
                 let passed = clock::since(began);
-                let pause = (passed / PART).clamp(OFTEN, SELDOM);
+                let pause = (passed / PART).clamp(SHORTEST, LONGEST);
                 let look = if passed < LOOKING { clock::now() + pause } else { again };
                 Wake::wait_for_change(self.context.containment.events(), look.min(again));
             }
@@ -78,10 +78,15 @@ impl Teardown<'_> {
         Ok(true)
     }
 
-    /// Thousands of killed processes are reaped faster where they exit, unless the status of one of our children counts.
+    /// Thousands of killed processes are reaped faster where they exit, unless the status of one of our children counts, or
+    /// what they used (getrusage(2)).
     pub(super) fn leave_reaping_to_kernel(&mut self) {
-        let needs_no_status = self.context.components.iter().all(|it| it.status.is_some());
-        if needs_no_status && !self.context.had_preexisting_children && self.reaped_by_kernel.is_none() {
+        let context = &self.context;
+        let counts = context.reports_leaks
+            || context.measures_usage
+            || context.had_preexisting_children
+            || context.components.iter().any(|it| it.status.is_none());
+        if !counts && self.reaped_by_kernel.is_none() {
             // If this fails, we reap them.
             self.reaped_by_kernel = ReapedByKernel::from_now_on().ok();
         }
