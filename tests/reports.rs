@@ -573,6 +573,47 @@ fn the_github_summary_is_written_once() {
 }
 
 #[test]
+fn a_github_summary_is_added_to_those_before_it() {
+    let summary = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(summary.path(), "no line end").unwrap();
+    Session::new();
+    let leaking = |command: &str| {
+        let session = Session::again().env("GITHUB_ACTIONS", "true");
+        let run = session.env("GITHUB_STEP_SUMMARY", summary.path()).sh(command).run();
+        run.assert_code(0).assert_nothing_left();
+        (std::fs::read_to_string(summary.path()).unwrap(), run)
+    };
+    leaking("sleep 900 &");
+    let (text, _) = leaking("sleep 901 &");
+    assert!(text.starts_with("no line end\n\n### cgrun: leaked 1 process\n"), "{text}");
+    assert_eq!(text.matches("\n### cgrun").count(), 2, "{text}");
+    assert!(text.contains("sleep 900") && text.contains("sleep 901"), "{text}");
+}
+
+/// GitHub shows nothing of a summary that is larger than 1 MiB.
+#[test]
+fn a_github_summary_never_grows_beyond_what_github_shows() {
+    const MOST: usize = 1024 * 1024;
+    Session::new();
+    // Fifty long names of tests, a gap in which only a short summary fits, and no gap.
+    let crowd = "for n in $(seq 50); do PYTEST_CURRENT_TEST=\"$(printf '&%.0s' $(seq 20000))::x (call)\" sleep 90$n & done; sleep 0.3";
+    for (before, command, most, expected) in [
+        (0, crowd, 200_000, "leaked 50 processes"),
+        (MOST - 180, "sleep 900 &", MOST, "There is no room for more: see the log of the step."),
+        (MOST - 10, "sleep 900 &", MOST - 10, ""),
+    ] {
+        let session = Session::again().env("GITHUB_ACTIONS", "true").env("GITHUB_STEP_SUMMARY", "summary");
+        let line = "x".repeat(before.saturating_sub(1)) + if before > 0 { "\n" } else { "" };
+        let run = session.file("summary", line).sh(command).run();
+        run.assert_code(0).assert_nothing_left();
+        let text = run.read("summary");
+        assert!(text.len() <= most && text[before..].contains(expected), "{before}: {} bytes", text.len());
+        let is_full = expected.is_empty();
+        assert_eq!(run.stderr().contains("it is full: GitHub shows no summary"), is_full, "{}", run.stderr());
+    }
+}
+
+#[test]
 fn an_allowed_leak_is_allowed_for_the_guardian_and_in_a_crowd() {
     let script = "setsid -f sleep 900; kill -9 $PPID; exec sleep 901";
     let run = reporting().options(["--allow", "sleep"]).sh(script).start();

@@ -1,5 +1,6 @@
 //! Reports about a session: on the terminal, in files (JSON, JUnit, HTML), and for GitHub.
 
+mod fold;
 mod github;
 mod hint;
 mod html;
@@ -8,12 +9,14 @@ mod junit;
 mod leak_text;
 mod limits_hit;
 mod locate;
+mod log_writer;
 mod paint;
 mod pipe;
 mod report_file;
 mod report_files;
 mod run_summary;
 mod session_report;
+mod step_summary;
 mod terminal;
 mod timeline;
 mod tree;

@@ -6,7 +6,7 @@ use std::fmt::Write;
 use std::path::Path;
 use std::time::Duration;
 
-use super::github::GitHub;
+use super::log_writer::LogWriter;
 use super::paint::Paint;
 use super::{limits_hit, usage, verdict_text};
 use crate::containment::Kind;
@@ -21,17 +21,32 @@ use crate::text::readable;
 const REDRAW: Duration = Duration::from_millis(100);
 /// A service that becomes ready sooner never appears in the status line.
 const WORTH_A_LINE: Duration = Duration::from_millis(200);
+/// How many lines of a list stay visible if the others are folded.
+const VISIBLE: usize = 10;
+/// How many lines the list of leaks has at most. Further processes are counted.
+const LISTED: usize = 20;
+const LISTED_IN_CI: usize = 50;
+/// A fold of fewer lines is not worth its title.
+const FEWEST_FOLDED: usize = 3;
 
 /// Writes messages at the verbosity that the user asked for.
 #[derive(Debug)]
 pub(crate) struct Reporter {
     verbosity: Verbosity,
     status_drawn: Cell<Option<Instant>>,
+    writer: LogWriter,
+}
+
+/// Which lines of a long list stay visible.
+#[derive(Clone, Copy, Debug)]
+enum Important {
+    First,
+    Last,
 }
 
 impl Reporter {
     pub(crate) fn new(verbosity: Verbosity) -> Self {
-        Self { verbosity, status_drawn: Cell::new(None) }
+        Self { verbosity, status_drawn: Cell::new(None), writer: LogWriter::new() }
     }
 
     /// Reports a problem, even if cgrun is quiet.
@@ -41,18 +56,44 @@ impl Reporter {
         for line in text.lines() {
             let _ = writeln!(lines, "cgrun: {}", readable(line));
         }
-        to_stderr(&lines);
+        self.writer.write(&lines);
     }
 
     /// Writes lines that may contain colours, so unsafe characters must have been escaped before.
     fn lines(&self, lines: &[String]) {
         self.clear();
-        to_stderr(&lines.iter().map(|line| format!("cgrun: {line}\n")).collect::<String>());
+        self.writer.write(&prefixed(lines));
+    }
+
+    /// Whether a long list is folded, so that it may be longer.
+    pub(crate) fn folds(&self) -> bool {
+        self.writer.can_fold()
+    }
+
+    /// A list whose unimportant lines are folded if there are many.
+    fn list(&self, lines: &[String], important: Important) {
+        let others = lines.len().saturating_sub(VISIBLE);
+        let (visible, folded, adjective) = match important {
+            _ if !self.folds() || others < FEWEST_FOLDED => return self.lines(lines),
+            Important::First => (&lines[..VISIBLE], &lines[VISIBLE..], "more"),
+            Important::Last => (&lines[others..], &lines[..others], "earlier"),
+        };
+        let title = format!("cgrun:   {others} {adjective} lines");
+        match important {
+            Important::First => {
+                self.lines(visible);
+                self.writer.fold(&title, &prefixed(folded));
+            }
+            Important::Last => {
+                self.writer.fold(&title, &prefixed(folded));
+                self.lines(visible);
+            }
+        }
     }
 
     /// GitHub recognizes a workflow command only at the start of a line.
     pub(crate) fn workflow_commands(&self, commands: &[String]) {
-        to_stderr(&commands.iter().map(|command| format!("{command}\n")).collect::<String>());
+        self.writer.write(&commands.iter().map(|command| format!("{command}\n")).collect::<String>());
     }
 
     /// Prints something worth knowing, unless cgrun is quiet.
@@ -69,7 +110,8 @@ impl Reporter {
             return if_empty.iter().for_each(|hint| self.error(&format!("  hint: {hint}")));
         }
         self.error(&format!("  the end of {}:", path.display()));
-        lines.iter().for_each(|line| self.error(&format!("  | {line}")));
+        let lines: Vec<_> = lines.iter().map(|line| format!("  | {}", readable(line))).collect();
+        self.list(&lines, Important::Last);
     }
 
     /// A service became ready. On a terminal the status line has already shown this.
@@ -109,6 +151,11 @@ impl Reporter {
     pub(crate) fn verdict(&self, verdict: &Verdict, cause: &Cause, kind: Kind, took: Duration) {
         let paint = Paint::for_stderr();
         let used = verdict.usage.as_ref();
+        let listed = if self.folds() { LISTED_IN_CI } else { LISTED };
+        if let Some((headline, leaks)) = verdict_text::leaks(verdict, listed, paint) {
+            self.lines(&[headline]);
+            self.list(&leaks, Important::First);
+        }
         self.lines(&verdict_text::problems(verdict, paint));
         used.iter().flat_map(|it| limits_hit::failures(it)).for_each(|line| self.error(&line));
         if self.verbosity >= Verbosity::Normal {
@@ -116,18 +163,16 @@ impl Reporter {
         }
         used.iter().flat_map(|it| limits_hit::slowdowns(it)).for_each(|line| self.say(&line));
         if self.verbosity == Verbosity::Verbose {
-            self.lines(&verdict_text::allowed_leaks(verdict));
+            if let Some((headline, leaks)) = verdict_text::allowed_leaks(verdict, listed) {
+                self.lines(&[headline]);
+                self.list(&leaks, Important::First);
+            }
             used.iter().flat_map(|it| usage::table(it)).for_each(|line| self.say(&line));
             self.say(&verdict_text::summary(verdict, cause, kind, took));
         }
     }
 }
 
-/// GitHub's runner treats `##[` anywhere in a line as a command, so quoted text must not contain it.
-fn to_stderr(text: &str) {
-    if GitHub::runs_us() {
-        terminal::to_stderr(&text.replace("##[", "##\u{200b}["))
-    } else {
-        terminal::to_stderr(text)
-    }
+fn prefixed(lines: &[String]) -> String {
+    lines.iter().map(|line| format!("cgrun: {line}\n")).collect()
 }

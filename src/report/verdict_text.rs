@@ -10,24 +10,24 @@ use crate::leaks::{How, Leak};
 use crate::teardown::{Cause, Verdict};
 use crate::text::{age, processes, readable};
 
-/// Further processes are counted, not listed.
-const LISTED: usize = 20;
-/// The same for the descendants of one leaked process.
+/// Further descendants of one leaked process are counted, not listed.
 const LISTED_DESCENDANTS: usize = 5;
 
-/// Leaks, survivors, and checks that failed.
-pub(super) fn problems(verdict: &Verdict, paint: Paint) -> Vec<String> {
-    let mut lines = Vec::new();
-    if verdict.leaked() > 0 {
-        let ending = if verdict.is_proven() { "found and stopped" } else { "found" };
-        lines.push(paint.bad(&format!("leaked {}, {ending}:", processes(verdict.leaked()))));
-        lines.extend(leak_lines(&verdict.leaks, verdict.leaked(), paint));
+/// A headline, and about `listed` lines with the leaks.
+pub(super) fn leaks(verdict: &Verdict, listed: usize, paint: Paint) -> Option<(String, Vec<String>)> {
+    if verdict.leaked() == 0 {
+        return None;
     }
+    let ending = if verdict.is_proven() { "found and stopped" } else { "found" };
+    let headline = paint.bad(&format!("leaked {}, {ending}:", processes(verdict.leaked())));
+    Some((headline, leak_lines(&verdict.leaks, verdict.leaked(), listed, paint)))
+}
+
+/// Survivors, and checks that failed.
+pub(super) fn problems(verdict: &Verdict, paint: Paint) -> Vec<String> {
     let survivors = verdict.survivors.iter().map(|survivor| format!("SURVIVED: {}", readable(survivor)));
-    lines.extend(survivors.map(|line| paint.bad(&line)));
     let unknown = verdict.unknown.iter().map(|unknown| format!("not verified: {}", readable(unknown)));
-    lines.extend(unknown.map(|line| paint.bad(&line)));
-    lines
+    survivors.chain(unknown).map(|line| paint.bad(&line)).collect()
 }
 
 /// Findings that are worth knowing but are not problems.
@@ -42,14 +42,13 @@ pub(super) fn notes(verdict: &Verdict, paint: Paint) -> Vec<String> {
 }
 
 /// For `-v`.
-pub(super) fn allowed_leaks(verdict: &Verdict) -> Vec<String> {
-    let heading = match verdict.allowed.len() {
-        0 => return Vec::new(),
+pub(super) fn allowed_leaks(verdict: &Verdict, listed: usize) -> Option<(String, Vec<String>)> {
+    let headline = match verdict.allowed.len() {
+        0 => return None,
         1 => "1 allowed leak, stopped:".to_string(),
         count => format!("{count} allowed leaks, stopped:"),
     };
-    let lines = leak_lines(&verdict.allowed, verdict.allowed.len(), Paint::none());
-    std::iter::once(heading).chain(lines).collect()
+    Some((headline, leak_lines(&verdict.allowed, verdict.allowed.len(), listed, Paint::none())))
 }
 
 /// One line for `-v`.
@@ -63,16 +62,16 @@ pub(super) fn summary(verdict: &Verdict, cause: &Cause, kind: Kind, took: Durati
     format!("{state}: layer {layer} ({title}), contained by a {kind}, took {took:.2} s")
 }
 
-fn leak_lines(leaks: &[Leak], total: usize, paint: Paint) -> Vec<String> {
+fn leak_lines(leaks: &[Leak], total: usize, listed: usize, paint: Paint) -> Vec<String> {
     let mut lines = Vec::new();
     let mut covered = 0;
     let some_test_is_known = leaks.iter().any(|leak| leak.started_during.is_some());
     for tree in trees(leaks) {
-        if lines.len() >= LISTED {
+        if lines.len() >= listed {
             break;
         }
         lines.push(format!("  {}", leak_line(tree.leak, None, some_test_is_known, paint)));
-        let room = LISTED.saturating_sub(lines.len());
+        let room = listed.saturating_sub(lines.len());
         covered += 1 + list_descendants(&tree, room, paint, &mut lines);
     }
     if total > covered {

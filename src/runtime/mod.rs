@@ -1,6 +1,7 @@
-//! Services that every other module uses at run time: time, events, exit codes, fail points, the state directory,
-//! the working directory.
+//! Services that every other module uses at run time: the CI system, time, events, exit codes, fail points, the state
+//! directory, the working directory.
 
+pub(crate) mod ci;
 pub(crate) mod clock;
 pub(crate) mod events;
 pub(crate) mod exit_code;

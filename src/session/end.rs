@@ -25,6 +25,8 @@ use crate::text::plain;
 const RUNNING_SHOWN: usize = 10;
 /// How many lines of a failed service's log are shown.
 const LOG_TAIL: usize = 20;
+/// The same for a CI system, which folds most of them. There, the log itself is often gone after the job.
+const LOG_TAIL_IN_CI: usize = 200;
 
 impl Session<'_> {
     /// Finishes the session, whatever the cause.
@@ -152,7 +154,8 @@ impl Session<'_> {
         let Some((service, _)) = cause.failed_service() else { return };
         if let Some(started) = &self.services[service] {
             let hint = buffering::hint(&self.plan.services[service], &self.service_env(service));
-            self.report.log(&started.log.path, &started.log.tail(LOG_TAIL), hint);
+            let lines = if self.report.folds() { LOG_TAIL_IN_CI } else { LOG_TAIL };
+            self.report.log(&started.log.path, &started.log.tail(lines), hint);
             if matches!(cause, Cause::StartupFailure(_)) {
                 time_wait::remarks(&self.free_ports_of(service))
                     .iter()

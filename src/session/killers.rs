@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::containment::Container;
+use crate::runtime::ci::Ci;
 use crate::sys::process::first_process;
 use crate::teardown::StopWithin;
 
@@ -22,7 +23,7 @@ pub(super) fn stop_within(wanted: Option<Duration>) -> StopWithin {
 /// How long we have after a signal; `None` if nothing is known to kill us.
 fn patience() -> Option<Duration> {
     let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-    let github = std::env::var_os("GITHUB_ACTIONS").is_some_and(|value| value == "true");
+    let github = Ci::detect() == Some(Ci::GitHub);
     let is_pod = is_set("KUBERNETES_SERVICE_HOST");
     let engine =
         is_stopped_with_container(is_pod).then_some(if is_pod { KUBERNETES } else { CONTAINER_ENGINE });

@@ -19,7 +19,7 @@ use crate::text::{readable, shorten};
 /// Logs of earlier runs are removed after this time.
 const KEPT: Duration = Duration::from_secs(7 * 86_400);
 /// How many bytes at the end of a log are read for its tail.
-const TAIL: u64 = 16 * 1024;
+const TAIL: u64 = 32 * 1024;
 /// How much of each of its lines is shown (characters).
 const LONGEST_SHOWN: usize = 500;
 

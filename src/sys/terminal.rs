@@ -14,8 +14,8 @@ static GIVEN_UP: AtomicBool = AtomicBool::new(false);
 const CHUNK: usize = 4096;
 
 /// Writes `text` to stderr. If the reader is gone, the disk is full or nothing reads the pipe, the text is
-/// lost, but this never blocks or kills us.
-pub(crate) fn to_stderr(text: &str) {
+/// lost, but this never blocks or kills us. Returns whether all of it was written.
+pub(crate) fn to_stderr(text: &str) -> bool {
     let stderr = rustix::stdio::stderr();
     for chunk in text.as_bytes().chunks(CHUNK) {
         let mut rest = chunk;
@@ -24,15 +24,16 @@ pub(crate) fn to_stderr(text: &str) {
             let patience = if GIVEN_UP.load(Ordering::Relaxed) { &NO_PATIENCE } else { &PATIENCE };
             if !matches!(poll(&mut fds, Some(patience)), Ok(1)) {
                 GIVEN_UP.store(true, Ordering::Relaxed);
-                return;
+                return false;
             }
             match rustix::io::write(stderr, rest) {
                 Ok(written) => rest = &rest[written..],
                 Err(rustix::io::Errno::INTR) => {}
-                Err(_) => return,
+                Err(_) => return false,
             }
         }
     }
+    true
 }
 
 /// Whether stderr is a terminal that we can draw on because we are in its foreground.

@@ -30,6 +30,19 @@ use crate::witness::ports;
 /// A killed process may take this long to disappear; one that was not killed still exists then.
 const DYING: Duration = Duration::from_secs(2);
 
+/// The variables by which cgrun recognizes a CI system. It may be one that runs the tests.
+const OF_CI: [&str; 9] = [
+    "CI",
+    "GITHUB_ACTIONS",
+    "GITLAB_CI",
+    "TF_BUILD",
+    "BUILDKITE",
+    "CIRCLECI",
+    "JENKINS_URL",
+    "TEAMCITY_VERSION",
+    "TRAVIS",
+];
+
 /// Describes one run of cgrun.
 pub(crate) struct Session {
     directory: tempfile::TempDir,
@@ -182,11 +195,14 @@ impl Session {
 
     /// Starts a command whose standard streams are chosen.
     fn launch_on(self, mut command: Command) -> Running {
+        for variable in OF_CI {
+            command.env_remove(variable);
+        }
         command
             .current_dir(self.path())
             .env_remove("CGRUN_SESSION")
-            .env_remove("GITHUB_ACTIONS")
             .env_remove("NO_COLOR")
+            .env_remove("SUDO_UID")
             .envs(self.variables());
         if self.place.is_none() {
             self.cgroup.enter_on_exec(&mut command);

@@ -1,5 +1,5 @@
 # Runs before each example of the documentation.
-unset XDG_STATE_HOME GITHUB_ACTIONS
+unset XDG_STATE_HOME CI GITHUB_ACTIONS GITLAB_CI TF_BUILD BUILDKITE
 export PATH=$HOME/bin:$PWD/shop/.venv/bin:$CGRUN_DIRECTORY:$PATH
 mkdir bin
 # The program's own first line contains the path where the tests installed it.

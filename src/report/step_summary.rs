@@ -1,0 +1,139 @@
+//! The summary of a step on GitHub: Markdown that is appended to the file that the runner names.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::Path;
+
+use super::json::{LeakedProcess, ReportDocument};
+use super::{leak_text, limits_hit};
+use crate::text::{processes, shorten};
+
+/// If the file is larger, GitHub shows none of it, not even what others wrote.
+const LARGEST: u64 = 1024 * 1024;
+/// More rows than this would not be read.
+const ROWS: usize = 50;
+/// The longest text of a cell, and of an item of a list (characters). If it is escaped, a character takes at most five
+/// bytes, so 50 rows and 50 items fit easily.
+const LONGEST_CELL: usize = 200;
+const LONGEST_ITEM: usize = 1000;
+
+/// Appends the summary of this session, unless it is there already.
+pub(super) fn append_unless_done(path: &Path, report: &ReportDocument) -> io::Result<()> {
+    let text = std::fs::metadata(path).is_ok_and(|it| it.is_file()).then(|| std::fs::read(path));
+    let text = text.and_then(Result::ok).unwrap_or_default();
+    if String::from_utf8_lossy(&text).contains(&mark(report)) { Ok(()) } else { append(path, report) }
+}
+
+/// Appends the summary of this session to what the step has written so far.
+pub(super) fn append(path: &Path, report: &ReportDocument) -> io::Result<()> {
+    let mut file = OpenOptions::new().append(true).create(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    let before = if ends_within_a_line(path, metadata.len()) { "\n\n" } else { "" };
+    let no_room = || format!("{}There is no room for more: see the log of the step.\n\n", heading(report));
+    let text =
+        [markdown(report), no_room()].into_iter().map(|text| format!("{before}{text}{}\n\n", mark(report)));
+    let fits = |text: &String| metadata.len() + text.len() as u64 <= LARGEST;
+    match text.into_iter().find(fits) {
+        // With one write, so that concurrent sessions do not mix.
+        Some(text) => file.write_all(text.as_bytes()),
+        None => Err(io::Error::other("it is full: GitHub shows no summary that is larger than 1 MiB")),
+    }
+}
+
+/// Whether what the step wrote last has no line end.
+fn ends_within_a_line(path: &Path, length: u64) -> bool {
+    let mut last = [b'\n'];
+    // Not everyone who may append may read.
+    let file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path);
+    length > 0 && file.is_ok_and(|file| file.read_exact_at(&mut last, length - 1).is_ok()) && last != [b'\n']
+}
+
+/// Shows that the summary of this session has been written.
+fn mark(report: &ReportDocument) -> String {
+    format!("<!-- cgrun session {} -->", report.session.id)
+}
+
+fn heading(report: &ReportDocument) -> String {
+    if report.leaked_process_count > 0 {
+        return format!("### cgrun: leaked {}\n\n", processes(report.leaked_process_count));
+    }
+    let state = match &report.usage {
+        _ if !report.outcome.verified_empty => "not clean",
+        Some(usage) if !limits_hit::failures(usage).is_empty() => "a limit was hit",
+        _ => &report.outcome.reason,
+    };
+    format!("### cgrun: {}\n\n", item(state))
+}
+
+fn markdown(report: &ReportDocument) -> String {
+    let mut text = heading(report);
+    let problems = report.survivors.iter().chain(&report.unverified).take(ROWS);
+    text.extend(problems.map(|problem| format!("- **{}**\n", item(problem))));
+    text.extend(limits_hit::all(report.usage.as_ref()).iter().map(|limit| format!("- {}\n", item(limit))));
+    if !report.leaks.is_empty() {
+        text += "\n| started during | process | listening on | how it leaked |\n|---|---|---|---|\n";
+    }
+    for leak in report.leaks.iter().take(ROWS) {
+        let test = leak_text::test(leak).map_or("unknown".into(), cell);
+        let ports: Vec<_> = leak.listening_on.iter().map(ToString::to_string).collect();
+        let below = match leak.process_count() {
+            1 => String::new(),
+            size => format!(" and {} below it", size - 1),
+        };
+        let process = cell(&leak.command_text());
+        text += &format!(
+            "| {test} | pid {} {process}{below} | {} | {} |\n",
+            leak.pid,
+            cell(&ports.join(", ")),
+            leak_text::kind(leak)
+        );
+    }
+    let listed: usize = report.leaks.iter().take(ROWS).map(LeakedProcess::process_count).sum();
+    if report.leaked_process_count > listed {
+        text += &format!("\nand {} more\n", report.leaked_process_count - listed);
+    }
+    text + "\n"
+}
+
+fn cell(text: &str) -> String {
+    escaped(&shorten(text, LONGEST_CELL))
+}
+
+fn item(text: &str) -> String {
+    escaped(&shorten(text, LONGEST_ITEM))
+}
+
+/// Escapes text, so that it contains no Markdown, no HTML and no line end.
+fn escaped(text: &str) -> String {
+    let mut escaped = String::new();
+    for c in text.chars() {
+        match c {
+            '\r' | '\n' => escaped.push(' '),
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            c if c.is_ascii_punctuation() => escaped.extend(['\\', c]),
+            c => escaped.push(c),
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cell_contains_only_text() {
+        assert_eq!(cell("a|b\n<img> `x` [y](z)"), r"a\|b &lt;img&gt; \`x\` \[y\]\(z\)");
+    }
+
+    #[test]
+    fn a_cell_is_short_whatever_it_contains() {
+        assert!(cell(&"&".repeat(1_000_000)).len() < 5 * LONGEST_CELL + 5);
+    }
+}
