@@ -110,6 +110,57 @@ fn prints_text_for_people() {
     assert!(said.lines().last().unwrap().starts_with("next step"), "{said}");
 }
 
+/// One paste is enough for a bug report, and gives nothing away.
+#[test]
+fn the_text_is_complete_and_can_be_posted_in_public() {
+    let session = Session::new().options(["doctor"]);
+    let home = session.path().join("ann");
+    std::fs::create_dir(&home).unwrap();
+    let session = session.env("HOME", &home).env("XDG_STATE_HOME", "").env("SECRET", "xyzzy");
+    let session = session.env("GITHUB_ACTIONS", "true");
+    let run = session.start_through(&["sh", "-c", "ulimit -n 1000; exec \"$CGRUN\" \"$@\"", "sh"]).finish();
+    run.assert_code(0).assert_silent();
+    let said = run.stdout();
+    let row = |name: &str| {
+        let row = said.lines().find(|line| line.split("  ").next() == Some(name));
+        row.unwrap_or_else(|| panic!("no row {name}\n{said}")).to_string()
+    };
+    let version = env!("CARGO_PKG_VERSION");
+    assert!(
+        row("cgrun")
+            .contains(&format!("{version}, dynamic, {}-linux-gnu, debug build", std::env::consts::ARCH))
+    );
+    assert!(
+        row("host").contains(&format!("Linux {}, {}, Debian", kernel(), std::env::consts::ARCH)),
+        "{said}"
+    );
+    assert!(row("CI").ends_with("GitHub Actions"), "{said}");
+    assert!(row("ulimits").contains("files (-n) 1000"), "{said}");
+    assert!(row("state in").ends_with("~/.local/state/cgrun"), "{said}");
+    assert!(row("user").contains("root, "), "{said}");
+    row("restrictions");
+    let mounts = std::fs::read_to_string("/proc/mounts").unwrap();
+    for line in mounts.lines().filter(|line| line.split(' ').nth(2) == Some("cgroup2")) {
+        let shown: Vec<_> = line.split(' ').skip(1).take(3).collect();
+        assert!(said.contains(&shown.join(" ")), "{line}\n{said}");
+    }
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    for secret in ["xyzzy", "/ann", &host] {
+        assert!(!said.contains(secret), "{secret:?}\n{said}");
+    }
+}
+
+/// GitHub builds the form for a bug report from it.
+#[test]
+fn the_form_for_a_bug_report_asks_for_the_text() {
+    let form =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/.github/ISSUE_TEMPLATE/bug.yml"))
+            .unwrap();
+    let doctor = form.split("  - type: ").find(|part| part.contains("id: doctor\n")).unwrap();
+    assert!(doctor.starts_with("textarea\n") && doctor.contains("required: true"), "{doctor}");
+    assert!(doctor.contains("label: The output of `cgrun doctor`\n"), "{doctor}");
+}
+
 #[test]
 fn runs_a_program_called_doctor_after_a_double_dash() {
     let run = Session::new().command(["--", "doctor"]).run();

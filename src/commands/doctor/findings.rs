@@ -6,12 +6,15 @@ use std::time::Duration;
 use caps::CapSet;
 use serde::Serialize;
 
+use super::build::Build;
+use super::host::Host;
 use crate::containment::{
     Container, Kind, Mount, NoNamespace, PidNamespace, SessionCgroup, Source, find_source, manager_socket,
     manages_this_host,
 };
 use crate::limits::{Controller, why_unavailable};
 use crate::sys::connect::connect_unix_within;
+use crate::sys::kernel;
 use crate::sys::process::{fork, namespace};
 use crate::sys::sockets;
 
@@ -27,7 +30,9 @@ pub(super) struct Findings {
     schema_version: u32,
     pub containment: Kind,
     pub guarantee: &'static str,
+    pub build: Build,
     pub kernel: String,
+    pub host: Host,
     pub user: String,
     pub cgroup: CgroupFindings,
     pub systemd: SystemdFindings,
@@ -121,7 +126,12 @@ pub(super) fn gather() -> Findings {
     Findings {
         schema_version: SCHEMA_VERSION,
         containment,
-        guarantee: containment.guarantee(),
+        guarantee: match containment {
+            Kind::Cgroup if !cgroup.cgroup_kill => Kind::WITHOUT_CGROUP_KILL,
+            other => other.guarantee(),
+        },
+        build: Build::of_this_program(),
+        host: Host::examine(manages_this_host()),
         kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
         user: crate::sys::users::user_name(rustix::process::geteuid().as_raw()),
         cgroup,
@@ -147,7 +157,7 @@ fn next_step(unavailable: &[UnavailableContainment], containment: Kind) -> Optio
         "tests run as root here; to run them with only an ordinary user's privileges: cgrun --user NAME"
             .to_string()
     });
-    stronger.map(|first| first.remedy.clone()).or(as_root)
+    kernel::why_too_old().or(stronger.map(|first| first.remedy.clone())).or(as_root)
 }
 
 fn try_pid_namespace() -> Result<(), UnavailableContainment> {
@@ -194,7 +204,7 @@ fn try_cgroup(found: &mut CgroupFindings) -> Result<(), UnavailableContainment> 
     let cgroup = SessionCgroup::create(&mount, b"cgrun doctor", &[])
         .map_err(|error| no_cgroup(error.to_string(), error.remedy()))?;
     found.extended_attributes = true;
-    found.cgroup_kill = std::fs::write(cgroup.path().join("cgroup.kill"), "1").is_ok();
+    found.cgroup_kill = cgroup.is_killed_at_once();
     cgroup.remove().map_err(|error| no_cgroup(error.to_string(), "remove this cgroup".into()))?;
     found.session_parent_source = Some(source);
     found.session_parent = Some(mount.shown(&mount.own));

@@ -1,7 +1,10 @@
 //! `cgrun doctor`: shows this host's containment and how to get a stronger one. Each finding comes from a
-//! trial, not from a version number.
+//! trial, not from a version number. The text is also what a bug report contains.
 
+mod build;
 mod findings;
+mod home;
+mod host;
 mod show;
 
 use std::io::Write;
@@ -13,7 +16,11 @@ use crate::runtime::exit_code::Exit;
 /// Examines the host and prints the findings to stdout.
 pub(crate) fn doctor(json: bool) -> Result<Exit> {
     let findings = findings::gather();
-    let text = if json { serde_json::to_string_pretty(&findings)? + "\n" } else { show::as_text(&findings) };
+    let text = if json {
+        serde_json::to_string_pretty(&findings)? + "\n"
+    } else {
+        home::shorten_homes(&show::as_text(&findings))
+    };
     std::io::stdout().write_all(text.as_bytes()).context("cannot write to stdout")?;
     Ok(Exit::Code(0))
 }

@@ -11,7 +11,11 @@ pub(super) fn as_text(found: &Findings) -> String {
         let _ = writeln!(text, "{name:13} {value}");
     };
     row("containment", format!("{}: {}", found.containment, found.guarantee));
-    row("kernel", found.kernel.clone());
+    row("cgrun", found.build.to_string());
+    let host = &found.host;
+    let distribution = host.distribution.as_deref().unwrap_or("an unknown distribution");
+    row("host", format!("Linux {}, {}, {distribution}", found.kernel, host.architecture));
+    row("CI", host.ci.clone().unwrap_or_else(|| "no".into()));
     row("user", format!("{}, {}", found.user, capabilities(&found.capabilities)));
     let cgroup = &found.cgroup;
     row(
@@ -29,6 +33,9 @@ pub(super) fn as_text(found: &Findings) -> String {
                 .map(|mount| format!(", at {}", mount.display()))
                 .unwrap_or_default(),
     );
+    for mount in &host.cgroup_mounts {
+        row("", format!("{} {} {}", mount.point, mount.kind, mount.options));
+    }
     if let Some(own) = &cgroup.current {
         row("own cgroup", own.display().to_string());
     }
@@ -62,6 +69,12 @@ pub(super) fn as_text(found: &Findings) -> String {
     );
     row("container", found.container.clone().unwrap_or_else(|| "no".into()));
     row(
+        "restrictions",
+        format!("seccomp filter {}, no_new_privs {}", yes(host.seccomp, ""), yes(host.no_new_privs, "")),
+    );
+    row("ulimits", format!("files (-n) {}, processes (-u) {}", host.open_files, host.processes));
+    row("state in", host.state_directory.display().to_string());
+    row(
         "clone3",
         yes(found.clone3, "each process joins its cgroup after it has started, which takes about 8 ms"),
     );
@@ -90,10 +103,11 @@ fn by_remedy(refused: &[UnavailableLimit]) -> Vec<(Vec<&'static str>, &Unavailab
 }
 
 fn systemd(found: &Findings) -> String {
+    let version = found.host.systemd_version.as_deref().unwrap_or("of an unknown version");
     match (found.systemd.running, &found.systemd.manager_socket) {
         (false, _) => "not running".into(),
-        (true, Some(socket)) => format!("running; its manager answers at {}", socket.display()),
-        (true, None) => "running; no manager answers".into(),
+        (true, Some(socket)) => format!("{version}; its manager answers at {}", socket.display()),
+        (true, None) => format!("{version}; no manager answers"),
     }
 }
 

@@ -40,6 +40,11 @@ pub(crate) fn check() -> io::Result<()> {
     if enough { Ok(()) } else { Err(io::Error::from_raw_os_error(libc::EMFILE)) }
 }
 
+/// The limit that cgrun was started with.
+pub(crate) fn at_start() -> Rlimit {
+    ORIGINAL.get().cloned().unwrap_or_else(|| getrlimit(Resource::Nofile))
+}
+
 /// The limit for the programs that we start, if it is not our own.
 pub(super) fn original() -> Option<libc::rlimit> {
     let raw = |limit: Option<u64>| limit.unwrap_or(libc::RLIM_INFINITY);
