@@ -28,6 +28,7 @@ mod inner_namespaces;
 mod leaks;
 mod limits;
 mod never_hangs;
+mod old_hosts;
 mod ports;
 mod real_applications;
 mod reports;

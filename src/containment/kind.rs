@@ -25,6 +25,10 @@ impl Kind {
         }
     }
 
+    /// The guarantee that a cgroup gives before Linux 5.14, which brought `cgroup.kill`.
+    pub(crate) const WITHOUT_CGROUP_KILL: &str = "the processes of the cgroup are killed one by one until none is left; a root \
+         process that leaves the cgroup is found as a child of cgrun";
+
     /// The guarantee it gives, for people.
     pub(crate) fn guarantee(self) -> &'static str {
         match self {

@@ -25,6 +25,13 @@ pub(crate) fn reached(place: &str) {
     }
 }
 
+/// Whether to act as if the kernel did not have this, as in `absent:cgroup.kill`.
+#[cfg(debug_assertions)]
+pub(crate) fn is_absent(what: &str) -> bool {
+    let wanted = std::env::var("CGRUN_FAILPOINT").unwrap_or_default();
+    wanted.strip_prefix("absent:") == Some(what)
+}
+
 /// Turns off all fail points in this process.
 #[cfg(debug_assertions)]
 pub(crate) fn disable() {
@@ -38,3 +45,9 @@ pub(crate) fn reached(_place: &str) {}
 #[cfg(not(debug_assertions))]
 #[inline(always)]
 pub(crate) fn disable() {}
+
+#[cfg(not(debug_assertions))]
+#[inline(always)]
+pub(crate) fn is_absent(_what: &str) -> bool {
+    false
+}

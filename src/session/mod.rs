@@ -18,7 +18,7 @@ mod start;
 mod state_machine;
 mod suspend;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 
 pub(crate) use error::SessionError;
 use running_session::Session;
@@ -30,6 +30,7 @@ use crate::report::{ReportFiles, Reporter};
 use crate::runtime::events::Events;
 use crate::runtime::exit_code::Exit;
 use crate::runtime::failpoint;
+use crate::sys::kernel;
 use crate::sys::process::{children, descriptor_limit};
 
 /// Runs the session and returns how cgrun should exit. An error means that nothing was started.
@@ -49,6 +50,7 @@ pub(crate) fn run(plan: SessionPlan, report: &Reporter) -> Result<Exit, SessionE
 
 /// Everything that can fail before anything is started.
 fn prepare(plan: SessionPlan, report: &Reporter) -> Result<Session<'_>, SessionError> {
+    kernel::why_too_old().map_or(Ok(()), |reason| Err(anyhow!(reason)))?;
     descriptor_limit::check().context("cannot open the files of a session")?;
     let env = plan.environment();
     let command_path = preflight::programs(&plan, &env)?;

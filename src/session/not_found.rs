@@ -28,6 +28,9 @@ pub(super) fn not_found_hint(name: &OsStr, cwd: &Path) -> String {
             " in PATH; to run cgrun's own command of that name, put it right after cgrun, followed by its options".into()
         }
         Some(own) => format!(" in PATH; did you mean: cgrun {own}? Otherwise install it"),
+        None if came_through_sudo() => {
+            " in PATH, which sudo replaces; keep yours: sudo env PATH=\"$PATH\" cgrun ...".into()
+        }
         None => match ENVIRONMENTS.iter().find(|it| cwd.join(it).join(&*name).exists()) {
             Some(found) => format!(
                 " in PATH, but in {found}; activate that environment, or run: PATH=\"$PWD/{found}:$PATH\" cgrun ..."
@@ -35,6 +38,11 @@ pub(super) fn not_found_hint(name: &OsStr, cwd: &Path) -> String {
             None => " in PATH; install it, or activate the environment it is in".into(),
         },
     }
+}
+
+/// Whether sudo started us, whose `secure_path` hides what is in the user's PATH (sudoers(5)).
+fn came_through_sudo() -> bool {
+    rustix::process::geteuid().is_root() && std::env::var_os("SUDO_UID").is_some()
 }
 
 /// Completes "command not found", for a path.

@@ -12,6 +12,7 @@ pub(crate) mod connect;
 pub(crate) mod entry;
 pub(crate) mod errno;
 pub(crate) mod job_control;
+pub(crate) mod kernel;
 pub(crate) mod poll;
 pub(crate) mod port;
 pub(crate) mod preload;

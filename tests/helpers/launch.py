@@ -48,7 +48,7 @@ def with_socket(*arguments):
 
 
 # On every architecture.
-FSOPEN, CLONE3 = 430, 435
+PIDFD_OPEN, FSOPEN, CLONE3 = 434, 430, 435
 LOAD, EQUAL, ANY_OF, REPLY = 0x20, 0x15, 0x45, 0x06
 ALLOW, REFUSE = 0x7FFF0000, 0x00050000
 
@@ -60,6 +60,12 @@ def without_clone3(answer, *arguments):
     seccomp([(LOAD, 0, 0, 0), (EQUAL, 0, 1, CLONE3), (REPLY, 0, 0, REFUSE | number), (REPLY, 0, 0, ALLOW)])
     libc = ctypes.CDLL(None, use_errno=True)
     assert libc.syscall(CLONE3, None, 0) == -1 and ctypes.get_errno() == number
+    os.execv(CGRUN, [CGRUN, *arguments])
+
+
+def without_pidfds(*arguments):
+    """pidfd_open(2) is missing, as before Linux 5.3, and in WSL 1."""
+    seccomp([(LOAD, 0, 0, 0), (EQUAL, 0, 1, PIDFD_OPEN), (REPLY, 0, 0, REFUSE | errno.ENOSYS), (REPLY, 0, 0, ALLOW)])
     os.execv(CGRUN, [CGRUN, *arguments])
 
 

@@ -9,13 +9,14 @@ use rustix::process::Pid;
 use super::files::write;
 use super::walk::members;
 use crate::containment::error::ContainmentError;
+use crate::runtime::failpoint;
 use crate::sys::process::pidfd::Process;
 use crate::sys::procfs::details::cgroup_of;
 
 /// Kills every process in it at once (`cgroup.kill`). They exit after the call has returned. `name` is its
 /// name in `/proc/PID/cgroup`.
 pub(super) fn kill(path: &Path, name: &str) -> Result<(), ContainmentError> {
-    match write(&path.join("cgroup.kill"), b"1") {
+    match kill_at_once(path) {
         // The kernel is older than Linux 5.14, or the cgroup is threaded.
         Err(error) if matches!(error.source.raw_os_error(), Some(libc::ENOENT | libc::EOPNOTSUPP)) => {
             kill_each(path, name)
@@ -24,6 +25,14 @@ pub(super) fn kill(path: &Path, name: &str) -> Result<(), ContainmentError> {
         Err(error) if error.source.raw_os_error() == Some(libc::ENODEV) => Ok(()),
         other => other,
     }
+}
+
+/// Since Linux 5.14. Writes `cgroup.kill`.
+pub(super) fn kill_at_once(path: &Path) -> Result<(), ContainmentError> {
+    if failpoint::is_absent("cgroup.kill") {
+        return Err(ContainmentError::on("write to", path)(io::Error::from_raw_os_error(libc::ENOENT)));
+    }
+    write(&path.join("cgroup.kill"), b"1")
 }
 
 fn kill_each(path: &Path, name: &str) -> Result<(), ContainmentError> {

@@ -75,8 +75,9 @@ impl SessionCgroup {
         Ok(Self { id, path, name, shown, mount, events })
     }
 
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
+    /// Whether the kernel can kill all of its processes at once. Kills those that are in it.
+    pub(crate) fn is_killed_at_once(&self) -> bool {
+        kill::kill_at_once(&self.path).is_ok()
     }
 
     /// Removes it, leaves first. The kernel refuses while a process lives in it, so success proves it empty.

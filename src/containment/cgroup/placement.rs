@@ -14,6 +14,7 @@ use super::systemd::{self, NoScope};
 use crate::containment::container::Container;
 use crate::containment::error::ContainmentError;
 use crate::containment::session_id::SessionId;
+use crate::sys::kernel;
 use crate::sys::procfs::details::unified_path;
 use crate::sys::small_file::read_all;
 use crate::sys::users::user_name;
@@ -48,6 +49,7 @@ impl Unavailable {
     /// Says how the user can fix it.
     pub(crate) fn remedy(&self) -> String {
         match self {
+            Self::NotMounted if kernel::is_wsl1() => kernel::CONVERT_WSL1.into(),
             Self::NotMounted => "mount one as root: mount -t cgroup2 none /sys/fs/cgroup".into(),
             Self::OutOfSight { .. } => {
                 "start cgrun from inside that mount, or mount cgroup2 in this cgroup namespace".into()
