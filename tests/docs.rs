@@ -96,6 +96,11 @@ fn exit_codes() {
 }
 
 #[test]
+fn stability() {
+    check_page("docs/stability.md");
+}
+
+#[test]
 fn troubleshooting() {
     check_page("docs/troubleshooting.md");
 }
@@ -198,6 +203,16 @@ fn the_picture_of_a_session_matches_the_readme() {
     let shown: Vec<_> = lines(&shown).into_iter().filter(stays).collect();
     let drawn: Vec<_> = lines(&drawn).into_iter().filter(stays).collect();
     assert_eq!(shown, drawn, "run scripts/pictures");
+}
+
+#[test]
+fn the_changelog_begins_with_the_version_of_the_program() {
+    let heading = Regex::new(r"(?m)^## (\S+), (unreleased|\d{4}-\d\d-\d\d)$").unwrap();
+    let changelog = read("CHANGELOG.md");
+    let version = env!("CARGO_PKG_VERSION");
+    assert_eq!(heading.captures(&changelog).map(|it| it[1].to_string()).as_deref(), Some(version));
+    let run = Session::new().options(["--version"]).run();
+    assert_eq!(run.stdout(), format!("cgrun {version}\n"));
 }
 
 #[test]
