@@ -4,7 +4,7 @@ from html import escape
 
 from bench_table import CGRUN
 
-WIDTH, LEFT, ONE = 880, 330, 190
+WIDTH, LEFT, ONE = 940, 390, 190
 TOP, STEP, BAR = 58, 40, 11
 # A bar that would leave the picture ends here.
 MOST = (WIDTH - LEFT - 150) / ONE
