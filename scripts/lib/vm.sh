@@ -9,10 +9,12 @@
 #                         255  the guest stopped or hung without an exit status; stderr gives the details
 #
 # Variables: CGRUN_VM_ACCEL (default: tcg,thread=multi), CGRUN_VM_TIMEOUT (seconds for one boot, default:
-# 600), CGRUN_VM_MIRROR (default: the mirror that apt uses; required on hosts other than Debian).
+# 600), CGRUN_VM_MIRROR (default: the mirror that apt uses; required on hosts other than Debian),
+# CGRUN_VM_KERNEL (the Debian release whose kernel is used, such as bullseye for Linux 5.10).
 
-vm=${root:?}/target/vm
+vm=${root:?}/target/vm${CGRUN_VM_KERNEL:+-$CGRUN_VM_KERNEL}
 vm_suite=bookworm
+vm_kernel_suite=${CGRUN_VM_KERNEL:-$vm_suite}
 vm_reset=254
 vm_lost=255
 
@@ -52,12 +54,14 @@ vm_apt_targets() {
 
 # apt with Debian's own packages and backports, independent of this machine's configuration: its lists
 # and sources are in a directory that is removed afterwards.
-vm_apt_prepare() {
-    local from signed="[signed-by=/usr/share/keyrings/debian-archive-keyring.gpg]"
+vm_apt_prepare() { # DIR [SUITE]
+    local suite=${2:-$vm_suite} from signed="[signed-by=/usr/share/keyrings/debian-archive-keyring.gpg]"
     from=$(vm_mirror)
     mkdir -p "$1/lists/partial"
-    printf 'deb %s %s %s main\n' "$signed" "$from" "$vm_suite" \
-        "$signed" "$from" "$vm_suite-backports" >"$1/sources.list"
+    printf 'deb %s %s %s main\n' "$signed" "$from" "$suite" >"$1/sources.list"
+    # Those of older releases are removed from the mirrors.
+    [[ $suite != "$vm_suite" ]] ||
+        printf 'deb %s %s %s main\n' "$signed" "$from" "$suite-backports" >>"$1/sources.list"
     vm_apt "$1" apt-get update -qq
 }
 vm_apt() {
@@ -93,7 +97,7 @@ vm_install() (
 # --- the guest -------------------------------------------------------------------------
 
 # The stamp covers the text of these functions, so that changing one of them rebuilds the guest.
-vm_recipe() { declare -p vm_suite && declare -f vm_build vm_customize vm_apt_prepare; }
+vm_recipe() { declare -p vm_suite vm_kernel_suite && declare -f vm_build vm_customize vm_apt_prepare; }
 
 vm_prepare() {
     local wanted
@@ -117,8 +121,9 @@ vm_prepare() {
 }
 
 vm_build() {
-    local scratch=$1 guest=$1/root kernel
+    local scratch=$1 guest=$1/root apt=$1/kernel-apt kernel
     vm_apt_prepare "$scratch"
+    vm_apt_prepare "$apt" "$vm_kernel_suite"
     mmdebstrap --quiet --variant=minbase \
         --include=systemd,systemd-sysv,dbus,dbus-user-session,libpam-systemd \
         --include=python3,procps,iproute2,sudo,util-linux,less,kmod \
@@ -128,9 +133,9 @@ vm_build() {
 
     # Only the kernel's files are needed: its drivers for booting are built in, so there is no initrd.
     # sock_diag(7) needs its modules.
-    kernel=$(vm_apt "$scratch" apt-cache show linux-image-cloud-amd64 |
+    kernel=$(vm_apt "$apt" apt-cache show linux-image-cloud-amd64 |
         sed -n 's/^Depends: \([^ ,]*\).*/\1/p' | sort -V | tail -n 1)
-    (cd "$scratch" && vm_apt "$scratch" apt-get download -qq "$kernel")
+    (cd "$scratch" && vm_apt "$apt" apt-get download -qq "$kernel")
     dpkg-deb -x "$scratch/$kernel"_*.deb "$scratch/kernel"
     mv "$scratch"/kernel/boot/vmlinuz-* "$scratch/vmlinuz"
     # /lib is a link there.
@@ -196,7 +201,9 @@ END
     # other's name. ttyS1 carries the output, ttyS2 the exit status.
     cat >"$guest/usr/local/sbin/run-payload" <<'END'
 #!/bin/bash
-modprobe virtio_blk || exit
+# Debian 11's kernel does not have the first one built in, and finds the disk a little later.
+modprobe --all virtio_pci virtio_blk || exit
+for _ in {1..100}; do [[ -e /dev/vda ]] && break || sleep 0.1; done
 tar --extract --no-overwrite-dir --file /dev/vda --directory / || exit
 stty -F /dev/ttyS1 raw -echo
 stty -F /dev/ttyS2 raw -echo

@@ -109,6 +109,13 @@ def assert_chosen(how, containment, source):
     return done, None
 
 
+def test_cgroup_kill_is_promised_if_the_kernel_has_it():
+    said = doctor([])
+    release = tuple(map(int, re.findall(r"\d+", os.uname().release)[:2]))
+    assert said["cgroup"]["cgroup_kill"] == (release >= (5, 14)), said
+    assert ("one write to cgroup.kill" in said["guarantee"]) == said["cgroup"]["cgroup_kill"], said
+
+
 def test_root_in_a_service_gets_a_scope():
     _, place = assert_chosen([], "cgroup", "scope")
     assert place.startswith("/system.slice/cgrun-"), place
