@@ -11,6 +11,7 @@ mod witness;
 mod bad_input;
 mod cancelled;
 mod chaos;
+mod ci_cancel;
 mod ci_logs;
 mod containments;
 mod cookie_killers;
