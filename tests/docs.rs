@@ -7,6 +7,7 @@
 //! - `<!-- before: COMMAND -->`: run this first, and do not show it.
 //! - `<!-- needs: pids -->`: run it only on a host whose cgroups have this controller.
 //! - `<!-- not run: REASON -->`: it cannot be run, and this is why.
+//! - `<!-- same as: PATH -->`: it is the text of a file of the repository, which other tests use.
 //!
 //! A `console` block is a list of commands, each after `$ `, with its output below it. A line `...`
 //! stands for any number of lines. A `toml` block must be a valid config. The lines of a `message` block
@@ -83,6 +84,11 @@ fn reports() {
 #[test]
 fn hosts() {
     check_page("docs/hosts.md");
+}
+
+#[test]
+fn ci() {
+    check_page("docs/ci.md");
 }
 
 #[test]
@@ -247,6 +253,14 @@ fn check_page(page: &str) {
         if let Some(name) = block.directive("file") {
             project.files.retain(|(it, _)| it != name);
             project.files.push((name.to_string(), block.text.clone()));
+        }
+        if let Some(path) = block.directive("same as") {
+            if is_update() {
+                corrections.push((block.line, block.text.lines().count(), read(path)));
+            } else {
+                assert_eq!(block.text, read(path), "{place} is not the text of {path}");
+            }
+            continue;
         }
         if let Some(reason) = block.directive("not run") {
             assert!(reason.len() > 10, "{place}: why is it not run?");

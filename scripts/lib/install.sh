@@ -39,6 +39,8 @@ packages=(
     "runc            command -v runc"
     "uidmap          command -v newuidmap"
     "busybox-static  command -v busybox"
+    "git             command -v git"
+    "make            command -v make"
     "strace          command -v strace"
     "bubblewrap      command -v bwrap"
 )
@@ -114,6 +116,20 @@ install_backend() {
     python3 -m venv --clear "$venv"
     "$venv/bin/pip" install --quiet --disable-pip-version-check --requirement "$demo/requirements.txt"
     echo "$wanted" >"$venv/stamp"
+}
+
+# The tools of the recipes in docs/ci.md, and the wheels that these install in the tests.
+install_recipes() {
+    local wanted into=$root/target/recipes
+    wanted=$(stamp_of "$root/tests/ci-requirements.txt" "$demo/requirements.txt")
+    up_to_date "$into/stamp" "$wanted" && return
+    say "Installing the tools of the CI recipes into ${into#"$root"/}"
+    rm -rf "$into"
+    python3 -m venv "$into/venv"
+    "$into/venv/bin/pip" install --quiet --disable-pip-version-check --requirement "$root/tests/ci-requirements.txt"
+    "$into/venv/bin/pip" download --quiet --disable-pip-version-check --dest "$into/wheels" \
+        --constraint "$demo/requirements.txt" pytest
+    echo "$wanted" >"$into/stamp"
 }
 
 install_frontend() {
