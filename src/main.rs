@@ -23,8 +23,7 @@ mod text;
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
-use clap::Parser;
+use anyhow::{Context, Result, bail};
 
 use cli::{Cli, CliCommand, ConfigOptions, Run};
 use config::{Config, TrustedUsers};
@@ -45,7 +44,7 @@ fn main() {
 
 fn start() -> ! {
     sys::preload::shed_libraries();
-    let cli = Cli::try_parse().unwrap_or_else(|error| {
+    let cli = cli::parse().unwrap_or_else(|error| {
         let _ = error.print();
         std::process::exit(if error.use_stderr() { exit_code::FAILED.into() } else { 0 });
     });
@@ -71,13 +70,19 @@ fn dispatch(cli: Cli) -> Result<Exit, SessionError> {
         CliCommand::Run(args) => run(args)?,
         CliCommand::Check(args) => {
             let config = find_config(&args.config, None)?;
-            commands::check::check(&plan::watched_ports(&args.config, config.as_ref())?, &report)?
+            let watched = plan::watched_ports(&args.config, config.as_ref())?;
+            commands::check::check(&watched, args.json, &report)?
         }
         CliCommand::Doctor { json } => commands::doctor::doctor(json)?,
         CliCommand::Sessions { json } => commands::sessions::print_sessions(&records(), json, &report)?,
         CliCommand::Stop { id, grace } => commands::stop::stop(&id, grace.0, &records(), &report)?,
         CliCommand::Sweep { dry_run } => commands::sweep::sweep(&records(), dry_run, &report)?,
         CliCommand::Init => commands::init::init(&report)?,
+        CliCommand::Completions { shell } => {
+            commands::completions::print_script(shell, cli::command_for_completions())?
+        }
+        CliCommand::Schema => commands::schema::print_schema()?,
+        CliCommand::Man => commands::man::print_page(cli::command_for_man_page())?,
     })
 }
 
@@ -89,14 +94,26 @@ fn run(args: Run) -> Result<Exit, SessionError> {
     let state = state_directory::locate(|text| warning = Some(text.to_string()));
     let plan = plan::plan(args, config.as_ref(), working_directory()?, state)?;
     let report = Reporter::new(plan.verbosity);
+    if plan.verbosity == Verbosity::Verbose {
+        config.iter().filter_map(Config::used_profile).for_each(|profile| report.say(&profile));
+    }
     warning.iter().for_each(|warning| report.say(warning));
     session::run(plan, &report)
 }
 
 fn find_config(options: &ConfigOptions, session_user: Option<&str>) -> Result<Option<Config>> {
-    match &options.config {
-        Some(path) => Ok(Some(Config::read(&working_directory()?.join(path))?)),
-        None => Ok(Config::discover(&working_directory()?, &TrustedUsers::of_this_run(session_user))?),
+    let config = match &options.config {
+        _ if options.no_config => return Ok(None),
+        Some(path) => Some(Config::read(&working_directory()?.join(path))?),
+        None => Config::discover(&working_directory()?, &TrustedUsers::of_this_run(session_user))?,
+    };
+    let profile = options.profile.as_deref();
+    match (config, profile) {
+        (Some(config), _) => Ok(Some(config.with_profile(profile, config::is_ci())?)),
+        (None, Some(name)) => {
+            bail!("there is no profile {name:?}, because there is no config; write one, or name it with -c")
+        }
+        (None, None) => Ok(None),
     }
 }
 

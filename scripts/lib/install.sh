@@ -43,6 +43,10 @@ packages=(
     "make            command -v make"
     "strace          command -v strace"
     "bubblewrap      command -v bwrap"
+    "bash-completion test -e /usr/share/bash-completion/bash_completion"
+    "zsh             command -v zsh"
+    "fish            command -v fish"
+    "mandoc          command -v mandoc"
 )
 
 missing_packages() {

@@ -1,33 +1,101 @@
 //! `cgrun check`: checks after a run that the watched ports are free and no stale session is left.
 
 use anyhow::{Context, Result, bail};
+use serde::Serialize;
 
+use super::output::print;
 use crate::ports::{self, Holding, time_wait};
 use crate::registry::{SessionEntry, SessionList, SessionState, cgroup_mount, list_signed_sessions};
 use crate::report::Reporter;
 use crate::runtime::exit_code::{Exit, NOT_CLEAN};
 use crate::sys::port::Port;
+use crate::sys::users::user_name;
+
+/// What the check found, for `--json`.
+#[derive(Serialize)]
+struct CheckFindings<'a> {
+    /// `None` if it is not known.
+    clean: Option<bool>,
+    watched_ports: &'a [Port],
+    held_ports: Vec<HeldPort>,
+    stale_sessions: Vec<StaleSession>,
+    /// What could not be determined.
+    unknown: &'a [String],
+    /// What may affect the next run, although it is clean.
+    remarks: &'a [String],
+}
+
+#[derive(Serialize)]
+struct HeldPort {
+    port: Port,
+    /// Empty if cgrun is not permitted to inspect them.
+    pids: Vec<i32>,
+    description: String,
+}
+
+#[derive(Serialize)]
+struct StaleSession {
+    id: String,
+    user: String,
+    command: String,
+    cgroup: String,
+}
 
 /// Reports everything that is not clean. An error means that cgrun could not find out.
-pub(crate) fn check(watched: &[Port], reporter: &Reporter) -> Result<Exit> {
+pub(crate) fn check(watched: &[Port], json: bool, reporter: &Reporter) -> Result<Exit> {
     let listeners = ports::listening_on(watched)
         .context("cannot find out which processes listen on the watched ports (sock_diag)")?;
     let sessions =
         cgroup_mount()?.map_or(Ok(SessionList::default()), |mount| list_signed_sessions(&mount))?;
-    let mut problems: Vec<_> = Holding::of(&listeners).iter().map(ToString::to_string).collect();
+    let holdings = Holding::of(&listeners);
+    let mut problems: Vec<_> = holdings.iter().map(ToString::to_string).collect();
     problems.extend(sessions.entries.iter().filter_map(leftover));
     let unknown: Vec<_> =
         sessions.entries.iter().filter_map(possible_leftover).chain(sessions.gap()).collect();
     // No process is left on a port in TIME_WAIT, so it is clean. But the next run may fail to bind it.
     let free: Vec<_> =
         watched.iter().copied().filter(|port| !listeners.iter().any(|it| it.port == *port)).collect();
-    time_wait::remarks(&free).iter().for_each(|remark| reporter.say(remark));
+    let remarks = time_wait::remarks(&free);
     // What cannot be seen is never called clean.
-    if problems.is_empty() && !unknown.is_empty() {
+    let is_unknown = problems.is_empty() && !unknown.is_empty();
+    if json {
+        let stale = sessions.entries.iter().filter(|it| it.state == SessionState::Stale);
+        let findings = CheckFindings {
+            clean: (!is_unknown).then_some(problems.is_empty()),
+            watched_ports: watched,
+            held_ports: holdings.iter().map(held_port).collect(),
+            stale_sessions: stale.map(stale_session).collect(),
+            unknown: &unknown,
+            remarks: &remarks,
+        };
+        print(&(serde_json::to_string_pretty(&findings)? + "\n"))?;
+    } else {
+        remarks.iter().for_each(|remark| reporter.say(remark));
+    }
+    if is_unknown {
         bail!("{}", unknown.join("\n"));
     }
-    problems.iter().chain(&unknown).for_each(|problem| reporter.error(problem));
+    if !json {
+        problems.iter().chain(&unknown).for_each(|problem| reporter.error(problem));
+    }
     Ok(Exit::Code(if problems.is_empty() { 0 } else { NOT_CLEAN }))
+}
+
+fn held_port(holding: &Holding) -> HeldPort {
+    HeldPort {
+        port: holding.port,
+        pids: holding.holders.iter().map(|it| it.pid.as_raw_nonzero().get()).collect(),
+        description: holding.to_string(),
+    }
+}
+
+fn stale_session(session: &SessionEntry) -> StaleSession {
+    StaleSession {
+        id: session.id.to_string(),
+        user: user_name(session.uid),
+        command: session.command.clone(),
+        cgroup: session.path.to_string_lossy().into_owned(),
+    }
 }
 
 fn leftover(session: &SessionEntry) -> Option<String> {

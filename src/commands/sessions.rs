@@ -1,12 +1,12 @@
 //! `cgrun sessions`: lists live and stale sessions, and those that a guardian or a sweep tore down recently.
 
-use std::io::Write;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde::Serialize;
 
+use super::output::print;
 use crate::guardian::record::{self, EndedSession};
 use crate::registry::{SessionList, SessionState, cgroup_mount, list_sessions};
 use crate::report::Reporter;
@@ -53,8 +53,7 @@ pub(crate) fn print_sessions(records: &Path, json: bool, reporter: &Reporter) ->
     });
     let listing = SessionListing { sessions: rows.collect(), ended: record::read_all(records) };
     let text = if json { serde_json::to_string_pretty(&listing)? + "\n" } else { table(&listing) };
-    std::io::stdout().write_all(text.as_bytes()).context("cannot write to stdout")?;
-    Ok(Exit::Code(0))
+    print(&text)
 }
 
 fn table(listing: &SessionListing) -> String {

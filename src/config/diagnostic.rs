@@ -20,8 +20,10 @@ pub(crate) enum ConfigError {
     NotText { path: PathBuf, at: usize },
     #[error("{} has no table [tool.cgrun]; add one, or name another file with -c", path.display())]
     NoTable { path: PathBuf },
-    #[error("the config {0} is not trusted: {reason}; to use it, pass -c {0}, and to run without a config, pass -c /dev/null", path.display())]
+    #[error("the config {0} is not trusted: {reason}; to use it, pass -c {0}, and to run without a config, pass --no-config", path.display())]
     Distrusted { path: PathBuf, reason: Distrust },
+    #[error("the config {} has no profile {name:?}; {}", path.display(), existing(profiles))]
+    NoProfile { path: PathBuf, name: String, profiles: Vec<String> },
     #[error("{0}")]
     Wrong(String),
 }
@@ -49,6 +51,14 @@ impl ConfigError {
             line = shown.replace('\t', " "),
             indent = " ".repeat(indent),
         ))
+    }
+}
+
+fn existing(profiles: &[String]) -> String {
+    match profiles {
+        [] => "it has none; add a table [profiles.NAME.session]".into(),
+        [only] => format!("its only profile is {only}"),
+        several => format!("its profiles are {}", several.join(", ")),
     }
 }
 

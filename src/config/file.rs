@@ -8,6 +8,8 @@ use serde::Deserialize;
 
 use super::diagnostic::ConfigError;
 use super::keys::ConfigKeys;
+use super::profiles::UsedProfile;
+use super::toml_terms::in_toml_terms;
 
 pub(crate) const FILE_NAME: &str = "cgrun.toml";
 pub(super) const PYPROJECT: &str = "pyproject.toml";
@@ -18,6 +20,7 @@ pub(crate) struct Config {
     pub path: PathBuf,
     pub text: String,
     pub keys: ConfigKeys,
+    pub profile: Option<UsedProfile>,
 }
 
 impl Config {
@@ -39,10 +42,11 @@ impl Config {
             Ok(None)
         };
         match parsed {
-            Ok(keys) => Ok(keys.map(|keys| Self { path: path.to_path_buf(), text, keys })),
+            Ok(keys) => Ok(keys.map(|keys| Self { path: path.to_path_buf(), text, keys, profile: None })),
             Err(error) => {
                 let span = error.span().unwrap_or(0..0);
-                Err(ConfigError::at(path, &text, span, in_toml_terms(error.message())))
+                let message = in_toml_terms(error.message(), text.get(span.clone()).unwrap_or_default());
+                Err(ConfigError::at(path, &text, span, message))
             }
         }
     }
@@ -68,18 +72,6 @@ struct PyProject {
 #[serde(default)]
 struct ToolTable {
     cgrun: Option<ConfigKeys>,
-}
-
-/// serde names Rust's types, but the user wrote TOML.
-fn in_toml_terms(message: &str) -> String {
-    let words = [
-        ("unknown field ", "unknown key "),
-        ("missing field ", "missing key "),
-        ("unknown variant ", "unknown value "),
-        (", expected a sequence", ", expected a list"),
-        (", expected a map", ", expected a table"),
-    ];
-    words.into_iter().fold(message.to_string(), |text, (rust, toml)| text.replacen(rust, toml, 1))
 }
 
 pub(super) fn unreadable(path: &Path, source: io::Error) -> ConfigError {

@@ -5,11 +5,17 @@ mod discover;
 mod file;
 mod from_text;
 mod keys;
+mod profiles;
+mod schema;
 pub(crate) mod template;
+mod toml_terms;
 mod trust;
+mod value_schemas;
 mod values;
 
 pub(crate) use file::{Config, FILE_NAME};
 pub(crate) use keys::{ReadyKeys, ServiceKeys};
+pub(crate) use profiles::is_ci;
+pub(crate) use schema::schema;
 pub(crate) use trust::TrustedUsers;
 pub(crate) use values::{OnLeak, ReportKind, ServiceInput, ServiceName, Time, Words};

@@ -2,6 +2,7 @@
 
 pub(crate) const TEMPLATE: &str = r#"# cgrun.toml: what `cgrun COMMAND` starts before COMMAND and stops after it.
 # Every key is optional. The values shown are the defaults, unless marked "example".
+# `cgrun schema` prints a JSON Schema of this file, with which an editor completes and checks it.
 
 [session]
 # Ports that the session's processes must not hold after the session has ended,
@@ -67,6 +68,15 @@ clean_env = false
 # Warn about a limit that cannot be applied, and run without it.
 best_effort = false
 
+# Keys that replace those above in one case, with --profile NAME or CGRUN_PROFILE. The profile ci is also used if the
+# variable CI is set. An example:
+#
+# [profiles.ci.session]
+# on_leak = "fail"
+# timeout = "20m"
+# [profiles.ci.limits]
+# memory = "6GiB"
+
 # A service is started before the command and stopped after it. An example:
 #
 # [services.backend]
@@ -108,11 +118,20 @@ mod tests {
 
     #[test]
     fn the_example_service_of_the_template_is_valid() {
-        let example = super::TEMPLATE.split("An example:\n").nth(1).unwrap();
+        let example = super::TEMPLATE.rsplit("An example:\n").next().unwrap();
         let lines: Vec<_> = example.lines().map(|line| line.trim_start_matches('#').trim_start()).collect();
         let lines: Vec<_> = lines.into_iter().filter(|line| !line.starts_with("or {")).collect();
         let keys: ConfigKeys = toml::from_str(&lines.join("\n")).unwrap();
         assert_eq!(keys.services.len(), 1);
+    }
+
+    #[test]
+    fn the_example_profile_of_the_template_is_valid() {
+        let example = super::TEMPLATE.split("An example:\n").nth(1).unwrap().split("\n\n").next().unwrap();
+        let lines: Vec<_> = example.lines().map(|line| line.trim_start_matches('#').trim_start()).collect();
+        let keys: ConfigKeys = toml::from_str(&lines.join("\n")).unwrap();
+        let profile = &keys.profiles["ci"];
+        assert!(profile.session.timeout.is_some() && profile.limits.memory.is_some());
     }
 
     #[test]

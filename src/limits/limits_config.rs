@@ -4,6 +4,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::str::FromStr;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::de::{self, Deserializer, Unexpected, Visitor};
 
@@ -14,29 +15,41 @@ use super::memory::{Memory, Swap};
 use super::pids::Pids;
 
 /// The limits of a session or a service.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq)]
 #[serde(default, deny_unknown_fields, expecting = "a table, such as { memory = \"4GiB\" }")]
 pub(crate) struct Limits {
+    /// The maximum memory, not counting swap: a size such as 4GiB, or 50% of the host's. By default there is no limit.
     pub memory: Option<Memory>,
+    /// The maximum swap in addition to memory. By default 0 if memory is limited.
     pub swap: Option<Swap>,
+    /// The maximum number of processes and threads. By default there is no limit.
     pub pids: Option<Pids>,
+    /// The maximum CPU use, in CPUs: 1.5, or 50% of the host's. By default there is no limit.
     pub cpus: Option<Cpus>,
+    /// The share of disk I/O relative to others, from 1 to 10000. By default 100.
     pub io_weight: Option<IoWeight>,
+    /// The CPUs to run on, such as 0-3,6. By default all.
     pub cpuset: Option<CpuSet>,
 }
 
 /// The limits of the whole session.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq)]
 #[serde(default, deny_unknown_fields, expecting = "a table, such as { memory = \"4GiB\" }")]
 pub(crate) struct SessionLimits {
+    /// The maximum memory, not counting swap: a size such as 4GiB, or 50% of the host's. By default there is no limit.
     pub memory: Option<Memory>,
+    /// The maximum swap in addition to memory. By default 0 if memory is limited.
     pub swap: Option<Swap>,
+    /// The maximum number of processes and threads. By default there is no limit.
     pub pids: Option<Pids>,
+    /// The maximum CPU use, in CPUs: 1.5, or 50% of the host's. By default there is no limit.
     pub cpus: Option<Cpus>,
+    /// The share of disk I/O relative to others, from 1 to 10000. By default 100.
     pub io_weight: Option<IoWeight>,
+    /// The CPUs to run on, such as 0-3,6. By default all.
     pub cpuset: Option<CpuSet>,
-    /// A limit that cannot be applied is a warning, not an error.
-    pub best_effort: bool,
+    /// Warn about a limit that cannot be applied, and run without it. By default false.
+    pub best_effort: Option<bool>,
 }
 
 impl SessionLimits {

@@ -93,12 +93,12 @@ pub(crate) fn plan(run: Run, config: Option<&Config>, cwd: PathBuf, state: PathB
         require: options.require.or(session.and_then(|it| it.require)),
         identity: resolve_identity(
             options.user.as_deref().or(session.and_then(|it| it.user.as_ref()).map(|it| it.0.as_str())),
-            options.no_new_privs || session.and_then(|it| it.no_new_privs).unwrap_or(false),
+            options.no_new_privs.or(session.and_then(|it| it.no_new_privs)).unwrap_or(false),
         )?,
-        clean_env: options.clean_env || session.and_then(|it| it.clean_env).unwrap_or(false),
+        clean_env: options.clean_env.or(session.and_then(|it| it.clean_env)).unwrap_or(false),
         allow: [session.and_then(|it| it.allow.clone()).unwrap_or_default(), options.allow].concat(),
         reports: reports(options.reports, config, &cwd)?,
-        reclaim_ports: options.reclaim_ports || session.and_then(|it| it.reclaim_ports).unwrap_or(false),
+        reclaim_ports: options.reclaim_ports.or(session.and_then(|it| it.reclaim_ports)).unwrap_or(false),
         logs,
         records: records(&state),
         state,
@@ -125,7 +125,8 @@ fn limits(options: LimitOptions, config: Option<&Config>, services: usize) -> Re
             services + 1
         );
     }
-    Ok((limits, options.limits_best_effort || written.is_some_and(|it| it.best_effort)))
+    let best_effort = options.limits_best_effort.or(written.and_then(|it| it.best_effort));
+    Ok((limits, best_effort.unwrap_or(false)))
 }
 
 /// Refuses a path that begins with `~`, because we would create a directory of that name. A shell does not
@@ -171,7 +172,7 @@ mod tests {
     fn planned(toml: &str, args: &[&str]) -> Result<SessionPlan, String> {
         let path = Path::new("/project/cgrun.toml");
         let keys = toml::from_str(toml).map_err(|error| error.to_string())?;
-        let config = Config { path: path.into(), text: toml.into(), keys };
+        let config = Config { path: path.into(), text: toml.into(), keys, profile: None };
         let cli = crate::cli::Cli::try_parse_from([&["cgrun"], args].concat())
             .map_err(|error| error.to_string())?;
         plan(cli.run, Some(&config), "/project".into(), "/state".into()).map_err(|error| error.to_string())

@@ -1,12 +1,13 @@
-//! The command line, as clap sees it.
+//! The command line's options and commands, as clap sees them.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
-use clap::builder::{OsStringValueParser, TypedValueParser};
+use clap::builder::{BoolishValueParser, OsStringValueParser, TypedValueParser};
 use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
 
+use crate::commands::completions::Shell;
 use crate::config::{OnLeak, ReportKind, Time};
 use crate::containment::Require;
 use crate::leaks::allow::Pattern;
@@ -17,10 +18,11 @@ use crate::sys::port::Port;
 ///
 /// Everything from COMMAND on belongs to COMMAND. `cgrun -- check` runs a program called check.
 /// The command line overrides the config; `cgrun init` writes a config with all available keys.
+/// Each option can also be set by a variable: CGRUN_GRACE=9s means --grace 9s.
 #[derive(Debug, Parser)]
 #[command(version, args_conflicts_with_subcommands = true, subcommand_precedence_over_arg = false)]
 #[command(
-    override_usage = "cgrun [OPTIONS] COMMAND [ARG]...\n       cgrun run|doctor|check|sessions|stop|sweep|init"
+    override_usage = "cgrun [OPTIONS] COMMAND [ARG]...\n       cgrun run|doctor|check|sessions|stop|sweep|init|completions|man|schema"
 )]
 pub(crate) struct Cli {
     #[command(subcommand)]
@@ -36,7 +38,9 @@ pub(crate) struct Cli {
 pub(crate) enum CliCommand {
     /// Run COMMAND in a session (the long form of `cgrun COMMAND`)
     Run(Run),
-    /// Check that watched ports are free and no session is stale: exit 0 or 1; 125 if unknown
+    /// Check that watched ports are free and no session is stale: exit 0 or 1
+    ///
+    /// The exit code is 125 if that cannot be determined.
     Check(Check),
     /// Show this host's containment and how to get a stronger one
     Doctor {
@@ -50,7 +54,9 @@ pub(crate) enum CliCommand {
         #[arg(long)]
         json: bool,
     },
-    /// End a live session, by force if it does not exit when asked, and wait until it has ended
+    /// End a live session, and wait until it has ended
+    ///
+    /// It is ended by force if it does not exit when asked.
     Stop {
         /// The session's id, as `cgrun sessions` and CGRUN_SESSION show it
         id: String,
@@ -66,6 +72,18 @@ pub(crate) enum CliCommand {
     },
     /// Write a commented cgrun.toml into the working directory
     Init,
+    /// Print a completion script for bash, zsh or fish
+    // Installers call these two, so they need no line in the help.
+    #[command(hide = true)]
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Print the man page, in roff
+    #[command(hide = true)]
+    Man,
+    /// Print the JSON Schema of the config, for editors
+    Schema,
 }
 
 #[derive(Debug, Args)]
@@ -107,8 +125,8 @@ pub(crate) struct RunOptions {
     #[arg(long, value_name = "DUR", allow_hyphen_values = true, help_heading = SESSION, hide_short_help = true)]
     pub kill_wait: Option<Time>,
     /// Pass on only PATH, TERM, LANG, LC_*, TZ and COLORTERM from the environment
-    #[arg(long, help_heading = SESSION, hide_short_help = true)]
-    pub clean_env: bool,
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new(), hide_possible_values = true, help_heading = SESSION, hide_short_help = true)]
+    pub clean_env: Option<bool>,
     /// Print only errors and leaks
     #[arg(short, long, conflicts_with = "verbose", help_heading = SESSION)]
     pub quiet: bool,
@@ -116,16 +134,15 @@ pub(crate) struct RunOptions {
     #[arg(short, long, help_heading = SESSION)]
     pub verbose: bool,
 
-    /// Stop the processes that hold a service's port, instead of refusing to start
-    #[arg(long, help_heading = SERVICES)]
-    pub reclaim_ports: bool,
+    /// Stop what holds a service's port, instead of refusing to start
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new(), hide_possible_values = true, help_heading = SERVICES)]
+    pub reclaim_ports: Option<bool>,
     /// Write the services' logs to this directory
     #[arg(long, value_name = "DIR", help_heading = SERVICES)]
     pub logs: Option<PathBuf>,
 
-    /// What to do about a leak: `report` names it, `fail` also exits with 121 if the command
-    /// passed [default: report]
-    #[arg(long, value_name = "POLICY", help_heading = LEAKS)]
+    /// What to do about a leak: `report` it, or also `fail` with 121 [default: report]
+    #[arg(long, value_name = "POLICY", hide_possible_values = true, help_heading = LEAKS)]
     pub on_leak: Option<OnLeak>,
     /// Do not count these processes as leaks: a program's name, or a pattern with * and ? for its
     /// command line (repeatable)
@@ -147,8 +164,8 @@ pub(crate) struct RunOptions {
     #[arg(long, value_name = "NAME", help_heading = CONTAINMENT)]
     pub user: Option<String>,
     /// Do not let any process gain privileges (sudo fails), and empty the capability bounding set
-    #[arg(long, help_heading = CONTAINMENT, hide_short_help = true)]
-    pub no_new_privs: bool,
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new(), hide_possible_values = true, help_heading = CONTAINMENT, hide_short_help = true)]
+    pub no_new_privs: Option<bool>,
 
     #[command(flatten)]
     pub limits: LimitOptions,
@@ -178,8 +195,8 @@ pub(crate) struct LimitOptions {
     #[arg(long, value_name = "N", allow_hyphen_values = true, help_heading = LIMITS)]
     pub cpus: Option<Cpus>,
     /// Warn about a limit that cannot be applied, and run without it
-    #[arg(long, help_heading = LIMITS, hide_short_help = true)]
-    pub limits_best_effort: bool,
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new(), hide_possible_values = true, help_heading = LIMITS, hide_short_help = true)]
+    pub limits_best_effort: Option<bool>,
 }
 
 #[derive(Debug, Default, Args)]
@@ -187,6 +204,12 @@ pub(crate) struct ConfigOptions {
     /// Read this config instead of the nearest cgrun.toml or pyproject.toml
     #[arg(short, long, value_name = "FILE", help_heading = SESSION)]
     pub config: Option<PathBuf>,
+    /// Read no config
+    #[arg(long, conflicts_with_all = ["config", "profile"], help_heading = SESSION, hide_short_help = true)]
+    pub no_config: bool,
+    /// Use this profile of the config [default: ci if CI is set and the config has it]
+    #[arg(long, value_name = "NAME", help_heading = SESSION, hide_short_help = true)]
+    pub profile: Option<String>,
     /// Watch this port (repeatable) [default: 3000 and 8000]
     #[arg(short, long = "port", value_name = "N", action = ArgAction::Append, allow_hyphen_values = true, help_heading = SERVICES)]
     pub ports: Vec<Port>,
@@ -196,6 +219,9 @@ pub(crate) struct ConfigOptions {
 pub(crate) struct Check {
     #[command(flatten)]
     pub config: ConfigOptions,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// The names of cgrun's own commands.

@@ -1,0 +1,128 @@
+//! Profiles: the keys of `[profiles.NAME.session]` and `[profiles.NAME.limits]` replace those of the config, key by key.
+
+use super::diagnostic::ConfigError;
+use super::file::Config;
+use super::keys::SessionKeys;
+use crate::limits::SessionLimits;
+
+/// The profile that is used in CI without being named.
+const CI: &str = "ci";
+
+/// A profile whose keys have been applied.
+#[derive(Debug)]
+pub(crate) struct UsedProfile {
+    name: String,
+    is_named: bool,
+}
+
+impl Config {
+    /// Applies the profile that the user named, or else, in CI, the profile `ci` if there is one.
+    pub(crate) fn with_profile(mut self, named: Option<&str>, is_ci: bool) -> Result<Self, ConfigError> {
+        let name = named.unwrap_or(CI);
+        if named.is_none() && !is_ci {
+            return Ok(self);
+        }
+        let Some(profile) = self.keys.profiles.remove(name) else {
+            return match named {
+                None => Ok(self),
+                Some(_) => Err(ConfigError::NoProfile {
+                    path: self.path,
+                    name: name.into(),
+                    profiles: self.keys.profiles.into_keys().collect(),
+                }),
+            };
+        };
+        self.keys.session = replaced(self.keys.session, profile.session);
+        self.keys.limits = replaced_limits(self.keys.limits, profile.limits);
+        self.profile = Some(UsedProfile { name: name.into(), is_named: named.is_some() });
+        Ok(self)
+    }
+
+    /// Which profile is used, and why, for people.
+    pub(crate) fn used_profile(&self) -> Option<String> {
+        let UsedProfile { name, is_named } = self.profile.as_ref()?;
+        let why = if *is_named { "" } else { ", because the variable CI is set" };
+        Some(format!("using the profile {name} of {}{why}", self.path.display()))
+    }
+}
+
+/// Whether a CI system runs us. They all set this variable.
+pub(crate) fn is_ci() -> bool {
+    std::env::var_os("CI").is_some_and(|value| {
+        let value = value.to_string_lossy().to_lowercase();
+        !["", "0", "false"].contains(&value.as_str())
+    })
+}
+
+fn replaced(keys: SessionKeys, by: SessionKeys) -> SessionKeys {
+    SessionKeys {
+        ports: by.ports.or(keys.ports),
+        grace: by.grace.or(keys.grace),
+        stop_within: by.stop_within.or(keys.stop_within),
+        kill_wait: by.kill_wait.or(keys.kill_wait),
+        settle: by.settle.or(keys.settle),
+        timeout: by.timeout.or(keys.timeout),
+        on_leak: by.on_leak.or(keys.on_leak),
+        allow: by.allow.or(keys.allow),
+        reports: by.reports.or(keys.reports),
+        reclaim_ports: by.reclaim_ports.or(keys.reclaim_ports),
+        require: by.require.or(keys.require),
+        user: by.user.or(keys.user),
+        no_new_privs: by.no_new_privs.or(keys.no_new_privs),
+        clean_env: by.clean_env.or(keys.clean_env),
+        logs: by.logs.or(keys.logs),
+    }
+}
+
+fn replaced_limits(limits: SessionLimits, by: SessionLimits) -> SessionLimits {
+    SessionLimits {
+        memory: by.memory.or(limits.memory),
+        swap: by.swap.or(limits.swap),
+        pids: by.pids.or(limits.pids),
+        cpus: by.cpus.or(limits.cpus),
+        io_weight: by.io_weight.or(limits.io_weight),
+        cpuset: by.cpuset.or(limits.cpuset),
+        best_effort: by.best_effort.or(limits.best_effort),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    const TEXT: &str = "[session]\nports = [1, 2]\ngrace = '1s'\n[limits]\npids = 5\n\
+        [profiles.ci.session]\nports = [3]\non_leak = 'fail'\n[profiles.ci.limits]\nmemory = '1G'\n\
+        [profiles.nightly.session]\ntimeout = '3h'\n";
+
+    fn applied(named: Option<&str>, is_ci: bool) -> Result<Config, ConfigError> {
+        let config = Config::parse(Path::new("cgrun.toml"), TEXT.into()).unwrap().unwrap();
+        config.with_profile(named, is_ci)
+    }
+
+    #[test]
+    fn a_profile_replaces_keys_and_leaves_others() {
+        let config = applied(Some("ci"), false).unwrap();
+        let session = &config.keys.session;
+        assert_eq!(session.ports.as_ref().unwrap().len(), 1);
+        assert!(session.grace.is_some() && session.on_leak.is_some());
+        assert!(config.keys.limits.pids.is_some() && config.keys.limits.memory.is_some());
+    }
+
+    #[test]
+    fn the_profile_ci_is_used_in_ci_unless_another_is_named() {
+        let name = |config: Config| config.profile.map(|it| it.name);
+        assert_eq!(name(applied(None, false).unwrap()), None);
+        assert_eq!(name(applied(None, true).unwrap()).as_deref(), Some("ci"));
+        assert_eq!(name(applied(Some("nightly"), true).unwrap()).as_deref(), Some("nightly"));
+        let config = Config::parse(Path::new("cgrun.toml"), "[profiles.x]".into()).unwrap().unwrap();
+        assert_eq!(name(config.with_profile(None, true).unwrap()), None);
+    }
+
+    #[test]
+    fn an_unknown_profile_is_refused_with_those_that_exist() {
+        let error = applied(Some("c"), true).unwrap_err().to_string();
+        assert_eq!(error, "the config cgrun.toml has no profile \"c\"; its profiles are ci, nightly");
+    }
+}

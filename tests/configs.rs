@@ -1,0 +1,110 @@
+//! Where the settings of a run come from: the command line, variables, a profile, the config.
+
+use crate::harness::Session;
+
+/// Prints one line for each setting that a test can observe from outside.
+const PROFILES: &str = "[session]\nclean_env = true\n[profiles.ci.session]\nclean_env = false\n\
+                        [profiles.nightly.session]\ntimeout = '3h'\n";
+
+/// A session whose command prints the variable `SEEN`, unless the environment is clean.
+fn session() -> Session {
+    Session::new().env("SEEN", "seen").sh("echo \"$SEEN\"")
+}
+
+#[test]
+fn no_config_reads_no_config() {
+    let broken = "not a config";
+    session().config(broken).run().assert_code(125);
+    session().config(broken).options(["--no-config"]).run().assert_code(0).assert_nothing_left();
+    session().config(broken).env("CGRUN_NO_CONFIG", "1").run().assert_code(0);
+    Session::again().config(broken).options(["check", "--no-config", "-p", "1"]).run().assert_code(0);
+    let run = session().config(broken).options(["--no-config", "-c", "cgrun.toml"]).run();
+    run.assert_code(125).assert_said("'--no-config' cannot be used with '--config <FILE>'");
+}
+
+#[test]
+fn an_option_comes_before_a_variable_and_that_before_the_config() {
+    let config = "[session]\nclean_env = true\n";
+    let seen = |session: Session| session.config(config).run().assert_code(0).stdout() == "seen\n";
+    assert!(!seen(session()));
+    assert!(seen(session().env("CGRUN_CLEAN_ENV", "0")));
+    assert!(!seen(session().env("CGRUN_CLEAN_ENV", "")));
+    assert!(!seen(session().env("CGRUN_CLEAN_ENV", "0").options(["--clean-env"])));
+    assert!(seen(session().env("CGRUN_CLEAN_ENV", "1").options(["--clean-env=false"])));
+}
+
+#[test]
+fn a_wrong_variable_is_named() {
+    let run = session().env("CGRUN_GRACE", "soon").run();
+    run.assert_code(125)
+        .assert_said("error: invalid value 'soon' for 'CGRUN_GRACE': a duration is a number with a unit")
+        .assert_nothing_left();
+}
+
+#[test]
+fn a_session_inherits_the_variables_unless_its_environment_is_clean() {
+    let script = "echo \"$CGRUN_SETTLE\"";
+    let run = Session::new().env("CGRUN_SETTLE", "1ms").sh(script).run();
+    assert_eq!(run.assert_code(0).stdout(), "1ms\n");
+    let run = Session::again().env("CGRUN_SETTLE", "1ms").options(["--clean-env"]).sh(script).run();
+    assert_eq!(run.assert_code(0).stdout(), "\n");
+}
+
+#[test]
+fn a_report_can_be_asked_for_with_a_variable() {
+    let run = session().env("CGRUN_REPORT", "json=a.json,junit=b.xml").run();
+    run.assert_code(0);
+    assert!(run.path().join("a.json").exists() && run.path().join("b.xml").exists());
+}
+
+#[test]
+fn the_profile_ci_is_used_in_ci() {
+    for (ci, is_used) in [("true", true), ("1", true), ("", false), ("0", false), ("False", false)] {
+        let run = session().config(PROFILES).env("CI", ci).options(["-v"]).run();
+        assert_eq!(run.assert_code(0).stdout() == "seen\n", is_used, "CI={ci}");
+        assert_eq!(run.stderr().contains("using the profile ci of "), is_used, "CI={ci}");
+        assert_eq!(run.stderr().contains("because the variable CI is set"), is_used, "CI={ci}");
+    }
+    let run = session().config(PROFILES).env("CI", "true").options(["--profile", "nightly"]).run();
+    assert_eq!(run.assert_code(0).stdout(), "\n");
+    assert!(run.stderr().is_empty(), "{}", run.stderr());
+}
+
+#[test]
+fn a_profile_can_be_named() {
+    for session in [session().options(["--profile", "ci"]), session().env("CGRUN_PROFILE", "ci")] {
+        assert_eq!(session.config(PROFILES).run().assert_code(0).stdout(), "seen\n");
+    }
+}
+
+#[test]
+fn an_unknown_profile_is_refused() {
+    let run = session().config(PROFILES).options(["--profile", "CI"]).run();
+    run.assert_code(125).assert_said("cgrun.toml has no profile \"CI\"; its profiles are ci, nightly");
+    let run = session().options(["--profile", "ci"]).run();
+    run.assert_code(125).assert_said("there is no profile \"ci\", because there is no config");
+    let run = Session::again().config(PROFILES).options(["check", "--profile", "x"]).run();
+    run.assert_code(125).assert_said("its profiles are ci, nightly");
+}
+
+#[test]
+fn a_misspelled_option_gets_no_misleading_tip() {
+    let run = session().options(["--on-laek", "fail"]).run();
+    run.assert_code(125).assert_said("a similar argument exists: '--on-leak'");
+    assert!(!run.stderr().contains("-- --on-laek"), "{}", run.stderr());
+}
+
+#[test]
+fn check_prints_json() {
+    let run = Session::new().options(["check", "--json", "-p", "3000"]).run();
+    let said: serde_json::Value = serde_json::from_str(&run.assert_code(0).stdout()).unwrap();
+    assert_eq!(said["clean"], true);
+    assert_eq!(said["watched_ports"], serde_json::json!([3000]));
+    let listener = std::net::TcpListener::bind("127.0.0.1:3000").unwrap();
+    let run = Session::again().options(["check", "--json", "-p", "3000"]).run();
+    let said: serde_json::Value = serde_json::from_str(&run.assert_code(1).stdout()).unwrap();
+    drop(listener);
+    assert_eq!((&said["clean"], &said["held_ports"][0]["port"]), (&false.into(), &3000.into()));
+    assert_eq!(said["held_ports"][0]["pids"][0], std::process::id());
+    assert_eq!(run.stderr(), "");
+}
