@@ -2,6 +2,7 @@
 
 mod arguments;
 mod parse;
+mod plain;
 mod shells;
 mod variables;
 

@@ -5,11 +5,16 @@ use std::ffi::OsString;
 use clap::error::{ContextKind, ContextValue, Error, ErrorKind};
 use clap::{CommandFactory, FromArgMatches};
 
-use super::arguments::Cli;
+use super::arguments::{Cli, Run, RunOptions};
+use super::plain::plain_command;
 use super::variables::options_from_variables;
 
 pub(crate) fn parse() -> Result<Cli, Error> {
-    parse_from(std::env::args_os().collect(), |name| std::env::var_os(name))
+    let words: Vec<OsString> = std::env::args_os().collect();
+    match plain_command(&words, std::env::vars_os().map(|(name, _)| name)) {
+        Some(command) => Ok(Cli { action: None, run: Run { options: RunOptions::default(), command } }),
+        None => parse_from(words, |name| std::env::var_os(name)),
+    }
 }
 
 /// The options from variables are parsed as if they had been given first.

@@ -201,7 +201,6 @@ impl Session {
         command
             .current_dir(self.path())
             .env_remove("CGRUN_SESSION")
-            .env_remove("CI")
             .env_remove("NO_COLOR")
             .env_remove("SUDO_UID")
             .envs(self.variables());
