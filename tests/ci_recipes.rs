@@ -110,16 +110,31 @@ fn pre_commit() {
     assert_test_named(run.assert_code(1));
 }
 
+/// It installs pytest into an environment of its own, which is first in the PATH of the command.
 #[test]
 fn tox() {
     let run = project().recipe("tox.ini", "tox.ini").start_through(&["tox", "-q"]).finish();
     assert_test_named(run.assert_code(0));
 }
 
+/// Without an environment of its own, because that of tox has taken long enough.
 #[test]
 fn nox() {
-    let run = project().recipe("noxfile.py", "noxfile.py").start_through(&["nox"]).finish();
+    let session = project().recipe("noxfile.py", "noxfile.py");
+    let run = session.start_through(&["nox", "--no-venv", "--no-install"]).finish();
     assert_test_named(run.assert_code(0));
+}
+
+#[test]
+fn the_units_of_the_nightly_are_valid() {
+    let mut session = Session::new();
+    for name in ["cgrun-nightly.service", "cgrun-nightly.timer"] {
+        let program = cgrun_program();
+        session = session.file(name, recipe(name).replace("/usr/local/bin/cgrun", program.to_str().unwrap()));
+    }
+    let verify = "systemd-analyze verify --man=no ./cgrun-nightly.service ./cgrun-nightly.timer";
+    let run = session.start_through(&["sh", "-c", verify]).finish();
+    run.assert_code(0).assert_silent().assert_nothing_left();
 }
 
 /// The part of each CI's recipe that runs on its agent, by the agent's shell.

@@ -41,6 +41,7 @@ packages=(
     "busybox-static  command -v busybox"
     "git             command -v git"
     "make            command -v make"
+    "systemd         command -v systemd-analyze"
     "strace          command -v strace"
     "bubblewrap      command -v bwrap"
     "bash-completion test -e /usr/share/bash-completion/bash_completion"

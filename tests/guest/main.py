@@ -375,6 +375,105 @@ def test_everything_a_command_leaves_behind_is_cleaned_up():
             assert_nothing_left()
 
 
+# The nightly job of docs/ci.md.
+RECIPES = pathlib.Path("/payload/docs/examples/ci")
+NIGHTLY = "cgrun-nightly.service"
+
+
+class Nightly:
+    """The example's units, for root or for the lingering user."""
+
+    def __init__(self, user):
+        home = pathlib.Path("/root" if user == "root" else f"/home/{user}")
+        self.units = pathlib.Path("/etc/systemd/system") if user == "root" else home / ".config/systemd/user"
+        self.systemctl = ["systemctl"] if user == "root" else ["systemctl", "--user", f"--machine={user}@.host"]
+        self.project = home / "shop"
+        self.user = user
+
+    def install(self, script, timeout):
+        now = "[Timer]\nOnCalendar=\nRandomizedDelaySec=0\nAccuracySec=1ms\nOnActiveSec=0\n"
+        texts = {
+            self.project / "nightly": f"#!/bin/sh\n{script}\n",
+            self.units / NIGHTLY: (RECIPES / NIGHTLY).read_text().replace("--timeout 2h", f"--timeout {timeout}"),
+            self.units / "cgrun-nightly.timer": (RECIPES / "cgrun-nightly.timer").read_text(),
+            self.units / "cgrun-nightly.timer.d/now.conf": now,
+        }
+        for path, text in texts.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        (self.project / "nightly").chmod(0o755)
+        run(["chown", "-R", f"{self.user}:", str(self.project)])
+        run([*self.systemctl, "daemon-reload"])
+
+    def start(self, *units):
+        """Starts the units, and waits until the service has failed. Returns its exit status."""
+        subprocess.run([*self.systemctl, "start", *units], capture_output=True, timeout=LIMIT)
+        shown = [*self.systemctl, "show", "-P", "ActiveState", "-P", "ExecMainStatus", NIGHTLY]
+        said = []
+        until(lambda: said.append(run(shown).stdout.split()) or "failed" in said[-1], "the nightly fails")
+        return next(int(word) for word in said[-1] if word.isdigit())
+
+    def journal(self):
+        """What the unit and the service manager have said about it."""
+        run(["journalctl", "--sync"])
+        unit = "UNIT" if self.user == "root" else "USER_UNIT"
+        said = ["SYSLOG_IDENTIFIER=cgrun-nightly", f"_UID={0 if self.user == 'root' else 1000}"]
+        return run(["journalctl", "-o", "cat", f"{unit}={NIGHTLY}", "+", *said]).stdout
+
+
+def test_a_nightly_reports_a_leak_and_a_hang_in_the_journal():
+    """The timer starts it. What hangs is ended by its own limit."""
+    for user, units in (("root", ["cgrun-nightly.timer"]), ("tester", [NIGHTLY])):
+        nightly = Nightly(user)
+        nightly.install("setsid -f sleep 4321; cat /proc/self/cgroup", "2h")
+        assert nightly.start(*units) == 121, nightly.journal()
+        journal = nightly.journal()
+        assert "leaked 1 process, found and stopped" in journal and "(sleep 4321)" in journal, journal
+        # A user's manager does not mark the cgroups that it delegates.
+        place = NIGHTLY if user == "root" else r"cgrun-[^/]*\.scope"
+        assert re.search(f"0::/.*/{place}/cgrun-[^/]*/command", journal), journal
+        run([*nightly.systemctl, "stop", "cgrun-nightly.timer"])
+
+        nightly.install("exec sleep 4321", "1s")
+        assert nightly.start(NIGHTLY) == 124, nightly.journal()
+        journal = nightly.journal()
+        assert "timed out after 1s; still running" in journal and "status=124" in journal, journal
+        run([*nightly.systemctl, "reset-failed", NIGHTLY])
+    assert_nothing_left()
+
+
+def test_the_action_provides_a_user_manager():
+    """As on a runner whose user has sudo and no manager."""
+    rights = pathlib.Path("/etc/sudoers.d/plain")
+    rights.write_text("plain ALL=(ALL) NOPASSWD: ALL\n")
+    with tempfile.TemporaryDirectory() as directory:
+        program = pathlib.Path(directory, "cgrun/bin/cgrun")
+        program.parent.mkdir(parents=True)
+        program.symlink_to(CGRUN)
+        os.chmod(directory, 0o755)
+        try:
+            done = run([*NO_MANAGER, "env", f"RUNNER_TEMP={directory}", "/payload/scripts/action", "delegate"])
+            assert re.search("^containment +cgroup", done.stdout, re.MULTILINE), done.stdout
+        finally:
+            rights.unlink()
+            run(["loginctl", "disable-linger", "plain"])
+            run(["systemctl", "stop", "user@1001.service"])
+
+
+def test_a_signal_through_sudo_reaches_the_session():
+    """As when sudo is the entry process of a step, which an ordinary user cancels."""
+    with tempfile.TemporaryDirectory() as directory:
+        os.chmod(directory, 0o777)
+        script = f"touch {directory}/running; trap 'touch {directory}/asked; exit 5' INT; while :; do sleep 0.1; done"
+        command = ["sudo", "-n", CGRUN, "--user", "tester", "sh", "-c", script]
+        child = subprocess.Popen(command, user="tester", stderr=subprocess.DEVNULL)
+        until(pathlib.Path(directory, "running").exists, "the command runs")
+        run(["runuser", "-u", "tester", "--", "kill", "-INT", str(child.pid)])
+        assert child.wait(LIMIT) == 5
+        assert pathlib.Path(directory, "asked").exists()
+    assert_nothing_left()
+
+
 # Rust tests that are also useful here. Tests that are ignored on other hosts always run here.
 ALSO_HERE = ("limits::", "users::", "exit_codes::", "docs::limits")
 # Exceptions, which start hundreds of sessions or measure tenths of a second of a program's start.
