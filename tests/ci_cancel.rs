@@ -7,8 +7,8 @@ use serde_json::Value;
 
 use crate::harness::{Finished, Session, cgrun_program, helpers, python_program};
 
-/// The step's entry process is cgrun, as with `shell: cgrun bash -e {0}`.
-const AS_SHELL: [&str; 6] = ["cgrun", "--config", "/dev/null", "bash", "-e", "step.sh"];
+/// The step's entry process is cgrun, as with `shell: cgrun --no-config bash -e {0}`.
+const AS_SHELL: [&str; 5] = ["cgrun", "--no-config", "bash", "-e", "step.sh"];
 /// It is a shell, as without `shell:`.
 const IN_SHELL: [&str; 3] = ["bash", "-e", "step.sh"];
 
