@@ -43,6 +43,14 @@ bench *args:
     cargo build --release --locked
     scripts/bench {{ args }}
 
+# Build the packages: just dist [static|wheel|deb|licences]
+dist *args:
+    scripts/dist {{ args }}
+
+# Install the packages on Debian, busybox and each Python, and run them (root)
+dist-test *args:
+    scripts/dist-test {{ args }}
+
 # Draw the pictures of the documentation from a real run (root)
 pictures:
     scripts/pictures

@@ -92,6 +92,11 @@ fn ci() {
 }
 
 #[test]
+fn installation() {
+    check_page("docs/install.md");
+}
+
+#[test]
 fn limits() {
     check_page("docs/limits.md");
 }

@@ -1,0 +1,30 @@
+# shellcheck shell=bash
+# shellcheck disable=SC2154 # scripts/dist, which sources this, sets `dist`, `target`, `triple` and `version`.
+# The static build: one file that needs nothing of its host and starts faster than what `cargo build --release` makes.
+
+static() {
+    # Only with --target do these flags spare procedural macros, which cannot be static. Without relocations, fewer pages
+    # are written before `main`.
+    local flags="-C target-feature=+crt-static -C relocation-model=static" name=${triple^^}
+    local built=$target/$triple/release/cgrun
+    say "cargo build --release --target $triple"
+    env "CARGO_TARGET_${name//-/_}_RUSTFLAGS=$flags" cargo build --release --locked --bin cgrun --target "$triple"
+    ! ldd "$built" &>/dev/null || die "$built is not static"
+    # These load libraries of the host (nsswitch.conf), which crash a program that has another version of the C library.
+    # nm writes to a file, because with pipefail a reader that stops early would make it die of SIGPIPE.
+    nm "$built" >"$built.symbols"
+    ! grep --extended-regexp ' (getpw[a-z]+|getgr[^o][a-z]+|getgrouplist|initgroups|getaddrinfo)(_r)?$' "$built.symbols" ||
+        die "the static build asks the name service of the host"
+    install --mode 755 "$built" "$dist/cgrun"
+    "$dist/cgrun" --version
+    static_archive "cgrun-$version-${triple%%-*}-linux"
+}
+
+static_archive() ( # NAME
+    scratch=$(mktemp -d)
+    trap 'rm -rf "$scratch"' EXIT
+    dist_tree "$scratch/$1" "$dist/cgrun"
+    tar --create --directory "$scratch" --sort=name --format=ustar --owner=0 --group=0 --numeric-owner \
+        --mtime="@$SOURCE_DATE_EPOCH" "$1" | gzip -9n >"$scratch/archive"
+    mv "$scratch/archive" "$dist/$1.tar.gz"
+)
