@@ -17,6 +17,7 @@ use crate::runtime::clock;
 use crate::runtime::events::Wake;
 use crate::sys::process::pidfd::Process;
 use crate::sys::procfs::descriptors::descriptor_targets;
+use crate::sys::procfs::descriptors::holds_socket;
 use crate::sys::procfs::descriptors::own_streams;
 use crate::sys::procfs::descriptors::socket_inode;
 use crate::sys::procfs::details::cgroup_of;
@@ -116,10 +117,13 @@ pub(crate) fn describe_all(members: Vec<Pid>, how: &How, detail: &Detail) -> Sna
     let is_root = |it: &ProcStat| it.parent.is_none_or(|parent| !pids.contains(&parent));
     let (mut roots, others): (Vec<_>, Vec<_>) = stats.into_iter().partition(is_root);
     roots.sort_by_key(|it| !it.ignores(Signal::SIGTERM));
-    let deadline = clock::now() + READ;
+    let begin = clock::now();
     for stat in roots.into_iter().chain(others) {
         let described = snapshot.described.len();
-        if described == most || described >= AT_LEAST && clock::now() >= deadline {
+        let took = clock::since(begin);
+        // A process that holds a port is the most useful to know, so these are looked for a little longer.
+        let is_late = took >= READ && (took >= 2 * READ || !surroundings.is_listening(stat.pid));
+        if described == most || described >= AT_LEAST && is_late {
             snapshot.undescribed.push(Undescribed { pid: stat.pid, name: stat.name });
         } else if let Some(process) = ProcessInfo::with_stat(stat.pid, &stat.name, stat.started) {
             snapshot.described.push(surroundings.describe(how.clone(), process, stat));
@@ -168,6 +172,11 @@ impl Surroundings {
 
     fn needs_descriptors(&self) -> bool {
         self.is_for_report || !self.listeners.is_empty()
+    }
+
+    fn is_listening(&self, pid: Pid) -> bool {
+        let inodes: Vec<u32> = self.listeners.iter().map(|it| it.inode).collect();
+        !inodes.is_empty() && holds_socket(pid, &inodes)
     }
 
     fn describe(&mut self, how: How, process: ProcessInfo, stat: ProcStat) -> Leak {
