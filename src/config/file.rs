@@ -8,7 +8,6 @@ use serde::Deserialize;
 
 use super::diagnostic::ConfigError;
 use super::keys::ConfigKeys;
-use super::profiles::UsedProfile;
 use super::toml_terms::in_toml_terms;
 
 pub(crate) const FILE_NAME: &str = "cgrun.toml";
@@ -21,6 +20,14 @@ pub(crate) struct Config {
     pub text: String,
     pub keys: ConfigKeys,
     pub profile: Option<UsedProfile>,
+}
+
+/// A profile whose keys have been applied.
+#[derive(Debug)]
+pub(crate) struct UsedProfile {
+    pub name: String,
+    /// Whether the user named it.
+    pub is_named: bool,
 }
 
 impl Config {

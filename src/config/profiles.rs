@@ -1,19 +1,12 @@
 //! Profiles: the keys of `[profiles.NAME.session]` and `[profiles.NAME.limits]` replace those of the config, key by key.
 
 use super::diagnostic::ConfigError;
-use super::file::Config;
+use super::file::{Config, UsedProfile};
 use super::keys::SessionKeys;
 use crate::limits::SessionLimits;
 
 /// The profile that is used in CI without being named.
 const CI: &str = "ci";
-
-/// A profile whose keys have been applied.
-#[derive(Debug)]
-pub(crate) struct UsedProfile {
-    name: String,
-    is_named: bool,
-}
 
 impl Config {
     /// Applies the profile that the user named, or else, in CI, the profile `ci` if there is one.
