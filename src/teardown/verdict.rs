@@ -87,19 +87,20 @@ impl Verdict {
             }
         }
         let known: HashSet<_> = self.known().collect();
-        for leak in crowd.described.into_iter().filter(|leak| !known.contains(&leak.key())) {
-            self.undescribed.remove(&leak.pid());
-            self.note(leak);
+        for (pid, _) in &known {
+            self.undescribed.remove(pid);
         }
-        self.undescribed.retain(|counted| !known.iter().any(|(pid, _)| pid == counted));
+        let new = crowd.described.into_iter().filter(|leak| !known.contains(&leak.key()));
+        new.for_each(|leak| self.note(leak));
     }
 
     fn known(&self) -> impl Iterator<Item = ProcessKey> {
         self.leaks.iter().chain(&self.allowed).map(Leak::key)
     }
 
-    /// Notes a leak, either as counted or as allowed.
+    /// Notes a leak, either as counted or as allowed, which may have been counted without a description.
     fn note(&mut self, leak: Leak) {
+        self.undescribed.remove(&leak.pid());
         let is_allowed = self.allow.iter().any(|pattern| pattern.allows(&leak));
         if is_allowed { self.allowed.push(leak) } else { self.leaks.push(leak) }
     }
@@ -116,10 +117,7 @@ impl Verdict {
         let pid = process.pid;
         match describe_one(how, process) {
             Some(leak) if self.known().any(|it| it == leak.key()) => {}
-            Some(leak) => {
-                self.undescribed.remove(&pid);
-                self.note(leak);
-            }
+            Some(leak) => self.note(leak),
             None if self.known().any(|(it, _)| it == pid) => {}
             None => drop(self.undescribed.insert(pid)),
         }
