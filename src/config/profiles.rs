@@ -39,7 +39,7 @@ impl Config {
     }
 }
 
-/// Whether a CI system runs us. They all set this variable.
+/// Whether a CI system runs us. Most of them set this variable.
 pub(crate) fn is_ci() -> bool {
     std::env::var_os("CI").is_some_and(|value| {
         let value = value.to_string_lossy().to_lowercase();
