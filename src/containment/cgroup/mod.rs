@@ -9,6 +9,7 @@ pub(crate) mod metadata;
 mod own_mount;
 pub(crate) mod placement;
 pub(crate) mod systemd;
+mod usual_mount;
 mod walk;
 
 pub(crate) use events::is_empty;

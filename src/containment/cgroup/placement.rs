@@ -11,6 +11,7 @@ use rustix::fs::StatVfsMountFlags;
 use super::metadata;
 use super::own_mount::OwnMount;
 use super::systemd::{self, NoScope};
+use super::usual_mount::point_of_whole_hierarchy;
 use crate::containment::container::Container;
 use crate::containment::error::ContainmentError;
 use crate::containment::session_id::SessionId;
@@ -164,9 +165,15 @@ pub(crate) struct Mount {
 }
 
 impl Mount {
-    /// Finds the mount that shows cgrun's own cgroup, through mountinfo.
+    /// Finds the mount that shows cgrun's own cgroup.
     pub(crate) fn find() -> Result<Self, Unavailable> {
         let own = own_path()?;
+        let usual = point_of_whole_hierarchy().map(|point| Self::of("/".into(), point.into()));
+        if let Some(mount) = usual {
+            if let Some(own) = mount.below(&own) {
+                return Ok(Self { shown: own.clone(), own, ..mount });
+            }
+        }
         let mut mounts: Vec<_> = read("mountinfo")?.lines().filter_map(cgroup2_mount).collect();
         mounts.retain(Self::is_in_sight);
         // The last mount on a point hides the earlier ones.
@@ -177,6 +184,11 @@ impl Mount {
                 Unavailable::OutOfSight { own, mount: mount.point }
             })),
         }
+    }
+
+    /// Mounted by others, and not yet placed below.
+    fn of(root: String, point: PathBuf) -> Self {
+        Self { root, own: point.clone(), shown: point.clone(), point, handle: None }
     }
 
     /// Finds the mount that shows cgrun's own cgroup, or makes one if there is none.
@@ -298,8 +310,7 @@ fn cgroup2_mount(line: &str) -> Option<Mount> {
     }
     let mut fields = mount.split(' ').skip(3);
     let (root, point) = (fields.next()?, fields.next()?);
-    let point = PathBuf::from(unescape(point));
-    Some(Mount { root: unescape(root), own: point.clone(), shown: point.clone(), point, handle: None })
+    Some(Mount::of(unescape(root), unescape(point).into()))
 }
 
 /// mountinfo writes blanks, tabs, newlines and backslashes in octal.
@@ -323,6 +334,17 @@ mod tests {
         assert_eq!(mounts.len(), 1);
         assert_eq!(mounts[0].point, Path::new("/sys/fs/cgroup/uni fied"));
         assert_eq!(mounts[0].below("/a/b"), Some("/sys/fs/cgroup/uni fied/a/b".into()));
+    }
+
+    #[test]
+    fn the_usual_mount_is_what_mountinfo_shows() {
+        let Some(usual) = point_of_whole_hierarchy() else {
+            eprintln!("not checked: the host's whole hierarchy is not mounted in a usual place");
+            return;
+        };
+        let mounts = read("mountinfo").unwrap();
+        let found = mounts.lines().filter_map(cgroup2_mount).find(|mount| mount.point == usual);
+        assert_eq!(found.map(|mount| mount.root).as_deref(), Some("/"), "{mounts}");
     }
 
     #[test]
