@@ -3,9 +3,9 @@
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::time::Duration;
 
-use nix::sys::signal::Signal::SIGTERM;
+use nix::sys::signal::Signal::{SIGKILL, SIGTERM};
 
-use crate::harness::{Finished, Session, cgrun_program};
+use crate::harness::{Finished, Session, cgrun_program, until};
 
 const NOBODY: u32 = 65534;
 
@@ -127,6 +127,31 @@ fn a_log_does_not_follow_links_of_the_user() {
     let run = session.command(["true"]).run();
     assert_eq!(run.read("secret"), "safe");
     run.assert_nothing_left();
+}
+
+/// The guardian is root, and `sudo -E` keeps `XDG_STATE_HOME`.
+#[test]
+fn a_record_does_not_follow_links_of_the_user() {
+    let locked = tempfile::tempdir().unwrap();
+    let secret = locked.path().join("secret");
+    std::fs::write(&secret, "safe").unwrap();
+    let session = as_nobody().file("state/cgrun/ended/here", "");
+    for directory in ["state", "state/cgrun", "state/cgrun/ended"] {
+        chown(session.path().join(directory), Some(NOBODY), Some(NOBODY)).unwrap();
+    }
+    let script = format!(
+        "ln -s {} state/cgrun/ended/$CGRUN_SESSION.draft && touch running; exec sleep 900",
+        secret.display()
+    );
+    let run = session.sh(&script).start();
+    run.until_file("running").signal(SIGKILL);
+    let run = run.finish();
+    run.assert_signal(SIGKILL).assert_nothing_left();
+    let records = || std::fs::read_dir(run.path().join("state/cgrun/ended")).unwrap();
+    let is_record =
+        |it: std::io::Result<std::fs::DirEntry>| it.unwrap().path().extension() == Some("json".as_ref());
+    until("the guardian has left a record", || records().any(is_record));
+    assert_eq!(std::fs::read_to_string(&secret).unwrap(), "safe");
 }
 
 #[test]
