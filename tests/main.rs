@@ -34,6 +34,7 @@ mod leaks;
 mod limits;
 mod never_hangs;
 mod old_hosts;
+mod packages;
 mod ports;
 mod real_applications;
 mod reports;

@@ -10,8 +10,8 @@ deb() (
     wheel_program "$scratch/cgrun"
     say "dpkg-deb"
     # Every glibc has these; another library would have to be in Depends.
-    others=$(readelf --dynamic "$scratch/cgrun" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' |
-        grep -vE '^(libc|libm|libdl|libpthread|librt|ld-linux.*)\.so' || true)
+    needed=$(readelf --dynamic "$scratch/cgrun" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p')
+    others=$(grep -vE '^(libc|libm|libdl|libpthread|librt|ld-linux.*)\.so' <<<"$needed" || true)
     [[ -z $others ]] || die "the program of the wheel also needs ${others//$'\n'/, }"
     tree=$scratch/tree documents=$scratch/tree/usr/share/doc/cgrun
     dist_tree "$tree/usr" "$scratch/cgrun"

@@ -15,7 +15,7 @@ mount --bind "$2" "$1/sys/fs/cgroup"
 exec chroot "$1" /usr/bin/env -i PATH="$3" HOME=/root LANG=C.UTF-8 sh -c "$4"
 """
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-# A user of a directory service, to which /etc/passwd knows no answer.
+# A user of a directory service, who is not in /etc/passwd.
 DISTANT = "distant:x:4711:4712::/nonexistent:/bin/sh\n"
 
 
@@ -33,7 +33,11 @@ class Host:
     def __enter__(self):
         self.root = Path(tempfile.mkdtemp(prefix="cgrun-dist-test."))
         self.root.chmod(0o755)
-        self.fill()
+        try:
+            self.fill()
+        except BaseException:
+            self.__exit__()
+            raise
         (self.root / "packages").mkdir()
         return self
 

@@ -1,4 +1,4 @@
-"""Hosts on which cgrun cannot run: whatever installs it says so."""
+"""Hosts on which cgrun cannot run: pip and cargo say so."""
 
 import os
 import subprocess
@@ -18,7 +18,8 @@ LINUX_ONLY = "cgrun runs on Linux only"
 
 
 def refusals(packages, table, target):
-    # CI builds no wheel.
+    if not packages.wheel:
+        print("    no wheel is built, so it is not tested what pip says on other hosts", flush=True)
     for name, platform in PLATFORMS.items() if packages.wheel else ():
         with tempfile.TemporaryDirectory() as directory:
             pip = [sys.executable, "-m", "pip", "install", "--no-index", "--no-deps", "--only-binary=:all:"]

@@ -5,16 +5,17 @@
 static() {
     # Only with --target do these flags spare procedural macros, which cannot be static. Without relocations, fewer pages
     # are written before `main`.
-    local flags="-C target-feature=+crt-static -C relocation-model=static" name=${triple^^}
     local built=$target/$triple/release/cgrun
     say "cargo build --release --target $triple"
-    env "CARGO_TARGET_${name//-/_}_RUSTFLAGS=$flags" cargo build --release --locked --bin cgrun --target "$triple"
+    with_flags -Ctarget-feature=+crt-static -Crelocation-model=static -- \
+        cargo build --release --locked --bin cgrun --target "$triple"
     ! ldd "$built" &>/dev/null || die "$built is not static"
     # These load libraries of the host (nsswitch.conf), which crash a program that has another version of the C library.
     # nm writes to a file, because with pipefail a reader that stops early would make it die of SIGPIPE.
     nm "$built" >"$built.symbols"
     ! grep --extended-regexp ' (getpw[a-z]+|getgr[^o][a-z]+|getgrouplist|initgroups|getaddrinfo)(_r)?$' "$built.symbols" ||
         die "the static build asks the name service of the host"
+    without_paths "$built"
     install --mode 755 "$built" "$dist/cgrun"
     "$dist/cgrun" --version
     static_archive "cgrun-$version-${triple%%-*}-linux"

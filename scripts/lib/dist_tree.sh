@@ -13,7 +13,7 @@ dist_tree() { # PREFIX PROGRAM
     "$2" completions fish >"$share/fish/vendor_completions.d/cgrun.fish"
     cp LICENSE README.md CHANGELOG.md SECURITY.md ARCHITECTURE.md CONTRIBUTING.md "$share/doc/cgrun/"
     cp docs/*.md "$share/doc/cgrun/docs/"
-    [[ -e $dist/THIRD-PARTY-LICENCES.txt ]] || licences
+    [[ ${has_licences-} ]] || licences
     cp "$dist/THIRD-PARTY-LICENCES.txt" "$share/doc/cgrun/"
     find "$1" -type d -exec chmod 755 {} +
     find "$share" -type f -exec chmod 644 {} +
