@@ -8,7 +8,7 @@ _cgrun_or_command() {
                 break
                 ;;
             OPTIONS|WITH|VALUES)
-                [[ ${COMP_WORDS[i + 1]} == = ]] || ((i++))
+                [[ ${COMP_WORDS[i + 1]-} == = ]] || ((i++))
                 ;;
             -*) ;;
             run)
@@ -20,8 +20,8 @@ _cgrun_or_command() {
                 ;;
             *) break ;;
         esac
-        # bash splits --grace=5s into three words.
-        while [[ ${COMP_WORDS[i + 1]} == = ]]; do ((i += 2)); done
+        # bash splits --grace=5s into three words, and 1000:1000 too.
+        while [[ ${COMP_WORDS[i + 1]-} =~ ^[=:]+$ ]]; do ((i += 2)); done
         ((i++))
     done
     if ((i > COMP_CWORD)) || [[ $i == "$COMP_CWORD" && $2 == -* && ${COMP_WORDS[i - 1]} != -- ]]; then
