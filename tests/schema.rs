@@ -74,15 +74,14 @@ fn every_config_that_cgrun_accepts_is_valid() {
         "[session]\nrequire = 'pidns+cgroup'\nallow = ['a b', '*/x*']\nuser = 'root'",
         "[session]\nreports = { html = 'x.html' }\nclean_env = true\nstop_within = '1M'",
         "[limits]\nmemory = '1.5 GiB'\nswap = 0\npids = '20'\ncpus = '50%'\ncpuset = 3\nio_weight = 10000",
-        "[limits]\nmemory = 1048576\nswap = '0%'\npids = 1\ncpus = .5e0\ncpuset = '0-3, 6'\nbest_effort = true",
-        "[services.a-b_c.d]",
+        "[session]\nsettle = '0'\ngrace = '1h30m5s'\ntimeout = '1.5h'",
+        "[limits]\nmemory = 1048576\nswap = '0%'\npids = 1\ncpus = 0.5\ncpuset = '0-3, 6'\nbest_effort = true",
         "[services.'a-b_c.d']\ncommand = ['x', '']\nstop_signal = 'INT'\nstdin = 'null'\ncritical = false",
         "[services.a]\ncommand = ['x']\nready = { http = 'HTTPS://[::1]:80/@vite/client' }\nenv = { 'a.b' = '' }",
         "[services.a]\ncommand = ['x']\nready = { timeout = '1s' }\nport = '53/udp'",
         "[profiles.ci.session]\non_leak = 'fail'\n[profiles.ci.limits]\npids = 9\n[profiles.'']",
     ];
-    configs
-        .extend(values.iter().filter(|it| **it != "[services.a-b_c.d]").map(|it| it.replace(".5e0", "0.5")));
+    configs.extend(values.map(String::from));
     for (config, verdict) in configs.iter().zip(verdicts(&configs)) {
         assert!(is_accepted_by_cgrun(config), "cgrun refuses:\n{config}");
         assert_eq!(verdict, "valid", "{config}");
@@ -129,7 +128,7 @@ fn each_kind_of_bad_config_is_refused_by_both() {
         [
             "memory = 'much'",
             "memory = 4",
-            "memory = '101%%'",
+            "memory = '10%%'",
             "memory = '4X'",
             "swap = -1",
             "pids = 0",

@@ -19,7 +19,7 @@ pub(crate) fn schema() -> String {
     format!("{:#}\n", schema.as_value())
 }
 
-/// TOML has no null: a key that is optional is left out. What is the default is in the description, which is one line.
+/// TOML has no null: a key that is optional is left out. The description says what the default is, in one line.
 fn for_toml(schema: &mut Schema) {
     schema.remove("default");
     schema.remove("format");

@@ -12,7 +12,7 @@ use crate::leaks::allow::Pattern;
 use crate::limits::{CpuSet, Cpus, IoWeight, Memory, Pids, Swap};
 use crate::sys::port::Port;
 
-const DURATION: &str = r"^\s*([0-9][0-9.\s]*[a-zA-Zµ]+\s*)+$";
+const DURATION: &str = r"^(0|\s*([0-9][0-9.\s]*[a-zA-Zµ]+\s*)+)$";
 const SIZE: &str = r"^\s*([0-9.]+%|[0-9.]+\s*([kKmMgGtT]([iI][bB]?|[bB])?|[bB])?)\s*$";
 const CPUS: &str = r"^\s*[0-9.]+%?\s*$";
 const CPU_SET: &str = r"^\s*[0-9]+\s*(-\s*[0-9]+\s*)?(,\s*[0-9]+\s*(-\s*[0-9]+\s*)?)*$";
