@@ -132,6 +132,29 @@ fn a_long_log_of_a_failed_service_is_folded_but_for_its_end() {
 }
 
 #[test]
+fn of_long_lines_too_200_are_shown_and_the_first_is_whole() {
+    let script = "for n in $(seq 300); do printf 'line %d. %0300d\\n' $n 0; done; exit 3";
+    let run =
+        Session::new().env("GITHUB_ACTIONS", "true").config(&service("web", script)).command(["true"]).run();
+    run.assert_code(125).assert_nothing_left();
+    let log = log("GITHUB_ACTIONS", &run);
+    let folded = &log.folds[0].1;
+    assert_eq!(folded.len(), 190, "{log:#?}");
+    assert!(folded.iter().all(|it| it.starts_with("cgrun:   | line ")), "{log:#?}");
+}
+
+/// The last 2 KiB of each line that is shown are read. Here they begin within a line.
+#[test]
+fn the_rest_of_a_line_is_not_shown_as_a_line() {
+    let script = "for n in $(seq 30); do printf 'line %d. %03000d\\n' $n 0; done; exit 3";
+    let run = Session::new().config(&service("web", script)).command(["true"]).run();
+    run.assert_code(125).assert_nothing_left();
+    let text = run.stderr();
+    let shown: Vec<_> = text.lines().filter(|it| it.starts_with("cgrun:   | ")).collect();
+    assert!(shown.len() > 5 && shown.iter().all(|it| it.starts_with("cgrun:   | line ")), "{shown:#?}");
+}
+
+#[test]
 fn a_long_list_of_leaks_is_folded_but_for_the_worst() {
     Session::new();
     let script = "for n in $(seq 30); do sleep 90$n & done; setsid -f sleep 8999; sleep 0.1";
@@ -156,11 +179,14 @@ fn short_lists_are_not_folded_and_other_logs_never_are() {
         let log = log(system, &run);
         assert!(log.folds.is_empty() && said(&log.visible, "| 1"), "{system}: {log:#?}");
     }
-    for variable in ["CI", "JENKINS_URL"] {
+    // sudo removes all of these variables.
+    for variable in ["CI", "JENKINS_URL", "SUDO_USER"] {
         let run = Session::again().env(variable, "true").config(&failing(40)).command(["true"]).run();
         run.assert_code(125).assert_said("| line 40.").assert_nothing_left();
         assert!(!run.stderr().contains("| line 20."), "{}", run.stderr());
-        assert!(!run.stderr().contains("##["), "{}", run.stderr());
+        for command in ["##[", "##vso["] {
+            assert!(!run.stderr().contains(command), "{}", run.stderr());
+        }
     }
 }
 

@@ -104,6 +104,16 @@ fn a_command_that_a_service_removes_is_not_found() {
 }
 
 #[test]
+fn a_timeout_says_how_many_processes_it_does_not_name() {
+    let script = "for n in $(seq 14); do sleep 1000 & done; touch started; wait";
+    let run = Session::new().options(["--timeout", "2s"]).sh(script).run();
+    run.assert_code(124).assert_nothing_left();
+    assert!(run.path().join("started").exists());
+    assert_eq!(run.stderr().matches("cgrun:   pid ").count(), 10, "{}", run.stderr());
+    run.assert_said("cgrun:   and 5 more\n");
+}
+
+#[test]
 fn a_timeout_ends_the_session_with_exit_code_124() {
     let run = Session::new().options(["--timeout", "200ms"]).sh("sleep 1000").run();
     run.assert_code(124)

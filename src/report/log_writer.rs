@@ -27,11 +27,8 @@ impl LogWriter {
     /// Writes lines that are no commands of the runner.
     pub(super) fn write(&self, text: &str) {
         self.close_fold();
-        if self.ci.is_some() {
-            to_stderr(&without_commands(text));
-        } else {
-            to_stderr(text);
-        }
+        // Even if no CI system is recognized: sudo removes the variables, but the runner still reads what we write.
+        to_stderr(&without_commands(text));
     }
 
     /// Writes lines in a fold, if this log has any.

@@ -179,9 +179,13 @@ impl Session<'_> {
             .components
             .iter()
             .filter(|component| command.is_none() || component.role == Role::Command);
-        let running = components.flat_map(|component| component.leaf.members().unwrap_or_default());
-        for process in running.filter_map(ProcessInfo::read).take(RUNNING_SHOWN) {
+        let mut running = components.flat_map(|component| component.leaf.members().unwrap_or_default());
+        for process in running.by_ref().filter_map(ProcessInfo::read).take(RUNNING_SHOWN) {
             self.report.error(&format!("  {process}"));
+        }
+        let more = running.count();
+        if more > 0 {
+            self.report.error(&format!("  and {more} more"));
         }
     }
 }

@@ -18,8 +18,8 @@ use crate::text::{readable, shorten};
 
 /// Logs of earlier runs are removed after this time.
 const KEPT: Duration = Duration::from_secs(7 * 86_400);
-/// How many bytes at the end of a log are read for its tail.
-const TAIL: u64 = 32 * 1024;
+/// How many bytes at the end of a log are read for each line that is shown.
+const READ_PER_LINE: u64 = 2048;
 /// How much of each of its lines is shown (characters).
 const LONGEST_SHOWN: usize = 500;
 
@@ -75,16 +75,20 @@ impl Logs {
 impl Log {
     /// Up to `lines` last lines; empty if the log cannot be read.
     pub(super) fn tail(&self, lines: usize) -> Vec<String> {
-        let text = self.end().unwrap_or_default();
+        let text = self.end(lines as u64 * READ_PER_LINE).unwrap_or_default();
         let all: Vec<_> = text.lines().map(|line| shorten(&readable(line), LONGEST_SHOWN)).collect();
         all[all.len().saturating_sub(lines)..].to_vec()
     }
 
-    fn end(&self) -> io::Result<String> {
+    /// The lines in the last `limit` bytes.
+    fn end(&self, limit: u64) -> io::Result<String> {
         let length = self.file.metadata()?.len();
-        let mut bytes = vec![0; length.min(TAIL) as usize];
-        let read = self.file.read_at(&mut bytes, length.saturating_sub(TAIL))?;
-        Ok(String::from_utf8_lossy(&bytes[..read]).into_owned())
+        let mut bytes = vec![0; length.min(limit) as usize];
+        let read = self.file.read_at(&mut bytes, length.saturating_sub(limit))?;
+        let text = String::from_utf8_lossy(&bytes[..read]);
+        // The rest of a line would be mistaken for a line, and half a secret is not masked by a CI system.
+        let whole = text.split_once('\n').filter(|_| length > limit).map(|(_, whole)| whole);
+        Ok(whole.unwrap_or(&text).to_string())
     }
 }
 
