@@ -1,4 +1,4 @@
-//! Completion in real shells, and the man page.
+//! Completion in real shells, the man page, and what else cgrun prints for other programs.
 
 use std::process::Command;
 
@@ -115,6 +115,18 @@ fn fish_completes_options_and_commands() {
         } else {
             assert!(!candidates.iter().any(|it| it.starts_with(word)), "{typed}: {candidates:?}");
         }
+    }
+}
+
+#[test]
+fn a_reader_that_has_read_enough_is_no_error() {
+    let script = "import os, subprocess, sys\nreader, writer = os.pipe()\nos.close(reader)\n\
+        print(subprocess.run([os.environ['CGRUN'], *sys.argv[1:]], stdout=writer).returncode)\n";
+    Session::new();
+    for command in ["man", "schema", "doctor"] {
+        let run = Session::again().options([command]).start_through(&["python3", "-c", script]).finish();
+        run.assert_code(0).assert_silent();
+        assert_eq!(run.stdout(), "-13\n", "{command}");
     }
 }
 

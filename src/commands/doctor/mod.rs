@@ -7,10 +7,9 @@ mod home;
 mod host;
 mod show;
 
-use std::io::Write;
+use anyhow::Result;
 
-use anyhow::{Context, Result};
-
+use super::output::print;
 use crate::runtime::exit_code::Exit;
 
 /// Examines the host and prints the findings to stdout.
@@ -21,6 +20,5 @@ pub(crate) fn doctor(json: bool) -> Result<Exit> {
     } else {
         home::shorten_homes(&show::as_text(&findings))
     };
-    std::io::stdout().write_all(text.as_bytes()).context("cannot write to stdout")?;
-    Ok(Exit::Code(0))
+    print(&text)
 }
