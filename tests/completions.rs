@@ -5,9 +5,15 @@ use std::process::Command;
 use crate::harness::{Session, Terminal, cgrun_program};
 
 /// What the user types before TAB, and the line after it. `shopctl` is a program with completions of its own.
-const LINES: [(&str, &str); 14] = [
+const LINES: [(&str, &str); 20] = [
     ("cgrun --on-l", "cgrun --on-leak "),
     ("cgrun --on-leak f", "cgrun --on-leak fail "),
+    ("cgrun --on-leak=f", "cgrun --on-leak=fail "),
+    ("cgrun --require cgroup+", "cgrun --require cgroup+pidns "),
+    ("cgrun -c rc.b", "cgrun -c rc.bash "),
+    ("cgrun completions fi", "cgrun completions fish "),
+    ("cgrun sweep --dr", "cgrun sweep --dry-run "),
+    ("cgrun check -c rc.b", "cgrun check -c rc.bash "),
     ("cgrun doct", "cgrun doctor "),
     ("cgrun doctor --j", "cgrun doctor --json "),
     ("cgrun shopc", "cgrun shopctl "),
@@ -91,8 +97,9 @@ fn zsh_completes_options_and_commands() {
 #[test]
 fn fish_completes_options_and_commands() {
     let session = session();
-    let script: String =
-        LINES.iter().map(|(typed, _)| format!("echo (string join -- , (complete -C '{typed}'))\n")).collect();
+    let ask = |typed: &str| format!("echo (string join -- , (complete -C '{typed}'))\n");
+    let script: String = LINES.iter().map(|(typed, _)| ask(typed)).collect();
+    let script = script + &ask("cgrun completions ");
     let session = session.file("ask.fish", format!("source rc.fish\n{script}"));
     let path = format!("{}:{}", cgrun_program().parent().unwrap().display(), std::env::var("PATH").unwrap());
     let home = session.path().to_path_buf();
@@ -104,7 +111,9 @@ fn fish_completes_options_and_commands() {
         .output()
         .unwrap();
     let stdout = String::from_utf8(output.stdout).unwrap();
-    let answers: Vec<_> = stdout.lines().collect();
+    let mut answers: Vec<_> = stdout.lines().collect();
+    // No files.
+    assert_eq!(answers.pop(), Some("bash,fish,zsh"));
     assert_eq!(answers.len(), LINES.len(), "{stdout}{}", String::from_utf8_lossy(&output.stderr));
     for ((typed, completed), answer) in LINES.iter().zip(answers) {
         let word = completed.strip_prefix(typed.rsplit_once(' ').unwrap().0).unwrap().trim();

@@ -77,7 +77,7 @@ fn every_config_that_cgrun_accepts_is_valid() {
         "[session]\nsettle = '0'\ngrace = '1h30m5s'\ntimeout = '1.5h'",
         "[limits]\nmemory = 1048576\nswap = '0%'\npids = 1\ncpus = 0.5\ncpuset = '0-3, 6'\nbest_effort = true",
         "[services.'a-b_c.d']\ncommand = ['x', '']\nstop_signal = 'INT'\nstdin = 'null'\ncritical = false",
-        "[services.a]\ncommand = ['x']\nready = { http = 'HTTPS://[::1]:80/@vite/client' }\nenv = { 'a.b' = '' }",
+        "[services.a]\ncommand = ['x']\nready = { http = 'HTTPS://[::1]:80/@vite/client#@' }\nenv = { 'a.b' = '' }",
         "[services.a]\ncommand = ['x']\nready = { timeout = '1s' }\nport = '53/udp'",
         "[profiles.ci.session]\non_leak = 'fail'\n[profiles.ci.limits]\npids = 9\n[profiles.'']",
     ];

@@ -19,7 +19,7 @@ const CPU_SET: &str = r"^\s*[0-9]+\s*(-\s*[0-9]+\s*)?(,\s*[0-9]+\s*(-\s*[0-9]+\s
 const WHOLE: &str = r"^\s*[0-9]+\s*$";
 const PORT: &str = r"^\+?[0-9]+(/(tcp|udp))?$";
 const TCP_PORT: &str = r"^\+?[0-9]+(/tcp)?$";
-const URL: &str = r"^[hH][tT][tT][pP][sS]?://(localhost|127\.|0\.0\.0\.0|\[)[^@/?]*([/?].*)?$";
+const URL: &str = r"^[hH][tT][tT][pP][sS]?://(localhost|127\.|0\.0\.0\.0|\[)[^@/?#]*([/?#].*)?$";
 const NO_NUL: &str = r"^[^\x00]*$";
 const NOT_EMPTY: &str = r"^[^\x00]+$";
 
