@@ -88,6 +88,21 @@ fn an_unknown_profile_is_refused() {
 }
 
 #[test]
+fn a_wrong_config_is_explained_in_words_of_toml() {
+    for (config, message) in [
+        (
+            "[profiles.ci]\non_leak = 'fail'",
+            "unknown key `on_leak`, expected `session` or `limits`; its keys go into",
+        ),
+        ("profiles = []", "invalid type: list, expected a table"),
+        ("[session]\nuser = {}", "invalid type: table, expected a string in quotes"),
+        ("[session]\nclean_env = 'yes'", "invalid type: string \"yes\", expected true or false"),
+    ] {
+        session().config(config).run().assert_code(125).assert_said(message);
+    }
+}
+
+#[test]
 fn a_misspelled_option_gets_no_misleading_tip() {
     let run = session().options(["--on-laek", "fail"]).run();
     run.assert_code(125).assert_said("a similar argument exists: '--on-leak'");

@@ -1,5 +1,8 @@
 //! Parse errors in the words of TOML, with advice.
 
+/// The end of a message about an unknown key of a profile.
+const OF_A_PROFILE: &str = ", expected `session` or `limits`";
+
 /// serde names Rust's types, but the user wrote TOML. `value` is the text that the error is about.
 pub(super) fn in_toml_terms(message: &str, value: &str) -> String {
     let words = [
@@ -8,11 +11,17 @@ pub(super) fn in_toml_terms(message: &str, value: &str) -> String {
         ("unknown variant ", "unknown value "),
         (", expected a sequence", ", expected a list"),
         (", expected a map", ", expected a table"),
+        (", expected a boolean", ", expected true or false"),
+        ("invalid type: sequence, ", "invalid type: list, "),
+        ("invalid type: map, ", "invalid type: table, "),
     ];
     let text = words.into_iter().fold(message.to_string(), |text, (rust, toml)| text.replacen(rust, toml, 1));
     let is_short = value.len() <= 40 && !value.contains('\n');
     if text.ends_with(", expected a list") && is_short {
         return format!("{text}, such as [{value}]");
+    }
+    if text.ends_with(OF_A_PROFILE) {
+        return format!("{text}; its keys go into [profiles.NAME.session] and [profiles.NAME.limits]");
     }
     match meant(&text) {
         Some(meant) => format!("{text}; did you mean `{meant}`?"),
