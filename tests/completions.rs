@@ -5,7 +5,7 @@ use std::process::Command;
 use crate::harness::{Session, Terminal, cgrun_program};
 
 /// What the user types before TAB, and the line after it. `shopctl` is a program with completions of its own.
-const LINES: [(&str, &str); 20] = [
+const LINES: [(&str, &str); 21] = [
     ("cgrun --on-l", "cgrun --on-leak "),
     ("cgrun --on-leak f", "cgrun --on-leak fail "),
     ("cgrun --on-leak=f", "cgrun --on-leak=fail "),
@@ -22,6 +22,7 @@ const LINES: [(&str, &str); 20] = [
     ("cgrun --grace=5s --report json=x shopctl chec", "cgrun --grace=5s --report json=x shopctl checkout "),
     ("cgrun run --on-leak fail shopctl chec", "cgrun run --on-leak fail shopctl checkout "),
     ("cgrun --clean-env shopctl chec", "cgrun --clean-env shopctl checkout "),
+    ("cgrun --clean-env=false shopctl chec", "cgrun --clean-env=false shopctl checkout "),
     ("cgrun --user 1:2 shopctl chec", "cgrun --user 1:2 shopctl checkout "),
     ("cgrun run --on-l", "cgrun run --on-leak "),
     ("cgrun -- shopctl chec", "cgrun -- shopctl checkout "),

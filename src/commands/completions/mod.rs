@@ -4,7 +4,7 @@
 //! the completion of COMMAND.
 
 use anyhow::Result;
-use clap::{Arg, Command};
+use clap::{Arg, ArgAction, Command};
 
 use super::output::print;
 use crate::runtime::exit_code::Exit;
@@ -42,7 +42,10 @@ fn script(shell: Shell, mut command: Command) -> String {
         command.get_subcommands().map(Command::get_name).filter(|it| *it != "run").collect();
     let options: Vec<_> =
         command.get_arguments().filter(|arg| has_separate_value(arg)).flat_map(names).collect();
+    let switches: Vec<_> =
+        command.get_arguments().filter(|arg| is_switch(arg)).filter_map(Arg::get_long).collect();
     let wrapper = wrapper
+        .replace("SWITCHES|OF|CGRUN", &switches.join("|"))
         .replace("COMMAND|NAMES", &commands.join("|"))
         .replace("COMMAND NAMES", &commands.join(" "))
         .replace("OPTIONS|WITH|VALUES", &options.join("|"));
@@ -52,6 +55,10 @@ fn script(shell: Shell, mut command: Command) -> String {
 /// Whether the word after the option is its value.
 fn has_separate_value(arg: &Arg) -> bool {
     arg.get_num_args().is_some_and(|it| it.min_values() > 0) && !arg.is_positional()
+}
+
+fn is_switch(arg: &Arg) -> bool {
+    matches!(arg.get_action(), ArgAction::SetTrue)
 }
 
 fn names(arg: &Arg) -> Vec<String> {

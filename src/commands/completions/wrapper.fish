@@ -14,8 +14,10 @@ function __fish_cgrun_command_words
     and return 1
     test "$words[1]" = run
     and set -e words[1]
+    # A switch can have a value after `=`.
+    set -l options (__fish_cgrun_global_optspecs | string replace -r '^(SWITCHES|OF|CGRUN)$' '$1=?')
     # This fails if the last option still needs its value, which the cursor is in then.
-    argparse -s (__fish_cgrun_global_optspecs) -- $words 2>/dev/null
+    argparse -s $options -- $words 2>/dev/null
     and string escape -- $argv
     return 0
 end
