@@ -6,13 +6,14 @@ dist_tree() { # PREFIX PROGRAM
     local share=$1/share
     install -D --mode 755 "$2" "$1/bin/cgrun"
     mkdir -p "$share"/{man/man1,bash-completion/completions,zsh/site-functions,fish/vendor_completions.d} \
-        "$share/doc/cgrun/docs"
+        "$share/doc/cgrun/docs/examples"
     "$2" man >"$share/man/man1/cgrun.1"
     "$2" completions bash >"$share/bash-completion/completions/cgrun"
     "$2" completions zsh >"$share/zsh/site-functions/_cgrun"
     "$2" completions fish >"$share/fish/vendor_completions.d/cgrun.fish"
     cp LICENSE README.md CHANGELOG.md SECURITY.md ARCHITECTURE.md CONTRIBUTING.md "$share/doc/cgrun/"
     cp docs/*.md "$share/doc/cgrun/docs/"
+    cp -R docs/examples/ci "$share/doc/cgrun/docs/examples/"
     [[ ${has_licences-} ]] || licences
     cp "$dist/THIRD-PARTY-LICENCES.txt" "$share/doc/cgrun/"
     find "$1" -type d -exec chmod 755 {} +
