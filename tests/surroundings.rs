@@ -165,6 +165,25 @@ mod a_home {
         assert!(!home.join(".local").exists());
     }
 
+    /// As `sudo -E cgrun` does, which keeps `XDG_STATE_HOME`.
+    #[test]
+    fn is_used_if_root_has_made_directories_in_the_one_for_state() {
+        for (made, of_the_user) in
+            [("xdg/cgrun", "xdg"), ("xdg/cgrun/logs", "xdg/cgrun"), ("xdg/cgrun/ended", "xdg/cgrun")]
+        {
+            let session = with_service().file("home/here", "");
+            let home = session.path().join("home");
+            chown(&home, Some(NOBODY), Some(NOBODY)).unwrap();
+            let prepare = format!(
+                "mkdir -p {of_the_user} && chown -R nobody xdg && mkdir -m 700 {made} \
+                 && export XDG_STATE_HOME=$PWD/xdg HOME=$PWD/home && cd open"
+            );
+            let run = run_after(session, &prepare, AS_NOBODY);
+            assert_ran_as(&run, NOBODY);
+            assert_eq!(logs(&home.join(".local/state/cgrun")), 1, "{made}");
+        }
+    }
+
     #[test]
     fn is_not_replaced_by_a_directory_that_another_user_planted() {
         let plants = [

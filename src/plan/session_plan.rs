@@ -11,6 +11,7 @@ use crate::config::{OnLeak, ReportKind};
 use crate::containment::Require;
 use crate::leaks::allow::Pattern;
 use crate::limits::Limits;
+use crate::runtime::state_directory;
 use crate::sys::port::Port;
 use crate::sys::process::identity::Identity;
 
@@ -79,5 +80,5 @@ impl SessionPlan {
 
 /// The directory for the records of sessions whose supervisor died.
 pub(crate) fn records(state: &Path) -> PathBuf {
-    state.join("ended")
+    state.join(state_directory::RECORDS)
 }

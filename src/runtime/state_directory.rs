@@ -15,6 +15,9 @@ use rustix::process::geteuid;
 use crate::text::plain;
 
 const NAME: &str = "cgrun";
+/// The directories in it.
+pub(crate) const LOGS: &str = "logs";
+pub(crate) const RECORDS: &str = "ended";
 /// No other user can look into it (XDG base directory specification, "Referencing this specification").
 const MODE: u32 = 0o700;
 const NOT_FOR_US: u32 = 0o077;
@@ -22,10 +25,10 @@ const NOT_FOR_US: u32 = 0o077;
 /// Finds it without creating anything. `warn` is called if later runs will not find it.
 pub(crate) fn locate(warn: impl FnOnce(&str)) -> PathBuf {
     let set = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    let chosen = set("XDG_STATE_HOME").filter(|path| may_be_made(path));
+    let chosen = set("XDG_STATE_HOME").filter(|path| is_usable(path));
     let home = || set("HOME").filter(|home| belongs_to_us(home)).map(|home| home.join(".local/state"));
     chosen
-        .or_else(|| home().filter(|path| may_be_made(path)))
+        .or_else(|| home().filter(|path| is_usable(path)))
         .map_or_else(|| in_temporary(&std::env::temp_dir(), warn), |path| path.join(NAME))
 }
 
@@ -81,6 +84,11 @@ fn check_private(path: &Path) -> io::Result<()> {
 fn belongs_to_us(home: &Path) -> bool {
     let owners = [0, geteuid().as_raw()];
     std::fs::metadata(home).is_ok_and(|metadata| metadata.is_dir() && owners.contains(&metadata.uid()))
+}
+
+/// Whether we can write logs and records below it. `sudo -E cgrun` may have made these directories for root.
+fn is_usable(base: &Path) -> bool {
+    [LOGS, RECORDS].iter().all(|it| may_be_made(&base.join(NAME).join(it)))
 }
 
 fn may_be_made(path: &Path) -> bool {

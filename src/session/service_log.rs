@@ -42,7 +42,7 @@ impl Logs {
     /// Creates this run's directory, in the one that the user chose or in the state directory, and removes those of
     /// old runs.
     pub(super) fn create(chosen: Option<&Path>, state: &Path, id: &SessionId) -> Result<Self> {
-        let root = chosen.map_or_else(|| state.join("logs"), Path::to_path_buf);
+        let root = chosen.map_or_else(|| state.join(state_directory::LOGS), Path::to_path_buf);
         let path = root.join(id.directory());
         let made = match chosen {
             Some(root) => std::fs::create_dir_all(root),
