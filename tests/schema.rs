@@ -191,6 +191,28 @@ fn each_kind_of_bad_config_is_refused_by_both() {
     }
 }
 
+/// As an editor does, and a CI: taplo follows the comment in the first line.
+#[test]
+fn taplo_checks_the_config_that_init_writes() {
+    let schema = Session::new().options(["schema"]).run().stdout();
+    let taplo = |config: &str| {
+        let session = Session::again().file("cgrun.schema.json", &schema).file("cgrun.toml", config);
+        let taplo = installed("target/recipes/venv/bin/taplo");
+        session.start_through(&[taplo.to_str().unwrap(), "check", "cgrun.toml"]).finish()
+    };
+    let init = Session::again().file("cgrun.schema.json", &schema).options(["init"]).run();
+    let config = init.read("cgrun.toml");
+    taplo(&config).assert_code(0);
+    for (right, wrong, message) in [
+        ("grace = \"5s\"", "grace = 5", "5 is not of type \"string\""),
+        ("on_leak = \"report\"", "on_leak = \"warn\"", "\"warn\" is not"),
+        ("settle =", "settled =", "Additional properties are not allowed ('settled' was unexpected)"),
+    ] {
+        assert!(config.contains(right), "{right}");
+        taplo(&config.replace(right, wrong)).assert_code(1).assert_said(message);
+    }
+}
+
 #[test]
 fn every_key_has_a_description() {
     fn undescribed(schema: &Value, path: &str, found: &mut Vec<String>) {
