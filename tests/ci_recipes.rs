@@ -66,7 +66,7 @@ fn assert_leak_named(run: &Finished) {
 
 #[track_caller]
 fn assert_test_named(run: &Finished) {
-    assert!(said(run).contains("started during test_leak.py::test_that_leaks (call)"), "{}", said(run));
+    assert!(said(run).contains("test_leak.py::test_that_leaks (call): pid "), "{}", said(run));
     assert_leak_named(run);
 }
 

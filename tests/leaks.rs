@@ -86,6 +86,78 @@ fn two_hundred_leaks_of_four_xdist_workers_are_attributed_to_the_right_test_or_t
     }
 }
 
+/// The lines of cgrun.
+fn said(shown: &str) -> Vec<String> {
+    shown.lines().filter(|line| line.starts_with("cgrun: ")).map(|line| line.trim_end().to_string()).collect()
+}
+
+/// 34 processes of 12 tests and a shell.
+fn many_leaks() -> Session {
+    let suite = "import pytest, subprocess\n\
+        def leak(*command): return subprocess.Popen(command, stdout=-3, stderr=-3)\n\
+        @pytest.fixture(scope='module')\n\
+        def server(): return leak('python3', '-m', 'http.server', '0')\n\
+        @pytest.mark.parametrize('n', range(10))\n\
+        def test_an_order_is_sent_by_mail(n, server):\n    for _ in range(n % 4 + 1): leak('/bin/sleep', '900')\n\
+        def test_chain(): leak('sh', '-c', 'for n in 1 2 3 4 5; do sleep 901 & done; wait')\n\
+        def test_deaf():\n\
+        \x20   deaf = subprocess.Popen(['sh', '-c', 'trap \"\" TERM; echo; while :; do sleep 903; done'], stdout=-1)\n\
+        \x20   deaf.stdout.readline()\n\
+        def test_clean(): subprocess.run(['sleep', '0'])\n";
+    let pytest = format!("{} -q test_it.py", python_program("pytest"));
+    let script = format!("{pytest}; sleep 904 & sleep 904 &");
+    let session = Session::new().options(JSON).options(["--grace", "1s"]).file("test_it.py", suite);
+    session.file("leak.sh", script).command(["sh", "leak.sh"])
+}
+
+#[test]
+fn many_leaks_are_listed_by_test_with_the_worst_first() {
+    let run = many_leaks().run();
+    run.assert_code(0).assert_nothing_left();
+    let lines = said(&run.stderr());
+    assert_eq!(lines[0], "cgrun: leaked 34 processes, 32 of them during 12 tests, found and stopped:");
+    let name = "test_it.py::test_an_order_is_sent_by_mail";
+    // What does not fit into one line has a line for each program.
+    assert_eq!(lines[1], format!("cgrun:   {name}[0] (setup, call):"), "{lines:#?}");
+    assert!(lines[2].starts_with("cgrun:     pid "), "{lines:#?}");
+    assert!(lines[2].contains("(python3 -m http.server 0), listening on 0.0.0.0:"), "{lines:#?}");
+    assert_eq!(lines[4], "cgrun:   test_it.py::test_deaf (call):", "{lines:#?}");
+    assert!(lines[5].ends_with(" and 1 below it; it did not stop when asked to"), "{lines:#?}");
+    assert!(lines[6].starts_with("cgrun:   test_it.py::test_chain (call): pid "), "{lines:#?}");
+    assert!(lines[6].ends_with(" and 5 below it"), "{lines:#?}");
+    assert_eq!(lines[7], format!("cgrun:   {name}[3] (call): 4 x sleep 900"));
+    assert_eq!(lines[lines.len() - 2], "cgrun:   an unknown test: 2 x sleep 904");
+    assert!(lines.len() <= 18, "{lines:#?}");
+    assert!(!run.stderr().contains("test_clean"), "{}", run.stderr());
+    let report: Value = serde_json::from_str(&run.read("report.json")).unwrap();
+    let tests = report["tests"].as_array().unwrap();
+    assert_eq!(tests.len(), 12);
+    assert_eq!(tests.iter().map(|test| test["leaked_process_count"].as_u64().unwrap()).sum::<u64>(), 32);
+    let worst = &tests[0];
+    assert_eq!((&worst["test"], &worst["line"]), (&format!("{name}[0]").into(), &6.into()), "{worst:#}");
+    assert_eq!(worst["phases"], serde_json::json!(["setup", "call"]));
+    assert_eq!(worst["programs"][1]["command"], "sleep 900");
+}
+
+#[test]
+fn each_line_about_a_leak_fits_the_terminal() {
+    for columns in [80, 110, 200] {
+        let terminal = many_leaks().on_terminal();
+        terminal.resize(24, columns).enter("NO_COLOR=1 cgrun --grace 1s sh leak.sh");
+        let mut lines = said(&terminal.prompt(0));
+        lines.retain(|line| !line.contains("hint: "));
+        terminal.leave().assert_nothing_left();
+        let fits = |line: &String| line.chars().count() <= usize::from(columns);
+        assert!(lines.len() >= 14 && lines.iter().all(fits), "{lines:#?}");
+    }
+}
+
+#[test]
+fn with_verbose_each_leak_has_a_line_of_its_own() {
+    let run = many_leaks().options(["-v"]).run();
+    run.assert_code(0).assert_said("old, started during test_it.py::test_deaf (call)").assert_nothing_left();
+}
+
 #[test]
 fn a_leak_between_two_of_the_same_test_is_attributed_to_that_test() {
     let suite = "import subprocess\n\
@@ -110,7 +182,7 @@ fn a_leak_that_no_test_started_is_attributed_to_none() {
     let session = Session::new().options(JSON).options(LONG).file("test_it.py", suite);
     let pytest = format!("{} -q test_it.py", python_program("pytest"));
     let run = session.sh(&format!("{pytest}; sleep 901 & {pytest}")).run();
-    run.assert_code(0).assert_said("(sleep 901)").assert_said("started during an unknown test");
+    run.assert_code(0).assert_said("an unknown test: pid ").assert_said("(sleep 901)");
     let said = leaks(&run);
     let of_shell = said.iter().find(|leak| leak["command_line"][1] == "901").unwrap();
     assert_eq!(of_shell["started_during"], Value::Null, "{of_shell:#}");
@@ -189,7 +261,7 @@ fn a_leak_of_vitest_is_attributed_to_its_worker() {
     let modules = session.path().join("node_modules");
     std::os::unix::fs::symlink(installed("tests/demo/frontend/node_modules"), modules).unwrap();
     let run = session.command(["node_modules/.bin/vitest", "run"]).env("CI", "1").run();
-    run.assert_code(0).assert_nothing_left().assert_said("started during vitest worker 1");
+    run.assert_code(0).assert_nothing_left().assert_said("cgrun:   vitest worker 1: pid ");
     let leaks = leaks(&run);
     let leak = leaks.iter().find(|leak| leak["name"] == "sleep").unwrap();
     let during = &leak["started_during"];

@@ -497,7 +497,7 @@ fn a_session_that_needed_force_is_not_called_clean() {
     let options = ["--timeout", "500ms", "--grace", "500ms"];
     let run = Session::new().options(ALL).options(options).sh(script).run();
     run.assert_code(124).assert_said("leaked 1 process").assert_said("(sleep 901)").assert_nothing_left();
-    run.assert_said("started during a.py::b (call)");
+    run.assert_said("cgrun:   a.py::b (call): pid ");
     let report = json_of(&run);
     assert_eq!((&report["outcome"]["clean"], &report["leaked_process_count"]), (&json!(false), &json!(1)));
     // This includes a process that exits on the signal that is sent to all.

@@ -30,7 +30,21 @@ pub(super) fn hint(leaks: &[Leak]) -> Option<String> {
             "it does not exit on SIGTERM: in the code that starts it, stop it the way it expects and wait for it"
                 .into()
         }
-        (_, Some(_)) => "stop it and wait for it in the test that started it, even if the test fails".into(),
-        _ => "stop it in the code that starts it; if it is meant to outlive the command, add it to allow".into(),
+        _ => match worst.started_during.as_ref().and_then(|origin| clean_up_in(origin.runner)) {
+            Some(place) => format!("{place}, stop it and wait for it: that is run even if the test fails"),
+            None => "stop it in the code that starts it; if it is meant to outlive the command, add it to allow".into(),
+        },
+    })
+}
+
+/// Where tests of this runner clean up.
+fn clean_up_in(runner: &str) -> Option<&'static str> {
+    Some(match runner {
+        "pytest" => "start it in a fixture, and after the fixture's yield",
+        "bats" => "in the file's teardown()",
+        "nextest" => "in the Drop of a value that the test holds",
+        "vitest" | "jest" => "in afterEach or afterAll",
+        "playwright" => "start it in a fixture, and after the fixture's `await use()`",
+        _ => return None,
     })
 }

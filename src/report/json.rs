@@ -6,6 +6,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use serde::Serialize;
 
+use super::leaking_tests::LeakingTest;
 use super::locate::{TestLocation, TestLocator};
 use super::tree::LeakTree;
 use crate::containment::{Containment, Kind};
@@ -31,6 +32,8 @@ pub(crate) struct ReportDocument {
     pub services: Vec<ServiceSummary>,
     /// The roots of the leaked process trees.
     pub leaks: Vec<LeakedProcess>,
+    /// The tests that leaked, the worst first.
+    pub tests: Vec<LeakingTest>,
     /// Counts every leaked process, including descendants and those that are not described.
     pub leaked_process_count: usize,
     pub undescribed_process_count: usize,

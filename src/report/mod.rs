@@ -1,12 +1,15 @@
 //! Reports about a session: on the terminal, in files (JSON, JUnit, HTML), and for GitHub.
 
+mod by_test;
 mod fold;
 mod github;
+mod group_lines;
 mod hint;
 mod html;
 mod json;
 mod junit;
 mod leak_text;
+mod leaking_tests;
 mod limits_hit;
 mod locate;
 mod log_writer;

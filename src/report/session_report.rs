@@ -9,12 +9,14 @@ use anyhow::Result;
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeVal;
 
+use super::by_test::by_owner;
 use super::github::GitHub;
 use super::json::{
     ComponentSummary, ContainmentSummary, LeakedProcess, Outcome, PortSummary, ReportDocument,
     ResourceSummary, SCHEMA, SCHEMA_VERSION, ServiceSummary, SessionSummary, TeardownSummary,
     rounded_seconds,
 };
+use super::leaking_tests::leaking_tests;
 use super::locate::TestLocator;
 use super::report_files::ReportFiles;
 use super::run_summary::RunSummary;
@@ -22,6 +24,7 @@ use super::tree::trees;
 use super::{html, junit};
 use crate::config::{OnLeak, ReportKind};
 use crate::containment::Containment;
+use crate::leaks::Leak;
 use crate::plan::SessionPlan;
 use crate::runtime::exit_code::Exit;
 use crate::sys::port::Port;
@@ -132,8 +135,10 @@ impl SessionReport {
     fn document_without_times(&self, verdict: &Verdict, cause: &Cause) -> ReportDocument {
         let services: Vec<_> = self.services.iter().map(|service| service.name.as_str()).collect();
         let mut locator = TestLocator::new(&self.working_directory, &self.session.command);
-        let mut describe =
-            |leaks| trees(leaks).iter().map(|tree| LeakedProcess::from_tree(tree, &mut locator)).collect();
+        let tests = leaking_tests(&by_owner(&verdict.leaks), &mut locator);
+        let mut describe = |leaks: &[Leak]| {
+            trees(leaks).iter().map(|tree| LeakedProcess::from_tree(tree, &mut locator)).collect()
+        };
         ReportDocument {
             schema: SCHEMA,
             schema_version: SCHEMA_VERSION,
@@ -160,6 +165,7 @@ impl SessionReport {
             command: ComponentSummary::default(),
             services: self.services.clone(),
             leaks: describe(&verdict.leaks),
+            tests,
             leaked_process_count: verdict.leaked(),
             undescribed_process_count: verdict.undescribed.len(),
             allowed_leaks: describe(&verdict.allowed),

@@ -6,6 +6,7 @@ use std::fmt::Write;
 use std::path::Path;
 use std::time::Duration;
 
+use super::group_lines::Room;
 use super::log_writer::LogWriter;
 use super::paint::Paint;
 use super::{limits_hit, usage, verdict_text};
@@ -152,7 +153,8 @@ impl Reporter {
         let paint = Paint::for_stderr();
         let used = verdict.usage.as_ref();
         let listed = if self.folds() { LISTED_IN_CI } else { LISTED };
-        if let Some((headline, leaks)) = verdict_text::leaks(verdict, listed, paint) {
+        let each = self.verbosity == Verbosity::Verbose;
+        if let Some((headline, leaks)) = verdict_text::leaks(verdict, Room::on_stderr(listed), each, paint) {
             self.lines(&[headline]);
             self.list(&leaks, Important::First);
         }

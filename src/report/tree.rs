@@ -23,6 +23,19 @@ impl LeakTree<'_> {
         1 + self.children.iter().map(LeakTree::size).sum::<usize>()
     }
 
+    /// A higher rank is worse.
+    pub(super) fn rank(&self) -> u32 {
+        let leak = self.leak;
+        let escaped = matches!(leak.how, How::Escaped | How::ChangedCgroup);
+        let points = [
+            (escaped, 8),
+            (!leak.listening.is_empty(), 4),
+            (leak.had_to_be_killed || leak.stat.ignores(Signal::SIGTERM), 2),
+            (leak.is_daemon, 1),
+        ];
+        points.into_iter().filter(|(applies, _)| *applies).map(|(_, points)| points).sum()
+    }
+
     /// All processes below the root with their depth, parents first.
     pub(crate) fn descendants(&self) -> Vec<(usize, &Leak)> {
         let mut found = Vec::new();
@@ -35,7 +48,8 @@ impl LeakTree<'_> {
 }
 
 /// The worst trees come first: those that escaped, that hold a port, or that did not exit when asked.
-pub(super) fn trees(leaks: &[Leak]) -> Vec<LeakTree<'_>> {
+pub(super) fn trees<'a>(leaks: impl IntoIterator<Item = &'a Leak>) -> Vec<LeakTree<'a>> {
+    let leaks: Vec<_> = leaks.into_iter().collect();
     let indexes: HashMap<Pid, usize> = leaks.iter().enumerate().map(|(at, leak)| (leak.pid(), at)).collect();
     let mut children: HashMap<usize, Vec<usize>> = HashMap::new();
     let mut roots = Vec::new();
@@ -46,22 +60,22 @@ pub(super) fn trees(leaks: &[Leak]) -> Vec<LeakTree<'_>> {
             None => roots.push(at),
         }
     }
-    let mut grown: Vec<_> = roots.into_iter().map(|root| grow(root, 0, leaks, &mut children)).collect();
+    let mut grown: Vec<_> = roots.into_iter().map(|root| grow(root, 0, &leaks, &mut children)).collect();
     // Pids are reused, so two snapshots may show a cycle of parents.
     while let Some(&next) = children.keys().min() {
-        grown.push(grow(next, 0, leaks, &mut children));
+        grown.push(grow(next, 0, &leaks, &mut children));
     }
-    grown.sort_by_key(|tree| Reverse((rank(tree.leak), tree.size(), tree.leak.process.age)));
+    grown.sort_by_key(|tree| Reverse((tree.rank(), tree.size(), tree.leak.process.age)));
     grown
 }
 
 fn grow<'a>(
     at: usize,
     depth: usize,
-    leaks: &'a [Leak],
+    leaks: &[&'a Leak],
     children: &mut HashMap<usize, Vec<usize>>,
 ) -> LeakTree<'a> {
-    let mut tree = LeakTree { leak: &leaks[at], children: Vec::new() };
+    let mut tree = LeakTree { leak: leaks[at], children: Vec::new() };
     if depth < MAX_DEPTH {
         for child in children.remove(&at).unwrap_or_default() {
             tree.children.push(grow(child, depth + 1, leaks, children));
@@ -71,21 +85,9 @@ fn grow<'a>(
     let mut next = vec![at];
     while let Some(at) = next.pop() {
         for child in children.remove(&at).unwrap_or_default() {
-            tree.children.push(LeakTree { leak: &leaks[child], children: Vec::new() });
+            tree.children.push(LeakTree { leak: leaks[child], children: Vec::new() });
             next.push(child);
         }
     }
     tree
-}
-
-/// A higher rank is worse.
-fn rank(leak: &Leak) -> u32 {
-    let escaped = matches!(leak.how, How::Escaped | How::ChangedCgroup);
-    let points = [
-        (escaped, 8),
-        (!leak.listening.is_empty(), 4),
-        (leak.had_to_be_killed || leak.stat.ignores(Signal::SIGTERM), 2),
-        (leak.is_daemon, 1),
-    ];
-    points.into_iter().filter(|(applies, _)| *applies).map(|(_, points)| points).sum()
 }

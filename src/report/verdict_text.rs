@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::by_test::{Owner, by_owner, count_tests};
+use super::group_lines::{Room, group_lines};
 use super::hint::hint;
 use super::paint::Paint;
 use super::tree::{LeakTree, trees};
@@ -13,14 +15,40 @@ use crate::text::{age, processes, readable};
 /// Further descendants of one leaked process are counted, not listed.
 const LISTED_DESCENDANTS: usize = 5;
 
-/// A headline, and about `listed` lines with the leaks.
-pub(super) fn leaks(verdict: &Verdict, listed: usize, paint: Paint) -> Option<(String, Vec<String>)> {
-    if verdict.leaked() == 0 {
+/// A headline, and about as many lines with the leaks as there is room for. If `each` is set or no test is known, each
+/// process has its own line.
+pub(super) fn leaks(
+    verdict: &Verdict,
+    room: Room,
+    each: bool,
+    paint: Paint,
+) -> Option<(String, Vec<String>)> {
+    let total = verdict.leaked();
+    if total == 0 {
         return None;
     }
+    let groups = by_owner(&verdict.leaks);
     let ending = if verdict.is_proven() { "found and stopped" } else { "found" };
-    let headline = paint.bad(&format!("leaked {}, {ending}:", processes(verdict.leaked())));
-    Some((headline, leak_lines(&verdict.leaks, verdict.leaked(), listed, paint)))
+    let headline = match count_tests(&groups) {
+        (0, _) => format!("leaked {}, {ending}:", processes(total)),
+        (tests, during) if during == total => {
+            format!("{} leaked {}, {ending}:", count(tests), processes(total))
+        }
+        (tests, during) => {
+            format!("leaked {}, {during} of them during {}, {ending}:", processes(total), count(tests))
+        }
+    };
+    let is_known = groups.iter().any(|group| matches!(group.owner, Owner::Test(_) | Owner::Worker(_)));
+    let lines = if each || !is_known {
+        leak_lines(&verdict.leaks, total, room.lines, paint)
+    } else {
+        group_lines(&groups, total, room, paint)
+    };
+    Some((paint.bad(&headline), lines))
+}
+
+fn count(tests: usize) -> String {
+    if tests == 1 { "1 test".into() } else { format!("{tests} tests") }
 }
 
 /// Survivors, and checks that failed.

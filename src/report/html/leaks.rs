@@ -4,10 +4,42 @@ use maud::{Markup, html};
 
 use crate::report::json::LeakedProcess;
 use crate::report::leak_text;
+use crate::report::leaking_tests::LeakingTest;
 use crate::text::{Bytes, elapsed, shorten};
 
 /// Further trees are counted, not shown.
 const SHOWN: usize = 200;
+
+/// Which tests leaked how much.
+pub(super) fn by_test(tests: &[LeakingTest]) -> Markup {
+    let (shown, hidden) = tests.split_at(tests.len().min(SHOWN));
+    html! {
+        @if !shown.is_empty() {
+            section {
+                h2 { "Leaks by test" }
+                table.tests {
+                    @for test in shown {
+                        tr {
+                            td { (test.leaked_process_count) }
+                            td { span.test { (test.text) } br; (programs(test)) }
+                        }
+                    }
+                }
+                @if !hidden.is_empty() { p.dim { "and " (hidden.len()) " more" } }
+            }
+        }
+    }
+}
+
+fn programs(test: &LeakingTest) -> Markup {
+    html! {
+        @for (at, program) in test.programs.iter().enumerate() {
+            @if at > 0 { ", " }
+            code { (shorten(&program.text(), 160)) }
+            @if !program.listening_on.is_empty() { span.tag { "listening on " (program.listening_on.join(", ")) } }
+        }
+    }
+}
 
 pub(super) fn section(title: &str, leaks: &[LeakedProcess], undescribed: usize) -> Markup {
     let (shown, hidden) = leaks.split_at(leaks.len().min(SHOWN));

@@ -25,6 +25,7 @@ pub(crate) fn page(report: &ReportDocument) -> String {
                     (overview::header(report, &command))
                     (overview::facts(report))
                     (overview::problems(report))
+                    (leaks::by_test(&report.tests))
                     (leaks::section("Leaked processes", &report.leaks, report.undescribed_process_count))
                     (timeline::section(report))
                     (leaks::section("Allowed leaks", &report.allowed_leaks, 0))

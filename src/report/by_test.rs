@@ -1,0 +1,166 @@
+//! Groups leaks by what has to be fixed: the tests, the services, and the rest.
+
+use std::cmp::Reverse;
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::fmt;
+use std::path::Path;
+
+use super::tree::{LeakTree, trees};
+use crate::leaks::{How, Leak};
+use crate::text::readable;
+
+/// What has to be fixed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Owner {
+    Test(String),
+    /// The runner names only its workers.
+    Worker(String),
+    Service(String),
+    /// The command, during an unknown test or none.
+    Unknown,
+}
+
+/// `tests/test_a.py::test_b`, `vitest worker 3`, `service db`
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Test(name) | Self::Worker(name) => f.write_str(name),
+            Self::Service(name) => write!(f, "service {name}"),
+            Self::Unknown => f.write_str("an unknown test"),
+        }
+    }
+}
+
+impl Owner {
+    fn of(leak: &Leak) -> Self {
+        match (&leak.started_during, &leak.how) {
+            (_, How::OutlivedService(name) | How::OutlivedProbe(name)) => Self::Service(name.clone()),
+            (Some(origin), _) => match &origin.test {
+                Some(test) => Self::Test(test.clone()),
+                None => Self::Worker(origin.to_string()),
+            },
+            (None, _) => Self::Unknown,
+        }
+    }
+}
+
+/// The leaks of one owner.
+#[derive(Debug)]
+pub(super) struct LeakGroup<'a> {
+    pub owner: Owner,
+    /// The worst first.
+    pub trees: Vec<LeakTree<'a>>,
+}
+
+impl<'a> LeakGroup<'a> {
+    /// How many processes leaked.
+    pub(super) fn size(&self) -> usize {
+        self.trees.iter().map(LeakTree::size).sum()
+    }
+
+    /// The phases of the test in which the processes were started, each once.
+    pub(super) fn phases(&self) -> Vec<&'a str> {
+        let mut phases: Vec<_> = self
+            .trees
+            .iter()
+            .filter_map(|tree| tree.leak.started_during.as_ref()?.phase.as_deref())
+            .collect();
+        phases.sort_by_key(|phase| ["setup", "call", "teardown"].iter().position(|it| it == phase));
+        phases.dedup();
+        phases
+    }
+
+    /// `tests/test_a.py::test_b (setup)`
+    pub(super) fn title(&self) -> String {
+        match &self.phases()[..] {
+            [] => self.owner.to_string(),
+            phases => format!("{} ({})", self.owner, phases.join(", ")),
+        }
+    }
+
+    /// The trees whose roots execute the same, together.
+    pub(super) fn programs(&self) -> Vec<Program<'_>> {
+        let here = std::env::current_dir().unwrap_or_default();
+        let mut programs: Vec<Program<'_>> = Vec::new();
+        for tree in &self.trees {
+            let command = telling(&tree.leak.process.command, &here);
+            match programs.iter_mut().find(|it| it.command == command) {
+                Some(program) => program.trees.push(tree),
+                None => programs.push(Program { command, trees: vec![tree] }),
+            }
+        }
+        programs
+    }
+}
+
+/// What one owner left running of one program.
+#[derive(Debug)]
+pub(super) struct Program<'a> {
+    pub command: String,
+    pub trees: Vec<&'a LeakTree<'a>>,
+}
+
+impl Program<'_> {
+    pub(super) fn size(&self) -> usize {
+        self.trees.iter().map(|tree| tree.size()).sum()
+    }
+}
+
+/// A command without the parts of its paths that tell nothing: the directory of its program, and that of the session.
+fn telling(command: &[OsString], here: &Path) -> String {
+    let words = command.iter().enumerate().map(|(at, word)| {
+        let path = Path::new(word);
+        let short = match path.file_name() {
+            Some(name) if at == 0 && path.is_absolute() => Path::new(name),
+            _ => path.strip_prefix(here).ok().filter(|it| !it.as_os_str().is_empty()).unwrap_or(path),
+        };
+        readable(&short.to_string_lossy())
+    });
+    words.collect::<Vec<_>>().join(" ")
+}
+
+/// The worst groups come first, and those that nothing is known about last.
+pub(super) fn by_owner(leaks: &[Leak]) -> Vec<LeakGroup<'_>> {
+    let mut owned: Vec<(Owner, Vec<&Leak>)> = Vec::new();
+    let mut places = HashMap::new();
+    for leak in leaks {
+        let owner = Owner::of(leak);
+        let place = *places.entry(owner.to_string()).or_insert_with(|| {
+            owned.push((owner, Vec::new()));
+            owned.len() - 1
+        });
+        owned[place].1.push(leak);
+    }
+    let grown = owned.into_iter().map(|(owner, leaks)| LeakGroup { owner, trees: trees(leaks) });
+    let mut groups: Vec<_> = grown.collect();
+    groups.sort_by_cached_key(|group| {
+        let worst = group.trees.first().map(LeakTree::rank);
+        (group.owner == Owner::Unknown, Reverse(worst), Reverse(group.size()), group.owner.to_string())
+    });
+    groups
+}
+
+/// How many tests leaked, and how many processes.
+pub(super) fn count_tests(groups: &[LeakGroup<'_>]) -> (usize, usize) {
+    let tests = groups.iter().filter(|group| matches!(group.owner, Owner::Test(_)));
+    tests.fold((0, 0), |(tests, processes), group| (tests + 1, processes + group.size()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_is_shown_without_the_paths_that_tell_nothing() {
+        for (command, shown) in [
+            ("/home/ci/shop/.venv/bin/python3 -m http.server", "python3 -m http.server"),
+            ("python3 /home/ci/shop/mail.py --to /home/ci/shop", "python3 mail.py --to /home/ci/shop"),
+            ("/usr/bin/env /opt/x", "env /opt/x"),
+            ("[kworker/0:1] ", "[kworker/0:1] "),
+        ] {
+            let words: Vec<_> = command.split(' ').map(OsString::from).collect();
+            assert_eq!(telling(&words, Path::new("/home/ci/shop")), shown);
+        }
+    }
+}

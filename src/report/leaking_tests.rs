@@ -1,0 +1,74 @@
+//! The tests that leaked, for the reports.
+
+use serde::Serialize;
+
+use super::by_test::{LeakGroup, Owner};
+use super::locate::{TestLocation, TestLocator};
+
+/// A test during which leaked processes were started, or a worker if the runner names only that.
+#[derive(Debug, Serialize)]
+pub(crate) struct LeakingTest {
+    pub runner: &'static str,
+    pub test: Option<String>,
+    pub worker: Option<String>,
+    pub phases: Vec<String>,
+    pub file: Option<String>,
+    pub line: Option<usize>,
+    pub leaked_process_count: usize,
+    pub programs: Vec<LeakedProgram>,
+    /// The test and its phases, or the worker, as text.
+    #[serde(skip)]
+    pub text: String,
+}
+
+/// What a test left running of one program.
+#[derive(Debug, Serialize)]
+pub(crate) struct LeakedProgram {
+    pub command: String,
+    /// Without their descendants.
+    pub pids: Vec<i32>,
+    /// With their descendants.
+    pub process_count: usize,
+    pub listening_on: Vec<String>,
+}
+
+/// In the order of the groups: the worst first.
+pub(super) fn leaking_tests(groups: &[LeakGroup<'_>], locator: &mut TestLocator) -> Vec<LeakingTest> {
+    let tests = groups.iter().filter(|group| matches!(group.owner, Owner::Test(_) | Owner::Worker(_)));
+    tests.filter_map(|group| leaking_test(group, locator)).collect()
+}
+
+fn leaking_test(group: &LeakGroup<'_>, locator: &mut TestLocator) -> Option<LeakingTest> {
+    let origin = group.trees.first()?.leak.started_during.as_ref()?;
+    let (file, line) = match locator.locate(origin) {
+        Some(TestLocation { file, line }) => (Some(file.to_string_lossy().into_owned()), line),
+        None => (None, None),
+    };
+    let programs = group.programs().into_iter().map(|program| LeakedProgram {
+        pids: program.trees.iter().map(|tree| tree.leak.pid().as_raw_nonzero().get()).collect(),
+        process_count: program.size(),
+        listening_on: program.trees.iter().flat_map(|tree| tree.leak.listening.clone()).collect(),
+        command: program.command,
+    });
+    Some(LeakingTest {
+        runner: origin.runner,
+        test: origin.test.clone(),
+        worker: origin.worker.clone(),
+        phases: group.phases().into_iter().map(str::to_string).collect(),
+        file,
+        line,
+        leaked_process_count: group.size(),
+        programs: programs.collect(),
+        text: group.title(),
+    })
+}
+
+impl LeakedProgram {
+    /// `3 x python3 mail.py`
+    pub(super) fn text(&self) -> String {
+        match self.pids.len() {
+            1 => self.command.clone(),
+            count => format!("{count} x {}", self.command),
+        }
+    }
+}
