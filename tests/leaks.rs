@@ -112,7 +112,7 @@ fn many_leaks() -> Session {
 
 #[test]
 fn many_leaks_are_listed_by_test_with_the_worst_first() {
-    let run = many_leaks().run();
+    let run = many_leaks().options(["--report", "html=report.html"]).run();
     run.assert_code(0).assert_nothing_left();
     let lines = said(&run.stderr());
     assert_eq!(lines[0], "cgrun: leaked 34 processes, 32 of them during 12 tests, found and stopped:");
@@ -137,6 +137,8 @@ fn many_leaks_are_listed_by_test_with_the_worst_first() {
     assert_eq!((&worst["test"], &worst["line"]), (&format!("{name}[0]").into(), &6.into()), "{worst:#}");
     assert_eq!(worst["phases"], serde_json::json!(["setup", "call"]));
     assert_eq!(worst["programs"][1]["command"], "sleep 900");
+    let page = run.read("report.html");
+    assert!(page.contains("Leaks by test") && page.contains("<code>4 x sleep 900</code>"), "{page}");
 }
 
 #[test]

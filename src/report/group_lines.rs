@@ -93,7 +93,8 @@ fn addresses(program: &Program<'_>) -> String {
 
 /// What is worse about it than that it was left running.
 fn how(program: &Program<'_>, owner: &Owner) -> String {
-    let remarks: [(&str, fn(&Leak) -> bool); 4] = [
+    type Remark = (&'static str, fn(&Leak) -> bool);
+    let remarks: [Remark; 4] = [
         ("had left the session's cgroup", |leak| leak.how == How::Escaped),
         ("had moved to another cgroup of the session", |leak| leak.how == How::ChangedCgroup),
         ("belongs to its readiness command", |leak| matches!(leak.how, How::OutlivedProbe(_))),

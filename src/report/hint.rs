@@ -31,7 +31,7 @@ pub(super) fn hint(leaks: &[Leak]) -> Option<String> {
                 .into()
         }
         _ => match worst.started_during.as_ref().and_then(|origin| clean_up_in(origin.runner)) {
-            Some(place) => format!("{place}, stop it and wait for it: that is run even if the test fails"),
+            Some(place) => format!("{place}, stop it and wait for it: that code runs even if the test fails"),
             None => "stop it in the code that starts it; if it is meant to outlive the command, add it to allow".into(),
         },
     })

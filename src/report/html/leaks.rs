@@ -10,11 +10,11 @@ use crate::text::{Bytes, elapsed, shorten};
 /// Further trees are counted, not shown.
 const SHOWN: usize = 200;
 
-/// Which tests leaked how much.
+/// Which tests leaked how much, if several did.
 pub(super) fn by_test(tests: &[LeakingTest]) -> Markup {
     let (shown, hidden) = tests.split_at(tests.len().min(SHOWN));
     html! {
-        @if !shown.is_empty() {
+        @if shown.len() > 1 {
             section {
                 h2 { "Leaks by test" }
                 table.tests {
