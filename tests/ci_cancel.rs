@@ -38,6 +38,21 @@ def test_that_takes_long():
         raise
 "#;
 
+/// The same for a program that has a child, and keeps waiting if that is killed.
+const PYTHON: &str = r#"
+import pathlib, signal, subprocess, sys, time
+
+def asked(*_):
+    pathlib.Path("asked").write_text(str(time.time()))
+    sys.exit(1)
+
+signal.signal(signal.SIGTERM, asked)
+child = subprocess.Popen(["sleep", "903"])
+pathlib.Path("running").touch()
+child.wait()
+time.sleep(600)
+"#;
+
 /// The same for node.
 const NODE: &str = r#"
 const fs = require("fs");
@@ -169,13 +184,32 @@ fn github_cancels_a_step_whose_shell_waits_for_cgrun() {
     step.run.assert_nothing_left();
 }
 
+/// Jenkins signals the guardian first, and waits for it.
 #[test]
 fn jenkins_aborts_a_build() {
     let script = "cgrun sh -c \"$(cat daemons.sh test.sh)\"\n";
     let session = Session::new().config(SLOW_SERVICES).file("test.sh", TEST).file("daemons.sh", DEAF_DAEMONS);
     let step = Cancelled::by("jenkins", session, script, &["sh", "-xe", "step.sh"]);
-    step.assert_logged("(sleep 901)").assert_logged("(sleep 902)");
+    assert_eq!(step.done["signals"][0], "SIGTERM to cgrun", "{}", step.done);
+    step.assert_asked_at_once().assert_daemons_reported();
+    for service in ["database", "backend"] {
+        let journal = step.run.read(service);
+        assert!(journal.ends_with("ended\n"), "{service} was not given its time: {journal}\n{}", step.log());
+    }
     assert!(step.run.path().join("result").exists(), "the wrapper writes the exit code");
+    step.run.assert_nothing_left();
+}
+
+/// Jenkins signals a child of the test, the test, and the services, before cgrun hears of it.
+#[test]
+fn jenkins_aborts_a_build_in_another_order() {
+    let session = Session::new().config(SLOW_SERVICES).file("test.py", PYTHON);
+    let entry = ["sh", "-xe", "step.sh"];
+    let step = Cancelled::by("jenkins-reversed", session, "cgrun python3 test.py\n", &entry);
+    assert_eq!(step.done["signals"][0], "SIGTERM to sleep", "{}", step.done);
+    step.assert_asked_at_once();
+    // What dies of that signal has not leaked.
+    assert!(!step.log().contains("leaked"), "{}", step.log());
     step.run.assert_nothing_left();
 }
 

@@ -4,7 +4,7 @@ use std::fs;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::Signal::{SIGCONT, SIGKILL, SIGSEGV, SIGSTOP};
+use nix::sys::signal::Signal::{SIGCONT, SIGKILL, SIGSEGV, SIGSTOP, SIGTERM};
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
 
@@ -139,6 +139,45 @@ fn a_killed_guardian_is_replaced() {
     run.until_said("the guardian was killed; another one takes its place");
     fs::write(run.path().join("go"), "").unwrap();
     run.finish().assert_code(4).assert_nothing_left();
+}
+
+/// A command that takes a second to exit after SIGTERM.
+const TAKES_TIME: &str = "trap 'sleep 1; exit 5' TERM; touch running; while :; do sleep 900 & wait; done";
+
+#[test]
+fn a_sigterm_to_the_guardian_ends_the_session() {
+    let run = Session::new().sh(TAKES_TIME).start();
+    kill(guardian(run.until_file("running")), SIGTERM).unwrap();
+    run.finish().assert_code(5).assert_faster_than(SOON).assert_nothing_left();
+}
+
+/// As by a service manager, which signals all processes of a unit. A second request would kill the command.
+#[test]
+fn a_sigterm_to_cgrun_and_its_guardian_counts_once() {
+    Session::new();
+    for guardian_first in [true, false] {
+        let run = Session::again().sh(TAKES_TIME).start();
+        let mut both = [guardian(run.until_file("running")), run.pid()];
+        if !guardian_first {
+            both.reverse();
+        }
+        kill(both[0], SIGTERM).unwrap();
+        // Longer than the time within which two signals to cgrun itself count as one.
+        std::thread::sleep(Duration::from_millis(300));
+        kill(both[1], SIGTERM).unwrap();
+        run.finish().assert_code(5).assert_nothing_left();
+    }
+}
+
+#[test]
+fn a_sigterm_of_the_session_to_the_guardian_changes_nothing() {
+    let script = "touch running; until [ -e go ]; do sleep 0.01; done\n\
+        for i in 1 2 3 4 5 6 7 8 9; do kill -TERM $(cat go); sleep 0.02; done; exit 4";
+    let run = Session::new().sh(script).start();
+    let guardian = guardian(run.until_file("running"));
+    fs::write(run.path().join("new"), guardian.to_string()).unwrap();
+    fs::rename(run.path().join("new"), run.path().join("go")).unwrap();
+    run.finish().assert_code(4).assert_silent().assert_nothing_left();
 }
 
 #[test]

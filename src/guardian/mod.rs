@@ -6,6 +6,7 @@
 //! session, or dies without doing so.
 
 pub(crate) mod record;
+mod relay;
 mod watched_children;
 
 use std::ffi::OsString;
@@ -21,6 +22,7 @@ use rustix::process::Pid;
 
 use crate::containment::{MARKER, OUTER};
 use crate::guardian::record::Record;
+use crate::guardian::relay::Relay;
 use crate::guardian::watched_children::{EVERY, WatchedChildren};
 use crate::leaks;
 use crate::runtime::clock;
@@ -195,8 +197,10 @@ fn watch(
 ) {
     let began = ProcStat::read(supervisor.pid).map(|it| it.started);
     let every = context.containment.can_be_left().then_some(&EVERY);
+    let relay = Relay::new();
     loop {
-        let mut fds = [PollFd::new(supervisor, PollFlags::IN), PollFd::new(line, PollFlags::IN)];
+        let mut fds = vec![PollFd::new(supervisor, PollFlags::IN), PollFd::new(line, PollFlags::IN)];
+        fds.extend(relay.wakes_on().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
         match poll(&mut fds, every) {
             Ok(0) => {
                 children.look(supervisor, context);
@@ -206,6 +210,7 @@ fn watch(
             Err(_) => return,
         }
         let died = !fds[0].revents().is_empty();
+        relay.relay(supervisor, context);
         let mut buffer = [0u8; 16];
         match recv(line, &mut buffer, RecvFlags::DONTWAIT) {
             Ok((length, _)) if &buffer[..length] == CLEAN => return,

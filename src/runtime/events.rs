@@ -11,10 +11,11 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::Pid;
 
 use super::clock;
+use super::double_requests::DoubleRequests;
 use crate::sys::poll::timeout_until;
 use crate::sys::process::children;
 use crate::sys::procfs::walk;
-use crate::sys::signals::{Caught, Signals};
+use crate::sys::signals::{Caught, Sender, Signals};
 use crate::sys::time::Instant;
 
 /// Children are reaped for at most this long before anything else is checked.
@@ -68,6 +69,7 @@ pub(crate) struct Events {
     unreaped: Cell<bool>,
     /// Children that we had before we started anything.
     preexisting: RefCell<Vec<Pid>>,
+    requests: RefCell<DoubleRequests>,
 }
 
 impl Events {
@@ -76,6 +78,7 @@ impl Events {
             signals: Signals::block()?,
             unreaped: Cell::new(false),
             preexisting: RefCell::new(children::inherited()?),
+            requests: RefCell::default(),
         })
     }
 
@@ -105,7 +108,8 @@ impl Events {
             match caught.signal {
                 Signal::SIGCHLD => child_ended = true,
                 // A stop signal counts whichever process sent it: the whole job stops.
-                _ if !caught.is_about_stopping() && sender.is_some_and(|it| self.is_our_own(it)) => {}
+                _ if !caught.is_about_stopping() && self.is_our_own(sender) => {}
+                _ if self.requests.borrow_mut().has_counted(caught.signal, sender) => {}
                 _ => events.push(Event::Signal(caught)),
             }
         }
@@ -125,7 +129,8 @@ impl Events {
     /// The sender is looked up after it sent the signal. If it has exited and we are its parent, it is still our
     /// zombie. If another process has reaped it, it cannot be distinguished from a kill(1) by the user, and counts as
     /// one.
-    fn is_our_own(&self, sender: Pid) -> bool {
+    fn is_our_own(&self, sender: Sender) -> bool {
+        let Sender::Process(sender) = sender else { return false };
         let child = walk::ancestor_below(sender, rustix::process::getpid());
         child.is_some_and(|child| !self.preexisting.borrow().contains(&child))
     }

@@ -3,6 +3,7 @@
 
 pub(crate) mod ci;
 pub(crate) mod clock;
+mod double_requests;
 pub(crate) mod events;
 pub(crate) mod exit_code;
 pub(crate) mod failpoint;

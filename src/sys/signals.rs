@@ -30,6 +30,9 @@ const HANDLED: [Signal; 11] = [
 const LEFT_IGNORED: [Signal; 5] =
     [Signal::SIGHUP, Signal::SIGTERM, Signal::SIGTSTP, Signal::SIGTTIN, Signal::SIGTTOU];
 
+/// The error number of a signal that the guardian relays (sigaction(2), `si_errno`). No real signal has it.
+pub(super) const RELAYED: libc::c_int = 0x6367;
+
 /// A signal that we received.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Caught {
@@ -55,7 +58,18 @@ impl Caught {
     }
 }
 
-/// All handled signals, blocked and read from a signalfd.
+/// Where a signal comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sender {
+    /// A process that we can see sent it with kill(2).
+    Process(Pid),
+    /// The guardian received it and passed it on.
+    Guardian,
+    /// The kernel, a process outside our PID namespace, or one that used sigqueue(3).
+    Other,
+}
+
+/// Signals that are blocked and read from a signalfd.
 #[derive(Debug)]
 pub(crate) struct Signals(SignalFd);
 
@@ -80,13 +94,27 @@ impl Signals {
         Ok(Self(SignalFd::with_flags(&caught, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?))
     }
 
-    /// The next pending signal, without waiting, and the process that sent it with kill(2), if we can see that process.
-    pub(crate) fn next(&self) -> io::Result<Option<(Caught, Option<Pid>)>> {
+    /// SIGTERM alone, which must be blocked already. `None` if it was ignored when we started.
+    pub(crate) fn sigterm() -> io::Result<Option<Self>> {
+        if is_ignored(Signal::SIGTERM as i32) {
+            return Ok(None);
+        }
+        let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
+        Ok(Some(Self(SignalFd::with_flags(&SigSet::from(Signal::SIGTERM), flags)?)))
+    }
+
+    /// The next pending signal, without waiting, and where it comes from.
+    pub(crate) fn next(&self) -> io::Result<Option<(Caught, Sender)>> {
         while let Some(info) = self.0.read_signal()? {
             if let Ok(signal) = Signal::try_from(info.ssi_signo as i32) {
                 let from_terminal = info.ssi_code == libc::SI_KERNEL;
-                let by_kill = matches!(info.ssi_code, libc::SI_USER | libc::SI_TKILL);
-                let sender = by_kill.then(|| Pid::from_raw(info.ssi_pid as i32)).flatten();
+                let sender = match info.ssi_code {
+                    libc::SI_USER | libc::SI_TKILL => {
+                        Pid::from_raw(info.ssi_pid as i32).map_or(Sender::Other, Sender::Process)
+                    }
+                    libc::SI_QUEUE if info.ssi_errno == RELAYED => Sender::Guardian,
+                    _ => Sender::Other,
+                };
                 return Ok(Some((Caught { signal, from_terminal }, sender)));
             }
         }

@@ -6,7 +6,8 @@ github   ProcessInvoker.cs and JobExtension.cs (actions/runner): SIGINT to the s
          SIGTERM, after 2.5 s SIGKILL. A step has ended if its entry process has exited and no process holds its
          output, for which the runner waits 5 s. At the end of the job, it kills all processes with its cookie.
 jenkins  BourneShellScript.java (durable-task) and ProcessTree.java: SIGTERM to all processes with the cookie, and
-         to their descendants, children first. It waits for each, 5 s in all, and kills none.
+         to their descendants, children first. It waits for each, 5 s in all, and kills none. The order of siblings
+         is that of a hash of their pids, so `jenkins-reversed` begins with the youngest.
 gitlab   killer_unix.go and job_unix.go (gitlab-runner): SIGTERM to the step's process group, and after
          `graceful_kill_timeout` SIGKILL. The output is read until no process holds it.
 
@@ -140,7 +141,8 @@ def jenkins():
 
 
 def kill_recursively(pid, parents, deadline):
-    for child in [it for it, parent in parents.items() if parent == pid]:
+    children = [it for it, parent in parents.items() if parent == pid]
+    for child in reversed(children) if kind == "jenkins-reversed" else children:
         kill_recursively(child, parents, deadline)
     try:
         name = name_of(pid)
@@ -164,5 +166,5 @@ def ended():
     done["seconds"] = time.time() - done["begin"]
 
 
-{"github": github, "gitlab": gitlab, "jenkins": jenkins}[kind]()
+{"github": github, "gitlab": gitlab, "jenkins": jenkins, "jenkins-reversed": jenkins}[kind]()
 pathlib.Path("cancel.json").write_text(json.dumps(done))

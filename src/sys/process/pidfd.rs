@@ -11,6 +11,7 @@ use rustix::process::{Pid, PidfdFlags};
 
 use crate::sys::poll::timeout_until;
 use crate::sys::procfs::stat::ProcStat;
+use crate::sys::signals::RELAYED;
 use crate::sys::time::Instant;
 
 /// A handle on one process. It keeps referring to that process even if the pid is reused.
@@ -73,10 +74,21 @@ impl Process {
 
     /// Sends `signal` as sigqueue(3) does. Another cgrun takes that as a request even if we are in its session.
     pub(crate) fn request(&self, signal: Signal) -> io::Result<bool> {
+        self.queue(signal, 0)
+    }
+
+    /// Passes on to a supervisor a `signal` that its guardian has received.
+    pub(crate) fn relay(&self, signal: Signal) -> io::Result<bool> {
+        self.queue(signal, RELAYED)
+    }
+
+    /// Sends `signal` with a number that the kernel does not use, but hands over.
+    fn queue(&self, signal: Signal, number: libc::c_int) -> io::Result<bool> {
         // SAFETY: a siginfo_t is plain numbers, which may all be zero.
         let mut info = unsafe { std::mem::zeroed::<libc::siginfo_t>() };
         info.si_signo = signal as libc::c_int;
         info.si_code = libc::SI_QUEUE;
+        info.si_errno = number;
         // SAFETY: `info` outlives the call, which only reads it (pidfd_send_signal(2)).
         let sent = unsafe {
             libc::syscall(libc::SYS_pidfd_send_signal, self.fd.as_raw_fd(), info.si_signo, &raw const info, 0)
