@@ -175,6 +175,28 @@ fn every_option_and_key_is_in_the_configuration_reference() {
     }
 }
 
+/// The usage line names them all.
+#[test]
+fn every_command_is_in_the_help_and_in_the_readme() {
+    Session::new();
+    let readme = read("README.md");
+    let table = readme.split("\n## Commands\n").nth(1).unwrap().split("\n## ").next().unwrap();
+    for option in ["-h", "--help"] {
+        let help = Session::again().options([option]).run().stdout();
+        let usage = help.lines().find(|line| line.contains("cgrun run|")).unwrap();
+        let names: Vec<_> = usage.trim().trim_start_matches("cgrun ").split('|').collect();
+        assert!(names.len() >= 10, "{usage}");
+        for name in names {
+            assert!(
+                help.lines().any(|line| line.starts_with(&format!("  {name} "))),
+                "{option}: {name}\n{help}"
+            );
+            let cell = Regex::new(&format!("`(?:cgrun )?{name}[ `]")).unwrap();
+            assert!(cell.is_match(table), "README.md does not have {name}");
+        }
+    }
+}
+
 /// Tables name the tests and scripts that show something.
 #[test]
 fn the_tests_named_in_the_docs_exist() {

@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use clap::builder::{BoolishValueParser, OsStringValueParser, TypedValueParser};
-use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
+use clap::{Arg, ArgAction, Args, CommandFactory, Parser, Subcommand};
 
 use crate::commands::completions::Shell;
 use crate::config::{OnLeak, ReportKind, Time};
@@ -48,7 +48,9 @@ pub(crate) enum CliCommand {
         #[arg(long)]
         json: bool,
     },
-    /// List live and stale sessions on this host
+    /// List sessions on this host: live, stale, and recently ended by a guardian or a sweep
+    ///
+    /// The latter are your own of the last seven days.
     Sessions {
         /// Print JSON
         #[arg(long)]
@@ -73,14 +75,11 @@ pub(crate) enum CliCommand {
     /// Write a commented cgrun.toml into the working directory
     Init,
     /// Print a completion script for bash, zsh or fish
-    // Installers call these two, so they need no line in the help.
-    #[command(hide = true)]
     Completions {
         /// The shell
         shell: Shell,
     },
     /// Print the man page, in roff
-    #[command(hide = true)]
     Man,
     /// Print the JSON Schema of the config, for editors
     Schema,
@@ -91,8 +90,21 @@ pub(crate) struct Run {
     #[command(flatten)]
     pub options: RunOptions,
     /// The test command and its arguments, passed on byte for byte
-    #[arg(value_name = "COMMAND", trailing_var_arg = true)]
+    // The short help has the usage line, and must fit one screen.
+    #[arg(value_name = "COMMAND", trailing_var_arg = true, hide_short_help = true)]
     pub command: Vec<OsString>,
+}
+
+/// The value of options that a variable or the config switches on or off, and the command line too: `--clean-env=false`.
+const SWITCH: &str = "BOOL";
+
+/// Lets an option with this value be written without it.
+fn with_optional_value(arg: Arg) -> Arg {
+    if arg.get_value_names().is_none_or(|it| it != [SWITCH]) {
+        return arg;
+    }
+    let arg = arg.num_args(0..=1).require_equals(true).default_missing_value("true");
+    arg.value_parser(BoolishValueParser::new()).hide_possible_values(true)
 }
 
 /// The options' headings in help.
@@ -103,6 +115,7 @@ const CONTAINMENT: &str = "Containment";
 const LIMITS: &str = "Limits";
 
 #[derive(Debug, Default, Args)]
+#[command(mut_args = with_optional_value)]
 pub(crate) struct RunOptions {
     #[command(flatten)]
     pub config: ConfigOptions,
@@ -125,7 +138,7 @@ pub(crate) struct RunOptions {
     #[arg(long, value_name = "DUR", allow_hyphen_values = true, help_heading = SESSION, hide_short_help = true)]
     pub kill_wait: Option<Time>,
     /// Pass on only PATH, TERM, LANG, LC_*, TZ and COLORTERM from the environment
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new(), hide_possible_values = true, help_heading = SESSION, hide_short_help = true)]
+    #[arg(long, value_name = SWITCH, help_heading = SESSION, hide_short_help = true)]
     pub clean_env: Option<bool>,
     /// Print only errors and leaks
     #[arg(short, long, conflicts_with = "verbose", help_heading = SESSION)]
@@ -135,7 +148,7 @@ pub(crate) struct RunOptions {
     pub verbose: bool,
 
     /// Stop what holds a service's port, instead of refusing to start
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new(), hide_possible_values = true, help_heading = SERVICES)]
+    #[arg(long, value_name = SWITCH, help_heading = SERVICES)]
     pub reclaim_ports: Option<bool>,
     /// Write the services' logs to this directory
     #[arg(long, value_name = "DIR", help_heading = SERVICES)]
@@ -164,7 +177,7 @@ pub(crate) struct RunOptions {
     #[arg(long, value_name = "NAME", help_heading = CONTAINMENT)]
     pub user: Option<String>,
     /// Do not let any process gain privileges (sudo fails), and empty the capability bounding set
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new(), hide_possible_values = true, help_heading = CONTAINMENT, hide_short_help = true)]
+    #[arg(long, value_name = SWITCH, help_heading = CONTAINMENT, hide_short_help = true)]
     pub no_new_privs: Option<bool>,
 
     #[command(flatten)]
@@ -195,7 +208,7 @@ pub(crate) struct LimitOptions {
     #[arg(long, value_name = "N", allow_hyphen_values = true, help_heading = LIMITS)]
     pub cpus: Option<Cpus>,
     /// Warn about a limit that cannot be applied, and run without it
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new(), hide_possible_values = true, help_heading = LIMITS, hide_short_help = true)]
+    #[arg(long, value_name = SWITCH, help_heading = LIMITS, hide_short_help = true)]
     pub limits_best_effort: Option<bool>,
 }
 
