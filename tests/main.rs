@@ -37,6 +37,7 @@ mod old_hosts;
 mod packages;
 mod ports;
 mod real_applications;
+mod release;
 mod reports;
 mod schema;
 mod services;
