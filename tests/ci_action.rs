@@ -109,3 +109,65 @@ fn what_is_not_the_expected_file_is_refused() {
         assert!(!run.path().join("path").exists());
     }
 }
+
+#[test]
+fn an_input_cannot_print_workflow_commands() {
+    let name = "100%\r\n::set-env name=PATH::x";
+    let cases = [(name, "", ""), ("", name, ""), ("cgrun.tar.gz", "", name)];
+    Session::new();
+    for (archive, wheel, checksum) in cases {
+        let run = inputs(action(), archive, wheel, checksum).start_through(&STEPS).finish();
+        run.assert_code(1);
+        let said = run.stdout() + &run.stderr();
+        assert!(said.contains("100%25%0D%0A::set-env name=PATH::x"), "{said}");
+        assert!(!said.lines().any(|line| line.starts_with("::set-env")), "{said}");
+    }
+}
+
+#[test]
+fn a_wheel_that_pip_refuses_fails_the_step_in_words() {
+    let session = action().file("cgrun-0.1.0-py3-none-any.whl", "cut off");
+    let run = inputs(session, "", "cgrun-0.1.0-py3-none-any.whl", "").start_through(&STEPS).finish();
+    run.assert_code(1);
+    assert!(run.stdout().contains("::error title=cgrun::pip cannot install"), "{}", run.stdout());
+}
+
+/// A runner's host as far as `action delegate` sees it: without a cgroup until a service manager is started.
+const CGRUN_WITHOUT_MANAGER: &str = "#!/bin/sh\n[ \"$1\" != doctor ] || exec echo containment tree\n\
+    [ -e manager ] || { echo 'cgrun: no cgroup here' >&2; exit 125; }\n";
+const BOOTED_WITH_SYSTEMD: &str =
+    "mount -t tmpfs none /run && mkdir -p /run/systemd/system && exec \"$SCRIPT\" delegate";
+
+fn delegated(sudo: &str) -> Finished {
+    let mut session = action().file("temp/cgrun/bin/cgrun", CGRUN_WITHOUT_MANAGER).file("bin/sudo", sudo);
+    for name in ["systemctl", "loginctl"] {
+        let program = "#!/bin/sh\necho \"${0##*/} $*\" >>called\n[ \"$1\" != start ] || touch manager\n";
+        session = session.file(&format!("bin/{name}"), program);
+    }
+    let directory = session.path().to_path_buf();
+    for name in ["temp/cgrun/bin/cgrun", "bin/sudo", "bin/systemctl", "bin/loginctl"] {
+        std::fs::set_permissions(directory.join(name), PermissionsExt::from_mode(0o755)).unwrap();
+    }
+    let path = format!("{}:{}", directory.join("bin").display(), std::env::var("PATH").unwrap());
+    let session = session.env("PATH", path);
+    session.start_through(&["unshare", "--mount", "sh", "-c", BOOTED_WITH_SYSTEMD]).finish()
+}
+
+#[test]
+fn the_action_starts_a_service_manager_and_changes_nothing_else() {
+    let run = delegated("#!/bin/sh\nshift\nexec \"$@\"\n");
+    run.assert_code(0);
+    assert_eq!(run.read("called"), "systemctl start user@0.service\n");
+    assert!(run.stdout().contains("sudo systemctl stop user@0.service"), "{}", run.stdout());
+    assert!(!run.stdout().contains("::warning"), "{}", run.stdout());
+}
+
+#[test]
+fn the_action_says_why_there_is_no_service_manager() {
+    let run = delegated("#!/bin/sh\nprintf 'sudo: a password is required\\n100%%\\n' >&2\nexit 1\n");
+    run.assert_code(0);
+    let warning = "::warning title=cgrun::cannot start user@0.service, so the sessions get no cgroup: \
+        sudo: a password is required%0A100%25\n";
+    assert!(run.stdout().contains(warning), "{}", run.stdout());
+    assert!(run.stdout().contains("containment tree"), "{}", run.stdout());
+}

@@ -454,9 +454,12 @@ def test_the_action_provides_a_user_manager():
         try:
             done = run([*NO_MANAGER, "env", f"RUNNER_TEMP={directory}", "/payload/scripts/action", "delegate"])
             assert re.search("^containment +cgroup", done.stdout, re.MULTILINE), done.stdout
+            assert "started user@1001.service" in done.stdout, done.stdout
+            # The next step still has it, and the next boot does not.
+            run([*NO_MANAGER, CGRUN, "--no-config", "--require", "cgroup", "true"])
+            assert os.listdir("/var/lib/systemd/linger") == ["tester"]
         finally:
             rights.unlink()
-            run(["loginctl", "disable-linger", "plain"])
             run(["systemctl", "stop", "user@1001.service"])
 
 
