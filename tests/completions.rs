@@ -89,6 +89,16 @@ fn bash_without_bash_completion_completes_the_names_of_programs() {
 }
 
 #[test]
+fn bash_completes_the_file_of_a_report() {
+    let terminal = session().file("reports/only.json", "").on_terminal();
+    terminal.enter("bash --rcfile rc.bash -i").press("cd reports\r");
+    terminal.press("cgrun --report json=\t").press("\x01printf 'LINE<%s>\\n' \"\x05\"\r");
+    terminal.shows("LINE<cgrun --report json=only.json >");
+    terminal.press("exit 0\r").prompt(0);
+    terminal.leave().assert_nothing_left();
+}
+
+#[test]
 fn zsh_completes_options_and_commands() {
     let terminal = session().on_terminal();
     complete_in("ZDOTDIR=$PWD zsh -d -i", &terminal);

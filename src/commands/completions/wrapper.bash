@@ -27,6 +27,11 @@ _cgrun_or_command() {
     if ((i > COMP_CWORD)) || [[ $i == "$COMP_CWORD" && $2 == -* && ${COMP_WORDS[i - 1]} != -- ]]; then
         local previous=$3
         [[ $3 != = ]] || previous=${COMP_WORDS[COMP_CWORD - 2]}
+        if [[ $previous != -* && ($3 == = || ${COMP_WORDS[COMP_CWORD]} == =) ]]; then
+            # The FILE of KIND=FILE, which bash completes if we do not.
+            COMPREPLY=()
+            return
+        fi
         _cgrun "$1" "$2" "$previous"
         return
     fi
