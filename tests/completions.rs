@@ -5,12 +5,13 @@ use std::process::Command;
 use crate::harness::{Session, Terminal, cgrun_program};
 
 /// What the user types before TAB, and the line after it. `shopctl` is a program with completions of its own.
-const LINES: [(&str, &str); 21] = [
+const LINES: [(&str, &str); 22] = [
     ("cgrun --on-l", "cgrun --on-leak "),
     ("cgrun --on-leak f", "cgrun --on-leak fail "),
     ("cgrun --on-leak=f", "cgrun --on-leak=fail "),
     ("cgrun --require cgroup+", "cgrun --require cgroup+pidns "),
     ("cgrun -c rc.b", "cgrun -c rc.bash "),
+    ("cgrun --report json=rc.b", "cgrun --report json=rc.bash "),
     ("cgrun completions fi", "cgrun completions fish "),
     ("cgrun sweep --dr", "cgrun sweep --dry-run "),
     ("cgrun check -c rc.b", "cgrun check -c rc.bash "),

@@ -33,9 +33,11 @@ fn script(shell: Shell, mut command: Command) -> String {
     clap_complete::generate(generator, &mut command, "cgrun", &mut generated);
     let generated = String::from_utf8_lossy(&generated);
     let functions = generated.split(&format!("\n{registration}")).next().unwrap_or_default();
-    // In zsh, the wrapper must have the name of the file, `_cgrun`.
+    // In zsh, the wrapper must have the name of the file, `_cgrun`. Of KIND=FILE, the FILE is to be completed.
     let functions = match shell {
-        Shell::Zsh => functions.replacen("\n_cgrun() {", "\n_cgrun_itself() {", 1),
+        Shell::Zsh => functions
+            .replacen("\n_cgrun() {", "\n_cgrun_itself() {", 1)
+            .replace(":KIND=FILE:_default'", ":KIND=FILE:{ compset -P \"*=\"; _files }'"),
         Shell::Bash | Shell::Fish => functions.to_string(),
     };
     let commands: Vec<_> =
