@@ -1,15 +1,16 @@
 """Hosts on which cgrun cannot run: pip and cargo say so."""
 
 import os
+import platform
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-# What pip calls them. No wheel may fit these.
+# What pip calls them. No wheel may fit these, not even on the same processor.
 PLATFORMS = {
-    "musl, such as Alpine": "musllinux_1_2_x86_64",
-    "glibc 2.16": "manylinux_2_16_x86_64",
+    "musl, such as Alpine": f"musllinux_1_2_{platform.machine()}",
+    "glibc 2.16": f"manylinux_2_16_{platform.machine()}",
     "macOS": "macosx_14_0_arm64",
     "Windows": "win_amd64",
 }
@@ -20,10 +21,10 @@ LINUX_ONLY = "cgrun runs on Linux only"
 def refusals(packages, table, target):
     if not packages.wheel:
         print("    no wheel is built, so it is not tested what pip says on other hosts", flush=True)
-    for name, platform in PLATFORMS.items() if packages.wheel else ():
+    for name, tag in PLATFORMS.items() if packages.wheel else ():
         with tempfile.TemporaryDirectory() as directory:
             pip = [sys.executable, "-m", "pip", "install", "--no-index", "--no-deps", "--only-binary=:all:"]
-            command = [*pip, "--platform", platform, "--target", directory, packages.wheel]
+            command = [*pip, "--platform", tag, "--target", directory, packages.wheel]
             report(table, f"pip refuses the wheel on {name}", command, "is not a supported wheel on this platform")
     repository = Path(__file__).resolve().parent.parent.parent
     command = ["cargo", "build", "--locked", "--manifest-path", repository / "Cargo.toml", "--target", MAC]

@@ -97,11 +97,23 @@ def python(packages, table, target):
 
 
 GROUPS = {"archive": archive, "debian": debian, "python": python, "refusals": refusals}
+NEEDED = {"archive": ["archive"], "debian": ["archive", "wheel", "deb"], "python": ["wheel"], "refusals": []}
+
+
+def check_arguments(names, packages):
+    for name in names:
+        if name not in GROUPS:
+            raise SystemExit(f"there is no group {name}; the groups are {', '.join(GROUPS)}")
+        for kind in NEEDED[name]:
+            if not getattr(packages, kind):
+                raise SystemExit(f"the group {name} needs the {kind}, which is not built; run scripts/dist first")
 
 
 def main():
     target = Path(sys.argv[1])
-    packages, table = Packages(target / "dist"), Table()
+    packages = Packages(target / "dist")
+    check_arguments(sys.argv[2:], packages)
+    table = Table()
     for name in sys.argv[2:]:
         GROUPS[name](packages, table, target)
     sys.exit(table.failed)
