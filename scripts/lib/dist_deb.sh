@@ -1,10 +1,13 @@
 # shellcheck shell=bash
-# shellcheck disable=SC2154 # scripts/dist, which sources this, sets `dist` and `version`.
+# shellcheck disable=SC2154 # scripts/dist, which sources this, sets `dist`, `triple` and `version`.
 # The package for Debian and Ubuntu. It starts nothing, and has no scripts.
 
 deb() (
     command -v dpkg-deb >/dev/null || die "please install dpkg: it builds the .deb"
-    architecture=$(dpkg --print-architecture)
+    case ${triple%%-*} in
+        aarch64) architecture=arm64 ;;
+        *) architecture=$(dpkg --print-architecture) ;;
+    esac
     scratch=$(mktemp -d)
     trap 'rm -rf "$scratch"' EXIT
     wheel_program "$scratch/cgrun"

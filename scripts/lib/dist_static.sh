@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# shellcheck disable=SC2154 # scripts/dist, which sources this, sets `dist`, `target`, `triple` and `version`.
+# shellcheck disable=SC2154 # scripts/dist, which sources this, sets `dist`, `target`, `triple`, `version` and `cross_*`.
 # The static build: one file that needs nothing of its host and starts faster than what `cargo build --release` makes.
 
 static() {
@@ -9,15 +9,15 @@ static() {
     say "cargo build --release --target $triple"
     with_flags -Ctarget-feature=+crt-static -Crelocation-model=static -- \
         cargo build --release --locked --bin cgrun --target "$triple"
-    ! ldd "$built" &>/dev/null || die "$built is not static"
+    [[ $(readelf --program-headers --wide "$built") != *INTERP* ]] || die "$built is not static"
     # These load libraries of the host (nsswitch.conf), which crash a program that has another version of the C library.
     # nm writes to a file, because with pipefail a reader that stops early would make it die of SIGPIPE.
-    nm "$built" >"$built.symbols"
+    "${cross_tools}nm" "$built" >"$built.symbols"
     ! grep --extended-regexp ' (getpw[a-z]+|getgr[^o][a-z]+|getgrouplist|initgroups|getaddrinfo)(_r)?$' "$built.symbols" ||
         die "the static build asks the name service of the host"
     without_paths "$built"
     install --mode 755 "$built" "$dist/cgrun"
-    "$dist/cgrun" --version
+    "${cross_run[@]}" "$dist/cgrun" --version
     static_archive "cgrun-$version-${triple%%-*}-linux"
 }
 
