@@ -7,6 +7,8 @@ cross_triple=aarch64-unknown-linux-gnu
 # What the names of the tools for the other processor begin with, and how to run its programs.
 cross_tools=
 cross_run=()
+# The linker of the static build; that of the wheel is Zig's.
+cross_linker=()
 
 cross_prepare() {
     local libraries
@@ -24,7 +26,7 @@ cross_prepare() {
         say "rustup target add $triple"
         rustup target add "$triple"
     fi
-    export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc
+    cross_linker=(CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc)
     cross_tools=aarch64-linux-gnu-
     cross_run=(qemu-aarch64-static -L /usr/aarch64-linux-gnu)
     dist=$target/dist-aarch64

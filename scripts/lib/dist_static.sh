@@ -8,7 +8,7 @@ static() {
     local built=$target/$triple/release/cgrun
     say "cargo build --release --target $triple"
     with_flags -Ctarget-feature=+crt-static -Crelocation-model=static -- \
-        cargo build --release --locked --bin cgrun --target "$triple"
+        env "${cross_linker[@]}" cargo build --release --locked --bin cgrun --target "$triple"
     [[ $(readelf --program-headers --wide "$built") != *INTERP* ]] || die "$built is not static"
     # These load libraries of the host (nsswitch.conf), which crash a program that has another version of the C library.
     # nm writes to a file, because with pipefail a reader that stops early would make it die of SIGPIPE.
