@@ -180,6 +180,52 @@ fn ids_need_no_entry_in_a_database() {
     assert_eq!(status_lines(&run, "Home"), ["Home: / 4711"]);
 }
 
+/// Runs cgrun with other databases of users and groups, in the files `passwd` and `group`.
+const WITH_DATABASES: [&str; 6] = [
+    "unshare",
+    "-m",
+    "sh",
+    "-c",
+    "mount --bind passwd /etc/passwd && mount --bind group /etc/group && exec \"$CGRUN\" \"$@\"",
+    "sh",
+];
+
+fn with_databases(user: &str, passwd: &str) -> Session {
+    let session = Session::new().options(["--user", user]);
+    std::fs::set_permissions(session.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let group = "root:x:0:\ndocker:x:99:ann\ntrap:x:98:4711,4712,4711:4712\n";
+    let root = "root:x:0:0:root:/root:/bin/sh\n";
+    session.file("passwd", format!("{root}{passwd}")).file("group", group)
+}
+
+/// The names of the members of a group may be numbers, which are not uids.
+#[test]
+fn a_uid_without_an_entry_gains_no_group_that_lists_its_number() {
+    let session = with_databases("4711:4712", "").command(["cat", "/proc/self/status"]);
+    let run = session.start_through(&WITH_DATABASES).finish();
+    run.assert_code(0).assert_silent().assert_nothing_left();
+    assert_eq!(status_lines(&run, "Groups"), ["Groups:\t4712 "]);
+}
+
+#[test]
+fn a_uid_with_an_entry_has_the_name_and_the_groups_of_its_user() {
+    let session = with_databases("4711:4712", "ann:x:4711:4711::/home/ann:/bin/sh\n");
+    let run =
+        session.sh("cat /proc/self/status; echo Home: $HOME $USER").start_through(&WITH_DATABASES).finish();
+    run.assert_code(0).assert_silent().assert_nothing_left();
+    assert_eq!(status_lines(&run, "Gid"), ["Gid:\t4712\t4712\t4712\t4712"]);
+    assert_eq!(status_lines(&run, "Groups"), ["Groups:\t99 4712 "]);
+    assert_eq!(status_lines(&run, "Home"), ["Home: /home/ann ann"]);
+}
+
+#[test]
+fn a_host_without_a_database_of_users_knows_ids() {
+    let launcher = "mount -t tmpfs none /etc && exec \"$CGRUN\" \"$@\"";
+    let session = Session::new().options(["--user", "4711:4712"]).command(["true"]);
+    let run = session.start_through(&["unshare", "-m", "sh", "-c", launcher, "sh"]).finish();
+    run.assert_code(0).assert_silent().assert_nothing_left();
+}
+
 /// To setresuid(2), -1 means "do not change it", which would leave the session root.
 #[test]
 fn the_highest_id_is_refused() {
@@ -190,8 +236,8 @@ fn the_highest_id_is_refused() {
     }
 }
 
-#[test]
-fn only_root_can_name_another_user() {
+/// A session whose directory has a copy of cgrun that all users can execute, and a launcher that runs it as nobody.
+fn by_nobody() -> (Session, [&'static str; 5]) {
     let session = Session::new();
     for path in [session.path().to_path_buf(), session.path().join("cgrun")] {
         if path.ends_with("cgrun") {
@@ -199,9 +245,32 @@ fn only_root_can_name_another_user() {
         }
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
     }
-    let us = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "./cgrun"];
-    let run = session.options(["--user", "root"]).command(["true"]).start_through(&us).finish();
+    (session, ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "./cgrun"])
+}
+
+#[test]
+fn only_root_can_name_another_user() {
+    let (session, nobody) = by_nobody();
+    let run = session.options(["--user", "root"]).command(["true"]).start_through(&nobody).finish();
     run.assert_code(125).assert_said("only root can run a session as another user").assert_nothing_left();
+}
+
+#[test]
+fn only_root_can_name_another_group() {
+    let (session, nobody) = by_nobody();
+    let session = session.options(["--user", "65534:4712"]).command(["touch", "ran"]);
+    let run = session.start_through(&nobody).finish();
+    run.assert_code(125).assert_nothing_left();
+    run.assert_said(
+        "only root can run a session in another group, and yours is 65534; omit --user, or try: sudo cgrun",
+    );
+    assert!(!run.path().join("ran").exists());
+    for own in ["65534:65534", "65534", "nobody"] {
+        let (session, nobody) = by_nobody();
+        let run = session.options(["--user", own]).sh("id -G").start_through(&nobody).finish();
+        assert_eq!(run.assert_code(0).stdout(), "65534\n", "{own}");
+        run.assert_nothing_left();
+    }
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, Stat, statat};
 
-use crate::sys::users::{user_from_text, user_name};
+use crate::sys::users::{NamedUser, user_name};
 
 const WRITABLE_BY_OTHERS: u32 = 0o002;
 const STICKY: u32 = 0o1000;
@@ -29,7 +29,8 @@ impl TrustedUsers {
     pub(crate) fn of_this_run(session_user: Option<&str>) -> Self {
         let ours = rustix::process::geteuid().as_raw();
         let sudo = std::env::var("SUDO_UID").ok().filter(|_| ours == 0);
-        let session = session_user.and_then(|name| user_from_text(name).ok()?).map(|user| user.uid.as_raw());
+        let session = session_user.and_then(|name| NamedUser::from_text(name).ok()?);
+        let session = session.map(|named| named.user.uid.as_raw());
         // Unlike ".", this needs no permission to search the directory.
         let directory = statat(CWD, "", AtFlags::EMPTY_PATH).ok();
         let uids = [0, ours].into_iter().chain(sudo.and_then(|uid| uid.parse().ok())).chain(session);

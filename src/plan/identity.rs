@@ -1,21 +1,29 @@
 //! Which user the session runs as.
 
 use anyhow::{Context, Result, bail};
-use nix::unistd::Uid;
+use nix::unistd::{Gid, Uid};
 
 use crate::sys::process::identity::Identity;
-use crate::sys::users::{ASKS_NAME_SERVICE, groups_of, user_from_text};
+use crate::sys::users::{ASKS_NAME_SERVICE, NamedUser};
 
 /// The identity that `--user` and `--no-new-privs` ask for; `None` for the supervisor's own.
 pub(super) fn resolve_identity(name: Option<&str>, no_new_privileges: bool) -> Result<Option<Identity>> {
     let Some(name) = name else {
         return Ok(no_new_privileges.then_some(Identity { user: None, no_new_privileges }));
     };
-    let found = user_from_text(name).with_context(|| format!("cannot look up user {name:?}"))?;
-    let Some(user) = found else { bail!("{}", no_such_user(name, ASKS_NAME_SERVICE)) };
+    let found = NamedUser::from_text(name).with_context(|| format!("cannot look up user {name:?}"))?;
+    let Some(named) = found else { bail!("{}", no_such_user(name, ASKS_NAME_SERVICE)) };
+    let user = &named.user;
     if !Uid::effective().is_root() {
         if user.uid != Uid::effective() {
             bail!("only root can run a session as another user; try: sudo cgrun --user {name} COMMAND");
+        }
+        let own_group = Gid::effective();
+        if named.gives_group && user.gid != own_group {
+            bail!(
+                "only root can run a session in another group, and yours is {own_group}; omit --user, or try: sudo cgrun \
+                 --user {name} COMMAND"
+            );
         }
         return Ok(no_new_privileges.then_some(Identity { user: None, no_new_privileges }));
     }
@@ -24,8 +32,8 @@ pub(super) fn resolve_identity(name: Option<&str>, no_new_privileges: bool) -> R
             "--user root would change nothing, because root keeps all capabilities; name another user, or omit --user"
         );
     }
-    let groups = groups_of(&user).with_context(|| format!("cannot look up the groups of {name:?}"))?;
-    Ok(Some(Identity { user: Some((user, groups)), no_new_privileges }))
+    let groups = named.groups().with_context(|| format!("cannot look up the groups of {name:?}"))?;
+    Ok(Some(Identity { user: Some((named.user, groups)), no_new_privileges }))
 }
 
 fn no_such_user(name: &str, asks_name_service: bool) -> String {

@@ -26,35 +26,59 @@ pub(crate) fn user_name(uid: u32) -> String {
     }
 }
 
-/// The user that a name, a uid, or `UID:GID` stands for.
-pub(crate) fn user_from_text(text: &str) -> nix::Result<Option<User>> {
-    if let Some(user) = database::user_with_name(text)? {
-        return Ok(Some(user));
+/// The user that an option names, and how it does so.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct NamedUser {
+    pub user: User,
+    /// Whether the group was given too, as in `UID:GID`.
+    pub gives_group: bool,
+    /// Whether the user has an entry in the database.
+    has_entry: bool,
+}
+
+impl NamedUser {
+    /// The user that a name, a uid, or `UID:GID` stands for.
+    pub(crate) fn from_text(text: &str) -> nix::Result<Option<Self>> {
+        if let Some(user) = database::user_with_name(text)? {
+            return Ok(Some(Self::of_entry(user)));
+        }
+        match text.parse() {
+            Ok(uid) => Ok(database::user_with_uid(Uid::from_raw(uid))?.map(Self::of_entry)),
+            Err(_) => Self::from_ids(text),
+        }
     }
-    match text.parse() {
-        Ok(uid) => database::user_with_uid(Uid::from_raw(uid)),
-        Err(_) => Ok(user_from_ids(text)),
+
+    fn of_entry(user: User) -> Self {
+        Self { user, gives_group: false, has_entry: true }
+    }
+
+    /// `UID:GID` needs no entry in a database. If the uid has one, this is its user, in this group instead of its own.
+    fn from_ids(text: &str) -> nix::Result<Option<Self>> {
+        let ids = text.split_once(':').and_then(|(uid, gid)| Some((id(uid)?, id(gid)?)));
+        let Some((uid, gid)) = ids else { return Ok(None) };
+        let entry = database::user_with_uid(uid.into())?;
+        let has_entry = entry.is_some();
+        let user = User { gid: gid.into(), ..entry.unwrap_or_else(|| without_entry(uid)) };
+        Ok(Some(Self { user, gives_group: true, has_entry }))
+    }
+
+    /// The groups of the user's processes. Without an entry, it is the given one alone: the database could only be asked for
+    /// a user whose name is this number.
+    pub(crate) fn groups(&self) -> nix::Result<Vec<Gid>> {
+        if self.has_entry { database::groups_of(&self.user) } else { Ok(vec![self.user.gid]) }
     }
 }
 
-/// The groups of a user.
-pub(crate) fn groups_of(user: &User) -> nix::Result<Vec<Gid>> {
-    database::groups_of(user)
-}
-
-/// `UID:GID` needs no entry in a database, and means exactly these: no other group, and no home.
-fn user_from_ids(text: &str) -> Option<User> {
-    let (uid, gid) = text.split_once(':')?;
-    let (uid, gid) = (id(uid)?, id(gid)?);
-    Some(User {
+fn without_entry(uid: uid_t) -> User {
+    User {
         name: uid.to_string(),
         passwd: c"".into(),
         uid: uid.into(),
-        gid: gid.into(),
+        gid: uid.into(),
         gecos: c"".into(),
         dir: "/".into(),
         shell: "/bin/sh".into(),
-    })
+    }
 }
 
 /// The highest number is not an id: to setresuid(2), it means "do not change it".
@@ -69,23 +93,33 @@ mod tests {
     #[test]
     fn root_has_a_name_and_a_uid() {
         for text in ["root", "0"] {
-            let user = user_from_text(text).unwrap().unwrap();
+            let user = NamedUser::from_text(text).unwrap().unwrap().user;
             assert_eq!((user.name.as_str(), user.uid.as_raw()), ("root", 0), "{text}");
         }
     }
 
     #[test]
     fn ids_need_no_entry_in_a_database() {
-        let user = user_from_text("4000000:5000000").unwrap().unwrap();
+        let named = NamedUser::from_text("4000000:5000000").unwrap().unwrap();
+        let user = &named.user;
         assert_eq!((user.uid.as_raw(), user.gid.as_raw()), (4_000_000, 5_000_000));
-        assert_eq!(groups_of(&user).unwrap(), [Gid::from_raw(5_000_000)]);
+        assert_eq!(named.groups().unwrap(), [Gid::from_raw(5_000_000)]);
+    }
+
+    #[test]
+    fn an_entry_with_the_uid_gives_the_name_and_the_home() {
+        let named = NamedUser::from_text("0:5000000").unwrap().unwrap();
+        let root = NamedUser::from_text("root").unwrap().unwrap();
+        assert_eq!((&named.user.name, &named.user.dir), (&root.user.name, &root.user.dir));
+        assert_eq!(named.user.gid, Gid::from_raw(5_000_000));
+        assert!(named.gives_group && !root.gives_group);
     }
 
     #[test]
     fn what_is_not_two_ids_is_not_a_user() {
         // The highest number would leave a process as root.
         for text in "4294967295:1 1:4294967295 4294967295 4294967296:1 1: :1 1:2:3 -1:1 +".split(' ') {
-            assert_eq!(user_from_text(text).unwrap(), None, "{text:?}");
+            assert_eq!(NamedUser::from_text(text).unwrap(), None, "{text:?}");
         }
     }
 }

@@ -6,11 +6,19 @@ use nix::errno::Errno;
 use nix::unistd::{Gid, Uid, User, getgrouplist};
 
 pub(super) fn user_with_name(name: &str) -> nix::Result<Option<User>> {
-    User::from_name(name)
+    unless_missing(User::from_name(name))
 }
 
 pub(super) fn user_with_uid(uid: Uid) -> nix::Result<Option<User>> {
-    User::from_uid(uid)
+    unless_missing(User::from_uid(uid))
+}
+
+/// A host without /etc/passwd gives an error that means no more than that there is no such user (getpwnam(3)).
+fn unless_missing(found: nix::Result<Option<User>>) -> nix::Result<Option<User>> {
+    match found {
+        Err(Errno::ENOENT | Errno::ESRCH) => Ok(None),
+        found => found,
+    }
 }
 
 pub(super) fn groups_of(user: &User) -> nix::Result<Vec<Gid>> {
