@@ -572,6 +572,24 @@ fn the_github_summary_is_written_once() {
     }
 }
 
+/// A session knows its own id, and can write to the file before the guardian does.
+#[test]
+fn a_session_cannot_keep_the_guardian_from_writing_the_github_summary() {
+    let forged = "for n in \"$CGRUN_SESSION\" \"session $CGRUN_SESSION\"; do echo \"<!-- cgrun $n -->\" >>summary; done";
+    let session = Session::new().env("GITHUB_ACTIONS", "true").env("GITHUB_STEP_SUMMARY", "summary");
+    let session = session.env("CGRUN_FAILPOINT", "kill:teardown");
+    let run = session.sh(&format!("{forged}; sleep 900 &")).start();
+    let summary = run.path().join("summary");
+    let text = || std::fs::read_to_string(&summary).unwrap_or_default();
+    run.until("the guardian's summary", || text().contains("### cgrun: "));
+    let run = run.finish();
+    run.assert_nothing_left();
+    // Nothing in the session's environment is part of the mark.
+    let text = text();
+    let mark = text.lines().rfind(|line| line.starts_with("<!-- cgrun ")).unwrap();
+    assert!(mark.len() > 40 && !mark.contains("session"), "{mark}");
+}
+
 #[test]
 fn a_github_summary_is_added_to_those_before_it() {
     let summary = tempfile::NamedTempFile::new().unwrap();

@@ -317,3 +317,47 @@ fn a_report_belongs_to_that_user_and_does_not_follow_their_links() {
     run.assert_code(125).assert_said("in a directory that nobody can write to").assert_nothing_left();
     assert!(!run.path().join("started").exists());
 }
+
+/// Root appends to the file that the variable names, which the user can replace.
+#[test]
+fn a_github_summary_does_not_follow_links_of_the_user() {
+    use std::os::unix::fs::MetadataExt;
+    let locked = tempfile::tempdir().unwrap();
+    let secret = locked.path().join("secret");
+    std::fs::write(&secret, "secret\n").unwrap();
+    std::fs::set_permissions(locked.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let summarizing = || as_nobody().env("GITHUB_ACTIONS", "true").env("GITHUB_STEP_SUMMARY", "out/summary");
+    let link =
+        |target: &std::path::Path| format!("mkdir out; ln -s {} out/summary; sleep 900 &", target.display());
+    // To a file of root's, to one that does not exist yet, to a directory, and to what is the supervisor's own.
+    let created = locked.path().join("created");
+    let targets =
+        [secret.as_path(), &created, locked.path(), "/proc/self/mem".as_ref(), "/proc/self/comm".as_ref()];
+    for target in targets {
+        let run = summarizing().sh(&link(target)).run();
+        run.assert_code(0).assert_said("leaked 1 process").assert_said("cannot write GITHUB_STEP_SUMMARY: ");
+        run.assert_nothing_left();
+    }
+    // The guardian writes it if the supervisor is killed, and then its report.
+    for target in targets {
+        let session =
+            summarizing().env("CGRUN_FAILPOINT", "kill:teardown").options(["--report", "json=r.json"]);
+        let run = session.sh(&link(target)).start();
+        let report = run.path().join("r.json");
+        run.until("the guardian's report", || report.exists());
+        run.finish().assert_nothing_left();
+    }
+    assert_eq!(std::fs::read_to_string(&secret).unwrap(), "secret\n");
+    assert!(!created.exists());
+    // A file of the user's own is appended to, and belongs to the user.
+    for failpoint in ["", "kill:teardown"] {
+        let session = summarizing().env("CGRUN_FAILPOINT", failpoint);
+        let run = session.sh("mkdir out; sleep 900 &").start();
+        let summary = run.path().join("out/summary");
+        run.until("the summary", || std::fs::read_to_string(&summary).is_ok_and(|it| !it.is_empty()));
+        let run = run.finish();
+        run.assert_nothing_left();
+        assert!(run.read("out/summary").contains("### cgrun: "));
+        assert_eq!(std::fs::metadata(&summary).unwrap().uid(), NOBODY);
+    }
+}

@@ -6,7 +6,8 @@ use std::io;
 use std::path::Path;
 
 use super::json::{LeakedProcess, ReportDocument};
-use super::{leak_text, limits_hit, step_summary};
+use super::step_summary::StepSummary;
+use super::{leak_text, limits_hit};
 use crate::runtime::ci::Ci;
 use crate::teardown::Verdict;
 use crate::text::{processes, shorten};
@@ -16,23 +17,22 @@ const ANNOTATIONS: usize = 10;
 /// How much of a test's name a title shows (characters).
 const LONGEST_TEST: usize = 300;
 
-/// The paths that GitHub's runner passes in the environment.
+/// What GitHub's runner passes in the environment.
 #[derive(Debug)]
 pub(crate) struct GitHub {
-    summary: Option<OsString>,
+    summary: Option<StepSummary>,
     workspace: Option<OsString>,
 }
 
 impl GitHub {
     /// `None` unless GitHub's runner runs us.
-    pub(crate) fn from_environment() -> Option<Self> {
+    pub(crate) fn from_environment() -> io::Result<Option<Self>> {
+        if Ci::detect() != Some(Ci::GitHub) {
+            return Ok(None);
+        }
         let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
-        // The guardian has another working directory.
-        let absolute = |path: OsString| std::path::absolute(&path).map_or(path, Into::into);
-        (Ci::detect() == Some(Ci::GitHub)).then(|| Self {
-            summary: set("GITHUB_STEP_SUMMARY").map(absolute),
-            workspace: set("GITHUB_WORKSPACE"),
-        })
+        let summary = set("GITHUB_STEP_SUMMARY").map(|path| StepSummary::new(Path::new(&path)));
+        Ok(Some(Self { summary: summary.transpose()?, workspace: set("GITHUB_WORKSPACE") }))
     }
 
     /// Whether anything is worth showing.
@@ -81,12 +81,12 @@ impl GitHub {
 
     /// Appends to the step's summary, unless the supervisor did so before it died.
     pub(crate) fn summarize_unless_done(&self, report: &ReportDocument) -> io::Result<()> {
-        self.summary.as_ref().map_or(Ok(()), |path| step_summary::append_unless_done(Path::new(path), report))
+        self.summary.as_ref().map_or(Ok(()), |summary| summary.append_unless_done(report))
     }
 
     /// Appends to the step's summary.
     pub(crate) fn summarize(&self, report: &ReportDocument) -> io::Result<()> {
-        self.summary.as_ref().map_or(Ok(()), |path| step_summary::append(Path::new(path), report))
+        self.summary.as_ref().map_or(Ok(()), |summary| summary.append(report))
     }
 }
 

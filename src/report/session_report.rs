@@ -45,7 +45,12 @@ pub(crate) struct SessionReport {
 }
 
 impl SessionReport {
-    pub(crate) fn new(files: ReportFiles, plan: &SessionPlan, containment: &Containment) -> Self {
+    pub(crate) fn new(
+        files: ReportFiles,
+        github: Option<GitHub>,
+        plan: &SessionPlan,
+        containment: &Containment,
+    ) -> Self {
         let services = plan.services.iter().map(|service| ServiceSummary {
             name: service.name.clone(),
             command: lossy(&service.command),
@@ -70,7 +75,7 @@ impl SessionReport {
             watched_ports: plan.watched.clone(),
             working_directory: plan.cwd.clone(),
             on_leak: plan.on_leak,
-            github: GitHub::from_environment(),
+            github,
         }
     }
 

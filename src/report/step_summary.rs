@@ -1,12 +1,13 @@
 //! The summary of a step on GitHub: Markdown that is appended to the file that the runner names.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::json::{LeakedProcess, ReportDocument};
 use super::{leak_text, limits_hit};
+use crate::sys::nonce::Nonce;
 use crate::text::{processes, shorten};
 
 /// If the file is larger, GitHub shows none of it, not even what others wrote.
@@ -18,43 +19,71 @@ const ROWS: usize = 50;
 const LONGEST_CELL: usize = 200;
 const LONGEST_ITEM: usize = 1000;
 
-/// Appends the summary of this session, unless it is there already.
-pub(super) fn append_unless_done(path: &Path, report: &ReportDocument) -> io::Result<()> {
-    let text = std::fs::metadata(path).is_ok_and(|it| it.is_file()).then(|| std::fs::read(path));
-    let text = text.and_then(Result::ok).unwrap_or_default();
-    if String::from_utf8_lossy(&text).contains(&mark(report)) { Ok(()) } else { append(path, report) }
+/// The file, which the session's processes can read, write and replace. So it is used with their rights, and its content is
+/// not believed.
+#[derive(Debug)]
+pub(super) struct StepSummary {
+    path: PathBuf,
+    nonce: Nonce,
 }
 
-/// Appends the summary of this session to what the step has written so far.
-pub(super) fn append(path: &Path, report: &ReportDocument) -> io::Result<()> {
-    let mut file = OpenOptions::new().append(true).create(true).custom_flags(libc::O_NONBLOCK).open(path)?;
-    let metadata = file.metadata()?;
-    if !metadata.is_file() {
-        return Err(io::Error::other("it is not a regular file"));
+impl StepSummary {
+    pub(super) fn new(path: &Path) -> io::Result<Self> {
+        // The guardian has another working directory.
+        Ok(Self { path: std::path::absolute(path).unwrap_or(path.into()), nonce: Nonce::random()? })
     }
-    let before = if ends_within_a_line(path, metadata.len()) { "\n\n" } else { "" };
-    let no_room = || format!("{}There is no room for more: see the log of the step.\n\n", heading(report));
-    let text =
-        [markdown(report), no_room()].into_iter().map(|text| format!("{before}{text}{}\n\n", mark(report)));
-    let fits = |text: &String| metadata.len() + text.len() as u64 <= LARGEST;
-    match text.into_iter().find(fits) {
-        // With one write, so that concurrent sessions do not mix.
-        Some(text) => file.write_all(text.as_bytes()),
-        None => Err(io::Error::other("it is full: GitHub shows no summary that is larger than 1 MiB")),
+
+    /// Appends the summary of this session, unless it is there already.
+    pub(super) fn append_unless_done(&self, report: &ReportDocument) -> io::Result<()> {
+        if self.contains_mark().unwrap_or(false) { Ok(()) } else { self.append(report) }
+    }
+
+    /// Appends the summary of this session to what the step has written so far.
+    pub(super) fn append(&self, report: &ReportDocument) -> io::Result<()> {
+        let mut file = open(&self.path, OpenOptions::new().append(true).create(true))?;
+        let length = file.metadata()?.len();
+        let before = if self.ends_within_a_line(length) { "\n\n" } else { "" };
+        let no_room =
+            || format!("{}There is no room for more: see the log of the step.\n\n", heading(report));
+        let texts = [markdown(report), no_room()].map(|text| format!("{before}{text}{}\n\n", self.mark()));
+        let fits = |text: &String| length + text.len() as u64 <= LARGEST;
+        match texts.into_iter().find(fits) {
+            // With one write, so that concurrent sessions do not mix.
+            Some(text) => file.write_all(text.as_bytes()),
+            None => Err(io::Error::other("it is full: GitHub shows no summary that is larger than 1 MiB")),
+        }
+    }
+
+    /// Shows that the summary of this session has been written. The session cannot know the mark before, and so it cannot
+    /// forge it to keep the guardian from writing.
+    fn mark(&self) -> String {
+        format!("<!-- cgrun {} -->", self.nonce)
+    }
+
+    fn contains_mark(&self) -> io::Result<bool> {
+        let mut text = Vec::new();
+        open(&self.path, OpenOptions::new().read(true))?.take(LARGEST).read_to_end(&mut text)?;
+        Ok(String::from_utf8_lossy(&text).contains(&self.mark()))
+    }
+
+    /// Whether what the step wrote last has no line end.
+    fn ends_within_a_line(&self, length: u64) -> bool {
+        let mut last = [b'\n'];
+        // Not everyone who may append may read.
+        let file = open(&self.path, OpenOptions::new().read(true));
+        length > 0
+            && file.is_ok_and(|file| file.read_exact_at(&mut last, length - 1).is_ok())
+            && last != [b'\n']
     }
 }
 
-/// Whether what the step wrote last has no line end.
-fn ends_within_a_line(path: &Path, length: u64) -> bool {
-    let mut last = [b'\n'];
-    // Not everyone who may append may read.
-    let file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path);
-    length > 0 && file.is_ok_and(|file| file.read_exact_at(&mut last, length - 1).is_ok()) && last != [b'\n']
-}
-
-/// Shows that the summary of this session has been written.
-fn mark(report: &ReportDocument) -> String {
-    format!("<!-- cgrun session {} -->", report.session.id)
+/// Opens a regular file, without waiting for the other end if it is a pipe.
+fn open(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
+    let file = options.custom_flags(libc::O_NONBLOCK).open(path)?;
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(io::Error::other("it is not a regular file")),
+    }
 }
 
 fn heading(report: &ReportDocument) -> String {

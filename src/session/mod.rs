@@ -26,7 +26,7 @@ use running_session::Session;
 use crate::containment::{self, Kind};
 use crate::plan::SessionPlan;
 use crate::registry;
-use crate::report::{ReportFiles, Reporter};
+use crate::report::{GitHub, ReportFiles, Reporter};
 use crate::runtime::events::Events;
 use crate::runtime::exit_code::Exit;
 use crate::runtime::failpoint;
@@ -35,6 +35,7 @@ use crate::sys::process::{children, descriptor_limit};
 
 /// Runs the session and returns how cgrun should exit. An error means that nothing was started.
 pub(crate) fn run(plan: SessionPlan, report: &Reporter) -> Result<Exit, SessionError> {
+    let github = GitHub::from_environment().context("cannot get a random number (getrandom)")?;
     let files = ReportFiles::prepare(&plan.reports, plan.identity.as_ref())?;
     let mut session = match prepare(plan, report) {
         Ok(session) => session,
@@ -43,7 +44,7 @@ pub(crate) fn run(plan: SessionPlan, report: &Reporter) -> Result<Exit, SessionE
             return Err(error);
         }
     };
-    session.will_report(files);
+    session.will_report(files, github);
     let cause = session.live().unwrap_or_else(|error| error.cause());
     Ok(session.end(&cause))
 }

@@ -96,12 +96,12 @@ impl<'a> Session<'a> {
     }
 
     /// Sets which reports to write, for the guardian too.
-    pub(super) fn will_report(&mut self, files: ReportFiles) {
-        if files.is_empty() && GitHub::from_environment().is_none() {
+    pub(super) fn will_report(&mut self, files: ReportFiles, github: Option<GitHub>) {
+        if files.is_empty() && github.is_none() {
             return;
         }
         self.context.reports_leaks = true;
-        let reports = Rc::new(SessionReport::new(files, &self.plan, &self.context.containment));
+        let reports = Rc::new(SessionReport::new(files, github, &self.plan, &self.context.containment));
         self.record.report = Some(reports.clone());
         self.reports = Some(reports);
     }

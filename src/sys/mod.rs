@@ -14,6 +14,7 @@ pub(crate) mod errno;
 pub(crate) mod job_control;
 pub(crate) mod kernel;
 pub(crate) mod poll;
+pub(crate) mod nonce;
 pub(crate) mod port;
 pub(crate) mod preload;
 pub(crate) mod process;
