@@ -152,6 +152,21 @@ fn the_text_is_complete_and_can_be_posted_in_public() {
     }
 }
 
+#[test]
+fn json_gives_no_more_away_than_the_text() {
+    for slash in ["", "/"] {
+        for options in [&["doctor"][..], &["doctor", "--json"]] {
+            let session = Session::new().options(options);
+            let home = session.path().join("ann");
+            std::fs::create_dir(&home).unwrap();
+            let home = format!("{}{slash}", home.display());
+            let run = session.env("HOME", home).env("XDG_STATE_HOME", "").run();
+            let said = run.assert_code(0).stdout();
+            assert!(said.contains("~/.local/state/cgrun") && !said.contains("/ann"), "{slash:?}\n{said}");
+        }
+    }
+}
+
 /// GitHub builds the form for a bug report from it.
 #[test]
 fn the_form_for_a_bug_report_asks_for_the_text() {

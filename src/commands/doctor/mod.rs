@@ -5,6 +5,7 @@ mod build;
 mod findings;
 mod home;
 mod host;
+mod json;
 mod show;
 
 use anyhow::Result;
@@ -13,12 +14,10 @@ use super::output::print;
 use crate::runtime::exit_code::Exit;
 
 /// Examines the host and prints the findings to stdout.
-pub(crate) fn doctor(json: bool) -> Result<Exit> {
+pub(crate) fn doctor(as_json: bool) -> Result<Exit> {
     let findings = findings::gather();
-    let text = if json {
-        serde_json::to_string_pretty(&findings)? + "\n"
-    } else {
-        home::shorten_homes(&show::as_text(&findings))
-    };
+    let names = home::HomeNames::of_this_user();
+    let text =
+        if as_json { json::as_json(&findings, &names)? } else { names.hide(&show::as_text(&findings)) };
     print(&text)
 }
