@@ -230,6 +230,42 @@ fn a_cgroup_without_an_owner_is_swept_after_a_moment() {
     assert!(!unsigned.exists());
 }
 
+/// Between two reads of `check`, a session that starts signs its cgroup, and one that ends removes it.
+#[test]
+fn check_does_not_mistake_a_session_that_starts_or_ends_for_a_leftover() {
+    let _host = OwnHost::enter();
+    let busy = "touch busy; for n in 1 2 3; do while [ -e busy ]; do $CGRUN true; done & done; wait";
+    let launcher = ["sh", "-c", busy];
+    let observer = Session::new().command(["true"]).run();
+    let sessions = Session::again();
+    let directory = sessions.path().to_path_buf();
+    let run = sessions.command(["true"]).start_through(&launcher);
+    run.until_file("busy");
+    let checks: Vec<_> = (0..40).map(|_| observer.cgrun(&["check", "-c", "/dev/null", "-p", "1"])).collect();
+    fs::remove_file(directory.join("busy")).unwrap();
+    run.finish().assert_code(0).assert_nothing_left();
+    let wrong: Vec<_> = checks.iter().filter(|it| it.code != Some(0)).map(|it| &it.stderr).collect();
+    assert!(wrong.is_empty(), "{} of {}: {wrong:#?}", wrong.len(), checks.len());
+}
+
+#[test]
+fn check_waits_until_a_new_session_is_signed_or_gone() {
+    let _host = OwnHost::enter();
+    let run = Session::new().command(["true"]).run();
+    let cgroup = TestCgroup::create("other");
+    let unsigned = cgroup.path().join("cgrun-bcdfghjk");
+    fs::create_dir(&unsigned).unwrap();
+    let remover = {
+        let unsigned = unsigned.clone();
+        std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(300));
+            fs::remove_dir(unsigned).unwrap();
+        })
+    };
+    run.cgrun(&["check"]).assert_code(0).assert_silent();
+    remover.join().unwrap();
+}
+
 #[test]
 fn fifty_sessions_run_side_by_side() {
     let _host = OwnHost::enter();

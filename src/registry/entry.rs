@@ -7,11 +7,14 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::containment::{self, Owner, Ownership, SessionId};
+use crate::sys::directory_watch::DirectoryWatch;
 use crate::sys::port::Port;
-use crate::sys::time::time_of_day;
+use crate::sys::time::{self, Instant, time_of_day};
 
 /// A live supervisor has signed its cgroup before the cgroup reaches this age. Signing takes microseconds.
-pub(super) const SIGNED_BY: Duration = Duration::from_secs(1);
+const SIGNED_BY: Duration = Duration::from_secs(1);
+/// How often to look if no event can be awaited. Signing takes microseconds.
+const LOOK: Duration = Duration::from_millis(10);
 
 #[derive(Debug)]
 pub(crate) struct SessionEntry {
@@ -23,6 +26,8 @@ pub(crate) struct SessionEntry {
     pub command: String,
     pub ports: Vec<Port>,
     pub uid: u32,
+    /// Whether its supervisor may be about to sign it.
+    is_new: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -43,9 +48,32 @@ impl SessionEntry {
         let id = SessionId::of_directory(path.file_name()?.to_str()?)?;
         let uid = std::fs::metadata(path).ok()?.uid();
         let metadata = containment::read_metadata(path);
-        let state = state(metadata.ownership, path);
+        let is_old = is_old(path);
+        let state = settled_state(metadata.ownership, is_old, path)?;
         let (ownership, command, ports) = (metadata.ownership, metadata.command, metadata.ports);
-        Some(Self { id, path: path.into(), ownership, state, command, ports, uid })
+        let is_new = ownership == Ownership::Unsigned && !is_old;
+        Some(Self { id, path: path.into(), ownership, state, command, ports, uid, is_new })
+    }
+
+    /// Waits until its supervisor has signed it, or should have. `None` if it ends meanwhile.
+    pub(super) fn once_signed(self) -> Option<Self> {
+        if !self.is_new {
+            return Some(self);
+        }
+        let deadline = Instant::now() + SIGNED_BY + LOOK;
+        let watch = DirectoryWatch::of(&self.path);
+        loop {
+            let entry = Self::read(&self.path)?;
+            let rest = deadline - Instant::now();
+            if !entry.is_new || rest.is_zero() {
+                return Some(entry);
+            }
+            match &watch {
+                Ok(watch) => _ = watch.wait(rest),
+                // The user has no more inotify instances.
+                Err(_) => time::sleep(LOOK),
+            }
+        }
     }
 
     pub(crate) fn owner(&self) -> Option<Owner> {
@@ -53,11 +81,6 @@ impl SessionEntry {
             Ownership::Known(owner) => Some(owner),
             _ => None,
         }
-    }
-
-    /// Whether its supervisor may be about to sign it.
-    pub(super) fn is_new(&self) -> bool {
-        self.ownership == Ownership::Unsigned && self.path.exists() && !is_old(&self.path)
     }
 
     pub(crate) fn supervisor_pid(&self) -> Option<u32> {
@@ -79,7 +102,16 @@ impl SessionEntry {
     }
 }
 
-fn state(ownership: Ownership, directory: &Path) -> SessionState {
+/// The state of the session; `None` if it has ended. A supervisor removes its cgroup before it exits. So if it is dead or
+/// unknown, a second look at the directory tells whether it ended as it should while we looked.
+fn settled_state(ownership: Ownership, is_old: bool, directory: &Path) -> Option<SessionState> {
+    let state = state(ownership, is_old, directory);
+    // If that cannot be determined, it may still be there.
+    let is_there = || directory.try_exists().unwrap_or(true);
+    (state == SessionState::Live || is_there()).then_some(state)
+}
+
+fn state(ownership: Ownership, is_old: bool, directory: &Path) -> SessionState {
     match ownership {
         Ownership::Known(owner) => match owner.is_alive() {
             Ok(true) => SessionState::Live,
@@ -87,7 +119,7 @@ fn state(ownership: Ownership, directory: &Path) -> SessionState {
             Err(_) => SessionState::Unknown,
         },
         // Its supervisor died before it could sign.
-        Ownership::Unsigned if is_old(directory) && containment::is_empty(directory) => SessionState::Stale,
+        Ownership::Unsigned if is_old && containment::is_empty(directory) => SessionState::Stale,
         Ownership::Unsigned | Ownership::Foreign => SessionState::Unknown,
     }
 }
@@ -95,4 +127,29 @@ fn state(ownership: Ownership, directory: &Path) -> SessionState {
 fn is_old(directory: &Path) -> bool {
     let modified = std::fs::metadata(directory).and_then(|metadata| metadata.modified());
     modified.is_ok_and(|modified| time_of_day().duration_since(modified).is_ok_and(|age| age > SIGNED_BY))
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::process::Pid;
+
+    use super::*;
+
+    /// What is read before and after the removal of a cgroup does not fit together.
+    #[test]
+    fn a_session_that_ends_while_we_look_is_neither_stale_nor_unknown() {
+        let directory = tempfile::tempdir().unwrap();
+        let (there, gone) = (directory.path(), directory.path().join("gone"));
+        let dead = Owner { pid: Pid::from_raw(i32::MAX).unwrap(), start_time: 1 };
+        for (ownership, expected) in [
+            (Ownership::Known(dead), SessionState::Stale),
+            (Ownership::Unsigned, SessionState::Unknown),
+            (Ownership::Foreign, SessionState::Unknown),
+        ] {
+            for is_old in [false, true] {
+                assert_eq!(settled_state(ownership, is_old, there), Some(expected));
+                assert_eq!(settled_state(ownership, is_old, &gone), None);
+            }
+        }
+    }
 }

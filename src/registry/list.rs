@@ -2,16 +2,11 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 
-use super::entry::{SIGNED_BY, SessionEntry};
+use super::entry::SessionEntry;
 use crate::containment::{self, Mount, SessionId, Unavailable};
-use crate::sys::time::{self, Instant};
-
-/// How often to check whether a new session is signed. Signing takes microseconds.
-const LOOK: Duration = Duration::from_millis(10);
 
 /// `None` if no cgroup2 file system is mounted, so that no session can have a cgroup.
 pub(crate) fn cgroup_mount() -> Result<Option<Mount>> {
@@ -51,17 +46,13 @@ pub(crate) fn list_sessions(mount: &Mount) -> Result<SessionList> {
     Ok(SessionList { entries, hidden: visible.hidden })
 }
 
-/// The same, but waits until all of them are signed, or old enough to be.
+/// The same, but waits until those that have just been made are signed, old enough to be, or gone. Sessions that are made
+/// meanwhile are not listed: that could go on forever.
 pub(crate) fn list_signed_sessions(mount: &Mount) -> Result<SessionList> {
-    let deadline = Instant::now() + SIGNED_BY;
-    loop {
-        let list = list_sessions(mount)?;
-        // New ones may be made all the time.
-        if Instant::now() >= deadline || !list.entries.iter().any(SessionEntry::is_new) {
-            return Ok(list);
-        }
-        time::sleep(LOOK);
-    }
+    let mut list = list_sessions(mount)?;
+    list.entries = list.entries.into_iter().filter_map(SessionEntry::once_signed).collect();
+    list.hidden.retain(|directory| directory.try_exists().unwrap_or(true));
+    Ok(list)
 }
 
 /// The sessions next to the one that we would create. This is cheap, so every start can afford it.

@@ -8,13 +8,14 @@
 //! - procfs parses `/proc/PID/stat`.
 
 pub(crate) mod connect;
+pub(crate) mod directory_watch;
 #[cfg(all(not(test), target_env = "gnu"))]
 pub(crate) mod entry;
 pub(crate) mod errno;
 pub(crate) mod job_control;
 pub(crate) mod kernel;
-pub(crate) mod poll;
 pub(crate) mod nonce;
+pub(crate) mod poll;
 pub(crate) mod port;
 pub(crate) mod preload;
 pub(crate) mod process;

@@ -62,13 +62,14 @@ impl Owner {
 
     /// Whether it is alive; an error if that cannot be known.
     pub(crate) fn is_alive(self) -> io::Result<bool> {
-        let there = Process::open(self.pid)?.is_some();
-        match stat::start_time(self.pid) {
-            Some(start_time) => Ok(start_time == self.start_time),
-            None if there && !stat::is_zombie(self.pid) => {
+        let process = Process::open(self.pid)?;
+        match (stat::start_time(self.pid), process) {
+            (Some(start_time), _) => Ok(start_time == self.start_time),
+            // If it has been reaped since it was opened, its /proc entry is gone too.
+            (None, Some(process)) if !stat::is_zombie(self.pid) && !process.has_exited() => {
                 Err(io::Error::other("its /proc entry is hidden from cgrun"))
             }
-            None => Ok(false),
+            (None, _) => Ok(false),
         }
     }
 }
@@ -169,4 +170,27 @@ fn read_attribute(directory: &Path, name: &str, most: usize) -> Option<String> {
     let mut value = Vec::with_capacity(most);
     rustix::fs::getxattr(directory, name, spare_capacity(&mut value)).ok()?;
     Some(String::from_utf8_lossy(&value).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::sys::time;
+
+    /// Its /proc entry disappears while we look.
+    #[test]
+    fn a_supervisor_that_is_being_reaped_is_not_hidden() {
+        let begin = time::Instant::now();
+        while begin.elapsed() < Duration::from_millis(500) {
+            let mut child = Command::new("true").spawn().unwrap();
+            let pid = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
+            let owner = Owner { pid, start_time: stat::start_time(pid).unwrap_or_default() };
+            let reaper = std::thread::spawn(move || child.wait());
+            while owner.is_alive().expect("not known") {}
+            reaper.join().unwrap().unwrap();
+        }
+    }
 }
