@@ -29,6 +29,7 @@ use cli::{Cli, CliCommand, ConfigOptions, Run};
 use config::{Config, TrustedUsers};
 use plan::Verbosity;
 use report::Reporter;
+use runtime::ci::Ci;
 use runtime::exit_code::{self, Exit};
 use runtime::{state_directory, working_directory};
 use session::SessionError;
@@ -109,7 +110,7 @@ fn find_config(options: &ConfigOptions, session_user: Option<&str>) -> Result<Op
     };
     let profile = options.profile.as_deref();
     match (config, profile) {
-        (Some(config), _) => Ok(Some(config.with_profile(profile, config::is_ci())?)),
+        (Some(config), _) => Ok(Some(config.with_profile(profile, Ci::detect())?)),
         (None, Some(name)) => {
             bail!("there is no profile {name:?}, because there is no config; write one, or name it with -c")
         }

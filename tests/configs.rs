@@ -22,6 +22,50 @@ fn no_config_reads_no_config() {
     run.assert_code(125).assert_said("'--no-config' cannot be used with '--config <FILE>'");
 }
 
+/// "No config" and a profile, or a config, of which each is an option, a variable, or absent.
+#[test]
+fn no_config_and_a_profile_contradict_each_other_unless_one_is_an_option() {
+    Session::new();
+    let others = [("--profile", "CGRUN_PROFILE", "ci"), ("--config", "CGRUN_CONFIG", "cgrun.toml")];
+    for (command, (option, variable, value)) in
+        ["", "run", "check"].iter().flat_map(|it| others.map(|other| (it, other)))
+    {
+        let run = |options: &[&str], variables: &[(&str, &str)]| {
+            let session = Session::again().config("[profiles.ci.session]\nports = 1\n");
+            let session = session.options(Some(command).filter(|it| !it.is_empty())).options(options);
+            let session = variables.iter().fold(session, |session, (name, value)| session.env(*name, *value));
+            if *command == "check" { session.run() } else { session.command(["true"]).run() }
+        };
+        let no_config = ("CGRUN_NO_CONFIG", "1");
+        let contradict =
+            format!("the variables {variable} and CGRUN_NO_CONFIG contradict each other; unset one of them");
+        let both = run(&[], &[no_config, (variable, value)]);
+        let mut said = both.assert_code(125).stderr();
+        if !said.contains(&contradict) {
+            said = said.replace(
+                &format!("CGRUN_NO_CONFIG and {variable}"),
+                &format!("{variable} and CGRUN_NO_CONFIG"),
+            );
+        }
+        assert!(said.contains(&contradict), "{command}: {said}");
+        // The option takes precedence: the config, which is wrong, is read or not.
+        run(&["--no-config"], &[(variable, value)]).assert_code(0);
+        run(&["--no-config"], &[(variable, value), no_config]).assert_code(0);
+        run(&[option, value], &[no_config]).assert_code(125).assert_said("cgrun.toml:2:9: ");
+        run(&[option, value], &[no_config, (variable, "other")])
+            .assert_code(125)
+            .assert_said("cgrun.toml:2:9: ");
+        // A variable that is empty or says no is as good as none.
+        for off in ["", "0", "false", "no", "off"] {
+            run(&[], &[("CGRUN_NO_CONFIG", off), (variable, value)])
+                .assert_code(125)
+                .assert_said("cgrun.toml:2:9: ");
+        }
+        run(&[], &[no_config, (variable, "")]).assert_code(0);
+        run(&["--no-config", option, value], &[]).assert_code(125).assert_said("cannot be used with");
+    }
+}
+
 #[test]
 fn an_option_comes_before_a_variable_and_that_before_the_config() {
     let config = "[session]\nclean_env = true\n";
@@ -70,11 +114,73 @@ fn the_profile_ci_is_used_in_ci() {
     assert!(run.stderr().is_empty(), "{}", run.stderr());
 }
 
+/// A profile, a long list of leaks in the log, GitHub's summary, and `cgrun doctor`.
+#[test]
+fn all_parts_agree_on_whether_a_ci_system_runs_cgrun() {
+    let cases: [(&[(&str, &str)], bool); 7] = [
+        (&[("GITHUB_ACTIONS", "true")], true),
+        (&[("GITHUB_ACTIONS", "true"), ("CI", "true")], true),
+        (&[("GITHUB_ACTIONS", "FALSE")], false),
+        (&[("GITHUB_ACTIONS", "0")], false),
+        (&[("GITHUB_ACTIONS", "true"), ("CI", "false")], false),
+        (&[("GITHUB_ACTIONS", "true"), ("CI", "0")], false),
+        (&[("GITHUB_ACTIONS", "true"), ("CI", "")], false),
+    ];
+    let in_ci = |session: Session, variables: &[(&str, &str)]| {
+        variables.iter().fold(session, |session, (name, value)| session.env(*name, *value))
+    };
+    let leaks = "for n in $(seq 40); do sleep 9$n & done; echo \"$SEEN\"";
+    for (variables, expected) in cases {
+        let session = session().config(PROFILES).options(["-v"]).env("GITHUB_STEP_SUMMARY", "summary");
+        let run = in_ci(session, variables).sh(leaks).run();
+        let is_used = run.assert_code(0).stdout() == "seen\n";
+        let said = run.stderr();
+        let doctor = in_ci(Session::again().options(["doctor"]), variables).run().stdout();
+        let row = doctor.lines().find(|line| line.starts_with("CI ")).unwrap().to_string();
+        let answers = [
+            is_used,
+            said.contains("using the profile ci of ") && said.contains(", because GitHub Actions runs cgrun"),
+            said.contains("::group::"),
+            said.contains("::warning"),
+            run.path().join("summary").exists(),
+            row.ends_with("GitHub Actions"),
+        ];
+        assert_eq!(answers, [expected; 6], "{variables:?}\n{said}\n{row}");
+        run.assert_nothing_left();
+    }
+}
+
 #[test]
 fn a_profile_can_be_named() {
     for session in [session().options(["--profile", "ci"]), session().env("CGRUN_PROFILE", "ci")] {
         assert_eq!(session.config(PROFILES).run().assert_code(0).stdout(), "seen\n");
     }
+}
+
+#[test]
+fn an_error_about_a_limit_names_the_profile_that_set_it() {
+    let config = "[limits]\ncpus = 1\n[services.a]\ncommand = ['sleep', '900']\n\
+                  [profiles.ci.limits]\npids = 1\n[profiles.huge.limits]\ncpuset = '8000'\n[profiles.none.session]\n";
+    let refused = |options: &[&str]| {
+        let run = Session::again().config(config).options(options).command(["touch", "ran"]).run();
+        assert!(!run.path().join("ran").exists());
+        run.assert_code(125);
+        run.stderr()
+    };
+    Session::new();
+    let said = refused(&["--profile", "ci"]);
+    assert!(
+        said.contains("a limit of 1 processes (set by the profile ci) is too small: 1 services"),
+        "{said}"
+    );
+    // An option has replaced that of the profile.
+    let said = refused(&["--profile", "ci", "--pids", "1"]);
+    assert!(said.contains("a limit of 1 processes is too small"), "{said}");
+    let said = refused(&["--profile", "none", "--pids", "1"]);
+    assert!(said.contains("a limit of 1 processes is too small"), "{said}");
+    let said = refused(&["--profile", "huge"]);
+    let expected = "cannot limit cpuset (set by the profile huge): 8000 contains none of this host's CPUs";
+    assert!(said.contains(expected), "{said}");
 }
 
 #[test]

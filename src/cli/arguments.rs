@@ -220,7 +220,7 @@ pub(crate) struct ConfigOptions {
     /// Read no config
     #[arg(long, conflicts_with_all = ["config", "profile"], help_heading = SESSION, hide_short_help = true)]
     pub no_config: bool,
-    /// Use this profile of the config [default: ci if CI is set and the config has it]
+    /// Use this profile of the config [default: ci in CI, if the config has it]
     #[arg(long, value_name = "NAME", help_heading = SESSION, hide_short_help = true)]
     pub profile: Option<String>,
     /// Watch this port (repeatable) [default: 3000 and 8000]

@@ -9,6 +9,8 @@ use serde::Deserialize;
 use super::diagnostic::ConfigError;
 use super::keys::ConfigKeys;
 use super::toml_terms::in_toml_terms;
+use crate::limits::Limit;
+use crate::runtime::ci::Ci;
 
 pub(crate) const FILE_NAME: &str = "cgrun.toml";
 pub(super) const PYPROJECT: &str = "pyproject.toml";
@@ -26,8 +28,10 @@ pub(crate) struct Config {
 #[derive(Debug)]
 pub(crate) struct UsedProfile {
     pub name: String,
-    /// Whether the user named it.
-    pub is_named: bool,
+    /// The CI system because of which it is used; `None` if the user named it.
+    pub chosen_by: Option<Ci>,
+    /// The limits that it sets.
+    pub limits: Vec<Limit>,
 }
 
 impl Config {

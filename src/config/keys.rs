@@ -28,7 +28,7 @@ pub(crate) struct ConfigKeys {
     /// What the whole session can use.
     pub limits: SessionLimits,
     /// Keys that replace those of session and limits if the profile is used: with --profile NAME or CGRUN_PROFILE, and the
-    /// profile ci also if the variable CI is set.
+    /// profile ci also in CI.
     pub profiles: BTreeMap<String, ProfileKeys>,
 }
 

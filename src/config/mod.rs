@@ -15,7 +15,6 @@ mod values;
 
 pub(crate) use file::{Config, FILE_NAME};
 pub(crate) use keys::{ReadyKeys, ServiceKeys};
-pub(crate) use profiles::is_ci;
 pub(crate) use schema::schema;
 pub(crate) use trust::TrustedUsers;
 pub(crate) use values::{OnLeak, ReportKind, ServiceInput, ServiceName, Time, Words};

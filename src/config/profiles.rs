@@ -4,15 +4,16 @@ use super::diagnostic::ConfigError;
 use super::file::{Config, UsedProfile};
 use super::keys::SessionKeys;
 use crate::limits::SessionLimits;
+use crate::runtime::ci::Ci;
 
 /// The profile that is used in CI without being named.
 const CI: &str = "ci";
 
 impl Config {
     /// Applies the profile that the user named, or else, in CI, the profile `ci` if there is one.
-    pub(crate) fn with_profile(mut self, named: Option<&str>, is_ci: bool) -> Result<Self, ConfigError> {
+    pub(crate) fn with_profile(mut self, named: Option<&str>, ci: Option<Ci>) -> Result<Self, ConfigError> {
         let name = named.unwrap_or(CI);
-        if named.is_none() && !is_ci {
+        if named.is_none() && ci.is_none() {
             return Ok(self);
         }
         let Some(profile) = self.keys.profiles.remove(name) else {
@@ -25,26 +26,19 @@ impl Config {
                 }),
             };
         };
+        let (chosen_by, limits) = (ci.filter(|_| named.is_none()), profile.limits.limits().names());
+        self.profile = Some(UsedProfile { name: name.into(), chosen_by, limits });
         self.keys.session = replaced(self.keys.session, profile.session);
         self.keys.limits = replaced_limits(self.keys.limits, profile.limits);
-        self.profile = Some(UsedProfile { name: name.into(), is_named: named.is_some() });
         Ok(self)
     }
 
     /// Which profile is used, and why, for people.
     pub(crate) fn used_profile(&self) -> Option<String> {
-        let UsedProfile { name, is_named } = self.profile.as_ref()?;
-        let why = if *is_named { "" } else { ", because the variable CI is set" };
+        let UsedProfile { name, chosen_by, .. } = self.profile.as_ref()?;
+        let why = chosen_by.map(|ci| format!(", because {}", ci.why())).unwrap_or_default();
         Some(format!("using the profile {name} of {}{why}", self.path.display()))
     }
-}
-
-/// Whether a CI system runs us. Most of them set this variable.
-pub(crate) fn is_ci() -> bool {
-    std::env::var_os("CI").is_some_and(|value| {
-        let value = value.to_string_lossy().to_lowercase();
-        !["", "0", "false"].contains(&value.as_str())
-    })
 }
 
 fn replaced(keys: SessionKeys, by: SessionKeys) -> SessionKeys {
@@ -89,14 +83,14 @@ mod tests {
         [profiles.ci.session]\nports = [3]\non_leak = 'fail'\n[profiles.ci.limits]\nmemory = '1G'\n\
         [profiles.nightly.session]\ntimeout = '3h'\n";
 
-    fn applied(named: Option<&str>, is_ci: bool) -> Result<Config, ConfigError> {
+    fn applied(named: Option<&str>, ci: Option<Ci>) -> Result<Config, ConfigError> {
         let config = Config::parse(Path::new("cgrun.toml"), TEXT.into()).unwrap().unwrap();
-        config.with_profile(named, is_ci)
+        config.with_profile(named, ci)
     }
 
     #[test]
     fn a_profile_replaces_keys_and_leaves_others() {
-        let config = applied(Some("ci"), false).unwrap();
+        let config = applied(Some("ci"), None).unwrap();
         let session = &config.keys.session;
         assert_eq!(session.ports.as_ref().unwrap().len(), 1);
         assert!(session.grace.is_some() && session.on_leak.is_some());
@@ -106,16 +100,27 @@ mod tests {
     #[test]
     fn the_profile_ci_is_used_in_ci_unless_another_is_named() {
         let name = |config: Config| config.profile.map(|it| it.name);
-        assert_eq!(name(applied(None, false).unwrap()), None);
-        assert_eq!(name(applied(None, true).unwrap()).as_deref(), Some("ci"));
-        assert_eq!(name(applied(Some("nightly"), true).unwrap()).as_deref(), Some("nightly"));
+        assert_eq!(name(applied(None, None).unwrap()), None);
+        assert_eq!(name(applied(None, Some(Ci::Other)).unwrap()).as_deref(), Some("ci"));
+        assert_eq!(name(applied(Some("nightly"), Some(Ci::GitHub)).unwrap()).as_deref(), Some("nightly"));
         let config = Config::parse(Path::new("cgrun.toml"), "[profiles.x]".into()).unwrap().unwrap();
-        assert_eq!(name(config.with_profile(None, true).unwrap()), None);
+        assert_eq!(name(config.with_profile(None, Some(Ci::Other)).unwrap()), None);
+    }
+
+    #[test]
+    fn it_is_said_why_a_profile_is_used() {
+        let said = |named, ci| applied(named, ci).unwrap().used_profile().unwrap();
+        assert_eq!(said(Some("ci"), Some(Ci::GitHub)), "using the profile ci of cgrun.toml");
+        assert_eq!(
+            said(None, Some(Ci::GitLab)),
+            "using the profile ci of cgrun.toml, because GitLab CI runs cgrun"
+        );
+        assert!(said(None, Some(Ci::Other)).ends_with(", because the variable CI is set"));
     }
 
     #[test]
     fn an_unknown_profile_is_refused_with_those_that_exist() {
-        let error = applied(Some("c"), true).unwrap_err().to_string();
+        let error = applied(Some("c"), Some(Ci::Other)).unwrap_err().to_string();
         assert_eq!(error, "the config cgrun.toml has no profile \"c\"; its profiles are ci, nightly");
     }
 }

@@ -68,8 +68,8 @@ clean_env = false
 # Warn about a limit that cannot be applied, and run without it.
 best_effort = false
 
-# Keys that replace those above in one case, with --profile NAME or CGRUN_PROFILE. The profile ci is also used if the
-# variable CI is set. An example:
+# Keys that replace those above in one case, with --profile NAME or CGRUN_PROFILE. The profile ci is also used in CI.
+# An example:
 #
 # [profiles.ci.session]
 # on_leak = "fail"

@@ -1,8 +1,7 @@
 //! Records of sessions whose supervisor died and that another process tore down, one small file each.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, SystemTime};
@@ -17,9 +16,6 @@ use crate::teardown::Verdict;
 
 /// Records are kept this long.
 const KEPT: Duration = Duration::from_secs(7 * 86_400);
-
-/// A record is at most this many bytes.
-const LONGEST: u64 = 1 << 20;
 
 /// Where to write the record of one session, if there is anything to record.
 #[derive(Clone, Debug)]
@@ -96,7 +92,7 @@ pub(crate) fn read_all(directory: &Path) -> Vec<EndedSession> {
         let path = entry.path();
         let is_record =
             entry.file_type().is_ok_and(|it| it.is_file()) && path.extension().is_some_and(|it| it == "json");
-        let Some(text) = is_record.then(|| read_file(&path).ok()).flatten() else { continue };
+        let Some(text) = is_record.then(|| std::fs::read(&path).ok()).flatten() else { continue };
         match serde_json::from_slice::<EndedSession>(&text) {
             Ok(ended) if now.saturating_sub(ended.ended_at_unix_seconds) > KEPT.as_secs() => {
                 drop(std::fs::remove_file(&path))
@@ -107,17 +103,6 @@ pub(crate) fn read_all(directory: &Path) -> Vec<EndedSession> {
     }
     found.sort_by_key(|ended| std::cmp::Reverse(ended.ended_at_unix_seconds));
     found
-}
-
-/// Another user may own the directory, and put a link or a pipe there since it was listed.
-fn read_file(path: &Path) -> io::Result<Vec<u8>> {
-    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
-    let file = File::options().read(true).custom_flags(flags).open(path)?;
-    let mut text = Vec::new();
-    if file.metadata()?.is_file() {
-        file.take(LONGEST).read_to_end(&mut text)?;
-    }
-    Ok(text)
 }
 
 fn unix_seconds(time: SystemTime) -> u64 {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::bounds::Bounds;
 use super::controllers::Delegation;
 use super::limit::Controller;
+use super::profile_limits::ProfileLimits;
 use crate::containment::LeafName;
 use crate::runtime::clock;
 use crate::sys::time::Instant;
@@ -16,6 +17,7 @@ pub(crate) struct AppliedLimits {
     pub session: Bounds,
     pub(super) leaves: BTreeMap<LeafName, Bounds>,
     pub(super) best_effort: bool,
+    pub(super) of_profile: Option<ProfileLimits>,
     pub(super) since: Option<Instant>,
     pub(super) delegation: Delegation,
     pub(super) warnings: Vec<String>,

@@ -11,6 +11,7 @@ use super::controllers;
 use super::host::Host;
 use super::limit::{Controller, Limit};
 use super::limits_config::Limits;
+use super::profile_limits::ProfileLimits;
 use super::refused::Refused;
 use super::{cpus, cpuset, io_weight, memory, pids};
 use crate::containment::{Containment, Kind, LeafName, Mount};
@@ -26,6 +27,8 @@ const USEFUL: [Controller; 4] = [Controller::Memory, Controller::Pids, Controlle
 pub(crate) struct ConfiguredLimits<'a> {
     pub session: &'a Limits,
     pub leaves: Vec<(LeafName, &'a Limits)>,
+    /// Those of the session that come from a profile.
+    pub of_profile: Option<&'a ProfileLimits>,
     /// A limit that cannot be applied is a warning, not an error.
     pub best_effort: bool,
 }
@@ -47,13 +50,15 @@ impl AppliedLimits {
         mount: Option<&Mount>,
     ) -> Result<()> {
         self.best_effort = configured.best_effort;
+        self.of_profile = configured.of_profile.cloned();
         self.set_bounds(configured)?;
         let (Some(mount), Some(session)) = (mount, containment.path()) else {
             let names: Vec<_> = self.controllers().into_iter().map(Controller::name).collect();
+            let limits = self.session.limits();
             (self.session, self.leaves) = Default::default();
             return match names.is_empty() {
                 true => Ok(()),
-                false => self.refuse(&names.join(", "), &Refused::NoCgroup(containment.kind())),
+                false => self.refuse(&names.join(", "), &limits, &Refused::NoCgroup(containment.kind())),
             };
         };
         self.enable(mount, session)?;
@@ -86,7 +91,7 @@ impl AppliedLimits {
         let (session, misfits) = host.bounds(configured.session, "the session's");
         self.warnings.extend(misfits.warnings);
         for (limit, why) in misfits.impossible {
-            self.refuse(limit.name(), &Refused::Impossible(why))?;
+            self.refuse(limit.name(), &[limit], &Refused::Impossible(why))?;
         }
         for (leaf, limits) in &configured.leaves {
             let whose = format!("{}'s", leaf.title());
@@ -96,7 +101,7 @@ impl AppliedLimits {
             misfits.impossible.extend(inside.impossible);
             self.warnings.extend(misfits.warnings);
             for (limit, why) in misfits.impossible {
-                self.refuse(&name_of(limit, Some(leaf)), &Refused::Impossible(why))?;
+                self.refuse(&name_of(limit, Some(leaf)), &[], &Refused::Impossible(why))?;
                 bounds.give_up(limit);
             }
             self.leaves.insert(leaf.clone(), bounds);
@@ -120,7 +125,8 @@ impl AppliedLimits {
                     self.warnings.extend(less.map(|less| format!("{}: {less}", name_of(limit, leaf))));
                 }
                 Err(refused) => {
-                    self.refuse(&name_of(limit, leaf), &refused)?;
+                    let of_session = if leaf.is_none() { &[limit][..] } else { &[] };
+                    self.refuse(&name_of(limit, leaf), of_session, &refused)?;
                     bounds.give_up(limit);
                 }
             }
@@ -148,14 +154,18 @@ impl AppliedLimits {
                 _ => needed,
             };
             let names: Vec<_> = missing.iter().map(|it| it.name()).collect();
-            self.refuse(&names.join(", "), &refused)?;
+            let mut limits = self.session.limits();
+            limits.retain(|limit| missing.contains(&limit.controller()));
+            self.refuse(&names.join(", "), &limits, &refused)?;
             missing.into_iter().for_each(|controller| self.give_up(controller));
         }
     }
 
-    /// Returns an error, or with best effort adds a warning.
-    fn refuse(&mut self, what: &str, refused: &Refused) -> Result<()> {
+    /// Returns an error, or with best effort adds a warning. `of_session` are the limits of the session that it is about.
+    fn refuse(&mut self, what: &str, of_session: &[Limit], refused: &Refused) -> Result<()> {
         let remedy = refused.remedy();
+        let what =
+            what.to_string() + &self.of_profile.as_ref().map(|it| it.note(of_session)).unwrap_or_default();
         if !self.best_effort {
             bail!(
                 "cannot limit {what}: {refused}; {remedy}, remove the limit, or pass --limits-best-effort to run \

@@ -11,6 +11,7 @@ use serde::de::{self, Deserializer, Unexpected, Visitor};
 use super::cpus::Cpus;
 use super::cpuset::CpuSet;
 use super::io_weight::IoWeight;
+use super::limit::Limit;
 use super::memory::{Memory, Swap};
 use super::pids::Pids;
 
@@ -50,6 +51,21 @@ pub(crate) struct SessionLimits {
     pub cpuset: Option<CpuSet>,
     /// Warn about a limit that cannot be applied, and run without it. By default false.
     pub best_effort: Option<bool>,
+}
+
+impl Limits {
+    /// The limits that are set.
+    pub(crate) fn names(&self) -> Vec<Limit> {
+        let wanted = [
+            (self.memory.is_some(), Limit::Memory),
+            (self.swap.is_some(), Limit::Swap),
+            (self.pids.is_some(), Limit::Pids),
+            (self.cpus.is_some(), Limit::Cpus),
+            (self.io_weight.is_some(), Limit::IoWeight),
+            (self.cpuset.is_some(), Limit::Cpuset),
+        ];
+        wanted.into_iter().filter_map(|(wanted, limit)| wanted.then_some(limit)).collect()
+    }
 }
 
 impl SessionLimits {

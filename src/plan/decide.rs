@@ -14,7 +14,7 @@ use super::services::plan_services;
 use super::session_plan::{GRACE, KILL_WAIT, SETTLE, SessionPlan, Verbosity, records};
 use crate::cli::{ConfigOptions, LimitOptions, Run};
 use crate::config::{Config, OnLeak, ReportKind};
-use crate::limits::Limits;
+use crate::limits::{Limit, Limits, ProfileLimits};
 use crate::sys::port::Port;
 
 const PORTS: [Port; 2] = [Port::tcp(3000), Port::tcp(8000)];
@@ -77,9 +77,12 @@ pub(crate) fn plan(run: Run, config: Option<&Config>, cwd: PathBuf, state: PathB
     if timeout == Some(Duration::ZERO) {
         bail!("a timeout of 0 would end the session before it begins; omit it for no timeout");
     }
-    let (limits, limits_best_effort) = limits(options.limits, config, services.len())?;
+    let profile_limits = profile_limits(&options.limits, config);
+    let (limits, limits_best_effort) =
+        limits(options.limits, config, profile_limits.as_ref(), services.len())?;
     Ok(SessionPlan {
         limits,
+        profile_limits,
         limits_best_effort,
         command: run.command,
         watched: watched(&options.config, config, &services),
@@ -111,8 +114,26 @@ pub(crate) fn plan(run: Run, config: Option<&Config>, cwd: PathBuf, state: PathB
     })
 }
 
+/// The limits that come from the profile in use, and not from the command line.
+fn profile_limits(options: &LimitOptions, config: Option<&Config>) -> Option<ProfileLimits> {
+    let used = config?.profile.as_ref()?;
+    let is_option = |limit: &Limit| match limit {
+        Limit::Memory => options.memory.is_some(),
+        Limit::Pids => options.pids.is_some(),
+        Limit::Cpus => options.cpus.is_some(),
+        Limit::Swap | Limit::IoWeight | Limit::Cpuset => false,
+    };
+    let limits = used.limits.iter().copied().filter(|limit| !is_option(limit)).collect();
+    Some(ProfileLimits { profile: used.name.clone(), limits })
+}
+
 /// The session's limits, and whether to run without the ones that cannot be applied.
-fn limits(options: LimitOptions, config: Option<&Config>, services: usize) -> Result<(Limits, bool)> {
+fn limits(
+    options: LimitOptions,
+    config: Option<&Config>,
+    of_profile: Option<&ProfileLimits>,
+    services: usize,
+) -> Result<(Limits, bool)> {
     let written = config.map(|config| &config.keys.limits);
     let mut limits = written.map(|it| it.limits()).unwrap_or_default();
     limits.memory = options.memory.or(limits.memory);
@@ -120,8 +141,9 @@ fn limits(options: LimitOptions, config: Option<&Config>, services: usize) -> Re
     limits.cpus = options.cpus.or(limits.cpus);
     if let Some(pids) = limits.pids.filter(|pids| pids.0 <= services as u64) {
         bail!(
-            "a limit of {} processes is too small: {services} services and the command need at least {}",
+            "a limit of {} processes{} is too small: {services} services and the command need at least {}",
             pids.0,
+            of_profile.map(|it| it.note(&[Limit::Pids])).unwrap_or_default(),
             services + 1
         );
     }

@@ -10,7 +10,7 @@ use super::service_plan::ServicePlan;
 use crate::config::{OnLeak, ReportKind};
 use crate::containment::Require;
 use crate::leaks::allow::Pattern;
-use crate::limits::Limits;
+use crate::limits::{Limits, ProfileLimits};
 use crate::runtime::state_directory;
 use crate::sys::port::Port;
 use crate::sys::process::identity::Identity;
@@ -53,6 +53,8 @@ pub(crate) struct SessionPlan {
     pub verbosity: Verbosity,
     /// Limits for the session as a whole.
     pub limits: Limits,
+    /// Those of them that come from a profile of the config.
+    pub profile_limits: Option<ProfileLimits>,
     /// Warn about a limit that cannot be applied, instead of failing.
     pub limits_best_effort: bool,
 }

@@ -1,5 +1,6 @@
 //! The CI system that runs cgrun, recognized by the variable that it documents.
 
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,13 +30,40 @@ const SIGNS: [(&str, Ci); 8] = [
 ];
 
 impl Ci {
-    /// `None` if no CI system runs us.
+    /// The one answer to whether we are in CI; `None` if we are not, or if the variable `CI` denies it.
     pub(crate) fn detect() -> Option<Self> {
-        let is_set =
-            |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty() && value != "false");
-        let known = SIGNS.into_iter().find(|(name, _)| is_set(name)).map(|(_, ci)| ci);
-        known.or_else(|| is_set("CI").then_some(Self::Other))
+        Self::detect_in(|name| std::env::var_os(name))
     }
+
+    fn detect_in(variable: impl Fn(&str) -> Option<OsString>) -> Option<Self> {
+        let generic = variable("CI");
+        if generic.as_deref().is_some_and(is_off) {
+            return None;
+        }
+        let is_on = |name: &str| variable(name).is_some_and(|value| !is_off(&value));
+        let known = SIGNS.into_iter().find(|(name, _)| is_on(name)).map(|(_, ci)| ci);
+        known.or_else(|| generic.map(|_| Self::Other))
+    }
+
+    /// Whether GitHub's runner runs us, and will kill us after it has cancelled the job. `CI=false` cannot change that.
+    pub(crate) fn is_killed_by_github() -> bool {
+        let name = SIGNS.into_iter().find(|(_, ci)| *ci == Self::GitHub).map(|(name, _)| name);
+        name.and_then(std::env::var_os).is_some_and(|value| !is_off(&value))
+    }
+
+    /// Completes the sentence "used, because ...".
+    pub(crate) fn why(self) -> String {
+        match self {
+            Self::Other => "the variable CI is set".into(),
+            known => format!("{known} runs cgrun"),
+        }
+    }
+}
+
+/// Whether the value of a variable denies what its name says.
+fn is_off(value: &OsStr) -> bool {
+    let value = value.to_string_lossy().to_lowercase();
+    ["", "0", "false"].contains(&value.as_str())
 }
 
 impl fmt::Display for Ci {
@@ -51,5 +79,40 @@ impl fmt::Display for Ci {
             Self::Travis => "Travis CI",
             Self::Other => "yes (an unknown system)",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn detected(variables: &[(&str, &str)]) -> Option<Ci> {
+        Ci::detect_in(|name| variables.iter().find(|(it, _)| *it == name).map(|(_, value)| value.into()))
+    }
+
+    #[test]
+    fn each_system_is_recognized_by_its_variable() {
+        for (name, ci) in SIGNS {
+            for value in ["true", "True", "1", "https://ci.example/"] {
+                assert_eq!(detected(&[(name, value)]), Some(ci), "{name}={value}");
+                assert_eq!(detected(&[(name, value), ("CI", "true")]), Some(ci), "{name}={value}");
+            }
+            for value in ["", "0", "false", "FALSE"] {
+                assert_eq!(detected(&[(name, value)]), None, "{name}={value}");
+                assert_eq!(detected(&[(name, value), ("CI", "1")]), Some(Ci::Other), "{name}={value}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_variable_ci_has_the_last_word() {
+        for value in ["true", "1", "yes", "woodpecker"] {
+            assert_eq!(detected(&[("CI", value)]), Some(Ci::Other), "CI={value}");
+        }
+        for value in ["", "0", "false", "False", "FALSE"] {
+            assert_eq!(detected(&[("CI", value)]), None, "CI={value}");
+            assert_eq!(detected(&[("CI", value), ("GITHUB_ACTIONS", "true")]), None, "CI={value}");
+        }
+        assert_eq!(detected(&[]), None);
     }
 }

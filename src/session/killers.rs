@@ -23,11 +23,10 @@ pub(super) fn stop_within(wanted: Option<Duration>) -> StopWithin {
 /// How long we have after a signal; `None` if nothing is known to kill us.
 fn patience() -> Option<Duration> {
     let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-    let github = Ci::detect() == Some(Ci::GitHub);
     let is_pod = is_set("KUBERNETES_SERVICE_HOST");
     let engine =
         is_stopped_with_container(is_pod).then_some(if is_pod { KUBERNETES } else { CONTAINER_ENGINE });
-    github.then_some(GITHUB_RUNNER).into_iter().chain(engine).min()
+    Ci::is_killed_by_github().then_some(GITHUB_RUNNER).into_iter().chain(engine).min()
 }
 
 /// Whether we are signalled when the container is stopped: we are its first process, or a child of it, as with

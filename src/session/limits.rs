@@ -17,7 +17,12 @@ pub(super) fn apply(
     let mut limits = AppliedLimits::default();
     let leaf = |name: &str| LeafName::Service(name.to_string());
     let leaves = plan.services.iter().map(|service| (leaf(&service.name), &service.limits)).collect();
-    let configured = ConfiguredLimits { session: &plan.limits, leaves, best_effort: plan.limits_best_effort };
+    let configured = ConfiguredLimits {
+        session: &plan.limits,
+        leaves,
+        of_profile: plan.profile_limits.as_ref(),
+        best_effort: plan.limits_best_effort,
+    };
     if configured.is_empty() {
         return Ok(limits);
     }
