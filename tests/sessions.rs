@@ -241,7 +241,7 @@ fn check_does_not_mistake_a_session_that_starts_or_ends_for_a_leftover() {
     let directory = sessions.path().to_path_buf();
     let run = sessions.command(["true"]).start_through(&launcher);
     run.until_file("busy");
-    let checks: Vec<_> = (0..40).map(|_| observer.cgrun(&["check", "-c", "/dev/null", "-p", "1"])).collect();
+    let checks: Vec<_> = (0..120).map(|_| observer.cgrun(&["check", "-c", "/dev/null", "-p", "1"])).collect();
     fs::remove_file(directory.join("busy")).unwrap();
     run.finish().assert_code(0).assert_nothing_left();
     let wrong: Vec<_> = checks.iter().filter(|it| it.code != Some(0)).map(|it| &it.stderr).collect();
