@@ -208,13 +208,13 @@ fn a_uid_without_an_entry_gains_no_group_that_lists_its_number() {
 }
 
 #[test]
-fn a_uid_with_an_entry_has_the_name_and_the_groups_of_its_user() {
+fn a_given_group_is_the_only_one_of_a_uid_with_an_entry_too() {
     let session = with_databases("4711:4712", "ann:x:4711:4711::/home/ann:/bin/sh\n");
     let run =
         session.sh("cat /proc/self/status; echo Home: $HOME $USER").start_through(&WITH_DATABASES).finish();
     run.assert_code(0).assert_silent().assert_nothing_left();
     assert_eq!(status_lines(&run, "Gid"), ["Gid:\t4712\t4712\t4712\t4712"]);
-    assert_eq!(status_lines(&run, "Groups"), ["Groups:\t99 4712 "]);
+    assert_eq!(status_lines(&run, "Groups"), ["Groups:\t4712 "]);
     assert_eq!(status_lines(&run, "Home"), ["Home: /home/ann ann"]);
 }
 

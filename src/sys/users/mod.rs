@@ -32,8 +32,6 @@ pub(crate) struct NamedUser {
     pub user: User,
     /// Whether the group was given too, as in `UID:GID`.
     pub gives_group: bool,
-    /// Whether the user has an entry in the database.
-    has_entry: bool,
 }
 
 impl NamedUser {
@@ -49,23 +47,21 @@ impl NamedUser {
     }
 
     fn of_entry(user: User) -> Self {
-        Self { user, gives_group: false, has_entry: true }
+        Self { user, gives_group: false }
     }
 
-    /// `UID:GID` needs no entry in a database. If the uid has one, this is its user, in this group instead of its own.
+    /// `UID:GID` needs no entry in a database. If the uid has one, this is its user.
     fn from_ids(text: &str) -> nix::Result<Option<Self>> {
         let ids = text.split_once(':').and_then(|(uid, gid)| Some((id(uid)?, id(gid)?)));
         let Some((uid, gid)) = ids else { return Ok(None) };
         let entry = database::user_with_uid(uid.into())?;
-        let has_entry = entry.is_some();
         let user = User { gid: gid.into(), ..entry.unwrap_or_else(|| without_entry(uid)) };
-        Ok(Some(Self { user, gives_group: true, has_entry }))
+        Ok(Some(Self { user, gives_group: true }))
     }
 
-    /// The groups of the user's processes. Without an entry, it is the given one alone: the database could only be asked for
-    /// a user whose name is this number.
+    /// The groups of the user's processes. A given one is the only one.
     pub(crate) fn groups(&self) -> nix::Result<Vec<Gid>> {
-        if self.has_entry { database::groups_of(&self.user) } else { Ok(vec![self.user.gid]) }
+        if self.gives_group { Ok(vec![self.user.gid]) } else { database::groups_of(&self.user) }
     }
 }
 
