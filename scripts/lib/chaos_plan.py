@@ -100,7 +100,9 @@ def exit_codes(plan, hits, was_killed=False, was_running=True):
     may = set()
     for who, what in hits:
         answer = answers[command["on_signal"]] if what in POLITE else set()
-        if who == "supervisor" and what not in (SIGSTOP, SIGCONT):
+        # The guardian passes a SIGTERM on.
+        is_for_supervisor = who == "supervisor" or (who == "guardian" and what == SIGTERM)
+        if is_for_supervisor and what not in (SIGSTOP, SIGCONT):
             may |= answer
             # A command that has not started, or that an outer cgrun kills after a shorter grace, handles nothing.
             if answer != {HANDLED} or plan["phase"] == "start" or plan["nested"] or was_killed:
