@@ -219,22 +219,6 @@ fn an_unknown_mode_is_refused() {
 }
 
 #[test]
-fn the_helpers_of_multiprocessing_are_no_leaks_and_its_workers_are() {
-    let suite = "import multiprocessing, time\nfrom multiprocessing import shared_memory\n\
-        def test_shared():\n    it = shared_memory.SharedMemory(create=True, size=8); it.close(); it.unlink()\n\
-        def run(method, seconds):\n    it = multiprocessing.get_context(method).Process(target=time.sleep, args=(seconds,))\n    it.start(); return it\n\
-        def test_spawn(): run('spawn', 0).join()\n\
-        def test_server(): run('forkserver', 0).join()\n\
-        def test_leaks(): run('forkserver', 900)\n\
-        def test_again():\n    it = run('forkserver', 0); it.join(); assert it.exitcode == 0\n    test_shared()\n";
-    let run =
-        pytest(Session::new().options(LONG).file("test_it.py", suite), &["--cgrun-leaks=fail", "test_it.py"]);
-    run.assert_code(1).assert_nothing_left();
-    let problems = problems(&run);
-    assert!(problems.len() == 1 && problems[0].0 == "test_leaks", "{problems:#?}");
-}
-
-#[test]
 fn a_run_that_is_cut_short_still_blames_its_tests() {
     let suite = "import subprocess\ndef test_leaks(): subprocess.Popen(['sleep', '900'])\n\
         def test_late(): open('late', 'w')\n";

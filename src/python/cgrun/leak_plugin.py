@@ -82,7 +82,7 @@ class LeakPlugin:
             return None
         left = set().union(*(started for _, started in entries))
         texts = {it: f"pid {it.pid} ({shorten(it.command())})" for it in left}
-        stubborn = self.end(item, left) if self.ends else set()
+        stubborn = self.end(left) if self.ends else set()
         lines = []
         for name, started in entries:
             leaked = sorted(started, key=lambda it: (it.started, it.pid))
@@ -100,17 +100,16 @@ class LeakPlugin:
             entries.append((f"fixture {fixture.argname!r} ({fixture.scope} scope) ", running))
         return [(name, running) for name, running in entries if running]
 
-    def end(self, item, left):
+    def end(self, left):
         """Ends them, and what they start meanwhile. Returns those that had to be killed."""
-        marks = {it.variable(CURRENT_TEST) for it in left} - {None, self.own_mark}
+        marks = {it.variable(CURRENT_TEST) for it in left}
         stubborn = set()
         for _ in range(ROUNDS):
             stubborn.update(processes.end(left, GRACE))
-            now = processes.descendants()
             elsewhere = self.all_owned()
-            left = self.started_by_test(item, elsewhere, now)
-            orphans = set(now) - set(self.before) - elsewhere - below(elsewhere, now)
-            left.update(it for it in orphans if it.variable(CURRENT_TEST) in marks)
+            now = processes.descendants()
+            new = set(now) - set(self.before) - elsewhere - below(elsewhere, now)
+            left = {it for it in new if it.variable(CURRENT_TEST) in marks}
             if not left:
                 break
         return stubborn
@@ -120,12 +119,9 @@ class LeakPlugin:
 
     def started_by_test(self, item, elsewhere, now):
         """What runs now, did not run before the test, and was not started by a fixture of wider scope."""
-        helpers = processes.helpers_of_python()
-        older = elsewhere.union(it for it in self.before if it.pid not in helpers)
-        new = {it for it in now if it not in older and it.pid not in helpers} - below(older, now)
-        # A child of pytest may be an orphan that was started elsewhere.
-        strange = {it for it in new if now[it] == os.getpid() and not self.may_be_of(item, it.variable(CURRENT_TEST))}
-        return new - strange - below(strange, now)
+        new = set(now) - set(self.before) - elsewhere
+        new -= below(elsewhere, now)
+        return {it for it in new if self.may_be_of(item, it.variable(CURRENT_TEST))}
 
     def may_be_of(self, item, mark):
         """A server of another test or of a fixture may have started the process as a daemon, which has its mark."""

@@ -5,7 +5,6 @@ import errno
 import os
 import select
 import signal
-import sys
 import time
 from dataclasses import dataclass
 
@@ -88,13 +87,6 @@ def descendants():
             found[process] = parent
         unseen.extend((child, pid) for child in children_of(pid))
     return found
-
-
-def helpers_of_python():
-    """The pids of the processes that multiprocessing starts once, when they are first needed, and keeps."""
-    tracker = getattr(sys.modules.get("multiprocessing.resource_tracker"), "_resource_tracker", None)
-    server = getattr(sys.modules.get("multiprocessing.forkserver"), "_forkserver", None)
-    return {getattr(tracker, "_pid", None), getattr(server, "_forkserver_pid", None)}
 
 
 def can_list():
