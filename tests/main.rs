@@ -36,7 +36,6 @@ mod never_hangs;
 mod old_hosts;
 mod packages;
 mod ports;
-mod pytest_plugin;
 mod real_applications;
 mod release;
 mod reports;

@@ -1,1 +1,0 @@
-"""What the wheel of cgrun contains besides the program: a plugin for pytest."""
