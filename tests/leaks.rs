@@ -155,6 +155,23 @@ fn each_line_about_a_leak_fits_the_terminal() {
 }
 
 #[test]
+fn a_test_that_leaks_many_programs_is_cut_like_a_long_list() {
+    let suite = "import subprocess\ndef test_many():\n    for n in range(90): subprocess.Popen(['/bin/sleep', str(900 + n)])\n\
+        def test_more():\n    for n in range(30): subprocess.Popen(['/bin/sleep', str(900 + n)])\n";
+    let session = Session::new().options(LONG).file("test_it.py", suite);
+    let run = session.command([python_program("pytest").as_str(), "-q", "test_it.py"]).run();
+    run.assert_code(0).assert_nothing_left();
+    let lines = said(&run.stderr());
+    assert!(lines.len() <= 25, "{lines:#?}");
+    // Only 100 are described, so nothing is known about the tests of the others.
+    assert_eq!(lines[0], "cgrun: leaked 120 processes, found and stopped:");
+    assert!(
+        lines.iter().any(|line| line.starts_with("cgrun:     and ") && line.ends_with(" more")),
+        "{lines:#?}"
+    );
+}
+
+#[test]
 fn with_verbose_each_leak_has_a_line_of_its_own() {
     let run = many_leaks().options(["-v"]).run();
     run.assert_code(0).assert_said("old, started during test_it.py::test_deaf (call)").assert_nothing_left();

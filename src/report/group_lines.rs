@@ -8,6 +8,8 @@ use crate::text::{processes, shorten};
 
 /// A command keeps at least this many characters, however narrow the terminal is.
 const NARROWEST: usize = 8;
+/// So many programs of a test are listed, even if there is less room.
+const FEWEST: usize = 3;
 /// So many addresses are listed for one program.
 const ADDRESSES: usize = 3;
 
@@ -35,7 +37,8 @@ pub(super) fn group_lines(groups: &[LeakGroup<'_>], total: usize, room: Room, pa
     let mut shown = groups.iter();
     let mut covered = 0;
     for group in shown.by_ref() {
-        lines.extend(lines_of(group, room.width, paint));
+        let left = room.lines.saturating_sub(lines.len());
+        lines.extend(lines_of(group, Room { lines: left, ..room }, paint));
         covered += group.size();
         if lines.len() >= room.lines {
             break;
@@ -44,8 +47,8 @@ pub(super) fn group_lines(groups: &[LeakGroup<'_>], total: usize, room: Room, pa
     let tests = shown.filter(|group| matches!(group.owner, Owner::Test(_))).count();
     let others = match tests {
         0 => String::new(),
-        1 => ", during 1 more test".into(),
-        tests => format!(", during {tests} more tests"),
+        1 => ", some of them during 1 more test".into(),
+        tests => format!(", some of them during {tests} more tests"),
     };
     if total > covered {
         lines.push(format!("  and {} more{others}", total - covered));
@@ -54,15 +57,25 @@ pub(super) fn group_lines(groups: &[LeakGroup<'_>], total: usize, room: Room, pa
 }
 
 /// One line if it fits, otherwise one for the owner and one for each program.
-fn lines_of(group: &LeakGroup<'_>, width: usize, paint: Paint) -> Vec<String> {
-    let (title, programs) = (group.title(), group.programs());
-    let entries = |width, paint| programs.iter().map(|it| entry(it, group, width, paint)).collect::<Vec<_>>();
-    let plain = entries(usize::MAX, Paint::none()).join(", ");
+fn lines_of(group: &LeakGroup<'_>, room: Room, paint: Paint) -> Vec<String> {
+    let (width, title, mut programs) = (room.width, group.title(), group.programs());
+    let entries = |programs: &[Program<'_>], width, paint| {
+        programs.iter().map(|it| entry(it, group, width, paint)).collect::<Vec<_>>()
+    };
+    let plain = entries(&programs, usize::MAX, Paint::none()).join(", ");
     if title.chars().count() + plain.chars().count() + "  : ".len() <= width {
-        return vec![format!("  {}: {}", paint.name(&title), entries(usize::MAX, paint).join(", "))];
+        return vec![format!(
+            "  {}: {}",
+            paint.name(&title),
+            entries(&programs, usize::MAX, paint).join(", ")
+        )];
     }
-    let programs = entries(width.saturating_sub(4), paint).into_iter().map(|entry| format!("    {entry}"));
-    std::iter::once(format!("  {}:", paint.name(&title))).chain(programs).collect()
+    let others = programs.split_off(programs.len().min(room.lines.max(FEWEST)));
+    let shown =
+        entries(&programs, width.saturating_sub(4), paint).into_iter().map(|entry| format!("    {entry}"));
+    let more = others.iter().map(Program::size).sum::<usize>();
+    let more = (more > 0).then(|| format!("    and {more} more"));
+    std::iter::once(format!("  {}:", paint.name(&title))).chain(shown).chain(more).collect()
 }
 
 /// `pid 4711 (python3 mail.py) and 2 below it, listening on 127.0.0.1:1025`, or `3 x python3 mail.py`. The command is cut so

@@ -30,6 +30,8 @@ pub(super) fn leaks(
     let groups = by_owner(&verdict.leaks);
     let ending = if verdict.is_proven() { "found and stopped" } else { "found" };
     let headline = match count_tests(&groups) {
+        // Those that are not described may have been started during any test.
+        _ if total > verdict.leaks.len() => format!("leaked {}, {ending}:", processes(total)),
         (0, _) => format!("leaked {}, {ending}:", processes(total)),
         (tests, during) if during == total => {
             format!("{} leaked {}, {ending}:", count(tests), processes(total))

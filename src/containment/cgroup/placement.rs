@@ -343,7 +343,7 @@ mod tests {
             return;
         };
         let mounts = read("mountinfo").unwrap();
-        let found = mounts.lines().filter_map(cgroup2_mount).find(|mount| mount.point == usual);
+        let found = mounts.lines().rev().filter_map(cgroup2_mount).find(|mount| mount.point == usual);
         assert_eq!(found.map(|mount| mount.root).as_deref(), Some("/"), "{mounts}");
     }
 
