@@ -76,19 +76,23 @@ impl Guardian {
             hide_from_cookie_killers();
             // `keep_only` closes their descriptors, so they must not be dropped.
             std::mem::forget(std::mem::take(&mut context.components));
-            if let Err(error) = keep_only(&kept) {
-                let errno = error.raw_os_error().unwrap_or(libc::EIO);
-                let _ = send(&theirs, &[&errno.to_ne_bytes()[..], FAILED].concat(), SendFlags::NOSIGNAL);
-            } else {
-                let mut children = WatchedChildren::default();
-                if replaces {
-                    children.look(&us, context);
+            // What the teardown needs is made now, because later the host may have none left.
+            match keep_only(&kept).and_then(|()| Events::new()) {
+                Err(error) => {
+                    let errno = error.raw_os_error().unwrap_or(libc::EIO);
+                    let _ = send(&theirs, &[&errno.to_ne_bytes()[..], FAILED].concat(), SendFlags::NOSIGNAL);
                 }
-                // The supervisor may already be dead. That is no reason to stop: there is a session to tear
-                // down.
-                let _ = send(&theirs, READY, SendFlags::NOSIGNAL);
-                protect_from_oom();
-                watch(&theirs, &us, children, invocation, context, record);
+                Ok(events) => {
+                    let mut children = WatchedChildren::default();
+                    if replaces {
+                        children.look(&us, context);
+                    }
+                    // The supervisor may already be dead. That is no reason to stop: there is a session to tear
+                    // down.
+                    let _ = send(&theirs, READY, SendFlags::NOSIGNAL);
+                    protect_from_oom();
+                    watch(&theirs, &us, children, &events, invocation, context, record);
+                }
             }
         })
         .map_err(|error| match error.raw_os_error() {
@@ -191,6 +195,7 @@ fn watch(
     line: &OwnedFd,
     supervisor: &Process,
     mut children: WatchedChildren,
+    events: &Events,
     invocation: Option<OsString>,
     context: &mut Context,
     record: &Record,
@@ -223,12 +228,11 @@ fn watch(
             _ => {}
         }
     }
-    let Ok(events) = Events::new() else { return };
     raise_priority();
     context.children_outside = children.living();
     context.dead_supervisor =
         began.zip(rustix::process::getppid()).map(|(began, heir)| DeadSupervisor { began, heir, invocation });
-    let verdict = Teardown::new(context, &Cause::SUPERVISOR_DIED, &events, &mut NoSupervisor).run();
+    let verdict = Teardown::new(context, &Cause::SUPERVISOR_DIED, events, &mut NoSupervisor).run();
     record.write(&verdict);
     context.limits.restore();
 }

@@ -1,7 +1,8 @@
 //! Records of sessions whose supervisor died and that another process tore down, one small file each.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, SystemTime};
@@ -16,6 +17,9 @@ use crate::teardown::Verdict;
 
 /// Records are kept this long.
 const KEPT: Duration = Duration::from_secs(7 * 86_400);
+
+/// A record is at most this many bytes.
+const LONGEST: u64 = 1 << 20;
 
 /// Where to write the record of one session, if there is anything to record.
 #[derive(Clone, Debug)]
@@ -92,7 +96,7 @@ pub(crate) fn read_all(directory: &Path) -> Vec<EndedSession> {
         let path = entry.path();
         let is_record =
             entry.file_type().is_ok_and(|it| it.is_file()) && path.extension().is_some_and(|it| it == "json");
-        let Some(text) = is_record.then(|| std::fs::read(&path).ok()).flatten() else { continue };
+        let Some(text) = is_record.then(|| read_file(&path).ok()).flatten() else { continue };
         match serde_json::from_slice::<EndedSession>(&text) {
             Ok(ended) if now.saturating_sub(ended.ended_at_unix_seconds) > KEPT.as_secs() => {
                 drop(std::fs::remove_file(&path))
@@ -105,6 +109,35 @@ pub(crate) fn read_all(directory: &Path) -> Vec<EndedSession> {
     found
 }
 
+/// Another user may own the directory, and put a link or a pipe there since it was listed.
+fn read_file(path: &Path) -> io::Result<Vec<u8>> {
+    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+    let file = File::options().read(true).custom_flags(flags).open(path)?;
+    let mut text = Vec::new();
+    if file.metadata()?.is_file() {
+        file.take(LONGEST).read_to_end(&mut text)?;
+    }
+    Ok(text)
+}
+
 fn unix_seconds(time: SystemTime) -> u64 {
     time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_regular_file_is_read_as_a_record() {
+        let directory = tempfile::tempdir().unwrap();
+        let [file, link, pipe] = ["file", "link", "pipe"].map(|name| directory.path().join(name));
+        std::fs::write(&file, "record").unwrap();
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert_eq!(read_file(&file).unwrap(), b"record");
+        assert!(read_file(&link).is_err());
+        // It does not wait for a writer either.
+        assert_eq!(read_file(&pipe).unwrap(), b"");
+    }
 }
