@@ -79,12 +79,20 @@ impl<'a> LeakGroup<'a> {
         }
     }
 
-    /// The trees whose roots execute the same, together.
-    pub(super) fn programs(&self) -> Vec<Program<'_>> {
-        let here = std::env::current_dir().unwrap_or_default();
+    pub(super) fn is_test(&self) -> bool {
+        matches!(self.owner, Owner::Test(_))
+    }
+
+    /// Whether a test runner has told whose they are.
+    pub(super) fn is_of_runner(&self) -> bool {
+        matches!(self.owner, Owner::Test(_) | Owner::Worker(_))
+    }
+
+    /// The trees whose roots execute the same, together. `here` is the session's directory.
+    pub(super) fn programs(&self, here: &Path) -> Vec<Program<'_>> {
         let mut programs: Vec<Program<'_>> = Vec::new();
         for tree in &self.trees {
-            let command = telling(&tree.leak.process.command, &here);
+            let command = telling(&tree.leak.process.command, here);
             match programs.iter_mut().find(|it| it.command == command) {
                 Some(program) => program.trees.push(tree),
                 None => programs.push(Program { command, trees: vec![tree] }),
@@ -143,7 +151,7 @@ pub(super) fn by_owner(leaks: &[Leak]) -> Vec<LeakGroup<'_>> {
 
 /// How many tests leaked, and how many processes.
 pub(super) fn count_tests(groups: &[LeakGroup<'_>]) -> (usize, usize) {
-    let tests = groups.iter().filter(|group| matches!(group.owner, Owner::Test(_)));
+    let tests = groups.iter().filter(|group| group.is_test());
     tests.fold((0, 0), |(tests, processes), group| (tests + 1, processes + group.size()))
 }
 

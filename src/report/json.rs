@@ -7,7 +7,7 @@ use nix::sys::signal::Signal;
 use serde::Serialize;
 
 use super::leaking_tests::LeakingTest;
-use super::locate::{TestLocation, TestLocator};
+use super::locate::TestLocator;
 use super::tree::LeakTree;
 use crate::containment::{Containment, Kind};
 use crate::leaks::{Evidence, How, Leak};
@@ -240,10 +240,7 @@ impl LeakedProcess {
 
 fn started_during(leak: &Leak, locator: &mut TestLocator) -> Option<StartedDuring> {
     let origin = leak.started_during.as_ref()?;
-    let (file, line) = match locator.locate(origin) {
-        Some(TestLocation { file, line }) => (Some(file.to_string_lossy().into_owned()), line),
-        None => (None, None),
-    };
+    let (file, line) = locator.file_and_line(origin);
     Some(StartedDuring {
         runner: origin.runner,
         test: origin.test.clone(),

@@ -1,9 +1,11 @@
 //! The tests that leaked, for the reports.
 
+use std::path::Path;
+
 use serde::Serialize;
 
-use super::by_test::{LeakGroup, Owner};
-use super::locate::{TestLocation, TestLocator};
+use super::by_test::LeakGroup;
+use super::locate::TestLocator;
 
 /// A test during which leaked processes were started, or a worker if the runner names only that.
 #[derive(Debug, Serialize)]
@@ -32,19 +34,20 @@ pub(crate) struct LeakedProgram {
     pub listening_on: Vec<String>,
 }
 
-/// In the order of the groups: the worst first.
-pub(super) fn leaking_tests(groups: &[LeakGroup<'_>], locator: &mut TestLocator) -> Vec<LeakingTest> {
-    let tests = groups.iter().filter(|group| matches!(group.owner, Owner::Test(_) | Owner::Worker(_)));
-    tests.filter_map(|group| leaking_test(group, locator)).collect()
+/// In the order of the groups: the worst first. `here` is the session's directory.
+pub(super) fn leaking_tests(
+    groups: &[LeakGroup<'_>],
+    here: &Path,
+    locator: &mut TestLocator,
+) -> Vec<LeakingTest> {
+    let tests = groups.iter().filter(|group| group.is_of_runner());
+    tests.filter_map(|group| leaking_test(group, here, locator)).collect()
 }
 
-fn leaking_test(group: &LeakGroup<'_>, locator: &mut TestLocator) -> Option<LeakingTest> {
+fn leaking_test(group: &LeakGroup<'_>, here: &Path, locator: &mut TestLocator) -> Option<LeakingTest> {
     let origin = group.trees.first()?.leak.started_during.as_ref()?;
-    let (file, line) = match locator.locate(origin) {
-        Some(TestLocation { file, line }) => (Some(file.to_string_lossy().into_owned()), line),
-        None => (None, None),
-    };
-    let programs = group.programs().into_iter().map(|program| LeakedProgram {
+    let (file, line) = locator.file_and_line(origin);
+    let programs = group.programs(here).into_iter().map(|program| LeakedProgram {
         pids: program.trees.iter().map(|tree| tree.leak.pid().as_raw_nonzero().get()).collect(),
         process_count: program.size(),
         listening_on: program.trees.iter().flat_map(|tree| tree.leak.listening.clone()).collect(),

@@ -47,6 +47,14 @@ impl TestLocator {
         Self { directories, places: HashMap::new(), texts: HashMap::new() }
     }
 
+    /// The file as text, and the line, of what [`Self::locate`] finds.
+    pub(super) fn file_and_line(&mut self, origin: &Origin) -> (Option<String>, Option<usize>) {
+        match self.locate(origin) {
+            Some(TestLocation { file, line }) => (Some(file.to_string_lossy().into_owned()), line),
+            None => (None, None),
+        }
+    }
+
     pub(crate) fn locate(&mut self, origin: &Origin) -> Option<TestLocation> {
         let test = origin.test.as_ref()?;
         let key = (origin.runner, test.clone());

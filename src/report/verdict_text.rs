@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::by_test::{Owner, by_owner, count_tests};
+use super::by_test::{LeakGroup, by_owner, count_tests};
 use super::group_lines::{Room, group_lines};
 use super::hint::hint;
 use super::paint::Paint;
@@ -40,7 +40,7 @@ pub(super) fn leaks(
             format!("leaked {}, {during} of them during {}, {ending}:", processes(total), count(tests))
         }
     };
-    let is_known = groups.iter().any(|group| matches!(group.owner, Owner::Test(_) | Owner::Worker(_)));
+    let is_known = groups.iter().any(LeakGroup::is_of_runner);
     let lines = if each || !is_known {
         leak_lines(&verdict.leaks, total, room.lines, paint)
     } else {
