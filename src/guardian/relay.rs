@@ -4,9 +4,9 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 
+use crate::runtime::events::is_below;
 use crate::sys::process::pidfd::Process;
 use crate::sys::procfs::stat::ProcStat;
-use crate::sys::procfs::walk;
 use crate::sys::signals::{Sender, Signals};
 use crate::teardown::Context;
 
@@ -39,7 +39,7 @@ impl Relay {
 /// A script in the session may run `kill -- -1`. That is no request of the user. Neither counts a sender that has exited:
 /// CI runners and service managers stay.
 fn is_from_session(sender: Sender, supervisor: &Process, context: &Context) -> bool {
-    let Sender::Process(pid) = sender else { return false };
-    let child = walk::ancestor_below(pid, supervisor.pid);
-    ProcStat::read(pid).is_none() || child.is_some_and(|it| !context.preexisting_children.contains(&it))
+    // In this order: a sender that exits meanwhile is no longer below anything.
+    is_below(sender, supervisor.pid, &context.preexisting_children)
+        || matches!(sender, Sender::Process(pid) if ProcStat::read(pid).is_none())
 }

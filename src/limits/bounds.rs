@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::cpuset::CpuSet;
-use super::limit::{Controller, Limit};
+use super::limit::{Controller, Limit, limits_set_in};
 use crate::text::Bytes;
 
 /// The bounds of one cgroup.
@@ -20,15 +20,7 @@ pub(crate) struct Bounds {
 impl Bounds {
     /// The limits that are set.
     pub(crate) fn limits(&self) -> Vec<Limit> {
-        let wanted = [
-            (self.memory.is_some(), Limit::Memory),
-            (self.swap.is_some(), Limit::Swap),
-            (self.pids.is_some(), Limit::Pids),
-            (self.cpus.is_some(), Limit::Cpus),
-            (self.io_weight.is_some(), Limit::IoWeight),
-            (self.cpuset.is_some(), Limit::Cpuset),
-        ];
-        wanted.into_iter().filter_map(|(wanted, limit)| wanted.then_some(limit)).collect()
+        limits_set_in!(self)
     }
 
     pub(crate) fn controllers(&self) -> BTreeSet<Controller> {

@@ -36,6 +36,24 @@ pub(crate) enum Limit {
     Cpuset,
 }
 
+/// The limits that are set in a struct that has a field for each.
+macro_rules! limits_set_in {
+    ($limits:expr) => {
+        [
+            ($limits.memory.is_some(), Limit::Memory),
+            ($limits.swap.is_some(), Limit::Swap),
+            ($limits.pids.is_some(), Limit::Pids),
+            ($limits.cpus.is_some(), Limit::Cpus),
+            ($limits.io_weight.is_some(), Limit::IoWeight),
+            ($limits.cpuset.is_some(), Limit::Cpuset),
+        ]
+        .into_iter()
+        .filter_map(|(is_set, limit)| is_set.then_some(limit))
+        .collect::<Vec<Limit>>()
+    };
+}
+pub(super) use limits_set_in;
+
 impl Limit {
     pub(crate) fn name(self) -> &'static str {
         match self {

@@ -11,7 +11,7 @@ use serde::de::{self, Deserializer, Unexpected, Visitor};
 use super::cpus::Cpus;
 use super::cpuset::CpuSet;
 use super::io_weight::IoWeight;
-use super::limit::Limit;
+use super::limit::{Limit, limits_set_in};
 use super::memory::{Memory, Swap};
 use super::pids::Pids;
 
@@ -56,15 +56,7 @@ pub(crate) struct SessionLimits {
 impl Limits {
     /// The limits that are set.
     pub(crate) fn names(&self) -> Vec<Limit> {
-        let wanted = [
-            (self.memory.is_some(), Limit::Memory),
-            (self.swap.is_some(), Limit::Swap),
-            (self.pids.is_some(), Limit::Pids),
-            (self.cpus.is_some(), Limit::Cpus),
-            (self.io_weight.is_some(), Limit::IoWeight),
-            (self.cpuset.is_some(), Limit::Cpuset),
-        ];
-        wanted.into_iter().filter_map(|(wanted, limit)| wanted.then_some(limit)).collect()
+        limits_set_in!(self)
     }
 }
 

@@ -117,13 +117,9 @@ pub(crate) fn plan(run: Run, config: Option<&Config>, cwd: PathBuf, state: PathB
 /// The limits that come from the profile in use, and not from the command line.
 fn profile_limits(options: &LimitOptions, config: Option<&Config>) -> Option<ProfileLimits> {
     let used = config?.profile.as_ref()?;
-    let is_option = |limit: &Limit| match limit {
-        Limit::Memory => options.memory.is_some(),
-        Limit::Pids => options.pids.is_some(),
-        Limit::Cpus => options.cpus.is_some(),
-        Limit::Swap | Limit::IoWeight | Limit::Cpuset => false,
-    };
-    let limits = used.limits.iter().copied().filter(|limit| !is_option(limit)).collect();
+    let LimitOptions { memory, pids, cpus, .. } = *options;
+    let options = Limits { memory, pids, cpus, ..Limits::default() }.names();
+    let limits = used.limits.iter().copied().filter(|limit| !options.contains(limit)).collect();
     Some(ProfileLimits { profile: used.name.clone(), limits })
 }
 

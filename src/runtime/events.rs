@@ -130,8 +130,13 @@ impl Events {
     /// zombie. If another process has reaped it, it cannot be distinguished from a kill(1) by the user, and counts as
     /// one.
     fn is_our_own(&self, sender: Sender) -> bool {
-        let Sender::Process(sender) = sender else { return false };
-        let child = walk::ancestor_below(sender, rustix::process::getpid());
-        child.is_some_and(|child| !self.preexisting.borrow().contains(&child))
+        is_below(sender, rustix::process::getpid(), &self.preexisting.borrow())
     }
+}
+
+/// Whether the sender is a process that descends from a `supervisor`, other than through children that it had before its
+/// session.
+pub(crate) fn is_below(sender: Sender, supervisor: Pid, preexisting: &[Pid]) -> bool {
+    let Sender::Process(sender) = sender else { return false };
+    walk::ancestor_below(sender, supervisor).is_some_and(|child| !preexisting.contains(&child))
 }
