@@ -76,6 +76,7 @@ fn dispatch(cli: Cli) -> Result<Exit, SessionError> {
         }
         CliCommand::Doctor { json } => commands::doctor::doctor(json)?,
         CliCommand::Sessions { json } => commands::sessions::print_sessions(&records(), json, &report)?,
+        CliCommand::Ps(options) => commands::ps::ps(&options.request(), &report)?,
         CliCommand::Stop { id, grace } => commands::stop::stop(&id, grace.0, &records(), &report)?,
         CliCommand::Sweep { dry_run } => commands::sweep::sweep(&records(), dry_run, &report)?,
         CliCommand::Init => commands::init::init(&report)?,

@@ -16,7 +16,7 @@ const SERVER: &str = "[session]\ngrace = '300ms'\n[services.backend]\nport = 800
 
 /// The kinds of hosts, by the containment that they offer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Host {
+pub(crate) enum Host {
     Cgroups,
     /// As in a container with a read-only cgroupfs, in which cgrun can mount another.
     ReadOnlyCgroups,
@@ -37,14 +37,14 @@ impl Host {
         }
     }
 
-    fn start(self, session: Session) -> Running {
+    pub(crate) fn start(self, session: Session) -> Running {
         match self.launcher() {
             [] => session.start(),
             launcher => session.start_launched(&[launcher, &[CGRUN]].concat()),
         }
     }
 
-    fn run(self, session: Session) -> Finished {
+    pub(crate) fn run(self, session: Session) -> Finished {
         self.start(session).finish()
     }
 

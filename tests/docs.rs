@@ -82,6 +82,11 @@ fn reports() {
 }
 
 #[test]
+fn hooks() {
+    check_page("docs/hooks.md");
+}
+
+#[test]
 fn hosts() {
     check_page("docs/hosts.md");
 }
@@ -489,6 +494,7 @@ fn masked(text: &str) -> String {
         (r"\bpid \d+", "pid PID"),
         (r"\b(live|stale)  +\d+", "$1  PID"),
         (r"\b\d+(\.\d+)? (ms|s|min|h|days)\b", "TIME"),
+        (r"^\d+ +TIME\b", "PID TIME"),
         (r"\bin \d+\.\d+s\b", "in TIME"),
         (r"\b\d+(\.\d+)? (B|KiB|MiB|GiB)( |$)", "SIZE "),
         (r"\b\d+ of \d+ periods", "N of N periods"),

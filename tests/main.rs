@@ -36,6 +36,7 @@ mod never_hangs;
 mod old_hosts;
 mod packages;
 mod ports;
+mod ps;
 mod real_applications;
 mod release;
 mod reports;

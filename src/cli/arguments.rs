@@ -5,9 +5,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use clap::builder::{BoolishValueParser, OsStringValueParser, TypedValueParser};
-use clap::{Arg, ArgAction, Args, CommandFactory, Parser, Subcommand};
+use clap::{Arg, ArgAction, ArgGroup, Args, CommandFactory, Parser, Subcommand};
 
 use crate::commands::completions::Shell;
+use crate::commands::ps::{Request, Selection, Token};
 use crate::config::{OnLeak, ReportKind, Time};
 use crate::containment::Require;
 use crate::leaks::allow::Pattern;
@@ -22,7 +23,7 @@ use crate::sys::port::Port;
 #[derive(Debug, Parser)]
 #[command(version, args_conflicts_with_subcommands = true, subcommand_precedence_over_arg = false)]
 #[command(
-    override_usage = "cgrun [OPTIONS] COMMAND [ARG]...\n       cgrun run|doctor|check|sessions|stop|sweep|init|completions|man|schema"
+    override_usage = "cgrun [OPTIONS] COMMAND [ARG]...\n       cgrun run|doctor|check|sessions|ps|stop|sweep|init|completions|man|schema"
 )]
 pub(crate) struct Cli {
     #[command(subcommand)]
@@ -56,6 +57,10 @@ pub(crate) enum CliCommand {
         #[arg(long)]
         json: bool,
     },
+    /// List the processes of a session with the test that started each
+    ///
+    /// With --during or --new-since, the exit code is 1 if there are any. `cgrun -- ps` runs the program ps.
+    Ps(PsOptions),
     /// End a live session, and wait until it has ended
     ///
     /// It is ended by force if it does not exit when asked.
@@ -235,6 +240,42 @@ pub(crate) struct Check {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(group(ArgGroup::new("selected").args(["during", "new_since"]).multiple(true)))]
+pub(crate) struct PsOptions {
+    /// The session's id [default: the session that this is in, or the only one of this user]
+    pub id: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Print only a token for --new-since
+    #[arg(long, conflicts_with_all = ["id", "json", "during", "new_since"])]
+    pub token: bool,
+    /// List only what was started during this test, as reports name it
+    #[arg(long, value_name = "TEST")]
+    pub during: Option<String>,
+    /// List only what the process that calls cgrun, or its test, has started since this token and left running
+    #[arg(long, value_name = "TOKEN")]
+    pub new_since: Option<Token>,
+    /// How long that is given to exit on its own before it is listed
+    #[arg(long, value_name = "DUR", default_value = "0s")]
+    pub settle: Time,
+    /// End what is listed, unless it is allowed to outlive the command
+    #[arg(long, requires = "selected")]
+    pub end: bool,
+    /// How long a process is given to exit before it is killed
+    #[arg(long, value_name = "DUR", default_value = "5s", requires = "end")]
+    pub grace: Time,
+}
+
+impl PsOptions {
+    pub(crate) fn request(self) -> Request {
+        let Self { id, json, token, during, new_since, settle, end, grace } = self;
+        let selection = Selection { during, new_since };
+        Request { id, json, token, selection, settle: settle.0, end: end.then_some(grace.0) }
+    }
 }
 
 /// The names of cgrun's own commands.

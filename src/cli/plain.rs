@@ -6,8 +6,20 @@ use std::os::unix::ffi::OsStrExt;
 
 /// The first words that are not a command but one of cgrun's own; clap adds `help`. Asking clap for them would cost the time
 /// that this file saves.
-const OWN: [&str; 11] =
-    ["run", "check", "doctor", "sessions", "stop", "sweep", "init", "completions", "schema", "man", "help"];
+const OWN: [&str; 12] = [
+    "run",
+    "check",
+    "doctor",
+    "sessions",
+    "ps",
+    "stop",
+    "sweep",
+    "init",
+    "completions",
+    "schema",
+    "man",
+    "help",
+];
 /// What the variables that stand for options begin with.
 const VARIABLES: &[u8] = b"CGRUN_";
 

@@ -104,7 +104,14 @@ mod tests {
     fn no_variable_has_a_name_that_cgrun_uses_otherwise() {
         for option in Cli::command().get_arguments() {
             let Some(name) = variable_name(option) else { continue };
-            let others = ["CGRUN_SESSION", "CGRUN_LEAF", "CGRUN_OUTER", "CGRUN_FAILPOINT"];
+            let others = [
+                "CGRUN_SESSION",
+                "CGRUN_LEAF",
+                "CGRUN_OUTER",
+                "CGRUN_ALLOWED",
+                "CGRUN_TEST",
+                "CGRUN_FAILPOINT",
+            ];
             assert!(!others.contains(&name.as_str()), "{name}");
             assert!(!name.starts_with("CGRUN_KEPT_"), "{name}");
         }

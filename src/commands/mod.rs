@@ -6,6 +6,7 @@ pub(crate) mod doctor;
 pub(crate) mod init;
 pub(crate) mod man;
 mod output;
+pub(crate) mod ps;
 pub(crate) mod schema;
 pub(crate) mod sessions;
 pub(crate) mod stop;

@@ -12,6 +12,20 @@ use crate::sys::procfs::process_info::ProcessInfo;
 /// The kernel stores at most this many bytes of a process's name (`TASK_COMM_LEN`, without the final zero).
 const KERNEL_NAME: usize = 15;
 
+/// The variable that tells the processes of a session which patterns it allows, for `cgrun ps`.
+pub(crate) const ALLOWED: &str = "CGRUN_ALLOWED";
+
+/// The value of [`ALLOWED`].
+pub(crate) fn to_variable(patterns: &[Pattern]) -> String {
+    serde_json::Value::from_iter(patterns.iter().map(Pattern::text)).to_string()
+}
+
+/// What a variable of unknown origin says: a pattern that is not valid allows nothing.
+pub(crate) fn from_variable(value: &str) -> Vec<Pattern> {
+    let texts: Vec<String> = serde_json::from_str(value).unwrap_or_default();
+    texts.iter().filter_map(|text| text.parse().ok()).collect()
+}
+
 /// One entry of `allow`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Pattern {
@@ -37,6 +51,11 @@ impl FromStr for Pattern {
 }
 
 impl Pattern {
+    fn text(&self) -> &str {
+        let (Self::Name(text) | Self::CommandLine(Glob { text, .. })) = self;
+        text
+    }
+
     pub(crate) fn allows(&self, leak: &Leak) -> bool {
         match self {
             Self::Name(name) => {
@@ -148,6 +167,14 @@ mod tests {
         assert!("".parse::<Pattern>().is_err());
         assert!("/usr/bin/ssh-agent".parse::<Pattern>().unwrap_err().contains("is a path"));
         assert!("?".repeat(1 << 16).parse::<Pattern>().unwrap_err().contains("too long"));
+    }
+
+    #[test]
+    fn patterns_are_passed_on_in_a_variable() {
+        let patterns = ["ssh-agent", "*--type=\"a\", b*\n?"].map(|it| it.parse::<Pattern>().unwrap());
+        assert_eq!(from_variable(&to_variable(&patterns)), patterns);
+        assert_eq!(from_variable("[\"\", \"/bin/x\"]"), []);
+        assert_eq!(from_variable("ssh-agent"), []);
     }
 
     #[test]

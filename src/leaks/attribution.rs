@@ -10,7 +10,7 @@ use rustix::process::Pid;
 
 use super::leak::Leak;
 use super::origin::{Evidence, Origin};
-use super::runners;
+use super::runners::{self, InheritedMarks};
 use crate::containment::MARKER;
 use crate::sys::procfs::environ::environ_of;
 use crate::sys::procfs::memory::EnvironmentReader;
@@ -21,6 +21,7 @@ use crate::sys::procfs::stat::visible_pid;
 pub(super) struct OriginReader {
     names: Vec<&'static str>,
     memories: EnvironmentReader,
+    inherited: InheritedMarks,
 }
 
 /// The marks found in a process's environment.
@@ -32,8 +33,8 @@ pub(super) struct Marks {
 }
 
 impl OriginReader {
-    pub(super) fn new() -> Self {
-        Self { names: runners::variable_names(), memories: EnvironmentReader::default() }
+    pub(super) fn new(inherited: InheritedMarks) -> Self {
+        Self { names: runners::variable_names(), memories: EnvironmentReader::default(), inherited }
     }
 
     pub(super) fn read(&mut self, stat: &ProcStat) -> Marks {
@@ -45,8 +46,8 @@ impl OriginReader {
             stat.is_forked.then(|| self.memories.environment(stat, &executed, &self.names)).flatten();
         let variables = || executed.split(|&byte| byte == 0).map(<[u8]>::to_vec).collect::<Vec<_>>();
         let origin = forked
-            .and_then(|variables| runners::origin_in(&variables, Evidence::Memory))
-            .or_else(|| runners::origin_in(&variables(), Evidence::Environment));
+            .and_then(|variables| runners::origin_in(&variables, &self.inherited, Evidence::Memory))
+            .or_else(|| runners::origin_in(&variables(), &self.inherited, Evidence::Environment));
         Marks { origin, is_cleared }
     }
 }

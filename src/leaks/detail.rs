@@ -1,5 +1,6 @@
 //! How much is read of each leaked process.
 
+use super::runners::InheritedMarks;
 use crate::containment::Sockets;
 use crate::sys::procfs::descriptors::{descriptor_targets, socket_inode};
 use crate::sys::sockets::Listener;
@@ -11,9 +12,19 @@ pub(crate) enum Detail {
     Report,
     /// Only what the terminal shows, given how to recognize the session's sockets.
     Terminal(Sockets),
+    /// What is shown of a session that another process supervises.
+    Listing(InheritedMarks),
 }
 
 impl Detail {
+    /// The marks that are no test's of the session.
+    pub(super) fn inherited_marks(&self) -> InheritedMarks {
+        match self {
+            Self::Report | Self::Terminal(_) => InheritedMarks::ours(),
+            Self::Listing(inherited) => inherited.clone(),
+        }
+    }
+
     /// Whether any leaked process may have one of these listeners. It may have inherited one that we have too.
     pub(super) fn may_listen(&self, listeners: &[Listener]) -> bool {
         let Self::Terminal(sockets) = self else { return !listeners.is_empty() };

@@ -12,5 +12,5 @@ pub(crate) use attribution::infer_origins;
 pub(crate) use detail::Detail;
 pub(crate) use leak::{How, Leak};
 pub(crate) use origin::{Evidence, Origin};
-pub(crate) use runners::{bats_name, variable_names};
+pub(crate) use runners::{InheritedMarks, bats_name, origin_in, variable_names};
 pub(crate) use snapshot::{Frozen, Snapshot, describe_all, describe_one};

@@ -1,7 +1,7 @@
 //! The test runners whose marks are understood. To support another one, add an entry to [`RUNNERS`].
 
 use std::ffi::OsString;
-use std::os::unix::ffi::OsStringExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use super::origin::{Evidence, Origin};
 use crate::text::readable;
@@ -54,9 +54,16 @@ const RUNNERS: &[Runner] = &[
     Runner { name: "jest", test: &[], worker: Some("JEST_WORKER_ID"), parse: joined, is_sequential: false },
 ];
 
+/// The variable in which a hook of any runner names the test. It takes precedence over the runner's own marks.
+const TEST: &str = "CGRUN_TEST";
+
+/// What runs a test that only such a hook names.
+const ANY_RUNNER: &str = "other";
+
 /// All variables in which a runner may leave a mark.
 pub(crate) fn variable_names() -> Vec<&'static str> {
-    RUNNERS.iter().flat_map(|runner| runner.test.iter().copied().chain(runner.worker)).collect()
+    let own = RUNNERS.iter().flat_map(|runner| runner.test.iter().copied().chain(runner.worker));
+    own.chain([TEST]).collect()
 }
 
 /// Whether this runner's workers run one test at a time, and the marks tell how many workers there are.
@@ -64,17 +71,54 @@ pub(super) fn is_sequential(runner: &str) -> bool {
     RUNNERS.iter().any(|it| it.name == runner && it.is_sequential)
 }
 
-/// The mark in these `NAME=VALUE` entries, if there is one. A mark in cgrun's own environment belongs to the
-/// test that runs cgrun, so it is ignored.
-pub(super) fn origin_in(variables: &[Vec<u8>], evidence: Evidence) -> Option<Origin> {
-    let value = |name: &str| {
-        let named = |entry: &Vec<u8>| {
-            let value = entry.strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
-            Some(OsString::from_vec(value.to_vec()))
+/// The marks that a session was started with. They belong to the test that runs cgrun, so they are ignored.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct InheritedMarks(Vec<Vec<u8>>);
+
+impl InheritedMarks {
+    /// Those of a session that this process supervises.
+    pub(crate) fn ours() -> Self {
+        let mark = |name: &str| {
+            std::env::var_os(name).map(|value| [name.as_bytes(), b"=", value.as_bytes()].concat())
         };
-        variables.iter().find_map(named)
+        Self(variable_names().into_iter().filter_map(mark).collect())
+    }
+
+    /// Those in the environment of a session's supervisor, as `/proc/PID/environ` shows it.
+    pub(crate) fn of_environ(environ: &[u8]) -> Self {
+        Self(environ.split(|&byte| byte == 0).map(<[u8]>::to_vec).collect())
+    }
+
+    fn include(&self, name: &str, value: &OsString) -> bool {
+        value_in(&self.0, name).as_ref() == Some(value)
+    }
+}
+
+fn value_in(variables: &[Vec<u8>], name: &str) -> Option<OsString> {
+    let named = |entry: &Vec<u8>| {
+        let value = entry.strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
+        Some(OsString::from_vec(value.to_vec()))
     };
-    let is_ours = |name: &str, value: &OsString| std::env::var_os(name).as_ref() == Some(value);
+    variables.iter().find_map(named)
+}
+
+/// The mark in these `NAME=VALUE` entries, if there is one that was not inherited.
+pub(crate) fn origin_in(
+    variables: &[Vec<u8>],
+    inherited: &InheritedMarks,
+    evidence: Evidence,
+) -> Option<Origin> {
+    let of_runner = origin_of_runner(variables, inherited, evidence);
+    let Some(test) = value_in(variables, TEST).filter(|test| !inherited.include(TEST, test)) else {
+        return of_runner;
+    };
+    let (runner, worker) = of_runner.map_or((ANY_RUNNER, None), |it| (it.runner, it.worker));
+    Some(Origin { runner, test: Some(readable(&test.to_string_lossy())), phase: None, worker, evidence })
+}
+
+fn origin_of_runner(variables: &[Vec<u8>], inherited: &InheritedMarks, evidence: Evidence) -> Option<Origin> {
+    let value = |name: &str| value_in(variables, name);
+    let is_ours = |name: &str, value: &OsString| inherited.include(name, value);
     let text = |value: OsString| value.to_string_lossy().into_owned();
     RUNNERS.iter().find_map(|runner| {
         let values: Option<Vec<_>> = runner.test.iter().map(|name| value(name)).collect();
@@ -148,7 +192,7 @@ mod tests {
 
     fn origin_of(variables: &[&str]) -> Option<Origin> {
         let variables: Vec<_> = variables.iter().map(|it| it.as_bytes().to_vec()).collect();
-        origin_in(&variables, Evidence::Environment)
+        origin_in(&variables, &InheritedMarks::ours(), Evidence::Environment)
     }
 
     #[test]
@@ -187,6 +231,17 @@ mod tests {
         for variables in unknown {
             assert_eq!(origin_of(variables), None, "{variables:?}");
         }
+    }
+
+    #[test]
+    fn a_hook_names_the_test_of_any_runner() {
+        let of_jest = origin_of(&["JEST_WORKER_ID=2", "CGRUN_TEST=a.test.js: cart empties"]).unwrap();
+        assert_eq!((of_jest.runner, of_jest.to_string().as_str()), ("jest", "a.test.js: cart empties"));
+        assert_eq!(of_jest.worker.as_deref(), Some("2"));
+        let of_another = origin_of(&["CGRUN_TEST=cart"]).unwrap();
+        assert_eq!((of_another.runner, of_another.test.as_deref()), (ANY_RUNNER, Some("cart")));
+        let nested = origin_of(&["CGRUN_TEST=outer", "PYTEST_CURRENT_TEST=a.py::b (call)"]).unwrap();
+        assert_eq!((nested.to_string().as_str(), nested.phase), ("outer", None));
     }
 
     #[test]

@@ -162,11 +162,11 @@ impl Surroundings {
             listeners.clear();
         }
         Self {
-            is_for_report: matches!(detail, Detail::Report),
+            is_for_report: !matches!(detail, Detail::Terminal(_)),
             listeners,
             streams: own_streams(),
             session: nix::unistd::getsid(None).map_or(0, nix::unistd::Pid::as_raw),
-            origins: OriginReader::new(),
+            origins: OriginReader::new(detail.inherited_marks()),
         }
     }
 

@@ -10,11 +10,10 @@ use super::leaking_tests::LeakingTest;
 use super::locate::TestLocator;
 use super::tree::LeakTree;
 use crate::containment::{Containment, Kind};
-use crate::leaks::{Evidence, How, Leak};
+use crate::leaks::{Evidence, How, Leak, Origin};
 use crate::limits::Usage;
 use crate::sys::port::Port;
 use crate::sys::procfs::process_info::COMMAND_LINE_SHOWN;
-use crate::sys::procfs::stat::ProcStat;
 use crate::text::readable;
 
 pub(super) const SCHEMA: &str = "cgrun-report";
@@ -211,7 +210,7 @@ impl LeakedProcess {
             cpu_seconds: rounded_seconds(stat.cpu),
             memory_bytes: stat.memory,
             threads: stat.threads,
-            state: state_name(stat),
+            state: stat.state_name(),
             listening_on: tree.leak.listening.clone(),
             cgroup: tree.leak.cgroup.clone(),
             open_streams: tree.leak.streams.clone(),
@@ -241,21 +240,28 @@ impl LeakedProcess {
 fn started_during(leak: &Leak, locator: &mut TestLocator) -> Option<StartedDuring> {
     let origin = leak.started_during.as_ref()?;
     let (file, line) = locator.file_and_line(origin);
-    Some(StartedDuring {
-        runner: origin.runner,
-        test: origin.test.clone(),
-        phase: origin.phase.clone(),
-        worker: origin.worker.clone(),
-        evidence: match origin.evidence {
-            Evidence::Environment => "environment",
-            Evidence::Memory => "memory",
-            Evidence::Parent => "parent",
-            Evidence::StartTime => "start_time",
-        },
-        file,
-        line,
-        text: origin.to_string(),
-    })
+    Some(StartedDuring { file, line, ..StartedDuring::of(origin) })
+}
+
+impl StartedDuring {
+    /// Without the place of the test.
+    pub(crate) fn of(origin: &Origin) -> Self {
+        Self {
+            runner: origin.runner,
+            test: origin.test.clone(),
+            phase: origin.phase.clone(),
+            worker: origin.worker.clone(),
+            evidence: match origin.evidence {
+                Evidence::Environment => "environment",
+                Evidence::Memory => "memory",
+                Evidence::Parent => "parent",
+                Evidence::StartTime => "start_time",
+            },
+            file: None,
+            line: None,
+            text: origin.to_string(),
+        }
+    }
 }
 
 fn leak_kind(leak: &Leak) -> &'static str {
@@ -269,19 +275,8 @@ fn leak_kind(leak: &Leak) -> &'static str {
     }
 }
 
-/// The states of proc_pid_stat(5). A process that was frozen while we read it shows as sleeping.
-fn state_name(stat: &ProcStat) -> &'static str {
-    match stat.state {
-        'R' => "running",
-        'D' => "uninterruptible",
-        'T' | 't' => "stopped",
-        'Z' | 'X' => "zombie",
-        _ => "sleeping",
-    }
-}
-
 /// Rounds to the millisecond; anything finer is noise.
-pub(super) fn rounded_seconds(duration: Duration) -> f64 {
+pub(crate) fn rounded_seconds(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1000.0).round() / 1000.0
 }
 

@@ -27,8 +27,11 @@ mod usage;
 mod verdict_text;
 
 pub(crate) use github::GitHub;
+pub(crate) use hint::hint;
+pub(crate) use json::{StartedDuring, rounded_seconds};
 pub(crate) use report_files::ReportFiles;
 pub(crate) use run_summary::RunSummary;
 pub(crate) use session_report::SessionReport;
 pub(crate) use terminal::Reporter;
 pub(crate) use timeline::Timeline;
+pub(crate) use tree::in_tree_order;

@@ -47,6 +47,16 @@ impl LeakTree<'_> {
     }
 }
 
+/// The places of these processes with their depth, children below their parent, the oldest first.
+pub(crate) fn in_tree_order<'a>(processes: impl Iterator<Item = &'a Leak>) -> Vec<(usize, usize)> {
+    let processes: Vec<_> = processes.collect();
+    let places: HashMap<_, _> = processes.iter().enumerate().map(|(at, it)| (it.key(), at)).collect();
+    let mut grown = trees(processes.iter().copied());
+    grown.sort_by_key(|tree| tree.leak.stat.started);
+    let rows = grown.iter().flat_map(|tree| std::iter::once((0, tree.leak)).chain(tree.descendants()));
+    rows.filter_map(|(depth, leak)| Some((depth, *places.get(&leak.key())?))).collect()
+}
+
 /// The worst trees come first: those that escaped, that hold a port, or that did not exit when asked.
 pub(super) fn trees<'a>(leaks: impl IntoIterator<Item = &'a Leak>) -> Vec<LeakTree<'a>> {
     let leaks: Vec<_> = leaks.into_iter().collect();

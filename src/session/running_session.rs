@@ -14,6 +14,7 @@ use super::state_machine::{ServiceNode, StateMachine};
 use crate::containment::Containment;
 use crate::guardian::Guardian;
 use crate::guardian::record::Record;
+use crate::leaks::allow::{self, ALLOWED};
 use crate::limits::AppliedLimits;
 use crate::plan::{Environment, PerService, ServiceId, SessionPlan, Verbosity};
 use crate::report::{GitHub, ReportFiles, Reporter, SessionReport, Timeline};
@@ -62,10 +63,13 @@ impl<'a> Session<'a> {
         let record =
             Record::new(&plan.records, &containment.id, std::process::id(), &plan.command_line(), "guardian");
         let nodes = plan.services.map(|it| ServiceNode::new(&it.depends_on, it.critical));
+        // An enclosing session may allow something else.
+        let has_allowed = !plan.allow.is_empty() || env.get(ALLOWED).is_some();
+        let allowed = has_allowed.then(|| (ALLOWED, allow::to_variable(&plan.allow)));
         Self {
             machine: StateMachine::new(nodes, plan.grace),
             services: plan.services.map(|_| None),
-            env: env.with_all(containment.id.marks_of_ours()),
+            env: env.with_all(containment.id.marks_of_ours()).with_all(allowed),
             context: Context {
                 watched_ports: plan.watched.clone(),
                 preexisting_listeners: held_before,

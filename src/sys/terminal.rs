@@ -47,6 +47,12 @@ pub(crate) fn stderr_is_a_terminal() -> bool {
     rustix::termios::isatty(rustix::stdio::stderr())
 }
 
+/// The width of the terminal on stdout in columns; `None` if there is none.
+pub(crate) fn stdout_columns() -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(rustix::stdio::stdout()).ok()?;
+    (size.ws_col > 0).then_some(size.ws_col.into())
+}
+
 /// The width of the terminal on stderr in columns; 80 if it is unknown.
 pub(crate) fn columns() -> usize {
     match rustix::termios::tcgetwinsize(rustix::stdio::stderr()) {

@@ -14,7 +14,7 @@ mod walk;
 
 pub(crate) use events::is_empty;
 use walk::session_directories;
-pub(crate) use walk::visible_sessions;
+pub(crate) use walk::{session_members, visible_sessions};
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

@@ -68,23 +68,50 @@ pub(super) fn members_where(
 ) -> Result<Vec<Pid>, ContainmentError> {
     let mut found = Vec::new();
     walk(path, &mut |directory| {
-        if !wanted(directory) {
-            return Ok(());
+        if wanted(directory) {
+            found.extend(processes_in(directory)?.into_iter().flatten());
         }
-        let file = directory.join("cgroup.procs");
-        match read_list(&file) {
-            Ok(list) => {
-                let text = String::from_utf8_lossy(&list);
-                found.extend(text.lines().filter_map(|line| Pid::from_raw(line.parse().ok()?)));
-                Ok(())
-            }
-            // A threaded cgroup lists its processes in the domain above it.
-            Err(error) if is_gone(&error) || error.raw_os_error() == Some(libc::EOPNOTSUPP) => Ok(()),
-            Err(error) if error.raw_os_error() == Some(libc::ENODEV) => Ok(()),
-            Err(error) => Err(ContainmentError::on("read", &file)(error)),
-        }
+        Ok(())
     })?;
     Ok(found)
+}
+
+/// The processes of a session's cgroup, by leaf.
+#[derive(Debug, Default)]
+pub(crate) struct SessionMembers {
+    /// The first path component below the session's cgroup, empty for the cgroup itself, and the processes there.
+    pub by_leaf: Vec<(String, Vec<Pid>)>,
+    /// How many are outside our PID namespace.
+    pub hidden: usize,
+}
+
+pub(crate) fn session_members(path: &Path) -> Result<SessionMembers, ContainmentError> {
+    let mut found = SessionMembers::default();
+    walk(path, &mut |directory| {
+        let (visible, hidden): (Vec<_>, Vec<_>) =
+            processes_in(directory)?.into_iter().partition(Option::is_some);
+        found.hidden += hidden.len();
+        let below = directory.strip_prefix(path).unwrap_or(Path::new(""));
+        let leaf = below.iter().next().unwrap_or_default().to_string_lossy().into_owned();
+        found.by_leaf.push((leaf, visible.into_iter().flatten().collect()));
+        Ok(())
+    })?;
+    Ok(found)
+}
+
+/// The processes in one cgroup, `None` for each that is outside our PID namespace.
+fn processes_in(directory: &Path) -> Result<Vec<Option<Pid>>, ContainmentError> {
+    let file = directory.join("cgroup.procs");
+    match read_list(&file) {
+        Ok(list) => {
+            let text = String::from_utf8_lossy(&list);
+            Ok(text.lines().filter_map(|line| Some(Pid::from_raw(line.parse().ok()?))).collect())
+        }
+        // A threaded cgroup lists its processes in the domain above it.
+        Err(error) if is_gone(&error) || error.raw_os_error() == Some(libc::EOPNOTSUPP) => Ok(Vec::new()),
+        Err(error) if error.raw_os_error() == Some(libc::ENODEV) => Ok(Vec::new()),
+        Err(error) => Err(ContainmentError::on("read", &file)(error)),
+    }
 }
 
 /// The inode numbers of the cgroup and of all below it, by which the kernel names the cgroup of a socket.

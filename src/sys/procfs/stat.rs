@@ -88,6 +88,17 @@ impl ProcStat {
         has(self.handled, signal)
     }
 
+    /// The states of proc_pid_stat(5). A process that was frozen while we read it shows as sleeping.
+    pub(crate) fn state_name(&self) -> &'static str {
+        match self.state {
+            'R' => "running",
+            'D' => "uninterruptible",
+            'T' | 't' => "stopped",
+            'Z' | 'X' => "zombie",
+            _ => "sleeping",
+        }
+    }
+
     pub(crate) fn key(&self) -> ProcessKey {
         (self.pid, self.started)
     }

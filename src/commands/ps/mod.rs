@@ -1,0 +1,118 @@
+//! `cgrun ps`: lists the processes of a session, with the test that started each, and ends what a test has left.
+
+mod document;
+mod ending;
+mod listing;
+mod members;
+mod selection;
+mod session;
+mod table;
+mod token;
+
+use std::time::Duration;
+
+use anyhow::Result;
+
+use super::output::print;
+use crate::report::Reporter;
+use crate::runtime::exit_code::{Exit, NOT_CLEAN, NOT_PROVEN};
+use document::{Document, ProcessRow};
+use ending::Outcome;
+use listing::{Listed, Surroundings, list};
+use selection::Caller;
+pub(crate) use selection::Selection;
+use session::Session;
+pub(crate) use token::Token;
+
+/// Processes that fork all the time are ended in this many rounds, or reported.
+const ROUNDS: usize = 20;
+
+#[derive(Debug)]
+pub(crate) struct Request {
+    pub id: Option<String>,
+    pub json: bool,
+    pub token: bool,
+    pub selection: Selection,
+    pub settle: Duration,
+    /// Ends what is selected, with this grace.
+    pub end: Option<Duration>,
+}
+
+/// What was found of a session.
+struct Found {
+    listed: Vec<Listed>,
+    /// What came of ending each of them, if that was asked for.
+    outcomes: Vec<Outcome>,
+    undescribed: usize,
+}
+
+pub(crate) fn ps(request: &Request, reporter: &Reporter) -> Result<Exit> {
+    let token = Token::now()?;
+    if request.token {
+        return print(&format!("{token}\n"));
+    }
+    request.selection.new_since.map(Token::check).transpose()?;
+    let session = session::find(request.id.as_deref())?;
+    let found = find(request, &session)?;
+    if found.undescribed > 0 {
+        reporter.error(&format!("{} more of session {} cannot be described", found.undescribed, session.id));
+    }
+    let failures: Vec<_> = found.outcomes.iter().filter_map(|outcome| outcome.as_ref().err()).collect();
+    failures.iter().for_each(|failure| reporter.error(failure));
+    let counted = found.listed.iter().any(|it| !it.is_allowed);
+    let code = match () {
+        () if found.undescribed > 0 || !failures.is_empty() => NOT_PROVEN,
+        () if counted && !request.selection.is_everything() => NOT_CLEAN,
+        () => 0,
+    };
+    match print(&text(request, &session, token, &found)?)? {
+        Exit::Code(0) => Ok(Exit::Code(code)),
+        broken => Ok(broken),
+    }
+}
+
+fn find(request: &Request, session: &Session) -> Result<Found> {
+    let surroundings = Surroundings::of(session)?;
+    let caller = Caller::find(&surroundings.inherited);
+    let look = || {
+        let listing = list(session, &surroundings)?;
+        anyhow::Ok((request.selection.select(listing.processes, &caller), listing.undescribed))
+    };
+    let (mut listed, mut undescribed) = look()?;
+    if !request.settle.is_zero() && !listed.is_empty() {
+        let keys: Vec<_> = listed.iter().map(|it| it.process.key()).collect();
+        ending::settle(&keys, request.settle);
+        (listed, undescribed) = look()?;
+    }
+    let mut found = Found { listed, outcomes: Vec::new(), undescribed };
+    let Some(grace) = request.end else { return Ok(found) };
+    let mut new = std::mem::take(&mut found.listed);
+    for _ in 0..ROUNDS {
+        new.retain(|it| {
+            !it.is_allowed && found.listed.iter().all(|old| old.process.key() != it.process.key())
+        });
+        if new.is_empty() {
+            break;
+        }
+        let keys: Vec<_> = new.iter().map(|it| it.process.key()).collect();
+        found.outcomes.extend(ending::end(&keys, grace));
+        found.listed.append(&mut new);
+        // What one of them has started meanwhile.
+        (new, found.undescribed) = look()?;
+    }
+    Ok(found)
+}
+
+fn text(request: &Request, session: &Session, token: Token, found: &Found) -> Result<String> {
+    if request.json {
+        let mut document = Document::new(session.id.to_string(), token.to_string(), found.undescribed);
+        let row = |(at, it): (usize, &Listed)| ProcessRow::new(it, found.outcomes.get(at));
+        document.processes = found.listed.iter().enumerate().map(row).collect();
+        return Ok(serde_json::to_string_pretty(&document)? + "\n");
+    }
+    Ok(match &found.listed[..] {
+        [] if !request.selection.is_everything() => String::new(),
+        listed if request.end.is_some() => table::ended(listed, &found.outcomes),
+        listed => table::table(listed, table::width()),
+    })
+}
