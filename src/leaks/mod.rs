@@ -5,6 +5,7 @@ mod attribution;
 mod detail;
 mod leak;
 mod origin;
+mod program;
 mod runners;
 mod snapshot;
 
@@ -12,5 +13,6 @@ pub(crate) use attribution::infer_origins;
 pub(crate) use detail::Detail;
 pub(crate) use leak::{How, Leak};
 pub(crate) use origin::{Evidence, Origin};
+pub(crate) use program::program;
 pub(crate) use runners::{InheritedMarks, bats_name, origin_in, variable_names};
 pub(crate) use snapshot::{Frozen, Snapshot, describe_all, describe_one};

@@ -1,6 +1,7 @@
 //! The data of a session, which `--report json=FILE` writes and the other reports are generated from.
 //! `schema.json` documents every key. A change that breaks readers must increment [`SCHEMA_VERSION`].
 
+use std::path::Path;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -10,7 +11,7 @@ use super::leaking_tests::LeakingTest;
 use super::locate::TestLocator;
 use super::tree::LeakTree;
 use crate::containment::{Containment, Kind};
-use crate::leaks::{Evidence, How, Leak, Origin};
+use crate::leaks::{Evidence, How, Leak, Origin, program};
 use crate::limits::Usage;
 use crate::sys::port::Port;
 use crate::sys::procfs::process_info::COMMAND_LINE_SHOWN;
@@ -127,6 +128,8 @@ pub(crate) struct LeakedProcess {
     pub name: String,
     pub command_line: Vec<String>,
     pub command_line_truncated: bool,
+    /// The key by which other runs recognize what it runs.
+    pub program: String,
     pub executable: Option<String>,
     pub working_directory: Option<String>,
     pub user: String,
@@ -192,7 +195,8 @@ pub(crate) struct ResourceSummary {
 }
 
 impl LeakedProcess {
-    pub(crate) fn from_tree(tree: &LeakTree<'_>, locator: &mut TestLocator) -> Self {
+    /// `here` is the session's directory.
+    pub(crate) fn from_tree(tree: &LeakTree<'_>, here: &Path, locator: &mut TestLocator) -> Self {
         let Leak { process, stat, .. } = tree.leak;
         let lossy = |text: &std::ffi::OsString| text.to_string_lossy().into_owned();
         let length: usize = process.command.iter().map(|word| word.len() + 1).sum();
@@ -202,6 +206,7 @@ impl LeakedProcess {
             name: stat.name.clone(),
             command_line: process.command.iter().map(lossy).collect(),
             command_line_truncated: length > COMMAND_LINE_SHOWN,
+            program: program(&process.command, here),
             executable: tree.leak.executable.as_ref().map(lossy),
             working_directory: tree.leak.working_directory.as_ref().map(lossy),
             user: process.user(),
@@ -222,7 +227,7 @@ impl LeakedProcess {
             ignores_sigterm: stat.ignores(Signal::SIGTERM),
             needed_sigkill: tree.leak.had_to_be_killed,
             started_during: started_during(tree.leak, locator),
-            children: tree.children.iter().map(|child| Self::from_tree(child, locator)).collect(),
+            children: tree.children.iter().map(|child| Self::from_tree(child, here, locator)).collect(),
         }
     }
 

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::by_test::LeakGroup;
 use super::locate::TestLocator;
+use crate::leaks::program;
 
 /// A test during which leaked processes were started, or a worker if the runner names only that.
 #[derive(Debug, Serialize)]
@@ -27,6 +28,8 @@ pub(crate) struct LeakingTest {
 #[derive(Debug, Serialize)]
 pub(crate) struct LeakedProgram {
     pub command: String,
+    /// The key by which other runs recognize what they run.
+    pub program: String,
     /// Without their descendants.
     pub pids: Vec<i32>,
     /// With their descendants.
@@ -47,11 +50,12 @@ pub(super) fn leaking_tests(
 fn leaking_test(group: &LeakGroup<'_>, here: &Path, locator: &mut TestLocator) -> Option<LeakingTest> {
     let origin = group.trees.first()?.leak.started_during.as_ref()?;
     let (file, line) = locator.file_and_line(origin);
-    let programs = group.programs(here).into_iter().map(|program| LeakedProgram {
-        pids: program.trees.iter().map(|tree| tree.leak.pid().as_raw_nonzero().get()).collect(),
-        process_count: program.size(),
-        listening_on: program.trees.iter().flat_map(|tree| tree.leak.listening.clone()).collect(),
-        command: program.command,
+    let programs = group.programs(here).into_iter().map(|it| LeakedProgram {
+        program: it.trees.first().map_or_else(String::new, |tree| program(&tree.leak.process.command, here)),
+        pids: it.trees.iter().map(|tree| tree.leak.pid().as_raw_nonzero().get()).collect(),
+        process_count: it.size(),
+        listening_on: it.trees.iter().flat_map(|tree| tree.leak.listening.clone()).collect(),
+        command: it.command,
     });
     Some(LeakingTest {
         runner: origin.runner,

@@ -139,10 +139,11 @@ impl SessionReport {
 
     fn document_without_times(&self, verdict: &Verdict, cause: &Cause) -> ReportDocument {
         let services: Vec<_> = self.services.iter().map(|service| service.name.as_str()).collect();
-        let mut locator = TestLocator::new(&self.working_directory, &self.session.command);
-        let tests = leaking_tests(&by_owner(&verdict.leaks), &self.working_directory, &mut locator);
+        let here = self.working_directory.as_path();
+        let mut locator = TestLocator::new(here, &self.session.command);
+        let tests = leaking_tests(&by_owner(&verdict.leaks), here, &mut locator);
         let mut describe = |leaks: &[Leak]| {
-            trees(leaks).iter().map(|tree| LeakedProcess::from_tree(tree, &mut locator)).collect()
+            trees(leaks).iter().map(|tree| LeakedProcess::from_tree(tree, here, &mut locator)).collect()
         };
         ReportDocument {
             schema: SCHEMA,

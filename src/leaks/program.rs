@@ -1,0 +1,323 @@
+//! What a leaked process runs, as a key by which two runs and two machines recognize it: its command without what
+//! differs between them.
+//!
+//! | left out | because |
+//! |---|---|
+//! | directories | a checkout, a virtual environment and a temporary directory are elsewhere on each machine |
+//! | the version of an interpreter | `python3` and `python3.11` run the same script |
+//! | numbers from 1024 | they can be ports, pids or line numbers; smaller ones tell what a program does, as in `-j 4` |
+//! | any number after a word such as `port` or `pid`, or after `name:` | it is a port, a pid, a descriptor or a line |
+//! | the duration of `sleep` is kept | it is never a port, and it tells one `sleep` from another |
+//! | names that are made up | UUIDs, hashes, temporary names and the workers of pytest-xdist are new in each run |
+//! | the values of passwords and tokens | the key is written to files that are committed |
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::sync::LazyLock;
+
+use regex::{Captures, Regex};
+
+use crate::text::{readable, shorten};
+
+/// In place of what is left out.
+const ANY: &str = "*";
+/// In characters. What distinguishes programs comes first.
+const LONGEST: usize = 200;
+/// Ports below need privileges.
+const FIRST_PORT: u64 = 1024;
+/// A key that was cut in the middle of a word can need another pass, so that it is its own key.
+const PASSES: usize = 4;
+
+/// Words between which a shell, a script or an option distinguishes.
+const DELIMITERS: [char; 16] =
+    ['\'', '"', '`', ';', '&', '|', '(', ')', '<', '>', '{', '}', '=', ',', '[', ']'];
+
+/// After one of these a number is not what a person chose.
+const NUMBERED: [&str; 11] =
+    ["p", "port", "ports", "listen", "bind", "pid", "ppid", "fd", "fds", "handle", "socket"];
+/// What comes after one of these is nobody's business.
+const SECRET: [&str; 6] = ["password", "passwd", "passphrase", "token", "secret", "apikey"];
+
+/// UUIDs, hashes, temporary names, workers and numbers.
+static MADE_UP: LazyLock<Regex> = LazyLock::new(|| {
+    let hex = "[0-9A-Fa-f]";
+    let uuid = format!("{hex}{{8}}(?:-{hex}{{4}}){{3}}-{hex}{{12}}");
+    regex(&format!(
+        "(?<uuid>{uuid})|(?<tmp>^\\.?tmp[._-]?)[A-Za-z0-9_]{{6,}}|(?<hex>{hex}{{8,}})|(?<gw>gw)[0-9]+|(?<number>[0-9]+)"
+    ))
+});
+static INTERPRETER: LazyLock<Regex> =
+    LazyLock::new(|| regex("^(python|pypy|ruby|perl|php|lua|node)-?[0-9]+(?:\\.[0-9]+)*$"));
+/// What mkdtemp(3), pytest and others append to the names of temporary directories.
+static APPENDED: LazyLock<Regex> =
+    LazyLock::new(|| regex("^(?:(?<prefix>.*[._-])[A-Za-z0-9]{6,10}|(?<name>.*?)[0-9]+)$"));
+
+#[expect(clippy::unwrap_used, reason = "the patterns are constants, which a test compiles")]
+fn regex(pattern: &str) -> Regex {
+    Regex::new(pattern).unwrap()
+}
+
+/// `python -m http.server *`. `here` is the session's directory.
+pub(crate) fn program(command: &[OsString], here: &Path) -> String {
+    let words: Vec<_> = command.iter().map(|word| word.to_string_lossy()).collect();
+    let here = here.to_string_lossy();
+    let mut key = words.join(" ").split_whitespace().collect::<Vec<_>>().join(" ");
+    key = readable(&key);
+    for _ in 0..PASSES {
+        let next = shorten(&pass(&key, &here), LONGEST - 1);
+        if next == key {
+            break;
+        }
+        key = next;
+    }
+    key
+}
+
+fn pass(text: &str, here: &str) -> String {
+    let is_delimiter = |c: char| c == ' ' || DELIMITERS.contains(&c);
+    let (mut stable, mut before) = (String::new(), "");
+    for piece in text.split_inclusive(is_delimiter) {
+        let word = piece.trim_end_matches(is_delimiter);
+        if !word.is_empty() {
+            stable.push_str(&stable_word(word, before, here));
+            before = word;
+        }
+        stable.push_str(&piece[word.len()..]);
+    }
+    stable
+}
+
+/// One word, given the one before it.
+fn stable_word(word: &str, before: &str, here: &str) -> String {
+    let names = parts(before);
+    let is_in = |list: &[&str]| names.iter().any(|name| list.contains(&name.as_str()));
+    let is_number = word.bytes().all(|byte| byte.is_ascii_digit());
+    let is_option_or_name = before.starts_with('-') || !before.contains('/');
+    if before == "sleep" && is_number {
+        return word.into();
+    }
+    if is_option_or_name && (is_in(&SECRET) || is_number && is_in(&NUMBERED)) {
+        return ANY.into();
+    }
+    if word == here {
+        return ".".into();
+    }
+    match word.split_once("://") {
+        Some((scheme, rest)) if !rest.starts_with('/') => format!("{scheme}://{}", address(rest)),
+        Some((scheme, path)) => format!("{scheme}://{}", file_name(path)),
+        None => host_and_port(word, file_name),
+    }
+}
+
+/// `user:*@localhost:*/test_db_*`, the part of a URL after its scheme.
+fn address(rest: &str) -> String {
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let (user, host) =
+        authority.rsplit_once('@').map_or((None, authority), |(user, host)| (Some(user), host));
+    let user = user.map(|user| match user.split_once(':') {
+        Some((name, _)) => format!("{}:{ANY}@", without_made_up(name)),
+        None => format!("{}@", without_made_up(user)),
+    });
+    let host = host_and_port(host, without_made_up);
+    format!("{}{host}{}", user.unwrap_or_default(), without_made_up(path))
+}
+
+/// `127.0.0.1:*`, `test_a.py:*`, and each part of a list that is separated by colons.
+fn host_and_port(word: &str, each: fn(&str) -> String) -> String {
+    let mut before = "";
+    let parts = word.split(':').map(|part| {
+        let is_number = !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+        let stable = if is_number && !before.is_empty() { ANY.into() } else { each(part) };
+        before = part;
+        stable
+    });
+    parts.collect::<Vec<_>>().join(":")
+}
+
+/// The last name of a path, without what is made up.
+fn file_name(path: &str) -> String {
+    let trimmed = path.trim_end_matches('/');
+    let Some((directory, name)) = trimmed.rsplit_once('/') else {
+        let is_root = trimmed.is_empty() && !path.is_empty();
+        return if is_root { "/".into() } else { without_made_up(trimmed) };
+    };
+    let flag = if directory.starts_with('-') { directory.split('/').next().unwrap_or_default() } else { "" };
+    let is_temporary = ["/tmp", "/dev/shm", "/run/"].iter().any(|it| directory.contains(it));
+    let appended = is_temporary.then(|| APPENDED.captures(name)).flatten();
+    let name = match appended {
+        Some(found) => match (found.name("prefix"), found.name("name")) {
+            (Some(prefix), _) if looks_random(&name[prefix.end()..]) => format!("{}{ANY}", prefix.as_str()),
+            (None, Some(stem)) => format!("{}{ANY}", stem.as_str()),
+            _ => name.into(),
+        },
+        None => name.into(),
+    };
+    format!("{flag}{}", without_made_up(&name))
+}
+
+fn looks_random(text: &str) -> bool {
+    text.bytes().any(|byte| byte.is_ascii_digit())
+        || text.bytes().skip(1).any(|byte| byte.is_ascii_uppercase())
+            && text.bytes().any(|it| it.is_ascii_lowercase())
+}
+
+fn without_made_up(name: &str) -> String {
+    let name = INTERPRETER.replace(name, "$1");
+    let replaced = MADE_UP.replace_all(&name, |found: &Captures<'_>| {
+        let whole = &found[0];
+        let prefix = ["tmp", "gw"].iter().find_map(|it| found.name(it));
+        let is_kept = match (prefix, found.name("hex"), found.name("number")) {
+            (Some(prefix), ..) => return format!("{}{ANY}", prefix.as_str()),
+            (_, Some(_), _) => !whole.bytes().any(|byte| byte.is_ascii_digit()),
+            (_, _, Some(_)) => whole.parse::<u64>().is_ok_and(|number| number < FIRST_PORT),
+            _ => false,
+        };
+        if is_kept { whole.into() } else { ANY.into() }
+    });
+    replaced.into_owned()
+}
+
+/// `--remote-debuggingPort` consists of remote, debugging and port.
+fn parts(word: &str) -> Vec<String> {
+    let mut parts = vec![String::new()];
+    let mut was_lower = false;
+    for c in word.chars() {
+        if !c.is_ascii_alphanumeric() || (was_lower && c.is_ascii_uppercase()) {
+            parts.push(String::new());
+        }
+        if c.is_ascii_alphanumeric() {
+            parts.last_mut().into_iter().for_each(|part| part.push(c.to_ascii_lowercase()));
+        }
+        was_lower = c.is_ascii_lowercase();
+    }
+    parts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::os::unix::ffi::OsStringExt;
+
+    fn key(words: &[&str]) -> String {
+        program(&words.iter().map(OsString::from).collect::<Vec<_>>(), Path::new("/home/a/proj"))
+    }
+
+    fn key_of(command: &str) -> String {
+        key(&command.split(' ').collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn a_program_has_the_same_key_on_each_machine_and_in_each_run() {
+        for (here, there, both) in [
+            (
+                "/home/a/.venv/bin/python3.11 -m http.server 8123",
+                "/opt/venv/bin/python3 -m http.server 9000",
+                "python -m http.server *",
+            ),
+            (
+                "/usr/bin/python3 /home/a/proj/tests/server.py --port=43121",
+                "/usr/bin/python3 /builds/b/tests/server.py --port=80",
+                "python server.py --port=*",
+            ),
+            (
+                "node /x/node_modules/.bin/vite --port 5173",
+                "/usr/bin/node node_modules/.bin/vite --port 3000",
+                "node vite --port *",
+            ),
+            (
+                "postgres -D /tmp/pytest-of-ci/pytest-3/data0 -p 5433",
+                "postgres -D /tmp/pytest-of-a/pytest-12/popen-gw1/data1 -p 99",
+                "postgres -D data* -p *",
+            ),
+            ("redis-server 127.0.0.1:6379", "/usr/bin/redis-server 127.0.0.1:80", "redis-server 127.0.0.1:*"),
+            ("redis-server *:6379", "redis-server *:6380", "redis-server *:*"),
+            ("sh -c ./run 1234", "sh -c /home/a/run 99999", "sh -c run *"),
+            (
+                "tail -f --pid=37 /tmp/tmpab12cd_x/log",
+                "tail -f --pid=38 /tmp/tmpzzzzzzzz/log",
+                "tail -f --pid=* log",
+            ),
+            ("x /tmp/tmpab12cd_x", "x /var/tmp/tmpzzzzzzzz", "x tmp*"),
+            ("x /tmp/tmp.AbCdEfGhIj", "x /tmp/tmp.0123456789", "x tmp.*"),
+            ("x /tmp/vite-a1B2c3", "x /tmp/vite-Zk9PqR", "x vite-*"),
+            (
+                "x http://127.0.0.1:8000/health",
+                "x http://127.0.0.1:43121/health",
+                "x http://127.0.0.1:*/health",
+            ),
+            (
+                "x postgres://me:hunter2@db:5432/test_gw3",
+                "x postgres://me:other@db:1/test_gw0",
+                "x postgres://me:*@db:*/test_gw*",
+            ),
+            ("x --token abc -v", "x --token Zk9 -v", "x --token * -v"),
+            (
+                "x 550e8400-e29b-41d4-a716-446655440000 3f2504e04f89",
+                "x 650e8400-e29b-41d4-a716-446655440001 4f2504e04f89",
+                "x * *",
+            ),
+            ("x -I/usr/include", "x -I/opt/include", "x -Iinclude"),
+            ("x tests/test_a.py:12", "x /y/test_a.py:7", "x test_a.py:*"),
+        ] {
+            assert_eq!(key_of(here), both);
+            assert_eq!(key_of(there), both);
+        }
+    }
+
+    #[test]
+    fn what_tells_programs_apart_is_kept() {
+        for command in [
+            "sleep 900",
+            "sleep 3600",
+            "make -j 4",
+            "python -m http.server",
+            "[kworker]",
+            "nginx: worker process",
+            "x --color=never a.b 2.5",
+            "x deadbeef",
+            "tmux new -d",
+        ] {
+            assert_eq!(key_of(command), command);
+        }
+        assert_eq!(key(&["/bin/sh", "-c", "cd /home/a/proj && exec ./run 1234"]), "sh -c cd . && exec run *");
+        assert_eq!(
+            key(&["python3", "-c", "import x;\n\n  x.run(\"/srv/a\")"]),
+            "python -c import x; x.run(\"a\")"
+        );
+        let spawn = "from multiprocessing.spawn import spawn_main; spawn_main(tracker_fd=5, pipe_handle=17)";
+        let spawned =
+            "python -c from multiprocessing.spawn import spawn_main; spawn_main(tracker_fd=*, pipe_handle=*)";
+        assert_eq!(key(&["/usr/bin/python3.12", "-c", spawn]), spawned);
+        assert_eq!(key(&[""]), "");
+    }
+
+    #[test]
+    fn a_long_or_hostile_command_becomes_one_short_printable_line() {
+        let bytes = OsString::from_vec(b"/x/a\xff\x1b[2J\xe2\x80\xae\n\"'=b".to_vec());
+        let hostile = program(&[bytes, "y".repeat(9000).into()], Path::new("/"));
+        assert!(hostile.starts_with("a\u{fffd}\\u{1b}[2J\\u{202e} \"'=b yyy"), "{hostile}");
+        assert_eq!(hostile.chars().count(), LONGEST);
+        assert_eq!(key_of(&hostile), hostile);
+    }
+
+    proptest! {
+        #[test]
+        fn a_key_is_its_own_key(text in r#"([a-z0-9:/.='" -]|tmp|gw|sleep|port|://|/tmp/|[A-F]|é|\n|@){0,90}"#) {
+            let once = key(&[&text]);
+            prop_assert_eq!(key(&[&once]), once);
+        }
+
+        #[test]
+        fn a_key_contains_no_directory_pid_or_port(
+            directory in "/[a-z]{1,8}/[a-z0-9]{1,8}/\\.?venv",
+            number in 1024..4_194_304u32,
+            before in "(--port |--port=|-p|--bind 0.0.0.0:|x\\.py:|-D/|\"|)",
+        ) {
+            let command = format!("{directory}/bin/python3 {directory}/x.py {before}{number} --at={directory}/y '{directory}/z'");
+            let key = key_of(&command);
+            prop_assert!(!key.contains("venv") && !key.contains(&directory), "{key}");
+            prop_assert!(!key.contains(&number.to_string()), "{key}");
+        }
+    }
+}
