@@ -37,6 +37,7 @@ mod old_hosts;
 mod packages;
 mod ports;
 mod ps;
+mod pytest_plugin;
 mod real_applications;
 mod release;
 mod reports;

@@ -1,0 +1,94 @@
+"""The processes that this pytest has started, even if their parent has exited."""
+
+import os
+import re
+import subprocess
+import sys
+
+from . import processes
+
+# What starts the processes that multiprocessing and its relatives start once, when they are first needed, and keep.
+HELPERS = re.compile(r" -c from [\w.]+\.(resource_tracker|semaphore_tracker|forkserver) import main\b")
+# The workers of loky are kept for the next test that wants some.
+REUSED = re.compile(r" -m [\w.]*\bloky\.backend\.popen_loky_posix\b")
+FORK_SERVERS = ("multiprocessing.forkserver", "multiprocess.forkserver")
+WORKER = "PYTEST_XDIST_WORKER"
+
+
+class Family:
+    def __init__(self):
+        self.reaper = find_reaper()
+        me = processes.alive(os.getpid())
+        # A worker of xdist shares the reaper with others. What it starts stays in its cgroup, even without an environment.
+        self.worker = os.environ.get(WORKER)
+        self.has_own_cgroup = bool(self.worker) and enter_own_cgroup(self.worker)
+        self.cgroup = me.cgroup()
+        self.me = me.pid
+
+    def roots(self):
+        """The processes that have no parent but pytest, a fork server, or the reaper, which others share."""
+        own = processes.children_of(self.me)
+        for name in FORK_SERVERS:
+            server = getattr(getattr(sys.modules.get(name), "_forkserver", None), "_forkserver_pid", None)
+            if server:
+                own |= processes.children_of(server)
+        if self.reaper != self.me:
+            own |= processes.children_of(self.reaper)
+        return own
+
+    def is_orphan(self, process):
+        return self.reaper != self.me and processes.parent_of(process.pid) == self.reaper
+
+    def is_ours(self, orphan):
+        """Whether an orphan was started by this pytest, and not by what else runs in the session."""
+        cgroup = orphan.cgroup()
+        if cgroup != self.cgroup and not cgroup.startswith(self.cgroup.rstrip("/") + "/"):
+            return False
+        return not self.worker or self.has_own_cgroup or orphan.variable(WORKER) == self.worker
+
+    def is_kept(self, process):
+        """Whether Python keeps it for later. What a fork server has forked looks the same, and is not kept."""
+        command = process.command()
+        if REUSED.search(command):
+            return True
+        parent = processes.alive(processes.parent_of(process.pid))
+        return bool(HELPERS.search(command)) and not (parent and HELPERS.search(parent.command()))
+
+
+def find_reaper():
+    """The process that becomes the parent of our orphans: the nearest subreaper above us, which no file tells
+    (PR_SET_CHILD_SUBREAPER, prctl(2)). None if it is hidden from us."""
+    script = "sleep 60 >/dev/null 2>&1 & echo $!"
+    said = subprocess.run(["/bin/sh", "-c", script], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=True).stdout
+    orphan = processes.alive(int(said))
+    parent = processes.parent_of(orphan.pid)
+    orphan.send(9)
+    return parent if processes.threads_of(parent) else None
+
+
+def enter_own_cgroup(name):
+    """Moves this process into a cgroup below that of the session's command. Returns whether it could."""
+    here = processes.alive(os.getpid()).cgroup()
+    session = f"cgrun-{os.environ['CGRUN_SESSION']}"
+    if session not in here.split("/"):
+        return False
+    try:
+        directory = os.path.join(mount_point_of(here), f"pytest-{name}-{os.getpid()}")
+        os.mkdir(directory)
+        with open(os.path.join(directory, "cgroup.procs"), "w") as file:
+            file.write("0")
+    except OSError:
+        return False
+    return True
+
+
+def mount_point_of(cgroup):
+    """The directory of this cgroup. Raises OSError if it is not mounted here."""
+    with open("/proc/self/mountinfo") as file:
+        for line in file:
+            fields, _, kind = line.partition(" - ")
+            root, point = fields.split()[3:5]
+            inside = os.path.relpath(cgroup, root)
+            if kind.startswith("cgroup2 ") and not inside.startswith(".."):
+                return os.path.normpath(os.path.join(point, inside))
+    raise OSError("the cgroup is not mounted here")
