@@ -3,47 +3,11 @@
 use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::ffi::OsString;
-use std::fmt;
 use std::path::Path;
 
 use super::tree::{LeakTree, trees};
-use crate::leaks::{How, Leak};
+use crate::leaks::{Leak, Owner};
 use crate::text::readable;
-
-/// What has to be fixed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Owner {
-    Test(String),
-    /// The runner names only its workers.
-    Worker(String),
-    Service(String),
-    /// The command, during an unknown test or none.
-    Unknown,
-}
-
-/// `tests/test_a.py::test_b`, `vitest worker 3`, `service db`
-impl fmt::Display for Owner {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Test(name) | Self::Worker(name) => f.write_str(name),
-            Self::Service(name) => write!(f, "service {name}"),
-            Self::Unknown => f.write_str("an unknown test"),
-        }
-    }
-}
-
-impl Owner {
-    fn of(leak: &Leak) -> Self {
-        match (&leak.started_during, &leak.how) {
-            (_, How::OutlivedService(name) | How::OutlivedProbe(name)) => Self::Service(name.clone()),
-            (Some(origin), _) => match &origin.test {
-                Some(test) => Self::Test(test.clone()),
-                None => Self::Worker(origin.to_string()),
-            },
-            (None, _) => Self::Unknown,
-        }
-    }
-}
 
 /// The leaks of one owner.
 #[derive(Debug)]

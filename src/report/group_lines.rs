@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use super::by_test::{LeakGroup, Owner, Program};
+use super::by_test::{LeakGroup, Program};
 use super::paint::Paint;
-use crate::leaks::{How, Leak};
+use crate::leaks::{How, Leak, Owner};
 use crate::sys::terminal;
 use crate::text::{processes, shorten};
 

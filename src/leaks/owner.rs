@@ -1,0 +1,43 @@
+//! What has to be fixed so that a process leaks no more.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::leak::{How, Leak};
+
+/// What has to be fixed.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(tag = "kind", content = "name", rename_all = "lowercase")]
+pub(crate) enum Owner {
+    Test(String),
+    /// The runner names only its workers.
+    Worker(String),
+    Service(String),
+    /// The command, during an unknown test or none.
+    Unknown,
+}
+
+/// `tests/test_a.py::test_b`, `vitest worker 3`, `service db`
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Test(name) | Self::Worker(name) => f.write_str(name),
+            Self::Service(name) => write!(f, "service {name}"),
+            Self::Unknown => f.write_str("an unknown test"),
+        }
+    }
+}
+
+impl Owner {
+    pub(crate) fn of(leak: &Leak) -> Self {
+        match (&leak.started_during, &leak.how) {
+            (_, How::OutlivedService(name) | How::OutlivedProbe(name)) => Self::Service(name.clone()),
+            (Some(origin), _) => match &origin.test {
+                Some(test) => Self::Test(test.clone()),
+                None => Self::Worker(origin.to_string()),
+            },
+            (None, _) => Self::Unknown,
+        }
+    }
+}
