@@ -306,6 +306,19 @@ fn wider_fixtures_that_are_torn_down_after_the_last_test_are_judged_too() {
 }
 
 #[test]
+fn what_the_session_allows_is_no_leak_of_a_test() {
+    let suite = "import subprocess\ndef test_name(): subprocess.Popen(['sleep', '900'])\n\
+        def test_line(): subprocess.Popen(['tail', '-f', '/dev/null'])\n\
+        def test_other(): subprocess.Popen(['tail', '-f', '/dev/zero'])\n";
+    let allow = ["--allow", "sleep", "--allow", "tail * /dev/nul?"];
+    let session = Session::new().options(JSON).options(allow).file("test_it.py", suite);
+    let run = pytest(session, &["--cgrun-leaks=fail"]);
+    run.assert_code(1).assert_nothing_left();
+    let problems = problems(&run);
+    assert!(problems.len() == 1 && problems[0].0 == "test_other", "{problems:#?}");
+}
+
+#[test]
 fn warnings_that_are_errors_fail_the_test_that_leaks() {
     // Python itself warns of a process that nobody refers to any more.
     let suite = "import subprocess\nkept = []\ndef test_leaks(): kept.append(subprocess.Popen(['sleep', '900']))\n\

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 from . import processes
+from .allowed import allows, patterns
 
 # What starts the processes that multiprocessing and its relatives start once, when they are first needed, and keep.
 HELPERS = re.compile(r" -c from [\w.]+\.(resource_tracker|semaphore_tracker|forkserver) import main\b")
@@ -24,6 +25,7 @@ class Family:
         self.has_own_cgroup = bool(self.worker) and enter_own_cgroup(self.worker)
         self.cgroup = me.cgroup()
         self.me = me.pid
+        self.allowed = patterns()
 
     def roots(self):
         """The processes that have no parent but pytest, a fork server, or the reaper, which others share."""
@@ -47,9 +49,9 @@ class Family:
         return not self.worker or self.has_own_cgroup or orphan.variable(WORKER) == self.worker
 
     def is_kept(self, process):
-        """Whether Python keeps it for later. What a fork server has forked looks the same, and is not kept."""
+        """Whether the session allows it, or Python keeps it for later. What a fork server has forked looks the same, and is not kept."""
         command = process.command()
-        if REUSED.search(command):
+        if REUSED.search(command) or any(allows(it, process) for it in self.allowed):
             return True
         parent = processes.alive(processes.parent_of(process.pid))
         return bool(HELPERS.search(command)) and not (parent and HELPERS.search(parent.command()))

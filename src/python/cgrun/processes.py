@@ -91,6 +91,16 @@ class Process:
         shown = text or f"[{name}]"
         return "".join(it if it.isprintable() else it.encode("unicode_escape").decode() for it in shown)
 
+    def names(self, link=os.readlink):
+        """The names of its program: as the kernel keeps it, and those of the file and of the first word of the command line."""
+        try:
+            file = link(f"/proc/{self.pid}/exe")
+        except OSError:
+            file = ""
+        first = os.fsdecode(read(f"/proc/{self.pid}/cmdline").partition(b"\0")[0])
+        name = os.fsdecode(read(f"/proc/{self.pid}/comm")).rstrip("\n")
+        return {name, *(os.path.basename(it.partition(" (deleted)")[0]) for it in (file, first))}
+
     def variable(self, name):
         """A variable of the environment that it was executed with. None if it has none of that name, or hides it."""
         try:

@@ -1,0 +1,21 @@
+"""The processes that the session allows to outlive the command (cgrun's `allow`). A test may leave them too."""
+
+import json
+import os
+import re
+
+
+def patterns(variable="CGRUN_ALLOWED"):
+    try:
+        texts = json.loads(os.environ.get(variable, "[]"))
+    except ValueError:
+        return []
+    return [it for it in texts if isinstance(it, str)]
+
+
+def allows(pattern, process):
+    """A program's name or, with a wildcard or a space in it, the whole command line."""
+    if not re.search(r"[*? ]", pattern):
+        return pattern in process.names()
+    regex = "".join({"*": ".*", "?": "."}.get(it) or re.escape(it) for it in pattern)
+    return re.fullmatch(regex, process.command(), re.DOTALL) is not None
