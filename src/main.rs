@@ -10,6 +10,7 @@ mod containment;
 mod guardian;
 mod leaks;
 mod limits;
+mod merge;
 mod plan;
 mod ports;
 mod readiness;
@@ -75,6 +76,7 @@ fn dispatch(cli: Cli) -> Result<Exit, SessionError> {
             commands::check::check(&watched, args.json, &report)?
         }
         CliCommand::Doctor { json } => commands::doctor::doctor(json)?,
+        CliCommand::Merge(args) => commands::merge::merge(args, &report)?,
         CliCommand::Sessions { json } => commands::sessions::print_sessions(&records(), json, &report)?,
         CliCommand::Ps(options) => commands::ps::ps(&options.request(), &report)?,
         CliCommand::Stop { id, grace } => commands::stop::stop(&id, grace.0, &records(), &report)?,

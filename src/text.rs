@@ -93,6 +93,11 @@ impl fmt::Display for Bytes {
     }
 }
 
+/// `1 session`, `3 sessions`.
+pub(crate) fn counted(count: u64, noun: &str) -> String {
+    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
+}
+
 /// `1 process`, `3 processes`.
 pub(crate) fn processes(count: usize) -> String {
     if count == 1 { "1 process".into() } else { format!("{count} processes") }

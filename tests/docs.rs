@@ -77,6 +77,11 @@ fn configuration() {
 }
 
 #[test]
+fn nights() {
+    check_page("docs/nights.md");
+}
+
+#[test]
 fn reports() {
     check_page("docs/reports.md");
 }

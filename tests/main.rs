@@ -32,6 +32,7 @@ mod inherited;
 mod inner_namespaces;
 mod leaks;
 mod limits;
+mod merge;
 mod never_hangs;
 mod old_hosts;
 mod packages;

@@ -23,7 +23,7 @@ use crate::sys::port::Port;
 #[derive(Debug, Parser)]
 #[command(version, args_conflicts_with_subcommands = true, subcommand_precedence_over_arg = false)]
 #[command(
-    override_usage = "cgrun [OPTIONS] COMMAND [ARG]...\n       cgrun run|doctor|check|sessions|ps|stop|sweep|init|completions|man|schema"
+    override_usage = "cgrun [OPTIONS] COMMAND [ARG]...\n       cgrun run|doctor|check|merge|sessions|ps|stop|sweep|init|completions|man|schema"
 )]
 pub(crate) struct Cli {
     #[command(subcommand)]
@@ -49,6 +49,10 @@ pub(crate) enum CliCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Merge the JSON reports of many sessions into one, by test and by host
+    ///
+    /// Without --json, a summary is printed. The exit code is 1 if a report was left out.
+    Merge(Merge),
     /// List sessions on this host: live, stale, and recently ended by a guardian or a sweep
     ///
     /// The latter are your own of the last seven days.
@@ -276,6 +280,25 @@ impl PsOptions {
         let selection = Selection { during, new_since };
         Request { id, json, token, selection, settle: settle.0, end: end.then_some(grace.0) }
     }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Merge {
+    /// What `cgrun --report json=FILE` or `cgrun merge --json FILE` wrote
+    #[arg(value_name = "REPORT", required_unless_present = "files_from")]
+    pub reports: Vec<PathBuf>,
+    /// Also merge the reports that this file names, one in each line; - is stdin
+    #[arg(long, value_name = "FILE")]
+    pub files_from: Option<PathBuf>,
+    /// Say what is new since this report, what is gone, and what is still there
+    #[arg(long, value_name = "REPORT")]
+    pub against: Option<PathBuf>,
+    /// What to do about a leak: `report` it, or `fail` with 121; with --against, only about a new one
+    #[arg(long, value_name = "POLICY", hide_possible_values = true, default_value = "report")]
+    pub on_leak: OnLeak,
+    /// Write a report that can be merged again, and compared with; - is stdout
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
 }
 
 /// The names of cgrun's own commands.

@@ -5,6 +5,7 @@ pub(crate) mod completions;
 pub(crate) mod doctor;
 pub(crate) mod init;
 pub(crate) mod man;
+pub(crate) mod merge;
 mod output;
 pub(crate) mod ps;
 pub(crate) mod schema;

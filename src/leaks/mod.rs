@@ -13,7 +13,7 @@ mod snapshot;
 pub(crate) use attribution::infer_origins;
 pub(crate) use detail::Detail;
 pub(crate) use leak::{How, Leak};
-pub(crate) use origin::{Evidence, Origin};
+pub(crate) use origin::{Evidence, Origin, worker_text};
 pub(crate) use owner::Owner;
 pub(crate) use program::program;
 pub(crate) use runners::{InheritedMarks, bats_name, origin_in, variable_names};

@@ -33,12 +33,16 @@ impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.test, &self.worker) {
             (Some(test), _) => f.write_str(test)?,
-            (None, Some(worker)) => write!(f, "{} worker {worker}", self.runner)?,
-            (None, None) => f.write_str(self.runner)?,
+            (None, worker) => f.write_str(&worker_text(self.runner, worker.as_deref()))?,
         }
         match &self.phase {
             Some(phase) => write!(f, " ({phase})"),
             None => Ok(()),
         }
     }
+}
+
+/// `vitest worker 3`, or the runner alone if it does not name its workers.
+pub(crate) fn worker_text(runner: &str, worker: Option<&str>) -> String {
+    worker.map_or(runner.to_string(), |worker| format!("{runner} worker {worker}"))
 }

@@ -17,8 +17,8 @@ use crate::sys::port::Port;
 use crate::sys::procfs::process_info::COMMAND_LINE_SHOWN;
 use crate::text::readable;
 
-pub(super) const SCHEMA: &str = "cgrun-report";
-pub(super) const SCHEMA_VERSION: u32 = 1;
+pub(crate) const SCHEMA: &str = "cgrun-report";
+pub(crate) const SCHEMA_VERSION: u32 = 1;
 
 #[derive(Debug, Serialize)]
 pub(crate) struct ReportDocument {
@@ -50,6 +50,8 @@ pub(crate) struct ReportDocument {
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct SessionSummary {
     pub id: String,
+    /// The host's name, which tells the machines of a CI apart.
+    pub host: String,
     pub supervisor_pid: u32,
     pub command: Vec<String>,
     pub working_directory: String,

@@ -28,7 +28,8 @@ mod verdict_text;
 
 pub(crate) use github::GitHub;
 pub(crate) use hint::hint;
-pub(crate) use json::{StartedDuring, rounded_seconds};
+pub(crate) use json::{SCHEMA, SCHEMA_VERSION, StartedDuring, rounded_seconds};
+pub(crate) use report_file::ReportFile;
 pub(crate) use report_files::ReportFiles;
 pub(crate) use run_summary::RunSummary;
 pub(crate) use session_report::SessionReport;

@@ -8,7 +8,6 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::pipe;
-use crate::config::ReportKind;
 
 /// The kernel follows no more symbolic links than this (path_resolution(7)).
 const MAX_LINKS: usize = 40;
@@ -17,8 +16,7 @@ const LONGEST_NAME: usize = 200;
 const NO_FOLLOW: i32 = libc::O_NOFOLLOW | libc::O_NONBLOCK;
 
 #[derive(Debug)]
-pub(super) struct ReportFile {
-    pub kind: ReportKind,
+pub(crate) struct ReportFile {
     /// The path without symbolic links.
     pub path: PathBuf,
     /// A file in the same directory, created before the session starts and renamed to `path` at the end. If
@@ -30,23 +28,13 @@ pub(super) struct ReportFile {
 
 impl ReportFile {
     /// A pipe that was passed to us; `None` if the path names something else. The session's user may be unable to open it.
-    pub(super) fn of_pipe(kind: ReportKind, path: &Path) -> io::Result<Option<Self>> {
+    pub(crate) fn of_pipe(path: &Path) -> io::Result<Option<Self>> {
         let pipe = pipe::open(path)?;
-        Ok(pipe.map(|pipe| Self {
-            kind,
-            path: path.to_path_buf(),
-            placeholder: PathBuf::new(),
-            pipe: Some(pipe),
-        }))
+        Ok(pipe.map(|pipe| Self { path: path.to_path_buf(), placeholder: PathBuf::new(), pipe: Some(pipe) }))
     }
 
     /// Follows symbolic links and creates missing directories, which it adds to `created`.
-    pub(super) fn resolve(
-        kind: ReportKind,
-        path: &Path,
-        owner: u32,
-        created: &mut Vec<PathBuf>,
-    ) -> io::Result<Self> {
+    pub(crate) fn resolve(path: &Path, owner: u32, created: &mut Vec<PathBuf>) -> io::Result<Self> {
         if path.as_os_str().as_bytes().ends_with(b"/") {
             return Err(io::Error::other("it names a directory"));
         }
@@ -55,11 +43,11 @@ impl ReportFile {
         let mut name = OsString::from(".");
         name.push(OsStr::from_bytes(&file_name[..file_name.len().min(LONGEST_NAME)]));
         name.push(format!(".cgrun-{owner}"));
-        Ok(Self { kind, placeholder: path.with_file_name(name), path, pipe: None })
+        Ok(Self { placeholder: path.with_file_name(name), path, pipe: None })
     }
 
     /// Fails if the report could not be written later.
-    pub(super) fn create_placeholder(&self) -> io::Result<()> {
+    pub(crate) fn create_placeholder(&self) -> io::Result<()> {
         if self.pipe.is_some() {
             return Ok(());
         }
@@ -77,7 +65,7 @@ impl ReportFile {
         File::create_new(&self.placeholder).map(drop)
     }
 
-    pub(super) fn remove_placeholder(&self) {
+    pub(crate) fn remove_placeholder(&self) {
         if self.pipe.is_none() {
             let _ = std::fs::remove_file(&self.placeholder);
         }
@@ -88,7 +76,7 @@ impl ReportFile {
         self.pipe.is_some() || (!self.placeholder.exists() && self.path.exists())
     }
 
-    pub(super) fn write(&self, text: &str) -> io::Result<()> {
+    pub(crate) fn write(&self, text: &str) -> io::Result<()> {
         if let Some(pipe) = &self.pipe {
             return pipe::write(pipe, text);
         }

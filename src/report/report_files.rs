@@ -13,7 +13,7 @@ use crate::text::plain;
 
 #[derive(Debug)]
 pub(crate) struct ReportFiles {
-    files: Vec<ReportFile>,
+    files: Vec<(ReportKind, ReportFile)>,
     /// Directories that were created for the files, parents first.
     created_directories: Vec<PathBuf>,
     /// The process that removes the placeholders. Its forks must not remove them.
@@ -26,8 +26,8 @@ impl ReportFiles {
     /// Checks that the files can be written. After an error nothing is left behind.
     pub(crate) fn prepare(reports: &[(ReportKind, PathBuf)], identity: Option<&Identity>) -> Result<Self> {
         let user = identity.and_then(|it| it.user.as_ref()).map(|(user, _)| user.name.as_str());
-        let open_pipe = |(kind, path): &(ReportKind, PathBuf)| {
-            ReportFile::of_pipe(*kind, path).map_err(|error| cannot_write(path, &error, user))
+        let open_pipe = |(_, path): &(ReportKind, PathBuf)| {
+            ReportFile::of_pipe(path).map_err(|error| cannot_write(path, &error, user))
         };
         let pipes = reports.iter().map(open_pipe).collect();
         let _user = ActingAs::session_user(identity).context("cannot switch to the session's user")?;
@@ -50,14 +50,14 @@ impl ReportFiles {
             let cannot_write = |error: io::Error| cannot_write(path, &error, user);
             let file = match pipe? {
                 Some(pipe) => pipe,
-                None => ReportFile::resolve(*kind, path, self.owner, &mut self.created_directories)
+                None => ReportFile::resolve(path, self.owner, &mut self.created_directories)
                     .map_err(cannot_write)?,
             };
-            if self.files.iter().any(|other| other.path == file.path) {
+            if self.files.iter().any(|(_, other)| other.path == file.path) {
                 bail!("two reports would be written to {}; give each its own file", path.display());
             }
             file.create_placeholder().map_err(cannot_write)?;
-            self.files.push(file);
+            self.files.push((*kind, file));
         }
         Ok(())
     }
@@ -75,7 +75,7 @@ impl ReportFiles {
     pub(crate) fn write_missing(&self, render: impl Fn(ReportKind) -> Result<String>) {
         // A failure is ignored, because the guardian cannot report it to the user.
         let Ok(_user) = self.act_as_user() else { return };
-        write_each(self.files.iter().filter(|file| !file.is_written()), render);
+        write_each(self.files.iter().filter(|(_, file)| !file.is_written()), render);
     }
 
     /// Writes all files and returns what went wrong.
@@ -91,7 +91,7 @@ impl ReportFiles {
     /// Called if there will be no report, so that an earlier one is not mistaken for this session's.
     pub(crate) fn remove_old_reports(&self) {
         if let Ok(_user) = self.act_as_user() {
-            self.files.iter().for_each(ReportFile::remove_old_report);
+            self.files.iter().for_each(|(_, file)| file.remove_old_report());
         }
     }
 }
@@ -106,7 +106,7 @@ fn cannot_write(path: &Path, error: &io::Error, user: Option<&str>) -> anyhow::E
 }
 
 fn write_each<'a>(
-    files: impl Iterator<Item = &'a ReportFile>,
+    files: impl Iterator<Item = &'a (ReportKind, ReportFile)>,
     render: impl Fn(ReportKind) -> Result<String>,
 ) -> Vec<String> {
     let problem = |file: &ReportFile, reason: String| {
@@ -115,7 +115,7 @@ fn write_each<'a>(
         format!("the report {} was not written: {reason}", file.path.display())
     };
     files
-        .filter_map(|file| match render(file.kind) {
+        .filter_map(|(kind, file)| match render(*kind) {
             Ok(text) => file.write(&text).err().map(|error| problem(file, plain(&error))),
             Err(error) => Some(problem(file, format!("{error:#}"))),
         })
@@ -130,7 +130,7 @@ impl Drop for ReportFiles {
             return;
         }
         if let Ok(_user) = self.act_as_user() {
-            self.files.iter().for_each(ReportFile::remove_placeholder);
+            self.files.iter().for_each(|(_, file)| file.remove_placeholder());
             // This intentionally fails for directories that are not empty.
             self.created_directories.iter().rev().for_each(|directory| drop(std::fs::remove_dir(directory)));
         }

@@ -63,6 +63,7 @@ impl SessionReport {
             files,
             session: SessionSummary {
                 id: containment.id.to_string(),
+                host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
                 supervisor_pid: std::process::id(),
                 command: lossy(&plan.command),
                 working_directory: plan.cwd.to_string_lossy().into_owned(),

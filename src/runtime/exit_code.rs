@@ -2,7 +2,7 @@
 
 use nix::sys::signal::Signal;
 
-/// `cgrun check` found a watched port taken, or a stale session.
+/// `cgrun check` found a watched port taken, or a stale session; `cgrun merge` does not know all leaks.
 pub(crate) const NOT_CLEAN: u8 = 1;
 /// The command passed, but something leaked, and `--on-leak fail`.
 pub(crate) const LEAKED: u8 = 121;

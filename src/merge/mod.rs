@@ -1,0 +1,19 @@
+//! Many reports become one: by test, by host, and compared with an earlier night.
+
+mod compare;
+mod document;
+mod input;
+mod merged;
+mod output;
+mod overview;
+mod seconds;
+mod session_file;
+mod session_result;
+mod tables;
+mod text;
+mod verdict;
+
+pub(crate) use input::read;
+pub(crate) use merged::Merged;
+pub(crate) use output::{Format, Outputs};
+pub(crate) use overview::Overview;

@@ -1,0 +1,86 @@
+//! Where the renderings go: files, each of which is written completely or not at all, or stdout.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, anyhow, bail};
+
+use super::overview::Overview;
+use super::{document, text};
+use crate::report::ReportFile;
+use crate::text::plain;
+
+/// A rendering of merged reports.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Format {
+    Json,
+}
+
+/// What to write where.
+#[derive(Debug)]
+pub(crate) struct Outputs(Vec<(Format, PathBuf)>);
+
+impl Outputs {
+    pub(crate) fn new(outputs: Vec<(Format, PathBuf)>) -> Result<Self> {
+        if outputs.iter().filter(|(_, path)| is_stdout(path)).count() > 1 {
+            bail!("only one of the outputs can go to stdout; give each of the others a file");
+        }
+        Ok(Self(outputs))
+    }
+
+    pub(crate) fn files(&self) -> impl Iterator<Item = &Path> {
+        self.0.iter().map(|(_, path)| path.as_path()).filter(|path| !is_stdout(path))
+    }
+
+    /// Writes the files, and returns what goes to stdout: the text if nothing else is asked for.
+    pub(crate) fn write(&self, overview: &Overview<'_>) -> Result<String> {
+        let mut drafts = Vec::new();
+        for (format, path) in self.0.iter().filter(|(_, path)| !is_stdout(path)) {
+            let draft = Draft::prepare(path).map_err(|error| cannot_write(path, &error))?;
+            drafts.push((draft, render(*format, overview)?, path));
+        }
+        for (draft, text, path) in &drafts {
+            draft.0.write(text).map_err(|error| cannot_write(path, &error))?;
+        }
+        match self.0.iter().find(|(_, path)| is_stdout(path)) {
+            Some((format, _)) => render(*format, overview),
+            None if self.0.is_empty() => Ok(text::text(overview)),
+            None => Ok(String::new()),
+        }
+    }
+}
+
+/// A file whose old content stays until the new one is complete, since it can be the night to compare with.
+struct Draft(ReportFile);
+
+impl Draft {
+    fn prepare(path: &Path) -> io::Result<Self> {
+        let file = match ReportFile::of_pipe(path)? {
+            Some(pipe) => pipe,
+            None => ReportFile::resolve(path, std::process::id(), &mut Vec::new())?,
+        };
+        file.create_placeholder()?;
+        Ok(Self(file))
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        self.0.remove_placeholder();
+    }
+}
+
+fn cannot_write(path: &Path, error: &io::Error) -> anyhow::Error {
+    let reason = plain(error);
+    anyhow!("cannot write {}: {reason}; name a file in a directory that you can write to", path.display())
+}
+
+fn is_stdout(path: &Path) -> bool {
+    path == Path::new("-")
+}
+
+fn render(format: Format, overview: &Overview<'_>) -> Result<String> {
+    Ok(match format {
+        Format::Json => document::json(overview)?,
+    })
+}

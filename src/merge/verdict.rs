@@ -1,0 +1,106 @@
+//! The verdict in sentences, as every rendering begins.
+
+use super::overview::{News, Overview};
+use super::session_result::SessionResult;
+use crate::leaks::Owner;
+use crate::text::{counted, processes};
+
+/// What leaked, and what is new. The first sentence is the most important one.
+pub(crate) fn sentences(overview: &Overview<'_>) -> Vec<String> {
+    let totals = &overview.totals;
+    let sessions = counted(totals.sessions, "session");
+    let all = match totals.hosts {
+        0 | 1 => sessions,
+        hosts => format!("{sessions} on {}", counted(hosts, "host")),
+    };
+    let leaked = processes_of(totals.leaked_processes);
+    let within = match totals.sessions {
+        1 => "in the session".to_string(),
+        _ => format!("in {} of {all}", totals.leaking_sessions),
+    };
+    let mut sentences = vec![match (totals.leaked_processes, totals.leaking_tests) {
+        (0, _) => format!("Nothing leaked in {all}."),
+        (_, 0) => format!("{leaked} leaked {within}."),
+        (_, tests) if only_tests(overview) => format!("{} leaked {leaked} {within}.", counted(tests, "test")),
+        (_, tests) => format!("{leaked} leaked {within}, some of them during {}.", counted(tests, "test")),
+    }];
+    sentences.extend(comparison(overview));
+    sentences.extend(problems(overview));
+    sentences
+}
+
+fn only_tests(overview: &Overview<'_>) -> bool {
+    let is_test = |owner: &Owner| matches!(owner, Owner::Test(_));
+    overview.totals.undescribed_processes == 0 && overview.leaks.iter().all(|leak| is_test(&leak.key.owner))
+}
+
+/// `Since 2026-11-27: 2 leaks are new, 9 are still there, and 1 is gone.`
+fn comparison(overview: &Overview<'_>) -> Option<String> {
+    let against = overview.against.as_ref()?;
+    let is = |count: usize| if count == 1 { "1 is".into() } else { format!("{count} are") };
+    let count = |news| overview.leaks.iter().filter(|leak| leak.news == news).count();
+    let new = match count(News::New) {
+        0 => "no leak is new".to_string(),
+        1 => "1 leak is new".into(),
+        count => format!("{count} leaks are new"),
+    };
+    let since = against.last_session.date();
+    Some(format!(
+        "Since {since}: {new}, {} still there, and {} gone.",
+        is(count(News::StillThere)),
+        is(against.gone.len())
+    ))
+}
+
+/// What makes the result incomplete, or worse.
+fn problems(overview: &Overview<'_>) -> Vec<String> {
+    let totals = &overview.totals;
+    let left_out = overview.merged.left_out().len() as u64;
+    let mut problems = Vec::new();
+    let mut say = |count: u64, text: &dyn Fn(u64) -> String| {
+        if count > 0 {
+            problems.push(text(count));
+        }
+    };
+    say(totals.failed_sessions, &|count| format!("{} failed.", counted(count, "session")));
+    say(totals.unverified_sessions, &|count| {
+        format!("{} had survivors, or could not be verified.", counted(count, "session"))
+    });
+    say(totals.killed_sessions, &|count| {
+        format!("In {}, cgrun was killed, so that its leaks are not known.", counted(count, "session"))
+    });
+    say(totals.undescribed_processes, &|count| {
+        format!("{} of the leaked processes are not described.", count)
+    });
+    say(left_out, &|count| {
+        format!(
+            "{} left out.",
+            if count == 1 { "1 report was".into() } else { format!("{count} reports were") }
+        )
+    });
+    problems
+}
+
+/// What was wrong with single sessions, a line each.
+pub(crate) fn troubles(overview: &Overview<'_>) -> Vec<(&'static str, String)> {
+    let of =
+        |session: &SessionResult, text: &str| format!("{}, session {}: {text}", session.host(), session.id);
+    let mut troubles = Vec::new();
+    for session in overview.merged.sessions() {
+        troubles.extend(session.survivors.iter().map(|it| ("survived", of(session, it))));
+        troubles.extend(session.unverified.iter().map(|it| ("not verified", of(session, it))));
+        if !session.is_verified() && session.survivors.is_empty() && session.unverified.is_empty() {
+            troubles.push(("not verified", of(session, &session.reason)));
+        }
+        if !session.leaks_known {
+            troubles.push(("killed", of(session, &session.reason)));
+        }
+    }
+    let left_out = overview.merged.left_out().iter();
+    troubles.extend(left_out.map(|it| ("left out", format!("{}: {}", it.report, it.reason))));
+    troubles
+}
+
+pub(crate) fn processes_of(count: u64) -> String {
+    processes(usize::try_from(count).unwrap_or(usize::MAX))
+}

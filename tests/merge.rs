@@ -1,0 +1,244 @@
+//! Reports of many sessions become one, and nights are compared.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use crate::harness::{Finished, Session, helpers, installed, python_program};
+
+/// The report of a session in which these tests leave these commands running.
+fn report(directory: &Path, name: &str, leaks: &[(&str, &str)]) -> PathBuf {
+    let start = |(test, command): &(&str, &str)| format!("PYTEST_CURRENT_TEST='{test} (call)' {command} &\n");
+    let script: String = leaks.iter().map(start).collect();
+    let file = directory.join(name);
+    let option = format!("json={}", file.display());
+    let run = Session::again().options(["--report", &option]).sh(&script).run();
+    run.assert_code(0).assert_nothing_left();
+    file
+}
+
+/// What `cgrun merge` does in a directory.
+fn merge(directory: &Path, arguments: &[&str]) -> Finished {
+    let script = "cd \"$0\" && exec \"$CGRUN\" merge \"$@\"";
+    let words = ["sh", "-c", script, directory.to_str().unwrap()];
+    Session::again().options(arguments).start_through(&words).finish()
+}
+
+/// The merged report, validated against its schema.
+#[track_caller]
+fn merged(directory: &Path, arguments: &[&str], code: i32) -> Value {
+    let run = merge(directory, &[arguments, &["--json", "merged.out"]].concat());
+    run.assert_code(code).assert_nothing_left();
+    let file = directory.join("merged.out");
+    validate("json", &[installed("src/merge/schema.json").to_str().unwrap(), file.to_str().unwrap()]);
+    serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap()
+}
+
+fn validate(kind: &str, files: &[&str]) -> String {
+    let mut command = Command::new(python_program("python3"));
+    let output = command.arg(helpers().join("readers.py")).arg(kind).args(files).output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
+    text(&output.stdout)
+}
+
+/// `TEST: PROGRAM`, and in how many sessions.
+fn leaks(merged: &Value) -> Vec<(String, usize)> {
+    let leak = |leak: &Value| {
+        let name = leak["owner"]["name"].as_str().unwrap_or("unknown");
+        let program = leak["program"].as_str().unwrap();
+        (format!("{name}: {program}"), leak["sessions"].as_array().unwrap().len())
+    };
+    merged["leaks"].as_array().unwrap().iter().map(leak).collect()
+}
+
+fn change(from: &Path, to: &str, change: impl Fn(&mut Value)) {
+    let mut report: Value = serde_json::from_str(&std::fs::read_to_string(from).unwrap()).unwrap();
+    change(&mut report);
+    std::fs::write(from.with_file_name(to), report.to_string()).unwrap();
+}
+
+#[test]
+fn reports_of_shards_become_one_by_test_and_by_host() {
+    let place = Session::new();
+    let here = place.path();
+    report(
+        here,
+        "1.json",
+        &[("t.py::a", "sleep 900"), ("t.py::a", "sleep 900"), ("t.py::b", "tail -f /dev/null")],
+    );
+    let two = report(here, "2.json", &[("t.py::a", "sleep 900")]);
+    change(&two, "2.json", |report| report["session"]["host"] = json!("ci-2"));
+    let all = merged(here, &["1.json", "2.json"], 0);
+    assert_eq!(all["totals"]["sessions"], 2, "{all:#}");
+    assert_eq!(all["totals"]["leaking_tests"], 2, "{all:#}");
+    assert_eq!(all["leaks"][0]["process_count"], 3, "{all:#}");
+    assert_eq!(leaks(&all)[0].1, 2, "{all:#}");
+    let hosts: Vec<_> = all["hosts"].as_array().unwrap().iter().map(|it| it["host"].clone()).collect();
+    let own = nix::sys::utsname::uname().unwrap().nodename().to_str().unwrap().to_string();
+    assert_eq!(hosts, [json!(own), json!("ci-2")]);
+    let text = merge(here, &["1.json", "2.json"]);
+    text.assert_code(0);
+    assert!(
+        text.stdout().starts_with("2 tests leaked 4 processes in 2 of 2 sessions on 2 hosts.\n"),
+        "{}",
+        text.stdout()
+    );
+    assert!(text.stdout().contains("  t.py::a: 2 x "), "{}", text.stdout());
+}
+
+#[test]
+fn a_merge_of_merges_is_the_merge_of_all() {
+    let place = Session::new();
+    let here = place.path();
+    for (name, test) in [("1.json", "t.py::a"), ("2.json", "t.py::b"), ("3.json", "t.py::a")] {
+        report(here, name, &[(test, "sleep 900")]);
+    }
+    let all = merged(here, &["1.json", "2.json", "3.json"], 0);
+    merge(here, &["1.json", "2.json", "--json", "12"]).assert_code(0);
+    merge(here, &["3.json", "2.json", "--json", "23"]).assert_code(0);
+    assert_eq!(merged(here, &["23", "12"], 0), all);
+    assert_eq!(merged(here, &["3.json", "12", "1.json"], 0), all);
+}
+
+#[test]
+fn the_same_report_twice_counts_once() {
+    let place = Session::new();
+    let one = report(place.path(), "1.json", &[("t.py::a", "sleep 900")]);
+    std::fs::copy(&one, place.path().join("copy.json")).unwrap();
+    let once = merge(place.path(), &["1.json"]);
+    let twice = merge(place.path(), &["1.json", "copy.json", "1.json"]);
+    twice.assert_code(0).assert_said("2 sessions came more than once, and counted only once");
+    assert_eq!(once.stdout(), twice.stdout());
+}
+
+#[test]
+fn nights_are_compared_and_remember_since_when_a_leak_is_there() {
+    let place = Session::new();
+    let here = place.path();
+    let night = |name: &str, day: u32, leaks: &[(&str, &str)]| {
+        let file = report(here, name, leaks);
+        change(&file, name, |report| {
+            report["session"]["started_at_unix_seconds"] = json!(1_795_651_200 + day * 86_400);
+        });
+    };
+    night("1.json", 1, &[("t.py::old", "sleep 900"), ("t.py::fixed", "sleep 900")]);
+    night("2.json", 2, &[("t.py::old", "sleep 900"), ("t.py::new", "sleep 900")]);
+    night("3.json", 3, &[("t.py::old", "sleep 900")]);
+    merge(here, &["1.json", "--json", "last"]).assert_code(0);
+    let run = merge(here, &["2.json", "--against", "last"]);
+    run.assert_code(0).assert_nothing_left();
+    let text = run.stdout();
+    assert!(text.contains("Since 2026-11-27: 1 leak is new, 1 is still there, and 1 is gone."), "{text}");
+    let place_of = |part: &str| text.find(part).unwrap_or_else(|| panic!("{part} in {text}"));
+    let order =
+        ["New:\n  t.py::new", "Still there:\n  t.py::old", "since 2026-11-27\n", "Gone:\n  t.py::fixed"];
+    assert!(order.map(place_of).is_sorted(), "{text}");
+    // The report of the night replaces the one that it was compared with.
+    let fail = ["2.json", "--against", "last", "--json", "last", "--on-leak", "fail"];
+    merge(here, &fail).assert_code(121);
+    let third = merged(here, &["3.json", "--against", "last", "--on-leak", "fail"], 0);
+    assert_eq!(third["leaks"][0]["first_seen_unix_seconds"], json!(1_795_737_600.0), "{third:#}");
+    assert_eq!(third["leaks"][0]["is_new"], false);
+    assert_eq!(third["against"]["gone"][0]["owner"]["name"], "t.py::new", "{third:#}");
+    merge(here, &["3.json", "--on-leak", "fail"]).assert_code(121);
+}
+
+#[test]
+fn what_is_not_a_complete_report_is_named_and_left_out() {
+    let place = Session::new();
+    let here = place.path();
+    let good = report(here, "good.json", &[]);
+    let text = std::fs::read_to_string(&good).unwrap();
+    let write = |name: &str, text: &str| std::fs::write(here.join(name), text).unwrap();
+    write("truncated.json", &text[..text.len() / 2]);
+    write("empty.json", "");
+    write("foreign.json", "{\"tests\": 3}");
+    write("list.json", "[1, 2]");
+    write("page.html", "<html>");
+    change(&good, "newer.json", |report| report["schema_version"] = json!(2));
+    change(&good, "part.json", |report| drop(report.as_object_mut().unwrap().remove("outcome")));
+    std::fs::create_dir(here.join("directory")).unwrap();
+    nix::unistd::mkfifo(&here.join("pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    std::fs::File::create(here.join("large")).unwrap().set_len(300 << 20).unwrap();
+    let bad = [
+        ("truncated.json", "it is truncated: it ends in line "),
+        ("empty.json", "it is empty"),
+        ("foreign.json", "it is not a report of cgrun"),
+        ("list.json", "it is not a report of cgrun"),
+        ("page.html", "it is not JSON"),
+        ("newer.json", "it has version 2, and this cgrun reads version 1"),
+        ("part.json", "it is not a complete report: missing field `outcome`"),
+        ("directory", "it is not a regular file"),
+        ("pipe", "it is not a regular file"),
+        ("large", "it is larger than 256 MiB"),
+        ("missing.json", "it cannot be read: No such file or directory"),
+    ];
+    let names: Vec<_> = bad.iter().map(|(name, _)| *name).collect();
+    let run = merge(here, &[&names[..], &["good.json"]].concat());
+    run.assert_code(1).assert_nothing_left();
+    for (name, reason) in bad {
+        run.assert_said(&format!("{name} is left out: {reason}"));
+        assert!(run.stdout().contains(&format!("  left out: {name}: {reason}")), "{}", run.stdout());
+    }
+    assert!(run.stdout().contains("11 reports were left out."), "{}", run.stdout());
+    // What a merge left out stays unknown.
+    let all = merged(here, &["good.json", "empty.json"], 1);
+    assert_eq!(all["left_out"][0]["report"], "empty.json");
+    std::fs::rename(here.join("merged.out"), here.join("again")).unwrap();
+    merge(here, &["again"]).assert_code(1);
+    let run = merge(here, &names);
+    run.assert_code(125).assert_said("none of the 11 reports can be merged");
+}
+
+#[test]
+fn a_merge_of_nothing_is_refused() {
+    let place = Session::new().file("list", "");
+    let here = place.path();
+    merge(here, &[]).assert_code(125).assert_said("<REPORT>");
+    merge(here, &["--files-from", "list"]).assert_code(125).assert_said("no report is named");
+    merge(here, &["--files-from", "no"]).assert_code(125).assert_said("cannot read the list of reports no");
+    report(here, "1.json", &[]);
+    let no_last = merge(here, &["1.json", "--against", "no.json"]);
+    no_last.assert_code(125).assert_said("cannot compare with no.json: it cannot be read: No such file");
+    let mixed_up = merge(here, &["1.json", "--against", "./1.json"]);
+    mixed_up.assert_code(125).assert_said("./1.json cannot be merged and compared with at once");
+    let over = merge(here, &["1.json", "--json", "./1.json"]);
+    over.assert_code(125).assert_said("./1.json is a report to merge and also an output");
+    let nowhere = merge(here, &["1.json", "--json", "/proc/x.json"]);
+    nowhere.assert_code(125).assert_said("cannot write /proc/x.json").assert_nothing_left();
+    assert!(std::fs::read_to_string(here.join("1.json")).unwrap().starts_with('{'));
+}
+
+#[test]
+fn reports_can_be_named_in_a_list() {
+    let place = Session::new().file("list", "1.json\n\n2.json\n");
+    let here = place.path();
+    report(here, "1.json", &[]);
+    report(here, "2.json", &[]);
+    let all = merged(here, &["--files-from", "list"], 0);
+    assert_eq!(all["totals"]["sessions"], 2);
+    let script = "cd \"$0\" && ls *.json | \"$CGRUN\" merge --files-from - --json -";
+    let run = Session::again().start_through(&["sh", "-c", script, here.to_str().unwrap()]).finish();
+    run.assert_code(0).assert_nothing_left();
+    assert_eq!(serde_json::from_str::<Value>(&run.stdout()).unwrap(), all);
+}
+
+#[test]
+fn a_session_that_was_not_verified_is_never_merged_into_a_clean_one() {
+    let place = Session::new();
+    let here = place.path();
+    let one = report(here, "1.json", &[]);
+    change(&one, "killed.json", |report| report["session"]["written_by"] = json!("guardian"));
+    merge(here, &["1.json"]).assert_code(0).assert_silent();
+    let killed = merge(here, &["killed.json"]);
+    killed.assert_code(1);
+    assert!(killed.stdout().contains("In 1 session, cgrun was killed, so that its leaks are not known."));
+    for key in ["survivors", "unverified"] {
+        change(&one, "bad.json", |report| report[key] = json!(["pid 7 (x)"]));
+        let run = merge(here, &["bad.json", "--on-leak", "fail"]);
+        run.assert_code(122);
+        assert!(run.stdout().contains("pid 7 (x)"), "{}", run.stdout());
+    }
+}
