@@ -12,7 +12,7 @@ const BLAMED: [(&str, &str); 20] = [
     ("TestFirst::test_leaky_function", "left 1 process running: pid N (sleep 918)"),
     (
         "TestFirst::test_last_of_class",
-        "fixture 'leaky_class' (class scope) left 1 process running: pid N (sleep 915)",
+        "fixture 'leaky_class' (class scope), first used by TestFirst::test_leaky_class, left 1 process running: pid N (sleep 915)",
     ),
     ("test_call", "left 1 process running: pid N (sleep 901)"),
     ("test_no_environment", "left 1 process running: pid N (sleep 902)"),
@@ -32,15 +32,15 @@ const BLAMED: [(&str, &str); 20] = [
     // The last test of the module, the package and the session.
     (
         "TestOfUnittest::test_two",
-        "fixture 'leaky_module' (module scope) left 1 process running: pid N (sleep 916)",
+        "fixture 'leaky_module' (module scope), first used by test_leaky_others, left 1 process running: pid N (sleep 916)",
     ),
     (
         "TestOfUnittest::test_two",
-        "fixture 'leaky_package' (package scope) left 1 process running: pid N (sleep 917)",
+        "fixture 'leaky_package' (package scope), first used by test_leaky_others, left 1 process running: pid N (sleep 917)",
     ),
     (
         "TestOfUnittest::test_two",
-        "fixture 'leaky_session' (session scope) left 1 process running: pid N (sleep 917)",
+        "fixture 'leaky_session' (session scope), first used by test_leaky_others, left 1 process running: pid N (sleep 917)",
     ),
 ];
 
@@ -134,6 +134,44 @@ fn parallel_workers_blame_the_same_tests() {
         .collect();
     blamed.sort_unstable();
     assert_eq!(blamed, (0..20).step_by(3).collect::<Vec<_>>());
+}
+
+#[test]
+fn two_hundred_leaks_in_eight_ways_are_all_attributed_to_the_right_test() {
+    let session = Session::new().options(JSON).options(["--grace", "1s"]);
+    let truth = session.path().join("truth");
+    std::fs::create_dir(&truth).unwrap();
+    let suite = helpers().join("leaky/test_leaks.py");
+    let session = session.env("TRUTH", &truth).env("LEAKS", "25");
+    let run = pytest(session, &["-q", "-n", "4", "--cgrun-leaks=fail", suite.to_str().unwrap()]);
+    run.assert_code(1).assert_nothing_left();
+    assert_eq!(leaked(&run), Vec::<String>::new());
+    // The errors, each on one line with the test of its heading.
+    let text =
+        run.stdout().replace("\n  pid", ", pid").replace(" ERROR at teardown of", "\nERROR at teardown of");
+    let mut attributed = 0;
+    let mut heading = "";
+    for line in text.lines() {
+        if let Some(test) = line.strip_prefix("ERROR at teardown of ") {
+            heading = test.split(' ').next().unwrap();
+        }
+        let Some((owner, list)) =
+            line.split_once("left ").filter(|(_, list)| list.contains(" running: pid "))
+        else {
+            continue;
+        };
+        let test =
+            owner.split_once(", first used by ").map_or(heading, |(_, test)| test.trim_end_matches(", "));
+        let pids = list.split("pid ").skip(1).map(|it| it.split(' ').next().unwrap());
+        let truths = pids.filter_map(|pid| std::fs::read_to_string(truth.join(pid)).ok());
+        let truths: Vec<_> = truths.collect();
+        assert!(
+            !truths.is_empty() && truths.iter().all(|it| it.ends_with(&format!("::{test}"))),
+            "{test}: {line}"
+        );
+        attributed += truths.len();
+    }
+    assert_eq!(attributed, 200);
 }
 
 /// Leaves a daemon behind that has cleared its environment.
@@ -262,11 +300,11 @@ const ODD: [(&str, &str); 12] = [
     ),
     (
         "test_parameters[957]",
-        "fixture 'leaky_with_parameters' (module scope) left 1 process running: pid N (sleep 956)",
+        "fixture 'leaky_with_parameters' (module scope), first used by test_parameters[956], left 1 process running: pid N (sleep 956)",
     ),
     (
         "TestMark::test_allowed",
-        "fixture 'leaky_of_class' (class scope) left 1 process running: pid N (sleep 958)",
+        "fixture 'leaky_of_class' (class scope), first used by TestMark::test_allowed, left 1 process running: pid N (sleep 958)",
     ),
 ];
 
@@ -300,7 +338,7 @@ fn wider_fixtures_that_are_torn_down_after_the_last_test_are_judged_too() {
     let session = Session::new().options(JSON).file("test_it.py", suite);
     let run = pytest(session, &["-x", "--cgrun-leaks=fail"]);
     run.assert_code(1).assert_nothing_left();
-    let said = "fixture 'server' (session scope) left 1 process running: pid ";
+    let said = "fixture 'server' (session scope), first used by test_fails, left 1 process running: pid ";
     assert!(run.stdout().contains(said), "{}", run.stdout());
     assert_eq!(leaked(&run), Vec::<String>::new());
 }

@@ -28,16 +28,18 @@ class LeakPlugin:
     def __init__(self, mode):
         self.ends = mode == "fail"
         self.family = Family()
-        # What ran before the test began.
+        # The test, and what ran before it began.
+        self.current = ""
         self.before = set()
         # Why it is not known what the test has started.
         self.error = None
-        # By fixture, what fixtures have started that outlive a test, and the pools that they made.
+        # By fixture, what fixtures have started that outlive a test, the pools that they made, and the first test.
         self.owned = {}
         self.pools = {}
+        self.first_users = {}
         # The pools that outlive a test, of fixtures and of modules.
         self.known_pools = weakref.WeakSet()
-        # What such fixtures have left running, until the teardown of the current test is over.
+        # By name, what such fixtures have left running, until the teardown of the current test is over.
         self.left_by_fixtures = []
         # Whether such a fixture was set up for the current test.
         self.is_first_of_fixture = False
@@ -50,6 +52,7 @@ class LeakPlugin:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_setup(self, item):
+        self.current = item.nodeid.partition("::")[2] or item.name
         self.is_first_of_fixture = False
         self.error = None
         self.before = self.roots_or_error()
@@ -61,6 +64,7 @@ class LeakPlugin:
     def pytest_fixture_setup(self, fixturedef):
         if fixturedef.scope == "function":
             return (yield)
+        self.first_users[fixturedef] = self.current
         before = self.roots_or_error()
         try:
             return (yield)
@@ -73,12 +77,16 @@ class LeakPlugin:
             self.known_pools.update(made)
 
     def pytest_fixture_post_finalizer(self, fixturedef):
+        first_user = self.first_users.pop(fixturedef, None)
+        if first_user is None:
+            return
         started = self.owned.pop(fixturedef, set())
         made = self.pools.pop(fixturedef, weakref.WeakSet())
         self.known_pools -= made
         started.update(*map(pools.workers_of, made))
         if started:
-            self.left_by_fixtures.append((fixturedef, started))
+            name = f"{name_of(fixturedef)} ({fixturedef.scope} scope), first used by {first_user}, "
+            self.left_by_fixtures.append((name, started))
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_teardown(self, item):
@@ -153,9 +161,8 @@ class LeakPlugin:
     def left_running(self, item, fixtures):
         """What is still running, by who started it: the test, whose name is empty, and each fixture."""
         entries = [("", self.started_by_test(item, fixtures))]
-        for fixture, started in fixtures:
-            roots = {it for it in started if it.is_alive() and not self.family.is_kept(it)}
-            entries.append((f"{name_of(fixture)} ({fixture.scope} scope) ", roots))
+        for name, started in fixtures:
+            entries.append((name, {it for it in started if it.is_alive() and not self.family.is_kept(it)}))
         if any(roots for _, roots in entries):
             workers = set().union(*map(pools.workers_of, self.known_pools))
             entries = [(name, roots - workers) for name, roots in entries]
