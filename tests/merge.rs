@@ -5,6 +5,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
+use crate::harness::browser::{assert_drawn, chromium};
 use crate::harness::{Finished, Session, helpers, installed, python_program};
 
 /// The report of a session in which these tests leave these commands running.
@@ -85,7 +86,11 @@ fn reports_of_shards_become_one_by_test_and_by_host() {
         "{}",
         text.stdout()
     );
-    assert!(text.stdout().contains("  t.py::a: 2 x "), "{}", text.stdout());
+    assert!(
+        text.stdout().contains("  t.py::a: up to 2 x sleep 900, in 2 of 2 sessions"),
+        "{}",
+        text.stdout()
+    );
 }
 
 #[test]
@@ -130,7 +135,7 @@ fn nights_are_compared_and_remember_since_when_a_leak_is_there() {
     let run = merge(here, &["2.json", "--against", "last"]);
     run.assert_code(0).assert_nothing_left();
     let text = run.stdout();
-    assert!(text.contains("Since 2026-11-27: 1 leak is new, 1 is still there, and 1 is gone."), "{text}");
+    assert!(text.starts_with("1 leak is new since 2026-11-27, 1 is still there, and 1 is gone.\n"), "{text}");
     let place_of = |part: &str| text.find(part).unwrap_or_else(|| panic!("{part} in {text}"));
     let order =
         ["New:\n  t.py::new", "Still there:\n  t.py::old", "since 2026-11-27\n", "Gone:\n  t.py::fixed"];
@@ -241,4 +246,124 @@ fn a_session_that_was_not_verified_is_never_merged_into_a_clean_one() {
         run.assert_code(122);
         assert!(run.stdout().contains("pid 7 (x)"), "{}", run.stdout());
     }
+}
+
+/// Reports of two nights, made from a real one.
+fn two_nights(here: &Path, sessions: u32) {
+    let one = report(here, "one.json", &[("t.py::a", "sleep 900")]);
+    for night in ["1", "2"] {
+        let directory = here.join(night);
+        std::fs::create_dir(&directory).unwrap();
+        let mut command = Command::new("python3");
+        command.arg(helpers().join("many_reports.py")).args([&one, &directory]);
+        assert!(command.args([&sessions.to_string(), night]).status().unwrap().success());
+    }
+}
+
+/// `find DIRECTORY | cgrun merge` with these options.
+fn merge_directory(here: &Path, directory: &str, options: &[&str]) -> Finished {
+    let script = "cd \"$0\" && find \"$1\" -type f | { shift; \"$CGRUN\" merge --files-from - \"$@\"; }";
+    let words = ["sh", "-c", script, here.to_str().unwrap(), directory];
+    Session::again().options(options).start_through(&words).finish()
+}
+
+#[test]
+fn the_page_of_a_night_is_drawn_in_a_browser() {
+    let place = Session::new();
+    let here = place.path().canonicalize().unwrap();
+    two_nights(&here, 24);
+    std::fs::write(here.join("2/shard-3.json"), "{").unwrap();
+    merge_directory(&here, "1", &["--json", "last.json"]).assert_code(0);
+    let night = merge_directory(&here, "2", &["--against", "last.json", "--html", "night.html"]);
+    night.assert_code(1).assert_nothing_left();
+    let page = here.join("night.html");
+    assert_drawn(&page);
+    let seen = chromium(&page, &["--dump-dom"]);
+    let order = [
+        ">4 new<",
+        "New since 2026-11-29",
+        "tests/test_1.py::test_that_starts_41",
+        ">left out<",
+        ">Still there<",
+        ">Gone<",
+        ">By host<",
+        ">Sessions side by side<",
+    ];
+    let places: Vec<_> =
+        order.iter().map(|part| seen.find(part).unwrap_or_else(|| panic!("{part} in {seen}"))).collect();
+    assert!(places.is_sorted(), "{places:?}");
+}
+
+#[test]
+fn every_format_says_what_is_new() {
+    let place = Session::new();
+    let here = place.path();
+    two_nights(here, 12);
+    merge_directory(here, "1", &["--json", "last.json"]).assert_code(0);
+    let options = ["--against", "last.json", "--on-leak", "fail", "--junit", "night.xml", "--markdown", "-"];
+    let run = merge_directory(here, "2", &options);
+    run.assert_code(121).assert_nothing_left();
+    let text = run.stdout();
+    assert!(text.starts_with("### cgrun: ") && text.contains("\n#### New\n\n| test |"), "{text}");
+    let suites = validate("suites", &[here.join("night.xml").to_str().unwrap()]);
+    let suites: Value = serde_json::from_str(&suites).unwrap();
+    let suites = suites.as_object().unwrap();
+    assert_eq!(suites.len(), 12);
+    let results = |name: &str| -> Vec<&Value> {
+        suites.values().map(|suite| &suite[name]).filter(|it| !it.is_null()).collect()
+    };
+    let is_new = |n: usize| (40..43).contains(&n);
+    let mut seen = [0, 0];
+    for n in 4..43 {
+        for result in results(&format!("tests/test_{}.py::test_that_starts_{n}", n % 8)) {
+            // Old leaks that this sample of the first night does not have count as new.
+            assert!(!is_new(n) || result == &json!(["Failure"]), "{n}: {result}");
+            seen[usize::from(is_new(n))] += 1;
+        }
+    }
+    assert!(seen[0] > 0 && seen[1] > 0, "{seen:?}");
+}
+
+#[test]
+fn hostile_names_stay_text_in_every_format() {
+    let place = Session::new();
+    let here = place.path();
+    let one = report(here, "1.json", &[("t.py::a", "sleep 900")]);
+    let hostile = "<script>alert(1)</script>|\u{1b}[2J\n`x`&\u{202e}\u{ffff}\u{0}]]>";
+    change(&one, "2.json", |report| {
+        for key in ["id", "host"] {
+            report["session"][key] = json!(hostile);
+        }
+        report["session"]["command"] = json!([hostile]);
+        report["leaks"][0]["started_during"]["test"] = json!(hostile);
+        report["leaks"][0]["program"] = json!(hostile);
+        report["outcome"]["reason"] = json!(hostile);
+        report["unverified"] = json!([hostile]);
+    });
+    let files = ["--html", "n.html", "--junit", "n.xml", "--markdown", "n.md", "--json", "n.json"];
+    merge(here, &[&["1.json", "2.json"], &files[..]].concat()).assert_code(122).assert_nothing_left();
+    let read = |name: &str| std::fs::read_to_string(here.join(name)).unwrap();
+    assert!(!read("n.html").contains("<script>") && !read("n.md").contains("<script>"));
+    let text = merge(here, &["1.json", "2.json"]).stdout();
+    for text in [&read("n.html"), &read("n.md"), &text] {
+        assert!(!text.chars().any(|c| c.is_control() && c != '\n'), "{text:?}");
+        assert!(text.contains("script"), "{text}");
+    }
+    validate("suites", &[here.join("n.xml").to_str().unwrap()]);
+    assert_eq!(merged(here, &["n.json"], 122)["totals"]["sessions"], 2);
+}
+
+#[test]
+fn five_hundred_reports_are_merged_in_bounded_memory() {
+    let place = Session::new();
+    let here = place.path();
+    two_nights(here, 500);
+    let run = merge_directory(here, "2", &["--json", "all.json", "--html", "all.html"]);
+    run.assert_code(0).assert_nothing_left();
+    let all: Value = serde_json::from_str(&std::fs::read_to_string(here.join("all.json")).unwrap()).unwrap();
+    assert_eq!((&all["totals"]["sessions"], &all["totals"]["hosts"]), (&json!(500), &json!(12)));
+    let script = "cd \"$0\" && ulimit -v 100000 && find 2 -type f | \"$CGRUN\" merge --files-from -";
+    let run = Session::again().start_through(&["sh", "-c", script, here.to_str().unwrap()]).finish();
+    run.assert_code(0).assert_nothing_left();
+    assert!(run.stdout().contains(" of 500 sessions on 12 hosts."), "{}", run.stdout());
 }

@@ -1,6 +1,5 @@
 //! Reports are complete and correct, whatever the session did and however it ended.
 
-use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::process::Command;
@@ -10,6 +9,7 @@ use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use crate::fixtures::{JSON, LONG};
+use crate::harness::browser::{assert_drawn, chromium};
 use crate::harness::{Finished, Session, helpers, installed, python_program};
 
 const ALL: [&str; 6] = ["--report", "json=r.json", "--report", "junit=r.xml", "--report", "html=r.html"];
@@ -42,21 +42,7 @@ fn junit_of(run: &Finished) -> Value {
 
 /// The DOM that Chromium builds from the HTML report, as HTML.
 fn seen(run: &Finished) -> String {
-    chromium(run, &["--dump-dom"])
-}
-
-fn chromium(run: &Finished, arguments: &[&str]) -> String {
-    let profile = tempfile::tempdir().unwrap();
-    let output = Command::new("chromium")
-        .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"])
-        .args(["--disable-background-networking", "--no-first-run"])
-        .arg(format!("--user-data-dir={}", profile.path().display()))
-        .args(arguments)
-        .arg(format!("file://{}", run.path().join("r.html").display()))
-        .output()
-        .expect("chromium; run scripts/test");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8_lossy(&output.stdout).into_owned()
+    chromium(&run.path().join("r.html"), &["--dump-dom"])
 }
 
 /// Asserts that no temporary files are left next to the reports.
@@ -737,47 +723,5 @@ fn the_page_is_drawn_in_a_browser() {
         !page.contains("http:") && !page.contains("https:") && !page.contains("src="),
         "needs no network"
     );
-    for (name, width) in [("wide", 1100), ("phone", 390)] {
-        let image = run.path().join(format!("{name}.png"));
-        let shot = format!("--screenshot={}", image.display());
-        chromium(&run, &[&shot, &format!("--window-size={width},1000"), "--hide-scrollbars"]);
-        let mut header = [0; 24];
-        std::fs::File::open(&image).unwrap().read_exact(&mut header).unwrap();
-        assert_eq!(&header[1..4], b"PNG");
-        let drawn = std::fs::metadata(&image).unwrap().len();
-        assert!(drawn > 10_000, "{name}: {drawn} bytes are an empty page");
-    }
-    let grounds = [("light", 1), ("dark", 0)].map(|(name, scheme)| {
-        let drawn = [1100, 390].map(|width| measured(&run, width, scheme));
-        for drawn in &drawn {
-            assert_eq!(drawn[0], "0", "{name}: the page is this much wider than its window");
-        }
-        drawn[0][1].clone()
-    });
-    assert_ne!(grounds[0], grounds[1], "dark differs from light");
-}
-
-/// How far the page exceeds a window of that width, and its background color. The page itself cannot run
-/// scripts, so a copy that can is measured.
-fn measured(run: &Finished, width: u32, scheme: u32) -> [String; 2] {
-    let page = run.read("r.html");
-    let policy = page.find("<meta http-equiv").unwrap();
-    let end = policy + page[policy..].find('>').unwrap() + 1;
-    let ask = "<script>let it = document.documentElement; parent.postMessage(it.scrollWidth - it.clientWidth + ' ' + \
-               getComputedStyle(document.body).backgroundColor.replaceAll(' ', ''), '*')</script></body>";
-    let copy = [&page[..policy], &page[end..]].concat().replace("</body>", ask);
-    std::fs::write(run.path().join("copy.html"), copy).unwrap();
-    let frame = format!(
-        "<body><script>onmessage = it => document.body.append('seen ' + it.data)</script>\
-         <iframe src='copy.html' style='border: 0; width: {width}px; height: 1000px'></iframe></body>"
-    );
-    std::fs::write(run.path().join("r.html"), frame).unwrap();
-    let settings = format!("--blink-settings=preferredColorScheme={scheme}");
-    let dom =
-        chromium(run, &["--virtual-time-budget=3000", &settings, "--window-size=1300,1100", "--dump-dom"]);
-    std::fs::write(run.path().join("r.html"), page).unwrap();
-    let seen =
-        dom.rsplit("seen ").next().filter(|it| !it.contains("script")).unwrap_or_else(|| panic!("{dom}"));
-    let mut words = seen.split(['<', ' ']).map(str::to_string);
-    [words.next().unwrap(), words.next().unwrap()]
+    assert_drawn(&run.path().join("r.html"));
 }

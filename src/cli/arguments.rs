@@ -35,7 +35,6 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 // Their options are declared only if the subcommand is used.
 #[command(defer = true)]
-#[expect(clippy::large_enum_variant, reason = "there is one per process")]
 pub(crate) enum CliCommand {
     /// Run COMMAND in a session (the long form of `cgrun COMMAND`)
     Run(Run),
@@ -51,7 +50,7 @@ pub(crate) enum CliCommand {
     },
     /// Merge the JSON reports of many sessions into one, by test and by host
     ///
-    /// Without --json, a summary is printed. The exit code is 1 if a report was left out.
+    /// Without --html, --json, --junit or --markdown, a summary is printed. The exit code is 1 if a report was left out.
     Merge(Merge),
     /// List sessions on this host: live, stale, and recently ended by a guardian or a sweep
     ///
@@ -296,9 +295,18 @@ pub(crate) struct Merge {
     /// What to do about a leak: `report` it, or `fail` with 121; with --against, only about a new one
     #[arg(long, value_name = "POLICY", hide_possible_values = true, default_value = "report")]
     pub on_leak: OnLeak,
-    /// Write a report that can be merged again, and compared with; - is stdout
+    /// Write a page for people; - is stdout
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+    /// Write a report that can be merged again, and compared with
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
+    /// Write a JUnit report, with a suite for each session
+    #[arg(long, value_name = "FILE")]
+    pub junit: Option<PathBuf>,
+    /// Write Markdown, for the summary of a job or for a chat
+    #[arg(long, value_name = "FILE")]
+    pub markdown: Option<PathBuf>,
 }
 
 /// The names of cgrun's own commands.

@@ -27,7 +27,7 @@ pub(crate) fn merge(args: Merge, reporter: &Reporter) -> Result<Exit> {
         merged.remember(last);
     }
     let overview = Overview::new(&merged, last.as_ref().map(|(name, last)| (name.clone(), last)));
-    match print(&outputs.write(&overview)?)? {
+    match print(&outputs.write(&overview, args.on_leak)?)? {
         Exit::Code(0) => Ok(Exit::Code(code(&overview, args.on_leak))),
         other => Ok(other),
     }
@@ -98,7 +98,12 @@ fn all_reports(args: &Merge) -> Result<Vec<PathBuf>> {
 }
 
 fn outputs(args: &Merge) -> Result<Outputs> {
-    let outputs = [(Format::Json, &args.json)];
+    let outputs = [
+        (Format::Html, &args.html),
+        (Format::Json, &args.json),
+        (Format::Junit, &args.junit),
+        (Format::Markdown, &args.markdown),
+    ];
     Outputs::new(outputs.into_iter().filter_map(|(format, path)| Some((format, path.clone()?))).collect())
 }
 

@@ -62,7 +62,7 @@ impl Merged {
         }
     }
 
-    pub(crate) fn sessions(&self) -> impl ExactSizeIterator<Item = &SessionResult> {
+    pub(crate) fn sessions(&self) -> impl ExactSizeIterator<Item = &SessionResult> + DoubleEndedIterator {
         self.sessions.values()
     }
 

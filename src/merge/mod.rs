@@ -2,7 +2,10 @@
 
 mod compare;
 mod document;
+mod html;
 mod input;
+mod junit;
+mod markdown;
 mod merged;
 mod output;
 mod overview;

@@ -6,14 +6,18 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, anyhow, bail};
 
 use super::overview::Overview;
-use super::{document, text};
+use super::{document, html, junit, markdown, text};
+use crate::config::OnLeak;
 use crate::report::ReportFile;
 use crate::text::plain;
 
 /// A rendering of merged reports.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Format {
+    Html,
     Json,
+    Junit,
+    Markdown,
 }
 
 /// What to write where.
@@ -33,17 +37,17 @@ impl Outputs {
     }
 
     /// Writes the files, and returns what goes to stdout: the text if nothing else is asked for.
-    pub(crate) fn write(&self, overview: &Overview<'_>) -> Result<String> {
+    pub(crate) fn write(&self, overview: &Overview<'_>, on_leak: OnLeak) -> Result<String> {
         let mut drafts = Vec::new();
         for (format, path) in self.0.iter().filter(|(_, path)| !is_stdout(path)) {
             let draft = Draft::prepare(path).map_err(|error| cannot_write(path, &error))?;
-            drafts.push((draft, render(*format, overview)?, path));
+            drafts.push((draft, render(*format, overview, on_leak)?, path));
         }
         for (draft, text, path) in &drafts {
             draft.0.write(text).map_err(|error| cannot_write(path, &error))?;
         }
         match self.0.iter().find(|(_, path)| is_stdout(path)) {
-            Some((format, _)) => render(*format, overview),
+            Some((format, _)) => render(*format, overview, on_leak),
             None if self.0.is_empty() => Ok(text::text(overview)),
             None => Ok(String::new()),
         }
@@ -79,8 +83,11 @@ fn is_stdout(path: &Path) -> bool {
     path == Path::new("-")
 }
 
-fn render(format: Format, overview: &Overview<'_>) -> Result<String> {
+fn render(format: Format, overview: &Overview<'_>, on_leak: OnLeak) -> Result<String> {
     Ok(match format {
+        Format::Html => html::page(overview),
         Format::Json => document::json(overview)?,
+        Format::Junit => junit::page(overview, on_leak)?,
+        Format::Markdown => markdown::page(overview),
     })
 }

@@ -32,7 +32,6 @@ impl Seconds {
     }
 
     /// `2026-11-28 01:12`, in UTC.
-    #[cfg(test)]
     pub(crate) fn minute(self) -> String {
         self.rfc3339()[..16].replace('T', " ")
     }

@@ -9,12 +9,14 @@ use crate::text::{Bytes, elapsed, shorten};
 /// A longer command says nothing more about its session.
 const COMMAND: usize = 60;
 
-/// `3 x python3 mail.py`: what the worst session leaked of it.
+/// `3 x python mail.py`, `up to 3 x python mail.py` if sessions differ.
 pub(super) fn program(leak: &Leak<'_>, width: usize) -> String {
     let program = shorten(&leak.key.program, width);
-    match leak.sessions.iter().map(|it| it.count).max() {
-        None | Some(1) => program,
-        Some(count) => format!("{count} x {program}"),
+    let counts = || leak.sessions.iter().map(|it| it.count);
+    match (counts().min(), counts().max()) {
+        (_, None | Some(0..=1)) => program,
+        (min, Some(max)) if min == Some(max) => format!("{max} x {program}"),
+        (_, Some(max)) => format!("up to {max} x {program}"),
     }
 }
 

@@ -5,7 +5,30 @@ use super::session_result::SessionResult;
 use crate::leaks::Owner;
 use crate::text::{counted, processes};
 
-/// What leaked, and what is new. The first sentence is the most important one.
+/// Whether it is good news.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mood {
+    Good,
+    Bad,
+}
+
+/// In one or two words.
+pub(crate) fn label(overview: &Overview<'_>) -> (String, Mood) {
+    let totals = &overview.totals;
+    let leaked = processes_of(totals.leaked_processes);
+    match overview.new_leaks() {
+        _ if totals.unverified_sessions > 0 => ("not clean".into(), Mood::Bad),
+        0 if overview.is_incomplete() => ("incomplete".into(), Mood::Bad),
+        0 if totals.leaked_processes == 0 => ("clean".into(), Mood::Good),
+        0 if totals.undescribed_processes == 0 && overview.against.is_some() => {
+            ("nothing new".into(), Mood::Good)
+        }
+        0 => (format!("{leaked} leaked"), Mood::Bad),
+        new => (format!("{new} new"), Mood::Bad),
+    }
+}
+
+/// What is new, and what leaked. The first sentence is the most important one.
 pub(crate) fn sentences(overview: &Overview<'_>) -> Vec<String> {
     let totals = &overview.totals;
     let sessions = counted(totals.sessions, "session");
@@ -18,15 +41,13 @@ pub(crate) fn sentences(overview: &Overview<'_>) -> Vec<String> {
         1 => "in the session".to_string(),
         _ => format!("in {} of {all}", totals.leaking_sessions),
     };
-    let mut sentences = vec![match (totals.leaked_processes, totals.leaking_tests) {
+    let all_leaks = match (totals.leaked_processes, totals.leaking_tests) {
         (0, _) => format!("Nothing leaked in {all}."),
         (_, 0) => format!("{leaked} leaked {within}."),
         (_, tests) if only_tests(overview) => format!("{} leaked {leaked} {within}.", counted(tests, "test")),
         (_, tests) => format!("{leaked} leaked {within}, some of them during {}.", counted(tests, "test")),
-    }];
-    sentences.extend(comparison(overview));
-    sentences.extend(problems(overview));
-    sentences
+    };
+    comparison(overview).into_iter().chain([all_leaks]).chain(problems(overview)).collect()
 }
 
 fn only_tests(overview: &Overview<'_>) -> bool {
@@ -34,22 +55,22 @@ fn only_tests(overview: &Overview<'_>) -> bool {
     overview.totals.undescribed_processes == 0 && overview.leaks.iter().all(|leak| is_test(&leak.key.owner))
 }
 
-/// `Since 2026-11-27: 2 leaks are new, 9 are still there, and 1 is gone.`
+/// `2 leaks are new since 2026-11-27, 9 are still there, and 1 is gone.`
 fn comparison(overview: &Overview<'_>) -> Option<String> {
     let against = overview.against.as_ref()?;
-    let is = |count: usize| if count == 1 { "1 is".into() } else { format!("{count} are") };
     let count = |news| overview.leaks.iter().filter(|leak| leak.news == news).count();
+    let are = |count: usize| match count {
+        0 => "none is".to_string(),
+        1 => "1 is".into(),
+        count => format!("{count} are"),
+    };
     let new = match count(News::New) {
-        0 => "no leak is new".to_string(),
+        0 => "No leak is new".to_string(),
         1 => "1 leak is new".into(),
         count => format!("{count} leaks are new"),
     };
-    let since = against.last_session.date();
-    Some(format!(
-        "Since {since}: {new}, {} still there, and {} gone.",
-        is(count(News::StillThere)),
-        is(against.gone.len())
-    ))
+    let (still, gone) = (are(count(News::StillThere)), are(against.gone.len()));
+    Some(format!("{new} since {}, {still} still there, and {gone} gone.", against.last_session.date()))
 }
 
 /// What makes the result incomplete, or worse.

@@ -86,6 +86,6 @@ fn case(
 }
 
 /// XML 1.0 cannot represent these two characters, and the library does not remove them.
-fn legal(text: &str) -> String {
+pub(crate) fn legal(text: &str) -> String {
     text.replace(['\u{fffe}', '\u{ffff}'], "\u{fffd}")
 }

@@ -13,6 +13,7 @@ mod leaking_tests;
 mod limits_hit;
 mod locate;
 mod log_writer;
+pub(crate) mod markdown;
 mod paint;
 mod pipe;
 mod report_file;
@@ -28,7 +29,9 @@ mod verdict_text;
 
 pub(crate) use github::GitHub;
 pub(crate) use hint::hint;
+pub(crate) use html::frame;
 pub(crate) use json::{SCHEMA, SCHEMA_VERSION, StartedDuring, rounded_seconds};
+pub(crate) use junit::legal;
 pub(crate) use report_file::ReportFile;
 pub(crate) use report_files::ReportFiles;
 pub(crate) use run_summary::RunSummary;

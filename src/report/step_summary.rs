@@ -6,18 +6,15 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::json::{LeakedProcess, ReportDocument};
+use super::markdown::{cell, item};
 use super::{leak_text, limits_hit};
 use crate::sys::nonce::Nonce;
-use crate::text::{processes, shorten};
+use crate::text::processes;
 
 /// If the file is larger, GitHub shows none of it, not even what others wrote.
 const LARGEST: u64 = 1024 * 1024;
 /// More rows than this would not be read.
 const ROWS: usize = 50;
-/// The longest text of a cell, and of an item of a list (characters). If it is escaped, a character takes at most five
-/// bytes, so 50 rows and 50 items fit easily.
-const LONGEST_CELL: usize = 200;
-const LONGEST_ITEM: usize = 1000;
 
 /// The file, which the session's processes can read, write and replace. So it is used with their rights, and its content is
 /// not believed.
@@ -126,43 +123,4 @@ fn markdown(report: &ReportDocument) -> String {
         text += &format!("\nand {} more\n", report.leaked_process_count - listed);
     }
     text + "\n"
-}
-
-fn cell(text: &str) -> String {
-    escaped(&shorten(text, LONGEST_CELL))
-}
-
-fn item(text: &str) -> String {
-    escaped(&shorten(text, LONGEST_ITEM))
-}
-
-/// Escapes text, so that it contains no Markdown, no HTML and no line end.
-fn escaped(text: &str) -> String {
-    let mut escaped = String::new();
-    for c in text.chars() {
-        match c {
-            '\r' | '\n' => escaped.push(' '),
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            c if c.is_ascii_punctuation() => escaped.extend(['\\', c]),
-            c => escaped.push(c),
-        }
-    }
-    escaped
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_cell_contains_only_text() {
-        assert_eq!(cell("a|b\n<img> `x` [y](z)"), r"a\|b &lt;img&gt; \`x\` \[y\]\(z\)");
-    }
-
-    #[test]
-    fn a_cell_is_short_whatever_it_contains() {
-        assert!(cell(&"&".repeat(1_000_000)).len() < 5 * LONGEST_CELL + 5);
-    }
 }

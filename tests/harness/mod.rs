@@ -3,6 +3,7 @@
 //!
 //! The test process is a subreaper: every process that survives cgrun becomes its child.
 
+pub(crate) mod browser;
 mod cgroup;
 mod orphans;
 mod place;

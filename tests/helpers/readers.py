@@ -1,5 +1,6 @@
 """readers.py json SCHEMA FILE: validates a report.
-readers.py junit FILE: prints the parsed JUnit report as JSON."""
+readers.py junit FILE: prints the parsed JUnit report as JSON.
+readers.py suites FILE: prints the suites of a JUnit report, and the results of their cases, as JSON."""
 
 import json
 import sys
@@ -29,4 +30,13 @@ def junit(file):
     print(json.dumps(cases))
 
 
-{"json": validate, "junit": junit}[sys.argv[1]](*sys.argv[2:])
+def suites(file):
+    from junitparser import JUnitXml
+
+    suites = {}
+    for suite in JUnitXml.fromfile(file):
+        suites[suite.name] = {case.name: [type(it).__name__ for it in case.result] for case in suite}
+    print(json.dumps(suites))
+
+
+{"json": validate, "junit": junit, "suites": suites}[sys.argv[1]](*sys.argv[2:])

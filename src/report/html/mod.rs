@@ -7,4 +7,5 @@ mod page;
 mod services;
 mod timeline;
 
+pub(crate) use page::frame;
 pub(super) use page::page;

@@ -1,6 +1,6 @@
 //! The page as a whole.
 
-use maud::{DOCTYPE, PreEscaped, html};
+use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::{leaks, overview, services, timeline};
 use crate::report::json::ReportDocument;
@@ -8,8 +8,8 @@ use crate::text::shorten;
 
 const STYLE: &str = include_str!("page.css");
 
-pub(crate) fn page(report: &ReportDocument) -> String {
-    let command = report.session.command.join(" ");
+/// A whole page: the frame that all pages share around `content`. `style` is added to the common one.
+pub(crate) fn frame(title: &str, style: &str, content: &Markup) -> String {
     let page = html! {
         (DOCTYPE)
         html lang="en" {
@@ -17,29 +17,33 @@ pub(crate) fn page(report: &ReportDocument) -> String {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'";
-                title { "cgrun: " (shorten(&command, 100)) }
-                style { (PreEscaped(STYLE)) }
+                title { (shorten(title, 100)) }
+                style { (PreEscaped(STYLE)) (PreEscaped(style)) }
             }
-            body {
-                main {
-                    (overview::header(report, &command))
-                    (overview::facts(report))
-                    (overview::problems(report))
-                    (leaks::by_test(&report.tests))
-                    (leaks::section("Leaked processes", &report.leaks, report.undescribed_process_count))
-                    (timeline::section(report))
-                    (leaks::section("Allowed leaks", &report.allowed_leaks, 0))
-                    (services::section(&report.services))
-                    (services::usage(report.usage.as_ref()))
-                    footer.dim {
-                        "Session " (report.session.id) ", reported by the " (report.session.written_by)
-                        " of cgrun " (report.cgrun_version)
-                    }
-                }
-            }
+            body { main { (content) } }
         }
     };
     without_control_characters(&page.into_string()) + "\n"
+}
+
+pub(crate) fn page(report: &ReportDocument) -> String {
+    let command = report.session.command.join(" ");
+    let content = html! {
+        (overview::header(report, &command))
+        (overview::facts(report))
+        (overview::problems(report))
+        (leaks::by_test(&report.tests))
+        (leaks::section("Leaked processes", &report.leaks, report.undescribed_process_count))
+        (timeline::section(report))
+        (leaks::section("Allowed leaks", &report.allowed_leaks, 0))
+        (services::section(&report.services))
+        (services::usage(report.usage.as_ref()))
+        footer.dim {
+            "Session " (report.session.id) ", reported by the " (report.session.written_by)
+            " of cgrun " (report.cgrun_version)
+        }
+    };
+    frame(&format!("cgrun: {command}"), "", &content)
 }
 
 /// HTML has no way to write a control character. Line breaks are only white space.
