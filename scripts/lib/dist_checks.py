@@ -50,6 +50,17 @@ def check(host, cgrun="cgrun", knows_all_users=True, has_directory=False):
         expect(host, f"{cgrun} --user distant true", code=125, says="--user UID:GID")
 
 
+def check_plugin(host, cgrun):
+    """The wheel registers its plugin with the pytest of the environment, which may be too old for it."""
+    python = f"{cgrun.parent}/python3"
+    host.must(f"{python} -m pip install --quiet --disable-pip-version-check pytest")
+    host.must(f"echo \"def test_leaks(): __import__('subprocess').Popen({LEAK.split()})\" >test_it.py")
+    version = host.must(f"{python} -c 'import pytest; print(pytest.__version__)'")
+    is_old = int(version.split(".")[0]) < 8
+    says = "because pytest is older than 8.0" if is_old else "ERROR at teardown of test_leaks"
+    expect(host, f"{cgrun} {python} -m pytest --cgrun-leaks=fail test_it.py", code=0 if is_old else 1, says=says)
+
+
 def start_up(host, command):
     """Milliseconds for each run of a command on a host: the fastest of some loops, because others disturb the rest."""
     loop = "i=0; while [ $i -lt {} ]; do {} >/dev/null; i=$((i+1)); done"

@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 sys.dont_write_bytecode = True
-from dist_checks import Failed, check, start_up
+from dist_checks import Failed, check, check_plugin, start_up
 from dist_host import Busybox, Debian
 from dist_python import environments, tools
 from dist_refusals import refusals
@@ -22,7 +22,7 @@ class Table:
         widths = (14, 26, 9, 9, 10, 9)
         print("    " + "".join(f"{cell:<{width}}" for cell, width in zip(cells, widths, strict=False)) + cells[-1], flush=True)
 
-    def row(self, kind, file, host, install, cgrun="cgrun", **options):
+    def row(self, kind, file, host, install, cgrun="cgrun", is_for_pytest=False, **options):
         """Installs a package on a host with a script, checks it there, and adds a line."""
         started = time.monotonic()
         cells = [kind, host.name, f"{file.stat().st_size / 1e6:.2f} MB"]
@@ -30,6 +30,8 @@ class Table:
             host.must(install)
             cells.append(f"{time.monotonic() - started:.2f} s")
             check(host, cgrun, **options)
+            if is_for_pytest:
+                check_plugin(host, cgrun)
             for command in ("--version", "true"):
                 cells.append(f"{start_up(host, f'{cgrun} {command}'):.1f} ms")
             cells.append("ok")
@@ -91,8 +93,11 @@ def debian(packages, table, target):
 
 
 def python(packages, table, target):
-    for environment in (*environments(), *tools(target)):
+    for environment in environments():
         with environment as host:
+            table.row("wheel", packages.wheel, host, host.install(packages.wheel), host.cgrun, is_for_pytest=True)
+    for tool in tools(target):
+        with tool as host:
             table.row("wheel", packages.wheel, host, host.install(packages.wheel), host.cgrun)
 
 
