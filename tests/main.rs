@@ -28,6 +28,7 @@ mod evidence;
 mod exit_codes;
 mod first_processes;
 mod guardian;
+mod hooks;
 mod inherited;
 mod inner_namespaces;
 mod leaks;

@@ -137,6 +137,16 @@ install_recipes() {
     echo "$wanted" >"$into/stamp"
 }
 
+# The test runners for which docs/hooks.md has hooks.
+install_runners() {
+    local wanted runners=$root/tests/runners
+    wanted=$(stamp_of "$runners/"{package.json,package-lock.json})
+    up_to_date "$runners/node_modules/.stamp" "$wanted" && return
+    say "Installing jest, mocha and Playwright into ${runners#"$root"/}"
+    (cd "$runners" && npm ci --loglevel=error)
+    echo "$wanted" >"$runners/node_modules/.stamp"
+}
+
 install_frontend() {
     local wanted modules=$demo/frontend/node_modules
     wanted=$(stamp_of "$demo/frontend/"{package.json,package-lock.json})

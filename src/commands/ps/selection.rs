@@ -89,8 +89,11 @@ fn new_of_caller(all: &[Listed], token: Token, caller: &Caller) -> HashSet<Pid> 
             }
             continue;
         };
-        let is_its = if Some(parent) == caller.pid() || found.contains(&parent) {
+        let is_its = if found.contains(&parent) {
             true
+        } else if Some(parent) == caller.pid() {
+            // Workers can be threads of one process.
+            !is_of_another_worker(caller, it)
         } else if caller.lineage.contains(&parent) && by_pid.contains_key(&parent) {
             // Another worker of the same runner, or an orphan that an ancestor has inherited.
             is_same_test(caller, it)
@@ -118,6 +121,11 @@ fn is_of_another(it: &Listed, by_pid: &HashMap<Pid, &Listed>, caller: &Caller) -
 fn is_same_test(caller: &Caller, it: &Listed) -> bool {
     let test = |origin: &Option<Origin>| origin.as_ref().and_then(|it| it.test.clone());
     test(&caller.origin).is_some_and(|own| test(&it.process.started_during) == Some(own))
+}
+
+fn is_of_another_worker(caller: &Caller, it: &Listed) -> bool {
+    let worker = |origin: &Option<Origin>| origin.as_ref().and_then(|it| it.worker.clone());
+    worker(&caller.origin).zip(worker(&it.process.started_during)).is_some_and(|(own, its)| own != its)
 }
 
 /// Whether an orphan is the caller's: it has the mark of the same worker or, if there are none, of the same test. If the
