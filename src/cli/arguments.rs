@@ -159,7 +159,7 @@ pub(crate) struct RunOptions {
     #[arg(long, value_name = SWITCH, help_heading = SERVICES)]
     pub reclaim_ports: Option<bool>,
     /// Write the services' logs to this directory
-    #[arg(long, value_name = "DIR", help_heading = SERVICES)]
+    #[arg(long, value_name = "DIR", help_heading = SERVICES, hide_short_help = true)]
     pub logs: Option<PathBuf>,
 
     /// What to do about a leak: `report` it, or also `fail` with 121 [default: report]
