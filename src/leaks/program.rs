@@ -257,7 +257,7 @@ mod tests {
                 "x 650e8400-e29b-41d4-a716-446655440001 4f2504e04f89",
                 "x * *",
             ),
-            ("x -I/usr/include", "x -I/opt/include", "x -Iinclude"),
+            ("x -I/usr/lib", "x -I/opt/lib", "x -Ilib"),
             ("x tests/test_a.py:12", "x /y/test_a.py:7", "x test_a.py:*"),
         ] {
             assert_eq!(key_of(here), both);
