@@ -713,6 +713,22 @@ fn colors_are_used_only_on_a_terminal_and_if_wanted() {
     assert!(!lines[1].contains('\u{1b}'), "{lines:?}");
 }
 
+#[test]
+fn the_timeline_has_a_lane_for_each_test_that_leaked() {
+    let leak = |test: &str| format!("PYTEST_CURRENT_TEST='t.py::{test} (call)' sleep 900 & sleep 0.2\n");
+    let script = ["late", "early", "early"].map(leak);
+    let script = format!("{}{}{}sleep 901 &", script[1], script[0], script[2]);
+    let run = reporting().sh(&script).run();
+    run.assert_code(0).assert_nothing_left();
+    let page = seen(&run);
+    let lane = |title: &str| page.find(title).unwrap_or_else(|| panic!("{title} in {page}"));
+    let lanes =
+        ["title=\"t.py::early\">early<", "title=\"t.py::late\">late<", "<span>unknown test<"].map(lane);
+    assert!(lanes.is_sorted(), "{lanes:?}");
+    let marks = |from: usize, to: usize| page[from..to].matches("class=\"bar leak\"").count();
+    assert_eq!((marks(lanes[0], lanes[1]), marks(lanes[1], lanes[2])), (2, 1));
+}
+
 /// The page renders and fits into the window, on a phone too.
 #[test]
 fn the_page_is_drawn_in_a_browser() {

@@ -5,6 +5,7 @@ mod leaks;
 mod overview;
 mod page;
 mod services;
+mod test_lanes;
 mod timeline;
 
 pub(crate) use page::frame;

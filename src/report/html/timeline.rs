@@ -2,12 +2,9 @@
 
 use maud::{Markup, html};
 
+use super::test_lanes;
 use crate::report::json::ReportDocument;
-use crate::report::leak_text;
-use crate::text::{elapsed, shorten};
-
-/// More marks than this would only blur.
-const LEAK_MARKS: usize = 200;
+use crate::text::elapsed;
 
 struct Bar<'a> {
     class: &'static str,
@@ -32,7 +29,7 @@ pub(super) fn section(report: &ReportDocument) -> Markup {
                 ]))
             }
             (command_row(report, total))
-            (leak_marks(report, total))
+            (test_lanes::lanes(report, total))
             @for phase in report.teardown.phases.iter().filter(|it| it.ended_at_seconds > it.started_at_seconds) {
                 @let (from, to) = (Some(phase.started_at_seconds), Some(phase.ended_at_seconds));
                 (row(&format!("teardown: {}", phase.name), total, &[Bar { class: "stop", what: phase.name, from, to }]))
@@ -60,25 +57,6 @@ fn command_row(report: &ReportDocument, total: f64) -> Markup {
             Bar { class: "stop", what: "stopping the processes that it left behind", from: exited, to: gone },
         ],
     )
-}
-
-/// Marks the start of each leaked process, computed from its age when it was seen.
-fn leak_marks(report: &ReportDocument, total: f64) -> Markup {
-    let life = &report.command;
-    let seen = life.stop_requested_at_seconds.or(life.gone_at_seconds).filter(|_| !report.leaks.is_empty());
-    html! {
-        @if let Some(seen) = seen {
-            div.row {
-                span { "leaks started" }
-                div.track {
-                    @for leak in report.leaks.iter().filter(|it| it.service.is_none() && it.age_seconds <= seen).take(LEAK_MARKS) {
-                        @let left = (seen - leak.age_seconds) / total * 100.0;
-                        div.bar.leak style=(format!("left:{left:.2}%")) title=(shorten(&leak_text::line(leak), 160)) {}
-                    }
-                }
-            }
-        }
-    }
 }
 
 fn row(name: &str, total: f64, bars: &[Bar<'_>]) -> Markup {
