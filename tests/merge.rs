@@ -367,3 +367,22 @@ fn five_hundred_reports_are_merged_in_bounded_memory() {
     run.assert_code(0).assert_nothing_left();
     assert!(run.stdout().contains(" of 500 sessions on 12 hosts."), "{}", run.stdout());
 }
+
+#[test]
+fn a_leak_that_the_baseline_lists_fails_no_merge() {
+    let place = Session::new();
+    let here = place.path();
+    let one = report(here, "1.json", &[("t.py::a", "sleep 900"), ("t.py::b", "sleep 900")]);
+    change(&one, "known.json", |report| {
+        let leaks = report["leaks"].as_array_mut().unwrap();
+        leaks.iter_mut().for_each(|leak| leak["known"] = json!(true));
+    });
+    change(&one, "half.json", |report| report["leaks"][0]["known"] = json!(true));
+    let run = merge(here, &["known.json", "--on-leak", "fail"]);
+    run.assert_code(0);
+    assert!(run.stdout().contains("2 leaks are in the baseline."), "{}", run.stdout());
+    merge(here, &["half.json", "--on-leak", "fail"]).assert_code(121);
+    let all = merged(here, &["known.json"], 0);
+    assert_eq!(all["leaks"][0]["known"], true);
+    merge(here, &["merged.out", "--on-leak", "fail"]).assert_code(0);
+}

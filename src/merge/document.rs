@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::merged::Merged;
 use super::overview::{Host, Leak, News, Overview, Totals};
 use super::seconds::Seconds;
-use super::session_result::{LeakKey, LeftOut, SessionResult};
+use super::session_result::{LeakKey, LeftOut, SessionLeak, SessionResult};
 
 pub(super) const SCHEMA: &str = "cgrun-merged-report";
 pub(super) const SCHEMA_VERSION: u32 = 1;
@@ -41,6 +41,9 @@ struct LeakRecord {
     /// `None` if it was not compared.
     #[serde(skip_deserializing)]
     is_new: Option<bool>,
+    /// Whether the baselines of all these sessions list it.
+    #[serde(skip_deserializing)]
+    known: bool,
     sessions: Vec<InSession>,
 }
 
@@ -49,6 +52,7 @@ struct InSession {
     /// The place of the session in `sessions`.
     session: usize,
     process_count: u64,
+    known: bool,
 }
 
 #[derive(Serialize)]
@@ -95,7 +99,11 @@ pub(crate) fn json(overview: &Overview<'_>) -> serde_json::Result<String> {
 }
 
 fn record(leak: &Leak<'_>) -> LeakRecord {
-    let session = |it: &super::merged::Sighting<'_>| InSession { session: it.at, process_count: it.count };
+    let session = |it: &super::merged::Sighting<'_>| InSession {
+        session: it.at,
+        process_count: it.count,
+        known: it.known,
+    };
     LeakRecord {
         key: (*leak.key).clone(),
         process_count: leak.process_count,
@@ -105,6 +113,7 @@ fn record(leak: &Leak<'_>) -> LeakRecord {
             News::StillThere => Some(false),
             News::NotCompared => None,
         },
+        known: leak.known,
         sessions: leak.sessions.iter().map(session).collect(),
     }
 }
@@ -117,7 +126,8 @@ impl MergedDocument {
             let mut is_older = true;
             for it in leak.sessions {
                 if let Some(session) = self.sessions.get_mut(it.session) {
-                    session.leaks.push((key.clone(), it.process_count));
+                    let (key, count) = (key.clone(), it.process_count);
+                    session.leaks.push(SessionLeak { key, count, known: it.known });
                     is_older &= first_seen < session.started_at_unix_seconds;
                 }
             }

@@ -21,7 +21,7 @@ pub(crate) fn page(overview: &Overview<'_>, on_leak: OnLeak) -> Result<String> {
     let mut leaks: Vec<BTreeMap<&Owner, Vec<Program<'_>>>> =
         vec![BTreeMap::new(); overview.merged.sessions().len()];
     for leak in &overview.leaks {
-        let fails = on_leak == OnLeak::Fail && leak.news != News::StillThere;
+        let fails = on_leak == OnLeak::Fail && leak.fails();
         for Sighting { at, count, .. } in &leak.sessions {
             leaks[*at].entry(&leak.key.owner).or_default().push((leak, *count, fails));
         }

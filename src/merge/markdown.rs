@@ -46,7 +46,7 @@ fn row(overview: &Overview<'_>, leak: &Leak<'_>) -> [String; 4] {
     [
         cell(&leak.key.owner.to_string()),
         cell(&tables::program(leak, PROGRAM)),
-        cell(&tables::seen_in(overview, leak)),
+        cell(&(tables::seen_in(overview, leak) + if leak.known { ", in the baseline" } else { "" })),
         leak.first_seen.date(),
     ]
 }

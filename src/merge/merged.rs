@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::rc::Rc;
 
 use super::seconds::Seconds;
-use super::session_result::{LeakKey, LeftOut, SessionResult};
+use super::session_result::{LeakKey, LeftOut, SessionLeak, SessionResult};
 
 /// Merging is commutative and idempotent: neither the order of the reports nor a repeated one changes anything.
 #[derive(Debug, Default)]
@@ -79,12 +79,12 @@ impl Merged {
         let mut leaks: BTreeMap<Rc<LeakKey>, Sightings<'_>> = BTreeMap::new();
         for (at, session) in self.sessions().enumerate() {
             let time = session.started_at_unix_seconds;
-            for (key, count) in &session.leaks {
+            for SessionLeak { key, count, known } in &session.leaks {
                 let seen = leaks.entry(key.clone()).or_insert_with(|| Sightings {
                     first_seen: self.first_seen.get(key).map_or(time, |first| time.min(*first)),
                     sessions: Vec::new(),
                 });
-                seen.sessions.push(Sighting { at, session, count: *count });
+                seen.sessions.push(Sighting { at, session, count: *count, known: *known });
             }
         }
         leaks
@@ -106,6 +106,8 @@ pub(crate) struct Sighting<'a> {
     pub session: &'a SessionResult,
     /// How many processes.
     pub count: u64,
+    /// Whether the session's baseline lists them.
+    pub known: bool,
 }
 
 impl Sightings<'_> {
@@ -137,7 +139,8 @@ mod tests {
             let counts: BTreeMap<u8, u64> = leaks.iter().copied().collect();
             let leak = |(key, count): (&u8, &u64)| {
                 let owner = [Owner::Test(format!("t{key}")), Owner::Unknown][usize::from(key % 2)].clone();
-                (merged.shared(LeakKey { owner, program: format!("p{key}") }), *count)
+                let shared = merged.shared(LeakKey { owner, program: format!("p{key}") });
+                SessionLeak { key: shared, count: *count, known: *count > 2 }
             };
             let mut leaks: Vec<_> = counts.iter().map(leak).collect();
             leaks.sort();
@@ -145,7 +148,7 @@ mod tests {
                 id: id.to_string(),
                 started_at_unix_seconds: Seconds::new(f64::from(*id)),
                 host: host.map(|host| format!("h{host}")),
-                leaked_process_count: leaks.iter().map(|(_, count)| count).sum(),
+                leaked_process_count: leaks.iter().map(|leak| leak.count).sum(),
                 leaks_known: true,
                 leaks,
                 ..SessionResult::default()

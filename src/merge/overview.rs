@@ -31,6 +31,8 @@ pub(crate) struct Leak<'a> {
     pub process_count: u64,
     pub first_seen: Seconds,
     pub news: News,
+    /// Whether the baselines of all these sessions list it.
+    pub known: bool,
     pub sessions: Vec<Sighting<'a>>,
 }
 
@@ -79,6 +81,7 @@ impl<'a> Overview<'a> {
             process_count: seen.process_count(),
             first_seen: seen.first_seen,
             news: against.as_ref().map_or(News::NotCompared, |against| against.news(&key)),
+            known: seen.sessions.iter().all(|it| it.known),
             sessions: seen.sessions,
             key,
         });
@@ -88,22 +91,14 @@ impl<'a> Overview<'a> {
         Self { merged, totals: totals(merged, &leaks, hosts.len()), leaks, hosts, against }
     }
 
-    pub(crate) fn new_leaks(&self) -> usize {
-        self.leaks.iter().filter(|leak| leak.news == News::New).count()
-    }
-
     /// Whether something is unknown, so that an absence of leaks proves nothing.
     pub(crate) fn is_incomplete(&self) -> bool {
         !self.merged.left_out().is_empty() || self.totals.killed_sessions > 0
     }
 
-    /// Whether something leaked; if it was compared, something that did not before. Of leaks that are not described it is
-    /// not known whether they did.
+    /// Whether something leaked that counts, as a leak that is not described always does.
     pub(crate) fn leaks_fail(&self) -> bool {
-        match self.against {
-            Some(_) => self.new_leaks() > 0 || self.totals.undescribed_processes > 0,
-            None => self.totals.leaked_processes > 0,
-        }
+        self.totals.undescribed_processes > 0 || self.leaks.iter().any(Leak::fails)
     }
 
     /// The leaks in this state, grouped by their owners, in order.
@@ -122,9 +117,16 @@ impl<'a> Overview<'a> {
     }
 }
 
-/// New before old, known owners before unknown ones, many processes before few.
-fn rank<'a>(leak: &'a Leak<'_>) -> (News, bool, Reverse<u64>, &'a LeakKey) {
-    (leak.news, leak.key.owner == Owner::Unknown, Reverse(leak.process_count), &leak.key)
+impl Leak<'_> {
+    /// A leak counts unless a baseline lists it or, if reports are compared, it was there before.
+    pub(crate) fn fails(&self) -> bool {
+        !self.known && self.news != News::StillThere
+    }
+}
+
+/// New before old, what is in no baseline before what is, known owners before unknown ones, many processes before few.
+fn rank<'a>(leak: &'a Leak<'_>) -> (News, bool, bool, Reverse<u64>, &'a LeakKey) {
+    (leak.news, leak.known, leak.key.owner == Owner::Unknown, Reverse(leak.process_count), &leak.key)
 }
 
 fn totals(merged: &Merged, leaks: &[Leak<'_>], hosts: usize) -> Totals {

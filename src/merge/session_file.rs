@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::merged::Merged;
 use super::seconds::Seconds;
-use super::session_result::{LeakKey, SessionResult};
+use super::session_result::{LeakKey, SessionLeak, SessionResult};
 use crate::leaks::{Owner, worker_text};
 use crate::text::shorten;
 
@@ -74,6 +74,9 @@ struct Process<'a> {
     /// Missing in reports of older versions.
     #[serde(borrow)]
     program: Option<Cow<'a, str>>,
+    /// Missing in reports of older versions.
+    #[serde(default)]
+    known: bool,
     #[serde(borrow)]
     service: Option<Cow<'a, str>>,
     #[serde(borrow)]
@@ -119,14 +122,20 @@ impl SessionFile<'_> {
             cpu_seconds: cpu,
             memory_peak_bytes: figures.as_ref().and_then(|it| it.memory_peak_bytes),
             processes_peak: figures.as_ref().and_then(|it| it.processes_peak),
-            leaks: counts.into_iter().map(|(key, count)| (merged.shared(key), count)).collect(),
+            leaks: counts
+                .into_iter()
+                .map(|(key, (count, known))| SessionLeak { key: merged.shared(key), count, known })
+                .collect(),
             report: report.to_string(),
         }
     }
 }
 
+/// How many processes each leak has, and whether the baseline lists all of them.
+type Counts = BTreeMap<LeakKey, (u64, bool)>;
+
 /// Counts a tree for its owner. A descendant that another test started is a tree of its own.
-fn count(process: &Process<'_>, above: Option<&LeakKey>, counts: &mut BTreeMap<LeakKey, u64>) {
+fn count(process: &Process<'_>, above: Option<&LeakKey>, counts: &mut Counts) {
     let owner = owner(process);
     let key = match above {
         Some(key) if key.owner == owner => key.clone(),
@@ -136,7 +145,9 @@ fn count(process: &Process<'_>, above: Option<&LeakKey>, counts: &mut BTreeMap<L
         }
     };
     process.children.iter().for_each(|child| count(child, Some(&key), counts));
-    *counts.entry(key).or_default() += 1;
+    let (count, known) = counts.entry(key).or_insert((0, true));
+    *count += 1;
+    *known &= process.known;
 }
 
 fn owner(process: &Process<'_>) -> Owner {

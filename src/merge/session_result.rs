@@ -43,11 +43,21 @@ pub(crate) struct SessionResult {
     pub cpu_seconds: Option<Seconds>,
     pub memory_peak_bytes: Option<u64>,
     pub processes_peak: Option<u64>,
-    /// The leaks with the number of their processes, sorted.
+    /// Sorted.
     #[serde(skip)]
-    pub leaks: Vec<(Rc<LeakKey>, u64)>,
+    pub leaks: Vec<SessionLeak>,
     /// The file that it was read from.
     pub report: String,
+}
+
+/// What a session leaked of one program of one owner.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct SessionLeak {
+    pub key: Rc<LeakKey>,
+    /// How many processes.
+    pub count: u64,
+    /// Whether the session's baseline lists all of them.
+    pub known: bool,
 }
 
 /// A report that could not be merged.

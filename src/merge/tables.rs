@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 
-use super::overview::{Leak, Overview};
+use super::overview::{Leak, News, Overview};
 use super::session_result::SessionResult;
 use crate::text::{Bytes, elapsed, shorten};
 
@@ -18,6 +18,16 @@ pub(super) fn program(leak: &Leak<'_>, width: usize) -> String {
         (min, Some(max)) if min == Some(max) => format!("{max} x {program}"),
         (_, Some(max)) => format!("up to {max} x {program}"),
     }
+}
+
+/// What else is known of it: `, since 2026-11-01, in the baseline`.
+pub(super) fn remarks(leak: &Leak<'_>) -> String {
+    let since = match leak.news {
+        News::StillThere => format!(", since {}", leak.first_seen.date()),
+        _ => String::new(),
+    };
+    let known = if leak.known { ", in the baseline" } else { "" };
+    since + known
 }
 
 /// `in 2 of 12 sessions`, `in 1 of 12 sessions, on ci-3`

@@ -56,11 +56,8 @@ fn leaks(overview: &Overview<'_>, news: News) -> Vec<String> {
 
 /// `3 x python3 mail.py, in 2 of 12 sessions, since 2026-11-01`
 fn entry(overview: &Overview<'_>, leak: &Leak<'_>) -> String {
-    let since = match leak.news {
-        News::StillThere => format!(", since {}", leak.first_seen.date()),
-        _ => String::new(),
-    };
-    format!("{}, {}{since}", tables::program(leak, WIDTH), tables::seen_in(overview, leak))
+    let program = tables::program(leak, WIDTH);
+    format!("{program}, {}{}", tables::seen_in(overview, leak), tables::remarks(leak))
 }
 
 fn aligned<const N: usize>(rows: Vec<[String; N]>) -> Vec<String> {

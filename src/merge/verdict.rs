@@ -15,16 +15,16 @@ pub(crate) enum Mood {
 /// In one or two words.
 pub(crate) fn label(overview: &Overview<'_>) -> (String, Mood) {
     let totals = &overview.totals;
-    let leaked = processes_of(totals.leaked_processes);
-    match overview.new_leaks() {
+    let new = overview.leaks.iter().filter(|leak| leak.news == News::New && leak.fails()).count();
+    match new {
         _ if totals.unverified_sessions > 0 => ("not clean".into(), Mood::Bad),
-        0 if overview.is_incomplete() => ("incomplete".into(), Mood::Bad),
-        0 if totals.leaked_processes == 0 => ("clean".into(), Mood::Good),
-        0 if totals.undescribed_processes == 0 && overview.against.is_some() => {
-            ("nothing new".into(), Mood::Good)
+        1.. => (format!("{new} new"), Mood::Bad),
+        _ if overview.is_incomplete() => ("incomplete".into(), Mood::Bad),
+        _ if overview.leaks_fail() => {
+            (format!("{} leaked", processes_of(totals.leaked_processes)), Mood::Bad)
         }
-        0 => (format!("{leaked} leaked"), Mood::Bad),
-        new => (format!("{new} new"), Mood::Bad),
+        _ if totals.leaked_processes == 0 => ("clean".into(), Mood::Good),
+        _ => ("nothing new".into(), Mood::Good),
     }
 }
 
@@ -47,7 +47,13 @@ pub(crate) fn sentences(overview: &Overview<'_>) -> Vec<String> {
         (_, tests) if only_tests(overview) => format!("{} leaked {leaked} {within}.", counted(tests, "test")),
         (_, tests) => format!("{leaked} leaked {within}, some of them during {}.", counted(tests, "test")),
     };
-    comparison(overview).into_iter().chain([all_leaks]).chain(problems(overview)).collect()
+    let known = overview.leaks.iter().filter(|leak| leak.known).count() as u64;
+    let known = match known {
+        0 => None,
+        1 => Some("1 leak is in the baseline.".to_string()),
+        count => Some(format!("{count} leaks are in the baseline.")),
+    };
+    comparison(overview).into_iter().chain([all_leaks]).chain(known).chain(problems(overview)).collect()
 }
 
 fn only_tests(overview: &Overview<'_>) -> bool {

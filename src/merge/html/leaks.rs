@@ -5,7 +5,6 @@ use maud::{Markup, html};
 use crate::leaks::Owner;
 use crate::merge::compare::Against;
 use crate::merge::overview::{Leak, News, Overview};
-use crate::merge::seconds::Seconds;
 use crate::merge::tables;
 use crate::text::{processes, shorten};
 
@@ -14,6 +13,8 @@ const FIRST: usize = 12;
 const TESTS: usize = 500;
 const SESSIONS: usize = 50;
 const PROGRAM: usize = 160;
+/// Does not end a line within a date.
+const HYPHEN: &str = "\u{2011}";
 
 pub(super) fn section(title: &str, overview: &Overview<'_>, news: News) -> Markup {
     let groups = overview.by_owner(news);
@@ -68,7 +69,7 @@ fn entry(overview: &Overview<'_>, leak: &Leak<'_>) -> Markup {
                     span.share title=(format!("{share:.0} % of the sessions")) { i style=(format!("width:{share:.1}%")) {} }
                     span {
                         (tables::seen_in(overview, leak))
-                        @if leak.news == News::StillThere { ", since\u{a0}" (date(leak.first_seen)) }
+                        (tables::remarks(leak).replace('-', HYPHEN))
                     }
                 }
             }
@@ -102,18 +103,13 @@ pub(super) fn gone(against: &Against, is_incomplete: bool) -> Markup {
                 @for gone in against.gone.iter().take(TESTS) {
                     div.owner.gone {
                         (name(&gone.key.owner))
-                        p.was { code { (shorten(&gone.key.program, PROGRAM)) } span.where { "since " (date(gone.first_seen)) } }
+                        p.was { code { (shorten(&gone.key.program, PROGRAM)) } span.where { "since " (gone.first_seen.date().replace('-', HYPHEN)) } }
                     }
                 }
                 (and_more(against.gone.len().saturating_sub(TESTS)))
             }
         }
     }
-}
-
-/// In one line.
-fn date(time: Seconds) -> String {
-    time.date().replace('-', "\u{2011}")
 }
 
 pub(super) fn and_more(count: usize) -> Markup {
