@@ -594,6 +594,29 @@ fn a_github_summary_is_added_to_those_before_it() {
     assert!(text.contains("sleep 900") && text.contains("sleep 901"), "{text}");
 }
 
+#[test]
+fn the_github_summary_lists_the_leaks_by_test() {
+    let leak = |test: &str, command: &str| format!("PYTEST_CURRENT_TEST='t.py::{test} (call)' {command} &\n");
+    let script = [("a", "sleep 900"), ("b|", "sleep 900"), ("a", "sleep 900"), ("a", "sleep 900")];
+    let script: String = script.iter().map(|(test, command)| leak(test, command)).collect();
+    let session = Session::new().env("GITHUB_ACTIONS", "true").env("GITHUB_STEP_SUMMARY", "summary");
+    let run = session.sh(&script).run();
+    run.assert_code(0).assert_nothing_left();
+    let summary = run.read("summary");
+    let rows: Vec<_> = summary.lines().filter(|line| line.starts_with("| t")).collect();
+    assert_eq!(
+        rows[..3],
+        [
+            "| test | processes | what it left running |",
+            r"| t\.py\:\:a \(call\) | 3 | 3 x sleep 900 |",
+            r"| t\.py\:\:b\| \(call\) | 1 | sleep 900 |",
+        ]
+    );
+    let each = summary.split("<details>").nth(1).unwrap();
+    assert_eq!(each.lines().filter(|line| line.contains(" pid ")).count(), 4, "{summary}");
+    assert!(each.contains("\n</details>\n"), "{summary}");
+}
+
 /// GitHub shows nothing of a summary that is larger than 1 MiB.
 #[test]
 fn a_github_summary_never_grows_beyond_what_github_shows() {

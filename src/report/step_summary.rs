@@ -6,6 +6,7 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::json::{LeakedProcess, ReportDocument};
+use super::leaking_tests::LeakingTest;
 use super::markdown::{cell, item};
 use super::{leak_text, limits_hit};
 use crate::sys::nonce::Nonce;
@@ -15,6 +16,8 @@ use crate::text::processes;
 const LARGEST: u64 = 1024 * 1024;
 /// More rows than this would not be read.
 const ROWS: usize = 50;
+/// So many programs of a test are listed.
+const PROGRAMS: usize = 5;
 
 /// The file, which the session's processes can read, write and replace. So it is used with their rights, and its content is
 /// not believed.
@@ -100,6 +103,11 @@ fn markdown(report: &ReportDocument) -> String {
     let problems = report.survivors.iter().chain(&report.unverified).take(ROWS);
     text.extend(problems.map(|problem| format!("- **{}**\n", item(problem))));
     text.extend(limits_hit::all(report.usage.as_ref()).iter().map(|limit| format!("- {}\n", item(limit))));
+    let by_test = by_test(&report.tests);
+    text += &by_test;
+    if !by_test.is_empty() {
+        text += "\n<details><summary>Each process</summary>\n";
+    }
     if !report.leaks.is_empty() {
         text += "\n| started during | process | listening on | how it leaked |\n|---|---|---|---|\n";
     }
@@ -122,5 +130,29 @@ fn markdown(report: &ReportDocument) -> String {
     if report.leaked_process_count > listed {
         text += &format!("\nand {} more\n", report.leaked_process_count - listed);
     }
+    if !by_test.is_empty() {
+        text += "\n</details>\n";
+    }
     text + "\n"
+}
+
+/// Which tests left what running. Nothing if that is one process, which the other table describes.
+fn by_test(tests: &[LeakingTest]) -> String {
+    if tests.iter().map(|test| test.leaked_process_count).sum::<usize>() < 2 {
+        return String::new();
+    }
+    let mut text = "\n| test | processes | what it left running |\n|---|---|---|\n".to_string();
+    for test in tests.iter().take(ROWS) {
+        let programs: Vec<_> = test.programs.iter().take(PROGRAMS).map(|it| cell(&it.text())).collect();
+        let more = match test.programs.len().saturating_sub(PROGRAMS) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        let (name, count) = (cell(&test.text), test.leaked_process_count);
+        text += &format!("| {name} | {count} | {}{more} |\n", programs.join("<br>"));
+    }
+    if tests.len() > ROWS {
+        text += &format!("\nand {} more tests\n", tests.len() - ROWS);
+    }
+    text
 }
