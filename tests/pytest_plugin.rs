@@ -357,6 +357,26 @@ fn what_the_session_allows_is_no_leak_of_a_test() {
 }
 
 #[test]
+fn the_plugin_works_with_an_older_or_a_newer_cgrun() {
+    let suite = "import subprocess\ndef test_leaks(): subprocess.Popen(['/bin/sleep', '900'])\ndef test_clean(): pass\n";
+    let mut first = Some(Session::new());
+    // What a session allows may be missing, or be said in another way.
+    for allowed in [
+        "-u CGRUN_ALLOWED",
+        "CGRUN_ALLOWED=sleep",
+        "CGRUN_ALLOWED='{\"sleep\": 1}'",
+        "CGRUN_ALLOWED='[1, []]'",
+    ] {
+        let session = first.take().unwrap_or_else(Session::again).options(JSON).file("test_it.py", suite);
+        let session = session.env("PYTHONPATH", installed("src/python"));
+        let pytest = python_program("pytest");
+        let options =
+            "-q -p cgrun.pytest_plugin -p no:cacheprovider --junit-xml=junit.xml --cgrun-leaks=fail";
+        assert_daemon_blamed(&session.sh(&format!("exec env {allowed} {pytest} {options}")).run());
+    }
+}
+
+#[test]
 fn warnings_that_are_errors_fail_the_test_that_leaks() {
     // Python itself warns of a process that nobody refers to any more.
     let suite = "import subprocess\nkept = []\ndef test_leaks(): kept.append(subprocess.Popen(['sleep', '900']))\n\

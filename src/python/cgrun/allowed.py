@@ -10,7 +10,8 @@ def patterns(variable="CGRUN_ALLOWED"):
         texts = json.loads(os.environ.get(variable, "[]"))
     except ValueError:
         return []
-    return [it for it in texts if isinstance(it, str)]
+    # A newer cgrun may say something else.
+    return [it for it in texts if isinstance(it, str)] if isinstance(texts, list) else []
 
 
 def allows(pattern, process):
