@@ -5,7 +5,7 @@ use std::process::Command;
 use crate::harness::{Session, Terminal, cgrun_program};
 
 /// What the user types before TAB, and the line after it. `shopctl` is a program with completions of its own.
-const LINES: [(&str, &str); 22] = [
+const LINES: [(&str, &str); 24] = [
     ("cgrun --on-l", "cgrun --on-leak "),
     ("cgrun --on-leak f", "cgrun --on-leak fail "),
     ("cgrun --on-leak=f", "cgrun --on-leak=fail "),
@@ -15,6 +15,8 @@ const LINES: [(&str, &str); 22] = [
     ("cgrun completions fi", "cgrun completions fish "),
     ("cgrun sweep --dr", "cgrun sweep --dry-run "),
     ("cgrun check -c rc.b", "cgrun check -c rc.bash "),
+    ("cgrun merge rc.b", "cgrun merge rc.bash "),
+    ("cgrun merge --against rc.b", "cgrun merge --against rc.bash "),
     ("cgrun doct", "cgrun doctor "),
     ("cgrun doctor --j", "cgrun doctor --json "),
     ("cgrun shopc", "cgrun shopctl "),

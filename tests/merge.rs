@@ -211,6 +211,10 @@ fn a_merge_of_nothing_is_refused() {
     mixed_up.assert_code(125).assert_said("./1.json cannot be merged and compared with at once");
     let over = merge(here, &["1.json", "--json", "./1.json"]);
     over.assert_code(125).assert_said("./1.json is a report to merge and also an output");
+    let twice = merge(here, &["1.json", "--html", "x", "--json", "./x"]);
+    twice.assert_code(125).assert_said("two outputs would be written to ./x; give each its own file");
+    let stdout = merge(here, &["1.json", "--json", "-", "--html", "-"]);
+    stdout.assert_code(125).assert_said("only one of the outputs can go to stdout");
     let nowhere = merge(here, &["1.json", "--json", "/proc/x.json"]);
     nowhere.assert_code(125).assert_said("cannot write /proc/x.json").assert_nothing_left();
     assert!(std::fs::read_to_string(here.join("1.json")).unwrap().starts_with('{'));

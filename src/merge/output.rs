@@ -29,6 +29,14 @@ impl Outputs {
         if outputs.iter().filter(|(_, path)| is_stdout(path)).count() > 1 {
             bail!("only one of the outputs can go to stdout; give each of the others a file");
         }
+        for (at, (_, path)) in outputs.iter().enumerate() {
+            if outputs[..at]
+                .iter()
+                .any(|(_, other)| std::path::absolute(other).ok() == std::path::absolute(path).ok())
+            {
+                bail!("two outputs would be written to {}; give each its own file", path.display());
+            }
+        }
         Ok(Self(outputs))
     }
 
@@ -41,10 +49,12 @@ impl Outputs {
         let mut drafts = Vec::new();
         for (format, path) in self.0.iter().filter(|(_, path)| !is_stdout(path)) {
             let draft = Draft::prepare(path).map_err(|error| cannot_write(path, &error))?;
-            drafts.push((draft, render(*format, overview, on_leak)?, path));
+            drafts.push((draft, format, path));
         }
-        for (draft, text, path) in &drafts {
-            draft.0.write(text).map_err(|error| cannot_write(path, &error))?;
+        // Only one text is in memory at a time.
+        for (draft, format, path) in &drafts {
+            let text = render(**format, overview, on_leak)?;
+            draft.0.write(&text).map_err(|error| cannot_write(path, &error))?;
         }
         match self.0.iter().find(|(_, path)| is_stdout(path)) {
             Some((format, _)) => render(*format, overview, on_leak),

@@ -38,6 +38,7 @@ end
 complete -c cgrun -x -n __fish_cgrun_takes_command \
     -a '(complete --do-complete=(string join " " -- (__fish_cgrun_command_words) (commandline -ct)))'
 
-# clap leaves out the values of arguments that are no options. Only options take files.
+# clap leaves out the values of arguments that are no options. Only options take files, and merge.
 complete -c cgrun -f -n "__fish_cgrun_using_subcommand COMMAND NAMES"
+complete -c cgrun -F -n "__fish_cgrun_using_subcommand merge"
 complete -c cgrun -n "__fish_cgrun_using_subcommand completions" -a "bash zsh fish"

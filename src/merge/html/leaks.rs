@@ -10,8 +10,8 @@ use crate::text::{processes, shorten};
 
 /// So many tests are shown at once, and so many more on a click. Further ones, and further sessions of a leak, are counted.
 const FIRST: usize = 12;
-const TESTS: usize = 500;
-const SESSIONS: usize = 50;
+const TESTS: usize = 300;
+const SESSIONS: usize = 12;
 const PROGRAM: usize = 160;
 /// Does not end a line within a date.
 const HYPHEN: &str = "\u{2011}";
