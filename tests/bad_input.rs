@@ -397,6 +397,10 @@ fn an_invalid_duration_is_refused() {
     ]);
     assert_options_refused(&[
         (&["--timeout", "99y"], &["a duration can be at most one year"]),
+        (
+            &["--idle-timeout", "0s"],
+            &["an idle timeout of 0 would end the session as soon as the command waits; omit it for none"],
+        ),
         (&["--timeout", "0s"], &["a timeout of 0 would end the session before it begins"]),
         (&["--user", "root"], &["--user root would change nothing"]),
     ]);

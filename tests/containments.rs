@@ -88,6 +88,8 @@ everywhere!(
     shows_why_a_service_fails,
     dies_of_sigterm_after_the_clean_up,
     ends_after_the_timeout,
+    ends_a_command_that_is_idle,
+    lets_a_command_that_polls_finish,
     leaves_nothing_when_cgrun_is_killed,
     leaves_nothing_when_the_guardian_is_killed_too,
     leaves_nothing_when_cgrun_is_killed_during_startup,
@@ -224,6 +226,24 @@ fn ends_after_the_timeout(host: Host) {
     let options = ["--timeout", "300ms", "--grace", "300ms"];
     let run = host.run(Session::new().options(options).sh("trap '' TERM; sleep 900 & wait; wait"));
     run.assert_code(124).assert_said("timed out after 300ms").assert_nothing_left().assert_faster_than(SOON);
+}
+
+fn ends_a_command_that_is_idle(host: Host) {
+    let run = host.run(Session::new().options(["--idle-timeout", "1s"]).sh("sleep 900 & wait"));
+    run.assert_code(124)
+        .assert_said("the command was idle for 1s")
+        .assert_nothing_left()
+        .assert_faster_than(SOON);
+}
+
+fn lets_a_command_that_polls_finish(host: Host) {
+    Session::new();
+    for kind in ["connect", "spawn", "compute"] {
+        let session = Session::again().options(["--idle-timeout", "2s"]);
+        host.run(session.helper("does_a_little.py", &[kind, "0.5", "4"]))
+            .assert_code(0)
+            .assert_nothing_left();
+    }
 }
 
 fn leaves_nothing_when_cgrun_is_killed(host: Host) {

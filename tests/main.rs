@@ -29,6 +29,7 @@ mod exit_codes;
 mod first_processes;
 mod guardian;
 mod hooks;
+mod idle;
 mod inherited;
 mod inner_namespaces;
 mod leaks;

@@ -134,6 +134,10 @@ pub(crate) struct RunOptions {
     /// End the session after this time, with exit code 124
     #[arg(long, value_name = "DUR", allow_hyphen_values = true, help_heading = SESSION)]
     pub timeout: Option<Time>,
+    /// End the session, with exit code 124, if the command neither uses the CPU nor reads or writes
+    /// anything for this long
+    #[arg(long, value_name = "DUR", allow_hyphen_values = true, help_heading = SESSION, hide_short_help = true)]
+    pub idle_timeout: Option<Time>,
     /// How long a process that the command left behind is given to exit on its own before it
     /// counts as a leak [default: 100ms]
     #[arg(long, value_name = "DUR", allow_hyphen_values = true, help_heading = SESSION, hide_short_help = true)]

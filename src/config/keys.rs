@@ -59,6 +59,9 @@ pub(crate) struct SessionKeys {
     pub settle: Option<Time>,
     /// End the session after this time, with exit code 124. By default there is no timeout.
     pub timeout: Option<Time>,
+    /// End the session, with exit code 124, if the command neither uses the CPU nor reads or writes anything for this long.
+    /// By default it can be idle forever.
+    pub idle_timeout: Option<Time>,
     /// What to do about a leak. By default report.
     pub on_leak: Option<OnLeak>,
     /// Processes that do not count as leaks: a program's name, or a pattern for the command line, in which * stands for

@@ -52,6 +52,10 @@ clean_env = false
 # End the session after this time, with exit code 124 (example; no timeout by default).
 # timeout = "30m"
 
+# The same if the command neither uses the CPU nor reads or writes anything for this long
+# (example; by default it can be idle forever).
+# idle_timeout = "10m"
+
 # Directory for the services' logs, relative to this file's directory
 # (example; by default in the user's state directory).
 # logs = "target/logs"
@@ -112,7 +116,10 @@ mod tests {
         let keys: ConfigKeys = toml::from_str(&format!("[session]\n{}", examples.join("\n"))).unwrap();
         assert_eq!(keys.session.reports.unwrap().len(), 3, "{examples:?}");
         assert!(
-            keys.session.timeout.is_some() && keys.session.allow.is_some() && keys.session.logs.is_some()
+            keys.session.timeout.is_some()
+                && keys.session.idle_timeout.is_some()
+                && keys.session.allow.is_some()
+                && keys.session.logs.is_some()
         );
     }
 

@@ -77,6 +77,10 @@ pub(crate) fn plan(run: Run, config: Option<&Config>, cwd: PathBuf, state: PathB
     if timeout == Some(Duration::ZERO) {
         bail!("a timeout of 0 would end the session before it begins; omit it for no timeout");
     }
+    let idle_timeout = options.idle_timeout.or(session.and_then(|it| it.idle_timeout)).map(|time| time.0);
+    if idle_timeout == Some(Duration::ZERO) {
+        bail!("an idle timeout of 0 would end the session as soon as the command waits; omit it for none");
+    }
     let profile_limits = profile_limits(&options.limits, config);
     let (limits, limits_best_effort) =
         limits(options.limits, config, profile_limits.as_ref(), services.len())?;
@@ -91,6 +95,7 @@ pub(crate) fn plan(run: Run, config: Option<&Config>, cwd: PathBuf, state: PathB
         kill_wait: time(options.kill_wait, session.and_then(|it| it.kill_wait), KILL_WAIT),
         settle: time(options.settle, session.and_then(|it| it.settle), SETTLE),
         timeout,
+        idle_timeout,
         stop_within: options.stop_within.or(session.and_then(|it| it.stop_within)).map(|time| time.0),
         on_leak: options.on_leak.or(session.and_then(|it| it.on_leak)).unwrap_or(OnLeak::Report),
         require: options.require.or(session.and_then(|it| it.require)),

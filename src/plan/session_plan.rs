@@ -31,6 +31,8 @@ pub(crate) struct SessionPlan {
     pub kill_wait: Duration,
     pub settle: Duration,
     pub timeout: Option<Duration>,
+    /// How long the command can do nothing.
+    pub idle_timeout: Option<Duration>,
     /// How long the whole teardown may take.
     pub stop_within: Option<Duration>,
     pub on_leak: OnLeak,

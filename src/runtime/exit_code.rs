@@ -8,7 +8,7 @@ pub(crate) const NOT_CLEAN: u8 = 1;
 pub(crate) const LEAKED: u8 = 121;
 /// Something survived, or the check could not be completed.
 pub(crate) const NOT_PROVEN: u8 = 122;
-/// `--timeout` ran out.
+/// `--timeout` or `--idle-timeout` ran out.
 pub(crate) const TIMED_OUT: u8 = 124;
 /// cgrun could not do its job.
 pub(crate) const FAILED: u8 = 125;

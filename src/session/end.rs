@@ -145,7 +145,7 @@ impl Session<'_> {
         }
         let services: Vec<_> = self.plan.services.iter().map(|service| service.name.as_str()).collect();
         let sentence = cause.sentence(&services);
-        if matches!(cause, Cause::Termination(Termination::TimedOut(_))) {
+        if matches!(cause, Cause::Termination(Termination::TimedOut(_) | Termination::Idle(_))) {
             self.report.error(&format!("{sentence}; still running:"));
             self.report_running_processes();
         } else {

@@ -1,9 +1,11 @@
 //! The life of one session, from top to bottom: preflight, containment, services, command, teardown, report.
 
+mod activity;
 mod buffering;
 mod end;
 mod error;
 mod foreground;
+mod idle;
 mod input;
 mod killers;
 mod limits;

@@ -133,6 +133,10 @@ impl Session<'_> {
             events.push(SessionEvent::CommandEnded);
         } else if let Some(limit) = self.plan.timeout.filter(|&limit| clock::since(self.begin) >= limit) {
             events.push(SessionEvent::TimedOut(limit));
+        } else {
+            let command = self.context.command();
+            let idle = self.idle.as_mut().zip(command).and_then(|(idle, command)| idle.ran_out(command));
+            events.extend(idle.map(SessionEvent::Idle));
         }
         self.check_services(&mut events)?;
         Ok(events)
@@ -164,7 +168,8 @@ impl Session<'_> {
         let ends_unseen = self.living_services().any(|(_, service)| self.ends_unseen(service));
         let held_back = self.services.iter().flatten().any(|service| service.killed_with_all.is_some());
         let daemon = (ends_unseen || held_back).then(|| clock::now() + DAEMON_TICK);
-        timeout.into_iter().chain(look).chain(daemon).chain(self.foreground.deadline()).min()
+        let idle = self.idle.as_ref().map(|idle| idle.next_look);
+        timeout.into_iter().chain(idle).chain(look).chain(daemon).chain(self.foreground.deadline()).min()
     }
 
     /// Whether no event announces its exit: in a PID namespace a daemon is not our child, and without a

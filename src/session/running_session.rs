@@ -7,6 +7,7 @@ use nix::sys::signal::Signal;
 use rustix::process::Pid;
 
 use super::foreground::Foreground;
+use super::idle::IdleWatch;
 use super::killers;
 use super::service::StartedService;
 use super::service_log::Logs;
@@ -47,6 +48,8 @@ pub(super) struct Session<'a> {
     pub reports: Option<Rc<SessionReport>>,
     pub timeline: Timeline,
     pub foreground: Foreground,
+    /// `None` without `--idle-timeout`, and until the command has started.
+    pub idle: Option<IdleWatch>,
     pub torn_down: bool,
 }
 
@@ -92,6 +95,7 @@ impl<'a> Session<'a> {
             reports: None,
             timeline: Timeline::start(&plan.services),
             foreground: Foreground::default(),
+            idle: None,
             torn_down: false,
             plan,
             events,

@@ -9,6 +9,7 @@ use nix::sys::signal::Signal;
 
 use super::error::SessionError;
 use super::foreground::Foreground;
+use super::idle::IdleWatch;
 use super::input::{open_ended, open_forever};
 use super::program_lookup::{self, ProgramError};
 use super::running_session::Session;
@@ -115,6 +116,9 @@ impl Session<'_> {
             grace: self.plan.grace,
             depends_on: Vec::new(),
         });
+        let limit = self.plan.idle_timeout;
+        self.idle =
+            limit.zip(self.context.command()).map(|(limit, command)| IdleWatch::begin(limit, command));
         failpoint::reached("command started");
         Ok(())
     }

@@ -23,6 +23,8 @@ pub(super) enum SessionEvent {
     Signal(Caught),
     /// `--timeout` ran out.
     TimedOut(Duration),
+    /// The command was idle for this long, which is what `--idle-timeout` allows.
+    Idle(Duration),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,6 +107,7 @@ impl StateMachine {
                 self.end(Cause::NormalExit(NormalExit { interrupted, recently }))
             }
             SessionEvent::TimedOut(limit) => self.end(Cause::Termination(Termination::TimedOut(limit))),
+            SessionEvent::Idle(limit) => self.end(Cause::Termination(Termination::Idle(limit))),
             SessionEvent::Signal(caught) => self.signal(caught, now),
         }
     }
@@ -259,6 +262,7 @@ mod tests {
             1 => (0..3usize).prop_map(|it| SessionEvent::ServiceEnded(id(it), String::new())),
             1 => Just(SessionEvent::CommandEnded),
             1 => Just(SessionEvent::TimedOut(Duration::ZERO)),
+            1 => Just(SessionEvent::Idle(Duration::ZERO)),
             1 => (signal, any::<bool>()).prop_map(|(signal, tty)| caught(signal, tty)),
         ]
     }

@@ -4,6 +4,7 @@ pub(crate) mod descriptors;
 pub(crate) mod details;
 pub(crate) mod elf;
 pub(crate) mod environ;
+pub(crate) mod io;
 pub(crate) mod memory;
 pub(crate) mod process_info;
 pub(crate) mod stat;

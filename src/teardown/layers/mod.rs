@@ -5,7 +5,7 @@
 //! | 1 [`normal_exit`] | the command exited, pass or fail | session |
 //! | 2 [`startup_failure`] | a service failed or never became ready; the command cannot be executed | session |
 //! | 3 [`ctrl_c`] | SIGINT: during startup, the tests or the cleanup | session |
-//! | 4 [`termination`] | SIGTERM, SIGHUP, SIGQUIT; the timeout; a critical service ended | session |
+//! | 4 [`termination`] | SIGTERM, SIGHUP, SIGQUIT; a timeout; a critical service ended | session |
 //! | 5 [`any_other_exit`] | a panic or an error of our own | `Drop` of the session |
 //! | | a crash, SIGKILL or out-of-memory kill of the supervisor | guardian, `cgrun sweep` |
 //! | 6 [`orphans`] | processes that left the containment, after each of the above | the teardown itself |

@@ -1,8 +1,8 @@
-//! Layer 4: SIGTERM, SIGHUP or SIGQUIT to cgrun, the timeout, or the exit of a critical service.
+//! Layer 4: SIGTERM, SIGHUP or SIGQUIT to cgrun, a timeout, or the exit of a critical service.
 //!
 //! Sends the command the signal that cgrun received, unless the terminal has already done so (a hangup);
 //! SIGTERM if there was no signal. A signal counts as the first request. cgrun dies of the signal, unless the
-//! command handled it. The exit code is 124 after the timeout, and 125 if a service exited.
+//! command handled it. The exit code is 124 after a timeout, and 125 if a service exited.
 
 use std::time::Duration;
 
@@ -19,6 +19,8 @@ pub(crate) enum Termination {
     Signal(Caught),
     /// `--timeout` ran out after this long.
     TimedOut(Duration),
+    /// The command has done nothing for as long as `--idle-timeout` says.
+    Idle(Duration),
     /// A critical service ended before the command did. The text says how.
     ServiceEnded {
         service: ServiceId,
@@ -39,6 +41,7 @@ impl Layer for Termination {
         match self {
             Self::Signal(_) => "signal",
             Self::TimedOut(_) => "timed_out",
+            Self::Idle(_) => "idle",
             Self::ServiceEnded { .. } => "service_ended",
         }
     }
@@ -47,6 +50,7 @@ impl Layer for Termination {
         match self {
             Self::Signal(caught) => format!("cgrun received {}", caught.signal),
             Self::TimedOut(limit) => format!("timed out after {}", humantime::format_duration(*limit)),
+            Self::Idle(limit) => format!("the command was idle for {}", humantime::format_duration(*limit)),
             Self::ServiceEnded { service, how } => {
                 format!(
                     "service {} {how}; it must outlive the command, unless it has `critical = false`",
@@ -63,14 +67,14 @@ impl Layer for Termination {
     fn failed_service(&self) -> Option<(ServiceId, &str)> {
         match self {
             Self::ServiceEnded { service, how } => Some((*service, how)),
-            Self::Signal(_) | Self::TimedOut(_) => None,
+            Self::Signal(_) | Self::TimedOut(_) | Self::Idle(_) => None,
         }
     }
 
     fn stop_signal(&self) -> Option<Signal> {
         match self {
             Self::Signal(caught) => (!caught.from_terminal).then_some(caught.signal),
-            Self::TimedOut(_) | Self::ServiceEnded { .. } => Some(Signal::SIGTERM),
+            Self::TimedOut(_) | Self::Idle(_) | Self::ServiceEnded { .. } => Some(Signal::SIGTERM),
         }
     }
 
@@ -81,14 +85,14 @@ impl Layer for Termination {
     fn received(&self) -> Option<Caught> {
         match self {
             Self::Signal(caught) => Some(*caught),
-            Self::TimedOut(_) | Self::ServiceEnded { .. } => None,
+            Self::TimedOut(_) | Self::Idle(_) | Self::ServiceEnded { .. } => None,
         }
     }
 
     fn exit(&self, end: &SessionEnd) -> Exit {
         match self {
             Self::Signal(caught) => end.after_signal(caught.signal),
-            Self::TimedOut(_) => Exit::Code(exit_code::TIMED_OUT),
+            Self::TimedOut(_) | Self::Idle(_) => Exit::Code(exit_code::TIMED_OUT),
             Self::ServiceEnded { .. } => Exit::Code(exit_code::FAILED),
         }
     }

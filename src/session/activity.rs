@@ -1,0 +1,133 @@
+//! Whether the command has done anything since the last look.
+//!
+//! It has if it used the CPU more than a trickle. A program that waits forever still uses a trickle if its runtime has
+//! timers: an idle JVM uses 0.1 % of a CPU, uvicorn 0.2 %, its reloader 0.3 %. But so does a shell that polls with
+//! `sleep 5` (0.02 %). What tells them apart is that the latter starts processes, reads, writes or connects. So only if
+//! there was a trickle, its processes are read.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use crate::containment::Leaf;
+use crate::containment::cgroup::files::read_keyed;
+use crate::runtime::clock;
+use crate::sys::procfs::io::{bytes, loopback_packets};
+use crate::sys::procfs::stat::{ProcStat, ProcessKey};
+use crate::sys::time::Instant;
+use crate::teardown::Component;
+
+/// A trickle is at most this part of one CPU.
+const TRICKLE: u32 = 100;
+/// The kernel tells the CPU time of a process in ticks of this length, rounded down.
+const TICK: Duration = Duration::from_millis(10);
+
+/// Compares what the command has done at one look with what it had done at the one before.
+#[derive(Debug)]
+pub(super) struct ActivityMeter {
+    at: Instant,
+    /// `None` without a cgroup.
+    cpu: Option<Duration>,
+    /// `None` if it was not read, or cannot be known.
+    traces: Option<Traces>,
+}
+
+impl ActivityMeter {
+    pub(super) fn begin(command: &Component) -> Self {
+        Self { at: clock::now(), cpu: cpu_of(&command.leaf), traces: None }
+    }
+
+    /// Whether the command has done something since the last call. What cannot be known counts as something.
+    pub(super) fn has_worked(&mut self, command: &Component) -> bool {
+        let now = clock::now();
+        let window = now - std::mem::replace(&mut self.at, now);
+        let cpu = cpu_of(&command.leaf);
+        let before = std::mem::replace(&mut self.cpu, cpu);
+        match cpu.zip(before).map(|(now, before)| now.saturating_sub(before)) {
+            // What did not run has neither read nor written.
+            Some(Duration::ZERO) => return false,
+            Some(used) if used > window / TRICKLE => {
+                self.traces = None;
+                return true;
+            }
+            _ => {}
+        }
+        let traces = Traces::read(command);
+        let before = std::mem::replace(&mut self.traces, traces);
+        match (&before, &self.traces) {
+            (Some(before), Some(now)) => now.show_work_since(before, window),
+            _ => true,
+        }
+    }
+}
+
+/// What the processes of a leaf have used of the CPU, including those that have exited. The kernel adds it up.
+fn cpu_of(leaf: &Leaf) -> Option<Duration> {
+    read_keyed(leaf.path()?, "cpu.stat", "usage_usec").map(Duration::from_micros)
+}
+
+/// What the processes of the command have left in the kernel's counters.
+#[derive(Debug)]
+struct Traces {
+    processes: HashMap<ProcessKey, Duration>,
+    bytes: u64,
+    /// The packets of the loopback interface. The kernel does not say whose they are.
+    packets: u64,
+}
+
+impl Traces {
+    /// `None` if we are not allowed to know.
+    fn read(command: &Component) -> Option<Self> {
+        let members: Vec<_> = command.leaf.members().ok()?.into_iter().filter_map(ProcStat::read).collect();
+        let mut sum = 0u64;
+        for member in &members {
+            sum = sum.wrapping_add(bytes(member.pid).ok()?.unwrap_or_default());
+        }
+        Some(Self {
+            processes: members.iter().map(|it| (it.key(), it.cpu)).collect(),
+            bytes: sum,
+            packets: loopback_packets(command.leader.pid).ok()?,
+        })
+    }
+
+    fn show_work_since(&self, before: &Self, window: Duration) -> bool {
+        let used: Option<Vec<_>> = self
+            .processes
+            .iter()
+            .map(|(key, cpu)| Some(cpu.saturating_sub(*before.processes.get(key)? + TICK)))
+            .collect();
+        // One has started since, or has exited.
+        let Some(used) = used.filter(|used| used.len() == before.processes.len()) else { return true };
+        used.into_iter().sum::<Duration>() > window / TRICKLE
+            || self.bytes != before.bytes
+            || self.packets != before.packets
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::process::Pid;
+
+    const WINDOW: Duration = Duration::from_secs(1);
+
+    /// Traces of one process that has used the CPU for so many milliseconds.
+    fn traces(started: u64, cpu: u64, bytes: u64, packets: u64) -> Traces {
+        let key = (Pid::from_raw(7).unwrap(), started);
+        Traces { processes: [(key, Duration::from_millis(cpu))].into(), bytes, packets }
+    }
+
+    #[test]
+    fn each_trace_alone_shows_work() {
+        let before = traces(1, 100, 5, 5);
+        for (work, shown) in [
+            (traces(1, 100, 5, 5), false),
+            (traces(1, 120, 5, 5), false),
+            (traces(1, 130, 5, 5), true),
+            (traces(1, 100, 6, 5), true),
+            (traces(1, 100, 5, 6), true),
+            (traces(2, 100, 5, 5), true),
+        ] {
+            assert_eq!(work.show_work_since(&before, WINDOW), shown, "{work:?}");
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! `--idle-timeout` ends a command that does nothing, and only such a command.
+
+use std::time::Duration;
+
+use crate::fixtures::{JSON, SOON};
+use crate::harness::terminal::CTRL_Z;
+use crate::harness::{Finished, Session, python_program};
+
+const IDLE: [&str; 2] = ["--idle-timeout", "1s"];
+/// Long enough for a runtime to start in, on a busy machine.
+const PATIENT: [&str; 2] = ["--idle-timeout", "3s"];
+
+fn assert_ended_as_idle(run: &Finished, limit: &str) {
+    run.assert_code(124).assert_said(&format!("the command was idle for {limit}; still running:"));
+    run.assert_nothing_left();
+}
+
+#[test]
+fn an_idle_command_is_ended_with_words_of_its_own() {
+    let run = Session::new().options(IDLE).options(JSON).sh("exec sleep 1000").run();
+    assert_ended_as_idle(&run, "1s");
+    run.assert_said("(sleep 1000, started")
+        .assert_slower_than(Duration::from_secs(1))
+        .assert_faster_than(SOON);
+    let report: serde_json::Value = serde_json::from_str(&run.read("report.json")).unwrap();
+    assert_eq!(report["outcome"]["cause"], "idle", "{report:#}");
+    assert_eq!(report["outcome"]["exit_code"], 124, "{report:#}");
+}
+
+#[test]
+fn a_command_that_waits_for_a_read_is_idle() {
+    assert_ended_as_idle(&Session::new().options(IDLE).sh("mkfifo pipe; exec cat pipe").run(), "1s");
+}
+
+#[test]
+fn a_command_that_waits_for_a_lock_is_idle() {
+    let script = "exec 9>lock; flock 9; flock lock true";
+    assert_ended_as_idle(&Session::new().options(IDLE).sh(script).run(), "1s");
+}
+
+#[test]
+fn a_command_that_is_stopped_is_idle() {
+    assert_ended_as_idle(&Session::new().options(IDLE).sh("kill -STOP $$").run(), "1s");
+}
+
+macro_rules! does_a_little {
+    ($($test:ident: $kind:literal,)*) => {
+        $(#[test]
+        fn $test() {
+            let run = Session::new().options(PATIENT).helper("does_a_little.py", &[$kind, "1", "8"]).run();
+            run.assert_code(0).assert_silent().assert_slower_than(Duration::from_secs(8)).assert_nothing_left();
+        })*
+    };
+}
+
+does_a_little!(
+    a_command_that_attempts_to_connect_now_and_then_is_not_idle: "connect",
+    a_command_that_talks_to_a_server_now_and_then_is_not_idle: "talk",
+    a_command_that_reads_now_and_then_is_not_idle: "read",
+    a_command_that_writes_now_and_then_is_not_idle: "write",
+    a_command_that_starts_processes_now_and_then_is_not_idle: "spawn",
+    a_command_that_computes_now_and_then_is_not_idle: "compute",
+);
+
+#[test]
+fn the_timers_of_node_do_not_keep_a_session_alive() {
+    let run = Session::new().options(PATIENT).command(["node", "-e", "setInterval(() => {}, 50)"]).run();
+    assert_ended_as_idle(&run, "3s");
+}
+
+#[test]
+fn the_reloader_of_uvicorn_does_not_keep_a_session_alive() {
+    let session = Session::new().file("app.py", "async def app(scope, receive, send): pass");
+    let uvicorn = python_program("uvicorn");
+    let run = session.options(PATIENT).command([&uvicorn, "app:app", "--port", "8123", "--reload"]).run();
+    assert_ended_as_idle(&run, "3s");
+}
+
+#[test]
+fn what_a_service_does_does_not_count() {
+    let busy = "[services.busy]\ncommand = ['sh', '-c', 'while :; do echo working; done']\n";
+    let run = Session::new().config(busy).options(IDLE).sh("exec sleep 1000").run();
+    assert_ended_as_idle(&run, "1s");
+}
+
+#[test]
+fn a_service_that_starts_slowly_does_not_make_the_command_idle() {
+    let slow = "[services.slow]\ncommand = ['sh', '-c', 'sleep 2; echo ready; exec sleep 1000']\n\
+                ready = { log = 'ready' }\n";
+    let run = Session::new().config(slow).options(IDLE).sh("exit 3").run();
+    run.assert_code(3).assert_nothing_left();
+    assert!(!run.stderr().contains("idle"), "{}", run.stderr());
+}
+
+#[test]
+fn a_session_stopped_by_ctrl_z_is_not_idle() {
+    let terminal = Session::new().on_terminal();
+    let script = "touch running; until [ -e go ]; do sleep 0.02; done; exit 5";
+    terminal.enter(&format!("cgrun --idle-timeout 2s sh -c '{script}'")).until_file("running");
+    terminal.press(CTRL_Z).shows("Stopped");
+    terminal.prompt(128 + 20);
+    std::thread::sleep(Duration::from_millis(2500));
+    std::fs::write(terminal.path().join("go"), "").unwrap();
+    terminal.enter("fg").prompt(5);
+    terminal.leave().assert_nothing_left();
+}
+
+#[test]
+fn the_idle_timeout_can_be_a_key_or_a_variable() {
+    Session::new();
+    let key = Session::again().config("[session]\nidle_timeout = '1s'");
+    let variable = Session::again().env("CGRUN_IDLE_TIMEOUT", "1s");
+    for session in [key, variable] {
+        assert_ended_as_idle(&session.sh("exec sleep 1000").run(), "1s");
+    }
+}
