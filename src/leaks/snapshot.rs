@@ -101,8 +101,8 @@ pub(crate) fn describe_all(members: Vec<Pid>, how: &How, detail: &Detail) -> Sna
         return snapshot;
     }
     let mut surroundings = Surroundings::read(detail);
-    let (looked_at, most) =
-        if surroundings.needs_descriptors() { (members.len(), DESCRIBED) } else { (LOOKED_AT, SHOWN) };
+    let is_for_terminal = matches!(detail, Detail::Terminal(_)) && surroundings.listeners.is_empty();
+    let (looked_at, most) = if is_for_terminal { (LOOKED_AT, SHOWN) } else { (members.len(), DESCRIBED) };
     // A cgroup lists parents before their children.
     let (looked_at, counted) = members.split_at(members.len().min(looked_at));
     snapshot.undescribed.extend(counted.iter().map(|&pid| Undescribed { pid, name: String::new() }));
@@ -146,6 +146,8 @@ pub(crate) fn describe_one(how: How, process: ProcessInfo) -> Option<Leak> {
 /// The data that is read once for all processes of a snapshot.
 struct Surroundings {
     is_for_report: bool,
+    /// The program is shown, or its name can be allowed.
+    needs_executable: bool,
     /// The listeners, if a process of the snapshot may have one.
     listeners: Vec<Listener>,
     streams: [Option<OsString>; 3],
@@ -162,7 +164,8 @@ impl Surroundings {
             listeners.clear();
         }
         Self {
-            is_for_report: !matches!(detail, Detail::Terminal(_)),
+            is_for_report: matches!(detail, Detail::Report),
+            needs_executable: !matches!(detail, Detail::Terminal(_)),
             listeners,
             streams: own_streams(),
             session: nix::unistd::getsid(None).map_or(0, nix::unistd::Pid::as_raw),
@@ -193,7 +196,7 @@ impl Surroundings {
         let marks = if is_command { self.origins.read(&stat) } else { Marks::default() };
         Leak {
             is_daemon: is_command && stat.session != self.session,
-            executable: self.is_for_report.then(|| executable(pid)).flatten(),
+            executable: self.needs_executable.then(|| executable(pid)).flatten(),
             working_directory: self.is_for_report.then(|| working_directory(pid)).flatten(),
             listening: self.listeners.iter().filter(is_its).map(ToString::to_string).collect(),
             streams: names.filter(|(_, stream)| is_held(stream)).map(|(name, _)| name).collect(),

@@ -1,24 +1,40 @@
 //! Describes the processes of a session: what each is, which test started it, and whether it is allowed to outlive the
 //! command.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use anyhow::Result;
 use rustix::process::Pid;
 
 use super::members::{Members, members};
 use super::session::Session;
+use super::token::Token;
 use crate::containment::{LeafName, MARKER};
 use crate::leaks::allow::{self, ALLOWED, Pattern};
 use crate::leaks::{Detail, How, InheritedMarks, Leak, describe_all, infer_origins};
 use crate::sys::procfs::environ::{environ, variable};
+use crate::sys::procfs::stat::ProcStat;
 
-/// The described processes of a session.
+/// The processes of a session, but for this one.
 #[derive(Debug, Default)]
 pub(super) struct Listing {
-    pub processes: Vec<Listed>,
+    /// All of them.
+    pub members: HashMap<Pid, Member>,
+    pub described: Vec<Listed>,
     /// How many others are alive.
     pub undescribed: usize,
+}
+
+#[derive(Debug)]
+pub(super) struct Member {
+    pub parent: Option<Pid>,
+    pub component: Option<LeafName>,
+}
+
+impl Member {
+    pub(super) fn is_of_command(&self) -> bool {
+        is_of_command(self.component.as_ref())
+    }
 }
 
 #[derive(Debug)]
@@ -30,8 +46,12 @@ pub(super) struct Listed {
 
 impl Listed {
     pub(super) fn is_of_command(&self) -> bool {
-        matches!(self.component, None | Some(LeafName::Command))
+        is_of_command(self.component.as_ref())
     }
+}
+
+fn is_of_command(component: Option<&LeafName>) -> bool {
+    matches!(component, None | Some(LeafName::Command))
 }
 
 /// What is known of the session beside its processes.
@@ -56,32 +76,37 @@ impl Surroundings {
     }
 }
 
-/// All processes of the session but this one.
-pub(super) fn list(session: &Session, surroundings: &Surroundings) -> Result<Listing> {
+/// Describes those that are newer than the token, if there is one.
+pub(super) fn list(session: &Session, surroundings: &Surroundings, since: Option<Token>) -> Result<Listing> {
     let Members { found, hidden } = members(session)?;
+    let mut listing = Listing { undescribed: hidden, ..Listing::default() };
     let mut by_component: BTreeMap<Option<LeafName>, Vec<Pid>> = BTreeMap::new();
     for (pid, component) in found.into_iter().filter(|(pid, _)| *pid != rustix::process::getpid()) {
-        by_component.entry(component).or_default().push(pid);
+        let stat = ProcStat::read(pid);
+        // One that cannot be read may be hidden, or may have exited; whoever describes it finds out.
+        if since.zip(stat.as_ref()).is_none_or(|(since, stat)| since.is_before(stat)) {
+            by_component.entry(component.clone()).or_default().push(pid);
+        }
+        listing.members.insert(pid, Member { parent: stat.and_then(|stat| stat.parent), component });
     }
     let mut described = Vec::new();
-    let mut components = Vec::new();
-    let mut undescribed = hidden;
     for (component, mut pids) in by_component {
         pids.sort_by_key(|pid| pid.as_raw_nonzero());
-        let how = match &component {
-            Some(LeafName::Service(name)) => How::OutlivedService(name.clone()),
-            Some(LeafName::Probe(name)) => How::OutlivedProbe(name.clone()),
+        let how = match component {
+            Some(LeafName::Service(name)) => How::OutlivedService(name),
+            Some(LeafName::Probe(name)) => How::OutlivedProbe(name),
             Some(LeafName::Command) | None => How::OutlivedCommand,
         };
         let snapshot = describe_all(pids, &how, &Detail::Listing(surroundings.inherited.clone()));
-        undescribed += snapshot.undescribed.len();
-        components.extend(snapshot.described.iter().map(|_| component.clone()));
+        listing.undescribed += snapshot.undescribed.len();
         described.extend(snapshot.described);
     }
     infer_origins(&mut described);
-    let listed = |(process, component): (Leak, Option<LeafName>)| {
+    let listed = |process: Leak| {
         let is_allowed = surroundings.allowed.iter().any(|pattern| pattern.allows(&process));
+        let component = listing.members.get(&process.pid()).and_then(|it| it.component.clone());
         Listed { process, component, is_allowed }
     };
-    Ok(Listing { processes: described.into_iter().zip(components).map(listed).collect(), undescribed })
+    listing.described = described.into_iter().map(listed).collect();
+    Ok(listing)
 }

@@ -75,8 +75,9 @@ fn find(request: &Request, session: &Session) -> Result<Found> {
     let surroundings = Surroundings::of(session)?;
     let caller = Caller::find(&surroundings.inherited);
     let look = || {
-        let listing = list(session, &surroundings)?;
-        anyhow::Ok((request.selection.select(listing.processes, &caller), listing.undescribed))
+        let listing = list(session, &surroundings, request.selection.new_since)?;
+        let undescribed = listing.undescribed;
+        anyhow::Ok((request.selection.select(listing, &caller), undescribed))
     };
     let (mut listed, mut undescribed) = look()?;
     if !request.settle.is_zero() && !listed.is_empty() {

@@ -9,7 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use rustix::process::Pid;
 
-use super::listing::Listed;
+use super::listing::{Listed, Listing, Member};
 use super::token::Token;
 use crate::leaks::{Evidence, InheritedMarks, Origin, origin_in};
 use crate::sys::procfs::walk::lineage;
@@ -52,19 +52,19 @@ impl Selection {
     }
 
     /// Neither the caller nor its ancestors nor services are ever selected.
-    pub(super) fn select(&self, mut all: Vec<Listed>, caller: &Caller) -> Vec<Listed> {
+    pub(super) fn select(&self, listing: Listing, caller: &Caller) -> Vec<Listed> {
         if self.is_everything() {
-            return all;
+            return listing.described;
         }
-        let new = self.new_since.map(|token| new_of_caller(&all, token, caller));
-        all.retain(|it| {
+        let new = self.new_since.map(|token| new_of_caller(&listing, token, caller));
+        let is_selected = |it: &Listed| {
             let pid = it.process.pid();
             it.is_of_command()
                 && !caller.lineage.contains(&pid)
                 && self.during.as_ref().is_none_or(|test| is_during(it, test))
                 && new.as_ref().is_none_or(|new| new.contains(&pid))
-        });
-        all
+        };
+        listing.described.into_iter().filter(is_selected).collect()
     }
 }
 
@@ -74,31 +74,25 @@ fn is_during(it: &Listed, test: &str) -> bool {
 }
 
 /// The newer processes that belong to the caller.
-fn new_of_caller(all: &[Listed], token: Token, caller: &Caller) -> HashSet<Pid> {
-    let by_pid: HashMap<Pid, &Listed> = all.iter().map(|it| (it.process.pid(), it)).collect();
-    let is_alone = !all.iter().any(|it| is_of_another(it, &by_pid, caller));
-    let mut new: Vec<_> = all.iter().filter(|it| token.is_before(&it.process.stat)).collect();
+fn new_of_caller(listing: &Listing, token: Token, caller: &Caller) -> HashSet<Pid> {
+    let members = &listing.members;
+    let is_alone = !members.keys().any(|&pid| is_of_another(pid, members, caller));
+    let mut new: Vec<_> = listing.described.iter().filter(|it| token.is_before(&it.process.stat)).collect();
     // Parents before their children, except if pids have wrapped around within a tick.
     new.sort_by_key(|it| (it.process.stat.started, it.process.pid().as_raw_nonzero()));
     let mut found = HashSet::new();
     for it in new {
-        let Some(parent) = it.process.stat.parent else {
-            // Its parent is outside of our PID namespace.
-            if is_orphan_of(caller, it, is_alone) {
-                found.insert(it.process.pid());
-            }
-            continue;
-        };
-        let is_its = if found.contains(&parent) {
-            true
-        } else if Some(parent) == caller.pid() {
+        let is_its = match it.process.stat.parent {
+            Some(parent) if found.contains(&parent) => true,
             // Workers can be threads of one process.
-            !is_of_another_worker(caller, it)
-        } else if caller.lineage.contains(&parent) && by_pid.contains_key(&parent) {
+            Some(parent) if Some(parent) == caller.pid() => !is_of_another_worker(caller, it),
             // Another worker of the same runner, or an orphan that an ancestor has inherited.
-            is_same_test(caller, it)
-        } else {
-            !by_pid.contains_key(&parent) && is_orphan_of(caller, it, is_alone)
+            Some(parent) if caller.lineage.contains(&parent) && members.contains_key(&parent) => {
+                is_same_test(caller, it)
+            }
+            Some(parent) if members.contains_key(&parent) => false,
+            // The parent can also be outside of our PID namespace.
+            Some(_) | None => is_orphan_of(caller, it, is_alone),
         };
         if is_its {
             found.insert(it.process.pid());
@@ -108,14 +102,13 @@ fn new_of_caller(all: &[Listed], token: Token, caller: &Caller) -> HashSet<Pid> 
 }
 
 /// Whether it descends from an ancestor of the caller, but not from the caller: there is another worker, or runner.
-fn is_of_another(it: &Listed, by_pid: &HashMap<Pid, &Listed>, caller: &Caller) -> bool {
-    let pid = it.process.pid();
-    if caller.lineage.contains(&pid) || !it.is_of_command() {
+fn is_of_another(pid: Pid, members: &HashMap<Pid, Member>, caller: &Caller) -> bool {
+    if caller.lineage.contains(&pid) || members.get(&pid).is_some_and(|it| !it.is_of_command()) {
         return false;
     }
-    let above = std::iter::successors(Some(pid), |pid| by_pid.get(pid)?.process.stat.parent);
-    let meets = above.take(by_pid.len() + 1).find(|pid| caller.lineage.contains(pid));
-    meets.is_some_and(|pid| Some(pid) != caller.pid() && by_pid.contains_key(&pid))
+    let above = std::iter::successors(Some(pid), |pid| members.get(pid)?.parent);
+    let meets = above.take(members.len() + 1).find(|pid| caller.lineage.contains(pid));
+    meets.is_some_and(|pid| Some(pid) != caller.pid() && members.contains_key(&pid))
 }
 
 fn is_same_test(caller: &Caller, it: &Listed) -> bool {
