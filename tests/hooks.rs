@@ -157,11 +157,9 @@ fn vitest_fails_the_test_that_leaks_in_each_of_two_threads() {
     vitest(&["a.test.js", "b.test.js"], "--pool=threads");
 }
 
-fn playwright(files: &[&str]) {
-    let head = "const { test } = require('./cgrun-playwright.cjs');\nconst { spawn, spawnSync } = require('node:child_process');\n\
-        const { beforeAll, afterEach, describe } = test;\n";
-    let session = suites(session("tests/runners/node_modules"), files, head);
-    let workers = format!("--workers={}", files.len());
+/// Runs Playwright with so many workers.
+fn playwright(session: Session, workers: usize) -> (Finished, Results) {
+    let workers = format!("--workers={workers}");
     let session = session.env("PLAYWRIGHT_JSON_OUTPUT_NAME", "results.json");
     let run = session.command(["node_modules/.bin/playwright", "test", &workers, "--reporter=json"]).run();
     let report = read_json(&run, "results.json");
@@ -175,17 +173,47 @@ fn playwright(files: &[&str]) {
             results.insert(key, (spec["ok"] == true, said));
         }
     }
+    (run, results)
+}
+
+fn playwright_without_browser(files: &[&str]) {
+    let head = "const { test } = require('./cgrun-playwright.cjs');\n\
+        const { spawn, spawnSync } = require('node:child_process');\n\
+        const { beforeAll, afterEach, describe } = test;\n";
+    let session = suites(session("tests/runners/node_modules"), files, head);
+    let hook = session.path().join("cgrun-playwright.cjs");
+    let text = std::fs::read_to_string(&hook).unwrap();
+    std::fs::write(&hook, text.replace("({ browser }, ", "({}, ")).unwrap();
+    let (run, results) = playwright(session, files.len());
     assert_leaks_fail(&run, &results, files);
 }
 
 #[test]
 fn playwright_fails_the_test_that_leaks() {
-    playwright(&["a.spec.js"]);
+    playwright_without_browser(&["a.spec.js"]);
 }
 
 #[test]
 fn playwright_fails_the_test_that_leaks_in_each_of_two_workers() {
-    playwright(&["a.spec.js", "b.spec.js"]);
+    playwright_without_browser(&["a.spec.js", "b.spec.js"]);
+}
+
+#[test]
+fn playwright_blames_no_test_for_the_browser() {
+    let config = "const chromium = require('node:child_process').execSync('command -v chromium').toString().trim();\n\
+        module.exports = { use: { launchOptions: { executablePath: chromium, args: ['--no-sandbox'] } } };\n";
+    let suite = "const { test, expect } = require('./cgrun-playwright.cjs');\n\
+        const { spawn } = require('node:child_process');\n\
+        test('shows a page', async ({ page }) => { await page.setContent('<p>hello'); \
+            await expect(page.locator('p')).toHaveText('hello'); });\n\
+        test('leaves a process', async ({ page }) => { spawn('sleep', ['901'], { stdio: 'ignore' }).unref(); });\n\
+        test('shows another', async ({ page }) => { await page.setContent('<p>hello'); });\n";
+    let session = session("tests/runners/node_modules").file("playwright.config.js", config);
+    let (run, results) = playwright(session.file("a.spec.js", suite), 1);
+    let passed = |test: &str| results[&format!("a.spec.js {test}")].0;
+    let tests = ["shows a page", "leaves a process", "shows another"];
+    assert_eq!(tests.map(passed), [true, false, true], "{results:#?}");
+    run.assert_code(1).assert_nothing_left();
 }
 
 fn mocha(files: &[&str], options: &[&str]) {
@@ -270,7 +298,7 @@ setup_file() { setsid -f sleep 9N0 >/dev/null 2>&1 3>&- 4>&- 5>&- 6>&-; }
 @test \"leaves a daemon\" { setsid -f sleep 9N2 >/dev/null 2>&1 3>&-; }
 @test \"leaves nothing for long\" { sleep 0.02 >/dev/null 2>&1 3>&- & }
 @test \"fails too\" { sleep 9N3 >/dev/null 2>&1 3>&- & echo 'the assertion'; false; }
-@test \"cleans up\" { sleep 9N4 >/dev/null 2>&1 3>&- & kill $!; }
+@test \"cleans up\" { sleep 9N4 >/dev/null 2>&1 3>&- & until grep -q sleep /proc/$!/comm; do :; done; kill $!; }
 ";
 
 #[test]

@@ -2,7 +2,7 @@
 // use this file. Without cgrun it does nothing.
 
 const { execFile } = require('node:child_process');
-const { readdirSync, readFileSync } = require('node:fs');
+const { readFileSync } = require('node:fs');
 
 // The moment before which everything was started that the current test is not asked about.
 let token;
@@ -12,26 +12,18 @@ let before;
 let running = 0;
 let overlap = false;
 
-// Changes whenever this process starts another one: it is a child or, once it has exited, counts among the page faults of
-// the children (proc_pid_stat(5), cminflt). To read this is much faster than to start cgrun for each test.
+// Changes whenever this thread starts a process: that is a child or, once it has exited, counts among the page faults of the
+// children (proc_pid_stat(5), cminflt). To read this is much faster than to start cgrun for each test.
 function started() {
   const faults = readFileSync('/proc/self/stat', 'latin1').split(') ').pop().split(' ')[8];
-  const children = (thread) => {
-    try {
-      return readFileSync(`/proc/self/task/${thread}/children`, 'latin1');
-    } catch (error) {
-      if (error.code === 'ENOENT') return ''; // The thread has just exited.
-      throw error;
-    }
-  };
-  return `${faults} ${readdirSync('/proc/self/task').map(children).join('')}`;
+  return `${faults} ${readFileSync('/proc/thread-self/children', 'latin1')}`;
 }
 
 function cgrun(...options) {
   return new Promise((resolve, reject) => {
     execFile('cgrun', ['ps', ...options], (error, stdout, stderr) => {
-      const code = error ? error.code : 0;
-      if ([0, 1, 122].includes(code)) resolve(stdout + stderr);
+      // 1: something was left. 122: something is still running, or could not be read.
+      if (!error || [1, 122].includes(error.code)) resolve([stdout, stderr]);
       else reject(new Error(`cgrun ps failed: ${stderr || error.message}`));
     });
   });
@@ -48,7 +40,8 @@ async function begin(test) {
   }
   // What is set up for several tests, since the last one ended, is older than the token.
   if (before !== started()) {
-    token = (await cgrun('--token')).trim();
+    const [printed] = await cgrun('--token');
+    token = printed.trim();
     before = started();
   }
   process.env.CGRUN_TEST = test;
@@ -65,8 +58,12 @@ async function end() {
   }
   try {
     if (before === started()) return '';
-    before = undefined;
-    return await cgrun('--new-since', token, '--settle', '50ms', '--end', '--grace', '2s');
+    const end = ['--settle', '50ms', '--end', '--grace', '2s', '--json'];
+    const [json, problems] = await cgrun('--new-since', token, ...end);
+    const { summary, token: next } = JSON.parse(json);
+    token = next;
+    before = started();
+    return (summary ?? '') + problems;
   } finally {
     delete process.env.CGRUN_TEST;
   }

@@ -17,6 +17,8 @@ pub(super) struct Document {
     /// For `--new-since`.
     pub token: String,
     pub processes: Vec<ProcessRow>,
+    /// What was ended, in the words of the text; `None` if nothing was.
+    pub summary: Option<String>,
     /// How many others are alive of which nothing more is known.
     pub undescribed_process_count: usize,
 }
@@ -40,13 +42,13 @@ pub(super) struct ProcessRow {
 
 impl Document {
     pub(super) fn new(session: String, token: String, undescribed_process_count: usize) -> Self {
-        let processes = Vec::new();
         Self {
             schema: SCHEMA,
             schema_version: SCHEMA_VERSION,
             session,
             token,
-            processes,
+            processes: Vec::new(),
+            summary: None,
             undescribed_process_count,
         }
     }

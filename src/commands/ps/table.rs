@@ -8,6 +8,8 @@ use crate::text::{age, processes, readable, shorten};
 
 /// The width of a command that is not written to a terminal.
 const COMMAND: usize = 200;
+/// The same, in a test's failure.
+const COMMAND_ENDED: usize = 120;
 /// Each column keeps at least this many characters.
 const NARROWEST: usize = 10;
 
@@ -49,11 +51,18 @@ fn started_during(it: &Listed) -> String {
     }
 }
 
-/// What was ended, for a test that fails because of it.
+/// What was ended, for a test that fails because of it: a line for each tree of processes.
 pub(super) fn ended(listed: &[Listed], outcomes: &[Outcome]) -> String {
     let mut lines = vec![format!("{} left running, and ended by cgrun:", processes(listed.len()))];
-    for (it, outcome) in listed.iter().zip(outcomes) {
+    let order = in_tree_order(listed.iter().map(|it| &it.process));
+    for tree in order.chunk_by(|_, (depth, _)| *depth > 0) {
+        let Some(&(_, root)) = tree.first() else { continue };
+        let Some((it, outcome)) = listed.get(root).zip(outcomes.get(root)) else { continue };
         let process = &it.process.process;
+        let below = match tree.len() - 1 {
+            0 => String::new(),
+            below => format!(" and {below} below it"),
+        };
         let listening = match &it.process.listening[..] {
             [] => String::new(),
             addresses => format!(", listening on {}", addresses.join(" and ")),
@@ -63,8 +72,8 @@ pub(super) fn ended(listed: &[Listed], outcomes: &[Outcome]) -> String {
             Ok(Ending::Killed) => "; it did not exit when asked to, and was killed",
             Err(_) => "; IT IS STILL RUNNING",
         };
-        let (command, age) = (process.command_for_people(COMMAND), age(process.age));
-        lines.push(format!("  pid {} ({command}), {age} old{listening}{how}", process.pid));
+        let (command, age) = (process.command_for_people(COMMAND_ENDED), age(process.age));
+        lines.push(format!("  pid {} ({command}){below}, {age} old{listening}{how}", process.pid));
     }
     let leaks: Vec<_> = listed.iter().map(|it| it.process.clone()).collect();
     lines.extend(hint(&leaks).map(|hint| format!("  hint: {hint}")));
