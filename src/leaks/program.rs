@@ -48,9 +48,10 @@ static MADE_UP: LazyLock<Regex> = LazyLock::new(|| {
 });
 static INTERPRETER: LazyLock<Regex> =
     LazyLock::new(|| regex("^(python|pypy|ruby|perl|php|lua|node)-?[0-9]+(?:\\.[0-9]+)*$"));
-/// What mkdtemp(3), pytest and others append to the names of temporary directories.
-static APPENDED: LazyLock<Regex> =
-    LazyLock::new(|| regex("^(?:(?<prefix>.*[._-])[A-Za-z0-9]{6,10}|(?<name>.*?)[0-9]+)$"));
+/// What mkdtemp(3) and the like append to the names of temporary directories.
+static RANDOM: LazyLock<Regex> = LazyLock::new(|| regex("^(.*[._-])([A-Za-z0-9]{6,10})$"));
+/// `tmp_path` of pytest is `test_it0`, and its next one `test_it1`.
+static NUMBERED_BY_PYTEST: LazyLock<Regex> = LazyLock::new(|| regex("^(.*?)([0-9]+)$"));
 
 #[expect(clippy::unwrap_used, reason = "the patterns are constants, which a test compiles")]
 fn regex(pattern: &str) -> Regex {
@@ -143,22 +144,23 @@ fn file_name(path: &str) -> String {
     };
     let flag = if directory.starts_with('-') { directory.split('/').next().unwrap_or_default() } else { "" };
     let is_temporary = ["/tmp", "/dev/shm", "/run/"].iter().any(|it| directory.contains(it));
-    let appended = is_temporary.then(|| APPENDED.captures(name)).flatten();
-    let name = match appended {
-        Some(found) => match (found.name("prefix"), found.name("name")) {
-            (Some(prefix), _) if looks_random(&name[prefix.end()..]) => format!("{}{ANY}", prefix.as_str()),
-            (None, Some(stem)) => format!("{}{ANY}", stem.as_str()),
-            _ => name.into(),
-        },
+    let appended = if directory.contains("/pytest-of-") { &NUMBERED_BY_PYTEST } else { &RANDOM };
+    let appended = appended.captures(name).filter(|_| is_temporary && !INTERPRETER.is_match(name));
+    let name = match appended.filter(|it| is_made_up(&it[2])) {
+        Some(appended) => format!("{}{ANY}", &appended[1]),
         None => name.into(),
     };
     format!("{flag}{}", without_made_up(&name))
 }
 
-fn looks_random(text: &str) -> bool {
-    text.bytes().any(|byte| byte.is_ascii_digit())
-        || text.bytes().skip(1).any(|byte| byte.is_ascii_uppercase())
-            && text.bytes().any(|it| it.is_ascii_lowercase())
+/// A number, or letters and digits in an order that no word has.
+fn is_made_up(text: &str) -> bool {
+    let follows = |first: fn(&u8) -> bool, then: fn(&u8) -> bool| {
+        text.as_bytes().windows(2).any(|pair| first(&pair[0]) && then(&pair[1]))
+    };
+    text.bytes().all(|byte| byte.is_ascii_digit())
+        || follows(u8::is_ascii_digit, u8::is_ascii_alphabetic)
+        || follows(u8::is_ascii_lowercase, u8::is_ascii_uppercase)
 }
 
 fn without_made_up(name: &str) -> String {
@@ -240,6 +242,12 @@ mod tests {
             ),
             ("x /tmp/tmpab12cd_x", "x /var/tmp/tmpzzzzzzzz", "x tmp*"),
             ("x /tmp/tmp.AbCdEfGhIj", "x /tmp/tmp.0123456789", "x tmp.*"),
+            (
+                "/tmp/x/.venv/bin/python3.11 /tmp/pytest-of-a/pytest-1/test_server0",
+                "/x/python3 /tmp/pytest-of-a/pytest-2/test_server17",
+                "python test_server*",
+            ),
+            ("x /tmp/a/mail-server1", "x /srv/mail-server1", "x mail-server1"),
             ("x /tmp/vite-a1B2c3", "x /tmp/vite-Zk9PqR", "x vite-*"),
             (
                 "x http://127.0.0.1:8000/health",
