@@ -3,6 +3,7 @@
 // Only the GNU C library gives the arguments to a program that std does not start.
 #![cfg_attr(all(not(test), target_env = "gnu"), no_main)]
 
+mod baseline;
 mod cli;
 mod commands;
 mod config;
@@ -28,7 +29,7 @@ use anyhow::{Context, Result, bail};
 
 use cli::{Cli, CliCommand, ConfigOptions, Run};
 use config::{Config, TrustedUsers};
-use plan::Verbosity;
+use plan::{SessionPlan, Verbosity};
 use report::Reporter;
 use runtime::ci::Ci;
 use runtime::exit_code::{self, Exit};
@@ -71,7 +72,7 @@ fn dispatch(cli: Cli) -> Result<Exit, SessionError> {
     Ok(match cli.action.unwrap_or(CliCommand::Run(cli.run)) {
         CliCommand::Run(args) => run(args)?,
         CliCommand::Check(args) => {
-            let config = find_config(&args.config, None)?;
+            let config = find_config(&args.config, &TrustedUsers::of_this_run(None))?;
             let watched = plan::watched_ports(&args.config, config.as_ref())?;
             commands::check::check(&watched, args.json, &report)?
         }
@@ -93,10 +94,13 @@ fn dispatch(cli: Cli) -> Result<Exit, SessionError> {
 fn run(args: Run) -> Result<Exit, SessionError> {
     sys::process::first_process::stand_before();
     let options = &args.options;
-    let config = find_config(&options.config, options.user.as_deref())?;
+    let cwd = working_directory()?;
+    let trusted = TrustedUsers::of_this_run(options.user.as_deref());
+    let config = find_config(&options.config, &trusted)?;
+    let baseline = plan::baseline(options, config.as_ref(), &cwd, &trusted)?;
     let mut warning = None;
     let state = state_directory::locate(|text| warning = Some(text.to_string()));
-    let plan = plan::plan(args, config.as_ref(), working_directory()?, state)?;
+    let plan = SessionPlan { baseline, ..plan::plan(args, config.as_ref(), cwd, state)? };
     let report = Reporter::new(plan.verbosity);
     if plan.verbosity == Verbosity::Verbose {
         config.iter().filter_map(Config::used_profile).for_each(|profile| report.say(&profile));
@@ -105,11 +109,11 @@ fn run(args: Run) -> Result<Exit, SessionError> {
     session::run(plan, &report)
 }
 
-fn find_config(options: &ConfigOptions, session_user: Option<&str>) -> Result<Option<Config>> {
+fn find_config(options: &ConfigOptions, trusted: &TrustedUsers) -> Result<Option<Config>> {
     let config = match &options.config {
         _ if options.no_config => return Ok(None),
         Some(path) => Some(Config::read(&working_directory()?.join(path))?),
-        None => Config::discover(&working_directory()?, &TrustedUsers::of_this_run(session_user))?,
+        None => Config::discover(&working_directory()?, trusted)?,
     };
     let profile = options.profile.as_deref();
     match (config, profile) {

@@ -9,6 +9,7 @@ mod harness;
 mod witness;
 
 mod bad_input;
+mod baseline;
 mod cancelled;
 mod chaos;
 mod ci_action;

@@ -173,6 +173,16 @@ pub(crate) struct RunOptions {
     /// command line (repeatable)
     #[arg(long, value_name = "PATTERN", action = ArgAction::Append, help_heading = LEAKS)]
     pub allow: Vec<Pattern>,
+    /// Take the leaks that this file lists for known ones, which fail nothing [default: cgrun-leaks.toml next to the
+    /// config, if it is there]
+    #[arg(long, value_name = "FILE", help_heading = LEAKS, hide_short_help = true)]
+    pub baseline: Option<PathBuf>,
+    /// Add what leaks to that file
+    #[arg(long, conflicts_with = "update_baseline", help_heading = LEAKS, hide_short_help = true)]
+    pub write_baseline: bool,
+    /// Remove from that file what leaks no more; run all tests then
+    #[arg(long, help_heading = LEAKS, hide_short_help = true)]
+    pub update_baseline: bool,
     /// Also write a report: json, junit or html (repeatable)
     #[arg(
         long = "report",

@@ -1,7 +1,7 @@
 //! Finds the config that a run uses without `--config`: the nearest one from the working directory upwards.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
@@ -52,6 +52,22 @@ impl Config {
         }
         Ok(None)
     }
+}
+
+/// Opens the file of this name in a directory, or says why it is not trusted; `None` if there is none. The directories above are
+/// not examined.
+pub(crate) fn find_trusted(
+    directory: &Path,
+    name: &str,
+    trusted: &TrustedUsers,
+) -> io::Result<Option<Result<File, Distrust>>> {
+    let opened = openat(CWD, directory, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    let (stat, here) = (fstat(&opened)?, statat(CWD, "", AtFlags::EMPTY_PATH)?);
+    let is_here = (stat.st_dev, stat.st_ino) == (here.st_dev, here.st_ino);
+    let Some(found) = FoundFile::open(&opened, name)? else { return Ok(None) };
+    let distrust = trusted.distrust_file(&found.file_stat, &found.link_stat, is_here);
+    let above = || (!is_here).then(|| trusted.distrust_directory(directory, &stat)).flatten();
+    Ok(Some(distrust.or_else(above).map_or(Ok(found.file), Err)))
 }
 
 /// A regular file with one of these names.

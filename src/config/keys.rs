@@ -67,6 +67,9 @@ pub(crate) struct SessionKeys {
     /// Processes that do not count as leaks: a program's name, or a pattern for the command line, in which * stands for
     /// anything and ? for one character. They are stopped like the rest.
     pub allow: Option<Vec<Pattern>>,
+    /// The file that lists the leaks that are known, relative to this file's directory. By default cgrun-leaks.toml, if it is
+    /// there.
+    pub baseline: Option<Word>,
     /// Reports to write, relative to this file's directory.
     #[schemars(schema_with = "value_schemas::reports")]
     pub reports: Option<BTreeMap<ReportKind, Word>>,

@@ -13,8 +13,11 @@ mod trust;
 mod value_schemas;
 mod values;
 
-pub(crate) use file::{Config, FILE_NAME};
+pub(crate) use diagnostic::ConfigError;
+pub(crate) use discover::find_trusted;
+pub(crate) use file::{Config, FILE_NAME, open_file};
 pub(crate) use keys::{ReadyKeys, ServiceKeys};
 pub(crate) use schema::schema;
-pub(crate) use trust::TrustedUsers;
+pub(crate) use toml_terms::in_toml_terms;
+pub(crate) use trust::{Distrust, TrustedUsers};
 pub(crate) use values::{OnLeak, ReportKind, ServiceInput, ServiceName, Time, Words};

@@ -52,6 +52,7 @@ fn replaced(keys: SessionKeys, by: SessionKeys) -> SessionKeys {
         idle_timeout: by.idle_timeout.or(keys.idle_timeout),
         on_leak: by.on_leak.or(keys.on_leak),
         allow: by.allow.or(keys.allow),
+        baseline: by.baseline.or(keys.baseline),
         reports: by.reports.or(keys.reports),
         reclaim_ports: by.reclaim_ports.or(keys.reclaim_ports),
         require: by.require.or(keys.require),

@@ -30,6 +30,10 @@ on_leak = "report"
 # anything and ? one character. They are killed like the rest (example; none by default).
 # allow = ["ssh-agent", "*chrome*--type=zygote*"]
 
+# The file that lists the leaks that are known, relative to this file's directory; cgrun --write-baseline writes it
+# (example; by default cgrun-leaks.toml, if it is there).
+# baseline = "tests/leaks.toml"
+
 # Reports to write, relative to this file's directory (example; none by default).
 # reports = { json = "cgrun.json", junit = "cgrun.xml", html = "cgrun.html" }
 

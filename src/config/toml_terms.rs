@@ -4,7 +4,7 @@
 const OF_A_PROFILE: &str = ", expected `session` or `limits`";
 
 /// serde names Rust's types, but the user wrote TOML. `value` is the text that the error is about.
-pub(super) fn in_toml_terms(message: &str, value: &str) -> String {
+pub(crate) fn in_toml_terms(message: &str, value: &str) -> String {
     let words = [
         ("unknown field ", "unknown key "),
         ("missing field ", "missing key "),

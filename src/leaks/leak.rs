@@ -29,6 +29,8 @@ pub(crate) struct Leak {
     pub has_cleared_environment: bool,
     /// Whether it was asked to exit, and was still alive when its grace was over.
     pub had_to_be_killed: bool,
+    /// Whether the baseline lists it.
+    pub is_known: bool,
 }
 
 /// How a process leaked.

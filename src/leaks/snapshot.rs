@@ -204,6 +204,7 @@ impl Surroundings {
             started_during: marks.origin,
             has_cleared_environment: marks.is_cleared,
             had_to_be_killed: false,
+            is_known: false,
             how,
             process,
             stat,

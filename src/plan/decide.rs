@@ -110,6 +110,7 @@ pub(crate) fn plan(run: Run, config: Option<&Config>, cwd: PathBuf, state: PathB
         logs,
         records: records(&state),
         state,
+        baseline: None,
         verbosity: match (options.quiet, options.verbose) {
             (true, _) => Verbosity::Quiet,
             (_, true) => Verbosity::Verbose,
@@ -154,7 +155,7 @@ fn limits(
 
 /// Refuses a path that begins with `~`, because we would create a directory of that name. A shell does not
 /// expand `~` after a `=`.
-fn without_tilde(path: &Path) -> Result<()> {
+pub(super) fn without_tilde(path: &Path) -> Result<()> {
     if path.as_os_str().as_bytes().starts_with(b"~") {
         bail!("{} begins with ~, which is not expanded here; write the full path", path.display());
     }

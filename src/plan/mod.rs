@@ -1,6 +1,7 @@
 //! Turns arguments, config and environment into one `SessionPlan`, or a clear error. This changes nothing on
-//! the host, and reads only its list of users.
+//! the host, and reads only its list of users, and the list of known leaks.
 
+mod baseline;
 mod decide;
 mod environment;
 mod identity;
@@ -10,6 +11,7 @@ mod services;
 mod session_plan;
 mod url;
 
+pub(crate) use baseline::{BaselinePlan, Purpose, baseline};
 pub(crate) use decide::{plan, watched_ports};
 pub(crate) use environment::Environment;
 pub(crate) use service_id::{PerService, ServiceId};

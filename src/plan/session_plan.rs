@@ -4,6 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::baseline::BaselinePlan;
 use super::environment::Environment;
 use super::service_id::PerService;
 use super::service_plan::ServicePlan;
@@ -36,6 +37,8 @@ pub(crate) struct SessionPlan {
     /// How long the whole teardown may take.
     pub stop_within: Option<Duration>,
     pub on_leak: OnLeak,
+    /// Leaks that are known.
+    pub baseline: Option<BaselinePlan>,
     /// Leaks that are not counted.
     pub allow: Vec<Pattern>,
     pub reports: Vec<(ReportKind, PathBuf)>,

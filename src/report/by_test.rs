@@ -92,8 +92,8 @@ fn telling(command: &[OsString], here: &Path) -> String {
     words.collect::<Vec<_>>().join(" ")
 }
 
-/// The worst groups come first, and those that nothing is known about last.
-pub(super) fn by_owner(leaks: &[Leak]) -> Vec<LeakGroup<'_>> {
+/// The worst groups come first, before those whose leaks are all known, and those that nothing is known about last.
+pub(super) fn by_owner<'a>(leaks: impl IntoIterator<Item = &'a Leak>) -> Vec<LeakGroup<'a>> {
     let mut owned: Vec<(Owner, Vec<&Leak>)> = Vec::new();
     let mut places = HashMap::new();
     for leak in leaks {
@@ -108,7 +108,14 @@ pub(super) fn by_owner(leaks: &[Leak]) -> Vec<LeakGroup<'_>> {
     let mut groups: Vec<_> = grown.collect();
     groups.sort_by_cached_key(|group| {
         let worst = group.trees.first().map(LeakTree::rank);
-        (group.owner == Owner::Unknown, Reverse(worst), Reverse(group.size()), group.owner.to_string())
+        let is_known = group.trees.first().is_some_and(|tree| tree.leak.is_known);
+        (
+            is_known,
+            group.owner == Owner::Unknown,
+            Reverse(worst),
+            Reverse(group.size()),
+            group.owner.to_string(),
+        )
     });
     groups
 }

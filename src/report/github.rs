@@ -46,7 +46,7 @@ impl GitHub {
         let level = if report.outcome.leaks_fail() { "error" } else { "warning" };
         let problems = report.survivors.iter().chain(&report.unverified);
         let survivors = problems.map(|text| command("error", &[("title", "cgrun: not clean")], text));
-        let leaks = report.leaks.iter().map(|leak| self.annotation(level, leak));
+        let leaks = report.new_leaks().map(|leak| self.annotation(level, leak));
         let limits = report.usage.iter().flat_map(limits_hit::failures);
         let limits = limits.map(|text| command("warning", &[("title", "cgrun: a limit was hit")], &text));
         survivors.chain(limits).chain(leaks).take(ANNOTATIONS).collect()

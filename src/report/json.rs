@@ -7,6 +7,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use serde::Serialize;
 
+use super::known_leaks::BaselineSummary;
 use super::leaking_tests::LeakingTest;
 use super::locate::TestLocator;
 use super::tree::LeakTree;
@@ -37,6 +38,8 @@ pub(crate) struct ReportDocument {
     /// Counts every leaked process, including descendants and those that are not described.
     pub leaked_process_count: usize,
     pub undescribed_process_count: usize,
+    /// `None` if there is no baseline.
+    pub baseline: Option<BaselineSummary>,
     pub allowed_leaks: Vec<LeakedProcess>,
     pub survivors: Vec<String>,
     pub unverified: Vec<String>,
@@ -75,6 +78,24 @@ pub(crate) struct Outcome {
     /// The cause as a sentence.
     pub reason: String,
     pub on_leak: &'static str,
+}
+
+impl ReportDocument {
+    /// Counts the leaked processes that the baseline does not list.
+    pub(super) fn new_process_count(&self) -> usize {
+        let known = self.baseline.as_ref().map_or(0, |it| it.known_process_count);
+        self.leaked_process_count - known
+    }
+
+    /// The leaks that the baseline lists.
+    pub(super) fn known_leaks(&self) -> impl Iterator<Item = &LeakedProcess> {
+        self.leaks.iter().filter(|leak| !leak.is_new())
+    }
+
+    /// The leaks that the baseline does not list.
+    pub(super) fn new_leaks(&self) -> impl Iterator<Item = &LeakedProcess> {
+        self.leaks.iter().filter(|leak| leak.is_new())
+    }
 }
 
 impl Outcome {
@@ -132,6 +153,8 @@ pub(crate) struct LeakedProcess {
     pub command_line_truncated: bool,
     /// The key by which other runs recognize what it runs.
     pub program: String,
+    /// Whether the baseline lists it.
+    pub known: bool,
     pub executable: Option<String>,
     pub working_directory: Option<String>,
     pub user: String,
@@ -209,6 +232,7 @@ impl LeakedProcess {
             command_line: process.command.iter().map(lossy).collect(),
             command_line_truncated: length > COMMAND_LINE_SHOWN,
             program: program(&process.command, here),
+            known: tree.leak.is_known,
             executable: tree.leak.executable.as_ref().map(lossy),
             working_directory: tree.leak.working_directory.as_ref().map(lossy),
             user: process.user(),
@@ -231,6 +255,11 @@ impl LeakedProcess {
             started_during: started_during(tree.leak, locator),
             children: tree.children.iter().map(|child| Self::from_tree(child, here, locator)).collect(),
         }
+    }
+
+    /// Whether it counts: the baseline does not list it.
+    pub(super) fn is_new(&self) -> bool {
+        !self.known
     }
 
     /// The command line as one line of printable text.

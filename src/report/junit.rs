@@ -14,22 +14,23 @@ pub(super) fn document(report: &ReportDocument) -> Result<String> {
     let mut suite = TestSuite::new("cgrun");
     for service in &report.services {
         let own: Vec<_> =
-            report.leaks.iter().filter(|it| it.service.as_deref() == Some(&service.name)).collect();
+            report.new_leaks().filter(|it| it.service.as_deref() == Some(&service.name)).collect();
         let problem =
             service.problem.as_ref().map(|problem| (NonSuccessKind::Failure, "service", problem.clone()));
         let name = format!("service {}", service.name);
         suite.add_test_case(case(&name, &service.component, problem, &own, 0, report.outcome.leaks_fail()));
     }
-    let own: Vec<_> = report.leaks.iter().filter(|it| it.service.is_none()).collect();
+    let own: Vec<_> = report.new_leaks().filter(|it| it.service.is_none()).collect();
     let (problem, undescribed) = (session_problem(report), report.undescribed_process_count);
     let leaks_fail = report.outcome.leaks_fail();
     suite.add_test_case(case("command", &report.command, problem, &own, undescribed, leaks_fail));
     for figures in report.usage.iter().flat_map(|usage| usage.components.iter().chain([&usage.session])) {
         suite.add_properties(usage::properties(figures));
     }
-    let limits = limits_hit::all(report.usage.as_ref());
-    if !limits.is_empty() {
-        suite.set_system_err(XmlString::new(legal(&limits.join("\n"))));
+    let mut notes = limits_hit::all(report.usage.as_ref());
+    notes.extend(report.baseline.as_ref().and_then(|it| it.known()));
+    if !notes.is_empty() {
+        suite.set_system_err(XmlString::new(legal(&notes.join("\n"))));
     }
     let mut junit = Junit::new("cgrun");
     junit.add_test_suite(suite);

@@ -30,6 +30,8 @@ pub(crate) struct LeakedProgram {
     pub command: String,
     /// The key by which other runs recognize what they run.
     pub program: String,
+    /// Whether the baseline lists all of them.
+    pub known: bool,
     /// Without their descendants.
     pub pids: Vec<i32>,
     /// With their descendants.
@@ -52,6 +54,7 @@ fn leaking_test(group: &LeakGroup<'_>, here: &Path, locator: &mut TestLocator) -
     let (file, line) = locator.file_and_line(origin);
     let programs = group.programs(here).into_iter().map(|it| LeakedProgram {
         program: it.trees.first().map_or_else(String::new, |tree| program(&tree.leak.process.command, here)),
+        known: it.trees.iter().all(|tree| tree.leak.is_known),
         pids: it.trees.iter().map(|tree| tree.leak.pid().as_raw_nonzero().get()).collect(),
         process_count: it.size(),
         listening_on: it.trees.iter().flat_map(|tree| tree.leak.listening.clone()).collect(),

@@ -7,6 +7,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 use super::json::{ComponentSummary, PhaseSummary, rounded_seconds};
+use super::known_leaks::BaselineSummary;
 use super::timeline::{ComponentTimes, Timeline};
 use crate::plan::{PerService, ServiceId};
 use crate::runtime::exit_code::Exit;
@@ -15,6 +16,7 @@ use crate::teardown::{Cause, Component, Context, Role, Verdict};
 pub(crate) struct RunSummary<'a> {
     pub cause: &'a Cause,
     pub verdict: &'a Verdict,
+    pub baseline: Option<&'a BaselineSummary>,
     pub timeline: &'a Timeline,
     pub context: &'a Context,
     pub exit: Exit,

@@ -127,6 +127,7 @@ impl SessionReport {
             Exit::Code(code) => document.outcome.exit_code = Some(code),
             Exit::Signal(signal) => document.outcome.signal = Some(signal.to_string()),
         }
+        document.baseline = run.baseline.cloned();
         document.command = run.command();
         for (id, service) in run.logs.ids().zip(&mut document.services) {
             service.component = run.service(id, &service.name);
@@ -142,8 +143,9 @@ impl SessionReport {
         let services: Vec<_> = self.services.iter().map(|service| service.name.as_str()).collect();
         let here = self.working_directory.as_path();
         let mut locator = TestLocator::new(here, &self.session.command);
-        let tests = leaking_tests(&by_owner(&verdict.leaks), here, &mut locator);
-        let mut describe = |leaks: &[Leak]| {
+        let tests =
+            leaking_tests(&by_owner(verdict.leaks.iter().chain(verdict.known_leaks())), here, &mut locator);
+        let mut describe = |leaks: &[Leak]| -> Vec<_> {
             trees(leaks).iter().map(|tree| LeakedProcess::from_tree(tree, here, &mut locator)).collect()
         };
         ReportDocument {
@@ -154,6 +156,7 @@ impl SessionReport {
             outcome: Outcome {
                 clean: verdict.is_proven()
                     && verdict.leaked() == 0
+                    && verdict.known_leaks().is_empty()
                     && !verdict.command_killed
                     && !cause.is_supervisor_dead(),
                 verified_empty: verdict.is_proven(),
@@ -171,9 +174,13 @@ impl SessionReport {
             containment: self.containment.clone(),
             command: ComponentSummary::default(),
             services: self.services.clone(),
-            leaks: describe(&verdict.leaks),
+            leaks: [describe(&verdict.leaks), describe(verdict.known_leaks())]
+                .into_iter()
+                .flatten()
+                .collect(),
             tests,
-            leaked_process_count: verdict.leaked(),
+            leaked_process_count: verdict.leaked() + verdict.known_leaks().len(),
+            baseline: None,
             undescribed_process_count: verdict.undescribed.len(),
             allowed_leaks: describe(&verdict.allowed),
             survivors: verdict.survivors.clone(),

@@ -5,8 +5,8 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use super::json::{LeakedProcess, ReportDocument};
-use super::leaking_tests::LeakingTest;
+use super::json::ReportDocument;
+use super::leaking_tests::{LeakedProgram, LeakingTest};
 use super::markdown::{cell, item};
 use super::{leak_text, limits_hit};
 use crate::sys::nonce::Nonce;
@@ -87,8 +87,8 @@ fn open(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
 }
 
 fn heading(report: &ReportDocument) -> String {
-    if report.leaked_process_count > 0 {
-        return format!("### cgrun: leaked {}\n\n", processes(report.leaked_process_count));
+    if report.new_process_count() > 0 {
+        return format!("### cgrun: leaked {}\n\n", processes(report.new_process_count()));
     }
     let state = match &report.usage {
         _ if !report.outcome.verified_empty => "not clean",
@@ -103,15 +103,17 @@ fn markdown(report: &ReportDocument) -> String {
     let problems = report.survivors.iter().chain(&report.unverified).take(ROWS);
     text.extend(problems.map(|problem| format!("- **{}**\n", item(problem))));
     text.extend(limits_hit::all(report.usage.as_ref()).iter().map(|limit| format!("- {}\n", item(limit))));
+    text.extend(report.baseline.iter().filter_map(|it| it.known()).map(|it| format!("- {}\n", item(&it))));
     let by_test = by_test(&report.tests);
     text += &by_test;
     if !by_test.is_empty() {
         text += "\n<details><summary>Each process</summary>\n";
     }
-    if !report.leaks.is_empty() {
+    let leaks: Vec<_> = report.new_leaks().collect();
+    if !leaks.is_empty() {
         text += "\n| started during | process | listening on | how it leaked |\n|---|---|---|---|\n";
     }
-    for leak in report.leaks.iter().take(ROWS) {
+    for leak in leaks.iter().take(ROWS) {
         let test = leak_text::test(leak).map_or("unknown".into(), cell);
         let ports: Vec<_> = leak.listening_on.iter().map(ToString::to_string).collect();
         let below = match leak.process_count() {
@@ -126,9 +128,9 @@ fn markdown(report: &ReportDocument) -> String {
             leak_text::kind(leak)
         );
     }
-    let listed: usize = report.leaks.iter().take(ROWS).map(LeakedProcess::process_count).sum();
-    if report.leaked_process_count > listed {
-        text += &format!("\nand {} more\n", report.leaked_process_count - listed);
+    let listed: usize = leaks.iter().take(ROWS).map(|it| it.process_count()).sum();
+    if report.new_process_count() > listed {
+        text += &format!("\nand {} more\n", report.new_process_count() - listed);
     }
     if !by_test.is_empty() {
         text += "\n</details>\n";
@@ -136,19 +138,23 @@ fn markdown(report: &ReportDocument) -> String {
     text + "\n"
 }
 
-/// Which tests left what running. Nothing if that is one process, which the other table describes.
+/// Which tests left what running that is not known. Nothing if that is one process, which the other table describes.
 fn by_test(tests: &[LeakingTest]) -> String {
-    if tests.iter().map(|test| test.leaked_process_count).sum::<usize>() < 2 {
+    let tests =
+        tests.iter().map(|test| (test, test.programs.iter().filter(|it| !it.known).collect::<Vec<_>>()));
+    let tests: Vec<_> = tests.filter(|(_, new)| !new.is_empty()).collect();
+    let size = |programs: &[&LeakedProgram]| programs.iter().map(|it| it.process_count).sum::<usize>();
+    if tests.iter().map(|(_, programs)| size(programs)).sum::<usize>() < 2 {
         return String::new();
     }
     let mut text = "\n| test | processes | what it left running |\n|---|---|---|\n".to_string();
-    for test in tests.iter().take(ROWS) {
-        let programs: Vec<_> = test.programs.iter().take(PROGRAMS).map(|it| cell(&it.text())).collect();
-        let more = match test.programs.len().saturating_sub(PROGRAMS) {
+    for (test, new) in tests.iter().take(ROWS) {
+        let programs: Vec<_> = new.iter().take(PROGRAMS).map(|it| cell(&it.text())).collect();
+        let more = match new.len().saturating_sub(PROGRAMS) {
             0 => String::new(),
             more => format!(" and {more} more"),
         };
-        let (name, count) = (cell(&test.text), test.leaked_process_count);
+        let (name, count) = (cell(&test.text), size(new));
         text += &format!("| {name} | {count} | {}{more} |\n", programs.join("<br>"));
     }
     if tests.len() > ROWS {

@@ -7,11 +7,13 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::group_lines::Room;
+use super::known_leaks::BaselineSummary;
 use super::log_writer::LogWriter;
 use super::paint::Paint;
 use super::{limits_hit, usage, verdict_text};
 use crate::containment::Kind;
 use crate::plan::Verbosity;
+use crate::runtime::ci::Ci;
 use crate::runtime::clock;
 use crate::sys::terminal;
 use crate::sys::time::Instant;
@@ -148,6 +150,13 @@ impl Reporter {
         }
     }
 
+    /// Says what the baseline has to do with the leaks. In CI, or if cgrun is verbose, also what leaks no more.
+    pub(crate) fn baseline(&self, baseline: &BaselineSummary) {
+        baseline.failure().iter().for_each(|failure| self.error(failure));
+        let says_all = self.verbosity == Verbosity::Verbose || Ci::detect().is_some();
+        baseline.lines(says_all).iter().for_each(|line| self.say(line));
+    }
+
     /// Reports what the teardown found. A clean session is silent, unless cgrun is verbose.
     pub(crate) fn verdict(&self, verdict: &Verdict, cause: &Cause, kind: Kind, took: Duration) {
         let paint = Paint::for_stderr();
@@ -165,7 +174,8 @@ impl Reporter {
         }
         used.iter().flat_map(|it| limits_hit::slowdowns(it)).for_each(|line| self.say(&line));
         if self.verbosity == Verbosity::Verbose {
-            if let Some((headline, leaks)) = verdict_text::allowed_leaks(verdict, listed) {
+            let known = verdict_text::known_leaks(verdict, listed);
+            for (headline, leaks) in known.into_iter().chain(verdict_text::allowed_leaks(verdict, listed)) {
                 self.lines(&[headline]);
                 self.list(&leaks, Important::First);
             }

@@ -57,7 +57,7 @@ pub(crate) fn in_tree_order<'a>(processes: impl Iterator<Item = &'a Leak>) -> Ve
     rows.filter_map(|(depth, leak)| Some((depth, *places.get(&leak.key())?))).collect()
 }
 
-/// The worst trees come first: those that escaped, that hold a port, or that did not exit when asked.
+/// The worst trees come first, new ones before known ones: those that escaped, that hold a port, or that did not exit when asked.
 pub(super) fn trees<'a>(leaks: impl IntoIterator<Item = &'a Leak>) -> Vec<LeakTree<'a>> {
     let leaks: Vec<_> = leaks.into_iter().collect();
     let indexes: HashMap<Pid, usize> = leaks.iter().enumerate().map(|(at, leak)| (leak.pid(), at)).collect();
@@ -75,7 +75,7 @@ pub(super) fn trees<'a>(leaks: impl IntoIterator<Item = &'a Leak>) -> Vec<LeakTr
     while let Some(&next) = children.keys().min() {
         grown.push(grow(next, 0, &leaks, &mut children));
     }
-    grown.sort_by_key(|tree| Reverse((tree.rank(), tree.size(), tree.leak.process.age)));
+    grown.sort_by_key(|tree| Reverse((!tree.leak.is_known, tree.rank(), tree.size(), tree.leak.process.age)));
     grown
 }
 

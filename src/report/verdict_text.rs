@@ -29,15 +29,14 @@ pub(super) fn leaks(
     }
     let groups = by_owner(&verdict.leaks);
     let ending = if verdict.is_proven() { "found and stopped" } else { "found" };
+    let leaked = if verdict.in_baseline.is_some() { new_processes(total) } else { processes(total) };
     let headline = match count_tests(&groups) {
         // Those that are not described may have been started during any test.
-        _ if total > verdict.leaks.len() => format!("leaked {}, {ending}:", processes(total)),
-        (0, _) => format!("leaked {}, {ending}:", processes(total)),
-        (tests, during) if during == total => {
-            format!("{} leaked {}, {ending}:", count(tests), processes(total))
-        }
+        _ if total > verdict.leaks.len() => format!("leaked {leaked}, {ending}:"),
+        (0, _) => format!("leaked {leaked}, {ending}:"),
+        (tests, during) if during == total => format!("{} leaked {leaked}, {ending}:", count(tests)),
         (tests, during) => {
-            format!("leaked {}, {during} of them during {}, {ending}:", processes(total), count(tests))
+            format!("leaked {leaked}, {during} of them during {}, {ending}:", count(tests))
         }
     };
     let is_known = groups.iter().any(LeakGroup::is_of_runner);
@@ -47,6 +46,11 @@ pub(super) fn leaks(
         group_lines(&groups, total, room, paint)
     };
     Some((paint.bad(&headline), lines))
+}
+
+/// In contrast to those that the baseline lists.
+fn new_processes(count: usize) -> String {
+    if count == 1 { "1 new process".into() } else { format!("{count} new processes") }
 }
 
 fn count(tests: usize) -> String {
@@ -72,6 +76,17 @@ pub(super) fn notes(verdict: &Verdict, paint: Paint) -> Vec<String> {
 }
 
 /// For `-v`.
+pub(super) fn known_leaks(verdict: &Verdict, listed: usize) -> Option<(String, Vec<String>)> {
+    let leaks = verdict.known_leaks();
+    let headline = match leaks.len() {
+        0 => return None,
+        1 => "1 known leak, stopped:".to_string(),
+        count => format!("{count} known leaks, stopped:"),
+    };
+    Some((headline, leak_lines(leaks, leaks.len(), listed, Paint::none())))
+}
+
+/// For `-v`.
 pub(super) fn allowed_leaks(verdict: &Verdict, listed: usize) -> Option<(String, Vec<String>)> {
     let headline = match verdict.allowed.len() {
         0 => return None,
@@ -83,7 +98,7 @@ pub(super) fn allowed_leaks(verdict: &Verdict, listed: usize) -> Option<(String,
 
 /// One line for `-v`.
 pub(super) fn summary(verdict: &Verdict, cause: &Cause, kind: Kind, took: Duration) -> String {
-    let state = match (verdict.is_proven(), verdict.leaked() == 0) {
+    let state = match (verdict.is_proven(), verdict.leaked() + verdict.known_leaks().len() == 0) {
         (true, true) if !verdict.command_killed => "clean",
         (true, _) => "clean now",
         (false, _) => "NOT clean",

@@ -9,7 +9,7 @@ use crate::guardian::Guardian;
 use crate::guardian::record::Record;
 use crate::plan::ServiceId;
 use crate::ports::{self, time_wait};
-use crate::report::{GitHub, Reporter, RunSummary};
+use crate::report::{BaselineSummary, GitHub, Reporter, RunSummary};
 use crate::runtime::clock;
 use crate::runtime::exit_code::{self, Exit};
 use crate::runtime::failpoint;
@@ -40,14 +40,18 @@ impl Session<'_> {
         self.explain(cause);
         failpoint::reached("teardown");
         let gone_early = self.services_gone_early(cause);
-        let verdict = self.tear_down(cause);
+        let mut verdict = self.tear_down(cause);
         let failed = self.failed_among(&gone_early);
         failed.iter().for_each(|cause| self.explain(cause));
         let cause = failed.as_ref().unwrap_or(cause);
+        let baseline = self.set_known_leaks_aside(cause, &mut verdict);
         self.report.verdict(&verdict, cause, self.context.containment.kind(), clock::since(self.begin));
+        baseline.iter().for_each(|it| self.report.baseline(it));
         let command = self.context.command().and_then(|command| command.status);
         let exit = cause.exit(command, &verdict, self.plan.on_leak);
-        let exit = self.write_reports(cause, &verdict, exit);
+        let is_missing = baseline.as_ref().is_some_and(|it| it.failure().is_some());
+        let exit = if is_missing { spoiled(exit) } else { exit };
+        let exit = self.write_reports(cause, &verdict, baseline.as_ref(), exit);
         failpoint::reached("reported");
         self.dismiss_guardian(&verdict);
         exit
@@ -55,23 +59,29 @@ impl Session<'_> {
 
     /// Writes the requested reports, and GitHub's. A report that cannot be written turns a success into a
     /// failure, but never replaces another failure.
-    fn write_reports(&self, cause: &Cause, verdict: &Verdict, exit: Exit) -> Exit {
+    fn write_reports(
+        &self,
+        cause: &Cause,
+        verdict: &Verdict,
+        baseline: Option<&BaselineSummary>,
+        exit: Exit,
+    ) -> Exit {
         let Some(reports) = &self.reports else { return exit };
         let github = reports.github().filter(|_| GitHub::has_news(verdict));
         if !reports.has_files() && github.is_none() {
             return exit;
         }
-        let spoiled = if exit == Exit::Code(0) { Exit::Code(exit_code::FAILED) } else { exit };
         // With the user's rights, so that the session cannot make us write to a place that its user cannot
         // write to.
         let lent = reports.act_as_user();
         if let Err(error) = &lent {
             self.report
                 .error(&format!("no report was written: cannot switch to the session's user: {error}"));
-            return spoiled;
+            return spoiled(exit);
         }
         let logs = self.services.map(|it| it.as_ref().map(|service| service.log.path.clone()));
-        let run = RunSummary { cause, verdict, timeline: &self.timeline, context: &self.context, exit, logs };
+        let (timeline, context) = (&self.timeline, &self.context);
+        let run = RunSummary { cause, verdict, baseline, timeline, context, exit, logs };
         let document = reports.document(&run);
         if let Some(github) = github {
             self.report.workflow_commands(&github.annotations(&document));
@@ -81,7 +91,7 @@ impl Session<'_> {
         }
         let problems = reports.write(&document);
         problems.iter().for_each(|problem| self.report.error(problem));
-        if problems.is_empty() { exit } else { spoiled }
+        if problems.is_empty() { exit } else { spoiled(exit) }
     }
 
     /// Critical services that are gone although the tests passed: they exited too late for us to notice while
@@ -190,6 +200,11 @@ impl Session<'_> {
     }
 }
 
+/// What a file that could not be written makes of a success.
+fn spoiled(exit: Exit) -> Exit {
+    if exit == Exit::Code(0) { Exit::Code(exit_code::FAILED) } else { exit }
+}
+
 /// The supervisor while its session is torn down.
 struct Running<'a> {
     guardian: Option<&'a mut Guardian>,
@@ -220,7 +235,7 @@ impl Drop for Session<'_> {
             let verdict = self.tear_down(&cause);
             let kind = self.context.containment.kind();
             self.report.verdict(&verdict, &cause, kind, clock::since(self.begin));
-            self.write_reports(&cause, &verdict, Exit::Code(exit_code::FAILED));
+            self.write_reports(&cause, &verdict, None, Exit::Code(exit_code::FAILED));
             self.dismiss_guardian(&verdict);
             // Survivors outweigh the panic, and the code that handles the panic does not know about them.
             if !verdict.is_proven() {

@@ -8,6 +8,7 @@ mod foreground;
 mod idle;
 mod input;
 mod killers;
+mod known_leaks;
 mod limits;
 mod not_found;
 mod preflight;
@@ -39,6 +40,7 @@ use crate::sys::process::{children, descriptor_limit};
 pub(crate) fn run(plan: SessionPlan, report: &Reporter) -> Result<Exit, SessionError> {
     let github = GitHub::from_environment().context("cannot get a random number (getrandom)")?;
     let files = ReportFiles::prepare(&plan.reports, plan.identity.as_ref())?;
+    known_leaks::check(&plan)?;
     let mut session = match prepare(plan, report) {
         Ok(session) => session,
         Err(error) => {

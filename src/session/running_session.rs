@@ -81,6 +81,8 @@ impl<'a> Session<'a> {
                 settle: plan.settle,
                 stop_within: killers::stop_within(plan.stop_within),
                 allow: plan.allow.clone(),
+                // Whether a leak is known may depend on any of it.
+                reports_leaks: plan.baseline.is_some(),
                 measures_usage: plan.verbosity == Verbosity::Verbose
                     || !limits.is_empty()
                     || !plan.reports.is_empty(),

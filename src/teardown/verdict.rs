@@ -26,6 +26,8 @@ pub(crate) struct Verdict {
     /// Processes that the user allows to outlive the command. They are stopped too.
     pub allowed: Vec<Leak>,
     pub allow: Vec<Pattern>,
+    /// Leaks that the baseline lists, which do not count; `None` if there is no baseline.
+    pub in_baseline: Option<Vec<Leak>>,
     /// Processes that could not be stopped. Normally there are none.
     pub survivors: Vec<String>,
     /// Checks that could not be completed, which also means not clean.
@@ -72,7 +74,19 @@ impl Verdict {
         self.survivors.is_empty() && self.unknown.is_empty()
     }
 
-    /// How many processes leaked.
+    /// The leaks that the baseline lists.
+    pub(crate) fn known_leaks(&self) -> &[Leak] {
+        self.in_baseline.as_deref().unwrap_or_default()
+    }
+
+    /// Lets the leaks that are marked as known count no more.
+    pub(crate) fn set_known_leaks_aside(&mut self) {
+        let (known, new) = std::mem::take(&mut self.leaks).into_iter().partition(|leak| leak.is_known);
+        self.leaks = new;
+        self.in_baseline.get_or_insert_default().extend::<Vec<Leak>>(known);
+    }
+
+    /// How many processes leaked that are not known.
     pub(crate) fn leaked(&self) -> usize {
         self.leaks.len() + self.undescribed.len()
     }

@@ -36,14 +36,15 @@ fn programs(test: &LeakingTest) -> Markup {
         @for (at, program) in test.programs.iter().enumerate() {
             @if at > 0 { ", " }
             code { (shorten(&program.text(), 160)) }
+            @if program.known { span.tag { "known" } }
             @if !program.listening_on.is_empty() { span.tag { "listening on " (program.listening_on.join(", ")) } }
         }
     }
 }
 
-pub(super) fn section(title: &str, leaks: &[LeakedProcess], undescribed: usize) -> Markup {
+pub(super) fn section(title: &str, leaks: &[&LeakedProcess], undescribed: usize) -> Markup {
     let (shown, hidden) = leaks.split_at(leaks.len().min(SHOWN));
-    let more = hidden.iter().map(LeakedProcess::process_count).sum::<usize>() + undescribed;
+    let more = hidden.iter().map(|it| it.process_count()).sum::<usize>() + undescribed;
     html! {
         @if !shown.is_empty() || more > 0 {
             section {

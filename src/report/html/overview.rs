@@ -11,6 +11,11 @@ pub(super) fn header(report: &ReportDocument, command: &str) -> Markup {
     let result = match (report.outcome.verified_empty, leaked) {
         (true, 0) if report.outcome.clean => "clean".to_string(),
         (true, 0) => "ended by force".into(),
+        (true, _) if report.new_process_count() == 0 => "only known leaks".into(),
+        (true, _) if report.known_leaks().next().is_some() => {
+            let new = report.new_process_count();
+            format!("{} leaked, {} are known", processes(new), leaked - new)
+        }
         (true, _) => format!("{} leaked", processes(leaked)),
         (false, _) => "not clean".into(),
     };

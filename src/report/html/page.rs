@@ -33,9 +33,10 @@ pub(crate) fn page(report: &ReportDocument) -> String {
         (overview::facts(report))
         (overview::problems(report))
         (leaks::by_test(&report.tests))
-        (leaks::section("Leaked processes", &report.leaks, report.undescribed_process_count))
+        (leaks::section("Leaked processes", &report.new_leaks().collect::<Vec<_>>(), report.undescribed_process_count))
         (timeline::section(report))
-        (leaks::section("Allowed leaks", &report.allowed_leaks, 0))
+        (leaks::section("Known leaks", &report.known_leaks().collect::<Vec<_>>(), 0))
+        (leaks::section("Allowed leaks", &report.allowed_leaks.iter().collect::<Vec<_>>(), 0))
         (services::section(&report.services))
         (services::usage(report.usage.as_ref()))
         footer.dim {

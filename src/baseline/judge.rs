@@ -1,0 +1,79 @@
+//! Which of the leaks are known.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+
+use rustix::process::Pid;
+
+use super::entry::{Entry, UnlistedLeak};
+use super::file::Baseline;
+use crate::leaks::{Leak, Owner, program};
+
+/// What a baseline says of a session's leaks.
+#[derive(Debug, Default)]
+pub(crate) struct Judgement {
+    /// For each entry, the most that one owner left running; 0 if it was not seen.
+    pub(super) seen: Vec<usize>,
+    /// What no entry lists, each once.
+    pub(super) unlisted: Vec<UnlistedLeak>,
+}
+
+impl Judgement {
+    /// The entries of the baseline that no leak matched.
+    pub(crate) fn not_seen<'a>(&self, baseline: &'a Baseline) -> Vec<&'a Entry> {
+        let entries = baseline.entries().zip(&self.seen);
+        entries.filter(|(_, seen)| **seen == 0).map(|(entry, _)| entry).collect()
+    }
+}
+
+impl Baseline {
+    /// Marks the leaks that are known. An entry knows the root of a tree of processes of one owner, and with it the tree:
+    /// what the root starts depends on the moment. `here` is the session's directory.
+    pub(crate) fn judge(&self, leaks: &mut [Leak], here: &Path) -> Judgement {
+        let mut judgement = Judgement { seen: vec![0; self.lines.len()], ..Judgement::default() };
+        let roots = roots(leaks);
+        let mut same: BTreeMap<(Owner, String), Vec<usize>> = BTreeMap::new();
+        for at in (0..leaks.len()).filter(|&at| roots[at] == at) {
+            let key = (Owner::of(&leaks[at]), program(&leaks[at].process.command, here));
+            same.entry(key).or_default().push(at);
+        }
+        let mut is_known = vec![false; leaks.len()];
+        for ((owner, program), mut alike) in same {
+            let matching = self.lines.iter().enumerate().filter(|(_, it)| it.entry.matches(&owner, &program));
+            let mut bounds = Vec::new();
+            for (at, line) in matching {
+                judgement.seen[at] = judgement.seen[at].max(alike.len());
+                bounds.push(line.entry.at_most.unwrap_or(usize::MAX));
+            }
+            let Some(bound) = bounds.into_iter().max() else {
+                judgement.unlisted.push(UnlistedLeak { owner, program });
+                continue;
+            };
+            alike.sort_by_key(|&at| (leaks[at].stat.started, leaks[at].pid().as_raw_nonzero()));
+            alike.into_iter().take(bound).for_each(|at| is_known[at] = true);
+        }
+        for (leak, root) in leaks.iter_mut().zip(roots) {
+            leak.is_known = is_known[root];
+        }
+        judgement
+    }
+}
+
+/// For each leak, the index of the first process of its tree, as far as that has one owner.
+fn roots(leaks: &[Leak]) -> Vec<usize> {
+    let owners: Vec<_> = leaks.iter().map(Owner::of).collect();
+    let places: HashMap<Pid, usize> = leaks.iter().enumerate().map(|(at, leak)| (leak.pid(), at)).collect();
+    let root = |at: usize| {
+        let mut root = at;
+        // Bounded, because pids are reused, and two snapshots may show a cycle of parents.
+        for _ in 0..leaks.len() {
+            let parent = leaks[root].stat.parent.and_then(|parent| places.get(&parent));
+            match parent {
+                Some(&parent) if parent != root && owners[parent] == owners[at] => root = parent,
+                _ => return root,
+            }
+        }
+        at
+    };
+    (0..leaks.len()).map(root).collect()
+}

@@ -1,0 +1,189 @@
+//! What the baseline says of a session's leaks, for the terminal and the reports.
+
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::by_test::{by_owner, count_tests};
+use crate::baseline::{Baseline, Edited, Entry};
+use crate::teardown::Verdict;
+use crate::text::{counted, processes, readable, shorten};
+
+/// So many entries that were not seen are listed.
+const LISTED: usize = 10;
+/// In characters.
+const LONGEST: usize = 160;
+
+/// Whether the baseline was changed.
+#[derive(Clone, Debug)]
+pub(crate) enum BaselineChange {
+    None,
+    /// For this reason, which is no fault.
+    Omitted(&'static str),
+    Failed(String),
+    Written(Edited),
+    Updated(Edited),
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct BaselineSummary {
+    pub file: String,
+    pub entry_count: usize,
+    pub known_process_count: usize,
+    /// The entries that no leak matched.
+    pub not_seen: Vec<NotSeen>,
+    #[serde(skip)]
+    known_tests: usize,
+    #[serde(skip)]
+    undescribed: usize,
+    /// The file as people know it.
+    #[serde(skip)]
+    name: String,
+    #[serde(skip)]
+    change: BaselineChange,
+    #[serde(skip)]
+    has_passed: bool,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct NotSeen {
+    pub test: Option<String>,
+    pub worker: Option<String>,
+    pub service: Option<String>,
+    pub program: String,
+    /// The file of the test, if it does not exist.
+    pub missing_file: Option<String>,
+}
+
+impl BaselineSummary {
+    /// Summarizes a verdict from which the known leaks are set aside. `here` is the session's directory.
+    pub(crate) fn new(
+        baseline: &Baseline,
+        here: &Path,
+        change: BaselineChange,
+        not_seen: Vec<Entry>,
+        has_passed: bool,
+        verdict: &Verdict,
+    ) -> Self {
+        let path = &baseline.path;
+        let directories = [here, path.parent().unwrap_or(here)];
+        Self {
+            file: path.to_string_lossy().into_owned(),
+            entry_count: baseline.entries().count(),
+            known_process_count: verdict.known_leaks().len(),
+            not_seen: not_seen.iter().map(|entry| NotSeen::new(entry, &directories)).collect(),
+            known_tests: count_tests(&by_owner(verdict.known_leaks())).0,
+            undescribed: verdict.undescribed.len(),
+            name: path.strip_prefix(here).unwrap_or(path).to_string_lossy().into_owned(),
+            change,
+            has_passed,
+        }
+    }
+
+    /// Why the file was not written, if that is a failure.
+    pub(crate) fn failure(&self) -> Option<String> {
+        match &self.change {
+            BaselineChange::Failed(reason) => {
+                Some(format!("the baseline {} was not written: {reason}", self.name))
+            }
+            _ => None,
+        }
+    }
+
+    /// `12 known leaks of 4 tests are in cgrun-leaks.toml`
+    pub(crate) fn known(&self) -> Option<String> {
+        let (leaks, verb) = match self.known_process_count {
+            0 => return None,
+            1 => ("1 known leak".to_string(), "is"),
+            count => (format!("{count} known leaks"), "are"),
+        };
+        Some(format!("{leaks}{} {verb} in {}", self.of_tests(), self.name))
+    }
+
+    fn of_tests(&self) -> String {
+        match self.known_tests {
+            0 => String::new(),
+            1 => " of 1 test".into(),
+            tests => format!(" of {tests} tests"),
+        }
+    }
+
+    /// What is worth saying unless cgrun is quiet. `says_all` asks for the entries that were not seen, too.
+    pub(super) fn lines(&self, says_all: bool) -> Vec<String> {
+        let name = &self.name;
+        let mut lines = match &self.change {
+            BaselineChange::Omitted(reason) => vec![format!("{name} was not changed, because {reason}")],
+            BaselineChange::Written(edited) if edited.is_different() => vec![self.written(edited)],
+            BaselineChange::Written(_) => vec![format!("nothing leaked that is not in {name}")],
+            BaselineChange::Updated(edited) if edited.is_different() => vec![self.updated(edited)],
+            BaselineChange::Updated(_) => vec![format!("all that is in {name} still leaks")],
+            BaselineChange::None | BaselineChange::Failed(_) => Vec::new(),
+        };
+        if !matches!(self.change, BaselineChange::Written(_)) {
+            lines.splice(0..0, self.known());
+        }
+        if self.undescribed > 0 {
+            let count = processes(self.undescribed);
+            lines.push(format!("{count} could not be compared with {name}, and so count as new"));
+        }
+        if says_all && self.has_passed && matches!(self.change, BaselineChange::None) {
+            lines.extend(self.not_seen_lines());
+        }
+        lines.iter().map(|line| readable(line)).collect()
+    }
+
+    fn written(&self, edited: &Edited) -> String {
+        let bounds = match edited.rebound {
+            0 => String::new(),
+            count => format!(", and raised {}", counted(count as u64, "bound")),
+        };
+        let (added, leaks) = (counted(edited.added as u64, "line"), processes(self.known_process_count));
+        format!(
+            "added {added} to {}{bounds}: {leaks}{} leaked, and all are known from now on",
+            self.name,
+            self.of_tests()
+        )
+    }
+
+    fn updated(&self, edited: &Edited) -> String {
+        let removed = format!("removed {} from {}", counted(edited.removed as u64, "line"), self.name);
+        match edited.rebound {
+            0 => removed,
+            count => format!("{removed}, and lowered {}", counted(count as u64, "bound")),
+        }
+    }
+
+    fn not_seen_lines(&self) -> Vec<String> {
+        let (unseen, all) = (self.not_seen.len(), self.entry_count);
+        if unseen == 0 {
+            return Vec::new();
+        }
+        let first = format!(
+            "{unseen} of {} in {} matched no leak; if all tests ran, remove them with --update-baseline:",
+            counted(all as u64, "line"),
+            self.name
+        );
+        let listed = self.not_seen.iter().take(LISTED).map(|it| format!("  {}", it.text()));
+        let more = (unseen > LISTED).then(|| format!("  and {} more", unseen - LISTED));
+        std::iter::once(first).chain(listed).chain(more).collect()
+    }
+}
+
+impl NotSeen {
+    fn new(entry: &Entry, directories: &[&Path]) -> Self {
+        let named = |key| entry.owner_key().filter(|(it, _)| *it == key).map(|(_, name)| name.to_string());
+        let (test, program) = (named("test"), entry.program.clone());
+        let file = test.as_ref().and_then(|test| test.split_once("::")).map(|(file, _)| file.to_string());
+        let is_missing =
+            |file: &String| !file.contains('*') && directories.iter().all(|it| !it.join(file).exists());
+        let missing_file = file.filter(is_missing);
+        Self { test, worker: named("worker"), service: named("service"), program, missing_file }
+    }
+
+    fn text(&self) -> String {
+        let service = self.service.as_ref().map(|name| format!("service {name}"));
+        let owner = self.test.clone().or(self.worker.clone()).or(service).unwrap_or("an unknown test".into());
+        let missing = self.missing_file.as_ref().map(|file| format!(" ({file} does not exist)"));
+        format!("{}{}", shorten(&format!("{owner}: {}", self.program), LONGEST), missing.unwrap_or_default())
+    }
+}
