@@ -247,6 +247,24 @@ fn mocha_fails_the_test_that_leaks_in_each_of_two_workers() {
     mocha(&["a.js", "b.js"], &["--parallel", "--jobs", "2"]);
 }
 
+/// Names that a terminal, an environment or a list would take for something else.
+#[test]
+fn vitest_fails_tests_with_hostile_names() {
+    let suite = "import { test } from 'vitest'; import { spawn } from 'node:child_process';\n\
+        for (const name of ['a\\nb', '\\u001b[2J', 'a\\0b', '--end', '::error::', 'x'.repeat(200_000), 'é %s $&'])\n\
+            test(name, () => { spawn('sleep', ['901'], { stdio: 'ignore' }).unref(); });\n";
+    let config = "export default { test: { setupFiles: './cgrun-vitest.mjs' } };\n";
+    let session = session("tests/demo/frontend/node_modules").file("a.test.js", suite);
+    let command = ["node_modules/.bin/vitest", "run", "--reporter=json", "--outputFile=results.json"];
+    let run = session.file("vitest.config.mjs", config).command(command).run();
+    let results = jest_results(&run);
+    assert_eq!(results.len(), 7);
+    for (name, (passed, said)) in results {
+        assert!(!passed && said.contains("(sleep 901)"), "{name}: {said}");
+    }
+    run.assert_code(1).assert_nothing_left();
+}
+
 /// Nothing tells which of them has started what.
 #[test]
 fn vitest_blames_none_of_several_tests_that_run_at_once() {

@@ -289,6 +289,16 @@ fn a_leak_of_vitest_is_attributed_to_its_worker() {
 }
 
 #[test]
+fn a_leak_is_attributed_to_the_test_that_a_hook_names() {
+    let script = "JEST_WORKER_ID=3 CGRUN_TEST='a.test.js: cart > empties' sleep 900 &";
+    let run = Session::new().options(JSON).options(LONG).sh(script).run();
+    run.assert_code(0).assert_nothing_left().assert_said("cgrun:   a.test.js: cart > empties: pid ");
+    let leaks = leaks(&run);
+    let during = &leaks[0]["started_during"];
+    assert_eq!((&during["runner"], &during["worker"]), (&"jest".into(), &"3".into()));
+}
+
+#[test]
 fn an_unknown_test_is_not_mentioned_without_a_test_runner() {
     let run = Session::new().options(JSON).options(LONG).sh("sleep 900 &").run();
     run.assert_code(0).assert_nothing_left();

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::containments::Host;
 use crate::fixtures::LONG;
-use crate::harness::{Finished, Running, Session};
+use crate::harness::{Finished, Running, Session, TestCgroup};
 
 /// Nothing that a test here starts lives that long.
 const FOREVER: &str = "900";
@@ -144,6 +144,38 @@ fn ps_ends_what_was_started_during_one_test() {
     assert!(stdout.contains("it did not exit when asked to, and was killed"), "{stdout}");
     assert!(stdout.ends_with("\n1\n0\n"), "{stdout}");
     run.assert_code(0).assert_silent().assert_nothing_left();
+}
+
+/// Each process starts the next one before it exits.
+#[test]
+fn ps_says_so_if_processes_keep_appearing() {
+    let relay = "import os, signal\n\
+        def pass_on(*_):\n\
+        \x20   signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})\n\
+        \x20   if os.fork(): os._exit(0)\n\
+        \x20   signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})\n\
+        signal.signal(signal.SIGTERM, pass_on)\n\
+        open('ready', 'w').close()\n\
+        while True: signal.pause()\n";
+    let script = "token=$($CGRUN ps --token); python3 relay.py & until [ -e ready ]; do :; done
+        $CGRUN ps --new-since $token --end 2>said; echo $?; cat said";
+    let run = Session::new().options(["--grace", "100ms"]).file("relay.py", relay).sh(script).run();
+    let stdout = run.stdout();
+    assert!(stdout.contains("20 processes left running"), "{stdout}");
+    assert!(stdout.contains("\n122\n") && stdout.contains("processes keep appearing"), "{stdout}");
+    run.assert_nothing_left();
+}
+
+/// Only root can do that.
+#[test]
+fn ps_lists_a_process_that_has_left_the_cgroup() {
+    let away = TestCgroup::create("away");
+    let script = "setsid -f sh -c 'echo 0 >$0/cgroup.procs; exec sleep 901' $AWAY
+        until grep -q sleep /proc/$(cat $AWAY/cgroup.procs | head -1)/comm; do :; done
+        $CGRUN ps --json";
+    let run = Session::new().options(LONG).env("AWAY", away.path()).sh(script).run();
+    assert_eq!(process(&json(&run.stdout()), "901")["component"], "command");
+    run.assert_code(0).assert_nothing_left();
 }
 
 #[test]

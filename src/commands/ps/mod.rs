@@ -24,6 +24,8 @@ pub(crate) use selection::Selection;
 use session::Session;
 pub(crate) use token::Token;
 
+const KEEPS_APPEARING: &str =
+    "processes keep appearing, and some of them are still running; cgrun ends them with the session";
 /// Processes that fork all the time are ended in this many rounds, or reported.
 const ROUNDS: usize = 20;
 
@@ -44,6 +46,8 @@ struct Found {
     /// What came of ending each of them, if that was asked for.
     outcomes: Vec<Outcome>,
     undescribed: usize,
+    /// Whether new processes appeared faster than they could be ended.
+    keeps_appearing: bool,
 }
 
 pub(crate) fn ps(request: &Request, reporter: &Reporter) -> Result<Exit> {
@@ -57,7 +61,9 @@ pub(crate) fn ps(request: &Request, reporter: &Reporter) -> Result<Exit> {
     if found.undescribed > 0 {
         reporter.error(&format!("{} more of session {} cannot be described", found.undescribed, session.id));
     }
-    let failures: Vec<_> = found.outcomes.iter().filter_map(|outcome| outcome.as_ref().err()).collect();
+    let keeps_appearing = found.keeps_appearing.then_some(KEEPS_APPEARING);
+    let failed = found.outcomes.iter().filter_map(|outcome| outcome.as_ref().err().map(String::as_str));
+    let failures: Vec<_> = failed.chain(keeps_appearing).collect();
     failures.iter().for_each(|failure| reporter.error(failure));
     let counted = found.listed.iter().any(|it| !it.is_allowed);
     let code = match () {
@@ -85,14 +91,14 @@ fn find(request: &Request, session: &Session) -> Result<Found> {
         ending::settle(&keys, request.settle);
         (listed, undescribed) = look()?;
     }
-    let mut found = Found { listed, outcomes: Vec::new(), undescribed };
+    let mut found = Found { listed, outcomes: Vec::new(), undescribed, keeps_appearing: false };
     let Some(grace) = request.end else { return Ok(found) };
     let mut new = std::mem::take(&mut found.listed);
-    for _ in 0..ROUNDS {
-        new.retain(|it| {
-            !it.is_allowed && found.listed.iter().all(|old| old.process.key() != it.process.key())
-        });
-        if new.is_empty() {
+    for round in 0.. {
+        let is_known = |it: &Listed| found.listed.iter().any(|old| old.process.key() == it.process.key());
+        new.retain(|it| !it.is_allowed && !is_known(it));
+        found.keeps_appearing = round == ROUNDS && !new.is_empty();
+        if round == ROUNDS || new.is_empty() {
             break;
         }
         let keys: Vec<_> = new.iter().map(|it| it.process.key()).collect();
