@@ -296,6 +296,7 @@ fn the_page_of_a_night_is_drawn_in_a_browser() {
     let places: Vec<_> =
         order.iter().map(|part| seen.find(part).unwrap_or_else(|| panic!("{part} in {seen}"))).collect();
     assert!(places.is_sorted(), "{places:?}");
+    assert!(seen.contains("Sessions by host: ci-"), "{seen}");
 }
 
 #[test]

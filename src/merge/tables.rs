@@ -1,6 +1,7 @@
 //! Hosts and sessions side by side, as cells.
 
 use std::cmp::Reverse;
+use std::collections::BTreeMap;
 
 use super::overview::{Leak, News, Overview};
 use super::session_result::SessionResult;
@@ -17,6 +18,19 @@ pub(super) fn program(leak: &Leak<'_>, width: usize) -> String {
         (_, None | Some(0..=1)) => program,
         (min, Some(max)) if min == Some(max) => format!("{max} x {program}"),
         (_, Some(max)) => format!("up to {max} x {program}"),
+    }
+}
+
+/// `ci-1 (3), ci-2 (1)`: how many sessions on each host, the most first.
+pub(super) fn hosts_of(leak: &Leak<'_>, most: usize) -> String {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    leak.sessions.iter().for_each(|it| *counts.entry(it.session.host()).or_default() += 1);
+    let mut counts: Vec<_> = counts.into_iter().collect();
+    counts.sort_by_key(|(_, count)| Reverse(*count));
+    let shown: Vec<_> = counts.iter().take(most).map(|(host, count)| format!("{host} ({count})")).collect();
+    match counts.len().saturating_sub(most) {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
     }
 }
 

@@ -42,6 +42,7 @@ pub(crate) fn sentences(overview: &Overview<'_>) -> Vec<String> {
         _ => format!("in {} of {all}", totals.leaking_sessions),
     };
     let all_leaks = match (totals.leaked_processes, totals.leaking_tests) {
+        (0, _) if totals.sessions == 1 => "Nothing leaked.".into(),
         (0, _) => format!("Nothing leaked in {all}."),
         (_, 0) => format!("{leaked} leaked {within}."),
         (_, tests) if only_tests(overview) => format!("{} leaked {leaked} {within}.", counted(tests, "test")),

@@ -12,6 +12,7 @@ use crate::text::{processes, shorten};
 const FIRST: usize = 12;
 const TESTS: usize = 300;
 const SESSIONS: usize = 12;
+const HOSTS: usize = 20;
 const PROGRAM: usize = 160;
 /// Does not end a line within a date.
 const HYPHEN: &str = "\u{2011}";
@@ -72,6 +73,9 @@ fn entry(overview: &Overview<'_>, leak: &Leak<'_>) -> Markup {
                         (tables::remarks(leak).replace('-', HYPHEN))
                     }
                 }
+            }
+            @if leak.sessions.len() > 1 && overview.totals.hosts > 1 {
+                p.dim { "Sessions by host: " (tables::hosts_of(leak, HOSTS)) }
             }
             table {
                 @for it in shown {
