@@ -1,4 +1,4 @@
-//! `--idle-timeout` ends a command that does nothing, and only such a command.
+//! `--idle-timeout` ends a command that does nothing, and only such a command. `--warn-after` ends nothing.
 
 use std::time::Duration;
 
@@ -113,4 +113,32 @@ fn the_idle_timeout_can_be_a_key_or_a_variable() {
     for session in [key, variable] {
         assert_ended_as_idle(&session.sh("exec sleep 1000").run(), "1s");
     }
+}
+
+#[test]
+fn a_warning_names_what_still_runs_and_the_session_goes_on() {
+    let script = "sleep 1000 & until [ -e go ]; do sleep 0.05; done; kill $!; exit 5";
+    let run = Session::new().options(["--warn-after", "300ms"]).options(["-q"]).sh(script).start();
+    run.until_said("the command still runs after 300ms:\n").until_said("(sleep 1000, started");
+    std::fs::write(run.path().join("go"), "").unwrap();
+    run.finish().assert_code(5).assert_nothing_left();
+}
+
+#[test]
+fn a_warning_is_repeated_after_twice_the_time() {
+    let script = "until [ -e go ]; do sleep 0.05; done";
+    let run = Session::new().config("[session]\nwarn_after = '200ms'").sh(script).start();
+    run.until_said("still runs after 800ms");
+    std::fs::write(run.path().join("go"), "").unwrap();
+    let run = run.finish();
+    run.assert_code(0).assert_nothing_left();
+    let said = run.stderr();
+    let times: Vec<_> =
+        said.lines().filter_map(|line| line.split_once(" runs after ")).map(|it| it.1).collect();
+    assert_eq!(times[..3], ["200ms:", "400ms:", "800ms:"], "{said}");
+}
+
+#[test]
+fn a_command_that_is_done_in_time_causes_no_warning() {
+    Session::new().options(["--warn-after", "1h"]).sh("exit 3").run().assert_code(3).assert_silent();
 }

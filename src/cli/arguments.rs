@@ -138,6 +138,10 @@ pub(crate) struct RunOptions {
     /// anything for this long
     #[arg(long, value_name = "DUR", allow_hyphen_values = true, help_heading = SESSION, hide_short_help = true)]
     pub idle_timeout: Option<Time>,
+    /// If the command still runs after this time, say what it is running, and again after twice the
+    /// time, and so on
+    #[arg(long, value_name = "DUR", allow_hyphen_values = true, help_heading = SESSION, hide_short_help = true)]
+    pub warn_after: Option<Time>,
     /// How long a process that the command left behind is given to exit on its own before it
     /// counts as a leak [default: 100ms]
     #[arg(long, value_name = "DUR", allow_hyphen_values = true, help_heading = SESSION, hide_short_help = true)]

@@ -62,6 +62,9 @@ pub(crate) struct SessionKeys {
     /// End the session, with exit code 124, if the command neither uses the CPU nor reads or writes anything for this long.
     /// By default it can be idle forever.
     pub idle_timeout: Option<Time>,
+    /// If the command still runs after this time, say what it is running, and again after twice the time, and so on. By
+    /// default nothing is said.
+    pub warn_after: Option<Time>,
     /// What to do about a leak. By default report.
     pub on_leak: Option<OnLeak>,
     /// Processes that do not count as leaks: a program's name, or a pattern for the command line, in which * stands for

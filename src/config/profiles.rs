@@ -49,6 +49,7 @@ fn replaced(keys: SessionKeys, by: SessionKeys) -> SessionKeys {
         kill_wait: by.kill_wait.or(keys.kill_wait),
         settle: by.settle.or(keys.settle),
         timeout: by.timeout.or(keys.timeout),
+        warn_after: by.warn_after.or(keys.warn_after),
         idle_timeout: by.idle_timeout.or(keys.idle_timeout),
         on_leak: by.on_leak.or(keys.on_leak),
         allow: by.allow.or(keys.allow),

@@ -60,6 +60,10 @@ clean_env = false
 # (example; by default it can be idle forever).
 # idle_timeout = "10m"
 
+# If the command still runs after this time, say what it is running, and again after twice the time, and so on
+# (example; by default nothing is said).
+# warn_after = "15m"
+
 # Directory for the services' logs, relative to this file's directory
 # (example; by default in the user's state directory).
 # logs = "target/logs"
@@ -122,6 +126,7 @@ mod tests {
         assert!(
             keys.session.timeout.is_some()
                 && keys.session.idle_timeout.is_some()
+                && keys.session.warn_after.is_some()
                 && keys.session.allow.is_some()
                 && keys.session.logs.is_some()
         );

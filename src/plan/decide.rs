@@ -81,6 +81,10 @@ pub(crate) fn plan(run: Run, config: Option<&Config>, cwd: PathBuf, state: PathB
     if idle_timeout == Some(Duration::ZERO) {
         bail!("an idle timeout of 0 would end the session as soon as the command waits; omit it for none");
     }
+    let warn_after = options.warn_after.or(session.and_then(|it| it.warn_after)).map(|time| time.0);
+    if warn_after == Some(Duration::ZERO) {
+        bail!("a warning after 0 says nothing; omit it for none");
+    }
     let profile_limits = profile_limits(&options.limits, config);
     let (limits, limits_best_effort) =
         limits(options.limits, config, profile_limits.as_ref(), services.len())?;
@@ -96,6 +100,7 @@ pub(crate) fn plan(run: Run, config: Option<&Config>, cwd: PathBuf, state: PathB
         settle: time(options.settle, session.and_then(|it| it.settle), SETTLE),
         timeout,
         idle_timeout,
+        warn_after,
         stop_within: options.stop_within.or(session.and_then(|it| it.stop_within)).map(|time| time.0),
         on_leak: options.on_leak.or(session.and_then(|it| it.on_leak)).unwrap_or(OnLeak::Report),
         require: options.require.or(session.and_then(|it| it.require)),

@@ -34,6 +34,8 @@ pub(crate) struct SessionPlan {
     pub timeout: Option<Duration>,
     /// How long the command can do nothing.
     pub idle_timeout: Option<Duration>,
+    /// How long the command can run without a warning.
+    pub warn_after: Option<Duration>,
     /// How long the whole teardown may take.
     pub stop_within: Option<Duration>,
     pub on_leak: OnLeak,

@@ -182,7 +182,7 @@ impl Session<'_> {
     }
 
     /// Prints the processes of the command, or of the services if it has not started.
-    fn report_running_processes(&self) {
+    pub(super) fn report_running_processes(&self) {
         let command = self.context.command();
         let components = self
             .context

@@ -20,6 +20,7 @@ mod service_log;
 mod start;
 mod state_machine;
 mod suspend;
+mod warnings;
 
 use anyhow::{Context, anyhow};
 

@@ -9,6 +9,7 @@ use super::error::SessionError;
 use super::running_session::{GUARDIAN_REPLACED, Session};
 use super::service::{ServiceState, StartedService};
 use super::state_machine::{SessionAction, SessionEvent};
+use super::warnings::Warnings;
 use crate::containment::Containment;
 use crate::guardian::Guardian;
 use crate::plan::ServiceId;
@@ -64,6 +65,10 @@ impl Session<'_> {
                         self.report.say(&format!(
                             "service {name} {how}; it is not critical, so the session continues"
                         ));
+                    }
+                    SessionAction::Explain(sentence) => {
+                        self.report.error(&format!("{sentence}:"));
+                        self.report_running_processes();
                     }
                     SessionAction::TearDown(cause) => return Ok(cause),
                 }
@@ -137,6 +142,8 @@ impl Session<'_> {
             let command = self.context.command();
             let idle = self.idle.as_mut().zip(command).and_then(|(idle, command)| idle.ran_out(command));
             events.extend(idle.map(SessionEvent::Idle));
+            let due = self.warnings.as_mut().and_then(Warnings::due);
+            events.extend(due.map(SessionEvent::RunsLong));
         }
         self.check_services(&mut events)?;
         Ok(events)
@@ -169,7 +176,15 @@ impl Session<'_> {
         let held_back = self.services.iter().flatten().any(|service| service.killed_with_all.is_some());
         let daemon = (ends_unseen || held_back).then(|| clock::now() + DAEMON_TICK);
         let idle = self.idle.as_ref().map(|idle| idle.next_look);
-        timeout.into_iter().chain(idle).chain(look).chain(daemon).chain(self.foreground.deadline()).min()
+        let warning = self.warnings.as_ref().map(Warnings::next);
+        timeout
+            .into_iter()
+            .chain(idle)
+            .chain(warning)
+            .chain(look)
+            .chain(daemon)
+            .chain(self.foreground.deadline())
+            .min()
     }
 
     /// Whether no event announces its exit: in a PID namespace a daemon is not our child, and without a

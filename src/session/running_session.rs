@@ -12,6 +12,7 @@ use super::killers;
 use super::service::StartedService;
 use super::service_log::Logs;
 use super::state_machine::{ServiceNode, StateMachine};
+use super::warnings::Warnings;
 use crate::containment::Containment;
 use crate::guardian::Guardian;
 use crate::guardian::record::Record;
@@ -50,6 +51,8 @@ pub(super) struct Session<'a> {
     pub foreground: Foreground,
     /// `None` without `--idle-timeout`, and until the command has started.
     pub idle: Option<IdleWatch>,
+    /// The same for `--warn-after`.
+    pub warnings: Option<Warnings>,
     pub torn_down: bool,
 }
 
@@ -98,6 +101,7 @@ impl<'a> Session<'a> {
             timeline: Timeline::start(&plan.services),
             foreground: Foreground::default(),
             idle: None,
+            warnings: None,
             torn_down: false,
             plan,
             events,

@@ -15,6 +15,7 @@ use super::program_lookup::{self, ProgramError};
 use super::running_session::Session;
 use super::service::{ServiceState, StartedService};
 use super::service_log::Logs;
+use super::warnings::Warnings;
 use crate::config::ServiceInput;
 use crate::containment::{LEAF, Leaf, LeafName};
 use crate::plan::{Environment, ServiceId};
@@ -119,6 +120,7 @@ impl Session<'_> {
         let limit = self.plan.idle_timeout;
         self.idle =
             limit.zip(self.context.command()).map(|(limit, command)| IdleWatch::begin(limit, command));
+        self.warnings = self.plan.warn_after.map(Warnings::begin);
         failpoint::reached("command started");
         Ok(())
     }

@@ -25,6 +25,8 @@ pub(super) enum SessionEvent {
     TimedOut(Duration),
     /// The command was idle for this long, which is what `--idle-timeout` allows.
     Idle(Duration),
+    /// The command has run for this long, after which `--warn-after` says to warn.
+    RunsLong(Duration),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +39,8 @@ pub(super) enum SessionAction {
     Suspend(Caught),
     /// Tell the user that a service that is not critical has exited.
     ReportEnd(ServiceId, String),
+    /// Say this, and what the command is running.
+    Explain(String),
     /// No action follows this one.
     TearDown(Cause),
 }
@@ -108,6 +112,10 @@ impl StateMachine {
             }
             SessionEvent::TimedOut(limit) => self.end(Cause::Termination(Termination::TimedOut(limit))),
             SessionEvent::Idle(limit) => self.end(Cause::Termination(Termination::Idle(limit))),
+            SessionEvent::RunsLong(time) => {
+                let time = humantime::format_duration(time);
+                vec![SessionAction::Explain(format!("the command still runs after {time}"))]
+            }
             SessionEvent::Signal(caught) => self.signal(caught, now),
         }
     }
@@ -263,6 +271,7 @@ mod tests {
             1 => Just(SessionEvent::CommandEnded),
             1 => Just(SessionEvent::TimedOut(Duration::ZERO)),
             1 => Just(SessionEvent::Idle(Duration::ZERO)),
+            1 => Just(SessionEvent::RunsLong(Duration::ZERO)),
             1 => (signal, any::<bool>()).prop_map(|(signal, tty)| caught(signal, tty)),
         ]
     }
