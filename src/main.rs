@@ -104,6 +104,7 @@ fn run(args: Run) -> Result<Exit, SessionError> {
     let report = Reporter::new(plan.verbosity);
     if plan.verbosity == Verbosity::Verbose {
         config.iter().filter_map(Config::used_profile).for_each(|profile| report.say(&profile));
+        plan.baseline.iter().for_each(|it| report.say(&it.text()));
     }
     warning.iter().for_each(|warning| report.say(warning));
     session::run(plan, &report)

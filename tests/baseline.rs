@@ -81,6 +81,7 @@ fn with_a_baseline_only_a_new_leak_fails() {
         "1 test leaked 1 new process, found and stopped:\ncgrun:   test_it.py::test_new (call): ",
     );
     let verbose = with_baseline(&baseline, OLD).options(["-v"]).run();
+    verbose.assert_matches("using the baseline /.*/cgrun-leaks.toml\n");
     verbose.assert_code(0).assert_said("3 known leaks, stopped:\ncgrun:   pid ").assert_nothing_left();
 
     let again = suite(Session::again(), OLD).file(FILE, &baseline).options(["--write-baseline"]).run();
@@ -525,4 +526,26 @@ fn the_baseline_that_the_docs_show_is_valid() {
     let example = example.split("```").next().unwrap();
     let run = Session::new().file(FILE, example).options(["-v"]).command(["true"]).run();
     run.assert_code(0).assert_said("5 of 5 lines in cgrun-leaks.toml matched no leak").assert_nothing_left();
+}
+
+#[test]
+fn a_baseline_serves_parallel_tests_too() {
+    let tests =
+        "@pytest.mark.parametrize('n', range(6))\ndef test_n(n): leak('sleep', '901', str(n) + 's')\n";
+    let parallel = |session: Session| {
+        let pytest = python_program("pytest");
+        session.command([&*pytest, "-q", "-p", "no:cacheprovider", "-n", "2", "test_it.py"])
+    };
+    let written = parallel(suite(Session::new(), tests)).options(["--write-baseline"]).run();
+    written.assert_code(0).assert_said("added 6 lines to").assert_nothing_left();
+    let run = parallel(with_baseline(&written.read(FILE), tests)).run();
+    run.assert_code(0).assert_said("6 known leaks of 6 tests are in cgrun-leaks.toml").assert_nothing_left();
+}
+
+#[test]
+fn without_a_leak_no_baseline_is_written() {
+    let run = Session::new().options(["--write-baseline"]).command(["true"]).run();
+    run.assert_code(0).assert_said("nothing leaked, so there is nothing to write to cgrun-leaks.toml");
+    run.assert_nothing_left();
+    assert!(!run.path().join(FILE).exists());
 }

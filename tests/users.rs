@@ -318,6 +318,28 @@ fn a_report_belongs_to_that_user_and_does_not_follow_their_links() {
     assert!(!run.path().join("started").exists());
 }
 
+#[test]
+fn a_baseline_is_written_with_the_rights_of_that_user() {
+    use std::os::unix::fs::MetadataExt;
+    let run = as_nobody().options(["--write-baseline"]).sh("sleep 900 &").run();
+    run.assert_code(0).assert_said("added 1 line to cgrun-leaks.toml").assert_nothing_left();
+    assert_eq!(std::fs::metadata(run.path().join("cgrun-leaks.toml")).unwrap().uid(), NOBODY);
+
+    // This directory belongs to root and is out of the user's reach.
+    let locked = tempfile::tempdir().unwrap();
+    let secret = locked.path().join("secret");
+    std::fs::write(&secret, "").unwrap();
+    let link = format!("ln -s {} cgrun-leaks.toml; sleep 900 &", secret.display());
+    let run = as_nobody().options(["--write-baseline"]).sh(&link).run();
+    run.assert_code(125).assert_said("the baseline cgrun-leaks.toml was not written: ").assert_nothing_left();
+    assert_eq!(std::fs::read_to_string(&secret).unwrap(), "");
+    let baseline = locked.path().join("leaks.toml");
+    let run = as_nobody().options(["--write-baseline", "--baseline", baseline.to_str().unwrap()]);
+    let run = run.command(["touch", "started"]).run();
+    run.assert_code(125).assert_said("cannot write the baseline").assert_nothing_left();
+    assert!(!run.path().join("started").exists());
+}
+
 /// Root appends to the file that the variable names, which the user can replace.
 #[test]
 fn a_github_summary_does_not_follow_links_of_the_user() {

@@ -35,6 +35,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 // Their options are declared only if the subcommand is used.
 #[command(defer = true)]
+#[expect(clippy::large_enum_variant, reason = "there is one per process")]
 pub(crate) enum CliCommand {
     /// Run COMMAND in a session (the long form of `cgrun COMMAND`)
     Run(Run),

@@ -7,6 +7,8 @@ mod leak;
 mod origin;
 mod owner;
 mod program;
+#[cfg(test)]
+mod program_tests;
 mod runners;
 mod snapshot;
 

@@ -17,6 +17,13 @@ pub(crate) struct BaselinePlan {
     pub purpose: Purpose,
 }
 
+impl BaselinePlan {
+    /// Which file is used, for people.
+    pub(crate) fn text(&self) -> String {
+        format!("using the baseline {}", self.baseline.path.display())
+    }
+}
+
 /// What a baseline is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Purpose {

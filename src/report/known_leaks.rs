@@ -114,6 +114,9 @@ impl BaselineSummary {
         let mut lines = match &self.change {
             BaselineChange::Omitted(reason) => vec![format!("{name} was not changed, because {reason}")],
             BaselineChange::Written(edited) if edited.is_different() => vec![self.written(edited)],
+            BaselineChange::Written(_) if self.entry_count == 0 => {
+                vec![format!("nothing leaked, so there is nothing to write to {name}")]
+            }
             BaselineChange::Written(_) => vec![format!("nothing leaked that is not in {name}")],
             BaselineChange::Updated(edited) if edited.is_different() => vec![self.updated(edited)],
             BaselineChange::Updated(_) => vec![format!("all that is in {name} still leaks")],
