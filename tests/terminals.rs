@@ -168,6 +168,28 @@ fn ctrl_backslash_ends_the_session_as_it_would_the_command() {
     terminal.leave().assert_nothing_left();
 }
 
+#[test]
+fn ctrl_backslash_asks_a_command_that_handles_it_and_cgrun_what_runs() {
+    let script = "trap 'echo dump' QUIT; touch running; until [ -e go ]; do sleep 0.02; done; exit 5";
+    let terminal = Session::new().file("handles", script).on_terminal();
+    terminal.enter("cgrun sh handles").until_file("running");
+    let shown = terminal.press(CTRL_BACKSLASH).shows("started");
+    assert!(shown.contains("the command is still running; Ctrl-\\ again ends the session:"), "{shown}");
+    terminal.go();
+    terminal.prompt(5);
+    terminal.leave().assert_nothing_left();
+}
+
+#[test]
+fn a_second_ctrl_backslash_ends_the_session() {
+    let script = "trap '' QUIT; touch running; until [ -e go ]; do sleep 0.02; done; exit 5";
+    let terminal = Session::new().file("ignores", script).on_terminal();
+    terminal.enter("cgrun --grace 1s sh ignores").until_file("running");
+    terminal.press(CTRL_BACKSLASH).shows("still running");
+    terminal.press(CTRL_BACKSLASH).prompt(131);
+    terminal.leave().assert_nothing_left();
+}
+
 // --- Ctrl-Z ------------------------------------------------------------------------------
 
 #[test]

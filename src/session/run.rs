@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use nix::sys::signal::Signal;
 
 use super::error::SessionError;
 use super::running_session::{GUARDIAN_REPLACED, Session};
@@ -19,6 +20,8 @@ use crate::runtime::clock;
 use crate::runtime::events::{Event, Wake};
 use crate::runtime::failpoint;
 use crate::sys::port::Port;
+use crate::sys::procfs::stat::ProcStat;
+use crate::sys::signals::Caught;
 use crate::sys::time::Instant;
 use crate::teardown::Cause;
 use crate::text::error_chain;
@@ -112,6 +115,9 @@ impl Session<'_> {
         let mut events = Vec::new();
         for event in happened {
             match event {
+                Event::Signal(caught) if self.command_survives(caught) => {
+                    events.push(SessionEvent::SurvivedQuit(caught));
+                }
                 Event::Signal(caught) => events.push(SessionEvent::Signal(caught)),
                 Event::Exited(pid, status) => {
                     self.context.note_exit(pid, status);
@@ -125,7 +131,9 @@ impl Session<'_> {
         let command = self.context.command().filter(|command| command.status.is_none());
         self.foreground.check(command.map(|command| &command.leader));
         let ending = events.iter().find_map(|event| match event {
-            SessionEvent::Signal(caught) if caught.is_about_ending() => Some(*caught),
+            SessionEvent::Signal(caught) | SessionEvent::SurvivedQuit(caught) if caught.is_about_ending() => {
+                Some(*caught)
+            }
             _ => None,
         });
         // If this fails, the teardown tries again.
@@ -147,6 +155,15 @@ impl Session<'_> {
         }
         self.check_services(&mut events)?;
         Ok(events)
+    }
+
+    /// Whether this is a Ctrl-\ that the command has a handler for, or ignores. The terminal has sent it to the command
+    /// too, which otherwise dies of it: nobody can prevent that from outside.
+    fn command_survives(&self, caught: Caught) -> bool {
+        let is_quit = caught.from_terminal && caught.signal == Signal::SIGQUIT;
+        let command = self.context.command().filter(|command| is_quit && command.status.is_none());
+        let stat = command.and_then(|command| ProcStat::read(command.leader.pid));
+        stat.is_some_and(|it| it.handles(Signal::SIGQUIT) || it.ignores(Signal::SIGQUIT))
     }
 
     fn wakes(&self) -> Vec<Wake<'_>> {

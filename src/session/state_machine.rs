@@ -21,6 +21,8 @@ pub(super) enum SessionEvent {
     ServiceEnded(ServiceId, String),
     CommandEnded,
     Signal(Caught),
+    /// Ctrl-\ at the terminal, which the command has also received, and survives.
+    SurvivedQuit(Caught),
     /// `--timeout` ran out.
     TimedOut(Duration),
     /// The command was idle for this long, which is what `--idle-timeout` allows.
@@ -72,13 +74,15 @@ pub(super) struct StateMachine {
     phase: SessionPhase,
     /// When the last Ctrl-C came that was left to the command.
     interrupted: Option<Instant>,
-    /// A second Ctrl-C within this time ends the session.
+    /// When the last Ctrl-\ came that the command survived.
+    asked: Option<Instant>,
+    /// A second Ctrl-C or Ctrl-\ within this time ends the session.
     patience: Duration,
 }
 
 impl StateMachine {
     pub(super) fn new(services: PerService<ServiceNode>, patience: Duration) -> Self {
-        Self { services, phase: SessionPhase::Starting, interrupted: None, patience }
+        Self { services, phase: SessionPhase::Starting, interrupted: None, asked: None, patience }
     }
 
     pub(super) fn state(&self, service: ServiceId) -> ServiceState {
@@ -117,6 +121,7 @@ impl StateMachine {
                 vec![SessionAction::Explain(format!("the command still runs after {time}"))]
             }
             SessionEvent::Signal(caught) => self.signal(caught, now),
+            SessionEvent::SurvivedQuit(caught) => self.quit(caught, now),
         }
     }
 
@@ -151,6 +156,16 @@ impl StateMachine {
             }
             _ => self.end(Cause::from_signal(caught)),
         }
+    }
+
+    /// The first Ctrl-\ is a question, as it is for a JVM, and the next one ends the session.
+    fn quit(&mut self, caught: Caught, now: Instant) -> Vec<SessionAction> {
+        let again = self.asked.is_some_and(|last| now - last <= self.patience);
+        self.asked = Some(now);
+        if again || self.phase != SessionPhase::Running {
+            return self.signal(caught, now);
+        }
+        vec![SessionAction::Explain("the command is still running; Ctrl-\\ again ends the session".into())]
     }
 
     fn is_recently_interrupted(&self, now: Instant) -> bool {
@@ -231,6 +246,18 @@ mod tests {
         assert_eq!(machine.step(caught(Signal::SIGINT, true), later), [], "the debugger kept running");
         let actions = machine.step(caught(Signal::SIGINT, true), later + Duration::from_secs(1));
         assert!(matches!(actions[..], [SessionAction::TearDown(Cause::CtrlC(CtrlC { again: true, .. }))]));
+    }
+
+    #[test]
+    fn the_first_ctrl_backslash_that_the_command_survives_is_a_question() {
+        let now = Instant::now();
+        let mut machine = running();
+        let quit = || SessionEvent::SurvivedQuit(Caught { signal: Signal::SIGQUIT, from_terminal: true });
+        assert!(matches!(machine.step(quit(), now)[..], [SessionAction::Explain(_)]));
+        let later = now + Duration::from_secs(60);
+        assert!(matches!(machine.step(quit(), later)[..], [SessionAction::Explain(_)]));
+        let actions = machine.step(quit(), later + Duration::from_secs(1));
+        assert!(matches!(actions[..], [SessionAction::TearDown(Cause::Termination(_))]), "{actions:?}");
     }
 
     #[test]
