@@ -8,13 +8,17 @@ use serde_json::{Value, json};
 use crate::harness::browser::{assert_drawn, chromium};
 use crate::harness::{Finished, Session, helpers, installed, python_program};
 
+/// A script in which these tests leave these commands running.
+fn starting(leaks: &[(&str, &str)]) -> String {
+    let start = |(test, command): &(&str, &str)| format!("PYTEST_CURRENT_TEST='{test} (call)' {command} &\n");
+    leaks.iter().map(start).collect()
+}
+
 /// The report of a session in which these tests leave these commands running.
 fn report(directory: &Path, name: &str, leaks: &[(&str, &str)]) -> PathBuf {
-    let start = |(test, command): &(&str, &str)| format!("PYTEST_CURRENT_TEST='{test} (call)' {command} &\n");
-    let script: String = leaks.iter().map(start).collect();
     let file = directory.join(name);
     let option = format!("json={}", file.display());
-    let run = Session::again().options(["--report", &option]).sh(&script).run();
+    let run = Session::again().options(["--report", &option]).sh(&starting(leaks)).run();
     run.assert_code(0).assert_nothing_left();
     file
 }
@@ -244,6 +248,14 @@ fn a_session_that_was_not_verified_is_never_merged_into_a_clean_one() {
     let killed = merge(here, &["killed.json"]);
     killed.assert_code(1);
     assert!(killed.stdout().contains("In 1 session, cgrun was killed, so that its leaks are not known."));
+    // What is only counted can be anything.
+    change(&one, "many.json", |report| {
+        report["leaked_process_count"] = json!(5);
+        report["undescribed_process_count"] = json!(5);
+    });
+    let many = merge(here, &["many.json", "--against", "1.json", "--on-leak", "fail"]);
+    many.assert_code(121);
+    assert!(many.stdout().contains("5 of the leaked processes are not described."), "{}", many.stdout());
     for key in ["survivors", "unverified"] {
         change(&one, "bad.json", |report| report[key] = json!(["pid 7 (x)"]));
         let run = merge(here, &["bad.json", "--on-leak", "fail"]);
@@ -377,16 +389,31 @@ fn five_hundred_reports_are_merged_in_bounded_memory() {
 fn a_leak_that_the_baseline_lists_fails_no_merge() {
     let place = Session::new();
     let here = place.path();
-    let one = report(here, "1.json", &[("t.py::a", "sleep 900"), ("t.py::b", "sleep 900")]);
-    change(&one, "known.json", |report| {
-        let leaks = report["leaks"].as_array_mut().unwrap();
-        leaks.iter_mut().for_each(|leak| leak["known"] = json!(true));
-    });
-    change(&one, "half.json", |report| report["leaks"][0]["known"] = json!(true));
+    let leaks = [("t.py::a", "sleep 900"), ("t.py::b", "sleep 900"), ("t.py::b", "sleep 900")];
+    let list = here.join("leaks.toml");
+    let with_list = |name: &str, option: &str, leaks: &[(&str, &str)]| {
+        let session = Session::again().options(["--baseline", list.to_str().unwrap()]);
+        let report = format!("json={}", here.join(name).display());
+        let session = session.options([option, "--report", &report]).sh(&starting(leaks));
+        session.run().assert_code(0).assert_nothing_left();
+    };
+    with_list("first.json", "--write-baseline", &leaks);
+    with_list("known.json", "--on-leak=report", &leaks);
+    with_list("more.json", "--on-leak=report", &[&leaks[..], &[("t.py::c", "sleep 900")]].concat());
     let run = merge(here, &["known.json", "--on-leak", "fail"]);
     run.assert_code(0);
     assert!(run.stdout().contains("2 leaks are in the baseline."), "{}", run.stdout());
-    merge(here, &["half.json", "--on-leak", "fail"]).assert_code(121);
+    let run = merge(here, &["known.json", "more.json", "--on-leak", "fail"]);
+    run.assert_code(121);
+    let order = [
+        "t.py::c: sleep 900, in 1 of 2 sessions\n",
+        "t.py::b: 2 x sleep 900, in 2 of 2 sessions, in the baseline\n",
+    ];
+    let text = run.stdout();
+    assert!(
+        order.map(|part| text.find(part).unwrap_or_else(|| panic!("{part} in {text}"))).is_sorted(),
+        "{text}"
+    );
     let all = merged(here, &["known.json"], 0);
     assert_eq!(all["leaks"][0]["known"], true);
     merge(here, &["merged.out", "--on-leak", "fail"]).assert_code(0);

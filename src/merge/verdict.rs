@@ -97,9 +97,7 @@ fn problems(overview: &Overview<'_>) -> Vec<String> {
     say(totals.killed_sessions, &|count| {
         format!("In {}, cgrun was killed, so that its leaks are not known.", counted(count, "session"))
     });
-    say(totals.undescribed_processes, &|count| {
-        format!("{} of the leaked processes are not described.", count)
-    });
+    say(totals.undescribed_processes, &|count| format!("{count} of the leaked processes are not described."));
     say(left_out, &|count| {
         format!(
             "{} left out.",
