@@ -1,5 +1,7 @@
 //! `--idle-timeout` ends a command that does nothing, and only such a command. `--warn-after` ends nothing.
 
+use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use crate::fixtures::{JSON, SOON};
@@ -76,6 +78,24 @@ fn the_reloader_of_uvicorn_does_not_keep_a_session_alive() {
     assert_ended_as_idle(&run, "3s");
 }
 
+/// Its user cannot be asked what it reads, but root can find out.
+#[test]
+fn the_timers_of_another_user_do_not_keep_a_session_alive() {
+    let session = Session::new().options(PATIENT).options(["--user", "nobody"]);
+    let run = session.command(["node", "-e", "setInterval(() => {}, 50)"]).run();
+    assert_ended_as_idle(&run, "3s");
+}
+
+#[test]
+fn pytest_with_one_hung_worker_of_four_is_idle() {
+    let tests = "import pytest, time\n\
+                 @pytest.mark.parametrize('n', range(20))\n\
+                 def test_one(n): time.sleep(9999 if n == 7 else 0.01)\n";
+    let session = Session::new().file("test_hung.py", tests).options(PATIENT);
+    let run = session.command([&python_program("pytest"), "-p", "no:cacheprovider", "-n", "4"]).run();
+    assert_ended_as_idle(&run, "3s");
+}
+
 #[test]
 fn what_a_service_does_does_not_count() {
     let busy = "[services.busy]\ncommand = ['sh', '-c', 'while :; do echo working; done']\n";
@@ -141,4 +161,18 @@ fn a_warning_is_repeated_after_twice_the_time() {
 #[test]
 fn a_command_that_is_done_in_time_causes_no_warning() {
     Session::new().options(["--warn-after", "1h"]).sh("exit 3").run().assert_code(3).assert_silent();
+}
+
+/// Five hundred random ones take six minutes: `scripts/idle-proof`.
+#[test]
+fn no_random_suite_that_does_a_little_is_ended_as_idle() {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/idle-proof");
+    let output =
+        Command::new(script).args(["30", "7"]).env("CGRUN", env!("CARGO_BIN_EXE_cgrun")).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    // A failed test shows this; it names the seeds that failed.
+    println!("{said}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{}", output.status);
+    assert!(said.contains(" suites at work, 0 ended as idle or failed"));
+    assert!(said.contains(" suites that hang, 0 not ended") && !said.contains(" 0 suites that hang"));
 }

@@ -35,9 +35,9 @@ impl IdleWatch {
         if now < self.next_look {
             return None;
         }
-        if self.meter.has_worked(command) {
-            self.worked_at = now;
-        }
+        // On a host that stood still or is overloaded, we are late, and the command had no chance to work either.
+        let late = now - self.next_look;
+        self.worked_at = if self.meter.has_worked(command) { now } else { self.worked_at + late };
         let end = self.worked_at + self.limit;
         if now >= end {
             return Some(self.limit);
