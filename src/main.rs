@@ -22,6 +22,7 @@ mod session;
 mod sys;
 mod teardown;
 mod text;
+mod why;
 
 use std::path::PathBuf;
 
@@ -80,6 +81,7 @@ fn dispatch(cli: Cli) -> Result<Exit, SessionError> {
         CliCommand::Merge(args) => commands::merge::merge(args, &report)?,
         CliCommand::Sessions { json } => commands::sessions::print_sessions(&records(), json, &report)?,
         CliCommand::Ps(options) => commands::ps::ps(&options.request(), &report)?,
+        CliCommand::Why { id, json } => commands::why::why(id.as_deref(), json, &report)?,
         CliCommand::Stop { id, grace } => commands::stop::stop(&id, grace.0, &records(), &report)?,
         CliCommand::Sweep { dry_run } => commands::sweep::sweep(&records(), dry_run, &report)?,
         CliCommand::Init => commands::init::init(&report)?,

@@ -92,6 +92,11 @@ fn hooks() {
 }
 
 #[test]
+fn hanging() {
+    check_page("docs/hanging.md");
+}
+
+#[test]
 fn hosts() {
     check_page("docs/hosts.md");
 }

@@ -56,4 +56,5 @@ mod surroundings;
 mod terminals;
 mod trust;
 mod users;
+mod why;
 mod without_proc;

@@ -23,7 +23,7 @@ use crate::sys::port::Port;
 #[derive(Debug, Parser)]
 #[command(version, args_conflicts_with_subcommands = true, subcommand_precedence_over_arg = false)]
 #[command(
-    override_usage = "cgrun [OPTIONS] COMMAND [ARG]...\n       cgrun run|doctor|check|merge|sessions|ps|stop|sweep|init|completions|man|schema"
+    override_usage = "cgrun [OPTIONS] COMMAND [ARG]...\n       cgrun run|doctor|check|merge|sessions|ps|why|stop|sweep|init|completions|man|schema"
 )]
 pub(crate) struct Cli {
     #[command(subcommand)]
@@ -65,6 +65,16 @@ pub(crate) enum CliCommand {
     ///
     /// With --during or --new-since, the exit code is 1 if there are any. `cgrun -- ps` runs the program ps.
     Ps(PsOptions),
+    /// Say what each process of a session waits for, and which one to look at if it hangs
+    ///
+    /// It only looks: no process is stopped. `cgrun -- why` runs a program called why.
+    Why {
+        /// The session's id [default: the session that this is in, or the only one of this user]
+        id: Option<String>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// End a live session, and wait until it has ended
     ///
     /// It is ended by force if it does not exit when asked.

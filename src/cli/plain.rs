@@ -6,13 +6,14 @@ use std::os::unix::ffi::OsStrExt;
 
 /// The first words that are not a command but one of cgrun's own; clap adds `help`. Asking clap for them would cost the time
 /// that this file saves.
-const OWN: [&str; 13] = [
+const OWN: [&str; 14] = [
     "run",
     "check",
     "doctor",
     "merge",
     "sessions",
     "ps",
+    "why",
     "stop",
     "sweep",
     "init",

@@ -12,3 +12,4 @@ pub(crate) mod schema;
 pub(crate) mod sessions;
 pub(crate) mod stop;
 pub(crate) mod sweep;
+pub(crate) mod why;

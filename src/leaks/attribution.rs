@@ -18,6 +18,7 @@ use crate::sys::procfs::stat::ProcStat;
 use crate::sys::procfs::stat::visible_pid;
 
 /// Reads the marks of processes, one after the other.
+#[derive(Debug)]
 pub(super) struct OriginReader {
     names: Vec<&'static str>,
     memories: EnvironmentReader,
@@ -49,6 +50,13 @@ impl OriginReader {
             .and_then(|variables| runners::origin_in(&variables, &self.inherited, Evidence::Memory))
             .or_else(|| runners::origin_in(&variables(), &self.inherited, Evidence::Environment));
         Marks { origin, is_cleared }
+    }
+
+    /// The marks that are in its memory now.
+    pub(super) fn read_memory(&mut self, stat: &ProcStat) -> Option<Origin> {
+        let executed = environ_of(stat).unwrap_or_default();
+        let variables = self.memories.environment(stat, &executed, &self.names)?;
+        runners::origin_in(&variables, &self.inherited, Evidence::Memory)
     }
 }
 

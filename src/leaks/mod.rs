@@ -2,6 +2,7 @@
 
 pub(crate) mod allow;
 mod attribution;
+mod current_test;
 mod detail;
 mod leak;
 mod origin;
@@ -13,6 +14,7 @@ mod runners;
 mod snapshot;
 
 pub(crate) use attribution::infer_origins;
+pub(crate) use current_test::{CurrentTest, TestReader};
 pub(crate) use detail::Detail;
 pub(crate) use leak::{How, Leak};
 pub(crate) use origin::{Evidence, Origin, worker_text};

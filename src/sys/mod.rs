@@ -8,6 +8,7 @@
 //! - procfs parses `/proc/PID/stat`.
 
 pub(crate) mod connect;
+pub(crate) mod connections;
 pub(crate) mod directory_watch;
 #[cfg(all(not(test), target_env = "gnu"))]
 pub(crate) mod entry;

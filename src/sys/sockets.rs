@@ -18,9 +18,9 @@ use super::port::{Port, Protocol};
 
 /// Asks for the TCP sockets of both address families at once (`inet_diag_dump_compat`, net/ipv4/inet_diag.c).
 const TCPDIAG_GETSOCK: u16 = 18;
-const SOCK_DIAG_BY_FAMILY: u16 = 20;
-const NLM_F_REQUEST: u16 = 0x1;
-const NLM_F_DUMP: u16 = 0x300;
+pub(super) const SOCK_DIAG_BY_FAMILY: u16 = 20;
+pub(super) const NLM_F_REQUEST: u16 = 0x1;
+pub(super) const NLM_F_DUMP: u16 = 0x300;
 const NLM_F_DUMP_INTR: u16 = 0x10;
 const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
@@ -31,13 +31,13 @@ const TCP_LISTEN: u32 = 10;
 /// `linux/inet_diag.h`; since Linux 5.9 (commit 6e3a401fc8af).
 const INET_DIAG_CGROUP_ID: u16 = 21;
 
-const HEADER: usize = 16;
+pub(super) const HEADER: usize = 16;
 /// `struct inet_diag_req`.
 const OLD_REQUEST: usize = HEADER + 60;
 /// `struct inet_diag_req_v2`.
 const REQUEST: usize = HEADER + 56;
 /// `struct inet_diag_msg`, before its attributes.
-const REPLY: usize = 72;
+pub(super) const REPLY: usize = 72;
 /// The kernel fills at most this much at a time (`netlink_recvmsg`, net/netlink/af_netlink.c). Memory that it does not
 /// fill is not touched.
 const CHUNK: usize = 32 * 1024;
@@ -106,13 +106,17 @@ pub(crate) fn in_time_wait() -> io::Result<Vec<TimeWait>> {
 }
 
 /// The sockets of this protocol in one of `states`, IPv4 and IPv6.
-fn dump_families<T>(protocol: c_int, states: u32, parse: fn(&[u8]) -> Option<T>) -> io::Result<Vec<T>> {
+pub(super) fn dump_families<T>(
+    protocol: c_int,
+    states: u32,
+    parse: fn(&[u8]) -> Option<T>,
+) -> io::Result<Vec<T>> {
     let [ipv4, ipv6] = [libc::AF_INET, libc::AF_INET6].map(|family| request(family as u8, protocol, states));
     dump(&[&ipv4, &ipv6], parse)
 }
 
 /// The sockets that these requests ask for.
-fn dump<T>(requests: &[&[u8]], parse: fn(&[u8]) -> Option<T>) -> io::Result<Vec<T>> {
+pub(super) fn dump<T>(requests: &[&[u8]], parse: fn(&[u8]) -> Option<T>) -> io::Result<Vec<T>> {
     let netlink = socket(
         AddressFamily::Netlink,
         SockType::Datagram,
@@ -230,7 +234,7 @@ fn listener(message: &[u8], protocol: Protocol) -> Option<Listener> {
     })
 }
 
-fn attribute(mut rest: &[u8], wanted: u16) -> Option<&[u8]> {
+pub(super) fn attribute(mut rest: &[u8], wanted: u16) -> Option<&[u8]> {
     while rest.len() >= 4 {
         let (size, kind) = (usize::from(u16_at(rest, 0)), u16_at(rest, 2));
         if size < 4 || size > rest.len() {
@@ -248,7 +252,7 @@ fn u16_at(bytes: &[u8], at: usize) -> u16 {
     u16::from_ne_bytes([bytes[at], bytes[at + 1]])
 }
 
-fn u32_at(bytes: &[u8], at: usize) -> u32 {
+pub(super) fn u32_at(bytes: &[u8], at: usize) -> u32 {
     u32::from_ne_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
 }
 

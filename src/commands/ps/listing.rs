@@ -6,12 +6,11 @@ use std::collections::{BTreeMap, HashMap};
 use anyhow::Result;
 use rustix::process::Pid;
 
-use super::members::{Members, members};
-use super::session::Session;
 use super::token::Token;
 use crate::containment::{LeafName, MARKER};
 use crate::leaks::allow::{self, ALLOWED, Pattern};
 use crate::leaks::{Detail, How, InheritedMarks, Leak, describe_all, infer_origins};
+use crate::registry::{Members, Session, members};
 use crate::sys::procfs::environ::{environ, variable};
 use crate::sys::procfs::stat::ProcStat;
 

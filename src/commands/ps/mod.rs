@@ -3,9 +3,7 @@
 mod document;
 mod ending;
 mod listing;
-mod members;
 mod selection;
-mod session;
 mod table;
 mod token;
 
@@ -14,6 +12,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::output::print;
+use crate::registry::{Session, find_session};
 use crate::report::Reporter;
 use crate::runtime::exit_code::{Exit, NOT_CLEAN, NOT_PROVEN};
 use document::{Document, ProcessRow};
@@ -21,7 +20,6 @@ use ending::Outcome;
 use listing::{Listed, Surroundings, list};
 use selection::Caller;
 pub(crate) use selection::Selection;
-use session::Session;
 pub(crate) use token::Token;
 
 const KEEPS_APPEARING: &str =
@@ -56,7 +54,7 @@ pub(crate) fn ps(request: &Request, reporter: &Reporter) -> Result<Exit> {
         return print(&format!("{token}\n"));
     }
     request.selection.new_since.map(Token::check).transpose()?;
-    let session = session::find(request.id.as_deref())?;
+    let session = find_session(request.id.as_deref(), "ps")?;
     let found = find(request, &session)?;
     if found.undescribed > 0 {
         reporter.error(&format!("{} more of session {} cannot be described", found.undescribed, session.id));

@@ -1,12 +1,15 @@
 //! The open files of processes (`/proc/PID/fd`, proc_pid_fd(5)).
 
 use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::unix::fs::MetadataExt;
 
 use procfs::process::FDTarget;
 use rustix::process::Pid;
 
 use super::details::link_target;
 use super::walk::all_pids;
+use crate::sys::small_file::read_all;
 
 /// At most this many descriptors of one process are read for a report.
 const MOST_READ: usize = 1024;
@@ -16,6 +19,36 @@ const MOST_READ: usize = 1024;
 pub(crate) fn descriptor_targets(pid: Pid) -> Vec<OsString> {
     let entries = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
     entries.take(MOST_READ).filter_map(|entry| link_target(&entry.path().to_string_lossy())).collect()
+}
+
+/// One open file of a process.
+#[derive(Clone, Debug)]
+pub(crate) struct OpenFile {
+    pub number: i32,
+    /// A path, or a name such as `pipe:[4711]`.
+    pub target: OsString,
+}
+
+/// At most `MOST_READ` of the open files of `pid`. An error if we are not allowed to see them.
+pub(crate) fn open_files(pid: Pid) -> io::Result<Vec<OpenFile>> {
+    let entries = std::fs::read_dir(format!("/proc/{pid}/fd"))?;
+    let open_file = |entry: io::Result<std::fs::DirEntry>| {
+        let entry = entry.ok()?;
+        let number = entry.file_name().to_str()?.parse().ok()?;
+        Some(OpenFile { number, target: std::fs::read_link(entry.path()).ok()?.into_os_string() })
+    };
+    Ok(entries.take(MOST_READ).filter_map(open_file).collect())
+}
+
+/// Whether a descriptor of `pid` can be read from, and written to (proc_pid_fd(5)).
+pub(crate) fn access(pid: Pid, number: i32) -> Option<(bool, bool)> {
+    let link = std::fs::symlink_metadata(format!("/proc/{pid}/fd/{number}")).ok()?;
+    Some((link.mode() & 0o400 != 0, link.mode() & 0o200 != 0))
+}
+
+/// What the kernel says of a descriptor (proc_pid_fdinfo(5)).
+pub(crate) fn descriptor_info(pid: Pid, number: i32) -> io::Result<String> {
+    Ok(String::from_utf8_lossy(&read_all(format!("/proc/{pid}/fdinfo/{number}"))?).into_owned())
 }
 
 /// The targets of our own standard streams, which the command inherits.

@@ -76,6 +76,14 @@ impl EnvironmentReader {
     }
 }
 
+/// At most `length` bytes of the memory of a process. `None` if it cannot be read.
+pub(crate) fn read_memory(pid: Pid, address: u64, length: usize) -> Option<Vec<u8>> {
+    let mut bytes = vec![0; length];
+    let read = File::open(format!("/proc/{pid}/mem")).ok()?.read_at(&mut bytes, address).ok()?;
+    bytes.truncate(read);
+    Some(bytes)
+}
+
 /// The program and the C library as they are mapped: address, inode, path.
 fn program_and_library(pid: Pid) -> Option<Vec<(u64, u64, String)>> {
     let program = std::fs::read_link(format!("/proc/{pid}/exe")).ok()?;

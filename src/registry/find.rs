@@ -7,8 +7,9 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail};
 use rustix::process::Pid;
 
+use super::entry::SessionState;
+use super::list::{cgroup_mount, list_sessions};
 use crate::containment::{MARKER, Ownership, SessionId, read_metadata};
-use crate::registry::{SessionState, cgroup_mount, list_sessions};
 use crate::sys::procfs::environ::variable;
 use crate::sys::procfs::stat::{self, ProcStat};
 use crate::sys::procfs::walk::{all_pids, lineage};
@@ -17,7 +18,7 @@ use crate::sys::procfs::walk::{all_pids, lineage};
 const MOST_ANCESTORS: usize = 1000;
 
 #[derive(Debug)]
-pub(super) struct Session {
+pub(crate) struct Session {
     pub id: SessionId,
     /// The directory of its cgroup, if we can see it.
     pub directory: Option<PathBuf>,
@@ -27,7 +28,7 @@ pub(super) struct Session {
 
 /// What all processes of a session descend from.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Root {
+pub(crate) enum Root {
     Supervisor(Pid),
     /// The session is all that we can see: we are in its PID namespace, and the supervisor is not.
     Namespace,
@@ -35,7 +36,7 @@ pub(super) enum Root {
 
 impl Root {
     /// The process that has the environment with which cgrun was started.
-    pub(super) fn process(self) -> Pid {
+    pub(crate) fn process(self) -> Pid {
         match self {
             Self::Supervisor(pid) => pid,
             // It is forked from the supervisor.
@@ -44,14 +45,15 @@ impl Root {
     }
 }
 
-pub(super) fn find(id: Option<&str>) -> Result<Session> {
+/// `verb` is the command of cgrun that asks, for messages.
+pub(crate) fn find_session(id: Option<&str>, verb: &str) -> Result<Session> {
     match (id, own_id()) {
         (Some(text), _) => match text.parse() {
-            Ok(id) => with_id(id),
+            Ok(id) => with_id(id, verb),
             Err(_) => bail!("invalid session ID {text:?}; list sessions with: cgrun sessions"),
         },
-        (None, Some(id)) => with_id(id),
-        (None, None) => the_only_one(),
+        (None, Some(id)) => with_id(id, verb),
+        (None, None) => the_only_one(verb),
     }
 }
 
@@ -59,7 +61,7 @@ fn own_id() -> Option<SessionId> {
     std::env::var(MARKER).ok()?.parse().ok()
 }
 
-fn with_id(id: SessionId) -> Result<Session> {
+fn with_id(id: SessionId, verb: &str) -> Result<Session> {
     // Without a mount that shows it, a session is found by its processes.
     let mount = cgroup_mount().ok().flatten();
     let own = mount.iter().flat_map(|mount| mount.own.ancestors());
@@ -69,7 +71,7 @@ fn with_id(id: SessionId) -> Result<Session> {
     }
     let marked = lineage(rustix::process::getpid()).take(MOST_ANCESTORS).filter(|&pid| is_marked(pid, &id));
     if let Some(top) = marked.last() {
-        return below_supervisor(id, top);
+        return below_supervisor(id, top, verb);
     }
     let listed = mount.map(|mount| list_sessions(&mount)).transpose()?.unwrap_or_default();
     if let Some(entry) = listed.entries.into_iter().find(|entry| entry.id == id) {
@@ -78,7 +80,7 @@ fn with_id(id: SessionId) -> Result<Session> {
     match all_pids()?.find(|&pid| is_marked(pid, &id)) {
         Some(pid) => {
             let marked = lineage(pid).take(MOST_ANCESTORS).filter(|&pid| is_marked(pid, &id));
-            below_supervisor(id.clone(), marked.last().unwrap_or(pid))
+            below_supervisor(id.clone(), marked.last().unwrap_or(pid), verb)
         }
         None => bail!("there is no session {id}; list sessions with: cgrun sessions"),
     }
@@ -93,13 +95,13 @@ fn in_cgroup(id: SessionId, directory: PathBuf) -> Session {
 }
 
 /// `top` is a process of the session whose parent is not.
-fn below_supervisor(id: SessionId, top: Pid) -> Result<Session> {
+fn below_supervisor(id: SessionId, top: Pid, verb: &str) -> Result<Session> {
     let root = match stat::parent(top) {
         Some(parent) if is_cgrun(parent) => Root::Supervisor(parent),
         None if !top.is_init() && !is_marked(Pid::INIT, &id) => Root::Namespace,
         _ => bail!(
             "cannot find the supervisor of session {id}: it is dead, hidden, or outside of this PID namespace; run \
-             cgrun ps where the session was started"
+             cgrun {verb} where the session was started"
         ),
     };
     Ok(Session { id, directory: None, root: Some(root) })
@@ -117,7 +119,7 @@ fn is_cgrun(pid: Pid) -> bool {
     found.is_some() && found == name(rustix::process::getpid())
 }
 
-fn the_only_one() -> Result<Session> {
+fn the_only_one(verb: &str) -> Result<Session> {
     let mut found = BTreeMap::new();
     let listed = match cgroup_mount().ok().flatten() {
         Some(mount) => list_sessions(&mount)?,
@@ -148,7 +150,7 @@ fn the_only_one() -> Result<Session> {
     match (sessions.next(), &ids[..]) {
         (Some(session), [_]) => Ok(session),
         (None, _) => bail!("no session of this user is running; list sessions with: cgrun sessions"),
-        _ => bail!("{} sessions are running; name one of them: cgrun ps {}", ids.len(), ids.join("|")),
+        _ => bail!("{} sessions are running; name one of them: cgrun {verb} {}", ids.len(), ids.join("|")),
     }
 }
 

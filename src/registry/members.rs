@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use anyhow::{Context, Result};
 use rustix::process::Pid;
 
-use super::session::{Root, Session};
+use super::find::{Root, Session};
 use crate::containment::{LEAF, LeafName, MARKER, SessionId, session_members};
 use crate::sys::procfs::environ::variables;
 use crate::sys::procfs::stat::ProcStat;
@@ -17,13 +17,13 @@ const ROUNDS: usize = 20;
 
 /// The living processes of a session, each with its component as far as that is known.
 #[derive(Debug, Default)]
-pub(super) struct Members {
+pub(crate) struct Members {
     pub found: HashMap<Pid, Option<LeafName>>,
     /// How many others there are that we cannot see.
     pub hidden: usize,
 }
 
-pub(super) fn members(session: &Session) -> Result<Members> {
+pub(crate) fn members(session: &Session) -> Result<Members> {
     check()?;
     let mut members = Members::default();
     if let Some(directory) = &session.directory {

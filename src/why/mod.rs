@@ -1,0 +1,20 @@
+//! Why a session hangs: what each process waits for, who could end that wait, and where the chain ends.
+//!
+//! Everything is read from /proc and from sock_diag(7): no process gets a signal, or is stopped.
+
+mod events;
+mod explanation;
+mod files;
+mod graph;
+mod groups;
+mod peers;
+mod reason;
+mod rows;
+mod seen;
+mod syscalls;
+mod text;
+mod wait;
+mod words;
+
+pub(crate) use explanation::Explanation;
+pub(crate) use rows::Row;

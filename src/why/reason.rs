@@ -1,0 +1,72 @@
+//! A wait together with the processes that could end it.
+
+use rustix::process::Pid;
+
+use super::graph::{Rank, Tie};
+use super::wait::{FileKind, Wait};
+
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Reason {
+    pub wait: Wait,
+    /// Those that could end the wait.
+    pub blockers: Vec<Blocker>,
+    /// What it waits at: an address, or the name of a file.
+    pub object: Option<String>,
+    /// Whether nobody but the process itself could end the wait.
+    pub by_itself: bool,
+    /// It waits for events, and all that is known is that these are its children.
+    pub are_children: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Blocker {
+    pub pid: Pid,
+    pub tie: Tie,
+    /// Whether it belongs to the session.
+    pub is_ours: bool,
+}
+
+impl Reason {
+    pub(super) fn new(wait: Wait) -> Self {
+        Self { wait, blockers: Vec::new(), object: None, by_itself: false, are_children: false }
+    }
+
+    /// How much it says about a hang if no other process of the session is behind it.
+    pub(super) fn rank(&self) -> Rank {
+        let is_held_outside = self.blockers.iter().any(|blocker| !blocker.is_ours);
+        let takes_orders = !self.blockers.is_empty() && self.blockers.iter().all(|it| it.tie == Tie::Orders);
+        match &self.wait {
+            Wait::Stopped | Wait::Traced(_) => Rank::Stopped,
+            Wait::Busy(_) => Rank::Busy,
+            Wait::FileLock(_) if is_held_outside => Rank::HeldOutside,
+            Wait::FileLock(_) => Rank::NoPeer,
+            Wait::Open(..) => Rank::NoPeer,
+            Wait::Read(_) | Wait::Write(_) if self.by_itself => Rank::NoPeer,
+            Wait::Uninterruptible(_) => Rank::Kernel,
+            Wait::Connect(_) => Rank::NoAnswer,
+            Wait::Read(file) if matches!(file.kind, FileKind::Terminal(_)) || file.number == Some(0) => {
+                if takes_orders {
+                    Rank::Idle
+                } else {
+                    Rank::Input
+                }
+            }
+            Wait::Read(_) if takes_orders => Rank::Idle,
+            Wait::Read(_) | Wait::Write(_) => Rank::Outside,
+            Wait::Futex { shared: true } => Rank::SharedLock,
+            Wait::Futex { shared: false } => Rank::Lock,
+            Wait::Sleep(_) => Rank::Sleep,
+            Wait::Accept(_) | Wait::Events(_) => Rank::Idle,
+            Wait::Signal | Wait::Child(_) | Wait::Other(_) | Wait::Running | Wait::Unknown(_) => {
+                Rank::Unknown
+            }
+        }
+    }
+
+    /// Whether it tells more than that the thread is at rest.
+    pub(super) fn is_telling(&self) -> bool {
+        let is_behind_it = self.blockers.iter().any(|blocker| blocker.tie != Tie::Orders);
+        let rank = self.rank();
+        !self.are_children && is_behind_it || rank >= Rank::Sleep && rank != Rank::Lock
+    }
+}

@@ -1,0 +1,112 @@
+//! One look at the processes: who they are, what their threads wait for, and how much they used the CPU meanwhile.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use rustix::process::Pid;
+
+use super::files::Files;
+use super::syscalls::wait_of_thread;
+use super::wait::Wait;
+use crate::containment::LeafName;
+use crate::sys::process::pidfd::Process;
+use crate::sys::procfs::process_info::ProcessInfo;
+use crate::sys::procfs::stat::ProcStat;
+use crate::sys::procfs::syscall::{kernel_function, thread_ids};
+use crate::sys::small_file::read_single;
+use crate::sys::time::{self, Instant};
+
+/// The kernel counts the CPU time in steps of 10 ms, so less would say little.
+const SAMPLE: Duration = Duration::from_millis(150);
+/// A process that uses at least this share of one CPU does not wait; nor does one that uses less, and wants more: others
+/// may keep the CPU from it.
+const BUSY: f64 = 0.5;
+const BUSY_AND_RUNNABLE: f64 = 0.1;
+/// A process with more threads is judged by these.
+const MOST_THREADS: usize = 64;
+
+/// A process of the session, and what it belongs to as far as that is known.
+pub(crate) type Subject = (Pid, Option<LeafName>);
+
+#[derive(Debug)]
+pub(super) struct Seen {
+    pub process: ProcessInfo,
+    pub stat: ProcStat,
+    pub component: Option<LeafName>,
+    pub files: Files,
+    /// What each thread waits for, the first one first.
+    pub waits: Vec<Wait>,
+    /// The share of one CPU that it used while we looked.
+    pub cpu: f64,
+}
+
+/// Those that have exited meanwhile are left out. Also tells how many are hidden from us.
+pub(super) fn look(subjects: Vec<Subject>) -> (BTreeMap<i32, Seen>, usize) {
+    let us = rustix::process::getpid();
+    let mut hidden = 0;
+    let stats: Vec<_> = subjects
+        .into_iter()
+        .filter(|(pid, _)| *pid != us)
+        .filter_map(|(pid, component)| match ProcStat::read(pid) {
+            Some(stat) => Some((stat, component)),
+            None => {
+                hidden += usize::from(is_hidden(pid));
+                None
+            }
+        })
+        .collect();
+    let begin = Instant::now();
+    let mut seen: BTreeMap<i32, Seen> = stats
+        .into_iter()
+        .filter_map(|(stat, component)| Some((stat.pid.as_raw_nonzero().get(), see(stat, component)?)))
+        .collect();
+    time::sleep(SAMPLE.saturating_sub(begin.elapsed()));
+    let took = begin.elapsed().as_secs_f64();
+    seen.retain(|_, it| {
+        let Some(now) = ProcStat::read(it.stat.pid).filter(|now| now.started == it.stat.started) else {
+            return false;
+        };
+        it.cpu = now.cpu.saturating_sub(it.stat.cpu).as_secs_f64() / took;
+        let is_runnable = it.stat.state == 'R' && now.state == 'R';
+        if it.cpu >= BUSY || is_runnable && it.cpu >= BUSY_AND_RUNNABLE {
+            it.waits.insert(0, Wait::Busy(it.cpu));
+        }
+        true
+    });
+    (seen, hidden)
+}
+
+/// /proc does not show it, and yet it is there (`hidepid`, proc(5)).
+fn is_hidden(pid: Pid) -> bool {
+    Process::open(pid).is_ok_and(|process| process.is_some_and(|process| !process.has_exited()))
+}
+
+fn see(stat: ProcStat, component: Option<LeafName>) -> Option<Seen> {
+    let pid = stat.pid;
+    let process = ProcessInfo::with_stat(pid, &stat.name, stat.started)?;
+    let files = Files::of(pid);
+    let threads = if stat.threads > 1 { thread_ids(pid, MOST_THREADS) } else { vec![pid] };
+    let waits = match stat.state {
+        'T' => vec![Wait::Stopped],
+        't' => vec![Wait::Traced(tracer(pid))],
+        'D' => vec![uninterruptible(pid)],
+        _ => threads.into_iter().map(|thread| wait_of_thread(pid, thread, &files)).collect(),
+    };
+    Some(Seen { process, stat, component, files, waits, cpu: 0.0 })
+}
+
+fn uninterruptible(pid: Pid) -> Wait {
+    match kernel_function(pid, pid) {
+        // The child has not executed its program yet (vfork(2)).
+        Some(name) if name.contains("vfork") || name == "kernel_clone" => {
+            Wait::Child(super::wait::Children::Any)
+        }
+        function => Wait::Uninterruptible(function),
+    }
+}
+
+fn tracer(pid: Pid) -> Option<Pid> {
+    let status = String::from_utf8(read_single(format!("/proc/{pid}/status")).ok()?).ok()?;
+    let tracer: i32 = status.lines().find_map(|line| line.strip_prefix("TracerPid:"))?.trim().parse().ok()?;
+    (tracer > 0).then(|| Pid::from_raw(tracer)).flatten()
+}

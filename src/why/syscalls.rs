@@ -1,0 +1,180 @@
+//! From a system call and its arguments to what it waits for.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::time::Duration;
+
+use rustix::process::Pid;
+
+use super::events;
+use super::files::Files;
+use super::wait::{Children, Direction, FileKind, Wait};
+use crate::sys::procfs::memory::read_memory;
+use crate::sys::procfs::syscall::{Syscall, kernel_function, syscall};
+
+/// No path is longer (`PATH_MAX`).
+const LONGEST_PATH: usize = 4096;
+/// `FUTEX_PRIVATE_FLAG`: no other process shares the futex.
+const PRIVATE: u64 = 128;
+
+/// What this thread waits for.
+pub(super) fn wait_of_thread(pid: Pid, thread: Pid, files: &Files) -> Wait {
+    match syscall(pid, thread) {
+        Ok(Syscall::Within { number, arguments }) => {
+            within(pid, number, arguments, files).unwrap_or_else(|| by_function(pid, thread, number, files))
+        }
+        Ok(Syscall::Running) => Wait::Running,
+        Ok(Syscall::Outside) => Wait::Other("for the kernel, in no system call".into()),
+        Ok(Syscall::Foreign) => hidden(pid, thread, files, "its system calls are those of a 32-bit program"),
+        Err(_) => hidden(pid, thread, files, "its system call is hidden: run as root"),
+    }
+}
+
+/// `None` if the number says too little.
+fn within(pid: Pid, number: i64, arguments: [u64; 6], files: &Files) -> Option<Wait> {
+    let [first, second, third, ..] = arguments;
+    let file = || files.file(first as i32);
+    Some(match number {
+        libc::SYS_read
+        | libc::SYS_pread64
+        | libc::SYS_readv
+        | libc::SYS_recvfrom
+        | libc::SYS_recvmsg
+        | libc::SYS_recvmmsg
+        | libc::SYS_splice
+        | libc::SYS_preadv
+        | libc::SYS_preadv2 => Wait::Read(file()),
+        libc::SYS_write
+        | libc::SYS_pwrite64
+        | libc::SYS_writev
+        | libc::SYS_sendto
+        | libc::SYS_sendmsg
+        | libc::SYS_sendmmsg
+        | libc::SYS_sendfile
+        | libc::SYS_vmsplice => Wait::Write(file()),
+        libc::SYS_connect => Wait::Connect(file()),
+        libc::SYS_accept | libc::SYS_accept4 => Wait::Accept(file()),
+        libc::SYS_wait4 => Wait::Child(match first as i32 {
+            -1 => Children::Any,
+            0 => Children::Any,
+            group if group < 0 => Children::Group(-group),
+            pid => Pid::from_raw(pid).map_or(Children::Any, Children::One),
+        }),
+        libc::SYS_waitid => Wait::Child(match (first as u32, second as i32) {
+            (libc::P_PID, pid) => Pid::from_raw(pid).map_or(Children::Any, Children::One),
+            (libc::P_PGID, group) => Children::Group(group),
+            (libc::P_PIDFD, number) => match files.file(number).kind {
+                FileKind::Process(Some(pid)) => Children::One(pid),
+                _ => Children::Any,
+            },
+            _ => Children::Any,
+        }),
+        libc::SYS_flock => Wait::FileLock(file()),
+        libc::SYS_fcntl if matches!(second as i32, libc::F_SETLKW | libc::F_OFD_SETLKW) => {
+            Wait::FileLock(file())
+        }
+        libc::SYS_futex => Wait::Futex { shared: second & PRIVATE == 0 },
+        libc::SYS_nanosleep => Wait::Sleep(duration(pid, first)),
+        // An absolute time does not say for how long.
+        libc::SYS_clock_nanosleep => Wait::Sleep(if second == 0 { duration(pid, third) } else { None }),
+        libc::SYS_ppoll => events::of_poll(pid, files, first, second),
+        libc::SYS_pselect6 => events::of_select(pid, files, first, [second, third]),
+        libc::SYS_epoll_pwait | libc::SYS_epoll_pwait2 => events::of_epoll(files, first as i32),
+        libc::SYS_rt_sigsuspend | libc::SYS_rt_sigtimedwait => Wait::Signal,
+        libc::SYS_openat => open(pid, second, third)?,
+        _ => return of_older_calls(pid, number, arguments, files),
+    })
+}
+
+/// The calls that 64-bit ARM does not have.
+#[cfg(target_arch = "x86_64")]
+fn of_older_calls(pid: Pid, number: i64, arguments: [u64; 6], files: &Files) -> Option<Wait> {
+    let [first, second, third, ..] = arguments;
+    Some(match number {
+        libc::SYS_poll => events::of_poll(pid, files, first, second),
+        libc::SYS_select => events::of_select(pid, files, first, [second, third]),
+        libc::SYS_epoll_wait => events::of_epoll(files, first as i32),
+        libc::SYS_pause => Wait::Signal,
+        libc::SYS_open => open(pid, first, second)?,
+        _ => return None,
+    })
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn of_older_calls(_pid: Pid, _number: i64, _arguments: [u64; 6], _files: &Files) -> Option<Wait> {
+    None
+}
+
+/// `None` if the path cannot be read.
+fn open(pid: Pid, path: u64, flags: u64) -> Option<Wait> {
+    // A read may cross into a page that is not there.
+    let bytes = [LONGEST_PATH, 256, 16].into_iter().find_map(|length| read_memory(pid, path, length))?;
+    let end = bytes.iter().position(|&byte| byte == 0)?;
+    let writes = flags as i32 & libc::O_ACCMODE != libc::O_RDONLY;
+    let direction = if writes { Direction::Out } else { Direction::In };
+    Some(Wait::Open(OsString::from_vec(bytes[..end].to_vec()), direction))
+}
+
+/// A `struct timespec` in the memory of the process.
+fn duration(pid: Pid, address: u64) -> Option<Duration> {
+    let bytes = read_memory(pid, address, 16)?;
+    let number = |range: std::ops::Range<usize>| Some(i64::from_ne_bytes(bytes.get(range)?.try_into().ok()?));
+    let (seconds, nanoseconds) = (number(0..8)?, number(8..16)?);
+    Some(Duration::new(seconds.try_into().ok()?, nanoseconds.try_into().ok()?))
+}
+
+fn by_function(pid: Pid, thread: Pid, number: i64, files: &Files) -> Wait {
+    match kernel_function(pid, thread) {
+        Some(name) => of_function(&name, files),
+        None => Wait::Other(format!("in system call {number}")),
+    }
+}
+
+/// What can be said without the system call, which is hidden from us for this reason.
+fn hidden(pid: Pid, thread: Pid, files: &Files, reason: &'static str) -> Wait {
+    match kernel_function(pid, thread).map(|name| of_function(&name, files)) {
+        Some(Wait::Other(_)) | None => Wait::Unknown(reason),
+        Some(known) => known,
+    }
+}
+
+fn of_function(name: &str, files: &Files) -> Wait {
+    let is_pipe = |kind: &FileKind| matches!(kind, FileKind::Pipe(_));
+    let is_socket = |kind: &FileKind| matches!(kind, FileKind::Socket(_));
+    let is = |words: &[&str]| words.iter().any(|word| name.contains(word));
+    match () {
+        () if is(&["do_wait"]) => Wait::Child(Children::Any),
+        () if is(&["vfork"]) => Wait::Child(Children::Any),
+        () if is(&["pipe_read"]) => Wait::Read(files.only(is_pipe)),
+        () if is(&["pipe_write"]) => Wait::Write(files.only(is_pipe)),
+        () if is(&["futex"]) => Wait::Futex { shared: false },
+        () if is(&["nanosleep"]) => Wait::Sleep(None),
+        () if is(&["ep_poll", "do_poll", "do_select", "poll_schedule"]) => Wait::Events(Vec::new()),
+        () if is(&["unix_stream_read", "unix_stream_data_wait", "tcp_recvmsg", "sk_wait_data"]) => {
+            Wait::Read(files.only(is_socket))
+        }
+        () if is(&["inet_csk_accept"]) => Wait::Accept(files.only(is_socket)),
+        () if is(&["inet_stream_connect", "inet_wait_for_connect"]) => Wait::Connect(files.only(is_socket)),
+        () if is(&["flock", "locks_lock", "posix_lock", "fcntl_setlk"]) => {
+            Wait::FileLock(super::wait::File::unknown(None))
+        }
+        () if is(&["n_tty_read"]) => Wait::Read(files.only(|kind| matches!(kind, FileKind::Terminal(_)))),
+        () if is(&["sigsuspend", "sigtimedwait", "do_pause", "sys_pause"]) => Wait::Signal,
+        () => Wait::Other(format!("in the kernel ({name})")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_function_of_the_kernel_says_something_where_the_call_is_hidden() {
+        let files = Files::of(rustix::process::getpid());
+        assert_eq!(of_function("do_wait", &files), Wait::Child(Children::Any));
+        assert_eq!(of_function("hrtimer_nanosleep", &files), Wait::Sleep(None));
+        assert_eq!(of_function("do_epoll_wait_ep_poll", &files), Wait::Events(Vec::new()));
+        assert!(matches!(of_function("anon_pipe_read", &files), Wait::Read(_)));
+        assert!(matches!(of_function("nfs_wait_bit_killable", &files), Wait::Other(_)));
+    }
+}
