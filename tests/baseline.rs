@@ -549,3 +549,21 @@ fn without_a_leak_no_baseline_is_written() {
     run.assert_nothing_left();
     assert!(!run.path().join(FILE).exists());
 }
+
+#[test]
+fn a_leak_that_cannot_be_described_is_never_known() {
+    // A root process in a session of the user nobody, like a setuid program, which /proc hides.
+    let script = "mount -t proc -o hidepid=2 proc /proc && cp \"$(command -v sleep)\" ssleep && chmod 4755 ssleep && \
+        d=/sys/fs/cgroup; [ -d $d/unified ] && d=$d/unified; own=$d$(sed -n s/^0:://p /proc/self/cgroup); \
+        mkdir \"$own/nobody\" && chown -R 65534 \"$own/nobody\" && echo $$ >\"$own/nobody/cgroup.procs\"; \
+        setpriv --reuid 65534 --regid 65534 --clear-groups \"$CGRUN\" --on-leak fail --grace 200ms --write-baseline \
+        sh -c './ssleep 900 & sleep 0.1'; code=$?; echo $$ >\"$own/cgroup.procs\"; rmdir \"$own/nobody\"; exit $code";
+    let session = Session::new().file(FILE, list(&[r#"program = "ssleep 900""#, r#"program = "[ssleep]""#]));
+    for path in [session.path().to_path_buf(), session.path().join(FILE)] {
+        std::os::unix::fs::chown(path, Some(65534), Some(65534)).unwrap();
+    }
+    let run = session.start_through(&["unshare", "-mp", "--fork", "sh", "-c", script]).finish();
+    run.assert_code(121).assert_said("leaked 1 new process").assert_nothing_left();
+    run.assert_said("not compared with cgrun-leaks.toml, and so counted as new: 1 process");
+    assert!(!run.stderr().contains("nothing leaked"), "{}", run.stderr());
+}

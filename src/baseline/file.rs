@@ -40,8 +40,7 @@ pub(super) struct Line {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, expecting = "the keys version and leaks")]
 struct FileKeys {
-    #[serde(rename = "version")]
-    _version: Option<u64>,
+    version: Option<u64>,
     leaks: Option<Spanned<Vec<Spanned<LineKeys>>>>,
 }
 
@@ -98,14 +97,16 @@ impl Baseline {
     }
 
     pub(super) fn parse(path: &Path, text: String) -> Result<Self, BaselineError> {
+        let parsed = toml::from_str::<FileKeys>(&text);
         // A newer version can have keys that are unknown here.
-        match toml::from_str::<VersionKey>(&text) {
-            Ok(VersionKey { version: Some(version) }) if version > VERSION => {
-                return Err(BaselineError::Newer { path: path.into(), version });
-            }
-            _ => {}
+        let version = match &parsed {
+            Ok(keys) => keys.version,
+            Err(_) => toml::from_str::<VersionKey>(&text).ok().and_then(|it| it.version),
+        };
+        if let Some(version) = version.filter(|version| *version > VERSION) {
+            return Err(BaselineError::Newer { path: path.into(), version });
         }
-        let keys: FileKeys = toml::from_str(&text).map_err(|error| {
+        let keys = parsed.map_err(|error| {
             let span = error.span().unwrap_or(0..0);
             let message = in_toml_terms(error.message(), text.get(span.clone()).unwrap_or_default());
             ConfigError::at(path, &text, span, message)

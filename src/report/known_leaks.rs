@@ -114,6 +114,8 @@ impl BaselineSummary {
         let mut lines = match &self.change {
             BaselineChange::Omitted(reason) => vec![format!("{name} was not changed, because {reason}")],
             BaselineChange::Written(edited) if edited.is_different() => vec![self.written(edited)],
+            // What cannot be listed is said below.
+            BaselineChange::Written(_) if self.undescribed > 0 => Vec::new(),
             BaselineChange::Written(_) if self.entry_count == 0 => {
                 vec![format!("nothing leaked, so there is nothing to write to {name}")]
             }
@@ -127,7 +129,7 @@ impl BaselineSummary {
         }
         if self.undescribed > 0 {
             let count = processes(self.undescribed);
-            lines.push(format!("{count} could not be compared with {name}, and so count as new"));
+            lines.push(format!("not compared with {name}, and so counted as new: {count}"));
         }
         if says_all && self.has_passed && matches!(self.change, BaselineChange::None) {
             lines.extend(self.not_seen_lines());
