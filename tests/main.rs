@@ -41,6 +41,7 @@ mod old_hosts;
 mod packages;
 mod ports;
 mod ps;
+mod pytest_fixtures;
 mod pytest_plugin;
 mod real_applications;
 mod release;

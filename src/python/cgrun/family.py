@@ -19,34 +19,44 @@ WORKER = "PYTEST_XDIST_WORKER"
 class Family:
     def __init__(self):
         self.reaper = find_reaper()
-        me = processes.alive(os.getpid())
-        # A worker of xdist shares the reaper with others. What it starts stays in its cgroup, even without an environment.
+        # Other workers of xdist, services, and other runners have the same reaper. What this pytest starts stays in its cgroup,
+        # even without an environment.
+        self.has_own_cgroup = enter_own_cgroup()
         self.worker = os.environ.get(WORKER)
-        self.has_own_cgroup = bool(self.worker) and enter_own_cgroup(self.worker)
-        self.cgroup = me.cgroup()
-        self.me = me.pid
         self.allowed = patterns()
+        # By pid, what was there at the last look, and whether it is ours. A pid comes back only after all others were used.
+        self.known = {}
 
-    def roots(self):
-        """The processes that have no parent but pytest, a fork server, or the reaper, which others share."""
-        own = processes.children_of(self.me)
+    def roots(self, own_pid=os.getpid):
+        """Our processes that have no parent but pytest, a fork server, or the reaper."""
+        me = own_pid()
+        pids = [(pid, False) for pid in processes.child_pids(me)]
         for name in FORK_SERVERS:
             server = getattr(getattr(sys.modules.get(name), "_forkserver", None), "_forkserver_pid", None)
-            if server:
-                own |= processes.children_of(server)
-        if self.reaper != self.me:
-            own |= processes.children_of(self.reaper)
-        return own
+            pids.extend((pid, False) for pid in (processes.child_pids(server) if server else ()))
+        if self.reaper not in (None, me):
+            pids.extend((pid, True) for pid in processes.child_pids(self.reaper))
+        known = {}
+        for pid, is_orphan in pids:
+            entry = self.known.get(pid) or self.look_at(pid, is_orphan, me)
+            if entry[0]:
+                known[pid] = entry
+        self.known = known
+        return {process for process, is_ours in known.values() if is_ours}
 
-    def is_orphan(self, process):
-        return self.reaper != self.me and processes.parent_of(process.pid) == self.reaper
+    def look_at(self, pid, is_orphan, me):
+        process = processes.alive(pid)
+        return process, bool(process) and (not is_orphan or self.is_ours(process, me))
 
-    def is_ours(self, orphan):
-        """Whether an orphan was started by this pytest, and not by what else runs in the session."""
+    def is_ours(self, orphan, me):
+        own = processes.Process(me, 0).cgroup()
         cgroup = orphan.cgroup()
-        if cgroup != self.cgroup and not cgroup.startswith(self.cgroup.rstrip("/") + "/"):
+        if cgroup != own and not cgroup.startswith(own.rstrip("/") + "/"):
             return False
         return not self.worker or self.has_own_cgroup or orphan.variable(WORKER) == self.worker
+
+    def is_orphan(self, process, own_pid=os.getpid):
+        return self.reaper != own_pid() and processes.parent_of(process.pid) == self.reaper
 
     def is_kept(self, process):
         """Whether the session allows it, or Python keeps it for later. What a fork server has forked looks the same, and is not kept."""
@@ -63,19 +73,21 @@ def find_reaper():
     script = "sleep 60 >/dev/null 2>&1 & echo $!"
     said = subprocess.run(["/bin/sh", "-c", script], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=True).stdout
     orphan = processes.alive(int(said))
+    if orphan is None:
+        return None
     parent = processes.parent_of(orphan.pid)
     orphan.send(9)
     return parent if processes.threads_of(parent) else None
 
 
-def enter_own_cgroup(name):
+def enter_own_cgroup():
     """Moves this process into a cgroup below that of the session's command. Returns whether it could."""
     here = processes.alive(os.getpid()).cgroup()
     session = f"cgrun-{os.environ['CGRUN_SESSION']}"
     if session not in here.split("/"):
         return False
     try:
-        directory = os.path.join(mount_point_of(here), f"pytest-{name}-{os.getpid()}")
+        directory = os.path.join(mount_point_of(here), f"pytest-{os.getpid()}")
         os.mkdir(directory)
         with open(os.path.join(directory, "cgroup.procs"), "w") as file:
             file.write("0")

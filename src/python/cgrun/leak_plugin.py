@@ -5,99 +5,80 @@ unless a fixture with a wider scope has started them: such a fixture is judged w
 """
 
 import os
-import re
-import weakref
 
 import pytest
 
 from . import pools, processes
 from .family import Family
+from .owners import Owners
 
-# A process that exits this soon after the test is no leak. In seconds, as is the next.
+# A process that exits this soon is no leak. In seconds, as is the next.
 SETTLE = 0.25
 # How long leaked processes have to exit after SIGTERM.
-GRACE = 2.0
-# Processes that start others all the time are ended within this many rounds, or left to cgrun.
-ROUNDS = 5
+GRACE = 1.0
+# How often to look for what was started meanwhile. If that goes on and on, it is left to cgrun.
+ROUNDS = 4
 CURRENT_TEST = "PYTEST_CURRENT_TEST"
 ADVICE = "Stop it and wait for it in the fixture that starts it, after the fixture's yield."
 SECTION = "processes left running"
+# Those after which pytest prints a summary.
+SUMMARIZED = (0, 1, 2, 4, 5)
 
 
 class LeakPlugin:
     def __init__(self, mode):
         self.ends = mode == "fail"
         self.family = Family()
-        # The test, and what ran before it began.
-        self.current = ""
-        self.before = set()
+        self.owners = Owners(self.roots_or_error)
+        pools.watch()
+        # The current test, its phase, when it began, and what ran before.
+        self.test, self.phase, self.begin, self.before = "", "", 0, set()
+        # The phases of the test in which a wider fixture was set up.
+        self.phases_of_fixtures = set()
         # Why it is not known what the test has started.
         self.error = None
-        # By fixture, what fixtures have started that outlive a test, the pools that they made, and the first test.
-        self.owned = {}
-        self.pools = {}
-        self.first_users = {}
-        # The pools that outlive a test, of fixtures and of modules.
-        self.known_pools = weakref.WeakSet()
-        # By name, what such fixtures have left running, until the teardown of the current test is over.
-        self.left_by_fixtures = []
-        # Whether such a fixture was set up for the current test.
-        self.is_first_of_fixture = False
         self.messages = {}
         # pytest itself may run in a test.
         self.own_mark = processes.alive(os.getpid()).variable(CURRENT_TEST)
 
-    def pytest_runtestloop(self):
-        self.known_pools.update(pools.pools())
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_protocol(self, item):
+        with pools.made_by(item):
+            return (yield)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_setup(self, item):
-        self.current = item.nodeid.partition("::")[2] or item.name
-        self.is_first_of_fixture = False
-        self.error = None
+        self.test, self.phase, self.phases_of_fixtures = item.nodeid.partition("::")[2] or item.name, "setup", set()
+        self.error, self.begin = None, processes.tick()
         self.before = self.roots_or_error()
         if not self.error:
-            self.owned = {it: set(filter(processes.Process.is_alive, started)) for it, started in self.owned.items()}
+            self.owners.keep(self.before)
+        return (yield)
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_call(self):
+        self.phase = "call"
         return (yield)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_fixture_setup(self, fixturedef):
         if fixturedef.scope == "function":
             return (yield)
-        self.first_users[fixturedef] = self.current
-        before = self.roots_or_error()
-        try:
-            return (yield)
-        finally:
-            started = self.roots_or_error() - before - self.all_owned()
-            self.is_first_of_fixture |= bool(started)
-            self.owned.setdefault(fixturedef, set()).update(started)
-            made = [it for it in pools.pools() if it not in self.known_pools]
-            self.pools.setdefault(fixturedef, weakref.WeakSet()).update(made)
-            self.known_pools.update(made)
+        self.phases_of_fixtures.add(self.phase)
+        return (yield from self.owners.set_up(fixturedef, self.test))
 
     def pytest_fixture_post_finalizer(self, fixturedef):
-        first_user = self.first_users.pop(fixturedef, None)
-        if first_user is None:
-            return
-        started = self.owned.pop(fixturedef, set())
-        made = self.pools.pop(fixturedef, weakref.WeakSet())
-        self.known_pools -= made
-        started.update(*map(pools.workers_of, made))
-        if started:
-            name = f"{name_of(fixturedef)} ({fixturedef.scope} scope), first used by {first_user}, "
-            self.left_by_fixtures.append((name, started))
+        self.owners.end_teardown(fixturedef)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_teardown(self, item):
+        self.phase = "teardown"
         try:
             return (yield)
         finally:
-            message = self.judge(item)
-            if message and self.ends:
-                self.messages[item] = message
-            elif message:
-                item.warn(pytest.PytestWarning(f"{item.nodeid} {message}"))
+            self.judge(item)
+            if not self.ends and item in self.messages:
+                item.warn(pytest.PytestWarning(f"{item.nodeid} {self.messages.pop(item)}"))
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_makereport(self, item, call):
@@ -115,14 +96,15 @@ class LeakPlugin:
             report.longrepr = f"{report.longrepr or ''}\n{message}"
         return report
 
-    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_sessionfinish(self, session):
-        """If pytest stops early, it tears down wider fixtures only now."""
+        """If pytest stops early, it tears down wider fixtures only now. The terminal's summary comes after this."""
         result = yield
-        message = self.judge(None)
-        if message:
-            self.messages[None] = message
-            if self.ends and not session.exitstatus:
+        has_summary = session.config.pluginmanager.has_plugin("terminalreporter") and session.exitstatus in SUMMARIZED
+        # Otherwise nobody would say so, and cgrun does at the end of its session.
+        if has_summary and not hasattr(session.config, "workerinput"):
+            self.judge(None)
+            if self.ends and None in self.messages and not session.exitstatus:
                 session.exitstatus = pytest.ExitCode.TESTS_FAILED
         return result
 
@@ -133,55 +115,90 @@ class LeakPlugin:
             terminalreporter.line(message)
 
     def judge(self, item):
-        """Ends what the test, and the fixtures that were torn down after it, have left running, and says so."""
-        fixtures, self.left_by_fixtures = self.left_by_fixtures, []
+        """Ends what the test, and the fixtures that were torn down with it, have left running, and notes a message about it."""
+        owners = self.owners.take_torn_down()
         try:
             if self.error:
                 raise self.error
-            entries = self.left_running(item, fixtures)
-            if not entries:
-                return None
-            processes.wait_for(set().union(*(started for _, started in entries)), SETTLE)
-            # They may have started others meanwhile.
-            entries = self.left_running(item, fixtures)
-            return self.describe(item, fixtures, entries) if entries else None
+            left = self.settled(lambda: self.left_running(item, owners))
+            if left:
+                self.describe(item, owners, left)
         except OSError as error:
-            return f"it is not known whether it left processes running: {error}"
+            if error.errno is None:  # It comes from a signal handler of the test.
+                raise
+            self.messages[item] = f"it is not known whether it left processes running: {error}"
 
-    def describe(self, item, fixtures, entries):
-        texts = {it: f"pid {it.pid} ({shorten(it.command())})" for _, started in entries for it in started}
-        stubborn = self.end(item, fixtures, entries) if self.ends else set()
-        lines = []
-        for name, started in entries:
-            leaked = sorted(started, key=lambda it: (it.started, it.pid))
-            lines.append(f"{name}left {count(leaked)} running: {texts[leaked[0]]}{remark(leaked[0], stubborn)}")
-            lines.extend(f"  {texts[it]}{remark(it, stubborn)}" for it in leaked[1:])
-        return "\n".join([*lines, ADVICE])
-
-    def left_running(self, item, fixtures):
-        """What is still running, by who started it: the test, whose name is empty, and each fixture."""
-        entries = [("", self.started_by_test(item, fixtures))]
-        for name, started in fixtures:
-            entries.append((name, {it for it in started if it.is_alive() and not self.family.is_kept(it)}))
-        if any(roots for _, roots in entries):
-            workers = set().union(*map(pools.workers_of, self.known_pools))
-            entries = [(name, roots - workers) for name, roots in entries]
-        return [(name, processes.with_descendants(roots)) for name, roots in entries if roots]
-
-    def end(self, item, fixtures, entries):
-        """Ends them, and what they start meanwhile. Returns those that had to be killed."""
-        stubborn = set()
+    def settled(self, look):
+        """What stays of what is found. A process has its time to exit, also if it was started only meanwhile."""
+        found = look()
+        seen = set()
         for _ in range(ROUNDS):
-            left = set().union(*(started for _, started in entries)) - stubborn
+            new = set().union(*found.values()) - seen
+            if not new:
+                break
+            processes.wait_for(new, SETTLE)
+            seen |= new
+            found = look()
+        return {name: roots & seen for name, roots in found.items() if roots & seen}
+
+    def left_running(self, item, owners):
+        """What is still running, by who started it: the test, whose name is empty, and each fixture."""
+        found = {"": self.started_by_test(item, owners)}
+        for owner in owners:
+            name = f"{owner.name()}, first used by {owner.first_user}, "
+            found[name] = {it for it in owner.running() if not self.family.is_kept(it)}
+        return {name: roots for name, roots in found.items() if roots}
+
+    def started_by_test(self, item, owners):
+        if item is None or item.get_closest_marker("leaks"):
+            return set()
+        new = self.family.roots() - self.before - self.owners.started()
+        new = {it for it in new.difference(*(owner.started for owner in owners)) if self.may_be_of(item, it)}
+        return new - pools.workers_of_others(item) if new else new
+
+    def may_be_of(self, item, process):
+        if process.started < self.begin or not process.is_alive():
+            return False
+        if self.family.is_orphan(process):
+            # A server of another test or of a fixture may have started it as a daemon, which has its mark.
+            mark = process.variable(CURRENT_TEST)
+            if mark not in (None, self.own_mark):
+                test, _, phase = mark.rpartition(" (")
+                if test != item.nodeid.replace("\x00", "(null)") or phase.rstrip(")") in self.phases_of_fixtures:
+                    return False
+            elif self.owners.forget_the_dead():
+                return False
+        return not self.family.is_kept(process)
+
+    def describe(self, item, owners, left):
+        trees = {name: processes.with_descendants(roots) for name, roots in left.items()}
+        texts = {it: f"pid {it.pid} ({self.text_of(it)})" for tree in trees.values() for it in tree}
+        # If this is interrupted, by a time limit of the test for example, the message is there.
+        self.messages[item] = message_of(trees, texts, set())
+        if self.ends:
+            stubborn = self.end(item, owners, trees)
+            self.messages[item] = message_of(trees, texts, stubborn)
+        used = self.owners.used_by(item) if "" in trees else []
+        if used:
+            self.messages[item] += f"\nIf {' or '.join(used)} has started it for other tests too, name it in cgrun's allow."
+
+    def text_of(self, process, own_pid=os.getpid):
+        command = process.command()
+        own = processes.Process(own_pid(), 0).command()
+        return "a fork of pytest" if command == own else shorten(command)
+
+    def end(self, item, owners, trees):
+        """Ends them, and what they start meanwhile. Returns those that had to be killed."""
+        left, ended, stubborn = set().union(*trees.values()), set(), set()
+        for _ in range(ROUNDS):
+            pools.close_those_of(left, GRACE)
+            stubborn |= processes.end(left, GRACE)
+            ended |= left
+            found = self.left_running(item, owners)
+            left = processes.with_descendants(set().union(*found.values())) - ended
             if not left:
                 break
-            for pool in pools.pools():
-                if pools.workers_of(pool) & left:
-                    pools.close(pool, GRACE)
-            stubborn |= processes.end(left, GRACE)
-            entries = self.left_running(item, fixtures)
-            for process in left:
-                processes.reap(process)
+        processes.reap(ended)
         return stubborn
 
     def roots_or_error(self):
@@ -191,46 +208,19 @@ class LeakPlugin:
             self.error = error
             return set()
 
-    def all_owned(self):
-        return set().union(*self.owned.values())
 
-    def started_by_test(self, item, fixtures):
-        """What has no living parent but pytest, did not run before the test, and was not started by a fixture of wider scope."""
-        if item is None or item.get_closest_marker("leaks"):
-            return set()
-        new = self.family.roots() - self.before - self.all_owned()
-        new = new.difference(*(started for _, started in fixtures))
-        return {it for it in new if self.may_be_of(item, it)}
-
-    def may_be_of(self, item, process):
-        if self.family.is_orphan(process):
-            if not self.family.is_ours(process):
-                return False
-            # A server of another test or of a fixture may have started it as a daemon, which has its mark.
-            mark = process.variable(CURRENT_TEST)
-            if mark not in (None, self.own_mark):
-                test, _, phase = mark.rpartition(" (")
-                if test != item.nodeid.replace("\x00", "(null)"):
-                    return False
-                if phase == "setup)" and self.is_first_of_fixture:
-                    return False
-            elif any(not it.is_alive() for it in self.all_owned()):
-                return False
-        return not self.family.is_kept(process)
-
-
-def name_of(fixture):
-    """pytest makes fixtures of setUpClass() and the like."""
-    match = re.match(r"_?(?:unittest|xunit)_(\w+?)_fixture_", fixture.argname)
-    return f"{match[1]}()" if match else f"fixture {fixture.argname!r}"
+def message_of(trees, texts, stubborn):
+    lines = []
+    for name, tree in trees.items():
+        first, *others = sorted(tree, key=lambda it: (it.started, it.pid))
+        said = {it: texts[it] + ("; it did not stop when asked to" if it in stubborn else "") for it in tree}
+        lines.append(f"{name}left {count(tree)} running: {said[first]}")
+        lines.extend(f"  {said[it]}" for it in others)
+    return "\n".join([*lines, ADVICE])
 
 
 def count(found):
     return "1 process" if len(found) == 1 else f"{len(found)} processes"
-
-
-def remark(process, stubborn):
-    return "; it did not stop when asked to" if process in stubborn else ""
 
 
 def shorten(text, width=200):

@@ -1,36 +1,64 @@
 """Pools of worker processes. Their workers are started when they are first needed, which can be in any test."""
 
-import gc
-import os
-import sys
+import concurrent.futures.process
+import contextlib
+import functools
+import multiprocessing.pool
 import threading
+import weakref
 
 from . import processes
 
-KINDS = (
-    ("multiprocessing.pool", "Pool"),
-    ("multiprocess.pool", "Pool"),
-    ("concurrent.futures.process", "ProcessPoolExecutor"),
-)
+# Who made each pool: a test, a fixture, or None if it was made outside of both.
+OWNERS = weakref.WeakKeyDictionary()
+_makers = [None]
 
 
-def pools():
-    """All that exist. This looks at every object, unless no pool can exist."""
-    kinds = tuple(getattr(sys.modules[module], kind) for module, kind in KINDS if module in sys.modules)
-    # isinstance() would ask proxies what they stand for.
-    return [it for it in gc.get_objects() if issubclass(type(it), kinds)] if kinds else []
+def watch():
+    """Notes each pool that is made from now on."""
+    for kind in (multiprocessing.pool.Pool, concurrent.futures.process.ProcessPoolExecutor):
+        kind.__init__ = noting(kind.__init__)
 
 
-def workers_of(pool):
-    workers = getattr(pool, "_pool", None) or (getattr(pool, "_processes", None) or {}).values()
-    pids = [getattr(worker, "pid", None) for worker in list(workers)]
-    found = (processes.alive(pid) for pid in pids if isinstance(pid, int) and pid != os.getpid())
+def noting(make):
+    @functools.wraps(make)
+    def noted(self, *arguments, **options):
+        OWNERS[self] = _makers[-1]
+        return make(self, *arguments, **options)
+
+    return noted
+
+
+@contextlib.contextmanager
+def made_by(owner):
+    _makers.append(owner)
+    try:
+        yield
+    finally:
+        _makers.pop()
+
+
+def workers_of(owner):
+    return workers(it for it, maker in list(OWNERS.items()) if maker is owner)
+
+
+def workers_of_others(owner):
+    return workers(it for it, maker in list(OWNERS.items()) if maker is not owner)
+
+
+def workers(pools):
+    known = [getattr(it, "_pool", None) or (getattr(it, "_processes", None) or {}).values() for it in pools]
+    pids = [getattr(worker, "pid", None) for workers in known for worker in list(workers)]
+    # The workers of a ThreadPool are threads.
+    found = (processes.alive(pid) for pid in pids if isinstance(pid, int))
     return {worker for worker in found if worker}
 
 
-def close(pool, seconds):
-    """Lets it start no other workers. This is the pool's own code, so it is waited for only so long."""
-    close = getattr(pool, "terminate", None) or (lambda: pool.shutdown(wait=False))
-    thread = threading.Thread(target=close, name="cgrun-leaks", daemon=True)
-    thread.start()
-    thread.join(seconds)
+def close_those_of(found, seconds):
+    """Lets the pools of these workers start no others. This is the pool's own code, so it is waited for only so long."""
+    for pool in list(OWNERS):
+        if workers([pool]) & found:
+            close = getattr(pool, "terminate", None) or functools.partial(pool.shutdown, wait=False)
+            thread = threading.Thread(target=close, name="cgrun-leaks", daemon=True)
+            thread.start()
+            thread.join(seconds)

@@ -8,12 +8,14 @@ import math
 import os
 import select
 import signal
+import sys
 import time
 from dataclasses import dataclass
 
 # How often a process is looked at, in milliseconds, if the kernel cannot tell when it exits (before Python 3.9).
 LOOK = 5
 GONE = (errno.ENOENT, errno.ESRCH)
+TICKS = os.sysconf("SC_CLK_TCK")
 # Since Python 3.9.
 PIDFD_OPEN = getattr(os, "pidfd_open", None)
 PIDFD_SEND_SIGNAL = getattr(signal, "pidfd_send_signal", None)
@@ -135,10 +137,9 @@ def parent_of(pid):
     return int(fields[1]) if fields else 0
 
 
-def children_of(pid):
-    """Its living children."""
-    pids = [int(it) for thread in threads_of(pid) for it in read(f"/proc/{pid}/task/{thread}/children").split()]
-    return {child for child in map(alive, pids) if child}
+def child_pids(pid):
+    """The pids of its children, with those that have exited and were not waited for."""
+    return [int(it) for thread in threads_of(pid) for it in read(f"/proc/{pid}/task/{thread}/children").split()]
 
 
 def with_descendants(roots):
@@ -148,12 +149,17 @@ def with_descendants(roots):
         process = unseen.pop()
         if process not in found:
             found.add(process)
-            unseen.extend(children_of(process.pid))
+            unseen.extend(filter(None, map(alive, child_pids(process.pid))))
     return found
 
 
 def now(clock=time.clock_gettime, which=time.CLOCK_MONOTONIC):
     return clock(which)
+
+
+def tick(clock=time.clock_gettime, which=time.CLOCK_BOOTTIME):
+    """The present in the unit of start times (proc_pid_stat(5))."""
+    return int(clock(which) * TICKS)
 
 
 def wait_for(processes, seconds):
@@ -195,9 +201,14 @@ def end(processes, grace):
     return stubborn
 
 
-def reap(process, wait=os.waitpid):
-    """Removes a child of ours that has exited. Nothing else waits for a leak, and os.wait() in a later test would find it."""
-    try:
-        wait(process.pid, os.WNOHANG)
-    except OSError:
-        pass  # It is another process's child, or was waited for.
+def reap(processes, wait=os.waitpid):
+    """Removes children of ours that have exited. Nothing else waits for a leak, and os.wait() in a later test would find it."""
+    multiprocessing = sys.modules.get("multiprocessing")
+    if multiprocessing:
+        # It waits for its own, and would not understand that another has.
+        multiprocessing.active_children()
+    for process in processes:
+        try:
+            wait(process.pid, os.WNOHANG)
+        except OSError:
+            pass  # It is another process's child, or was waited for.

@@ -67,7 +67,8 @@ def test_fork_server_still_works():
 # --- pools
 
 
-@pytest.fixture(scope="module")
+# A pool forks in a thread, and then what the main thread starts at this moment can hang, so no other test has one.
+@pytest.fixture(scope="class")
 def pool():
     with multiprocessing.Pool(2, maxtasksperchild=1) as pool:
         yield pool
@@ -75,34 +76,30 @@ def pool():
         pool.join()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="class")
 def executor():
     with concurrent.futures.ProcessPoolExecutor(2) as executor:
         yield executor
 
 
-def test_pool(pool, executor):
-    assert pool.map(abs, [-1, -2, -3]) == executor.submit(list, [1, 2, 3]).result() == [1, 2, 3]
+class TestPools:
+    kept = []
 
+    def test_pool(self, pool, executor):
+        assert pool.map(abs, [-1, -2, -3]) == executor.submit(list, [1, 2, 3]).result() == [1, 2, 3]
 
-def test_pool_again(pool, executor):
-    assert pool.map(abs, [-1, -2, -3]) == executor.submit(list, [1, 2, 3]).result() == [1, 2, 3]
+    def test_pool_again(self, pool, executor):
+        assert pool.map(abs, [-1, -2, -3]) == executor.submit(list, [1, 2, 3]).result() == [1, 2, 3]
 
+    def test_pool_leaks(self, pool):
+        self.kept.append(multiprocessing.Pool(2))
 
-KEPT = []
+    def test_executor_leaks(self, pool):
+        self.kept.append(concurrent.futures.ProcessPoolExecutor(2))
+        self.kept[-1].submit(abs, 1).result()
 
-
-def test_pool_leaks():
-    KEPT.append(multiprocessing.Pool(2))
-
-
-def test_executor_leaks():
-    KEPT.append(concurrent.futures.ProcessPoolExecutor(2))
-    KEPT[-1].submit(abs, 1).result()
-
-
-def test_after_leaked_pools(pool):
-    assert pool.map(abs, [-1]) == [1]
+    def test_after_leaked_pools(self, pool):
+        assert pool.map(abs, [-1]) == [1]
 
 
 # --- clocks
