@@ -181,7 +181,7 @@ pub(crate) struct RunOptions {
     #[arg(long, value_name = "DIR", help_heading = SERVICES, hide_short_help = true)]
     pub logs: Option<PathBuf>,
 
-    /// What to do about a leak: `report` it, or also `fail` with 121 [default: report]
+    /// `report` a leak, or also `fail` with 121 [default: report]
     #[arg(long, value_name = "POLICY", hide_possible_values = true, help_heading = LEAKS)]
     pub on_leak: Option<OnLeak>,
     /// Do not count these processes as leaks: a program's name, or a pattern with * and ? for its
