@@ -21,7 +21,8 @@ fn assert_ended_as_idle(run: &Finished, limit: &str) {
 fn an_idle_command_is_ended_with_words_of_its_own() {
     let run = Session::new().options(IDLE).options(JSON).sh("exec sleep 1000").run();
     assert_ended_as_idle(&run, "1s");
-    run.assert_said("(sleep 1000, started")
+    run.assert_said("look at ")
+        .assert_said("(sleep 1000): it sleeps for 16 min")
         .assert_slower_than(Duration::from_secs(1))
         .assert_faster_than(SOON);
     let report: serde_json::Value = serde_json::from_str(&run.read("report.json")).unwrap();
@@ -139,7 +140,7 @@ fn the_idle_timeout_can_be_a_key_or_a_variable() {
 fn a_warning_names_what_still_runs_and_the_session_goes_on() {
     let script = "sleep 1000 & until [ -e go ]; do sleep 0.05; done; kill $!; exit 5";
     let run = Session::new().options(["--warn-after", "300ms"]).options(["-q"]).sh(script).start();
-    run.until_said("the command still runs after 300ms:\n").until_said("(sleep 1000, started");
+    run.until_said("the command still runs after 300ms:\n").until_said("(sleep 1000): it sleeps");
     std::fs::write(run.path().join("go"), "").unwrap();
     run.finish().assert_code(5).assert_nothing_left();
 }

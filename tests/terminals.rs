@@ -173,7 +173,7 @@ fn ctrl_backslash_asks_a_command_that_handles_it_and_cgrun_what_runs() {
     let script = "trap 'echo dump' QUIT; touch running; until [ -e go ]; do sleep 0.02; done; exit 5";
     let terminal = Session::new().file("handles", script).on_terminal();
     terminal.enter("cgrun sh handles").until_file("running");
-    let shown = terminal.press(CTRL_BACKSLASH).shows("started");
+    let shown = terminal.press(CTRL_BACKSLASH).shows("look at ");
     assert!(shown.contains("the command is still running; Ctrl-\\ again ends the session:"), "{shown}");
     terminal.go();
     terminal.prompt(5);

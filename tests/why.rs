@@ -162,3 +162,104 @@ fn why_in_its_own_session_looks_past_itself() {
     assert!(said.lines().last().is_some_and(|last| last.starts_with("look at ")), "{said}");
     run.assert_code(0).assert_nothing_left();
 }
+
+#[test]
+fn a_timeout_says_why_in_all_reports() {
+    let reports = ["--report", "json=r.json", "--report", "junit=r.xml", "--report", "html=r.html"];
+    let session = Session::new().options(LONG).options(["--timeout", "2s"]).options(reports);
+    let run = session.sh("mkfifo data; CGRUN_TEST='cart empties' cat data; :").run();
+    let verdict = "(cat data), started during cart empties: it opens the FIFO data to read; no process opens it to write";
+    run.assert_code(124).assert_said("timed out after 2s; still running:").assert_said(verdict);
+    let report: Value = serde_json::from_str(&run.read("r.json")).unwrap();
+    let why = report["why"].as_array().unwrap();
+    assert!(why.last().unwrap().as_str().unwrap().contains(verdict), "{why:?}");
+    assert!(run.read("r.xml").contains(verdict) && run.read("r.html").contains(verdict));
+    run.assert_nothing_left();
+}
+
+#[test]
+fn why_names_the_holder_of_an_fcntl_lock() {
+    let program = "import fcntl, time\n\
+        with open('lock', 'w') as lock:\n    \
+            fcntl.lockf(lock, fcntl.LOCK_EX)\n    \
+            time.sleep(1000)";
+    let run = script("python3 lock.py & python3 lock.py & wait").file("lock.py", program).start();
+    explained(&run, &["(python3 lock.py): it sleeps"], &["wants the lock on ", "/lock, held by "]);
+    end(run);
+}
+
+#[test]
+fn why_follows_a_connection_to_the_server_that_does_not_answer() {
+    let server = "import http.server, time\n\
+        class Handler(http.server.BaseHTTPRequestHandler):\n    \
+            def do_GET(self): time.sleep(1000)\n\
+        http.server.ThreadingHTTPServer(('127.0.0.1', 8000), Handler).serve_forever()";
+    let config = "[services.web]\ncommand = ['python3', 'server.py']\nport = 8000\nready = { tcp = 8000 }\n";
+    let client = "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/')";
+    let run = session(&["python3", "-c", client]).file("server.py", server).config(config).start();
+    explained(
+        &run,
+        &["(python3 server.py), of service web: it sleeps for 16 min"],
+        &["reads from 127.0.0.1:8000, held by "],
+    );
+    end(run);
+}
+
+#[test]
+fn why_says_that_a_connect_gets_no_answer() {
+    // A full backlog: the kernel drops what else wants to connect.
+    let program = "import socket\n\
+        listener = socket.create_server(('127.0.0.1', 0), backlog=0)\n\
+        clients = [socket.socket() for _ in range(3)]\n\
+        for client in clients: client.connect(listener.getsockname())";
+    let run = session(&["python3", "-c", program]).start();
+    explained(&run, &["it connects to 127.0.0.1:"], &[]);
+    end(run);
+}
+
+#[test]
+fn why_names_the_hung_worker_of_four() {
+    let tests = "import pytest, subprocess\n\
+        @pytest.mark.parametrize('n', range(8))\n\
+        def test_n(n):\n    \
+            if n == 3: subprocess.run(['sleep', '907'])\n";
+    let pytest = python_program("pytest");
+    let run = session(&[&pytest, "-q", "-n", "4", "-p", "no:cacheprovider", "test_n.py"])
+        .file("test_n.py", tests)
+        .start();
+    explained(&run, &["(sleep 907), started during test_n.py::test_n[3] (call): it sleeps"], &[]);
+    end(run);
+}
+
+#[test]
+fn why_shows_a_pool_whose_worker_has_died() {
+    let program = "import multiprocessing, os\n\
+        def die(): os.kill(os.getpid(), 9)\n\
+        if __name__ == '__main__':\n    \
+            with multiprocessing.Pool(2) as pool: pool.apply(die)";
+    let run = session(&["python3", "pool.py"]).file("pool.py", program).start();
+    explained(&run, &["(python3 pool.py)"], &["pool.py"]);
+    end(run);
+}
+
+#[test]
+fn why_works_for_the_processes_of_another_user() {
+    let session = named(Session::new(), &["sh", "-c", "sleep 908 & wait"]).options(["--user", "nobody"]);
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(session.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
+    let run = session.start();
+    explained(&run, &["(sleep 908): it sleeps for 15 min"], &[]);
+    end(run);
+}
+
+#[test]
+fn why_of_many_processes_is_fast_and_fits_one_screen() {
+    let run = script("for n in $(seq 480); do sleep 909 & done; echo >all; wait").start();
+    run.until_file("all");
+    let said = explained(&run, &["(sleep 909): it sleeps"], &["479 × sleep 909"]);
+    let begin = std::time::Instant::now();
+    json(&run);
+    assert!(begin.elapsed().as_secs() < 2, "{:?}", begin.elapsed());
+    assert!(said.lines().count() <= 24, "{said}");
+    end(run);
+}

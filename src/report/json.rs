@@ -41,6 +41,8 @@ pub(crate) struct ReportDocument {
     /// `None` if there is no baseline.
     pub baseline: Option<BaselineSummary>,
     pub allowed_leaks: Vec<LeakedProcess>,
+    /// What the processes waited for when a hung session was ended.
+    pub why: Vec<String>,
     pub survivors: Vec<String>,
     pub unverified: Vec<String>,
     pub ports: PortSummary,

@@ -47,7 +47,10 @@ fn session_problem(report: &ReportDocument) -> Option<(NonSuccessKind, &'static 
             (Some(code), _) => Some((NonSuccessKind::Failure, "exit", format!("exit status {code}"))),
             (None, Some(signal)) => Some((NonSuccessKind::Error, "exit", format!("killed by {signal}"))),
         },
-        _ => Some((NonSuccessKind::Error, "session", report.outcome.reason.clone())),
+        _ => {
+            let reason = std::iter::once(&report.outcome.reason).chain(&report.why);
+            Some((NonSuccessKind::Error, "session", reason.cloned().collect::<Vec<_>>().join("\n")))
+        }
     }
 }
 

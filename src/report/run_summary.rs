@@ -22,6 +22,8 @@ pub(crate) struct RunSummary<'a> {
     pub exit: Exit,
     /// The log of each service of the plan; `None` if it was not started.
     pub logs: PerService<Option<PathBuf>>,
+    /// What the processes waited for when a hung session was ended.
+    pub why: &'a [String],
 }
 
 impl RunSummary<'_> {

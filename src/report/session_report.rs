@@ -128,6 +128,7 @@ impl SessionReport {
             Exit::Signal(signal) => document.outcome.signal = Some(signal.to_string()),
         }
         document.baseline = run.baseline.cloned();
+        document.why = run.why.to_vec();
         document.command = run.command();
         for (id, service) in run.logs.ids().zip(&mut document.services) {
             service.component = run.service(id, &service.name);
@@ -183,6 +184,7 @@ impl SessionReport {
             baseline: None,
             undescribed_process_count: verdict.undescribed.len(),
             allowed_leaks: describe(&verdict.allowed),
+            why: Vec::new(),
             survivors: verdict.survivors.clone(),
             unverified: verdict.unknown.clone(),
             ports: PortSummary {

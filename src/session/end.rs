@@ -14,15 +14,11 @@ use crate::runtime::clock;
 use crate::runtime::exit_code::{self, Exit};
 use crate::runtime::failpoint;
 use crate::sys::port::Port;
-use crate::sys::procfs::process_info::ProcessInfo;
 use crate::teardown::{
-    AnyOtherExit, Cause, Context, NormalExit, Role, Supervisor, Teardown, Termination, Verdict,
-    raise_priority,
+    AnyOtherExit, Cause, Context, NormalExit, Supervisor, Teardown, Termination, Verdict, raise_priority,
 };
 use crate::text::plain;
 
-/// How many processes are named after a timeout.
-const RUNNING_SHOWN: usize = 10;
 /// How many lines of a failed service's log are shown.
 const LOG_TAIL: usize = 20;
 /// The same for a CI system, which folds most of them. There, the log itself is often gone after the job.
@@ -81,7 +77,8 @@ impl Session<'_> {
         }
         let logs = self.services.map(|it| it.as_ref().map(|service| service.log.path.clone()));
         let (timeline, context) = (&self.timeline, &self.context);
-        let run = RunSummary { cause, verdict, baseline, timeline, context, exit, logs };
+        let why = &self.why[..];
+        let run = RunSummary { cause, verdict, baseline, timeline, context, exit, logs, why };
         let document = reports.document(&run);
         if let Some(github) = github {
             self.report.workflow_commands(&github.annotations(&document));
@@ -149,7 +146,7 @@ impl Session<'_> {
     }
 
     /// Tells the user why the session ends, unless the command exited or the user stopped it.
-    fn explain(&self, cause: &Cause) {
+    fn explain(&mut self, cause: &Cause) {
         if !cause.is_explained() {
             return;
         }
@@ -157,7 +154,7 @@ impl Session<'_> {
         let sentence = cause.sentence(&services);
         if matches!(cause, Cause::Termination(Termination::TimedOut(_) | Termination::Idle(_))) {
             self.report.error(&format!("{sentence}; still running:"));
-            self.report_running_processes();
+            self.why = self.report_running_processes();
         } else {
             self.report.error(&sentence);
         }
@@ -179,24 +176,6 @@ impl Session<'_> {
         let own: Vec<_> = self.plan.services[service].own_ports().collect();
         let held = ports::listening_on(&own).unwrap_or_default();
         own.into_iter().filter(|port| !held.iter().any(|listener| listener.port == *port)).collect()
-    }
-
-    /// Prints the processes of the command, or of the services if it has not started.
-    pub(super) fn report_running_processes(&self) {
-        let command = self.context.command();
-        let components = self
-            .context
-            .components
-            .iter()
-            .filter(|component| command.is_none() || component.role == Role::Command);
-        let mut running = components.flat_map(|component| component.leaf.members().unwrap_or_default());
-        for process in running.by_ref().filter_map(ProcessInfo::read).take(RUNNING_SHOWN) {
-            self.report.error(&format!("  {process}"));
-        }
-        let more = running.count();
-        if more > 0 {
-            self.report.error(&format!("  and {more} more"));
-        }
     }
 }
 

@@ -21,6 +21,7 @@ mod start;
 mod state_machine;
 mod suspend;
 mod warnings;
+mod why;
 
 use anyhow::{Context, anyhow};
 

@@ -53,6 +53,8 @@ pub(super) struct Session<'a> {
     pub idle: Option<IdleWatch>,
     /// The same for `--warn-after`.
     pub warnings: Option<Warnings>,
+    /// What the processes waited for when a hung session was ended.
+    pub why: Vec<String>,
     pub torn_down: bool,
 }
 
@@ -102,6 +104,7 @@ impl<'a> Session<'a> {
             foreground: Foreground::default(),
             idle: None,
             warnings: None,
+            why: Vec::new(),
             torn_down: false,
             plan,
             events,

@@ -61,14 +61,20 @@ fn reasons(peers: &Peers, seen: &Seen) -> Vec<Reason> {
         return vec![first];
     }
     let mut telling: Vec<Reason> = Vec::new();
-    for reason in all.filter(Reason::is_telling) {
+    // A worker at rest often reads its orders in another thread than the first.
+    let mut orders = None;
+    for reason in all {
+        if !reason.is_telling() {
+            orders = orders.or(Some(reason).filter(Reason::takes_orders));
+            continue;
+        }
         let is_known = |it: &Reason| it.blockers == reason.blockers && it.rank() == reason.rank();
         if !telling.iter().any(is_known) {
             telling.push(reason);
         }
     }
     telling.sort_by_key(|reason| reason.blockers.is_empty());
-    if telling.is_empty() { vec![first] } else { telling }
+    if telling.is_empty() { vec![orders.unwrap_or(first)] } else { telling }
 }
 
 fn node(reasons: &[Reason], is_looking: bool) -> Node {

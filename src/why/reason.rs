@@ -34,7 +34,7 @@ impl Reason {
     /// How much it says about a hang if no other process of the session is behind it.
     pub(super) fn rank(&self) -> Rank {
         let is_held_outside = self.blockers.iter().any(|blocker| !blocker.is_ours);
-        let takes_orders = !self.blockers.is_empty() && self.blockers.iter().all(|it| it.tie == Tie::Orders);
+        let takes_orders = self.takes_orders();
         match &self.wait {
             Wait::Stopped | Wait::Traced(_) => Rank::Stopped,
             Wait::Busy(_) => Rank::Busy,
@@ -61,6 +61,11 @@ impl Reason {
                 Rank::Unknown
             }
         }
+    }
+
+    /// Whether it only waits for what an ancestor writes.
+    pub(super) fn takes_orders(&self) -> bool {
+        !self.blockers.is_empty() && self.blockers.iter().all(|it| it.tie == Tie::Orders)
     }
 
     /// Whether it tells more than that the thread is at rest.

@@ -75,8 +75,11 @@ fn within(pid: Pid, number: i64, arguments: [u64; 6], files: &Files) -> Option<W
         }
         libc::SYS_futex => Wait::Futex { shared: second & PRIVATE == 0 },
         libc::SYS_nanosleep => Wait::Sleep(duration(pid, first)),
-        // An absolute time does not say for how long.
-        libc::SYS_clock_nanosleep => Wait::Sleep(if second == 0 { duration(pid, third) } else { None }),
+        libc::SYS_clock_nanosleep => {
+            let time = duration(pid, third);
+            let until_then = |time| time_left(time, first);
+            Wait::Sleep(if second == 0 { time } else { time.and_then(until_then) })
+        }
         libc::SYS_ppoll => events::of_poll(pid, files, first, second),
         libc::SYS_pselect6 => events::of_select(pid, files, first, [second, third]),
         libc::SYS_epoll_pwait | libc::SYS_epoll_pwait2 => events::of_epoll(files, first as i32),
@@ -113,6 +116,14 @@ fn open(pid: Pid, path: u64, flags: u64) -> Option<Wait> {
     let writes = flags as i32 & libc::O_ACCMODE != libc::O_RDONLY;
     let direction = if writes { Direction::Out } else { Direction::In };
     Some(Wait::Open(OsString::from_vec(bytes[..end].to_vec()), direction))
+}
+
+/// How long it is until this time of the clock.
+fn time_left(time: Duration, clock: u64) -> Option<Duration> {
+    let is_monotonic = clock == libc::CLOCK_MONOTONIC as u64;
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    let now = Duration::new(now.tv_sec.try_into().ok()?, now.tv_nsec.try_into().ok()?);
+    is_monotonic.then(|| time.saturating_sub(now))
 }
 
 /// A `struct timespec` in the memory of the process.

@@ -33,7 +33,7 @@ impl Explanation {
                 }
                 continue;
             }
-            lines.push(format!("{key}  {}", self.subject(key)));
+            lines.push(format!("pid {key} {}", self.subject(key)));
             lines.push(format!("    {}", self.sentence(key, chain.get(at + 1).copied())));
         }
         lines.extend(self.others(chain));
@@ -66,7 +66,7 @@ impl Explanation {
         let first = group.keys[0];
         let program = command(&self.seen[&first].process, NAME);
         match group.keys.len() {
-            1 => format!("also {first} ({program}) {}", self.sentence(first, None)),
+            1 => format!("also pid {first} ({program}) {}", self.sentence(first, None)),
             count => format!("also {count} × {program}, each {}", self.sentence(first, None)),
         }
     }
@@ -102,11 +102,11 @@ impl Explanation {
         told.join("; another thread ")
     }
 
-    /// `pytest -q, 3 min old, runs tests/test_a.py::test_b (call)`
+    /// `(pytest -q), 3 min old, runs tests/test_a.py::test_b (call)`
     fn subject(&self, key: Key) -> String {
         let process = &self.seen[&key].process;
         let test = self.test(key).map(|test| format!(", {test}")).unwrap_or_default();
-        format!("{}, {} old{test}", command(process, COMMAND), age(process.age))
+        format!("({}), {} old{test}", command(process, COMMAND), age(process.age))
     }
 
     fn name(&self, pid: Pid) -> String {
@@ -120,7 +120,7 @@ impl Explanation {
     fn name_with_test(&self, key: Key) -> String {
         let program = command(&self.seen[&key].process, NAME);
         let test = self.test(key).map(|test| format!(", {test}")).unwrap_or_default();
-        format!("{key} ({program}){test}")
+        format!("pid {key} ({program}){test}")
     }
 
     /// `runs TEST`, `started during TEST`, `of service web`

@@ -65,6 +65,18 @@ pub(super) fn facts(report: &ReportDocument) -> Markup {
     }
 }
 
+/// What a session waited for that was ended because it hung.
+pub(super) fn why(report: &ReportDocument) -> Markup {
+    html! {
+        @if !report.why.is_empty() {
+            section {
+                h2 { "What it waited for" }
+                pre { (report.why.join("\n")) }
+            }
+        }
+    }
+}
+
 pub(super) fn problems(report: &ReportDocument) -> Markup {
     let limits = limits_hit::all(report.usage.as_ref());
     let problems: Vec<(&str, &String)> = [

@@ -31,6 +31,7 @@ pub(crate) fn page(report: &ReportDocument) -> String {
     let content = html! {
         (overview::header(report, &command))
         (overview::facts(report))
+        (overview::why(report))
         (overview::problems(report))
         (leaks::by_test(&report.tests))
         (leaks::section("Leaked processes", &report.new_leaks().collect::<Vec<_>>(), report.undescribed_process_count))
