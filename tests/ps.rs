@@ -230,7 +230,9 @@ fn ps_does_not_blame_a_test_for_what_an_older_process_starts() {
 #[test]
 fn ps_works_for_another_user_too() {
     let session = Session::new().options(LONG).options(["--user", "nobody"]);
-    let script = "token=$($CGRUN ps --token); setsid -f sleep 901; $CGRUN ps; $CGRUN ps --new-since $token --end; echo $?";
+    let script =
+        "token=$($CGRUN ps --token); setsid -f sleep 901; until $CGRUN ps | grep -q 'sleep 901$'; do :; done
+        $CGRUN ps; $CGRUN ps --new-since $token --end; echo $?";
     let copy = session.path().join("cgrun");
     std::fs::copy(crate::harness::cgrun_program(), &copy).unwrap();
     open_to_all(session.path());

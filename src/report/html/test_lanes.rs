@@ -31,10 +31,11 @@ fn all(report: &ReportDocument) -> Vec<Lane<'_>> {
     let life = &report.command;
     let Some(seen) = life.stop_requested_at_seconds.or(life.gone_at_seconds) else { return Vec::new() };
     let mut lanes: Vec<Lane<'_>> = Vec::new();
-    for leak in report.leaks.iter().filter(|it| it.service.is_none() && it.age_seconds <= seen) {
+    for leak in report.leaks.iter().filter(|it| it.service.is_none()) {
         let origin = leak.started_during.as_ref();
         let test = origin.map(|origin| origin.test.as_deref().unwrap_or(&origin.text));
-        let start = (seen - leak.age_seconds, leak);
+        // Start times are rounded down, and so may lie before that of the session.
+        let start = ((seen - leak.age_seconds).max(0.0), leak);
         match lanes.iter_mut().find(|lane| lane.test == test) {
             Some(lane) => lane.starts.push(start),
             None => {
