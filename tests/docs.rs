@@ -87,6 +87,16 @@ fn reports() {
 }
 
 #[test]
+fn baseline() {
+    check_page("docs/baseline.md");
+}
+
+#[test]
+fn pytest() {
+    check_page("docs/pytest.md");
+}
+
+#[test]
 fn hooks() {
     check_page("docs/hooks.md");
 }
