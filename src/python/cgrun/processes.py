@@ -14,6 +14,8 @@ from dataclasses import dataclass
 
 # How often a process is looked at, in milliseconds, if the kernel cannot tell when it exits (before Python 3.9).
 LOOK = 5
+# How often a list is read that changes each time.
+READS = 5
 GONE = (errno.ENOENT, errno.ESRCH)
 TICKS = os.sysconf("SC_CLK_TCK")
 # Since Python 3.9.
@@ -139,7 +141,15 @@ def parent_of(pid):
 
 def child_pids(pid):
     """The pids of its children, with those that have exited and were not waited for."""
-    return [int(it) for thread in threads_of(pid) for it in read(f"/proc/{pid}/task/{thread}/children").split()]
+    # The kernel can skip one if another exits while it lists them (proc_tid_children(5)).
+    found, last = set(), None
+    for _ in range(READS):
+        listed = {int(it) for thread in threads_of(pid) for it in read(f"/proc/{pid}/task/{thread}/children").split()}
+        found |= listed
+        if listed == last:
+            break
+        last = listed
+    return found
 
 
 def with_descendants(roots):
