@@ -28,19 +28,24 @@ class Family:
         self.known = {}
 
     def roots(self, own_pid=os.getpid):
-        """Our processes that have no parent but pytest, a fork server, or the reaper."""
+        """Our processes that have no parent but pytest, a fork server, or the reaper. Some may just have exited, so look again
+        for what they left."""
         me = own_pid()
-        pids = [(pid, False) for pid in processes.child_pids(me)]
+        known = {}
+
+        def add(pids, are_orphans):
+            for pid in pids:
+                entry = self.known.get(pid) or self.look_at(pid, are_orphans, me)
+                if entry[0]:
+                    known[pid] = entry
+
+        add(processes.child_pids(me), False)
         for name in FORK_SERVERS:
             server = getattr(getattr(sys.modules.get(name), "_forkserver", None), "_forkserver_pid", None)
-            pids.extend((pid, False) for pid in (processes.child_pids(server) if server else ()))
+            add(processes.child_pids(server) if server else (), False)
         if self.reaper not in (None, me):
-            pids.extend((pid, True) for pid in processes.child_pids(self.reaper))
-        known = {}
-        for pid, is_orphan in pids:
-            entry = self.known.get(pid) or self.look_at(pid, is_orphan, me)
-            if entry[0]:
-                known[pid] = entry
+            # Only now: what a child leaves that has exited meanwhile is there.
+            add(processes.child_pids(self.reaper), True)
         self.known = known
         return {process for process, is_ours in known.values() if is_ours}
 

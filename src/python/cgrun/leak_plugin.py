@@ -139,7 +139,8 @@ class LeakPlugin:
             processes.wait_for(new, SETTLE)
             seen |= new
             found = look()
-        return {name: roots & seen for name, roots in found.items() if roots & seen}
+        found = {name: {it for it in roots & seen if it.is_alive()} for name, roots in found.items()}
+        return {name: roots for name, roots in found.items() if roots}
 
     def left_running(self, item, owners):
         """What is still running, by who started it: the test, whose name is empty, and each fixture."""
@@ -157,7 +158,7 @@ class LeakPlugin:
         return new - pools.workers_of_others(item) if new else new
 
     def may_be_of(self, item, process):
-        if process.started < self.begin or not process.is_alive():
+        if process.started < self.begin:
             return False
         if self.family.is_orphan(process):
             # A server of another test or of a fixture may have started it as a daemon, which has its mark.
@@ -195,7 +196,7 @@ class LeakPlugin:
             stubborn |= processes.end(left, GRACE)
             ended |= left
             found = self.left_running(item, owners)
-            left = processes.with_descendants(set().union(*found.values())) - ended
+            left = processes.with_descendants(it for roots in found.values() for it in roots if it.is_alive()) - ended
             if not left:
                 break
         processes.reap(ended)
