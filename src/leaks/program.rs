@@ -36,7 +36,21 @@ const DELIMITERS: [char; 16] =
 const NUMBERED: [&str; 11] =
     ["p", "port", "ports", "listen", "bind", "pid", "ppid", "fd", "fds", "handle", "socket"];
 /// What comes after one of these is nobody's business.
-const SECRET: [&str; 6] = ["password", "passwd", "passphrase", "token", "secret", "apikey"];
+const SECRET: [&str; 13] = [
+    "password",
+    "passwd",
+    "passphrase",
+    "pass",
+    "token",
+    "secret",
+    "apikey",
+    "accesskey",
+    "privatekey",
+    "secretkey",
+    "credential",
+    "credentials",
+    "authorization",
+];
 
 /// UUIDs, hashes, temporary names, workers and numbers.
 static MADE_UP: LazyLock<Regex> = LazyLock::new(|| {
@@ -97,7 +111,11 @@ fn stable_word(word: &str, before: &str, here: &str) -> String {
     if before == "sleep" && is_number {
         return word.into();
     }
-    if is_option_or_name && (is_in(&SECRET) || is_number && is_in(&NUMBERED)) {
+    let name = names.concat();
+    // As in `--api-key`, `PGPASSWORD` and `Authorization: Bearer`.
+    let is_secret =
+        SECRET.iter().any(|secret| name.ends_with(secret)) || ["bearer", "basic"].contains(&&*name);
+    if is_option_or_name && (is_secret || is_number && is_in(&NUMBERED)) {
         return ANY.into();
     }
     if word == here {

@@ -63,6 +63,13 @@ fn a_program_has_the_same_key_on_each_machine_and_in_each_run() {
             "x postgres://me:*@db:*/test_gw*",
         ),
         ("x --token abc -v", "x --token Zk9 -v", "x --token * -v"),
+        ("x --api-key abc", "x --api-key Zk9", "x --api-key *"),
+        (
+            "sh -c DB_PASS=a PGPASSWORD=b x",
+            "sh -c DB_PASS=c PGPASSWORD=d x",
+            "sh -c DB_PASS=* PGPASSWORD=* x",
+        ),
+        ("x -H Authorization: Bearer abc", "x -H Authorization: Bearer def", "x -H Authorization: * *"),
         (
             "x 550e8400-e29b-41d4-a716-446655440000 3f2504e04f89",
             "x 650e8400-e29b-41d4-a716-446655440001 4f2504e04f89",
