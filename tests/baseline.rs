@@ -521,7 +521,7 @@ fn a_link_that_the_session_puts_in_place_of_its_baseline_is_not_followed() {
 
 #[test]
 fn the_baseline_that_the_docs_show_is_valid() {
-    let page = std::fs::read_to_string(installed("docs/reports.md")).unwrap();
+    let page = std::fs::read_to_string(installed("docs/baseline.md")).unwrap();
     let example = page.split("```text\n").find(|it| it.starts_with("version = 1")).unwrap();
     let example = example.split("```").next().unwrap();
     let run = Session::new().file(FILE, example).options(["-v"]).command(["true"]).run();
@@ -566,4 +566,23 @@ fn a_leak_that_cannot_be_described_is_never_known() {
     run.assert_code(121).assert_said("leaked 1 new process").assert_nothing_left();
     run.assert_said("not compared with cgrun-leaks.toml, and so counted as new: 1 process");
     assert!(!run.stderr().contains("nothing leaked"), "{}", run.stderr());
+}
+
+#[test]
+fn a_list_of_tables_is_read_and_its_layout_refused_for_writing() {
+    let baseline = "version = 1\n[[leaks]]\nprogram = \"sleep 5\"\n";
+    let run = suite(Session::new(), OLD).file(FILE, baseline).options(["--write-baseline"]).run();
+    run.assert_said("write one leak on each line").assert_nothing_left();
+    assert!(!run.stderr().contains("panicked"), "{}", run.stderr());
+    assert_eq!(run.read(FILE), baseline);
+}
+
+#[test]
+fn what_the_session_writes_into_its_baseline_makes_no_leak_known() {
+    let line = "  { test = \\\"test_it.py::test_new\\\", program = \\\"sleep 903\\\" },\\n";
+    let tests = format!("{NEW}    open('{FILE}', 'w').write(\"version = 1\\nleaks = [\\n{line}]\\n\")\n");
+    let tests = tests.replace("(): leak", "():\n    leak");
+    Session::new();
+    let run = with_baseline(&list(&[]), &tests).options(["--update-baseline"]).run();
+    run.assert_code(121).assert_said("test_it.py::test_new (call)").assert_nothing_left();
 }

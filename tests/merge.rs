@@ -418,3 +418,17 @@ fn a_leak_that_the_baseline_lists_fails_no_merge() {
     assert_eq!(all["leaks"][0]["known"], true);
     merge(here, &["merged.out", "--on-leak", "fail"]).assert_code(0);
 }
+
+#[test]
+fn a_leak_of_another_worker_is_the_same_leak() {
+    let here = Session::new();
+    let here = here.path();
+    for worker in ["1", "2"] {
+        let option = format!("json={}", here.join(worker).display());
+        let script = format!("JEST_WORKER_ID={worker} sleep 900 &");
+        let run = Session::again().options(["--report", &option]).sh(&script).run();
+        run.assert_code(0).assert_nothing_left();
+    }
+    let night = merged(here, &["2", "--against", "1", "--on-leak", "fail"], 0);
+    assert_eq!(night["leaks"][0]["owner"]["name"], "jest worker *", "{night:#}");
+}

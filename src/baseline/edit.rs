@@ -44,6 +44,12 @@ impl Baseline {
             None if self.text.trim().is_empty() => Self::parse(&self.path, HEADER.into())?,
             None => Self::parse(&self.path, format!("{}\nleaks = [\n]\n", self.text.trim_end()))?,
         };
+        let is_in_brackets = |list: &Range<usize>| {
+            base.text.get(list.clone()).is_some_and(|list| list.starts_with('[') && !list.starts_with("[["))
+        };
+        if !base.list.as_ref().is_some_and(is_in_brackets) {
+            return Err(BaselineError::Layout { path: self.path.clone() });
+        }
         let new: BTreeSet<Entry> = judgement.unlisted.iter().cloned().map(Entry::from).collect();
         let raised = base.rebounds(judgement, |seen, bound| seen > bound);
         let added = base.additions(&new);

@@ -57,13 +57,9 @@ impl Entry {
 
 impl From<UnlistedLeak> for Entry {
     fn from(leak: UnlistedLeak) -> Self {
-        let owner = match leak.owner {
+        let owner = match leak.owner.in_any_run() {
             Owner::Test(name) => KnownOwner::Test(NamePattern::of(&name)),
-            // Which worker runs a test differs from run to run.
-            Owner::Worker(name) => KnownOwner::Worker(match name.split_once(" worker ") {
-                Some((runner, _)) => NamePattern::new(format!("{runner} worker *")),
-                None => NamePattern::of(&name),
-            }),
+            Owner::Worker(name) => KnownOwner::Worker(NamePattern::new(name)),
             Owner::Service(name) => KnownOwner::Service(NamePattern::of(&name)),
             Owner::Unknown => KnownOwner::Unknown,
         };

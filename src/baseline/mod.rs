@@ -16,4 +16,3 @@ pub(crate) use edit::Edited;
 pub(crate) use entry::Entry;
 pub(crate) use error::BaselineError;
 pub(crate) use file::{Baseline, FILE_NAME};
-pub(crate) use judge::Judgement;

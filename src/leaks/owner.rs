@@ -30,6 +30,17 @@ impl fmt::Display for Owner {
 }
 
 impl Owner {
+    /// The owner as other runs see it: which worker runs a test differs from run to run.
+    pub(crate) fn in_any_run(self) -> Self {
+        match self {
+            Self::Worker(name) => Self::Worker(match name.split_once(" worker ") {
+                Some((runner, _)) => format!("{runner} worker *"),
+                None => name,
+            }),
+            other => other,
+        }
+    }
+
     pub(crate) fn of(leak: &Leak) -> Self {
         match (&leak.started_during, &leak.how) {
             (_, How::OutlivedService(name) | How::OutlivedProbe(name)) => Self::Service(name.clone()),

@@ -154,7 +154,9 @@ fn owner(process: &Process<'_>) -> Owner {
     match (&process.service, &process.started_during) {
         (Some(service), _) => Owner::Service(service.to_string()),
         (None, Some(Origin { test: Some(test), .. })) => Owner::Test(test.to_string()),
-        (None, Some(origin)) => Owner::Worker(worker_text(&origin.runner, origin.worker.as_deref())),
+        (None, Some(origin)) => {
+            Owner::Worker(worker_text(&origin.runner, origin.worker.as_deref())).in_any_run()
+        }
         (None, None) => Owner::Unknown,
     }
 }

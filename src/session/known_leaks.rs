@@ -5,7 +5,7 @@ use std::process::ExitStatus;
 use anyhow::{Context, Result, anyhow};
 
 use super::running_session::Session;
-use crate::baseline::{Baseline, Edited, Judgement};
+use crate::baseline::{Baseline, Edited};
 use crate::plan::{BaselinePlan, Purpose, SessionPlan};
 use crate::report::{BaselineChange, BaselineSummary, ReportFile};
 use crate::sys::process::identity::ActingAs;
@@ -38,13 +38,13 @@ impl Session<'_> {
         verdict: &mut Verdict,
     ) -> Option<BaselineSummary> {
         let plan = self.plan.baseline.as_ref()?;
-        let mut judgement = plan.baseline.judge(&mut verdict.leaks, &self.plan.cwd);
+        let judgement = plan.baseline.judge(&mut verdict.leaks, &self.plan.cwd);
         let status = self.context.command().and_then(|command| command.status);
         let has_passed = ended_by_itself(cause, status) && status.is_some_and(|status| status.success());
         let change = match (plan.purpose, why_unchanged(plan.purpose, cause, status, verdict)) {
             (Purpose::Judge, _) => BaselineChange::None,
             (_, Some(reason)) => BaselineChange::Omitted(reason),
-            (_, None) => match self.change(plan, &mut judgement, verdict) {
+            (_, None) => match self.change(plan, verdict) {
                 Ok(edited) if plan.purpose == Purpose::Write => {
                     verdict.leaks.iter_mut().for_each(|leak| leak.is_known = true);
                     BaselineChange::Written(edited)
@@ -59,21 +59,17 @@ impl Session<'_> {
     }
 
     /// Edits the file, with the rights of the session's user, which is the one who could have changed it meanwhile.
-    fn change(
-        &self,
-        plan: &BaselinePlan,
-        judgement: &mut Judgement,
-        verdict: &mut Verdict,
-    ) -> Result<Edited> {
+    fn change(&self, plan: &BaselinePlan, verdict: &Verdict) -> Result<Edited> {
         let path = &plan.baseline.path;
         let _user = ActingAs::session_user(self.plan.identity.as_ref())
             .context("cannot switch to the session's user")?;
         // It can have been edited while the tests ran.
         let now = Baseline::read(path)?.unwrap_or_else(|| Baseline::empty(path.clone()));
-        *judgement = now.judge(&mut verdict.leaks, &self.plan.cwd);
+        // The verdict stays that of the file that the session began with: what runs in it can have written to this one.
+        let judgement = now.judge(&mut verdict.leaks.clone(), &self.plan.cwd);
         let edited = match plan.purpose {
-            Purpose::Write => now.with_leaks(judgement)?,
-            _ => now.without_unseen(judgement)?,
+            Purpose::Write => now.with_leaks(&judgement)?,
+            _ => now.without_unseen(&judgement)?,
         };
         if edited.is_different() {
             let file = ReportFile::resolve(path, std::process::id(), &mut Vec::new())
@@ -100,6 +96,9 @@ fn why_unchanged(
         _ if !verdict.is_proven() => Some("it is not verified that nothing is left"),
         _ if !ended_by_itself(cause, status) || verdict.command_killed => {
             Some("the command did not end by itself")
+        }
+        _ if purpose == Purpose::Update && !verdict.undescribed.is_empty() => {
+            Some("not all leaks could be described")
         }
         Some(status) if purpose == Purpose::Update && !status.success() => {
             Some("the command failed, so not all tests need to have run")
