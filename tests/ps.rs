@@ -263,6 +263,17 @@ fn ps_outside_of_a_session_finds_the_only_one() {
     run.assert_said("2 sessions are running; name one of them: cgrun ps ").assert_nothing_left();
 }
 
+/// It has started nothing there.
+#[test]
+fn ps_does_not_say_what_an_outsider_has_started() {
+    let script = "token=$($CGRUN ps --token); mkfifo go
+        $CGRUN sh -c 'echo $CGRUN_SESSION >id; read line <go' & until [ -s id ]; do :; done
+        $CGRUN ps $(cat id) --new-since $token --end; echo $?; echo >go; wait $!; echo $?";
+    let run = Session::new().start_through(&["sh", "-c", script]).finish();
+    assert_eq!(run.stdout(), "125\n0\n");
+    run.assert_said("use --during, or call it in the session").assert_nothing_left();
+}
+
 #[test]
 fn ps_refuses_what_it_cannot_know() {
     let run = Session::new().sh("$CGRUN ps --new-since 99999999999.1").run();

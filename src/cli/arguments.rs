@@ -291,7 +291,7 @@ pub(crate) struct PsOptions {
     /// List only what the process that calls cgrun, or its test, has started since this token and left running
     #[arg(long, value_name = "TOKEN")]
     pub new_since: Option<Token>,
-    /// How long that is given to exit on its own before it is listed
+    /// How long these processes are given to exit on their own before they are listed
     #[arg(long, value_name = "DUR", default_value = "0s")]
     pub settle: Time,
     /// End what is listed, unless it is allowed to outlive the command

@@ -97,7 +97,8 @@ impl InheritedMarks {
 fn value_in(variables: &[Vec<u8>], name: &str) -> Option<OsString> {
     let named = |entry: &Vec<u8>| {
         let value = entry.strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
-        Some(OsString::from_vec(value.to_vec()))
+        // A hook clears its mark by an empty value.
+        (!value.trim_ascii().is_empty()).then(|| OsString::from_vec(value.to_vec()))
     };
     variables.iter().find_map(named)
 }
@@ -226,8 +227,13 @@ mod tests {
             assert_eq!((origin.runner, origin.to_string().as_str()), (runner, text));
             assert_eq!(origin.worker.as_deref(), worker);
         }
-        let unknown: [&[&str]; 4] =
-            [&[], &["BATS_TEST_FILENAME=/t/a.bats"], &["XPYTEST_CURRENT_TEST=a"], &["PYTEST_CURRENT_TEST"]];
+        let unknown: [&[&str]; 5] = [
+            &["CGRUN_TEST= "],
+            &[],
+            &["BATS_TEST_FILENAME=/t/a.bats"],
+            &["XPYTEST_CURRENT_TEST=a"],
+            &["PYTEST_CURRENT_TEST"],
+        ];
         for variables in unknown {
             assert_eq!(origin_of(variables), None, "{variables:?}");
         }

@@ -9,7 +9,7 @@ mod token;
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 use super::output::print;
 use crate::registry::{Session, find_session};
@@ -80,6 +80,13 @@ fn find(request: &Request, session: &Session) -> Result<Found> {
     let caller = Caller::find(&surroundings.inherited);
     let look = || {
         let listing = list(session, &surroundings, request.selection.new_since)?;
+        if request.selection.new_since.is_some() && !caller.is_in(&listing) {
+            bail!(
+                "--new-since selects what its caller has started, but session {} has not started cgrun ps; use --during, or \
+                 call it in the session",
+                session.id
+            );
+        }
         let undescribed = listing.undescribed;
         anyhow::Ok((request.selection.select(listing, &caller), undescribed))
     };

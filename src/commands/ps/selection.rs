@@ -73,6 +73,13 @@ fn is_during(it: &Listed, test: &str) -> bool {
     origin.is_some_and(|origin| origin.test.as_deref() == Some(test) || origin.to_string() == test)
 }
 
+impl Caller {
+    /// Whether it is a part of the session.
+    pub(super) fn is_in(&self, listing: &Listing) -> bool {
+        self.lineage.iter().any(|pid| listing.members.contains_key(pid))
+    }
+}
+
 /// The newer processes that belong to the caller.
 fn new_of_caller(listing: &Listing, token: Token, caller: &Caller) -> HashSet<Pid> {
     let members = &listing.members;
