@@ -253,7 +253,7 @@ fn open_to_all(path: &std::path::Path) {
 fn ps_outside_of_a_session_finds_the_only_one() {
     let script = "$CGRUN ps; echo $?
         session() { $CGRUN sh -c \"echo >up$1; mkfifo go$1; sleep 90$1 & read line <go$1\" & until [ -e up$1 ]; do :; done; }
-        session 1; $CGRUN ps | grep -c 'sleep 901$'
+        session 1; until $CGRUN ps | grep 'sleep 901$' >sleep; do :; done; wc -l <sleep
         session 2; $CGRUN ps; echo $?
         until [ -p go1 ] && [ -p go2 ]; do :; done; echo >go1; echo >go2; wait";
     let launcher = ["unshare", "--pid", "--fork", "--mount-proc", "sh", "-c", script];
