@@ -48,8 +48,8 @@ fn words(text: &str) -> Vec<String> {
 
 fn ps_lists_the_processes_of_its_session_with_their_tests(host: Host) {
     let config = "[services.web]\ncommand = ['sleep', '901']\nready = { command = ['true'] }\n";
-    let script =
-        "CGRUN_TEST='cart empties' sleep 902 & sleep 903 & $CGRUN ps --json >ps.json; echo $?; $CGRUN ps";
+    let script = "CGRUN_TEST='cart empties' sleep 902 & sleep 903 & until [ $($CGRUN ps | grep -c '  sleep 90[0-9]$') = 3 ]; do :; done
+        $CGRUN ps --json >ps.json; echo $?; $CGRUN ps";
     let run = host.run(Session::new().options(LONG).config(config).sh(script));
     let document = json(&run.read("ps.json"));
     assert_eq!(document["undescribed_process_count"], 0);
@@ -102,6 +102,7 @@ fn ps_ends_what_the_caller_has_left_and_nothing_else(host: Host) {
         token=$($CGRUN ps --token)
         $CGRUN ps --new-since $token --end || exit 10
         sleep 902 & sh -c 'sleep 903 & exec setsid -f sleep 904'
+        until [ $($CGRUN ps | grep -c '  sleep 90[0-9]$') = 4 ]; do :; done
         $CGRUN ps --new-since $token --json >listed.json; echo $?
         $CGRUN ps --new-since $token --end; echo $?
         $CGRUN ps --new-since $token; echo $?
@@ -189,7 +190,8 @@ fn ps_does_not_list_what_ends_by_itself_in_time() {
 
 #[test]
 fn ps_marks_what_is_allowed_and_leaves_it_alone() {
-    let script = "token=$($CGRUN ps --token); sleep 901 & $CGRUN ps --new-since $token --end; echo $?
+    let script = "token=$($CGRUN ps --token); sleep 901 & until grep -q sleep /proc/$!/comm; do :; done
+        $CGRUN ps --new-since $token --end; echo $?
         $CGRUN ps --new-since $token --json; kill -0 $!";
     let run = Session::new().options(LONG).options(["--allow", "sleep"]).sh(script).run();
     let stdout = run.stdout();
@@ -220,7 +222,7 @@ fn ps_tells_the_daemons_of_parallel_workers_apart() {
 fn ps_does_not_blame_a_test_for_what_an_older_process_starts() {
     let server = "mkfifo ask; while :; do if read line <ask; then sleep 901 & echo >answered; fi; done";
     let script = "sh server.sh & until [ -p ask ]; do :; done; token=$($CGRUN ps --token)
-        echo >ask; until [ -e answered ]; do :; done
+        echo >ask; until [ -e answered ]; do :; done; until [ $($CGRUN ps | grep -c '  sleep 90[0-9]$') = 1 ]; do :; done
         $CGRUN ps --json | grep -q '\"901\"' && $CGRUN ps --new-since $token; echo $?";
     let run = Session::new().options(LONG).file("server.sh", server).sh(script).run();
     assert_eq!(run.stdout(), "0\n");
