@@ -1,6 +1,6 @@
 //! Reads a baseline. Its faults are shown as the config's are, with the line and a caret.
 
-use std::io::Read;
+use std::io::{self, Read};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -10,7 +10,8 @@ use toml::Spanned;
 use super::entry::{Entry, KnownOwner};
 use super::error::BaselineError;
 use super::pattern::NamePattern;
-use crate::config::{ConfigError, TrustedUsers, find_trusted, in_toml_terms, open_file};
+use crate::config::{ConfigError, TrustedUsers, find_trusted, in_toml_terms};
+use crate::sys::regular_file::open_regular;
 use crate::text::plain;
 
 pub(crate) const FILE_NAME: &str = "cgrun-leaks.toml";
@@ -70,8 +71,12 @@ impl Baseline {
 
     /// Reads the file that the user named; `None` if it does not exist.
     pub(crate) fn read(path: &Path) -> Result<Option<Self>, BaselineError> {
-        let file = open_file(path).map_err(|error| unreadable(path, plain(&error)))?;
-        file.map(|file| Self::from_reader(path, file)).transpose()
+        match open_regular(path, 0) {
+            Ok(Some(file)) => Self::from_reader(path, file).map(Some),
+            Ok(None) => Err(unreadable(path, "it is not a regular file".into())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(unreadable(path, plain(&error))),
+        }
     }
 
     /// Reads the file of that name in this directory, if there is one that only trusted users can have written.

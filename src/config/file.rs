@@ -1,8 +1,7 @@
 //! `cgrun.toml`, or `[tool.cgrun]` in `pyproject.toml`.
 
-use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -97,19 +96,6 @@ pub(super) fn as_text(path: &Path, bytes: Vec<u8>) -> Result<String, ConfigError
         at: error.utf8_error().valid_up_to(),
     })?;
     Ok(text.strip_prefix('\u{feff}').map(str::to_string).unwrap_or(text))
-}
-
-/// Opens a regular file; `None` if it does not exist. Does not wait for the writer of a FIFO.
-pub(crate) fn open_file(path: &Path) -> io::Result<Option<File>> {
-    let opened = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path);
-    match opened {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        opened => {
-            let file = opened?;
-            let is_file = file.metadata()?.is_file();
-            if is_file { Ok(Some(file)) } else { Err(io::Error::other("it is not a regular file")) }
-        }
-    }
 }
 
 /// Refuses a FIFO, on which we would wait for a writer, and a device, which might have no end. `/dev/null` is an

@@ -15,7 +15,7 @@ mod values;
 
 pub(crate) use diagnostic::ConfigError;
 pub(crate) use discover::find_trusted;
-pub(crate) use file::{Config, FILE_NAME, open_file};
+pub(crate) use file::{Config, FILE_NAME};
 pub(crate) use keys::{ReadyKeys, ServiceKeys};
 pub(crate) use schema::schema;
 pub(crate) use toml_terms::in_toml_terms;

@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, SystemTime};
@@ -12,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::containment::SessionId;
 use crate::report::SessionReport;
 use crate::runtime::state_directory;
+use crate::sys::regular_file::open_regular;
 use crate::sys::time;
 use crate::teardown::Verdict;
 
@@ -111,10 +111,8 @@ pub(crate) fn read_all(directory: &Path) -> Vec<EndedSession> {
 
 /// Another user may own the directory, and put a link or a pipe there since it was listed.
 fn read_file(path: &Path) -> io::Result<Vec<u8>> {
-    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
-    let file = File::options().read(true).custom_flags(flags).open(path)?;
     let mut text = Vec::new();
-    if file.metadata()?.is_file() {
+    if let Some(file) = open_regular(path, libc::O_NOFOLLOW)? {
         file.take(LONGEST).read_to_end(&mut text)?;
     }
     Ok(text)

@@ -1,8 +1,6 @@
 //! Reads one report, or says why it cannot be merged. Only one is in memory at a time.
 
-use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use serde::Deserialize;
@@ -13,6 +11,7 @@ use super::document::{self, MergedDocument};
 use super::merged::Merged;
 use super::session_file::SessionFile;
 use crate::report::{SCHEMA, SCHEMA_VERSION};
+use crate::sys::regular_file::open_regular;
 use crate::text::{Bytes, plain};
 
 /// A larger file is not a report.
@@ -82,11 +81,7 @@ pub(crate) fn read(path: &Path, merged: &mut Merged, buffer: &mut Vec<u8>) -> Re
 
 /// Without waiting for the other end, if it is a pipe.
 fn load(path: &Path, buffer: &mut Vec<u8>) -> Result<(), Unreadable> {
-    let open = || OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path);
-    let file: File = open().map_err(Unreadable::Io)?;
-    if !file.metadata().map_err(Unreadable::Io)?.is_file() {
-        return Err(Unreadable::NotAFile);
-    }
+    let file = open_regular(path, 0).map_err(Unreadable::Io)?.ok_or(Unreadable::NotAFile)?;
     buffer.clear();
     file.take(LARGEST + 1).read_to_end(buffer).map_err(Unreadable::Io)?;
     match buffer.len() as u64 {

@@ -1,13 +1,12 @@
 //! Finds the file and line of a test by its name.
 
 use std::collections::HashMap;
-use std::fs::OpenOptions;
 use std::io::Read;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use crate::leaks::{Origin, bats_name};
+use crate::sys::regular_file::open_regular;
 use crate::text::readable;
 
 /// A test file longer than this is not searched.
@@ -100,10 +99,9 @@ impl TestLocator {
 fn read(path: &Path) -> Option<Rc<str>> {
     // Opening a device can have side effects.
     std::fs::metadata(path).is_ok_and(|it| it.is_file()).then_some(())?;
-    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path).ok()?;
-    let metadata = file.metadata().ok()?;
+    let file = open_regular(path, 0).ok()??;
     // Files in /proc have no length.
-    (metadata.is_file() && metadata.len() > 0).then_some(())?;
+    (file.metadata().ok()?.len() > 0).then_some(())?;
     let mut bytes = Vec::new();
     file.take(SEARCHED).read_to_end(&mut bytes).ok()?;
     Some(String::from_utf8_lossy(&bytes).into())

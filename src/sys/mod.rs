@@ -21,6 +21,7 @@ pub(crate) mod port;
 pub(crate) mod preload;
 pub(crate) mod process;
 pub(crate) mod procfs;
+pub(crate) mod regular_file;
 pub(crate) mod signals;
 pub(crate) mod small_file;
 pub(crate) mod sockets;

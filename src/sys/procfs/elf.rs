@@ -1,7 +1,9 @@
 //! Finds the variable `environ` of a program or library in its ELF symbol table (elf(5)).
 
-use std::fs::{File, OpenOptions};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+
+use crate::sys::regular_file::open_regular;
 
 /// At most this many bytes of one table are read. No real table is larger.
 const MOST_TABLE_BYTES: u64 = 16 << 20;
@@ -9,9 +11,7 @@ const MOST_TABLE_BYTES: u64 = 16 << 20;
 /// The offset of the variable `environ` from the address at which the file is mapped, from the dynamic
 /// symbols of a 64-bit little-endian ELF file. `None` for any other file.
 pub(super) fn environ_offset(path: &str) -> Option<u64> {
-    // The file may have been replaced, and opening a FIFO would wait for a writer.
-    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path).ok()?;
-    file.metadata().is_ok_and(|it| it.is_file()).then_some(())?;
+    let file = open_regular(path, 0).ok()??;
     let header = bytes(&file, 0, 64)?;
     // 64 bits, little-endian.
     header.starts_with(b"\x7fELF\x02\x01").then_some(())?;
