@@ -48,7 +48,8 @@ pub(crate) fn baseline(
         (_, true) => Purpose::Update,
         _ => Purpose::Judge,
     };
-    if let Some(ci) = Ci::detect().filter(|_| purpose != Purpose::Judge) {
+    let changes_it = purpose != Purpose::Judge;
+    if let Some(ci) = changes_it.then(Ci::detect).flatten() {
         bail!(
             "in CI a baseline is only read, because nobody reviews what is written there, and {}; run cgrun {} where you can commit the file, or set CI=false for a job that commits it",
             ci.why(),
@@ -61,7 +62,7 @@ pub(crate) fn baseline(
     let path = named.unwrap_or_else(|| directory.join(FILE_NAME));
     let found = match is_named {
         true => Baseline::read(&path)?,
-        false if options.config.no_config && purpose == Purpose::Judge => None,
+        false if options.config.no_config && !changes_it => None,
         false => Baseline::find(directory, trusted)?,
     };
     let baseline = match found {
