@@ -54,8 +54,7 @@ class Family:
         return process, bool(process) and (not is_orphan or self.is_ours(process, me))
 
     def is_ours(self, orphan, me):
-        own = processes.Process(me, 0).cgroup()
-        cgroup = orphan.cgroup()
+        own, cgroup = processes.cgroup_of(me), processes.cgroup_of(orphan.pid)
         if cgroup != own and not cgroup.startswith(own.rstrip("/") + "/"):
             return False
         return not self.worker or self.has_own_cgroup or orphan.variable(WORKER) == self.worker
@@ -87,7 +86,7 @@ def find_reaper():
 
 def enter_own_cgroup():
     """Moves this process into a cgroup below that of the session's command. Returns whether it could."""
-    here = processes.alive(os.getpid()).cgroup()
+    here = processes.cgroup_of(os.getpid())
     session = f"cgrun-{os.environ['CGRUN_SESSION']}"
     if session not in here.split("/"):
         return False

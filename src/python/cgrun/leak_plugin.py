@@ -185,8 +185,7 @@ class LeakPlugin:
 
     def text_of(self, process, own_pid=os.getpid):
         command = process.command()
-        own = processes.Process(own_pid(), 0).command()
-        return "a fork of pytest" if command == own else shorten(command)
+        return "a fork of pytest" if command == processes.command_of(own_pid()) else shorten(command)
 
     def end(self, item, owners, trees):
         """Ends them, and what they start meanwhile. Returns those that had to be killed."""

@@ -88,12 +88,7 @@ class Process:
                 close(handle)
 
     def command(self):
-        """The command line, or `[name]`, as printable text."""
-        words = read(f"/proc/{self.pid}/cmdline").rstrip(b"\0").split(b"\0")
-        text = " ".join(word.decode("utf-8", "backslashreplace") for word in words)
-        name = read(f"/proc/{self.pid}/comm").decode("utf-8", "backslashreplace").rstrip("\n")
-        shown = text or f"[{name}]"
-        return "".join(it if it.isprintable() else it.encode("unicode_escape").decode() for it in shown)
+        return command_of(self.pid)
 
     def names(self, link=os.readlink):
         """The names of its program: as the kernel keeps it, and those of the file and of the first word of the command line."""
@@ -117,17 +112,32 @@ class Process:
                 return os.fsdecode(value)
         return None
 
-    def cgroup(self):
-        """The path of its cgroup; empty if it has none."""
-        lines = read(f"/proc/{self.pid}/cgroup").decode("utf-8", "surrogateescape").splitlines()
-        return next((line[len("0::") :] for line in lines if line.startswith("0::")), "")
+
+def command_of(pid):
+    """The command line, or `[name]`, as printable text."""
+    words = read(f"/proc/{pid}/cmdline").rstrip(b"\0").split(b"\0")
+    text = " ".join(word.decode("utf-8", "backslashreplace") for word in words)
+    name = read(f"/proc/{pid}/comm").decode("utf-8", "backslashreplace").rstrip("\n")
+    shown = text or f"[{name}]"
+    return "".join(it if it.isprintable() else it.encode("unicode_escape").decode() for it in shown)
+
+
+def cgroup_of(pid):
+    """The path of its cgroup; empty if it has none."""
+    lines = read(f"/proc/{pid}/cgroup").decode("utf-8", "surrogateescape").splitlines()
+    return next((line[len("0::") :] for line in lines if line.startswith("0::")), "")
+
+
+def stat_of(pid):
+    """The fields of proc_pid_stat(5) from the state on; none if it is gone."""
+    # The name, in parentheses, can contain anything.
+    return read(f"/proc/{pid}/stat").rpartition(b")")[2].split()
 
 
 def alive(pid):
     """The living process that has this pid now. None if there is none."""
-    # The name, in parentheses, can contain anything.
-    fields = read(f"/proc/{pid}/stat").rpartition(b")")[2].split()
-    # The first thread of a process can exit before the others (proc_pid_stat(5): state, num_threads, starttime).
+    fields = stat_of(pid)
+    # The first thread of a process can exit before the others (state, num_threads, starttime).
     if len(fields) < 20 or (fields[0] in (b"Z", b"X") and int(fields[17]) < 2):
         return None
     return Process(pid, int(fields[19]))
@@ -135,7 +145,7 @@ def alive(pid):
 
 def parent_of(pid):
     """0 if it is gone."""
-    fields = read(f"/proc/{pid}/stat").rpartition(b")")[2].split()
+    fields = stat_of(pid)
     return int(fields[1]) if fields else 0
 
 
