@@ -139,21 +139,20 @@ install_recipes() {
 
 # The test runners for which docs/hooks.md has hooks.
 install_runners() {
-    local wanted runners=$root/tests/runners
-    wanted=$(stamp_of "$runners/"{package.json,package-lock.json})
-    up_to_date "$runners/node_modules/.stamp" "$wanted" && return
-    say "Installing jest, mocha and Playwright into ${runners#"$root"/}"
-    (cd "$runners" && npm ci --loglevel=error)
-    echo "$wanted" >"$runners/node_modules/.stamp"
+    install_node_modules "jest, mocha and Playwright" "$root/tests/runners"
 }
 
 install_frontend() {
-    local wanted modules=$demo/frontend/node_modules
-    wanted=$(stamp_of "$demo/frontend/"{package.json,package-lock.json})
-    up_to_date "$modules/.demo-stamp" "$wanted" && return
-    say "Installing the frontend into ${modules#"$root"/}"
-    (cd "$demo/frontend" && npm ci --loglevel=error)
-    echo "$wanted" >"$modules/.demo-stamp"
+    install_node_modules "the frontend" "$demo/frontend"
+}
+
+install_node_modules() { # NAMES DIRECTORY
+    local wanted modules=$2/node_modules
+    wanted=$(stamp_of "$2/"{package.json,package-lock.json})
+    up_to_date "$modules/.stamp" "$wanted" && return
+    say "Installing $1 into ${modules#"$root"/}"
+    (cd "$2" && npm ci --loglevel=error)
+    echo "$wanted" >"$modules/.stamp"
 }
 
 # --- cargo programs ---------------------------------------------------------------------
