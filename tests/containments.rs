@@ -62,6 +62,7 @@ impl Host {
     }
 }
 
+/// Tests in every containment. Each scenario takes the `Host`, which is also in scope in other files that use this.
 macro_rules! everywhere {
     ($($scenario:ident),* $(,)?) => {
         mod cgroup { $(#[test] fn $scenario() { super::$scenario(super::Host::Cgroups) })* }

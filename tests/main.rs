@@ -18,6 +18,7 @@ mod ci_logs;
 mod ci_recipes;
 mod completions;
 mod configs;
+#[macro_use]
 mod containments;
 mod cookie_killers;
 mod cost;

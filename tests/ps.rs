@@ -11,15 +11,6 @@ use crate::harness::{Finished, Running, Session, TestCgroup};
 /// Nothing that a test here starts lives that long.
 const FOREVER: &str = "900";
 
-macro_rules! everywhere {
-    ($($scenario:ident),* $(,)?) => {
-        mod cgroup { $(#[test] fn $scenario() { super::$scenario(super::Host::Cgroups) })* }
-        mod own_mount { $(#[test] fn $scenario() { super::$scenario(super::Host::ReadOnlyCgroups) })* }
-        mod pidns { $(#[test] fn $scenario() { super::$scenario(super::Host::NoCgroups) })* }
-        mod tree { $(#[test] fn $scenario() { super::$scenario(super::Host::NoNamespaces) })* }
-    };
-}
-
 everywhere!(
     ps_lists_the_processes_of_its_session_with_their_tests,
     ps_lists_the_processes_of_a_session_from_outside,
