@@ -38,7 +38,7 @@ class Owners:
         before, begin = self.roots(), processes.tick()
         try:
             with pools.made_by(fixture):
-                return (yield owner)
+                return (yield)
         finally:
             owner.started = {it for it in self.roots() - before - self.started() if it.started >= begin}
             self.by_fixture[fixture] = owner
