@@ -47,15 +47,16 @@ impl Token {
 
     /// Whether the process was started after the one that printed the token.
     pub(super) fn is_before(self, stat: &ProcStat) -> bool {
-        self.is_before_key(stat.key(), most_pids())
+        self.is_before_key(stat.key(), most_pids)
     }
 
-    fn is_before_key(self, (pid, started): ProcessKey, most_pids: i32) -> bool {
+    fn is_before_key(self, (pid, started): ProcessKey, most_pids: impl FnOnce() -> i32) -> bool {
         match started.cmp(&self.started) {
             Ordering::Greater => true,
             Ordering::Less => false,
             // Pids wrap around, and nobody allocates half of them within one tick.
             Ordering::Equal => {
+                let most_pids = most_pids();
                 let distance = (pid.as_raw_nonzero().get() - self.pid).rem_euclid(most_pids);
                 distance > 0 && distance < most_pids / 2
             }
@@ -101,16 +102,18 @@ mod tests {
         for (pid, started, is_newer) in
             [(499, 70, false), (500, 70, false), (501, 70, true), (499, 71, true), (501, 69, false)]
         {
-            assert_eq!(token.is_before_key(key(pid, started), 32768), is_newer, "{pid} {started}");
+            assert_eq!(token.is_before_key(key(pid, started), || 32768), is_newer, "{pid} {started}");
         }
     }
 
     #[test]
     fn pids_wrap_around() {
         let token = Token::of(key(32760, 70));
-        assert!(token.is_before_key(key(301, 70), 32768) && !token.is_before_key(key(32700, 70), 32768));
+        assert!(
+            token.is_before_key(key(301, 70), || 32768) && !token.is_before_key(key(32700, 70), || 32768)
+        );
         let token = Token::of(key(301, 70));
-        assert!(!token.is_before_key(key(32760, 70), 32768));
+        assert!(!token.is_before_key(key(32760, 70), || 32768));
     }
 
     #[test]
