@@ -110,7 +110,9 @@ pub(crate) fn describe_all(members: Vec<Pid>, how: &How, detail: &Detail) -> Sna
         match ProcStat::read(pid) {
             Some(stat) => stats.push(stat),
             // If /proc is mounted with hidepid, it hides the processes of other users (proc(5)).
-            None if is_alive(pid) => snapshot.undescribed.push(Undescribed { pid, name: String::new() }),
+            None if Process::exists(pid) => {
+                snapshot.undescribed.push(Undescribed { pid, name: String::new() })
+            }
             None => {}
         }
     }
@@ -130,11 +132,6 @@ pub(crate) fn describe_all(members: Vec<Pid>, how: &How, detail: &Detail) -> Sna
         }
     }
     snapshot
-}
-
-/// Checks without /proc.
-fn is_alive(pid: Pid) -> bool {
-    Process::open(pid).is_ok_and(|process| process.is_some_and(|process| !process.has_exited()))
 }
 
 /// Describes one process. `None` if it has exited.

@@ -50,7 +50,7 @@ pub(super) fn look(subjects: Vec<Subject>) -> (BTreeMap<i32, Seen>, usize) {
         .filter_map(|(pid, component)| match ProcStat::read(pid) {
             Some(stat) => Some((stat, component)),
             None => {
-                hidden += usize::from(is_hidden(pid));
+                hidden += usize::from(Process::exists(pid));
                 None
             }
         })
@@ -74,11 +74,6 @@ pub(super) fn look(subjects: Vec<Subject>) -> (BTreeMap<i32, Seen>, usize) {
         true
     });
     (seen, hidden)
-}
-
-/// /proc does not show it, and yet it is there (`hidepid`, proc(5)).
-fn is_hidden(pid: Pid) -> bool {
-    Process::open(pid).is_ok_and(|process| process.is_some_and(|process| !process.has_exited()))
 }
 
 fn see(stat: ProcStat, component: Option<LeafName>) -> Option<Seen> {

@@ -40,6 +40,11 @@ impl Process {
         }
     }
 
+    /// Whether a process has this pid, even if /proc hides it (`hidepid`, proc(5)).
+    pub(crate) fn exists(pid: Pid) -> bool {
+        Self::open(pid).is_ok_and(|process| process.is_some_and(|process| !process.has_exited()))
+    }
+
     /// Opens `pid` and reads its stat, which then belongs to the opened process: it is read last, because until the
     /// pidfd is open, the pid may be reused. `None` if it has exited or cannot be opened.
     pub(crate) fn open_with_stat(pid: Pid) -> Option<(Self, ProcStat)> {
