@@ -31,6 +31,7 @@ mod exit_codes;
 mod first_processes;
 mod guardian;
 mod hooks;
+mod hung_start;
 mod idle;
 mod inherited;
 mod inner_namespaces;

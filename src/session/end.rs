@@ -159,11 +159,15 @@ impl Session<'_> {
             self.report.error(&sentence);
         }
         let Some((service, _)) = cause.failed_service() else { return };
+        let is_starting = matches!(cause, Cause::StartupFailure(_));
+        if is_starting {
+            self.why = self.report_what_service_waits_for(service);
+        }
         if let Some(started) = &self.services[service] {
             let hint = buffering::hint(&self.plan.services[service], &self.service_env(service));
             let lines = if self.report.folds() { LOG_TAIL_IN_CI } else { LOG_TAIL };
             self.report.log(&started.log.path, &started.log.tail(lines), hint);
-            if matches!(cause, Cause::StartupFailure(_)) {
+            if is_starting {
                 time_wait::remarks(&self.free_ports_of(service))
                     .iter()
                     .for_each(|it| self.report.error(&format!("  hint: {it}")));

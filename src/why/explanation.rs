@@ -32,6 +32,32 @@ pub(crate) struct Explanation {
 impl Explanation {
     /// `hidden` is the number of processes that belong to the session, and that we cannot see.
     pub(crate) fn of(subjects: Vec<Subject>, hidden: usize, inherited: InheritedMarks) -> Self {
+        Self::from_roots(subjects, hidden, inherited, roots)
+    }
+
+    /// Of what these components alone wait for, wherever the chain leads.
+    pub(crate) fn of_components(
+        subjects: Vec<Subject>,
+        inherited: InheritedMarks,
+        is_wanted: impl Fn(&LeafName) -> bool,
+    ) -> Self {
+        let is_wanted = |it: &Seen| it.component.as_ref().is_some_and(&is_wanted);
+        let roots = |seen: &BTreeMap<Key, Seen>| {
+            let wanted = seen.values().filter(|it| is_wanted(it));
+            wanted.filter(|it| is_top(it, seen)).map(key).collect()
+        };
+        let mut explanation = Self::from_roots(subjects, 0, inherited, roots);
+        let chain = explanation.chain().to_vec();
+        explanation.seen.retain(|key, it| chain.contains(key) || is_wanted(it));
+        explanation
+    }
+
+    fn from_roots(
+        subjects: Vec<Subject>,
+        hidden: usize,
+        inherited: InheritedMarks,
+        roots: impl FnOnce(&BTreeMap<Key, Seen>) -> Vec<Key>,
+    ) -> Self {
         let (seen, more) = look(subjects);
         let peers = Peers::among(&seen);
         let reasons: BTreeMap<Key, Vec<Reason>> =
@@ -88,16 +114,21 @@ fn node(reasons: &[Reason], is_looking: bool) -> Node {
 
 /// The command, or whatever the session has if it does not run.
 fn roots(seen: &BTreeMap<Key, Seen>) -> Vec<Key> {
-    let is_top =
-        |it: &&Seen| it.stat.parent.is_none_or(|parent| !seen.contains_key(&parent.as_raw_nonzero().get()));
     let is_command = |it: &&Seen| matches!(it.component, None | Some(LeafName::Command));
-    let key = |it: &Seen| it.stat.pid.as_raw_nonzero().get();
-    let tops: Vec<&Seen> = seen.values().filter(is_top).collect();
+    let tops: Vec<&Seen> = seen.values().filter(|it| is_top(it, seen)).collect();
     let command = tops.iter().copied().filter(is_command).min_by_key(|it| (it.stat.started, key(it)));
     match command {
         Some(command) => vec![key(command)],
         None => tops.into_iter().map(key).collect(),
     }
+}
+
+fn is_top(it: &Seen, seen: &BTreeMap<Key, Seen>) -> bool {
+    it.stat.parent.is_none_or(|parent| !seen.contains_key(&parent.as_raw_nonzero().get()))
+}
+
+fn key(it: &Seen) -> Key {
+    it.stat.pid.as_raw_nonzero().get()
 }
 
 impl Explanation {

@@ -18,3 +18,4 @@ mod words;
 
 pub(crate) use explanation::Explanation;
 pub(crate) use rows::Row;
+pub(crate) use seen::Subject;
