@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::compare::Missing;
 use super::merged::Merged;
 use super::overview::{Host, Leak, News, Overview, Totals};
 use super::seconds::Seconds;
@@ -59,11 +60,12 @@ struct InSession {
 struct Against {
     report: String,
     last_session_started_at_unix_seconds: Seconds,
-    gone: Vec<Gone>,
+    gone: Vec<MissingRecord>,
+    not_seen: Vec<MissingRecord>,
 }
 
 #[derive(Serialize)]
-struct Gone {
+struct MissingRecord {
     #[serde(flatten)]
     key: LeakKey,
     process_count: u64,
@@ -84,18 +86,21 @@ pub(crate) fn json(overview: &Overview<'_>) -> serde_json::Result<String> {
         against: overview.against.as_ref().map(|against| Against {
             report: against.report.clone(),
             last_session_started_at_unix_seconds: against.last_session,
-            gone: against
-                .gone
-                .iter()
-                .map(|gone| Gone {
-                    key: (*gone.key).clone(),
-                    process_count: gone.process_count,
-                    first_seen_unix_seconds: gone.first_seen,
-                })
-                .collect(),
+            gone: against.gone.iter().map(MissingRecord::new).collect(),
+            not_seen: against.not_seen.iter().map(MissingRecord::new).collect(),
         }),
     };
     Ok(serde_json::to_string(&document)? + "\n")
+}
+
+impl MissingRecord {
+    fn new(it: &Missing) -> Self {
+        Self {
+            key: (*it.key).clone(),
+            process_count: it.process_count,
+            first_seen_unix_seconds: it.first_seen,
+        }
+    }
 }
 
 fn record(leak: &Leak<'_>) -> LeakRecord {

@@ -1,5 +1,6 @@
 //! The overview as Markdown, for the summary of a job or for a chat.
 
+use super::compare::Missing;
 use super::overview::{Leak, News, Overview};
 use super::{tables, verdict};
 use crate::report::markdown;
@@ -20,12 +21,8 @@ pub(crate) fn page(overview: &Overview<'_>) -> String {
         Some(against) => {
             text += &leaks("New", overview, News::New);
             text += &leaks("Still there", overview, News::StillThere);
-            let gone = against.gone.iter();
-            text += &table(
-                "Gone",
-                ["test", "program", "since"],
-                gone.map(|it| [cell(&it.key.owner.to_string()), cell(&it.key.program), it.first_seen.date()]),
-            );
+            text += &missing("Gone", &against.gone);
+            text += &missing(tables::NOT_SEEN, &against.not_seen);
         }
         None => text += &leaks("Leaks", overview, News::NotCompared),
     }
@@ -40,6 +37,11 @@ fn leaks(title: &str, overview: &Overview<'_>, news: News) -> String {
     let all = overview.by_owner(news);
     let all = all.into_iter().flat_map(|(_, leaks)| leaks);
     table(title, ["test", "program", "seen", "since"], all.map(|leak| row(overview, leak)))
+}
+
+fn missing(title: &str, leaks: &[Missing]) -> String {
+    let row = |it: &Missing| [cell(&it.key.owner.to_string()), cell(&it.key.program), it.first_seen.date()];
+    table(title, ["test", "program", "since"], leaks.iter().map(row))
 }
 
 fn row(overview: &Overview<'_>, leak: &Leak<'_>) -> [String; 4] {

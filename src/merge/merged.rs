@@ -74,6 +74,12 @@ impl Merged {
         self.sessions.is_empty()
     }
 
+    /// Whether a leak that is in none of the sessions was in none of them.
+    pub(super) fn knows_all_leaks(&self) -> bool {
+        let is_known = |it: &SessionResult| it.leaks_known && it.undescribed_process_count == 0;
+        self.left_out.is_empty() && self.sessions().all(is_known)
+    }
+
     /// Where and since when each leak was seen.
     pub(super) fn leaks(&self) -> BTreeMap<Rc<LeakKey>, Sightings<'_>> {
         let mut leaks: BTreeMap<Rc<LeakKey>, Sightings<'_>> = BTreeMap::new();

@@ -76,7 +76,7 @@ impl<'a> Overview<'a> {
     /// `merged` remembers already what `last` has seen.
     pub(crate) fn new(merged: &'a Merged, last: Option<(String, &Merged)>) -> Self {
         let sightings = merged.leaks();
-        let against = last.map(|(report, last)| Against::new(report, last, &sightings));
+        let against = last.map(|(report, last)| Against::new(report, last, merged, &sightings));
         let leaks = sightings.into_iter().map(|(key, seen)| Leak {
             process_count: seen.process_count(),
             first_seen: seen.first_seen,

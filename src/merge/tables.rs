@@ -9,6 +9,8 @@ use crate::text::{Bytes, elapsed, shorten};
 
 /// A longer command says nothing more about its session.
 const COMMAND: usize = 60;
+/// The title of what could also have gone unnoticed.
+pub(super) const NOT_SEEN: &str = "Not seen (their tests need not have run)";
 
 /// `3 x python mail.py`, `up to 3 x python mail.py` if sessions differ.
 pub(super) fn program(leak: &Leak<'_>, width: usize) -> String {

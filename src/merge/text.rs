@@ -1,5 +1,6 @@
 //! The overview as plain text.
 
+use super::compare::Missing;
 use super::overview::{Leak, News, Overview};
 use super::{tables, verdict};
 use crate::text::{readable, shorten};
@@ -13,10 +14,8 @@ pub(crate) fn text(overview: &Overview<'_>) -> String {
     if let Some(against) = &overview.against {
         section(&mut lines, "New", leaks(overview, News::New));
         section(&mut lines, "Still there", leaks(overview, News::StillThere));
-        let gone = against.gone.iter().map(|it| {
-            format!("{}: {}, since {}", it.key.owner, shorten(&it.key.program, WIDTH), it.first_seen.date())
-        });
-        section(&mut lines, "Gone", gone.collect());
+        section(&mut lines, "Gone", missing(&against.gone));
+        section(&mut lines, tables::NOT_SEEN, missing(&against.not_seen));
     } else {
         section(&mut lines, "Leaks", leaks(overview, News::NotCompared));
     }
@@ -25,6 +24,13 @@ pub(crate) fn text(overview: &Overview<'_>) -> String {
     section(&mut lines, "By host", aligned(tables::hosts(overview)));
     section(&mut lines, "Sessions", aligned(tables::sessions(&tables::notable(overview))));
     lines.iter().map(|line| readable(line) + "\n").collect()
+}
+
+fn missing(leaks: &[Missing]) -> Vec<String> {
+    let line = |it: &Missing| {
+        format!("{}: {}, since {}", it.key.owner, shorten(&it.key.program, WIDTH), it.first_seen.date())
+    };
+    leaks.iter().map(line).collect()
 }
 
 fn section(lines: &mut Vec<String>, title: &str, entries: Vec<String>) {

@@ -62,22 +62,28 @@ fn only_tests(overview: &Overview<'_>) -> bool {
     overview.totals.undescribed_processes == 0 && overview.leaks.iter().all(|leak| is_test(&leak.key.owner))
 }
 
-/// `2 leaks are new since 2026-11-27, 9 are still there, and 1 is gone.`
+/// `2 leaks are new since 2026-11-27, 9 are still there, 1 is gone, and 3 were not seen.`
 fn comparison(overview: &Overview<'_>) -> Option<String> {
     let against = overview.against.as_ref()?;
     let count = |news| overview.leaks.iter().filter(|leak| leak.news == news).count();
-    let are = |count: usize| match count {
-        0 => "none is".to_string(),
-        1 => "1 is".into(),
-        count => format!("{count} are"),
+    let are = |count: usize, are: [&str; 2], what: &str| match count {
+        0 => format!("none {} {what}", are[0]),
+        1 => format!("1 {} {what}", are[0]),
+        count => format!("{count} {} {what}", are[1]),
     };
     let new = match count(News::New) {
         0 => "No leak is new".to_string(),
         1 => "1 leak is new".into(),
         count => format!("{count} leaks are new"),
     };
-    let (still, gone) = (are(count(News::StillThere)), are(against.gone.len()));
-    Some(format!("{new} since {}, {still} still there, and {gone} gone.", against.last_session.date()))
+    let mut parts = vec![
+        format!("{new} since {}", against.last_session.date()),
+        are(count(News::StillThere), ["is", "are"], "still there"),
+    ];
+    let missing = [(&against.gone, ["is", "are"], "gone"), (&against.not_seen, ["was", "were"], "not seen")];
+    parts.extend(missing.iter().filter(|it| !it.0.is_empty()).map(|it| are(it.0.len(), it.1, it.2)));
+    let last = parts.pop().unwrap_or_default();
+    Some(format!("{}, and {last}.", parts.join(", ")))
 }
 
 /// What makes the result incomplete, or worse.

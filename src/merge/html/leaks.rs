@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use crate::leaks::Owner;
-use crate::merge::compare::Against;
+use crate::merge::compare::{Against, Missing};
 use crate::merge::overview::{Leak, News, Overview};
 use crate::merge::tables;
 use crate::text::{processes, shorten};
@@ -96,21 +96,27 @@ fn entry(overview: &Overview<'_>, leak: &Leak<'_>) -> Markup {
 }
 
 pub(super) fn gone(against: &Against, is_incomplete: bool) -> Markup {
+    let since = format!("Seen on {}, and not in these sessions", against.last_session.date());
+    let unknown = if is_incomplete { "Not all leaks of these sessions are known." } else { "" };
     html! {
-        @if !against.gone.is_empty() {
-            section.leaks {
-                h2 { "Gone" span.count { (against.gone.len()) } }
-                p.dim {
-                    "Seen on " (against.last_session.date()) ", and not in these sessions."
-                    @if is_incomplete { " Not all of these sessions are known, so some can still be there." }
-                }
-                @for gone in against.gone.iter().take(TESTS) {
-                    div.owner.gone {
-                        (name(&gone.key.owner))
-                        p.was { code { (shorten(&gone.key.program, PROGRAM)) } span.where { "since " (gone.first_seen.date().replace('-', HYPHEN)) } }
+        (missing("Gone", "owner gone", &format!("{since}, although their tests ran."), &against.gone))
+        (missing("Not seen", "owner", &format!("{since}. Their tests need not have run. {unknown}"), &against.not_seen))
+    }
+}
+
+fn missing(title: &str, class: &str, note: &str, leaks: &[Missing]) -> Markup {
+    html! {
+        @if !leaks.is_empty() {
+            section.leaks.old {
+                h2 { (title) span.count { (leaks.len()) } }
+                p.dim { (note.trim_end()) }
+                @for it in leaks.iter().take(TESTS) {
+                    div class=(class) {
+                        (name(&it.key.owner))
+                        p.was { code { (shorten(&it.key.program, PROGRAM)) } span.where { "since " (it.first_seen.date().replace('-', HYPHEN)) } }
                     }
                 }
-                (and_more(against.gone.len().saturating_sub(TESTS)))
+                (and_more(leaks.len().saturating_sub(TESTS)))
             }
         }
     }

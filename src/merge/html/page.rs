@@ -24,7 +24,7 @@ pub(crate) fn page(overview: &Overview<'_>) -> String {
                 (leaks::section(&format!("New since {since}"), overview, News::New))
                 (problems(overview))
                 (leaks::section("Still there", overview, News::StillThere))
-                (leaks::gone(against, overview.is_incomplete()))
+                (leaks::gone(against, !overview.merged.knows_all_leaks()))
             }
             None => {
                 (problems(overview))

@@ -1,5 +1,7 @@
 //! Reports of many sessions become one, and nights are compared.
 
+mod comparing;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -120,38 +122,6 @@ fn the_same_report_twice_counts_once() {
     let twice = merge(place.path(), &["1.json", "copy.json", "1.json"]);
     twice.assert_code(0).assert_said("2 sessions came more than once, and counted only once");
     assert_eq!(once.stdout(), twice.stdout());
-}
-
-#[test]
-fn nights_are_compared_and_remember_since_when_a_leak_is_there() {
-    let place = Session::new();
-    let here = place.path();
-    let night = |name: &str, day: u32, leaks: &[(&str, &str)]| {
-        let file = report(here, name, leaks);
-        change(&file, name, |report| {
-            report["session"]["started_at_unix_seconds"] = json!(1_795_651_200 + day * 86_400);
-        });
-    };
-    night("1.json", 1, &[("t.py::old", "sleep 900"), ("t.py::fixed", "sleep 900")]);
-    night("2.json", 2, &[("t.py::old", "sleep 900"), ("t.py::new", "sleep 900")]);
-    night("3.json", 3, &[("t.py::old", "sleep 900")]);
-    merge(here, &["1.json", "--json", "last"]).assert_code(0);
-    let run = merge(here, &["2.json", "--against", "last"]);
-    run.assert_code(0).assert_nothing_left();
-    let text = run.stdout();
-    assert!(text.starts_with("1 leak is new since 2026-11-27, 1 is still there, and 1 is gone.\n"), "{text}");
-    let place_of = |part: &str| text.find(part).unwrap_or_else(|| panic!("{part} in {text}"));
-    let order =
-        ["New:\n  t.py::new", "Still there:\n  t.py::old", "since 2026-11-27\n", "Gone:\n  t.py::fixed"];
-    assert!(order.map(place_of).is_sorted(), "{text}");
-    // The report of the night replaces the one that it was compared with.
-    let fail = ["2.json", "--against", "last", "--json", "last", "--on-leak", "fail"];
-    merge(here, &fail).assert_code(121);
-    let third = merged(here, &["3.json", "--against", "last", "--on-leak", "fail"], 0);
-    assert_eq!(third["leaks"][0]["first_seen_unix_seconds"], json!(1_795_737_600.0), "{third:#}");
-    assert_eq!(third["leaks"][0]["is_new"], false);
-    assert_eq!(third["against"]["gone"][0]["owner"]["name"], "t.py::new", "{third:#}");
-    merge(here, &["3.json", "--on-leak", "fail"]).assert_code(121);
 }
 
 #[test]
@@ -301,7 +271,7 @@ fn the_page_of_a_night_is_drawn_in_a_browser() {
         "tests/test_1.py::test_that_starts_41",
         ">left out<",
         ">Still there<",
-        ">Gone<",
+        ">Not seen<",
         ">By host<",
         ">Sessions side by side<",
     ];
