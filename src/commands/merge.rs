@@ -27,8 +27,14 @@ pub(crate) fn merge(args: Merge, reporter: &Reporter) -> Result<Exit> {
         merged.remember(last);
     }
     let overview = Overview::new(&merged, last.as_ref().map(|(name, last)| (name.clone(), last)));
+    let code = code(&overview, args.on_leak);
     match print(&outputs.write(&overview, args.on_leak)?)? {
-        Exit::Code(0) => Ok(Exit::Code(code(&overview, args.on_leak))),
+        Exit::Code(0) => {
+            if code != 0 && !outputs.is_empty() {
+                reporter.error(&merge::sentences(&overview).join(" "));
+            }
+            Ok(Exit::Code(code))
+        }
         other => Ok(other),
     }
 }
@@ -62,8 +68,8 @@ fn merge_all(reports: &[PathBuf], reporter: &Reporter) -> Result<Merged> {
     if merged.is_empty() {
         match reports.len() {
             0 => bail!("there is nothing to merge: no report is named"),
-            1 => bail!("the only report cannot be merged"),
-            count => bail!("none of the {count} reports can be merged"),
+            1 => bail!("no report could be read"),
+            count => bail!("none of the {count} reports could be read"),
         }
     }
     if repeated > 0 {

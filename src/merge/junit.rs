@@ -21,8 +21,8 @@ pub(crate) fn page(overview: &Overview<'_>, on_leak: OnLeak) -> Result<String> {
     let mut leaks: Vec<BTreeMap<&Owner, Vec<Program<'_>>>> =
         vec![BTreeMap::new(); overview.merged.sessions().len()];
     for leak in &overview.leaks {
-        let fails = on_leak == OnLeak::Fail && leak.fails();
-        for Sighting { at, count, .. } in &leak.sessions {
+        for Sighting { at, count, known, .. } in &leak.sessions {
+            let fails = on_leak == OnLeak::Fail && leak.fails() && !known;
             leaks[*at].entry(&leak.key.owner).or_default().push((leak, *count, fails));
         }
     }

@@ -20,3 +20,4 @@ pub(crate) use input::read;
 pub(crate) use merged::Merged;
 pub(crate) use output::{Format, Outputs};
 pub(crate) use overview::Overview;
+pub(crate) use verdict::sentences;

@@ -40,6 +40,11 @@ impl Outputs {
         Ok(Self(outputs))
     }
 
+    /// Whether only the text is printed.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     pub(crate) fn files(&self) -> impl Iterator<Item = &Path> {
         self.0.iter().map(|(_, path)| path.as_path()).filter(|path| !is_stdout(path))
     }

@@ -9,6 +9,8 @@ use crate::text::{counted, processes};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mood {
     Good,
+    /// Sessions failed, but not because of leaks.
+    Failed,
     Bad,
 }
 
@@ -22,6 +24,9 @@ pub(crate) fn label(overview: &Overview<'_>) -> (String, Mood) {
         _ if overview.is_incomplete() => ("incomplete".into(), Mood::Bad),
         _ if overview.leaks_fail() => {
             (format!("{} leaked", processes_of(totals.leaked_processes)), Mood::Bad)
+        }
+        _ if totals.failed_sessions > 0 => {
+            (format!("{} failed", counted(totals.failed_sessions, "session")), Mood::Failed)
         }
         _ if totals.leaked_processes == 0 => ("clean".into(), Mood::Good),
         _ => ("nothing new".into(), Mood::Good),

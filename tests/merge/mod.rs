@@ -1,6 +1,7 @@
 //! Reports of many sessions become one, and nights are compared.
 
 mod comparing;
+mod verdicts;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -168,7 +169,7 @@ fn what_is_not_a_complete_report_is_named_and_left_out() {
     std::fs::rename(here.join("merged.out"), here.join("again")).unwrap();
     merge(here, &["again"]).assert_code(1);
     let run = merge(here, &names);
-    run.assert_code(125).assert_said("none of the 11 reports can be merged");
+    run.assert_code(125).assert_said("none of the 11 reports could be read");
 }
 
 #[test]

@@ -55,11 +55,16 @@ fn title(overview: &Overview<'_>) -> String {
 
 fn header(overview: &Overview<'_>, title: &str) -> Markup {
     let (label, mood) = verdict::label(overview);
+    let class = match mood {
+        Mood::Good => "pill",
+        Mood::Failed => "pill failed",
+        Mood::Bad => "pill bad",
+    };
     let sentences = verdict::sentences(overview);
     html! {
         header {
             h1 { (title) }
-            @if mood == Mood::Good { span.pill { (label) } } @else { span.pill.bad { (label) } }
+            span class=(class) { (label) }
         }
         @for (at, sentence) in sentences.iter().enumerate() {
             @if at == 0 { p.verdict { (sentence) } } @else { p { (sentence) } }
