@@ -3,14 +3,13 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use anyhow::Result;
 use rustix::process::Pid;
 
 use super::token::Token;
 use crate::containment::{LeafName, MARKER};
 use crate::leaks::allow::{self, ALLOWED, Pattern};
 use crate::leaks::{Detail, How, InheritedMarks, Leak, describe_all, infer_origins};
-use crate::registry::{Members, Session, members};
+use crate::registry::{Members, Session};
 use crate::sys::procfs::environ::{environ, variable};
 use crate::sys::procfs::stat::ProcStat;
 
@@ -60,7 +59,7 @@ pub(super) struct Surroundings {
 }
 
 impl Surroundings {
-    pub(super) fn of(session: &Session) -> Result<Self> {
+    pub(super) fn of(session: &Session, members: &Members) -> Self {
         let environ = session.root.and_then(|root| environ(root.process()).ok()).unwrap_or_default();
         let is_ours = std::env::var(MARKER).is_ok_and(|id| id == session.id.to_string());
         let allowed = if is_ours {
@@ -68,16 +67,16 @@ impl Surroundings {
         } else {
             let id = Some(session.id.to_string().into());
             let of_session = |pid: &Pid| variable(*pid, MARKER) == id;
-            members(session)?.found.into_keys().find(of_session).and_then(|pid| variable(pid, ALLOWED))
+            members.found.keys().copied().find(of_session).and_then(|pid| variable(pid, ALLOWED))
         };
         let allowed = allowed.map(|text| allow::from_variable(&text.to_string_lossy()));
-        Ok(Self { inherited: InheritedMarks::of_environ(&environ), allowed: allowed.unwrap_or_default() })
+        Self { inherited: InheritedMarks::of_environ(&environ), allowed: allowed.unwrap_or_default() }
     }
 }
 
 /// Describes those that are newer than the token, if there is one.
-pub(super) fn list(session: &Session, surroundings: &Surroundings, since: Option<Token>) -> Result<Listing> {
-    let Members { found, hidden } = members(session)?;
+pub(super) fn list(members: Members, surroundings: &Surroundings, since: Option<Token>) -> Listing {
+    let Members { found, hidden } = members;
     let mut listing = Listing { undescribed: hidden, ..Listing::default() };
     let mut by_component: BTreeMap<Option<LeafName>, Vec<Pid>> = BTreeMap::new();
     for (pid, component) in found.into_iter().filter(|(pid, _)| *pid != rustix::process::getpid()) {
@@ -107,5 +106,5 @@ pub(super) fn list(session: &Session, surroundings: &Surroundings, since: Option
         Listed { process, component, is_allowed }
     };
     listing.described = described.into_iter().map(listed).collect();
-    Ok(listing)
+    listing
 }

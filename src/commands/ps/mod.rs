@@ -12,7 +12,7 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 
 use super::output::print;
-use crate::registry::{Session, find_session};
+use crate::registry::{Members, Session, find_session, members};
 use crate::report::Reporter;
 use crate::runtime::exit_code::{Exit, NOT_CLEAN, NOT_PROVEN};
 use document::{Document, ProcessRow};
@@ -76,10 +76,11 @@ pub(crate) fn ps(request: &Request, reporter: &Reporter) -> Result<Exit> {
 }
 
 fn find(request: &Request, session: &Session) -> Result<Found> {
-    let surroundings = Surroundings::of(session)?;
+    let first = members(session)?;
+    let surroundings = Surroundings::of(session, &first);
     let caller = Caller::find(&surroundings.inherited);
-    let look = || {
-        let listing = list(session, &surroundings, request.selection.new_since)?;
+    let look = |members: Members| {
+        let listing = list(members, &surroundings, request.selection.new_since);
         if request.selection.new_since.is_some() && !caller.is_in(&listing) {
             bail!(
                 "--new-since selects what its caller has started, but session {} has not started cgrun ps; use --during, or \
@@ -90,11 +91,11 @@ fn find(request: &Request, session: &Session) -> Result<Found> {
         let undescribed = listing.undescribed;
         anyhow::Ok((request.selection.select(listing, &caller), undescribed))
     };
-    let (mut listed, mut undescribed) = look()?;
+    let (mut listed, mut undescribed) = look(first)?;
     if !request.settle.is_zero() && !listed.is_empty() {
         let keys: Vec<_> = listed.iter().map(|it| it.process.key()).collect();
         ending::settle(&keys, request.settle);
-        (listed, undescribed) = look()?;
+        (listed, undescribed) = look(members(session)?)?;
     }
     let mut found = Found { listed, outcomes: Vec::new(), undescribed, keeps_appearing: false };
     let Some(grace) = request.end else { return Ok(found) };
@@ -110,7 +111,7 @@ fn find(request: &Request, session: &Session) -> Result<Found> {
         found.outcomes.extend(ending::end(&keys, grace));
         found.listed.append(&mut new);
         // What one of them has started meanwhile.
-        (new, found.undescribed) = look()?;
+        (new, found.undescribed) = look(members(session)?)?;
     }
     Ok(found)
 }
