@@ -127,15 +127,28 @@ fn ps_finds_a_daemon_that_cleared_its_environment(host: Host) {
 fn ps_ends_what_was_started_during_one_test() {
     let script = "CGRUN_TEST=one sh -c 'trap \"\" TERM; sleep 901 & echo >ready; wait' & CGRUN_TEST=two sleep 902 & two=$!
         until [ -e ready ]; do :; done
-        $CGRUN ps --during three; echo $?
+        $CGRUN ps --during three --end; echo $?
         $CGRUN ps --during one --end --grace 50ms; echo $?
-        $CGRUN ps --during one; echo $?; kill $two";
+        $CGRUN ps --during one --json >/dev/null; echo $?; kill $two";
     let run = Session::new().options(LONG).sh(script).run();
     let stdout = run.stdout();
     assert!(stdout.starts_with("0\n2 processes left running, and ended by cgrun:\n"), "{stdout}");
     assert!(stdout.contains("it did not exit when asked to, and was killed"), "{stdout}");
     assert!(stdout.ends_with("\n1\n0\n"), "{stdout}");
     run.assert_code(0).assert_silent().assert_nothing_left();
+}
+
+/// Of a test whose name is misspelt, it would otherwise look as if it had left nothing.
+#[test]
+fn ps_says_so_if_nothing_was_started_during_a_test_of_that_name() {
+    let script = "CGRUN_TEST='cart empties' sleep 901 & until grep -q sleep /proc/$!/comm; do :; done
+        $CGRUN ps --during 'cart fills'; echo $?; $CGRUN ps --during 'cart empties' 2>&1 >/dev/null; echo $?; kill $!";
+    let run = Session::new().options(LONG).sh(script).run();
+    assert_eq!(run.stdout(), "0\n1\n");
+    run.assert_matches(
+        "session [a-z0-9]+ runs nothing that was started during a test called cart fills; for all that it runs: cgrun ps ",
+    );
+    run.assert_code(0).assert_nothing_left();
 }
 
 /// Each process starts the next one before it exits.

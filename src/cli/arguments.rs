@@ -282,7 +282,7 @@ pub(crate) struct PsOptions {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
-    /// Print only a token for --new-since
+    /// Print only a token for --new-since: this moment, in or outside of a session
     #[arg(long, conflicts_with_all = ["id", "json", "during", "new_since"])]
     pub token: bool,
     /// List only what was started during this test, as reports name it

@@ -38,6 +38,14 @@ pub(crate) struct Request {
     pub end: Option<Duration>,
 }
 
+impl Request {
+    /// The test whose name can be misspelt. Hooks ask after each test, end what they find, and expect nothing.
+    fn nothing_during(&self, found: &Found) -> Option<&str> {
+        let is_for_people = !self.json && self.end.is_none() && found.undescribed == 0;
+        self.selection.during.as_deref().filter(|_| is_for_people && found.listed.is_empty())
+    }
+}
+
 /// What was found of a session.
 struct Found {
     listed: Vec<Listed>,
@@ -58,6 +66,12 @@ pub(crate) fn ps(request: &Request, reporter: &Reporter) -> Result<Exit> {
     let found = find(request, &session)?;
     if found.undescribed > 0 {
         reporter.error(&format!("{} more of session {} cannot be described", found.undescribed, session.id));
+    }
+    if let Some(test) = request.nothing_during(&found) {
+        let id = &session.id;
+        reporter.say(&format!(
+            "session {id} runs nothing that was started during a test called {test}; for all that it runs: cgrun ps {id}"
+        ));
     }
     let keeps_appearing = found.keeps_appearing.then_some(KEEPS_APPEARING);
     let failed = found.outcomes.iter().filter_map(|outcome| outcome.as_ref().err().map(String::as_str));
