@@ -60,4 +60,5 @@ mod terminals;
 mod trust;
 mod users;
 mod why;
+mod why_network;
 mod without_proc;

@@ -20,7 +20,7 @@ macro_rules! everywhere {
 everywhere!(why_follows_pipes_and_children_to_a_stopped_process);
 
 /// A session whose command writes the session's id to a file first.
-fn session(command: &[&str]) -> Session {
+pub(crate) fn session(command: &[&str]) -> Session {
     named(Session::new(), command)
 }
 
@@ -29,7 +29,7 @@ fn named(session: Session, command: &[&str]) -> Session {
     session.options(LONG).command([&name, command].concat())
 }
 
-fn script(text: &str) -> Session {
+pub(crate) fn script(text: &str) -> Session {
     session(&["sh", "-c", text])
 }
 
@@ -39,7 +39,7 @@ fn id(run: &Running) -> String {
 }
 
 /// Waits until `cgrun why` prints these, the first of them in its last line.
-fn explained(run: &Running, verdict: &[&str], elsewhere: &[&str]) -> String {
+pub(crate) fn explained(run: &Running, verdict: &[&str], elsewhere: &[&str]) -> String {
     let id = id(run);
     let said = RefCell::new(String::new());
     let is_explained = || {
@@ -61,7 +61,7 @@ fn explained(run: &Running, verdict: &[&str], elsewhere: &[&str]) -> String {
     said.into_inner()
 }
 
-fn end(run: Running) {
+pub(crate) fn end(run: Running) {
     run.signal(Signal::SIGTERM);
     run.finish().assert_nothing_left();
 }

@@ -1,57 +1,70 @@
-//! The two ends of connections: TCP by their addresses, and Unix sockets by their inodes, through sock_diag(7).
+//! Connections over TCP and UDP, and what the kernel tells of their progress, through sock_diag(7).
 
-use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
 
-use super::sockets::{
-    HEADER, NLM_F_DUMP, NLM_F_REQUEST, REPLY, SOCK_DIAG_BY_FAMILY, attribute, dump, dump_families, u32_at,
-};
+use super::port::Protocol;
+use super::sockets::{REPLY, attribute, dump_families, u32_at};
 
-const TCP_SYN_SENT: u8 = 2;
-const TCP_TIME_WAIT: u32 = 6;
-const TCP_LISTEN: u32 = 10;
+/// The states of the kernel (net/tcp_states.h). UDP has the first one only.
+const ESTABLISHED: u8 = 1;
+const SYN_SENT: u8 = 2;
+const FIN_WAIT1: u8 = 4;
+const FIN_WAIT2: u8 = 5;
+const TIME_WAIT: u8 = 6;
+const CLOSE_WAIT: u8 = 8;
+const LAST_ACK: u8 = 9;
+const LISTEN: u8 = 10;
+const CLOSING: u8 = 11;
 /// The states above this one are not used.
-const LAST_STATE: u32 = 12;
-/// `struct unix_diag_req`, `struct unix_diag_msg`, and the peer (linux/unix_diag.h).
-const UNIX_REQUEST: usize = HEADER + 24;
-const UNIX_REPLY: usize = 16;
-const UDIAG_SHOW_PEER: u32 = 4;
-const UNIX_DIAG_PEER: u16 = 2;
+const LAST_STATE: u8 = 12;
+/// The attribute with `struct tcp_info` (linux/inet_diag.h, linux/tcp.h).
+const INET_DIAG_INFO: u16 = 2;
 
-/// One end of a TCP connection.
+/// One end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Connection {
+    pub protocol: Protocol,
     pub local: SocketAddr,
     pub remote: SocketAddr,
     /// 0 if no process has it: it was not accepted yet, or is closed.
     pub inode: u32,
+    pub state: State,
+    /// The bytes that have arrived, and that no process has read.
+    pub unread: u32,
+    /// The bytes that the other host has not acknowledged, or for UDP not been sent.
+    pub unsent: u32,
+    /// For how long nothing has arrived. `None` if the kernel does not tell.
+    pub silent_for: Option<Duration>,
+    /// The bytes that it has carried in both directions.
+    pub carried: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
     /// It waits for the answer to its first packet.
-    pub is_connecting: bool,
-    /// How often that, or other data, was sent again.
-    pub retransmissions: u8,
+    Connecting,
+    Open,
+    /// This end will send no more.
+    ClosedHere,
+    /// The other end will send no more.
+    ClosedThere,
 }
 
 /// All TCP connections of this network namespace, but not those in TIME_WAIT.
-pub(crate) fn connections() -> io::Result<Vec<Connection>> {
+pub(crate) fn tcp_connections() -> io::Result<Vec<Connection>> {
     let all = (1 << (LAST_STATE + 1)) - 1;
-    let states = all & !(1 << TCP_LISTEN) & !(1 << TCP_TIME_WAIT);
-    dump_families(libc::IPPROTO_TCP, states, connection)
+    let states = all & !(1 << LISTEN) & !(1 << TIME_WAIT);
+    dump_families(libc::IPPROTO_TCP, states, 1 << (INET_DIAG_INFO - 1), |it| connection(it, Protocol::Tcp))
 }
 
-/// The inode of the peer of each connected Unix socket.
-pub(crate) fn unix_peers() -> io::Result<HashMap<u32, u32>> {
-    let mut request = [0u8; UNIX_REQUEST];
-    request[0..4].copy_from_slice(&(UNIX_REQUEST as u32).to_ne_bytes());
-    request[4..6].copy_from_slice(&SOCK_DIAG_BY_FAMILY.to_ne_bytes());
-    request[6..8].copy_from_slice(&(NLM_F_REQUEST | NLM_F_DUMP).to_ne_bytes());
-    request[HEADER] = libc::AF_UNIX as u8;
-    request[HEADER + 4..HEADER + 8].copy_from_slice(&u32::MAX.to_ne_bytes());
-    request[HEADER + 12..HEADER + 16].copy_from_slice(&UDIAG_SHOW_PEER.to_ne_bytes());
-    Ok(dump(&[&request], unix_peer)?.into_iter().collect())
+/// All connected UDP sockets of this network namespace.
+pub(crate) fn udp_connections() -> io::Result<Vec<Connection>> {
+    dump_families(libc::IPPROTO_UDP, 1 << ESTABLISHED, 0, |it| connection(it, Protocol::Udp))
 }
 
-fn connection(message: &[u8]) -> Option<Connection> {
+fn connection(message: &[u8], protocol: Protocol) -> Option<Connection> {
     if message.len() < REPLY {
         return None;
     }
@@ -65,26 +78,68 @@ fn connection(message: &[u8]) -> Option<Connection> {
         };
         Some(SocketAddr::new(ip, port))
     };
+    let state = match message[1] {
+        SYN_SENT => State::Connecting,
+        FIN_WAIT1 | FIN_WAIT2 | CLOSING | LAST_ACK => State::ClosedHere,
+        CLOSE_WAIT => State::ClosedThere,
+        _ => State::Open,
+    };
+    let info = attribute(&message[REPLY..], INET_DIAG_INFO).map(Info);
     Some(Connection {
+        protocol,
         local: address(8, 4)?,
         remote: address(24, 6)?,
         inode: u32_at(message, 68),
-        is_connecting: message[1] == TCP_SYN_SENT,
-        retransmissions: message[3],
+        state,
+        unread: u32_at(message, 56),
+        unsent: u32_at(message, 60),
+        silent_for: info.and_then(|info| match state {
+            State::Connecting => info.connecting_for(message[3], u32_at(message, 52)),
+            _ => info.last_data_received(),
+        }),
+        carried: info.map_or(0, |info| info.carried()),
     })
 }
 
-fn unix_peer(message: &[u8]) -> Option<(u32, u32)> {
-    let peer = attribute(message.get(UNIX_REPLY..)?, UNIX_DIAG_PEER)?;
-    Some((u32_at(message, 4), u32::from_ne_bytes(peer.get(..4)?.try_into().ok()?)))
+/// `struct tcp_info`. Older kernels have a shorter one.
+#[derive(Clone, Copy)]
+struct Info<'a>(&'a [u8]);
+
+impl Info<'_> {
+    fn number(self, at: usize) -> Option<u32> {
+        self.0.get(at..at + 4).map(|bytes| u32_at(bytes, 0))
+    }
+
+    fn long(self, at: usize) -> Option<u64> {
+        Some(u64::from_ne_bytes(self.0.get(at..at + 8)?.try_into().ok()?))
+    }
+
+    fn last_data_received(self) -> Option<Duration> {
+        self.number(52).map(|milliseconds| Duration::from_millis(milliseconds.into()))
+    }
+
+    /// The kernel does not tell when it sent the first packet. But it tells how often it has sent it again, how often it
+    /// has doubled the time until then, and what is left of that in milliseconds.
+    fn connecting_for(self, retransmissions: u8, time_left: u32) -> Option<Duration> {
+        let doubled = u32::from(*self.0.get(4)?);
+        let timeout = Duration::from_micros(self.number(8)?.into());
+        let first = timeout / 2u32.checked_pow(doubled)?;
+        let at_first = first * u32::from(retransmissions).saturating_sub(doubled);
+        let since_the_last = timeout.saturating_sub(Duration::from_millis(time_left.into()));
+        Some(at_first + (timeout - first) + since_the_last)
+    }
+
+    fn carried(self) -> u64 {
+        [120, 128].into_iter().filter_map(|at| self.long(at)).fold(0, u64::wrapping_add)
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::net::{TcpListener, TcpStream};
+    use std::io::Write;
+    use std::net::{TcpListener, TcpStream, UdpSocket};
     use std::os::fd::AsRawFd;
     use std::os::unix::fs::MetadataExt;
-    use std::os::unix::net::UnixStream;
 
     use super::*;
 
@@ -95,28 +150,63 @@ mod tests {
     #[test]
     fn both_ends_of_a_tcp_connection_are_found() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let of_client = |it: &&Connection| it.inode == inode(&client);
         let of_server = |it: &&Connection| it.local == listener.local_addr().unwrap();
-        let found = connections().unwrap();
+        let found = tcp_connections().unwrap();
         let unaccepted = found.iter().find(of_server).unwrap();
-        assert_eq!((unaccepted.inode, unaccepted.is_connecting), (0, false));
+        assert_eq!((unaccepted.inode, unaccepted.state), (0, State::Open));
         let server = listener.accept().unwrap().0;
-        let found = connections().unwrap();
+        let found = tcp_connections().unwrap();
         let (one, other) = (found.iter().find(of_client).unwrap(), found.iter().find(of_server).unwrap());
         assert_eq!((one.remote, one.local, inode(&server)), (other.local, other.remote, other.inode));
+        let (before, unread) = (one.carried, other.unread);
+        client.write_all(b"hello").unwrap();
+        let found = tcp_connections().unwrap();
+        let (one, other) = (
+            found.iter().find(|it| it.inode == inode(&client)).unwrap(),
+            found.iter().find(of_server).unwrap(),
+        );
+        assert_eq!((one.carried - before, unread, other.unread), (5, 0, 5));
+        assert!(one.silent_for.is_some_and(|silent| silent < Duration::from_secs(60)), "{one:?}");
     }
 
     #[test]
-    fn the_peer_of_a_unix_socket_is_found() {
-        let (one, other) = UnixStream::pair().unwrap();
-        assert_eq!(unix_peers().unwrap().get(&inode(&one)), Some(&inode(&other)));
+    fn a_connected_udp_socket_shows_its_remote() {
+        let server = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+        client.connect(server.local_addr().unwrap()).unwrap();
+        let found = udp_connections().unwrap();
+        let own = found.iter().find(|it| it.inode == inode(&client)).unwrap();
+        assert_eq!(own.remote, server.local_addr().unwrap());
+    }
+
+    #[test]
+    fn the_time_since_the_first_packet_is_computed() {
+        let info = |doubled: u8, timeout: u32| {
+            let mut info = [0; 60];
+            info[4] = doubled;
+            info[8..12].copy_from_slice(&timeout.to_ne_bytes());
+            info
+        };
+        let connecting_for = |doubled, timeout: u64, again, left| {
+            Info(&info(doubled, timeout as u32 * 1_000_000)).connecting_for(again, left).unwrap().as_millis()
+        };
+        // Nothing was sent again yet.
+        assert_eq!(connecting_for(0, 1, 0, 400), 600);
+        // After 1 second each, as newer kernels do at first.
+        assert_eq!(connecting_for(0, 1, 3, 400), 3600);
+        // After 1, 2 and 4 seconds.
+        assert_eq!(connecting_for(3, 8, 3, 8000), 7000);
+        // After 1, 1, 1, 1 and 1 second, and 2 seconds.
+        assert_eq!(connecting_for(2, 4, 6, 4000), 7000);
+        assert_eq!(Info(&[0; 3]).connecting_for(0, 0), None);
     }
 
     #[test]
     fn a_malformed_reply_gives_no_connection_and_no_panic() {
-        assert_eq!(connection(&[0; 71]), None);
-        assert_eq!(unix_peer(&[0; 15]), None);
-        assert_eq!(unix_peer(&[0; 16]), None);
+        assert_eq!(connection(&[0; 71], Protocol::Tcp), None);
+        let without_info = connection(&[0; 72], Protocol::Tcp).unwrap();
+        assert_eq!((without_info.silent_for, without_info.carried), (None, 0));
     }
 }

@@ -73,7 +73,7 @@ impl fmt::Display for Listener {
 pub(crate) fn listeners() -> io::Result<Vec<Listener>> {
     // The kernel walks its table once instead of once for each family.
     let mut found = dump(&[&old_request(1 << TCP_LISTEN)], tcp_listener)
-        .or_else(|_| dump_families(libc::IPPROTO_TCP, 1 << TCP_LISTEN, tcp_listener))?;
+        .or_else(|_| dump_families(libc::IPPROTO_TCP, 1 << TCP_LISTEN, 0, tcp_listener))?;
     found.sort_by_key(|listener| listener.address.is_ipv6());
     Ok(found)
 }
@@ -84,7 +84,7 @@ fn tcp_listener(message: &[u8]) -> Option<Listener> {
 
 /// All UDP sockets that are not connected, likewise.
 pub(crate) fn udp_listeners() -> io::Result<Vec<Listener>> {
-    dump_families(libc::IPPROTO_UDP, 1 << TCP_CLOSE, |message| listener(message, Protocol::Udp))
+    dump_families(libc::IPPROTO_UDP, 1 << TCP_CLOSE, 0, |message| listener(message, Protocol::Udp))
 }
 
 /// A connection in TIME_WAIT: no process holds it any longer, but the kernel keeps its port for a while.
@@ -97,7 +97,7 @@ pub(crate) struct TimeWait {
 /// All TCP connections in TIME_WAIT of this network namespace. The kernel walks all connections, so call this only
 /// if a user waits for the answer.
 pub(crate) fn in_time_wait() -> io::Result<Vec<TimeWait>> {
-    dump_families(libc::IPPROTO_TCP, 1 << TCP_TIME_WAIT, |message| {
+    dump_families(libc::IPPROTO_TCP, 1 << TCP_TIME_WAIT, 0, |message| {
         (message.len() >= REPLY).then(|| TimeWait {
             port: local_port(message),
             time_left: Duration::from_millis(u32_at(message, 52).into()),
@@ -105,13 +105,15 @@ pub(crate) fn in_time_wait() -> io::Result<Vec<TimeWait>> {
     })
 }
 
-/// The sockets of this protocol in one of `states`, IPv4 and IPv6.
+/// The sockets of this protocol in one of `states`, IPv4 and IPv6, with these additional attributes: one bit for each.
 pub(super) fn dump_families<T>(
     protocol: c_int,
     states: u32,
+    attributes: u8,
     parse: fn(&[u8]) -> Option<T>,
 ) -> io::Result<Vec<T>> {
-    let [ipv4, ipv6] = [libc::AF_INET, libc::AF_INET6].map(|family| request(family as u8, protocol, states));
+    let [ipv4, ipv6] =
+        [libc::AF_INET, libc::AF_INET6].map(|family| request(family as u8, protocol, states, attributes));
     dump(&[&ipv4, &ipv6], parse)
 }
 
@@ -198,13 +200,14 @@ fn old_request(states: u32) -> [u8; OLD_REQUEST] {
 }
 
 /// Any port of one address family.
-fn request(family: u8, protocol: c_int, states: u32) -> [u8; REQUEST] {
+fn request(family: u8, protocol: c_int, states: u32, attributes: u8) -> [u8; REQUEST] {
     let mut request = [0u8; REQUEST];
     request[0..4].copy_from_slice(&(REQUEST as u32).to_ne_bytes());
     request[4..6].copy_from_slice(&SOCK_DIAG_BY_FAMILY.to_ne_bytes());
     request[6..8].copy_from_slice(&(NLM_F_REQUEST | NLM_F_DUMP).to_ne_bytes());
     request[HEADER] = family;
     request[HEADER + 1] = protocol as u8;
+    request[HEADER + 2] = attributes;
     request[HEADER + 4..HEADER + 8].copy_from_slice(&states.to_ne_bytes());
     request
 }
@@ -285,7 +288,7 @@ mod tests {
     fn both_requests_list_the_same_listeners() {
         let sockets = ["127.0.0.1:0", "[::1]:0"].map(TcpListener::bind);
         let ports: HashSet<_> = sockets.iter().flatten().map(|it| it.local_addr().unwrap().port()).collect();
-        let families = dump_families(libc::IPPROTO_TCP, 1 << TCP_LISTEN, tcp_listener);
+        let families = dump_families(libc::IPPROTO_TCP, 1 << TCP_LISTEN, 0, tcp_listener);
         for found in [dump(&[&old_request(1 << TCP_LISTEN)], tcp_listener), families] {
             let found: HashSet<_> = found.unwrap().into_iter().map(|it| it.port.number).collect();
             assert!(ports.is_subset(&found), "{ports:?} {found:?}");
@@ -295,8 +298,9 @@ mod tests {
     #[test]
     fn a_protocol_that_the_kernel_cannot_list_is_an_error_that_says_so() {
         const EXPERIMENTAL: c_int = 253;
-        let error = dump_families(EXPERIMENTAL, 1 << TCP_CLOSE, |message| listener(message, Protocol::Udp))
-            .unwrap_err();
+        let error =
+            dump_families(EXPERIMENTAL, 1 << TCP_CLOSE, 0, |message| listener(message, Protocol::Udp))
+                .unwrap_err();
         assert!(error.to_string().contains("CONFIG_INET_UDP_DIAG"), "{error}");
     }
 

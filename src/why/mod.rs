@@ -7,6 +7,7 @@ mod explanation;
 mod files;
 mod graph;
 mod groups;
+mod line;
 mod peers;
 mod reason;
 mod rows;

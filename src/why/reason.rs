@@ -3,6 +3,7 @@
 use rustix::process::Pid;
 
 use super::graph::{Rank, Tie};
+use super::line::Line;
 use super::wait::{FileKind, Wait};
 
 #[derive(Clone, Debug, PartialEq)]
@@ -12,6 +13,8 @@ pub(super) struct Reason {
     pub blockers: Vec<Blocker>,
     /// What it waits at: an address, or the name of a file.
     pub object: Option<String>,
+    /// What is known of the connection that it waits at.
+    pub line: Option<Line>,
     /// Whether nobody but the process itself could end the wait.
     pub by_itself: bool,
     /// It waits for events, and all that is known is that these are its children.
@@ -28,7 +31,8 @@ pub(super) struct Blocker {
 
 impl Reason {
     pub(super) fn new(wait: Wait) -> Self {
-        Self { wait, blockers: Vec::new(), object: None, by_itself: false, are_children: false }
+        let (object, line) = (None, None);
+        Self { wait, blockers: Vec::new(), object, line, by_itself: false, are_children: false }
     }
 
     /// How much it says about a hang if no other process of the session is behind it.
@@ -56,11 +60,23 @@ impl Reason {
             Wait::Futex { shared: true } => Rank::SharedLock,
             Wait::Futex { shared: false } => Rank::Lock,
             Wait::Sleep(_) => Rank::Sleep,
+            Wait::Events(_) if self.waits_outside() => {
+                if self.line.is_some_and(|line| line.is_connecting) {
+                    Rank::NoAnswer
+                } else {
+                    Rank::Outside
+                }
+            }
             Wait::Accept(_) | Wait::Events(_) => Rank::Idle,
             Wait::Signal | Wait::Child(_) | Wait::Other(_) | Wait::Running | Wait::Unknown(_) => {
                 Rank::Unknown
             }
         }
+    }
+
+    /// Whether it waits for an answer that does not come from this session.
+    fn waits_outside(&self) -> bool {
+        self.line.is_some() && self.blockers.iter().all(|it| !it.is_ours)
     }
 
     /// Whether it only waits for what an ancestor writes.

@@ -5,6 +5,7 @@ use rustix::process::Pid;
 use super::graph::Tie;
 use super::reason::{Blocker, Reason};
 use super::wait::{Children, Direction, File, FileKind, Wait};
+use crate::sys::port::Protocol;
 use crate::text::{age, elapsed, readable};
 
 /// How many processes are named before the rest is counted.
@@ -23,6 +24,7 @@ pub(super) fn words(reason: &Reason, name: &dyn Fn(Pid) -> String) -> String {
         Wait::Child(which) => child(*which, &reason.blockers, &held),
         Wait::Read(file) => read(file, reason, &at, &held),
         Wait::Write(file) => match (&file.kind, &held) {
+            _ if reason.line.is_some() => at_line("writes to", reason, &held),
             (FileKind::Pipe(_), Some(_)) => {
                 format!("writes to a full pipe that {} can read", only(&reason.blockers, &held))
             }
@@ -33,8 +35,8 @@ pub(super) fn words(reason: &Reason, name: &dyn Fn(Pid) -> String) -> String {
             (_, Some(held)) => format!("writes to {}, held by {held}", at("a file")),
             (_, None) => format!("writes to {}", at(&described(file))),
         },
-        Wait::Connect(_) => match &held {
-            Some(held) => format!("connects to {}, on which {held} listens", at("a socket")),
+        Wait::Connect(_) => match reason.line {
+            Some(_) => at_line("connects to", reason, &held),
             None => format!("connects to {}, without an answer", at("a socket")),
         },
         Wait::Accept(_) => format!("waits for connections to {}", at("a socket")),
@@ -59,7 +61,7 @@ pub(super) fn words(reason: &Reason, name: &dyn Fn(Pid) -> String) -> String {
             Some(held) => format!("waits for a signal, such as that of the exit of its child {held}"),
             None => "waits for a signal".into(),
         },
-        Wait::Events(_) => events(reason, &at, &held),
+        Wait::Events(_) => events(reason, &held),
         Wait::Uninterruptible(Some(function)) => {
             format!("is uninterruptible in the kernel ({})", readable(function))
         }
@@ -84,6 +86,10 @@ fn child(which: Children, blockers: &[Blocker], held: &Option<String>) -> String
 fn read(file: &File, reason: &Reason, at: &dyn Fn(&str) -> String, held: &Option<String>) -> String {
     let stdin = if file.number == Some(0) { "its stdin, " } else { "" };
     match (&file.kind, held) {
+        _ if reason.line.is_some_and(|line| line.protocol == Protocol::Udp) => {
+            at_line("waits for an answer from", reason, held)
+        }
+        _ if reason.line.is_some() => at_line("reads from", reason, held),
         (FileKind::Pipe(_), Some(_)) => {
             format!("reads {stdin}a pipe that {} can write to", only(&reason.blockers, held))
         }
@@ -92,25 +98,30 @@ fn read(file: &File, reason: &Reason, at: &dyn Fn(&str) -> String, held: &Option
         }
         (FileKind::Pipe(_), None) => format!("reads {stdin}a pipe; who can write to it is unknown"),
         (FileKind::Path(_), Some(held)) => format!("reads {}, which {held} can write to", at("a file")),
-        (FileKind::Socket(_), Some(held)) => match &reason.object {
-            Some(_) => format!("reads from {}, held by {held}", at("")),
-            None => format!("reads from a socket, whose other end is held by {held}"),
-        },
-        (FileKind::Socket(_), None) if reason.object.is_some() => {
-            format!("reads from {}, which is outside of this session", at(""))
+        (FileKind::Socket(_), Some(held)) => {
+            format!("reads from a socket, whose other end is held by {held}")
         }
+        (FileKind::Socket(_), None) if reason.object.is_some() => format!("waits for data at {}", at("")),
         _ => format!("reads {stdin}{}", at(&described(file))),
     }
 }
 
-fn events(reason: &Reason, at: &dyn Fn(&str) -> String, held: &Option<String>) -> String {
+/// At a connection.
+fn at_line(verb: &str, reason: &Reason, held: &Option<String>) -> String {
+    let address = readable(reason.object.as_deref().unwrap_or_default());
+    let Some(line) = &reason.line else { return format!("{verb} {address}") };
+    format!("{verb} {}{}", line.at(&address, held.as_deref()), line.progress())
+}
+
+fn events(reason: &Reason, held: &Option<String>) -> String {
     match held {
+        _ if reason.line.is_some_and(|line| line.is_client) => {
+            at_line("waits for events, such as a request from", reason, held)
+        }
+        _ if reason.line.is_some() => at_line("waits for events, among them an answer from", reason, held),
         None => "waits for events".into(),
         Some(held) if reason.are_children => {
             format!("waits for events, such as the exit of its child {held}")
-        }
-        Some(held) if reason.object.is_some() => {
-            format!("waits for events, among them an answer from {}, held by {held}", at(""))
         }
         Some(held) => format!("waits for events, among them data or the exit of {held}"),
     }

@@ -1,0 +1,262 @@
+//! `cgrun why` follows connections: to servers that do not answer, through network namespaces, and to other hosts.
+
+use std::process::Command;
+
+use crate::harness::{Running, Session, python_program};
+use crate::why::{end, explained, script, session};
+
+/// Runs a Python program as the command.
+fn python(text: &str) -> Session {
+    session(&["python3", "-c", text])
+}
+
+fn ip(arguments: &str) {
+    let status = Command::new("ip").args(arguments.split(' ')).status().unwrap();
+    assert!(status.success(), "ip {arguments}");
+}
+
+/// Creates a network in which nothing answers: no address belongs to the other end of this cable.
+fn black_hole() {
+    ip("link add near type veth peer name far");
+    ip("address add 10.9.8.1/24 dev near");
+    ip("link set near up");
+    ip("link set far up");
+    // Without this, the kernel would first ask where that host is, and soon find that there is none.
+    ip("neighbour add 10.9.8.7 lladdr 02:00:00:00:00:01 dev near nud permanent");
+}
+
+/// Waits until `cgrun why` says in its last line that something has lasted for seconds.
+fn explained_for_seconds(run: &Running, verdict: &[&str], before: &str) {
+    let pattern = regex::Regex::new(&format!("{before} for [2-9] s")).unwrap();
+    run.until(before, || explained(run, verdict, &[]).lines().any(|line| pattern.is_match(line)));
+}
+
+/// A service that reads a request, and hangs before it answers.
+fn uvicorn(session: Session, hang: &str) -> Session {
+    let program = python_program("python3");
+    let app = format!("import asyncio, time\nasync def app(scope, receive, send): {hang}\n");
+    session.file("app.py", app).config(&format!(
+        "[services.web]\ncommand = ['{program}', '-m', 'uvicorn', 'app:app', '--port', '8000', '--lifespan', 'off']\n\
+         port = 8000\nready = {{ tcp = 8000 }}\nstop_signal = 'SIGKILL'\n"
+    ))
+}
+
+const GET: &str = "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/')";
+
+#[test]
+fn why_names_the_server_that_accepted_and_sleeps() {
+    let run = uvicorn(python(GET), "time.sleep(1000)").start();
+    explained_for_seconds(
+        &run,
+        &["(python3 -m uvicorn app:app --port 8000", ", of service web: it sleeps for 16 min"],
+        "nothing has come",
+    );
+    explained(&run, &[], &["reads from 127.0.0.1:8000, held by "]);
+    end(run);
+}
+
+#[test]
+fn why_names_the_server_whose_event_loop_does_not_answer() {
+    let run = uvicorn(python(GET), "await asyncio.sleep(1000)").start();
+    explained(
+        &run,
+        &[
+            "(python3 -m uvicorn app:app --port 8000",
+            ", of service web: it waits for events, such as a request from 127.0.0.1:",
+        ],
+        &[],
+    );
+    end(run);
+}
+
+#[test]
+fn why_names_a_server_that_does_not_read_the_request() {
+    let server = "import socket, time\n\
+        listener = socket.create_server(('127.0.0.1', 8000))\n\
+        client, _ = listener.accept()\n\
+        time.sleep(1000)\n";
+    let config = "[services.web]\ncommand = ['python3', 'server.py']\nport = 8000\n";
+    let text = "import socket\n\
+        with socket.create_connection(('127.0.0.1', 8000)) as server:\n    \
+            server.sendall(b'x' * 213)\n    \
+            server.recv(1)\n";
+    let run = python(text).file("server.py", server).config(config).start();
+    explained(
+        &run,
+        &["(python3 server.py), of service web: it sleeps for 16 min"],
+        &["reads from 127.0.0.1:8000, held by ", "; 213 bytes that it sent are not read"],
+    );
+    end(run);
+}
+
+#[test]
+fn why_says_how_long_a_connect_gets_no_answer() {
+    let session = python("import socket; socket.create_connection(('10.9.8.7', 443))");
+    black_hole();
+    let run = session.start();
+    explained_for_seconds(&run, &["it connects to 10.9.8.7:443"], "connects to 10.9.8.7:443; no answer");
+    end(run);
+}
+
+#[test]
+fn why_says_that_an_event_loop_gets_no_answer() {
+    let fetch = "fetch('http://10.9.8.7:443/')";
+    let session = session(&["node", "-e", fetch]);
+    black_hole();
+    let run = session.start();
+    explained_for_seconds(&run, &["10.9.8.7:443"], "10.9.8.7:443; no answer");
+    end(run);
+}
+
+#[test]
+fn why_names_the_listener_whose_backlog_is_full() {
+    let server = "import socket, time\n\
+        listener = socket.create_server(('127.0.0.1', 8000), backlog=0)\n\
+        time.sleep(1000)\n";
+    let config = "[services.web]\ncommand = ['python3', 'server.py']\nport = 8000\n";
+    let text = "import socket\n\
+        clients = [socket.socket() for _ in range(3)]\n\
+        for client in clients: client.connect(('127.0.0.1', 8000))";
+    let run = python(text).file("server.py", server).config(config).start();
+    explained_for_seconds(
+        &run,
+        &["(python3 server.py), of service web: it sleeps"],
+        r"connects to 127.0.0.1:8000, on which \d+ listens; no answer",
+    );
+    end(run);
+}
+
+#[test]
+fn why_names_a_dns_server_that_does_not_answer() {
+    let text = "import socket\n\
+        socket.create_server(('127.0.0.1', 8000))\n\
+        resolver = socket.socket(type=socket.SOCK_DGRAM)\n\
+        resolver.connect(('10.9.8.7', 53))\n\
+        resolver.send(b'?')\n\
+        resolver.settimeout(1000)\n\
+        resolver.recv(1)\n";
+    let session = python(text);
+    black_hole();
+    let run = session.start();
+    explained(
+        &run,
+        &["it waits for an answer from 10.9.8.7:53 (DNS over UDP), which is outside of this session"],
+        &[],
+    );
+    end(run);
+}
+
+#[test]
+fn why_names_the_process_behind_a_udp_port() {
+    let server = "import socket, time\n\
+        server = socket.socket(type=socket.SOCK_DGRAM)\n\
+        server.bind(('127.0.0.1', 8125))\n\
+        time.sleep(1000)\n";
+    let config = "[services.dns]\ncommand = ['python3', 'server.py']\nport = '8125/udp'\n";
+    let text = "import socket\n\
+        client = socket.socket(type=socket.SOCK_DGRAM)\n\
+        client.connect(('127.0.0.1', 8125))\n\
+        client.send(b'?')\n\
+        client.recv(1)\n";
+    let run = python(text).file("server.py", server).config(config).start();
+    explained(
+        &run,
+        &["(python3 server.py), of service dns: it sleeps for 16 min"],
+        &["waits for an answer from 127.0.0.1:8125 (UDP), on which "],
+    );
+    end(run);
+}
+
+#[test]
+fn why_names_the_grandchild_that_has_inherited_a_connection() {
+    let server = "import os, socket, subprocess\n\
+        listener = socket.create_server(('127.0.0.1', 8000))\n\
+        while True:\n    \
+            client, _ = listener.accept()\n    \
+            if os.fork() == 0:\n        \
+                client.set_inheritable(True)\n        \
+                subprocess.Popen(['sleep', '911'], close_fds=False)\n        \
+                os._exit(0)\n    \
+            client.close()\n    \
+            os.wait()\n";
+    let config = "[services.web]\ncommand = ['python3', 'server.py']\nport = 8000\n";
+    let text = "import socket; socket.create_connection(('127.0.0.1', 8000)).recv(1)";
+    let run = python(text).file("server.py", server).config(config).start();
+    explained(
+        &run,
+        &["(sleep 911), of service web: it sleeps for 15 min"],
+        &["reads from 127.0.0.1:8000, held by "],
+    );
+    end(run);
+}
+
+#[test]
+fn why_names_a_process_outside_of_the_session_that_does_not_answer() {
+    let session = python("import socket; socket.create_connection(('127.0.0.1', 8000)).recv(1)");
+    let listener = std::net::TcpListener::bind("127.0.0.1:8000").unwrap();
+    let run = session.start();
+    let (connection, _) = listener.accept().unwrap();
+    let us = format!("held by {} (", std::process::id());
+    explained(&run, &["it reads from 127.0.0.1:8000, ", &us, "), outside of this session"], &[]);
+    drop((listener, connection));
+    run.finish().assert_nothing_left();
+}
+
+#[test]
+fn why_does_not_take_a_kept_connection_for_a_deadlock() {
+    let server = "import socketserver, time\n\
+        class Handler(socketserver.BaseRequestHandler):\n    \
+            def handle(self):\n        \
+                while self.request.recv(1) == b'k': self.request.send(b'.')\n        \
+                time.sleep(1000)\n\
+        socketserver.ThreadingTCPServer.allow_reuse_address = True\n\
+        socketserver.ThreadingTCPServer(('127.0.0.1', 8000), Handler).serve_forever()\n";
+    let config = "[services.web]\ncommand = ['python3', 'server.py']\nport = 8000\nready = { tcp = 8000 }\n";
+    let text = "import socket\n\
+        kept, other = [socket.create_connection(('127.0.0.1', 8000)) for _ in range(2)]\n\
+        kept.send(b'k'); kept.recv(1)\n\
+        other.send(b'o'); other.recv(1)\n";
+    let run = python(text).file("server.py", server).config(config).start();
+    explained(&run, &["look at pid ", "(python3 server.py), of service web: it ", "sleeps for 16 min"], &[]);
+    end(run);
+}
+
+#[test]
+fn why_finds_a_connection_within_another_network_namespace() {
+    let program = "import os, socket, time\n\
+        listener = socket.create_server(('127.0.0.1', 8000))\n\
+        if os.fork() == 0:\n    \
+            listener.close()\n    \
+            socket.create_connection(('127.0.0.1', 8000)).recv(1)\n\
+        client, _ = listener.accept()\n\
+        os.set_inheritable(client.fileno(), True)\n\
+        os.execvp('sleep', ['sleep', '912'])\n";
+    let text = "unshare --net sh -c 'ip link set lo up; exec python3 both.py' & wait";
+    let run = script(text).file("both.py", program).start();
+    explained(&run, &["(sleep 912): it sleeps for 15 min"], &["reads from 127.0.0.1:8000, held by "]);
+    end(run);
+}
+
+#[test]
+fn why_follows_a_connection_into_another_network_namespace() {
+    let server = "import os, socket\n\
+        open('created', 'w').close()\n\
+        while not os.path.exists('connected'): pass\n\
+        listener = socket.create_server(('10.9.8.7', 8000))\n\
+        open('listening', 'w').close()\n\
+        client, _ = listener.accept()\n\
+        os.set_inheritable(client.fileno(), True)\n\
+        os.execvp('sleep', ['sleep', '914'])\n";
+    let client = "import socket; socket.create_connection(('10.9.8.7', 8000)).recv(1)";
+    let text = format!(
+        "unshare --net python3 server.py & server=$!; until [ -e created ]; do :; done
+         ip link add near type veth peer name far netns $server
+         ip address add 10.9.8.1/24 dev near; ip link set near up
+         nsenter --net=/proc/$server/ns/net sh -c 'ip address add 10.9.8.7/24 dev far; ip link set far up'
+         touch connected; until [ -e listening ]; do :; done
+         exec python3 -c \"{client}\""
+    );
+    let run = script(&text).file("server.py", server).start();
+    explained(&run, &["(sleep 914): it sleeps for 15 min"], &["reads from 10.9.8.7:8000, held by "]);
+    end(run);
+}
