@@ -20,8 +20,10 @@ leaks = [
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Edited {
     pub text: String,
+    /// How many entries it has.
+    pub entry_count: usize,
     pub added: usize,
-    pub removed: usize,
+    pub removed: Vec<Entry>,
     /// How many bounds were changed.
     pub rebound: usize,
 }
@@ -29,7 +31,7 @@ pub(crate) struct Edited {
 impl Edited {
     /// Whether anything was changed.
     pub(crate) fn is_different(&self) -> bool {
-        self.added + self.removed + self.rebound > 0
+        self.added + self.removed.len() + self.rebound > 0
     }
 }
 
@@ -60,10 +62,12 @@ impl Baseline {
     /// The text without the entries that were not seen, and with the lowest bounds that hold.
     pub(crate) fn without_unseen(&self, judgement: &Judgement) -> Result<Edited, BaselineError> {
         let lowered = self.rebounds(judgement, |seen, bound| 0 < seen && seen < bound);
-        let gone = self.lines.iter().zip(&judgement.seen).filter(|(_, seen)| **seen == 0);
-        let removed: Vec<Change> = gone.map(|(line, _)| (self.whole_line(line), String::new())).collect();
-        let edited = Edited { removed: removed.len(), rebound: lowered.len(), ..Edited::default() };
-        self.edited([lowered, removed].concat(), edited)
+        let lines = self.lines.iter().zip(&judgement.seen).filter(|(_, seen)| **seen == 0);
+        let lines: Vec<_> = lines.map(|(line, _)| line).collect();
+        let changes = lines.iter().map(|line| (self.whole_line(line), String::new())).collect();
+        let removed = lines.iter().map(|line| line.entry.clone()).collect();
+        let edited = Edited { removed, rebound: lowered.len(), ..Edited::default() };
+        self.edited([lowered, changes].concat(), edited)
     }
 
     fn rebounds(&self, judgement: &Judgement, has_to: impl Fn(usize, usize) -> bool) -> Vec<Change> {
@@ -155,9 +159,11 @@ impl Baseline {
         for (place, new) in changes.iter().rev() {
             text.replace_range(place.clone(), new);
         }
-        let count = self.lines.len() + edited.added - edited.removed;
+        let count = self.lines.len() + edited.added - edited.removed.len();
         match Self::parse(&self.path, text) {
-            Ok(result) if result.lines.len() == count => Ok(Edited { text: result.text, ..edited }),
+            Ok(result) if result.lines.len() == count => {
+                Ok(Edited { text: result.text, entry_count: count, ..edited })
+            }
             _ => Err(BaselineError::Layout { path: self.path.clone() }),
         }
     }

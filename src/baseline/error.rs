@@ -11,7 +11,7 @@ pub(crate) enum BaselineError {
     #[error("the baseline {0} is not trusted: {reason}; to use it, pass --baseline {0}, and to run without one, pass --no-config", path.display())]
     Distrusted { path: PathBuf, reason: Distrust },
     #[error("the baseline {} has version {version}, but this cgrun reads version 1; install a newer cgrun", path.display())]
-    Newer { path: PathBuf, version: u64 },
+    Newer { path: PathBuf, version: i64 },
     #[error("{0}")]
     Wrong(#[from] ConfigError),
     #[error("cannot edit the baseline {}, because its list is laid out in an unusual way; write one leak on each line", path.display())]

@@ -15,7 +15,7 @@ use crate::sys::regular_file::open_regular;
 use crate::text::plain;
 
 pub(crate) const FILE_NAME: &str = "cgrun-leaks.toml";
-const VERSION: u64 = 1;
+const VERSION: i64 = 1;
 /// About 100,000 leaks.
 const LARGEST: u64 = 16 << 20;
 
@@ -41,13 +41,13 @@ pub(super) struct Line {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, expecting = "the keys version and leaks")]
 struct FileKeys {
-    version: Option<u64>,
+    version: Option<Spanned<i64>>,
     leaks: Option<Spanned<Vec<Spanned<LineKeys>>>>,
 }
 
 #[derive(Deserialize)]
 struct VersionKey {
-    version: Option<u64>,
+    version: Option<Spanned<i64>>,
 }
 
 #[derive(Deserialize)]
@@ -105,11 +105,18 @@ impl Baseline {
         let parsed = toml::from_str::<FileKeys>(&text);
         // A newer version can have keys that are unknown here.
         let version = match &parsed {
-            Ok(keys) => keys.version,
+            Ok(keys) => keys.version.clone(),
             Err(_) => toml::from_str::<VersionKey>(&text).ok().and_then(|it| it.version),
         };
-        if let Some(version) = version.filter(|version| *version > VERSION) {
-            return Err(BaselineError::Newer { path: path.into(), version });
+        match version.map(|it| (*it.get_ref(), it.span())) {
+            Some((version, _)) if version > VERSION => {
+                return Err(BaselineError::Newer { path: path.into(), version });
+            }
+            Some((version, place)) if version < VERSION => {
+                let message = format!("there is no version {version}; write version = {VERSION}");
+                return Err(ConfigError::at(path, &text, place, message).into());
+            }
+            _ => {}
         }
         let keys = parsed.map_err(|error| {
             let span = error.span().unwrap_or(0..0);

@@ -188,14 +188,14 @@ pub(crate) struct RunOptions {
     /// command line (repeatable)
     #[arg(long, value_name = "PATTERN", action = ArgAction::Append, help_heading = LEAKS)]
     pub allow: Vec<Pattern>,
-    /// Take the leaks that this file lists for known ones, which fail nothing [default: cgrun-leaks.toml next to the
-    /// config, if it is there]
+    /// Read the known leaks from this file; they do not fail the session [default: cgrun-leaks.toml next to the config
+    /// or, without one, in the working directory, if it exists]
     #[arg(long, value_name = "FILE", help_heading = LEAKS, hide_short_help = true)]
     pub baseline: Option<PathBuf>,
-    /// Add what leaks to that file
+    /// Add everything that leaks in this run to the known leaks
     #[arg(long, conflicts_with = "update_baseline", help_heading = LEAKS, hide_short_help = true)]
     pub write_baseline: bool,
-    /// Remove from that file what leaks no more; run all tests then
+    /// Remove from the known leaks what does not leak in this run, which has to run all tests
     #[arg(long, help_heading = LEAKS, hide_short_help = true)]
     pub update_baseline: bool,
     /// Also write a report: json, junit or html (repeatable)

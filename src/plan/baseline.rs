@@ -51,9 +51,9 @@ pub(crate) fn baseline(
     let changes_it = purpose != Purpose::Judge;
     if let Some(ci) = changes_it.then(Ci::detect).flatten() {
         bail!(
-            "in CI a baseline is only read, because nobody reviews what is written there, and {}; run cgrun {} where you can commit the file, or set CI=false for a job that commits it",
-            ci.why(),
+            "{} is refused in CI ({}), where nobody reviews how it changes the baseline; use it where you commit the file, and if that is this job, set CI=false",
             if purpose == Purpose::Write { "--write-baseline" } else { "--update-baseline" },
+            ci.why(),
         );
     }
     let directory = config.map_or(cwd, Config::directory);

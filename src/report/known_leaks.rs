@@ -9,7 +9,7 @@ use crate::baseline::{Baseline, Edited, Entry};
 use crate::teardown::Verdict;
 use crate::text::{counted, processes, readable, shorten};
 
-/// So many entries that were not seen are listed.
+/// So many entries are listed.
 const LISTED: usize = 10;
 /// In characters.
 const LONGEST: usize = 160;
@@ -32,10 +32,14 @@ pub(crate) struct BaselineSummary {
     pub known_process_count: usize,
     /// The entries that no leak matched.
     pub not_seen: Vec<NotSeen>,
+    /// The tests that leaked them, and how many of them.
     #[serde(skip)]
-    known_tests: usize,
+    known_of_tests: (usize, usize),
     #[serde(skip)]
     undescribed: usize,
+    /// What an update has removed.
+    #[serde(skip)]
+    removed: Vec<NotSeen>,
     /// The file as people know it.
     #[serde(skip)]
     name: String,
@@ -67,12 +71,20 @@ impl BaselineSummary {
     ) -> Self {
         let path = &baseline.path;
         let directories = [here, path.parent().unwrap_or(here)];
+        let named = |entries: &[Entry]| entries.iter().map(|it| NotSeen::new(it, &directories)).collect();
+        let (entry_count, removed) = match &change {
+            BaselineChange::Written(edited) | BaselineChange::Updated(edited) => {
+                (edited.entry_count, named(&edited.removed))
+            }
+            _ => (baseline.entries().count(), Vec::new()),
+        };
         Self {
             file: path.to_string_lossy().into_owned(),
-            entry_count: baseline.entries().count(),
+            entry_count,
             known_process_count: verdict.known_leaks().len(),
-            not_seen: not_seen.iter().map(|entry| NotSeen::new(entry, &directories)).collect(),
-            known_tests: count_tests(&by_owner(verdict.known_leaks())).0,
+            not_seen: named(&not_seen),
+            known_of_tests: count_tests(&by_owner(verdict.known_leaks())),
+            removed,
             undescribed: verdict.undescribed.len(),
             name: path.strip_prefix(here).unwrap_or(path).to_string_lossy().into_owned(),
             change,
@@ -90,7 +102,7 @@ impl BaselineSummary {
         }
     }
 
-    /// `12 known leaks of 4 tests are in cgrun-leaks.toml`
+    /// `12 known leaks of 4 tests are in cgrun-leaks.toml`, `12 known leaks, 9 of them of 4 tests, are in cgrun-leaks.toml`
     pub(crate) fn known(&self) -> Option<String> {
         let (leaks, verb) = match self.known_process_count {
             0 => return None,
@@ -100,11 +112,14 @@ impl BaselineSummary {
         Some(format!("{leaks}{} {verb} in {}", self.of_tests(), self.name))
     }
 
+    /// The others are of services, or of an unknown test.
     fn of_tests(&self) -> String {
-        match self.known_tests {
+        let (tests, leaks) = self.known_of_tests;
+        let tests = counted(tests as u64, "test");
+        match leaks {
             0 => String::new(),
-            1 => " of 1 test".into(),
-            tests => format!(" of {tests} tests"),
+            leaks if leaks == self.known_process_count => format!(" of {tests}"),
+            leaks => format!(", {leaks} of them of {tests},"),
         }
     }
 
@@ -120,7 +135,7 @@ impl BaselineSummary {
                 vec![format!("nothing leaked, so there is nothing to write to {name}")]
             }
             BaselineChange::Written(_) => vec![format!("nothing leaked that is not in {name}")],
-            BaselineChange::Updated(edited) if edited.is_different() => vec![self.updated(edited)],
+            BaselineChange::Updated(edited) if edited.is_different() => self.updated(edited),
             BaselineChange::Updated(_) => vec![format!("all that is in {name} still leaks")],
             BaselineChange::None | BaselineChange::Failed(_) => Vec::new(),
         };
@@ -150,12 +165,15 @@ impl BaselineSummary {
         )
     }
 
-    fn updated(&self, edited: &Edited) -> String {
-        let removed = format!("removed {} from {}", counted(edited.removed as u64, "line"), self.name);
-        match edited.rebound {
-            0 => removed,
-            count => format!("{removed}, and lowered {}", counted(count as u64, "bound")),
-        }
+    fn updated(&self, edited: &Edited) -> Vec<String> {
+        let (removed, lowered) = (self.removed.len() as u64, edited.rebound as u64);
+        let (lines, bounds) = (counted(removed, "line"), counted(lowered, "bound"));
+        let first = match (removed, lowered) {
+            (_, 0) => format!("removed {lines} from {}:", self.name),
+            (0, _) => format!("lowered {bounds} in {}", self.name),
+            _ => format!("lowered {bounds} in {}, and removed {lines}:", self.name),
+        };
+        std::iter::once(first).chain(listed(&self.removed)).collect()
     }
 
     fn not_seen_lines(&self) -> Vec<String> {
@@ -168,10 +186,14 @@ impl BaselineSummary {
             counted(all as u64, "line"),
             self.name
         );
-        let listed = self.not_seen.iter().take(LISTED).map(|it| format!("  {}", it.text()));
-        let more = (unseen > LISTED).then(|| format!("  and {} more", unseen - LISTED));
-        std::iter::once(first).chain(listed).chain(more).collect()
+        std::iter::once(first).chain(listed(&self.not_seen)).collect()
     }
+}
+
+fn listed(lines: &[NotSeen]) -> impl Iterator<Item = String> {
+    let more = lines.len().saturating_sub(LISTED);
+    let shown = lines.iter().take(LISTED).map(|it| format!("  {}", it.text()));
+    shown.chain((more > 0).then(|| format!("  and {more} more")))
 }
 
 impl NotSeen {
