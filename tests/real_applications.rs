@@ -285,7 +285,7 @@ fn an_nginx_daemon_shuts_down_its_workers() {
 // --- PostgreSQL --------------------------------------------------------------------------
 
 /// A new database owned by the user postgres. pg_ctl starts it, and exits when the server is up.
-fn postgres(keys: &str) -> Session {
+pub(crate) fn postgres(keys: &str) -> Session {
     let bin = postgres_programs();
     let session = Session::new();
     // The server runs as another user, which needs access to the directory.
@@ -302,6 +302,7 @@ fn postgres(keys: &str) -> Session {
     );
     let pg_ctl = bin.join("pg_ctl");
     let log = format!("{data}/server.log");
+    let options = format!("-h 127.0.0.1 -p 5432 -k '{data}'");
     let command = as_postgres.iter().copied().chain([
         pg_ctl.to_str().unwrap(),
         "start",
@@ -311,7 +312,7 @@ fn postgres(keys: &str) -> Session {
         "-l",
         &log,
         "-o",
-        "-h 127.0.0.1 -p 5432 -k ''",
+        &options,
     ]);
     let command: Vec<_> = command.map(|it| format!("{it:?}")).collect();
     session

@@ -24,7 +24,7 @@ pub(crate) fn session(command: &[&str]) -> Session {
     named(Session::new(), command)
 }
 
-fn named(session: Session, command: &[&str]) -> Session {
+pub(crate) fn named(session: Session, command: &[&str]) -> Session {
     let name = ["sh", "-c", "echo $CGRUN_SESSION >new-id; mv new-id id; exec \"$@\"", "sh"];
     session.options(LONG).command([&name, command].concat())
 }

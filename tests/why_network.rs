@@ -3,7 +3,8 @@
 use std::process::Command;
 
 use crate::harness::{Running, Session, python_program};
-use crate::why::{end, explained, script, session};
+use crate::real_applications::postgres;
+use crate::why::{end, explained, named, script, session};
 
 /// Runs a Python program as the command.
 fn python(text: &str) -> Session {
@@ -258,5 +259,51 @@ fn why_follows_a_connection_into_another_network_namespace() {
     );
     let run = script(&text).file("server.py", server).start();
     explained(&run, &["(sleep 914): it sleeps for 15 min"], &["reads from 10.9.8.7:8000, held by "]);
+    end(run);
+}
+
+/// A transaction that holds the lock on a row, and what another one does until it can have it.
+fn cups(script: &str) -> String {
+    let in_transaction = "select count(*) from pg_stat_activity where state = 'idle in transaction'";
+    format!(
+        "psql -qAtc 'create table tea (cup int); insert into tea values (7)'; mkfifo never
+         export CGRUN_TEST='cart holds'
+         hold() {{ psql -q -c begin -c 'update tea set cup = 8' \"$@\"; }}
+         held() {{ until [ \"$(psql -qAtc \"{in_transaction}\")\" = 1 ]; do :; done; }}
+         {script}"
+    )
+}
+
+fn follows_a_lock_to_the_client(session: Session) {
+    let script = cups("(hold -f never &); held; CGRUN_TEST='cart waits' psql -qc 'update tea set cup = 9'");
+    let run = named(session, &["sh", "-c", &script]).start();
+    explained(
+        &run,
+        &["(psql -q -c begin -c update tea set cup = 8 -f n", "), started during cart holds: it "],
+        &[
+            "waits for a lock in the database, likely held by ",
+            "is idle in a transaction, until the next statement from ",
+        ],
+    );
+    end(run);
+}
+
+#[test]
+fn why_follows_a_lock_of_postgres_to_the_client_that_holds_it() {
+    follows_a_lock_to_the_client(postgres(""));
+}
+
+#[test]
+fn why_follows_a_lock_of_postgres_through_unix_sockets() {
+    let session = postgres("");
+    let directory = session.path().join("data");
+    follows_a_lock_to_the_client(session.env("PGHOST", directory));
+}
+
+#[test]
+fn why_finds_a_test_that_waits_for_its_own_transaction() {
+    let script = cups("hold -c '\\! psql -qc \"update tea set cup = 9\"'; :");
+    let run = named(postgres(""), &["sh", "-c", &script]).start();
+    explained(&run, &["wait for each other in a circle", "started during cart holds"], &["likely held by "]);
     end(run);
 }

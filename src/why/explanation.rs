@@ -81,7 +81,7 @@ impl Explanation {
 
 /// Those of its threads that tell the most; that of the first thread, if it tells anything.
 fn reasons(peers: &Peers, seen: &Seen) -> Vec<Reason> {
-    let mut all = seen.waits.iter().map(|wait| peers.reason(seen.stat.pid, wait));
+    let mut all = seen.waits.iter().map(|wait| peers.reason(seen, wait));
     let Some(first) = all.next() else { return vec![Reason::new(Wait::Running)] };
     if first.is_telling() {
         return vec![first];

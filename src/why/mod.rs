@@ -9,6 +9,7 @@ mod graph;
 mod groups;
 mod line;
 mod peers;
+mod postgres;
 mod reason;
 mod rows;
 mod seen;

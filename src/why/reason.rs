@@ -57,6 +57,8 @@ impl Reason {
             }
             Wait::Read(_) if takes_orders => Rank::Idle,
             Wait::Read(_) | Wait::Write(_) => Rank::Outside,
+            Wait::Transaction => Rank::Outside,
+            Wait::DatabaseLock => Rank::Lock,
             Wait::Futex { shared: true } => Rank::SharedLock,
             Wait::Futex { shared: false } => Rank::Lock,
             Wait::Sleep(_) => Rank::Sleep,

@@ -29,6 +29,10 @@ pub(super) enum Wait {
     /// For so long.
     Sleep(Option<Duration>),
     Signal,
+    /// A lock within a database.
+    DatabaseLock,
+    /// A server of a database, for the next statement of a transaction.
+    Transaction,
     /// It cannot be interrupted: the function of the kernel.
     Uninterruptible(Option<String>),
     /// Another system call, or the function of the kernel.

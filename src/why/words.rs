@@ -61,6 +61,13 @@ pub(super) fn words(reason: &Reason, name: &dyn Fn(Pid) -> String) -> String {
             Some(held) => format!("waits for a signal, such as that of the exit of its child {held}"),
             None => "waits for a signal".into(),
         },
+        Wait::DatabaseLock => match &held {
+            Some(held) => format!("waits for a lock in the database, likely held by {held}"),
+            None => "waits for a lock in the database; who holds it is unknown: see pg_locks".into(),
+        },
+        Wait::Transaction => {
+            at_line("is idle in a transaction, until the next statement from", reason, &held)
+        }
         Wait::Events(_) => events(reason, &held),
         Wait::Uninterruptible(Some(function)) => {
             format!("is uninterruptible in the kernel ({})", readable(function))
@@ -109,7 +116,10 @@ fn read(file: &File, reason: &Reason, at: &dyn Fn(&str) -> String, held: &Option
 /// At a connection.
 fn at_line(verb: &str, reason: &Reason, held: &Option<String>) -> String {
     let address = readable(reason.object.as_deref().unwrap_or_default());
-    let Some(line) = &reason.line else { return format!("{verb} {address}") };
+    let Some(line) = &reason.line else {
+        let held = held.as_deref().unwrap_or("a process that is unknown");
+        return format!("{verb} {held}");
+    };
     format!("{verb} {}{}", line.at(&address, held.as_deref()), line.progress())
 }
 

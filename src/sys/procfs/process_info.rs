@@ -65,7 +65,8 @@ impl ProcessInfo {
     /// characters.
     pub(crate) fn command_for_people(&self, width: usize) -> String {
         let words: Vec<_> = self.command.iter().map(|word| readable(&word.to_string_lossy())).collect();
-        shorten(&words.join(" "), width)
+        // Programs that change their command line can leave the rest of the old one blank.
+        shorten(words.join(" ").trim_end(), width)
     }
 }
 

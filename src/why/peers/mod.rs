@@ -12,6 +12,7 @@ use rustix::process::Pid;
 
 use super::graph::Tie;
 use super::line::{Line, Other};
+use super::postgres;
 use super::reason::{Blocker, Reason};
 use super::seen::Seen;
 use super::wait::{Children, Direction, File, FileKind, Wait};
@@ -61,7 +62,11 @@ impl<'a> Peers<'a> {
         Self { seen, children, holders, locks: Locks::default(), sockets: OnceCell::new() }
     }
 
-    pub(super) fn reason(&self, pid: Pid, wait: &Wait) -> Reason {
+    pub(super) fn reason(&self, subject: &Seen, wait: &Wait) -> Reason {
+        postgres::refine(self.usual_reason(subject.stat.pid, wait), subject, self.seen)
+    }
+
+    fn usual_reason(&self, pid: Pid, wait: &Wait) -> Reason {
         let mut reason = Reason::new(only_socket(wait).unwrap_or_else(|| wait.clone()));
         match &reason.wait.clone() {
             Wait::Child(which) => reason.blockers = self.firm(self.children_of(pid, *which)),
