@@ -225,11 +225,28 @@ fn with_warn_the_tests_pass_and_cgrun_ends_the_processes() {
     let run = pytest(session.file("pytest.ini", "[pytest]\ncgrun_leaks = warn\n"), &[]);
     run.assert_code(0).assert_nothing_left();
     assert!(
-        run.stdout().contains("PytestWarning: test_it.py::test_leaks left 1 process running: pid "),
+        run.stdout().contains("PytestWarning: test_it.py::test_leaks: left 1 process running: pid "),
         "{}",
         run.stdout()
     );
     assert_eq!(leaked(&run), ["900"]);
+}
+
+#[test]
+fn the_advice_is_to_the_test_or_to_the_fixture_that_has_started_the_processes() {
+    let suite = "import pytest, subprocess\n@pytest.fixture(scope='module')\ndef server():\n    subprocess.Popen(['sleep', '900']); yield\n\
+        def test_one(): subprocess.Popen(['sleep', '901'])\n\
+        def test_two(server): subprocess.Popen(['sleep', '902']); subprocess.Popen(['sleep', '903'])\n";
+    let session = Session::new().options(LONG).file("test_it.py", suite);
+    let run = pytest(session, &["--cgrun-leaks=fail"]);
+    run.assert_code(1).assert_nothing_left();
+    let problems = problems(&run);
+    let said = |test: &str| problems.iter().find(|(name, _)| name == test).unwrap().1.clone();
+    let (one, two) = (said("test_one"), said("test_two"));
+    let it = "Stop it and wait for it in the test, also if it fails; or start it in a fixture, and stop it after its yield.";
+    assert!(one.contains(it) && !one.contains("them"), "{one}");
+    let both = "and stop them after its yield. Stop it and wait for it in the fixture, after its yield.";
+    assert!(two.contains(both), "{two}");
 }
 
 #[test]
@@ -238,6 +255,10 @@ fn the_plugin_does_nothing_unless_it_is_asked_to_in_a_session() {
     let run = pytest(Session::new().options(JSON).file("test_it.py", suite), &[]);
     run.assert_code(0).assert_nothing_left();
     assert_eq!(leaked(&run), ["900"]);
+    let session = Session::again().options(JSON).file("test_it.py", suite);
+    let run = pytest(session.file("pytest.ini", "[pytest]\ncgrun_leaks = fail\n"), &["--cgrun-leaks=off"]);
+    run.assert_code(0).assert_nothing_left();
+    assert_eq!(leaked(&run), ["900"], "the option overrides the key");
     // Outside a session, it says so.
     let suite = "def test_clean(): pass\n";
     let session = Session::again().file("test_it.py", suite);

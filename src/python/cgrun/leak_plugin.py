@@ -19,7 +19,9 @@ GRACE = 1.0
 # How often to look for what was started meanwhile. If that goes on and on, it is left to cgrun.
 ROUNDS = 4
 CURRENT_TEST = "PYTEST_CURRENT_TEST"
-ADVICE = "Stop it and wait for it in the fixture that starts it, after the fixture's yield."
+# What to do about the processes of the test itself, and about those of wider fixtures.
+ADVICE_TO_TEST = "Stop {} and wait for {} in the test, also if it fails; or start {} in a fixture, and stop {} after its yield."
+ADVICE_TO_FIXTURE = "Stop {} and wait for {} in the fixture, after its yield."
 SECTION = "processes left running"
 # Those after which pytest prints a summary.
 SUMMARIZED = (0, 1, 2, 4, 5)
@@ -78,7 +80,7 @@ class LeakPlugin:
         finally:
             self.judge(item)
             if not self.ends and item in self.messages:
-                item.warn(pytest.PytestWarning(f"{item.nodeid} {self.messages.pop(item)}"))
+                item.warn(pytest.PytestWarning(f"{item.nodeid}: {self.messages.pop(item)}"))
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_makereport(self, item, call):
@@ -181,7 +183,8 @@ class LeakPlugin:
             self.messages[item] = message_of(trees, texts, stubborn)
         used = self.owners.used_by(item) if "" in trees else []
         if used:
-            self.messages[item] += f"\nIf {' or '.join(used)} has started it for other tests too, name it in cgrun's allow."
+            it = it_or_them(trees[""])
+            self.messages[item] += f"\nIf {' or '.join(used)} has started {it} for other tests too, name {it} in cgrun's allow."
 
     def text_of(self, process, own_pid=os.getpid):
         command = process.command()
@@ -216,7 +219,18 @@ def message_of(trees, texts, stubborn):
         said = {it: texts[it] + ("; it did not stop when asked to" if it in stubborn else "") for it in tree}
         lines.append(f"{name}left {count(tree)} running: {said[first]}")
         lines.extend(f"  {said[it]}" for it in others)
-    return "\n".join([*lines, ADVICE])
+    return "\n".join([*lines, advice(trees)])
+
+
+def advice(trees):
+    of_test = trees.get("", ())
+    of_fixtures = [it for name, tree in trees.items() if name for it in tree]
+    said = ((ADVICE_TO_TEST, of_test), (ADVICE_TO_FIXTURE, of_fixtures))
+    return " ".join(text.replace("{}", it_or_them(found)) for text, found in said if found)
+
+
+def it_or_them(found):
+    return "it" if len(found) == 1 else "them"
 
 
 def count(found):
