@@ -60,5 +60,7 @@ mod terminals;
 mod trust;
 mod users;
 mod why;
+mod why_children;
 mod why_network;
+mod why_terminals;
 mod without_proc;

@@ -33,7 +33,7 @@ pub(crate) fn script(text: &str) -> Session {
     session(&["sh", "-c", text])
 }
 
-fn id(run: &Running) -> String {
+pub(crate) fn id(run: &Running) -> String {
     run.until_file("id");
     std::fs::read_to_string(run.path().join("id")).unwrap().trim().to_string()
 }
@@ -66,7 +66,7 @@ pub(crate) fn end(run: Running) {
     run.finish().assert_nothing_left();
 }
 
-fn json(run: &Running) -> Value {
+pub(crate) fn json(run: &Running) -> Value {
     run.cgrun(&["why", &id(run), "--json"]).assert_code(0).json()
 }
 

@@ -3,7 +3,7 @@
 use rustix::process::Pid;
 
 use super::files::Files;
-use super::wait::{Direction, Wait};
+use super::wait::{Direction, FileKind, Wait};
 use crate::sys::procfs::memory::read_memory;
 
 /// No more than this many files of one call are looked at.
@@ -51,5 +51,10 @@ fn events(files: &Files, watched: impl Iterator<Item = (i32, u32)>) -> Wait {
         let direction = if events & OUT != 0 && events & IN == 0 { Direction::Out } else { Direction::In };
         (direction, files.file(number))
     };
-    Wait::Events(watched.map(event).collect())
+    let watched: Vec<_> = watched.map(event).collect();
+    match &watched[..] {
+        // So reads a prompt that lets the line be edited.
+        [(Direction::In, file)] if matches!(file.kind, FileKind::Terminal(_)) => Wait::Read(file.clone()),
+        _ => Wait::Events(watched),
+    }
 }

@@ -9,8 +9,10 @@ use super::peers::Peers;
 use super::reason::Reason;
 use super::seen::{Seen, Subject, look};
 use super::wait::Wait;
+use super::zombies::zombies;
 use crate::containment::LeafName;
 use crate::leaks::{InheritedMarks, TestReader};
+use crate::sys::procfs::stat::Zombie;
 use crate::sys::procfs::walk::lineage;
 
 /// No more of the reasons of one process are told.
@@ -22,6 +24,7 @@ const MOST_ANCESTORS: usize = 1000;
 pub(crate) struct Explanation {
     pub(super) seen: BTreeMap<Key, Seen>,
     pub(super) reasons: BTreeMap<Key, Vec<Reason>>,
+    pub(super) zombies: BTreeMap<Key, Vec<Zombie>>,
     pub(super) ranks: BTreeMap<Key, Rank>,
     pub(super) end: Option<End>,
     pub(super) tests: TestReader,
@@ -59,6 +62,7 @@ impl Explanation {
         roots: impl FnOnce(&BTreeMap<Key, Seen>) -> Vec<Key>,
     ) -> Self {
         let (seen, more) = look(subjects);
+        let zombies = zombies(&seen);
         let peers = Peers::among(&seen);
         let reasons: BTreeMap<Key, Vec<Reason>> =
             seen.iter().map(|(&key, it)| (key, reasons(&peers, it))).collect();
@@ -75,7 +79,7 @@ impl Explanation {
             }
         }
         let ranks = graph.into_iter().map(|(key, node)| (key, node.rank)).collect();
-        Self { seen, reasons, ranks, end, tests: TestReader::new(inherited), hidden: hidden + more }
+        Self { seen, reasons, zombies, ranks, end, tests: TestReader::new(inherited), hidden: hidden + more }
     }
 }
 

@@ -2,30 +2,40 @@
 
 use std::collections::HashMap;
 use std::ffi::OsString;
+use std::str::FromStr;
 
 use rustix::process::Pid;
 
+use super::terminals;
 use super::wait::{File, FileKind};
 use crate::sys::procfs::descriptors::{descriptor_info, open_files};
+use crate::sys::procfs::stat::ProcStat;
 
 #[derive(Debug)]
 pub(super) struct Files {
     pid: Pid,
+    /// The number of its controlling terminal, to which `/dev/tty` leads.
+    terminal: Option<u32>,
     /// By their numbers. `None` if they are hidden from us.
     pub targets: Option<HashMap<i32, OsString>>,
 }
 
 impl Files {
-    pub(super) fn of(pid: Pid) -> Self {
+    pub(super) fn of(stat: &ProcStat) -> Self {
+        let pid = stat.pid;
         let files = open_files(pid).ok();
         let targets = files.map(|files| files.into_iter().map(|file| (file.number, file.target)).collect());
-        Self { pid, targets }
+        Self { pid, terminal: stat.terminal, targets }
     }
 
     pub(super) fn file(&self, number: i32) -> File {
         let target = self.targets.as_ref().and_then(|targets| targets.get(&number));
         let kind = match target.map_or(FileKind::Unknown, |target| FileKind::of_target(target)) {
             FileKind::Anonymous(name) if name == "pidfd" => FileKind::Process(self.process_behind(number)),
+            FileKind::Master(_) => FileKind::Master(self.number_in_info(number, "tty-index:")),
+            FileKind::Terminal(name) if name == "/dev/tty" => {
+                FileKind::Terminal(self.terminal.map_or(name, terminals::name_of))
+            }
             kind => kind,
         };
         File { number: Some(number), kind }
@@ -43,9 +53,13 @@ impl Files {
 
     /// The process that a pidfd refers to.
     fn process_behind(&self, number: i32) -> Option<Pid> {
-        let info = descriptor_info(self.pid, number).ok()?;
-        let pid: i32 = info.lines().find_map(|line| line.strip_prefix("Pid:"))?.trim().parse().ok()?;
+        let pid: i32 = self.number_in_info(number, "Pid:")?;
         (pid > 0).then(|| Pid::from_raw(pid)).flatten()
+    }
+
+    fn number_in_info<T: FromStr>(&self, number: i32, key: &str) -> Option<T> {
+        let info = descriptor_info(self.pid, number).ok()?;
+        info.lines().find_map(|line| line.strip_prefix(key))?.trim().parse().ok()
     }
 
     /// The files that an epoll instance watches, and the events (epoll(7)).

@@ -10,6 +10,8 @@ pub(super) type Key = i32;
 pub(super) enum Tie {
     /// Like a worker for the next order of its parent: this explains no hang, unless they wait for each other.
     Orders,
+    /// That could type at the terminal which it reads: the chain is followed, but can as well end here.
+    Typing,
     /// For this or for something else.
     Event,
     /// Nobody but those that it waits for in this way can end the wait.
@@ -103,19 +105,19 @@ fn ends(graph: &Graph, root: Key) -> Vec<End> {
             continue;
         }
         if tie != Tie::Orders && !visited.contains(&to) {
-            step.has_followed = true;
+            step.has_followed |= tie != Tie::Typing;
             enter = Some(to);
             continue;
         }
         match path.iter().position(|step| step.key == to) {
-            Some(begin) if tie != Tie::Event => {
+            Some(begin) if matches!(tie, Tie::Orders | Tie::Firm) => {
                 let rank = if tie == Tie::Firm { Rank::Deadlock } else { Rank::IdleCircle };
                 found.push(End { chain: chain(&path), circle: Some(begin), rank });
             }
             // A server does not wait for its client.
             Some(_) => continue,
             // It waits for what was already looked at.
-            None if tie != Tie::Orders => {}
+            None if matches!(tie, Tie::Event | Tie::Firm) => {}
             None => continue,
         }
         if let Some(step) = path.last_mut() {
@@ -176,8 +178,19 @@ mod tests {
         assert_eq!(worst_end(&graph, 1).unwrap().chain, [1, 3]);
     }
 
+    #[test]
+    fn a_process_that_reads_a_terminal_is_where_the_chain_ends_unless_the_other_end_tells_more() {
+        let at_terminal = |rank| {
+            let edges: Edges = &[(2, Tie::Typing)];
+            worst_end(&graph(&[(1, Rank::Input, edges), (2, rank, &[])]), 1).unwrap().chain
+        };
+        assert_eq!((at_terminal(Rank::Idle), at_terminal(Rank::Stopped)), (vec![1], vec![1, 2]));
+        let expect = graph(&[(1, Rank::Idle, &[(2, Tie::Event)]), (2, Rank::Input, &[(1, Tie::Typing)])]);
+        assert_eq!(worst_end(&expect, 1).unwrap().chain, [1, 2]);
+    }
+
     fn ties() -> impl Strategy<Value = Tie> {
-        prop_oneof![Just(Tie::Orders), Just(Tie::Event), Just(Tie::Firm)]
+        prop_oneof![Just(Tie::Orders), Just(Tie::Typing), Just(Tie::Event), Just(Tie::Firm)]
     }
 
     proptest! {

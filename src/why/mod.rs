@@ -14,9 +14,11 @@ mod reason;
 mod rows;
 mod seen;
 mod syscalls;
+mod terminals;
 mod text;
 mod wait;
 mod words;
+mod zombies;
 
 pub(crate) use explanation::Explanation;
 pub(crate) use rows::Row;

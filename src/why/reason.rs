@@ -40,7 +40,7 @@ impl Reason {
         let is_held_outside = self.blockers.iter().any(|blocker| !blocker.is_ours);
         let takes_orders = self.takes_orders();
         match &self.wait {
-            Wait::Stopped | Wait::Traced(_) => Rank::Stopped,
+            Wait::Stopped(_) | Wait::Traced(_) => Rank::Stopped,
             Wait::Busy(_) => Rank::Busy,
             Wait::FileLock(_) if is_held_outside => Rank::HeldOutside,
             Wait::FileLock(_) => Rank::NoPeer,

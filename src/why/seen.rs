@@ -79,10 +79,10 @@ pub(super) fn look(subjects: Vec<Subject>) -> (BTreeMap<i32, Seen>, usize) {
 fn see(stat: ProcStat, component: Option<LeafName>) -> Option<Seen> {
     let pid = stat.pid;
     let process = ProcessInfo::with_stat(pid, &stat.name, stat.started)?;
-    let files = Files::of(pid);
+    let files = Files::of(&stat);
     let threads = if stat.threads > 1 { thread_ids(pid, MOST_THREADS) } else { vec![pid] };
     let waits = match stat.state {
-        'T' => vec![Wait::Stopped],
+        'T' => vec![Wait::Stopped(stat.stopped_by)],
         't' => vec![Wait::Traced(tracer(pid))],
         'D' => vec![uninterruptible(pid)],
         _ => threads.into_iter().map(|thread| wait_of_thread(pid, thread, &files)).collect(),

@@ -10,6 +10,7 @@ use super::events;
 use super::files::Files;
 use super::wait::{Children, Direction, FileKind, Wait};
 use crate::sys::procfs::memory::read_memory;
+use crate::sys::procfs::namespaces::{child_with_number, group_with_number};
 use crate::sys::procfs::syscall::{Syscall, kernel_function, syscall};
 
 /// No path is longer (`PATH_MAX`).
@@ -57,14 +58,14 @@ fn within(pid: Pid, number: i64, arguments: [u64; 6], files: &Files) -> Option<W
         libc::SYS_wait4 => Wait::Child(match first as i32 {
             -1 => Children::Any,
             0 => Children::Any,
-            group if group < 0 => Children::Group(-group),
-            pid => Pid::from_raw(pid).map_or(Children::Any, Children::One),
+            number if number < 0 => group(pid, -number),
+            number => child(pid, number),
         }),
         libc::SYS_waitid => Wait::Child(match (first as u32, second as i32) {
-            (libc::P_PID, pid) => Pid::from_raw(pid).map_or(Children::Any, Children::One),
-            (libc::P_PGID, group) => Children::Group(group),
+            (libc::P_PID, number) => child(pid, number),
+            (libc::P_PGID, number) => group(pid, number),
             (libc::P_PIDFD, number) => match files.file(number).kind {
-                FileKind::Process(Some(pid)) => Children::One(pid),
+                FileKind::Process(Some(pid)) => Children::One(Some(pid)),
                 _ => Children::Any,
             },
             _ => Children::Any,
@@ -87,6 +88,14 @@ fn within(pid: Pid, number: i64, arguments: [u64; 6], files: &Files) -> Option<W
         libc::SYS_openat => open(pid, second, third)?,
         _ => return of_older_calls(pid, number, arguments, files),
     })
+}
+
+fn child(pid: Pid, number: i32) -> Children {
+    Children::One(child_with_number(pid, number))
+}
+
+fn group(pid: Pid, number: i32) -> Children {
+    group_with_number(pid, number).map_or(Children::One(None), Children::Group)
 }
 
 /// The calls that 64-bit ARM does not have.
@@ -178,10 +187,11 @@ fn of_function(name: &str, files: &Files) -> Wait {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::procfs::stat::ProcStat;
 
     #[test]
     fn a_function_of_the_kernel_says_something_where_the_call_is_hidden() {
-        let files = Files::of(rustix::process::getpid());
+        let files = Files::of(&ProcStat::read(rustix::process::getpid()).unwrap());
         assert_eq!(of_function("do_wait", &files), Wait::Child(Children::Any));
         assert_eq!(of_function("hrtimer_nanosleep", &files), Wait::Sleep(None));
         assert_eq!(of_function("do_epoll_wait_ep_poll", &files), Wait::Events(Vec::new()));

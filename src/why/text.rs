@@ -8,6 +8,7 @@ use super::explanation::Explanation;
 use super::graph::{Key, Rank};
 use super::groups::{Group, groups};
 use super::words::words;
+use super::zombies;
 use crate::containment::LeafName;
 use crate::sys::procfs::process_info::ProcessInfo;
 use crate::text::{age, processes, readable, shorten};
@@ -99,7 +100,9 @@ impl Explanation {
 
     pub(super) fn words(&self, key: Key, name: &dyn Fn(Pid) -> String) -> String {
         let told: Vec<_> = self.told(key).iter().map(|reason| words(reason, name)).collect();
-        told.join("; another thread ")
+        let zombies = self.zombies.get(&key).and_then(|zombies| zombies::words(zombies));
+        let told = told.join("; another thread ");
+        zombies.map_or(told.clone(), |zombies| format!("{told}; {zombies}"))
     }
 
     /// `(pytest -q), 3 min old, runs tests/test_a.py::test_b (call)`

@@ -7,7 +7,8 @@ use rustix::process::Pid;
 
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Wait {
-    Stopped,
+    /// By this signal, if it is known.
+    Stopped(Option<i32>),
     Traced(Option<Pid>),
     /// The share of one CPU that it used lately.
     Busy(f64),
@@ -47,7 +48,8 @@ pub(super) enum Wait {
 pub(super) enum Children {
     Any,
     Group(i32),
-    One(Pid),
+    /// `None` if it has exited, or cannot be seen.
+    One(Option<Pid>),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,7 +71,10 @@ pub(super) enum FileKind {
     /// The name in `/proc/PID/fd`, which both ends share.
     Pipe(OsString),
     Socket(u32),
-    Terminal(OsString),
+    /// A terminal, as the programs at it have it open.
+    Terminal(String),
+    /// Its other end: `/dev/ptmx`, and the number of the terminal.
+    Master(Option<u32>),
     Process(Option<Pid>),
     /// An eventfd, a timerfd, and so on: the kernel's name.
     Anonymous(String),
@@ -96,11 +101,18 @@ impl FileKind {
         if let Some(name) = text.strip_prefix("anon_inode:") {
             return Self::Anonymous(name.trim_matches(['[', ']']).into());
         }
-        let is_terminal = ["/dev/pts/", "/dev/tty", "/dev/console", "/dev/ptmx"];
-        if is_terminal.iter().any(|it| text.starts_with(it)) {
-            return Self::Terminal(target.into());
+        match Self::is_terminal(target) {
+            true if text.ends_with("/ptmx") => Self::Master(None),
+            true => Self::Terminal(text.into()),
+            false => Self::Path(target.into()),
         }
-        Self::Path(target.into())
+    }
+
+    pub(super) fn is_terminal(target: &OsStr) -> bool {
+        let bytes = target.as_encoded_bytes();
+        ["/dev/pts/", "/dev/tty", "/dev/console", "/dev/ptmx"]
+            .iter()
+            .any(|it| bytes.starts_with(it.as_bytes()))
     }
 }
 
@@ -117,6 +129,8 @@ mod tests {
         assert_eq!(of("anon_inode:[eventfd]"), FileKind::Anonymous("eventfd".into()));
         assert_eq!(of("anon_inode:inotify"), FileKind::Anonymous("inotify".into()));
         assert_eq!(of("/dev/pts/3"), FileKind::Terminal("/dev/pts/3".into()));
+        assert_eq!(of("/dev/tty"), FileKind::Terminal("/dev/tty".into()));
+        assert_eq!((of("/dev/ptmx"), of("/dev/pts/ptmx")), (FileKind::Master(None), FileKind::Master(None)));
         assert_eq!(of("/tmp/pipe:[7]"), FileKind::Path("/tmp/pipe:[7]".into()));
     }
 }

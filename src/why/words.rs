@@ -17,7 +17,7 @@ pub(super) fn words(reason: &Reason, name: &dyn Fn(Pid) -> String) -> String {
     let object = reason.object.as_deref().map(readable);
     let at = |what: &str| object.as_ref().map_or(what.to_string(), |object| object.clone());
     match &reason.wait {
-        Wait::Stopped => "is stopped, by SIGSTOP or by its terminal".into(),
+        Wait::Stopped(signal) => stopped(*signal).into(),
         Wait::Traced(Some(tracer)) => format!("is stopped by its tracer {}", name(*tracer)),
         Wait::Traced(None) => "is stopped by its tracer".into(),
         Wait::Busy(cpu) => format!("is busy: {:.0} % CPU", cpu * 100.0),
@@ -32,6 +32,15 @@ pub(super) fn words(reason: &Reason, name: &dyn Fn(Pid) -> String) -> String {
                 "writes to a full pipe that only it can read".into()
             }
             (FileKind::Pipe(_), None) => "writes to a full pipe; who can read it is unknown".into(),
+            (FileKind::Terminal(_), Some(held)) => {
+                format!("writes to the terminal {}, whose output {held} does not read", at(""))
+            }
+            (FileKind::Terminal(_), None) => {
+                format!(
+                    "writes to the terminal {}, which takes nothing: Ctrl-S may have stopped it, Ctrl-Q continues it",
+                    at("")
+                )
+            }
             (_, Some(held)) => format!("writes to {}, held by {held}", at("a file")),
             (_, None) => format!("writes to {}", at(&described(file))),
         },
@@ -81,9 +90,22 @@ pub(super) fn words(reason: &Reason, name: &dyn Fn(Pid) -> String) -> String {
     }
 }
 
+/// Jobs in the background are stopped if they use the terminal (termios(3)).
+fn stopped(signal: Option<i32>) -> &'static str {
+    match signal {
+        Some(libc::SIGSTOP) => "is stopped by SIGSTOP",
+        Some(libc::SIGTSTP) => "is stopped by SIGTSTP, as by Ctrl-Z",
+        Some(libc::SIGTTIN) => "is stopped by SIGTTIN: it reads the terminal, but runs in the background",
+        Some(libc::SIGTTOU) => {
+            "is stopped by SIGTTOU: it changes the terminal or writes to it, but runs in the background"
+        }
+        _ => "is stopped, by SIGSTOP or by its terminal",
+    }
+}
+
 fn child(which: Children, blockers: &[Blocker], held: &Option<String>) -> String {
     match (which, held) {
-        (Children::One(pid), None) => format!("waits for its child {pid}, which has exited or is hidden"),
+        (Children::One(_), None) => "waits for one child, which has just exited or cannot be seen".into(),
         (_, Some(held)) if blockers.len() == 1 => format!("waits for its child {held}"),
         (_, Some(held)) => format!("waits for one of its children {held}"),
         (_, None) => "waits for a child, and has none that can be seen".into(),
@@ -105,6 +127,13 @@ fn read(file: &File, reason: &Reason, at: &dyn Fn(&str) -> String, held: &Option
         }
         (FileKind::Pipe(_), None) => format!("reads {stdin}a pipe; who can write to it is unknown"),
         (FileKind::Path(_), Some(held)) => format!("reads {}, which {held} can write to", at("a file")),
+        (FileKind::Terminal(_), Some(held)) => {
+            format!("reads {stdin}the terminal {}, at which {held} could type", at(""))
+        }
+        (FileKind::Master(_), Some(held)) => {
+            format!("waits for output of {held} at the terminal {}", at(""))
+        }
+        (FileKind::Terminal(_), None) => format!("reads {stdin}{}", described(file)),
         (FileKind::Socket(_), Some(held)) => {
             format!("reads from a socket, whose other end is held by {held}")
         }
@@ -133,7 +162,20 @@ fn events(reason: &Reason, held: &Option<String>) -> String {
         Some(held) if reason.are_children => {
             format!("waits for events, such as the exit of its child {held}")
         }
+        Some(held) if reason.object.is_some() => {
+            format!("waits for events, among them {}", at_terminal(reason, held))
+        }
         Some(held) => format!("waits for events, among them data or the exit of {held}"),
+    }
+}
+
+/// What comes from the other end of a terminal.
+fn at_terminal(reason: &Reason, held: &str) -> String {
+    let terminal = readable(reason.object.as_deref().unwrap_or_default());
+    let Wait::Events(watched) = &reason.wait else { return terminal };
+    match watched.iter().any(|(_, file)| matches!(file.kind, FileKind::Master(_))) {
+        true => format!("output of {held} at the terminal {terminal}"),
+        false => format!("input at {terminal}, from {held}"),
     }
 }
 
@@ -141,7 +183,8 @@ fn described(file: &File) -> String {
     match &file.kind {
         FileKind::Pipe(_) => "a pipe".into(),
         FileKind::Socket(_) => "a socket".into(),
-        FileKind::Terminal(name) => format!("the terminal {}", readable(&name.to_string_lossy())),
+        FileKind::Terminal(name) => format!("the terminal {}", readable(name)),
+        FileKind::Master(_) => "a terminal of its own, at which no program runs".into(),
         FileKind::Process(_) => "a pidfd".into(),
         FileKind::Anonymous(name) => format!("an {}", readable(name)),
         FileKind::Path(path) => readable(&path.to_string_lossy()),

@@ -7,6 +7,7 @@ pub(crate) mod environ;
 pub(crate) mod io;
 pub(crate) mod locks;
 pub(crate) mod memory;
+pub(crate) mod namespaces;
 pub(crate) mod process_info;
 pub(crate) mod stat;
 pub(crate) mod syscall;

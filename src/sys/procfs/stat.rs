@@ -16,6 +16,9 @@ const PF_FORKNOEXEC: u32 = 0x40;
 /// The process is exiting (`PF_EXITING`, linux/sched.h).
 const PF_EXITING: u32 = 0x4;
 
+/// The major number of pseudoterminals (`UNIX98_PTY_SLAVE_MAJOR`, linux/major.h).
+const UNIX98_PTY: u32 = 136;
+
 /// Identifies the image that an exec has loaded, by the addresses of its code and its stack. A forked process
 /// has its parent's image until it executes a program itself.
 pub(crate) type Image = (u64, u64);
@@ -33,11 +36,15 @@ pub(crate) struct ProcStat {
     pub group: i32,
     /// The pid of the leader of its session, which may have exited (setsid(2)).
     pub session: i32,
+    /// The number of its controlling terminal, if that is a pseudoterminal (`/dev/pts/NUMBER`).
+    pub terminal: Option<u32>,
     /// As the kernel stores it: 15 bytes at most.
     pub name: String,
     /// Clock ticks after boot.
     pub started: u64,
     pub state: char,
+    /// The signal that has stopped it, if we are allowed to know, and the kernel tells (since Linux 5.17).
+    pub stopped_by: Option<i32>,
     pub cpu: Duration,
     /// Resident bytes.
     pub memory: u64,
@@ -64,10 +71,12 @@ impl ProcStat {
             parent: visible_pid(stat.ppid),
             group: stat.pgrp,
             session: stat.session,
+            terminal: pseudoterminal(stat.tty_nr),
             name: stat.comm,
             started: stat.starttime,
             // The first thread has exited, and others are still running.
             state: if stat.state == 'Z' { 'S' } else { stat.state },
+            stopped_by: stat.exit_code.filter(|&signal| stat.state == 'T' && signal > 0),
             cpu: Duration::from_millis((stat.utime + stat.stime) * 1000 / ticks),
             memory: stat.rss * procfs::page_size(),
             threads: u64::try_from(stat.num_threads).unwrap_or_default(),
@@ -109,6 +118,13 @@ fn has(signals: u64, signal: Signal) -> bool {
     signals & (1 << (signal as u32 - 1)) != 0
 }
 
+/// From the number of a terminal's device (`new_encode_dev`, linux/kdev_t.h).
+fn pseudoterminal(device: i32) -> Option<u32> {
+    let device = device as u32;
+    let (major, minor) = ((device >> 8) & 0xfff, (device & 0xff) | (device >> 12) & 0xfff00);
+    (major == UNIX98_PTY).then_some(minor)
+}
+
 /// Avoids the handle on the directory of the process that `procfs::process::Process` opens first.
 pub(super) fn raw_stat(pid: Pid) -> Option<Stat> {
     raw_stat_in(format!("/proc/{pid}").as_ref())
@@ -143,6 +159,22 @@ pub(crate) fn session_of(pid: Pid) -> Option<Pid> {
 /// The process group of `pid`; `None` if it is gone or dead, which includes a zombie.
 pub(crate) fn living_group_of(pid: Pid) -> Option<Pid> {
     visible_pid(raw_stat(pid).filter(|stat| !is_dead(stat))?.pgrp)
+}
+
+/// A process that has exited, and that its parent has not reaped.
+#[derive(Clone, Debug)]
+pub(crate) struct Zombie {
+    pub pid: Pid,
+    pub name: String,
+    /// Its status, as wait(2) returns it; `None` if that is 0, or we are not allowed to know.
+    pub exit: Option<i32>,
+}
+
+/// `None` if the process is gone, or alive.
+pub(crate) fn zombie(pid: Pid) -> Option<Zombie> {
+    let stat = raw_stat(pid).filter(is_dead)?;
+    // The kernel hides it as a zero.
+    Some(Zombie { pid, name: stat.comm, exit: stat.exit_code.filter(|&it| it != 0) })
 }
 
 pub(crate) fn is_zombie(pid: Pid) -> bool {
@@ -190,6 +222,12 @@ mod tests {
         assert_eq!(stat.parent, rustix::process::getppid());
         assert_eq!(parent(us), rustix::process::getppid());
         assert!(stat.memory > 0 && stat.threads > 0 && !stat.is_forked, "{stat:?}");
+    }
+
+    #[test]
+    fn a_pseudoterminal_is_known_by_its_device() {
+        assert_eq!((pseudoterminal(0), pseudoterminal(0x0401)), (None, None));
+        assert_eq!((pseudoterminal(0x8803), pseudoterminal(0x0010_8801)), (Some(3), Some(257)));
     }
 
     /// The kernel reports session -1 for a process that is being reaped.

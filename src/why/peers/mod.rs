@@ -15,6 +15,7 @@ use super::line::{Line, Other};
 use super::postgres;
 use super::reason::{Blocker, Reason};
 use super::seen::Seen;
+use super::terminals::{self, Terminals};
 use super::wait::{Children, Direction, File, FileKind, Wait};
 use crate::sys::port::Protocol;
 use holders::Holders;
@@ -29,6 +30,7 @@ pub(super) struct Peers<'a> {
     /// The rest is read only if it is asked for.
     locks: Locks,
     sockets: OnceCell<Sockets>,
+    terminals: OnceCell<Terminals>,
 }
 
 /// What is at the other end of a file.
@@ -59,7 +61,14 @@ impl<'a> Peers<'a> {
             }
         }
         let holders = Holders::among(seen);
-        Self { seen, children, holders, locks: Locks::default(), sockets: OnceCell::new() }
+        Self {
+            seen,
+            children,
+            holders,
+            locks: Locks::default(),
+            sockets: OnceCell::new(),
+            terminals: OnceCell::new(),
+        }
     }
 
     pub(super) fn reason(&self, subject: &Seen, wait: &Wait) -> Reason {
@@ -93,7 +102,7 @@ impl<'a> Peers<'a> {
         match which {
             Children::Any => all.to_vec(),
             Children::Group(wanted) => all.iter().copied().filter(|it| group(it) == Some(wanted)).collect(),
-            Children::One(child) => all.iter().copied().filter(|it| *it == child).collect(),
+            Children::One(child) => all.iter().copied().filter(|it| Some(*it) == child).collect(),
         }
     }
 
@@ -117,6 +126,7 @@ impl<'a> Peers<'a> {
         reason.line = ends.line;
         reason.by_itself = !ends.pids.is_empty() && ends.pids.iter().all(|it| *it == pid);
         let tie = |peer: Pid| match direction {
+            Direction::In if matches!(file.kind, FileKind::Terminal(_)) => Tie::Typing,
             Direction::In if self.is_ancestor(peer, pid) => Tie::Orders,
             _ if ends.kind == EndsKind::Client => Tie::Event,
             _ => Tie::Firm,
@@ -192,7 +202,11 @@ impl<'a> Peers<'a> {
             }
             FileKind::Socket(inode) => self.ends_of_socket(*inode, &|inode| self.holders.of_socket(inode)),
             FileKind::Process(pid) => ends(pid.iter().copied().collect(), None),
-            FileKind::Terminal(name) => ends(Vec::new(), Some(name.to_string_lossy().into_owned())),
+            FileKind::Terminal(name) => ends(self.terminals().masters(name), Some(name.clone())),
+            FileKind::Master(None) => Ends::default(),
+            FileKind::Master(Some(number)) => {
+                ends(self.terminals().programs(*number), Some(terminals::name_of(*number)))
+            }
             FileKind::Anonymous(_) | FileKind::Unknown => Ends::default(),
         }
     }
@@ -210,6 +224,10 @@ impl<'a> Peers<'a> {
             }
             _ => {}
         }
+    }
+
+    fn terminals(&self) -> &Terminals {
+        self.terminals.get_or_init(|| Terminals::of(self.seen))
     }
 
     fn ends_of_socket(&self, inode: u32, holders: &dyn Fn(u32) -> Vec<Pid>) -> Ends {
