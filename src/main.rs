@@ -19,6 +19,7 @@ mod registry;
 mod report;
 mod runtime;
 mod session;
+mod stacks;
 mod sys;
 mod teardown;
 mod text;
@@ -81,7 +82,7 @@ fn dispatch(cli: Cli) -> Result<Exit, SessionError> {
         CliCommand::Merge(args) => commands::merge::merge(args, &report)?,
         CliCommand::Sessions { json } => commands::sessions::print_sessions(&records(), json, &report)?,
         CliCommand::Ps(options) => commands::ps::ps(&options.request(), &report)?,
-        CliCommand::Why { id, json } => commands::why::why(id.as_deref(), json, &report)?,
+        CliCommand::Why { id, json, stacks } => commands::why::why(id.as_deref(), json, stacks, &report)?,
         CliCommand::Stop { id, grace } => commands::stop::stop(&id, grace.0, &records(), &report)?,
         CliCommand::Sweep { dry_run } => commands::sweep::sweep(&records(), dry_run, &report)?,
         CliCommand::Init => commands::init::init(&report)?,

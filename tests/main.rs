@@ -52,6 +52,7 @@ mod schema;
 mod services;
 mod sessions;
 mod signals;
+mod stacks;
 mod stop_signals;
 mod stop_within;
 mod strangers;

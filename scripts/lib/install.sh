@@ -48,6 +48,8 @@ packages=(
     "zsh             command -v zsh"
     "fish            command -v fish"
     "mandoc          command -v mandoc"
+    "elfutils        command -v eu-stack"
+    "default-jdk-headless command -v jcmd"
 )
 
 missing_packages() {

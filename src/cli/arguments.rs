@@ -74,6 +74,10 @@ pub(crate) enum CliCommand {
         /// Print JSON
         #[arg(long)]
         json: bool,
+        /// Also show where in their code the processes at the end of the chain wait; gdb, eu-stack and jcmd
+        /// stop them for a moment, or send them a signal
+        #[arg(long)]
+        stacks: bool,
     },
     /// End a live session, and wait until it has ended
     ///

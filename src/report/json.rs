@@ -14,6 +14,7 @@ use super::tree::LeakTree;
 use crate::containment::{Containment, Kind};
 use crate::leaks::{Evidence, How, Leak, Origin, program};
 use crate::limits::Usage;
+use crate::stacks::Stack;
 use crate::sys::port::Port;
 use crate::sys::procfs::process_info::COMMAND_LINE_SHOWN;
 use crate::text::readable;
@@ -43,6 +44,8 @@ pub(crate) struct ReportDocument {
     pub allowed_leaks: Vec<LeakedProcess>,
     /// What the processes waited for when a hung session was ended.
     pub why: Vec<String>,
+    /// Where in their code they did so.
+    pub stacks: Vec<Stack>,
     pub survivors: Vec<String>,
     pub unverified: Vec<String>,
     pub ports: PortSummary,

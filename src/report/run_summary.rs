@@ -11,6 +11,7 @@ use super::known_leaks::BaselineSummary;
 use super::timeline::{ComponentTimes, Timeline};
 use crate::plan::{PerService, ServiceId};
 use crate::runtime::exit_code::Exit;
+use crate::stacks::Stack;
 use crate::teardown::{Cause, Component, Context, Role, Verdict};
 
 pub(crate) struct RunSummary<'a> {
@@ -24,6 +25,7 @@ pub(crate) struct RunSummary<'a> {
     pub logs: PerService<Option<PathBuf>>,
     /// What the processes waited for when a hung session was ended.
     pub why: &'a [String],
+    pub stacks: &'a [Stack],
 }
 
 impl RunSummary<'_> {

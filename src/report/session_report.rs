@@ -129,6 +129,7 @@ impl SessionReport {
         }
         document.baseline = run.baseline.cloned();
         document.why = run.why.to_vec();
+        document.stacks = run.stacks.to_vec();
         document.command = run.command();
         for (id, service) in run.logs.ids().zip(&mut document.services) {
             service.component = run.service(id, &service.name);
@@ -185,6 +186,7 @@ impl SessionReport {
             undescribed_process_count: verdict.undescribed.len(),
             allowed_leaks: describe(&verdict.allowed),
             why: Vec::new(),
+            stacks: Vec::new(),
             survivors: verdict.survivors.clone(),
             unverified: verdict.unknown.clone(),
             ports: PortSummary {

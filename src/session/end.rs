@@ -13,6 +13,7 @@ use crate::report::{BaselineSummary, GitHub, Reporter, RunSummary};
 use crate::runtime::clock;
 use crate::runtime::exit_code::{self, Exit};
 use crate::runtime::failpoint;
+use crate::stacks::Intrusion;
 use crate::sys::port::Port;
 use crate::teardown::{
     AnyOtherExit, Cause, Context, NormalExit, Supervisor, Teardown, Termination, Verdict, raise_priority,
@@ -77,8 +78,8 @@ impl Session<'_> {
         }
         let logs = self.services.map(|it| it.as_ref().map(|service| service.log.path.clone()));
         let (timeline, context) = (&self.timeline, &self.context);
-        let why = &self.why[..];
-        let run = RunSummary { cause, verdict, baseline, timeline, context, exit, logs, why };
+        let (why, stacks) = (&self.hang.lines[..], &self.hang.stacks[..]);
+        let run = RunSummary { cause, verdict, baseline, timeline, context, exit, logs, why, stacks };
         let document = reports.document(&run);
         if let Some(github) = github {
             self.report.workflow_commands(&github.annotations(&document));
@@ -154,14 +155,14 @@ impl Session<'_> {
         let sentence = cause.sentence(&services);
         if matches!(cause, Cause::Termination(Termination::TimedOut(_) | Termination::Idle(_))) {
             self.report.error(&format!("{sentence}; still running:"));
-            self.why = self.report_running_processes();
+            self.hang = self.report_running_processes(Intrusion::Brief);
         } else {
             self.report.error(&sentence);
         }
         let Some((service, _)) = cause.failed_service() else { return };
         let is_starting = matches!(cause, Cause::StartupFailure(_));
         if is_starting {
-            self.why = self.report_what_service_waits_for(service);
+            self.hang = self.report_what_service_waits_for(service);
         }
         if let Some(started) = &self.services[service] {
             let hint = buffering::hint(&self.plan.services[service], &self.service_env(service));

@@ -19,6 +19,7 @@ use crate::readiness::{PortListeners, Readiness, Waiting};
 use crate::runtime::clock;
 use crate::runtime::events::{Event, Wake};
 use crate::runtime::failpoint;
+use crate::stacks::Intrusion;
 use crate::sys::port::Port;
 use crate::sys::procfs::stat::ProcStat;
 use crate::sys::signals::Caught;
@@ -71,7 +72,7 @@ impl Session<'_> {
                     }
                     SessionAction::Explain(sentence) => {
                         self.report.error(&format!("{sentence}:"));
-                        self.report_running_processes();
+                        self.report_running_processes(Intrusion::None);
                     }
                     SessionAction::TearDown(cause) => return Ok(cause),
                 }

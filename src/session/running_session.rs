@@ -13,6 +13,7 @@ use super::service::StartedService;
 use super::service_log::Logs;
 use super::state_machine::{ServiceNode, StateMachine};
 use super::warnings::Warnings;
+use super::why::Hang;
 use crate::containment::Containment;
 use crate::guardian::Guardian;
 use crate::guardian::record::Record;
@@ -54,7 +55,7 @@ pub(super) struct Session<'a> {
     /// The same for `--warn-after`.
     pub warnings: Option<Warnings>,
     /// What the processes waited for when a hung session was ended.
-    pub why: Vec<String>,
+    pub hang: Hang,
     pub torn_down: bool,
 }
 
@@ -104,7 +105,7 @@ impl<'a> Session<'a> {
             foreground: Foreground::default(),
             idle: None,
             warnings: None,
-            why: Vec::new(),
+            hang: Hang::default(),
             torn_down: false,
             plan,
             events,

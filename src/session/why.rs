@@ -1,23 +1,35 @@
 //! Says what the processes of a running session wait for.
 
+use std::os::fd::AsFd;
+
 use super::running_session::Session;
 use crate::containment::LeafName;
 use crate::leaks::InheritedMarks;
 use crate::plan::ServiceId;
+use crate::stacks::{Intrusion, Stack, stacks};
+use crate::sys::signals::Signals;
 use crate::sys::terminal;
 use crate::why::{Explanation, Subject};
 
 /// What stands before each line: `cgrun:   `.
 const INDENT: usize = 9;
 
+/// What the processes of a hung session waited for.
+#[derive(Debug, Default)]
+pub(super) struct Hang {
+    /// For people.
+    pub lines: Vec<String>,
+    pub stacks: Vec<Stack>,
+}
+
 impl Session<'_> {
-    /// Prints what the processes wait for, and returns those lines.
-    pub(super) fn report_running_processes(&self) -> Vec<String> {
-        self.report_explanation(&Explanation::of(self.subjects(), 0, InheritedMarks::ours()))
+    /// Prints what the processes wait for, and where in their code, and returns the same.
+    pub(super) fn report_running_processes(&self, intrusion: Intrusion) -> Hang {
+        self.report_explanation(&Explanation::of(self.subjects(), 0, InheritedMarks::ours()), intrusion)
     }
 
     /// The same for a service that is not ready, and for its readiness command. Nothing if neither runs.
-    pub(super) fn report_what_service_waits_for(&self, service: ServiceId) -> Vec<String> {
+    pub(super) fn report_what_service_waits_for(&self, service: ServiceId) -> Hang {
         let name = &self.plan.services[service].name;
         let is_its = |leaf: &LeafName| match leaf {
             LeafName::Service(it) | LeafName::Probe(it) => it == name,
@@ -25,9 +37,10 @@ impl Session<'_> {
         };
         let subjects = self.subjects();
         if !subjects.iter().any(|(_, leaf)| leaf.as_ref().is_some_and(is_its)) {
-            return Vec::new();
+            return Hang::default();
         }
-        self.report_explanation(&Explanation::of_components(subjects, InheritedMarks::ours(), is_its))
+        let explanation = Explanation::of_components(subjects, InheritedMarks::ours(), is_its);
+        self.report_explanation(&explanation, Intrusion::Brief)
     }
 
     fn subjects(&self) -> Vec<Subject> {
@@ -38,9 +51,12 @@ impl Session<'_> {
         members.collect()
     }
 
-    fn report_explanation(&self, explanation: &Explanation) -> Vec<String> {
+    fn report_explanation(&self, explanation: &Explanation, intrusion: Intrusion) -> Hang {
+        // Whoever wants us to exit does not have to wait for the tools.
+        let requests = Signals::about_ending().ok();
+        let stacks = stacks(&explanation.suspects(), intrusion, requests.as_ref().map(AsFd::as_fd));
         let width = terminal::stderr_is_a_terminal().then(|| terminal::columns().saturating_sub(INDENT));
-        explanation.lines(width).iter().for_each(|line| self.report.error(&format!("  {line}")));
-        explanation.lines(None)
+        explanation.lines(width, &stacks).iter().for_each(|line| self.report.error(&format!("  {line}")));
+        Hang { lines: explanation.lines(None, &stacks), stacks }
     }
 }

@@ -103,6 +103,13 @@ impl Signals {
         Ok(Some(Self(SignalFd::with_flags(&SigSet::from(Signal::SIGTERM), flags)?)))
     }
 
+    /// Those that ask us to exit, which must be blocked already: to notice that one has come without reading it.
+    pub(crate) fn about_ending() -> io::Result<Self> {
+        let asks = |signal: &Signal| Caught { signal: *signal, from_terminal: false }.is_about_ending();
+        let ours: SigSet = HANDLED.into_iter().filter(asks).filter(|&it| !is_ignored(it as i32)).collect();
+        Ok(Self(SignalFd::with_flags(&ours, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?))
+    }
+
     /// The next pending signal, without waiting, and where it comes from.
     pub(crate) fn next(&self) -> io::Result<Option<(Caught, Sender)>> {
         while let Some(info) = self.0.read_signal()? {

@@ -13,6 +13,7 @@ mod postgres;
 mod reason;
 mod rows;
 mod seen;
+mod suspects;
 mod syscalls;
 mod terminals;
 mod text;

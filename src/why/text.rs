@@ -10,6 +10,7 @@ use super::groups::{Group, groups};
 use super::words::words;
 use super::zombies;
 use crate::containment::LeafName;
+use crate::stacks::Stack;
 use crate::sys::procfs::process_info::ProcessInfo;
 use crate::text::{age, processes, readable, shorten};
 
@@ -21,8 +22,8 @@ const COMMAND: usize = 100;
 const NAME: usize = 50;
 
 impl Explanation {
-    /// One line each. `width` is that of the terminal, if there is one.
-    pub(crate) fn lines(&self, width: Option<usize>) -> Vec<String> {
+    /// One line each, with these stacks before the last one. `width` is that of the terminal, if there is one.
+    pub(crate) fn lines(&self, width: Option<usize>, stacks: &[Stack]) -> Vec<String> {
         let chain = self.end.as_ref().map(|end| &end.chain[..]).unwrap_or_default();
         let mut lines = Vec::new();
         let left_out = chain.len().saturating_sub(CHAIN);
@@ -38,6 +39,7 @@ impl Explanation {
             lines.push(format!("    {}", self.sentence(key, chain.get(at + 1).copied())));
         }
         lines.extend(self.others(chain));
+        lines.extend(stacks.iter().flat_map(Stack::lines));
         lines.push(self.verdict());
         let fit = |line: String| match width {
             Some(width) if line.chars().count() > width => shorten(&line, width.saturating_sub(1)),
@@ -138,6 +140,11 @@ impl Explanation {
             Some(component) => Some(format!("of {}", readable(&component.title()))),
         }
     }
+}
+
+/// The command line, as short as where it is named in passing.
+pub(super) fn named(process: &ProcessInfo) -> String {
+    command(process, NAME)
 }
 
 /// The command line, without the directory of the program.

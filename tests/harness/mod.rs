@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 
 pub(crate) use cgroup::{OwnHost, TestCgroup, own_cgroup};
 pub(crate) use place::Place;
-pub(crate) use running::{Finished, Running};
+pub(crate) use running::{Finished, Running, Said};
 pub(crate) use stranger::Stranger;
 pub(crate) use terminal::Terminal;
 

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use crate::report::{StartedDuring, rounded_seconds};
+use crate::stacks::Stack;
 use crate::why::{Explanation, Row};
 
 const SCHEMA: &str = "cgrun-why";
@@ -20,6 +21,8 @@ pub(super) struct Document {
     /// The pids at the end of the chain that wait for each other.
     circle: Vec<i32>,
     processes: Vec<ProcessRow>,
+    /// Empty unless asked for.
+    stacks: Vec<Stack>,
     undescribed_process_count: usize,
 }
 
@@ -43,7 +46,7 @@ struct ProcessRow {
 }
 
 impl Document {
-    pub(super) fn new(session: String, explanation: &Explanation) -> Self {
+    pub(super) fn new(session: String, explanation: &Explanation, stacks: Vec<Stack>) -> Self {
         Self {
             schema: SCHEMA,
             schema_version: SCHEMA_VERSION,
@@ -52,6 +55,7 @@ impl Document {
             chain: explanation.chain().to_vec(),
             circle: explanation.circle().to_vec(),
             processes: explanation.rows().into_iter().map(ProcessRow::new).collect(),
+            stacks,
             undescribed_process_count: explanation.hidden,
         }
     }

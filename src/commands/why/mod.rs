@@ -9,21 +9,24 @@ use crate::leaks::InheritedMarks;
 use crate::registry::{Members, find_session, members};
 use crate::report::Reporter;
 use crate::runtime::exit_code::{Exit, NOT_PROVEN};
+use crate::stacks::{Intrusion, stacks};
 use crate::sys::procfs::environ::environ;
 use crate::sys::terminal;
 use crate::why::Explanation;
 use document::Document;
 
-pub(crate) fn why(id: Option<&str>, json: bool, reporter: &Reporter) -> Result<Exit> {
+pub(crate) fn why(id: Option<&str>, json: bool, with_stacks: bool, reporter: &Reporter) -> Result<Exit> {
     let session = find_session(id, "why")?;
     let Members { found, hidden } = members(&session)?;
     let environ = session.root.and_then(|root| environ(root.process()).ok()).unwrap_or_default();
     let marks = InheritedMarks::of_environ(&environ);
     let explanation = Explanation::of(found.into_iter().collect(), hidden, marks);
+    let suspects = if with_stacks { explanation.suspects() } else { Vec::new() };
+    let stacks = stacks(&suspects, Intrusion::Brief, None);
     let text = if json {
-        serde_json::to_string_pretty(&Document::new(session.id.to_string(), &explanation))? + "\n"
+        serde_json::to_string_pretty(&Document::new(session.id.to_string(), &explanation, stacks))? + "\n"
     } else {
-        explanation.lines(terminal::stdout_columns()).join("\n") + "\n"
+        explanation.lines(terminal::stdout_columns(), &stacks).join("\n") + "\n"
     };
     if explanation.hidden > 0 {
         reporter.error(&format!("{} more of session {} cannot be described", explanation.hidden, session.id));

@@ -9,10 +9,12 @@ use nix::sys::signal::{SigHandler, Signal};
 use rustix::process::{Pid, WaitIdOptions, WaitOptions};
 
 use crate::sys::procfs::walk;
-use crate::sys::time::Instant;
+use crate::sys::time::{self, Instant};
 
 /// No pid is larger (`PID_MAX_LIMIT`, linux/threads.h).
 const MOST_PIDS: i32 = 1 << 22;
+/// How often to look at a killed process. No event announces the exit of a group.
+const DYING: Duration = Duration::from_millis(1);
 
 /// Makes orphaned descendants our children from now on (prctl(2), `PR_SET_CHILD_SUBREAPER`). Children do not
 /// inherit this.
@@ -39,6 +41,21 @@ fn reap_one() -> io::Result<Option<(Pid, ExitStatus)>> {
         Ok(Some((pid, status))) => Ok(Some((pid, ExitStatus::from_raw(status.as_raw())))),
         Ok(None) | Err(rustix::io::Errno::CHILD) => Ok(None),
         Err(errno) => Err(errno.into()),
+    }
+}
+
+/// Reaps the killed processes of a group that a child of ours leads, as far as they are our children, for at most `limit`.
+/// Returns the status of the leader.
+pub(crate) fn reap_group(leader: Pid, limit: Duration) -> Option<ExitStatus> {
+    let deadline = Instant::now() + limit;
+    let mut status = None;
+    loop {
+        match rustix::process::waitpgid(leader, WaitOptions::NOHANG) {
+            Ok(Some((pid, ended))) if pid == leader => status = Some(ExitStatus::from_raw(ended.as_raw())),
+            Ok(Some(_)) | Err(rustix::io::Errno::INTR) => {}
+            Ok(None) if Instant::now() < deadline => time::sleep(DYING),
+            Ok(None) | Err(_) => return status,
+        }
     }
 }
 

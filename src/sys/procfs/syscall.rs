@@ -46,11 +46,16 @@ pub(crate) fn kernel_function(pid: Pid, thread: Pid) -> Option<String> {
     })
 }
 
-/// `[<0>] pipe_read+0x3a1/0x4a0`; only root can read it.
 fn innermost(pid: Pid, thread: Pid) -> Option<String> {
+    kernel_stack(pid, thread)?.into_iter().next().filter(|name| !name.is_empty() && !name.starts_with("0x"))
+}
+
+/// The functions of the kernel that a thread is in, the innermost first: `[<0>] pipe_read+0x3a1/0x4a0`. Only root can read
+/// them.
+pub(crate) fn kernel_stack(pid: Pid, thread: Pid) -> Option<Vec<String>> {
     let text = String::from_utf8(read_single(directory(pid, thread).join("stack")).ok()?).ok()?;
-    let name = text.lines().next()?.split_once("] ")?.1.split('+').next()?;
-    (!name.is_empty() && !name.starts_with("0x")).then(|| name.to_string())
+    let name = |line: &str| Some(line.split_once("] ")?.1.split('+').next()?.to_string());
+    Some(text.lines().filter_map(name).collect())
 }
 
 fn directory(pid: Pid, thread: Pid) -> PathBuf {

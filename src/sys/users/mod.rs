@@ -65,7 +65,8 @@ impl NamedUser {
     }
 }
 
-fn without_entry(uid: uid_t) -> User {
+/// A user of whom only the uid is known.
+pub(crate) fn without_entry(uid: uid_t) -> User {
     User {
         name: uid.to_string(),
         passwd: c"".into(),

@@ -1,0 +1,218 @@
+//! A hung session shows where in its code the process hangs, by the tools that are there for it.
+
+use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use crate::fixtures::{LONG, SOON};
+use crate::harness::{Running, Said, Session, python_program};
+
+const TIMEOUT: [&str; 2] = ["--timeout", "1s"];
+/// Long enough for a runtime to start in, on a busy machine.
+const PATIENT: [&str; 2] = ["--timeout", "4s"];
+
+const HUNG_TEST: &str = "import time\n\
+    def helper(): time.sleep(1000)\n\
+    def test_checkout():\n    \
+        helper()\n";
+
+fn pytest(session: Session) -> Session {
+    let pytest = python_program("pytest");
+    session.file("test_shop.py", HUNG_TEST).command([&pytest, "-q", "-p", "no:cacheprovider", "test_shop.py"])
+}
+
+/// A session with a tool of this name and no other.
+fn with_tool(name: &str, script: &str) -> Session {
+    let session = Session::new().file(&format!("tools/{name}"), format!("#!/bin/sh\n{script}\n"));
+    let tools = session.path().join("tools");
+    std::fs::set_permissions(tools.join(name), std::fs::Permissions::from_mode(0o755)).unwrap();
+    session.env("PATH", tools)
+}
+
+fn why(run: &Running, options: &[&str]) -> Said {
+    let cgroup = run.session_cgroup();
+    let name = cgroup.file_name().unwrap().to_str().unwrap();
+    run.cgrun(&[&["why", name.strip_prefix("cgrun-").unwrap()], options].concat())
+}
+
+/// A program that waits, and that is no well-known one.
+fn waits(session: Session) -> Session {
+    let program = session.path().join("waits");
+    std::fs::copy("/bin/sleep", &program).unwrap();
+    session.command([program.to_str().unwrap(), "1000"])
+}
+
+#[test]
+fn the_stack_of_a_hung_pytest_names_the_line_of_its_test_in_all_reports() {
+    let reports = ["--report", "json=r.json", "--report", "junit=r.xml", "--report", "html=r.html"];
+    let run = pytest(Session::new()).options(PATIENT).options(LONG).options(reports).run();
+    run.assert_code(124).assert_said(", by py-spy:\n").assert_said("helper (test_shop.py:2)");
+    let said = run.stderr();
+    let (stack, verdict) = (said.find("test_checkout (test_shop.py:4)"), said.find("cgrun:   look at pid "));
+    assert!(stack.is_some() && stack < verdict, "{said}");
+    assert!(said.contains(" frames of pytest\n"), "{said}");
+    let report: Value = serde_json::from_str(&run.read("r.json")).unwrap();
+    let lines = report["stacks"][0]["sections"][0]["lines"].as_array().unwrap();
+    assert_eq!(lines[0], "helper (test_shop.py:2)", "{report:#}");
+    for file in ["r.xml", "r.html"] {
+        assert!(run.read(file).contains("test_checkout (test_shop.py:4)"), "{file}");
+    }
+    run.assert_nothing_left();
+}
+
+#[test]
+fn why_shows_stacks_only_if_it_is_asked_for_them() {
+    let session = pytest(Session::new().options(LONG));
+    let run = session.file("conftest.py", "def pytest_runtest_call(): open('runs', 'w')").start();
+    run.until_file("runs");
+    let without = why(&run, &[]);
+    assert!(!without.assert_code(0).stdout.contains("test_shop.py:2"), "{}", without.stdout);
+    run.until("a stack", || why(&run, &["--stacks"]).stdout.contains("    helper (test_shop.py:2)"));
+    let stacks = why(&run, &["--stacks", "--json"]).assert_code(0).json()["stacks"].clone();
+    assert_eq!(stacks[0]["tool"], "py-spy", "{stacks:#}");
+    run.signal(Signal::SIGTERM);
+    run.finish().assert_nothing_left();
+}
+
+#[test]
+fn a_warning_shows_the_stack_without_stopping_the_process() {
+    let run = pytest(Session::new().options(["--warn-after", "2s"])).start();
+    run.until_said("test_checkout (test_shop.py:4)");
+    run.signal(Signal::SIGTERM);
+    run.finish().assert_nothing_left();
+}
+
+#[test]
+fn the_stacks_of_a_java_program_show_its_deadlock() {
+    let program = "public class Deadlock {\n\
+        public static void main(String[] words) throws Exception {\n\
+        Object one = new Object(), other = new Object();\n\
+        var both = new java.util.concurrent.CyclicBarrier(2);\n\
+        new Thread(() -> take(one, other, both), \"first\").start();\n\
+        new Thread(() -> take(other, one, both), \"second\").start();\n\
+        }\n\
+        static void take(Object mine, Object yours, java.util.concurrent.CyclicBarrier both) {\n\
+        synchronized (mine) {\n\
+        try { both.await(); } catch (Exception e) { throw new Error(e); }\n\
+        new java.io.File(Thread.currentThread().getName()).mkdir();\n\
+        synchronized (yours) { }\n\
+        } } }\n";
+    let run = Session::new()
+        .options(LONG)
+        .file("Deadlock.java", program)
+        .command(["java", "Deadlock.java"])
+        .start();
+    run.until_file("first").until_file("second");
+    let is_found = || {
+        let said = why(&run, &["--stacks"]).stdout;
+        let parts = [
+            ", by jcmd:\n    Found one Java-level deadlock\n",
+            "at Deadlock.take(Deadlock.java:12)",
+            "look at pid ",
+        ];
+        parts.iter().all(|it| said.contains(it))
+    };
+    run.until("the deadlock", is_found);
+    run.signal(Signal::SIGTERM);
+    run.finish().assert_nothing_left();
+}
+
+#[test]
+fn a_java_program_that_would_die_of_the_request_is_left_alone() {
+    let program = "class Rest { public static void main(String[] words) throws Exception {\n\
+        new java.io.File(\"runs\").mkdir(); Thread.sleep(1000000); } }";
+    let command = ["java", "-Xrs", "Rest.java"];
+    let run = Session::new().options(LONG).file("Rest.java", program).command(command).start();
+    run.until_file("runs");
+    let said = why(&run, &["--stacks"]).stdout;
+    assert!(
+        said.contains("(java -Xrs Rest.java): it does not handle SIGQUIT; start it without -Xrs"),
+        "{said}"
+    );
+    why(&run, &[]).assert_code(0);
+    run.signal(Signal::SIGTERM);
+    run.finish().assert_nothing_left();
+}
+
+#[test]
+fn the_stack_of_a_native_program_names_its_functions() {
+    let program = "#include <unistd.h>\nvoid hangs(void) { for (;;) pause(); }\nint main(void) { hangs(); }";
+    let script = "cc -o hangs hangs.c && exec ./hangs";
+    let run = Session::new().options(PATIENT).file("hangs.c", program).sh(script).run();
+    run.assert_code(124).assert_said("(hangs), by eu-stack:\n").assert_said("  hangs (hangs)\n");
+    run.assert_nothing_left();
+}
+
+/// Until its child executes a program, the parent waits in vfork(2) and cannot be interrupted.
+#[test]
+fn an_uninterruptible_process_shows_where_in_the_kernel_it_is() {
+    let program = "#include <unistd.h>\nint main(void) { if (vfork() == 0) { sleep(1000); _exit(0); } }";
+    let script = "cc -o vforks vforks.c && exec ./vforks";
+    let run = Session::new().options(PATIENT).file("vforks.c", program).sh(script).run();
+    run.assert_code(124).assert_matches(r"stack of pid \d+ \(vforks\), by the kernel:\ncgrun:       \w+");
+    run.assert_nothing_left();
+}
+
+#[test]
+fn a_missing_tool_is_said() {
+    let run = waits(Session::new().options(TIMEOUT).env("PATH", "/nowhere")).run();
+    run.assert_code(124).assert_matches(r"no stack of pid \d+ \(waits 1000\): install elfutils or gdb\n");
+    run.assert_nothing_left();
+}
+
+#[test]
+fn a_tool_that_fails_is_said() {
+    let session = with_tool("eu-stack", "echo no luck >&2; exit 1");
+    let run = waits(session.options(TIMEOUT)).run();
+    run.assert_code(124).assert_matches(r"no stack of pid \d+ \(waits 1000\): eu-stack failed: no luck\n");
+    run.assert_nothing_left();
+}
+
+#[test]
+fn a_tool_that_hangs_is_ended_with_all_that_it_started_and_is_no_leak() {
+    let session = with_tool("eu-stack", "/bin/sleep 1001 & exec /bin/sleep 1002");
+    let run = waits(session.options(TIMEOUT)).run();
+    run.assert_code(124).assert_said("eu-stack was ended after 5 s").assert_faster_than(SOON);
+    assert!(!run.stderr().contains("leak") && !run.stderr().contains("100 1"), "{}", run.stderr());
+    run.assert_nothing_left();
+}
+
+#[test]
+fn what_a_tool_leaves_behind_is_ended_and_is_no_leak() {
+    let script = "/bin/sleep 1001 & echo 'TID 1:'; echo '#0  0x1 wait - /x/a'";
+    let run = waits(with_tool("eu-stack", script).options(TIMEOUT)).run();
+    run.assert_code(124).assert_said(", by eu-stack:\ncgrun:       wait (a)\n");
+    assert!(!run.stderr().contains("leak") && !run.stderr().contains("1001"), "{}", run.stderr());
+    run.assert_nothing_left();
+}
+
+#[test]
+fn a_signal_does_not_wait_for_the_tools() {
+    let session = with_tool("eu-stack", ": >asked; exec /bin/sleep 1002");
+    let run = waits(session.options(TIMEOUT)).start();
+    run.until_file("asked").signal(Signal::SIGTERM);
+    let run = run.finish();
+    run.assert_said("eu-stack was interrupted")
+        .assert_faster_than(Duration::from_secs(5))
+        .assert_nothing_left();
+}
+
+#[test]
+fn a_tool_has_no_more_rights_than_the_process() {
+    let session = with_tool("eu-stack", "echo 'TID 1:'; echo \"#0  0x1 uid-$(/usr/bin/id -u) - /x/a\"");
+    std::fs::set_permissions(session.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let nobody = nix::unistd::User::from_name("nobody").unwrap().unwrap().uid;
+    let run = waits(session.options(TIMEOUT).options(["--user", "nobody"])).run();
+    run.assert_code(124).assert_said(&format!("uid-{nobody} (a)")).assert_nothing_left();
+}
+
+#[test]
+fn a_program_cannot_draw_on_the_terminal_by_the_names_in_its_stack() {
+    let program = "import time; exec(compile('time.sleep(1000)', '\\x1b[2J.py', 'exec'))";
+    let python = python_program("python3");
+    let run = Session::new().options(PATIENT).command([&python, "-c", program]).run();
+    run.assert_code(124).assert_said("\\u{1b}[2J.py:1)").assert_nothing_left();
+    assert!(!run.stderr().contains('\x1b'), "{:?}", run.stderr());
+}
