@@ -32,6 +32,7 @@ mod first_processes;
 mod guardian;
 mod hooks;
 mod hung_start;
+mod hung_teardown;
 mod idle;
 mod inherited;
 mod inner_namespaces;

@@ -67,6 +67,10 @@ pub(super) fn look(subjects: Vec<Subject>) -> (BTreeMap<i32, Seen>, usize) {
             return false;
         };
         it.cpu = now.cpu.saturating_sub(it.stat.cpu).as_secs_f64() / took;
+        // Waiting for a disk is a matter of milliseconds; what hangs is found there twice.
+        if it.stat.state == 'D' && now.state != 'D' {
+            it.waits = vec![Wait::Running];
+        }
         let is_runnable = it.stat.state == 'R' && now.state == 'R';
         if it.cpu >= BUSY || is_runnable && it.cpu >= BUSY_AND_RUNNABLE {
             it.waits.insert(0, Wait::Busy(it.cpu));
@@ -100,7 +104,7 @@ fn uninterruptible(pid: Pid) -> Wait {
     }
 }
 
-fn tracer(pid: Pid) -> Option<Pid> {
+pub(super) fn tracer(pid: Pid) -> Option<Pid> {
     let status = String::from_utf8(read_single(format!("/proc/{pid}/status")).ok()?).ok()?;
     let tracer: i32 = status.lines().find_map(|line| line.strip_prefix("TracerPid:"))?.trim().parse().ok()?;
     (tracer > 0).then(|| Pid::from_raw(tracer)).flatten()

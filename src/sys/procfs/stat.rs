@@ -135,6 +135,11 @@ pub(super) fn raw_stat_in(directory: &Path) -> Option<Stat> {
     Stat::from_read(&read_single(directory.join("stat")).ok()?[..]).ok()
 }
 
+/// The state of one thread; `None` if it is gone.
+pub(crate) fn thread_state(pid: Pid, thread: Pid) -> Option<char> {
+    raw_stat_in(format!("/proc/{pid}/task/{thread}").as_ref()).map(|stat| stat.state)
+}
+
 /// The pid in a field of a stat. The field is 0 for a process that we cannot see, and -1 while the process
 /// itself is being reaped (`do_task_stat`, linux/fs/proc/array.c).
 pub(crate) fn visible_pid(raw: i32) -> Option<Pid> {

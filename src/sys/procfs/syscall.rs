@@ -40,14 +40,20 @@ pub(crate) fn syscall(pid: Pid, thread: Pid) -> io::Result<Syscall> {
 
 /// The function in which the kernel lets it wait. `None` if it does not wait, or that is hidden.
 pub(crate) fn kernel_function(pid: Pid, thread: Pid) -> Option<String> {
-    innermost(pid, thread).or_else(|| {
-        let text = String::from_utf8(read_single(directory(pid, thread).join("wchan")).ok()?).ok()?;
-        (text != "0" && !text.is_empty()).then_some(text)
-    })
+    kernel_functions(pid, thread, 1).pop()
 }
 
-fn innermost(pid: Pid, thread: Pid) -> Option<String> {
-    kernel_stack(pid, thread)?.into_iter().next().filter(|name| !name.is_empty() && !name.starts_with("0x"))
+/// That function and those that called it, as far as we are allowed to know, and at most so many.
+pub(crate) fn kernel_functions(pid: Pid, thread: Pid, most: usize) -> Vec<String> {
+    let is_known = |name: &String| !name.is_empty() && !name.starts_with("0x");
+    let stack = kernel_stack(pid, thread).unwrap_or_default();
+    let known: Vec<_> = stack.into_iter().take_while(is_known).take(most).collect();
+    if known.is_empty() { waiting_in(pid, thread).into_iter().collect() } else { known }
+}
+
+fn waiting_in(pid: Pid, thread: Pid) -> Option<String> {
+    let text = String::from_utf8(read_single(directory(pid, thread).join("wchan")).ok()?).ok()?;
+    (text != "0" && !text.is_empty()).then_some(text)
 }
 
 /// The functions of the kernel that a thread is in, the innermost first: `[<0>] pipe_read+0x3a1/0x4a0`. Only root can read

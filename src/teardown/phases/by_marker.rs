@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use rustix::process::Pid;
 
+use super::kill::why;
 use crate::containment::SessionId;
 use crate::leaks::How;
 use crate::runtime::clock;
@@ -64,7 +65,9 @@ impl Teardown<'_> {
     fn kill_or_give_up(&mut self, pid: Pid, sessions: &[SessionId], gives_up: bool) {
         let Some(process) = ProcessInfo::read(pid) else { return };
         if gives_up {
-            let survivor = format!("{process} carries the session's marker and did not exit after SIGKILL");
+            let why = why(pid);
+            let survivor =
+                format!("{process} carries the session's marker and did not exit after SIGKILL{why}");
             self.verdict.survivors.push(survivor);
         } else {
             self.kill_if_marked(process, sessions);

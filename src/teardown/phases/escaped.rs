@@ -9,6 +9,7 @@ use rustix::process::Pid;
 
 use super::by_marker::carries_marker;
 use super::inner_inits::Grace;
+use super::kill::why;
 use super::kill_progress::KillProgress;
 use crate::leaks::How;
 use crate::runtime::clock;
@@ -184,11 +185,10 @@ impl Teardown<'_> {
 
     fn note_stuck(&mut self, children: &[ProcessInfo]) {
         let escaped = children.iter().filter(|process| !self.unkillable.contains(&process.pid));
-        self.verdict
-            .survivors
-            .extend(escaped.map(|process| {
-                format!("{process} left the session's cgroup and did not exit after SIGKILL")
-            }));
+        self.verdict.survivors.extend(escaped.map(|process| {
+            let why = why(process.pid);
+            format!("{process} left the session's cgroup and did not exit after SIGKILL{why}")
+        }));
         if children.is_empty() {
             self.verdict.unknown("a child process that cannot be listed has not exited");
         }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
+use rustix::process::Pid;
 
 use super::kill_progress::KillProgress;
 use crate::containment::ContainmentError;
@@ -13,6 +14,7 @@ use crate::sys::process::pidfd::Process;
 use crate::sys::procfs::process_info::ProcessInfo;
 use crate::teardown::running_teardown::Teardown;
 use crate::text::plain;
+use crate::why::why_stuck;
 
 /// A racing fork can survive one kill (before Linux commit b69bb476), so it is repeated.
 const AGAIN: Duration = Duration::from_millis(100);
@@ -38,12 +40,14 @@ impl Teardown<'_> {
             Ok(true) => self.unkillable.clear(),
             Ok(false) => {
                 let containment = &self.context.containment;
-                self.unkillable = self.verdict.expect(containment.members()).unwrap_or_default();
+                let left = self.verdict.expect(containment.members()).unwrap_or_default();
+                let known = std::mem::replace(&mut self.unkillable, left);
                 let took = clock::since(began).as_secs_f32();
-                let left = self.unkillable.iter().filter_map(|&pid| ProcessInfo::read(pid));
-                self.verdict.survivors.extend(
-                    left.map(|process| format!("{process} was killed but has not exited within {took:.1} s")),
-                );
+                let new = self.unkillable.iter().filter(|pid| !known.contains(pid));
+                self.verdict.survivors.extend(new.filter_map(|&pid| ProcessInfo::read(pid)).map(|process| {
+                    let why = why(process.pid);
+                    format!("{process} was killed but has not exited within {took:.1} s{why}")
+                }));
                 self.verdict.unknown(format!("{} still holds processes", containment.name()));
             }
             Err(error) => self.verdict.unknown(error),
@@ -98,4 +102,9 @@ impl Teardown<'_> {
         let ended = ended.map_err(|error| format!("cannot kill pid {}: {}", process.pid, plain(&error)));
         self.verdict.expect(ended);
     }
+}
+
+/// `: it is uninterruptible in the kernel (request_wait_answer)`
+pub(super) fn why(pid: Pid) -> String {
+    why_stuck(pid).map_or(String::new(), |why| format!(": it {why}"))
 }
