@@ -37,6 +37,7 @@ use runtime::ci::Ci;
 use runtime::exit_code::{self, Exit};
 use runtime::{state_directory, working_directory};
 use session::SessionError;
+use stacks::Rules;
 
 #[cfg(all(not(test), target_env = "gnu"))]
 sys::entry::begin_with!(start);
@@ -82,7 +83,10 @@ fn dispatch(cli: Cli) -> Result<Exit, SessionError> {
         CliCommand::Merge(args) => commands::merge::merge(args, &report)?,
         CliCommand::Sessions { json } => commands::sessions::print_sessions(&records(), json, &report)?,
         CliCommand::Ps(options) => commands::ps::ps(&options.request(), &report)?,
-        CliCommand::Why { id, json, stacks } => commands::why::why(id.as_deref(), json, stacks, &report)?,
+        CliCommand::Why { id, json, stacks, config } => {
+            let rules = if stacks { Some(diagnose(config)?) } else { None };
+            commands::why::why(id.as_deref(), json, rules.as_ref(), &report)?
+        }
         CliCommand::Stop { id, grace } => commands::stop::stop(&id, grace.0, &records(), &report)?,
         CliCommand::Sweep { dry_run } => commands::sweep::sweep(&records(), dry_run, &report)?,
         CliCommand::Init => commands::init::init(&report)?,
@@ -111,6 +115,13 @@ fn run(args: Run) -> Result<Exit, SessionError> {
     }
     warning.iter().for_each(|warning| report.say(warning));
     session::run(plan, &report)
+}
+
+/// The tools that the config names for the stacks of hung processes.
+fn diagnose(config: Option<PathBuf>) -> Result<Rules> {
+    let options = ConfigOptions { config, ..ConfigOptions::default() };
+    let config = find_config(&options, &TrustedUsers::of_this_run(None))?;
+    Ok(config.as_ref().map(Config::rules).unwrap_or_default())
 }
 
 fn find_config(options: &ConfigOptions, trusted: &TrustedUsers) -> Result<Option<Config>> {

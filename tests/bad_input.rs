@@ -709,3 +709,17 @@ mod init {
         assert_eq!(run.read("cgrun.toml"), "# mine\n");
     }
 }
+
+#[test]
+fn a_tool_for_stacks_that_cannot_work_is_refused() {
+    let list = "expected a list of words, such as [\"py-spy\"";
+    assert_configs_refused(&[
+        ("[diagnose]\nx = 'gdb'\n", &["cgrun.toml:2:5", list, "or false for no tool"]),
+        ("[diagnose]\nx = true\n", &["cgrun.toml:2:5", "true names no tool"]),
+        ("[diagnose]\nx = ['']\n", &["the tool's name is empty"]),
+        ("[diagnose]\nx = ['gdb', '-p']\n", &["cgrun.toml:2:5", "no argument of the tool contains {pid}"]),
+        ("[diagnose]\n'/bin/x' = false\n", &["cgrun.toml:2:1", "\"/bin/x\" is a path"]),
+        ("[diagnose]\n'' = false\n", &["an empty pattern matches nothing"]),
+        ("diagnose = 1\n", &["expected a table, such as { uwsgi = "]),
+    ]);
+}

@@ -211,7 +211,7 @@ fn a_report_that_cannot_be_written_is_refused_before_anything_starts() {
     let run = Session::again().config(config).command(["touch", "started"]).run();
     run.assert_code(125).assert_said("stdout belongs to the command").assert_nothing_left();
     let run = Session::again().config("[session]\nallow = ['']").command(["touch", "started"]).run();
-    run.assert_code(125).assert_said("an empty name allows nothing").assert_nothing_left();
+    run.assert_code(125).assert_said("an empty pattern matches nothing").assert_nothing_left();
 }
 
 #[test]

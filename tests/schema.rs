@@ -73,6 +73,7 @@ fn every_config_that_cgrun_accepts_is_valid() {
         "[session]\ngrace = '1h 30m'\nsettle = '0.5s'\ntimeout = '2 weeks'\nkill_wait = ' 5 s '",
         "[session]\nrequire = 'pidns+cgroup'\nallow = ['a b', '*/x*']\nuser = 'root'",
         "[session]\nreports = { html = 'x.html' }\nclean_env = true\nstop_within = '1M'",
+        "[diagnose]\nuwsgi = ['py-spy', 'dump', '{pid}']\n'*x y*' = false\nz = []\n'a *' = ['./t', '--pid={pid}']",
         "[limits]\nmemory = '1.5 GiB'\nswap = 0\npids = '20'\ncpus = '50%'\ncpuset = 3\nio_weight = 10000",
         "[session]\nsettle = '0'\ngrace = '1h30m5s'\ntimeout = '1.5h'",
         "[limits]\nmemory = 1048576\nswap = '0%'\npids = 1\ncpus = 0.5\ncpuset = '0-3, 6'\nbest_effort = true",
@@ -97,6 +98,9 @@ fn each_kind_of_bad_config_is_refused_by_both() {
         ["porrts = 1", "[sesion]", "[profiles.ci]\ngrace = '1s'", "profiles = 1", "session = 1"]
             .map(String::from)
             .to_vec();
+    let tools = ["'gdb'", "true", "['']", "['gdb', '-p']", "[1, '{pid}']"];
+    configs.extend(tools.map(|tool| format!("[diagnose]\nx = {tool}\n")));
+    configs.push("[diagnose]\n'/bin/x' = false\n".into());
     configs.extend(
         [
             "porrts = [1]",
@@ -236,7 +240,7 @@ fn every_key_has_a_description() {
     let mut found = Vec::new();
     undescribed(&schema, "", &mut found);
     assert!(found.is_empty(), "{found:?}");
-    assert!(schema["properties"].as_object().unwrap().len() == 4, "{schema}");
+    assert!(schema["properties"].as_object().unwrap().len() == 5, "{schema}");
 }
 
 #[test]

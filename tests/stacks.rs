@@ -216,3 +216,49 @@ fn a_program_cannot_draw_on_the_terminal_by_the_names_in_its_stack() {
     run.assert_code(124).assert_said("\\u{1b}[2J.py:1)").assert_nothing_left();
     assert!(!run.stderr().contains('\x1b'), "{:?}", run.stderr());
 }
+
+const PRINTS: &str = "#!/bin/sh\nprintf 'asked about %s\\n\\033[2J' \"$1\"; exit 3\n";
+
+#[test]
+fn a_tool_of_the_config_comes_before_ours_and_the_longest_pattern_wins() {
+    let config = "[diagnose]\nwaits = false\n'*/waits 1000' = ['tools/mine', 'pid={pid}']\n'*' = ['nothing', '{pid}']\n";
+    let session =
+        with_tool("eu-stack", "echo 'TID 1:'; echo '#0  0x1 ours - /x/a'").file("tools/mine", PRINTS);
+    std::fs::set_permissions(session.path().join("tools/mine"), std::fs::Permissions::from_mode(0o755))
+        .unwrap();
+    let run = waits(session.config(config).options(TIMEOUT)).run();
+    run.assert_code(124).assert_matches(r"\(waits 1000\), by mine:\ncgrun:       asked about pid=\d+\n");
+    run.assert_said("\\u{1b}[2J").assert_nothing_left();
+    assert!(!run.stderr().contains("ours"), "{}", run.stderr());
+}
+
+#[test]
+fn the_config_can_say_that_no_tool_reads_a_stack_or_name_one_that_is_not_there() {
+    Session::new();
+    for (tool, said) in
+        [("false", None), ("[]", None), ("['nothing', '{pid}']", Some("nothing of [diagnose] is not there"))]
+    {
+        let session = Session::again().config(&format!("[diagnose]\nwaits = {tool}\n"));
+        let run = waits(session.options(TIMEOUT)).run();
+        run.assert_code(124).assert_said("look at pid ").assert_nothing_left();
+        let stderr = run.stderr();
+        assert!(
+            said.map_or(!stderr.contains("(waits 1000), by"), |said| stderr.contains(said)),
+            "{tool}: {stderr}"
+        );
+    }
+}
+
+#[test]
+fn why_takes_the_tools_of_the_config() {
+    let session = waits(Session::new().options(LONG).file("mine", PRINTS));
+    std::fs::set_permissions(session.path().join("mine"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let diagnose = "[diagnose]\nwaits = ['./mine', '{pid}']\n";
+    let run = session.config(diagnose).file("other.toml", "[diagnose]\nwaits = ['{pid}'").start();
+    run.until("a stack", || {
+        run.sessions() == 1 && why(&run, &["--stacks"]).stdout.contains("    asked about ")
+    });
+    why(&run, &["--stacks", "-c", "other.toml"]).assert_code(125).assert_said("other.toml:2:");
+    run.signal(Signal::SIGTERM);
+    run.finish().assert_nothing_left();
+}

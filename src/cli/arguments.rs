@@ -78,6 +78,9 @@ pub(crate) enum CliCommand {
         /// stop them for a moment, or send them a signal
         #[arg(long)]
         stacks: bool,
+        /// Take [diagnose] from this config instead of the nearest cgrun.toml or pyproject.toml
+        #[arg(short, long, value_name = "FILE", requires = "stacks")]
+        config: Option<PathBuf>,
     },
     /// End a live session, and wait until it has ended
     ///

@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::diagnose::Diagnose;
 use super::value_schemas;
 use super::values::{OnLeak, ReportKind, ServiceInput, ServiceName, StopSignal, Time, Variable, Word, Words};
 use crate::containment::Require;
@@ -18,7 +19,11 @@ use crate::sys::port::Port;
 
 /// The config of cgrun: cgrun.toml, or [tool.cgrun] in pyproject.toml.
 #[derive(Debug, Default, Deserialize, JsonSchema, PartialEq)]
-#[serde(default, deny_unknown_fields, expecting = "the tables session, services, limits and profiles")]
+#[serde(
+    default,
+    deny_unknown_fields,
+    expecting = "the tables session, services, limits, diagnose and profiles"
+)]
 pub(crate) struct ConfigKeys {
     /// How a session runs, ends and is reported.
     pub session: SessionKeys,
@@ -27,6 +32,9 @@ pub(crate) struct ConfigKeys {
     pub services: BTreeMap<ServiceName, Spanned<ServiceKeys>>,
     /// What the whole session can use.
     pub limits: SessionLimits,
+    /// The tool that reads the stack of a hung process, for programs whose name or command line matches the key, as in allow:
+    /// its words, in which {pid} stands for the process, or false for no tool.
+    pub diagnose: Diagnose,
     /// Keys that replace those of session and limits if the profile is used: with --profile NAME or CGRUN_PROFILE, and the
     /// profile ci also in CI.
     pub profiles: BTreeMap<String, ProfileKeys>,

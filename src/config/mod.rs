@@ -1,5 +1,6 @@
 //! The config: its file, keys, values and diagnostics.
 
+mod diagnose;
 mod diagnostic;
 mod discover;
 mod file;

@@ -80,6 +80,12 @@ clean_env = false
 # Warn about a limit that cannot be applied, and run without it.
 best_effort = false
 
+# Which tool reads the stack of a hung process, for a program's name or a command line as in allow; false for none
+# (examples; by default py-spy, jcmd, eu-stack and gdb read those that they can).
+[diagnose]
+# "uwsgi" = ["py-spy", "dump", "--pid", "{pid}"]
+# "*postgres*" = false
+
 # Keys that replace those above in one case, with --profile NAME or CGRUN_PROFILE. The profile ci is also used in CI.
 # An example:
 #

@@ -6,6 +6,7 @@ use nix::sys::signal::Signal;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::json;
 
+use super::diagnose::Diagnose;
 use super::values::{ServiceName, StopSignal, Time, Variable, Word, Words};
 use crate::containment::Require;
 use crate::leaks::allow::Pattern;
@@ -50,6 +51,32 @@ pub(super) fn reports(generator: &mut SchemaGenerator) -> Schema {
         "properties": { "json": file.clone(), "junit": file.clone(), "html": file },
         "additionalProperties": false
     })
+}
+
+impl JsonSchema for Diagnose {
+    fn schema_name() -> Cow<'static, str> {
+        "Diagnose".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "object",
+            "propertyNames": Pattern::json_schema(generator),
+            "additionalProperties": {
+                "anyOf": [
+                    { "const": false },
+                    { "type": "array", "maxItems": 0 },
+                    {
+                        "type": "array",
+                        "items": [{ "type": "string", "pattern": NOT_EMPTY }],
+                        "additionalItems": { "type": "string", "pattern": NO_NUL },
+                        "contains": { "pattern": r"\{pid\}" },
+                        "minItems": 2
+                    }
+                ]
+            }
+        })
+    }
 }
 
 /// The schemas of values that are parsed from text.

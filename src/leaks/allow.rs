@@ -40,7 +40,9 @@ impl FromStr for Pattern {
 
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
-            "" => Err("an empty name allows nothing; write a program's name, such as \"ssh-agent\"".into()),
+            "" => {
+                Err("an empty pattern matches nothing; write a program's name, such as \"ssh-agent\"".into())
+            }
             _ if text.contains(['*', '?', ' ']) => Glob::new(text).map(Self::CommandLine),
             _ if text.contains('/') => Err(format!(
                 "{text:?} is a path; write the program's name, or a pattern for its command line, such as \"*{text} *\""
@@ -51,18 +53,23 @@ impl FromStr for Pattern {
 }
 
 impl Pattern {
-    fn text(&self) -> &str {
+    pub(crate) fn text(&self) -> &str {
         let (Self::Name(text) | Self::CommandLine(Glob { text, .. })) = self;
         text
     }
 
     pub(crate) fn allows(&self, leak: &Leak) -> bool {
+        self.matches(&leak.stat.name, leak.executable.as_deref(), &leak.process.command)
+    }
+
+    /// `name` is that which the kernel keeps.
+    pub(crate) fn matches(&self, name: &str, executable: Option<&OsStr>, command: &[OsString]) -> bool {
         match self {
-            Self::Name(name) => {
-                let paths = leak.executable.as_ref().into_iter().chain(leak.process.command.first());
-                leak.stat.name == *name || paths.map(|path| file_name(path)).any(|it| it == *name)
+            Self::Name(wanted) => {
+                let paths = executable.into_iter().chain(command.first().map(OsString::as_os_str));
+                name == wanted || paths.map(file_name).any(|it| it == *wanted)
             }
-            Self::CommandLine(glob) => glob.matches_command(&leak.process.command),
+            Self::CommandLine(glob) => glob.matches_command(command),
         }
     }
 }

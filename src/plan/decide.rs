@@ -110,6 +110,7 @@ pub(crate) fn plan(run: Run, config: Option<&Config>, cwd: PathBuf, state: PathB
         )?,
         clean_env: options.clean_env.or(session.and_then(|it| it.clean_env)).unwrap_or(false),
         allow: [session.and_then(|it| it.allow.clone()).unwrap_or_default(), options.allow].concat(),
+        diagnose: config.map(Config::rules).unwrap_or_default(),
         reports: reports(options.reports, config, &cwd)?,
         reclaim_ports: options.reclaim_ports.or(session.and_then(|it| it.reclaim_ports)).unwrap_or(false),
         logs,

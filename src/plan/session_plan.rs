@@ -13,6 +13,7 @@ use crate::containment::Require;
 use crate::leaks::allow::Pattern;
 use crate::limits::{Limits, ProfileLimits};
 use crate::runtime::state_directory;
+use crate::stacks::Rules;
 use crate::sys::port::Port;
 use crate::sys::process::identity::Identity;
 
@@ -43,6 +44,8 @@ pub(crate) struct SessionPlan {
     pub baseline: Option<BaselinePlan>,
     /// Leaks that are not counted.
     pub allow: Vec<Pattern>,
+    /// The tools for the stacks of hung processes.
+    pub diagnose: Rules,
     pub reports: Vec<(ReportKind, PathBuf)>,
     pub reclaim_ports: bool,
     /// The minimum containment to accept.

@@ -54,7 +54,12 @@ impl Session<'_> {
     fn report_explanation(&self, explanation: &Explanation, intrusion: Intrusion) -> Hang {
         // Whoever wants us to exit does not have to wait for the tools.
         let requests = Signals::about_ending().ok();
-        let stacks = stacks(&explanation.suspects(), intrusion, requests.as_ref().map(AsFd::as_fd));
+        let stacks = stacks(
+            &explanation.suspects(),
+            &self.plan.diagnose,
+            intrusion,
+            requests.as_ref().map(AsFd::as_fd),
+        );
         let width = terminal::stderr_is_a_terminal().then(|| terminal::columns().saturating_sub(INDENT));
         explanation.lines(width, &stacks).iter().for_each(|line| self.report.error(&format!("  {line}")));
         Hang { lines: explanation.lines(None, &stacks), stacks }

@@ -8,6 +8,7 @@ use rustix::process::Pid;
 
 use super::credentials::Credentials;
 use super::kind;
+use super::rules::Rules;
 use super::running::{Job, run};
 use super::stack::{Stack, bounded};
 use super::tool::{Intrusion, Way};
@@ -48,6 +49,11 @@ impl Target {
         self.stat.key()
     }
 
+    /// At most 15 bytes of the program's name.
+    pub(super) fn kernel_name(&self) -> &str {
+        &self.stat.name
+    }
+
     pub(super) fn handles(&self, signal: Signal) -> bool {
         self.stat.handles(signal)
     }
@@ -56,6 +62,7 @@ impl Target {
 /// The stacks of these processes, as far as there are any. Ends early if `interruption` becomes readable.
 pub(crate) fn stacks(
     targets: &[Target],
+    rules: &Rules,
     intrusion: Intrusion,
     interruption: Option<BorrowedFd<'_>>,
 ) -> Vec<Stack> {
@@ -69,7 +76,7 @@ pub(crate) fn stacks(
             sections: Vec::new(),
             problem: None,
         };
-        match kind::way(target, intrusion) {
+        match kind::way(target, rules, intrusion) {
             Way::Useless => continue,
             Way::No(problem) => stack.problem = Some(problem),
             Way::Known(tool, sections) => {

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::collect::Target;
+use super::rules::Rules;
 use super::tool::{Intrusion, Way};
 use super::{java, kernel, native, python};
 
@@ -12,9 +13,15 @@ const SHELLS: [&str; 8] = ["sh", "bash", "dash", "zsh", "ksh", "fish", "busybox"
 const TOOLS: [&str; 9] = ["cat", "env", "flock", "head", "sleep", "tail", "tee", "timeout", "xargs"];
 
 /// How to get the stack of this process.
-pub(super) fn way(target: &Target, intrusion: Intrusion) -> Way {
+pub(super) fn way(target: &Target, rules: &Rules, intrusion: Intrusion) -> Way {
     if target.state == 'D' {
         return kernel::way(target);
+    }
+    match rules.way(target) {
+        // Nobody knows what such a tool does to the process.
+        Some(Way::Tools(_)) if intrusion == Intrusion::None => return Way::Useless,
+        Some(way) => return way,
+        None => {}
     }
     let name = target.program();
     match name.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.') {

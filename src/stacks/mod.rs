@@ -12,11 +12,13 @@ mod kind;
 mod lookup;
 mod native;
 mod python;
+mod rules;
 mod running;
 mod stack;
 mod tool;
 mod tool_process;
 
 pub(crate) use collect::{Target, stacks};
+pub(crate) use rules::{PID, Rules};
 pub(crate) use stack::Stack;
 pub(crate) use tool::Intrusion;

@@ -9,20 +9,21 @@ use crate::leaks::InheritedMarks;
 use crate::registry::{Members, find_session, members};
 use crate::report::Reporter;
 use crate::runtime::exit_code::{Exit, NOT_PROVEN};
-use crate::stacks::{Intrusion, stacks};
+use crate::stacks::{Intrusion, Rules, stacks};
 use crate::sys::procfs::environ::environ;
 use crate::sys::terminal;
 use crate::why::Explanation;
 use document::Document;
 
-pub(crate) fn why(id: Option<&str>, json: bool, with_stacks: bool, reporter: &Reporter) -> Result<Exit> {
+/// With stacks if there are rules for them.
+pub(crate) fn why(id: Option<&str>, json: bool, rules: Option<&Rules>, reporter: &Reporter) -> Result<Exit> {
     let session = find_session(id, "why")?;
     let Members { found, hidden } = members(&session)?;
     let environ = session.root.and_then(|root| environ(root.process()).ok()).unwrap_or_default();
     let marks = InheritedMarks::of_environ(&environ);
     let explanation = Explanation::of(found.into_iter().collect(), hidden, marks);
-    let suspects = if with_stacks { explanation.suspects() } else { Vec::new() };
-    let stacks = stacks(&suspects, Intrusion::Brief, None);
+    let read = |rules: &Rules| stacks(&explanation.suspects(), rules, Intrusion::Brief, None);
+    let stacks = rules.map(read).unwrap_or_default();
     let text = if json {
         serde_json::to_string_pretty(&Document::new(session.id.to_string(), &explanation, stacks))? + "\n"
     } else {
