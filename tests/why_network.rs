@@ -1,6 +1,10 @@
 //! `cgrun why` follows connections: to servers that do not answer, through network namespaces, and to other hosts.
 
+use std::path::Path;
 use std::process::Command;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use crate::harness::{Running, Session, python_program};
 use crate::real_applications::postgres;
@@ -305,5 +309,32 @@ fn why_finds_a_test_that_waits_for_its_own_transaction() {
     let script = cups("hold -c '\\! psql -qc \"update tea set cup = 9\"'; :");
     let run = named(postgres(""), &["sh", "-c", &script]).start();
     explained(&run, &["wait for each other in a circle", "started during cart holds"], &["likely held by "]);
+    end(run);
+}
+
+#[test]
+fn why_names_a_stopped_vite_that_npm_test_waits_for() {
+    let frontend = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/demo/frontend");
+    assert!(frontend.join("node_modules/.bin/vite").exists(), "scripts/test installs Vite");
+    let config = format!(
+        "[services.frontend]\ncommand = ['npm', 'run', 'dev']\ncwd = '{}'\nport = 3000\n\
+         ready = {{ http = 'http://127.0.0.1:3000/' }}\n",
+        frontend.display()
+    );
+    let run = script("until [ -e stopped ]; do sleep 0.01; done; exec npm test")
+        .config(&config)
+        .file("package.json", r#"{ "scripts": { "test": "node test.js" } }"#)
+        .file("test.js", "fetch('http://127.0.0.1:3000/main.js')")
+        .start();
+    run.until_file("id");
+    let command = |pid: &i32| std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let vite = run.members().into_iter().find(|pid| command(pid).contains(".bin/vite")).unwrap();
+    kill(Pid::from_raw(vite), Signal::SIGSTOP).unwrap();
+    std::fs::write(run.path().join("stopped"), "").unwrap();
+    explained(
+        &run,
+        &[&format!("look at pid {vite} (node "), "), of service frontend: it is stopped"],
+        &["(npm test)", "(node test.js)", "127.0.0.1:3000, on which "],
+    );
     end(run);
 }
