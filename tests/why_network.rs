@@ -266,6 +266,28 @@ fn why_follows_a_connection_into_another_network_namespace() {
     end(run);
 }
 
+#[test]
+fn why_names_the_server_that_does_not_accept_a_connection_to_its_unix_socket() {
+    let server = "import socket, time\n\
+        listener = socket.socket(socket.AF_UNIX)\n\
+        listener.bind('socket')\n\
+        listener.listen()\n\
+        print('ready', flush=True)\n\
+        time.sleep(1000)\n";
+    let config = "[services.web]\ncommand = ['python3', 'server.py']\nready = { log = 'ready' }\n";
+    let text = "import socket\n\
+        client = socket.socket(socket.AF_UNIX)\n\
+        client.connect('socket')\n\
+        client.recv(1)\n";
+    let run = python(text).file("server.py", server).config(config).start();
+    explained(
+        &run,
+        &["(python3 server.py), of service web: it sleeps for 16 min"],
+        &["reads from a socket, whose other end is held by "],
+    );
+    end(run);
+}
+
 /// A transaction that holds the lock on a row, and what another one does until it can have it.
 fn cups(script: &str) -> String {
     let in_transaction = "select count(*) from pg_stat_activity where state = 'idle in transaction'";

@@ -5,49 +5,80 @@ use std::io;
 
 use super::sockets::{HEADER, NLM_F_DUMP, NLM_F_REQUEST, SOCK_DIAG_BY_FAMILY, attribute, dump, u32_at};
 
-/// `struct unix_diag_req`, `struct unix_diag_msg`, and what to show (linux/unix_diag.h).
+/// `struct unix_diag_req`, `struct unix_diag_msg`, what to show, and the attributes (linux/unix_diag.h).
 const REQUEST: usize = HEADER + 24;
 const REPLY: usize = 16;
 const UDIAG_SHOW_PEER: u32 = 4;
+const UDIAG_SHOW_ICONS: u32 = 8;
 const UNIX_DIAG_PEER: u16 = 2;
+const UNIX_DIAG_ICONS: u16 = 3;
 
-/// The inode of the peer of each connected Unix socket of this network namespace.
-pub(crate) fn unix_peers() -> io::Result<HashMap<u32, u32>> {
+/// What a Unix socket is connected to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum UnixPeer {
+    /// The socket with this inode.
+    Socket(u32),
+    /// The listening socket with this inode. No process has accepted the connection yet.
+    Listener(u32),
+}
+
+/// The peer of each connected Unix socket of this network namespace.
+pub(crate) fn unix_peers() -> io::Result<HashMap<u32, UnixPeer>> {
     let mut request = [0u8; REQUEST];
     request[0..4].copy_from_slice(&(REQUEST as u32).to_ne_bytes());
     request[4..6].copy_from_slice(&SOCK_DIAG_BY_FAMILY.to_ne_bytes());
     request[6..8].copy_from_slice(&(NLM_F_REQUEST | NLM_F_DUMP).to_ne_bytes());
     request[HEADER] = libc::AF_UNIX as u8;
     request[HEADER + 4..HEADER + 8].copy_from_slice(&u32::MAX.to_ne_bytes());
-    request[HEADER + 12..HEADER + 16].copy_from_slice(&UDIAG_SHOW_PEER.to_ne_bytes());
-    Ok(dump(&[&request], unix_peer)?.into_iter().collect())
+    let shown = UDIAG_SHOW_PEER | UDIAG_SHOW_ICONS;
+    request[HEADER + 12..HEADER + 16].copy_from_slice(&shown.to_ne_bytes());
+    Ok(dump(&[&request], |message| Some(peers(message)))?.into_iter().flatten().collect())
 }
 
-fn unix_peer(message: &[u8]) -> Option<(u32, u32)> {
-    let peer = attribute(message.get(REPLY..)?, UNIX_DIAG_PEER)?;
-    Some((u32_at(message, 4), u32::from_ne_bytes(peer.get(..4)?.try_into().ok()?)))
+/// Of this socket, or, if it listens, of those that want to connect to it.
+fn peers(message: &[u8]) -> Vec<(u32, UnixPeer)> {
+    let Some(attributes) = message.get(REPLY..) else { return Vec::new() };
+    let inode = u32_at(message, 4);
+    let peer = attribute(attributes, UNIX_DIAG_PEER).and_then(|it| it.get(..4)).map(|it| u32_at(it, 0));
+    let waiting = attribute(attributes, UNIX_DIAG_ICONS).unwrap_or_default();
+    let waiting = waiting.chunks_exact(4).map(|client| (u32_at(client, 0), UnixPeer::Listener(inode)));
+    // A socket that was not accepted yet has no inode.
+    let peer = peer.filter(|it| *it != 0).map(|peer| (inode, UnixPeer::Socket(peer)));
+    peer.into_iter().chain(waiting).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use std::os::fd::AsRawFd;
     use std::os::unix::fs::MetadataExt;
-    use std::os::unix::net::UnixStream;
+    use std::os::unix::net::{UnixListener, UnixStream};
 
     use super::*;
 
+    fn inode(socket: &impl AsRawFd) -> u32 {
+        std::fs::metadata(format!("/proc/self/fd/{}", socket.as_raw_fd())).unwrap().ino() as u32
+    }
+
     #[test]
     fn the_peer_of_a_unix_socket_is_found() {
-        let inode = |socket: &UnixStream| {
-            std::fs::metadata(format!("/proc/self/fd/{}", socket.as_raw_fd())).unwrap().ino() as u32
-        };
         let (one, other) = UnixStream::pair().unwrap();
-        assert_eq!(unix_peers().unwrap().get(&inode(&one)), Some(&inode(&other)));
+        assert_eq!(unix_peers().unwrap().get(&inode(&one)), Some(&UnixPeer::Socket(inode(&other))));
+    }
+
+    #[test]
+    fn the_listener_that_has_not_accepted_is_found() {
+        let directory = tempfile::tempdir().unwrap();
+        let listener = UnixListener::bind(directory.path().join("socket")).unwrap();
+        let client = UnixStream::connect(directory.path().join("socket")).unwrap();
+        let peer = || unix_peers().unwrap().get(&inode(&client)).copied();
+        assert_eq!(peer(), Some(UnixPeer::Listener(inode(&listener))));
+        let (server, _) = listener.accept().unwrap();
+        assert_eq!(peer(), Some(UnixPeer::Socket(inode(&server))));
     }
 
     #[test]
     fn a_malformed_reply_gives_no_peer_and_no_panic() {
-        assert_eq!(unix_peer(&[0; 15]), None);
-        assert_eq!(unix_peer(&[0; 16]), None);
+        assert_eq!(peers(&[0; 15]), []);
+        assert_eq!(peers(&[0; 16]), []);
     }
 }

@@ -18,6 +18,7 @@ use super::seen::Seen;
 use super::terminals::{self, Terminals};
 use super::wait::{Children, Direction, File, FileKind, Wait};
 use crate::sys::port::Protocol;
+use crate::sys::unix_sockets::UnixPeer;
 use holders::Holders;
 use locks::Locks;
 use sockets::{OtherEnd, Socket, Sockets};
@@ -234,7 +235,9 @@ impl<'a> Peers<'a> {
         let sockets = self.sockets.get_or_init(|| Sockets::read(self.seen.values().map(|it| it.stat.pid)));
         match sockets.find(inode) {
             None => Ends::default(),
-            Some(Socket::Unix(peer)) => Ends { pids: holders(peer), ..Ends::default() },
+            Some(Socket::Unix(UnixPeer::Socket(peer) | UnixPeer::Listener(peer))) => {
+                Ends { pids: holders(peer), ..Ends::default() }
+            }
             Some(Socket::Listener(listener)) => {
                 // A UDP socket that is not connected receives from anyone.
                 let is_tcp = listener.port.protocol == Protocol::Tcp;

@@ -9,7 +9,7 @@ use crate::sys::connections::{Connection, State, tcp_connections, udp_connection
 use crate::sys::network_namespace::{name_of, within};
 use crate::sys::port::Protocol;
 use crate::sys::sockets::{Listener, listeners, udp_listeners};
-use crate::sys::unix_sockets::unix_peers;
+use crate::sys::unix_sockets::{UnixPeer, unix_peers};
 
 /// No more network namespaces are looked at.
 const MOST_NAMESPACES: usize = 16;
@@ -27,7 +27,7 @@ struct Table {
     by_inode: HashMap<u32, usize>,
     by_ends: HashMap<(Protocol, SocketAddr, SocketAddr), usize>,
     listeners: Vec<Listener>,
-    unix: HashMap<u32, u32>,
+    unix: HashMap<u32, UnixPeer>,
 }
 
 #[derive(Debug)]
@@ -39,8 +39,7 @@ pub(super) enum Socket<'a> {
         is_serving: bool,
         other: OtherEnd<'a>,
     },
-    /// A Unix socket: the inode of its peer.
-    Unix(u32),
+    Unix(UnixPeer),
 }
 
 #[derive(Debug)]
