@@ -59,6 +59,7 @@ mod stop_within;
 mod strangers;
 mod surroundings;
 mod terminals;
+mod timeout_signal;
 mod trust;
 mod users;
 mod why;

@@ -9,7 +9,7 @@ use clap::{Arg, ArgAction, ArgGroup, Args, CommandFactory, Parser, Subcommand};
 
 use crate::commands::completions::Shell;
 use crate::commands::ps::{Request, Selection, Token};
-use crate::config::{OnLeak, ReportKind, Time};
+use crate::config::{OnLeak, ReportKind, StopSignal, Time};
 use crate::containment::Require;
 use crate::leaks::allow::Pattern;
 use crate::limits::{Cpus, Memory, Pids};
@@ -160,6 +160,9 @@ pub(crate) struct RunOptions {
     /// time, and so on
     #[arg(long, value_name = "DUR", allow_hyphen_values = true, help_heading = SESSION, hide_short_help = true)]
     pub warn_after: Option<Time>,
+    /// Let a command that runs into a timeout write where it hangs, by this signal, before it is asked to exit
+    #[arg(long, value_name = "SIGNAL", help_heading = SESSION, hide_short_help = true)]
+    pub timeout_signal: Option<StopSignal>,
     /// How long a process that the command left behind is given to exit on its own before it
     /// counts as a leak [default: 100ms]
     #[arg(long, value_name = "DUR", allow_hyphen_values = true, help_heading = SESSION, hide_short_help = true)]

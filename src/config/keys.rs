@@ -73,6 +73,9 @@ pub(crate) struct SessionKeys {
     /// If the command still runs after this time, say what it is running, and again after twice the time, and so on. By
     /// default nothing is said.
     pub warn_after: Option<Time>,
+    /// The signal that lets a command that runs into a timeout write where it hangs, before it is asked to exit. By default
+    /// there is none.
+    pub timeout_signal: Option<StopSignal>,
     /// What to do about a leak. By default report.
     pub on_leak: Option<OnLeak>,
     /// Processes that do not count as leaks: a program's name, or a pattern for the command line, in which * stands for

@@ -21,4 +21,4 @@ pub(crate) use keys::{ReadyKeys, ServiceKeys};
 pub(crate) use schema::schema;
 pub(crate) use toml_terms::in_toml_terms;
 pub(crate) use trust::{Distrust, TrustedUsers};
-pub(crate) use values::{OnLeak, ReportKind, ServiceInput, ServiceName, Time, Words};
+pub(crate) use values::{OnLeak, ReportKind, ServiceInput, ServiceName, StopSignal, Time, Words};

@@ -64,6 +64,10 @@ clean_env = false
 # (example; by default nothing is said).
 # warn_after = "15m"
 
+# The signal that lets a command that runs into a timeout write where it hangs, before it is asked to exit
+# (example; by default there is none).
+# timeout_signal = "SIGABRT"
+
 # Directory for the services' logs, relative to this file's directory
 # (example; by default in the user's state directory).
 # logs = "target/logs"
@@ -133,6 +137,7 @@ mod tests {
             keys.session.timeout.is_some()
                 && keys.session.idle_timeout.is_some()
                 && keys.session.warn_after.is_some()
+                && keys.session.timeout_signal.is_some()
                 && keys.session.allow.is_some()
                 && keys.session.logs.is_some()
         );

@@ -101,6 +101,7 @@ pub(crate) fn plan(run: Run, config: Option<&Config>, cwd: PathBuf, state: PathB
         timeout,
         idle_timeout,
         warn_after,
+        timeout_signal: options.timeout_signal.or(session.and_then(|it| it.timeout_signal)).map(|it| it.0),
         stop_within: options.stop_within.or(session.and_then(|it| it.stop_within)).map(|time| time.0),
         on_leak: options.on_leak.or(session.and_then(|it| it.on_leak)).unwrap_or(OnLeak::Report),
         require: options.require.or(session.and_then(|it| it.require)),

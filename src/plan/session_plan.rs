@@ -4,6 +4,8 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
+
 use super::baseline::BaselinePlan;
 use super::environment::Environment;
 use super::service_id::PerService;
@@ -37,6 +39,8 @@ pub(crate) struct SessionPlan {
     pub idle_timeout: Option<Duration>,
     /// How long the command can run without a warning.
     pub warn_after: Option<Duration>,
+    /// What a command that hangs receives before it is asked to exit.
+    pub timeout_signal: Option<Signal>,
     /// How long the whole teardown may take.
     pub stop_within: Option<Duration>,
     pub on_leak: OnLeak,

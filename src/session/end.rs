@@ -153,7 +153,7 @@ impl Session<'_> {
         }
         let services: Vec<_> = self.plan.services.iter().map(|service| service.name.as_str()).collect();
         let sentence = cause.sentence(&services);
-        if matches!(cause, Cause::Termination(Termination::TimedOut(_) | Termination::Idle(_))) {
+        if cause.is_hang() {
             self.report.error(&format!("{sentence}; still running:"));
             self.hang = self.report_running_processes(Intrusion::Brief);
         } else {

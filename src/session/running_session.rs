@@ -82,6 +82,7 @@ impl<'a> Session<'a> {
             context: Context {
                 watched_ports: plan.watched.clone(),
                 preexisting_listeners: held_before,
+                timeout_signal: plan.timeout_signal,
                 grace: plan.grace,
                 kill_wait: plan.kill_wait,
                 settle: plan.settle,

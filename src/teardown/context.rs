@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::process::ExitStatus;
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
 use rustix::process::Pid;
 
 use super::cancelled::Cancelled;
@@ -38,6 +39,8 @@ pub(crate) struct Context {
     pub children_outside: Vec<Process>,
     /// The supervisor, if it is dead. Only its guardian knows that much of it.
     pub dead_supervisor: Option<DeadSupervisor>,
+    /// What a command that hangs receives before it is asked to exit.
+    pub timeout_signal: Option<Signal>,
     /// How long orphans have to exit after they were asked.
     pub grace: Duration,
     /// Killed processes count as stuck if none of them exits for this long.
@@ -83,6 +86,7 @@ impl Context {
             guardian: None,
             children_outside: Vec::new(),
             dead_supervisor: None,
+            timeout_signal: None,
             grace: Duration::ZERO,
             kill_wait: Duration::ZERO,
             settle: Duration::ZERO,

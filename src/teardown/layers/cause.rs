@@ -95,6 +95,11 @@ impl Cause {
         self.as_layer().received()
     }
 
+    /// Whether the session is ended because its command hangs, or takes too long.
+    pub(crate) fn is_hang(&self) -> bool {
+        matches!(self, Self::Termination(Termination::TimedOut(_) | Termination::Idle(_)))
+    }
+
     pub(crate) fn is_supervisor_dead(&self) -> bool {
         *self == Self::SUPERVISOR_DIED
     }

@@ -33,6 +33,7 @@ impl Teardown<'_> {
             self.verdict.unknown(format!("cannot determine which processes leaked: {error}"));
             return self.ask_leaders();
         }
+        self.let_dump();
         // If this fails, they may be asked a little later.
         self.first_children = children::list().unwrap_or_default();
         let mut stopping: Vec<_> = self.context.components.iter().map(|_| Stopping::default()).collect();
