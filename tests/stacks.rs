@@ -262,3 +262,49 @@ fn why_takes_the_tools_of_the_config() {
     run.signal(Signal::SIGTERM);
     run.finish().assert_nothing_left();
 }
+
+/// Node with this program, which tells by a file that it runs.
+fn node(options: &[&str], program: &str) -> Session {
+    let program = format!("require('fs').writeFileSync('runs', ''); {program}");
+    Session::new().options(LONG).command([&["node"], options, &["-e", &program]].concat())
+}
+
+/// What `cgrun why --stacks` says once Node runs.
+fn stacks_of_node(run: &Running, said: &str) {
+    run.until_file("runs");
+    run.until(said, || why(run, &["--stacks"]).stdout.contains(said));
+    let is_report = |it: std::io::Result<std::fs::DirEntry>| {
+        it.unwrap().file_name().to_string_lossy().starts_with("report.")
+    };
+    assert!(!std::fs::read_dir(run.path()).unwrap().any(is_report), "a report is left");
+    assert!(run.members().len() > 1);
+    run.signal(Signal::SIGTERM);
+}
+
+#[test]
+fn node_tells_what_its_event_loop_waits_for_if_it_was_started_with_reports() {
+    let wait = "require('net').createServer().listen(8123, '127.0.0.1')";
+    let run = node(&["--report-on-signal"], wait).start();
+    stacks_of_node(&run, "    its event loop waits for any of\n        connections to 127.0.0.1:8123\n");
+    run.finish().assert_nothing_left();
+}
+
+#[test]
+fn node_without_reports_is_left_alone_and_the_option_is_named() {
+    let run = node(&[], "setInterval(() => {}, 100000)").start();
+    stacks_of_node(&run, "): start it with NODE_OPTIONS=--report-on-signal\n");
+    run.finish().assert_nothing_left();
+}
+
+#[test]
+fn node_that_does_not_return_to_its_event_loop_is_said_to_do_so() {
+    let run = node(&["--report-on-signal"], "for (;;) ;").start();
+    run.until_file("runs");
+    let said = why(&run, &["--stacks"]).stdout;
+    assert!(
+        said.contains("it wrote no report within 3 s: its code does not return to the event loop"),
+        "{said}"
+    );
+    run.signal(Signal::SIGTERM);
+    run.finish().assert_nothing_left();
+}

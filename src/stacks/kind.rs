@@ -5,7 +5,7 @@ use std::path::Path;
 use super::collect::Target;
 use super::rules::Rules;
 use super::tool::{Intrusion, Way};
-use super::{java, kernel, native, python};
+use super::{java, kernel, native, node, python};
 
 /// Their stacks say nothing about the scripts that they run.
 const SHELLS: [&str; 8] = ["sh", "bash", "dash", "zsh", "ksh", "fish", "busybox", "ash"];
@@ -27,6 +27,7 @@ pub(super) fn way(target: &Target, rules: &Rules, intrusion: Intrusion) -> Way {
     match name.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.') {
         "python" => python::way(target, intrusion),
         "java" => java::way(target, intrusion),
+        "node" | "nodejs" => node::way(target, intrusion),
         name if SHELLS.contains(&name) || TOOLS.contains(&name) => Way::Useless,
         _ if target.is_end => native::way(target, intrusion),
         _ => Way::Useless,

@@ -11,6 +11,7 @@ mod kernel;
 mod kind;
 mod lookup;
 mod native;
+mod node;
 mod python;
 mod rules;
 mod running;

@@ -25,8 +25,8 @@ const MOST_OUTPUT: usize = 1 << 20;
 const ENDING: Duration = Duration::from_secs(1);
 /// How much of its last words is shown.
 const COMPLAINT: usize = 160;
-/// They would make the virtual machine of a tool do what they want of that of the tests, such as to listen on a port.
-const FOR_JAVA: [&str; 3] = ["JAVA_TOOL_OPTIONS", "_JAVA_OPTIONS", "JDK_JAVA_OPTIONS"];
+/// They would make the runtime of a tool do what they want of that of the tests, such as to listen on a port.
+const FOR_RUNTIMES: [&str; 4] = ["JAVA_TOOL_OPTIONS", "_JAVA_OPTIONS", "JDK_JAVA_OPTIONS", "NODE_OPTIONS"];
 
 /// eu-stack would ask these servers for the symbols of each program.
 const DEBUG_SERVERS: &str = "DEBUGINFOD_URLS";
@@ -129,7 +129,7 @@ fn program(tool: &Tool) -> Option<Program> {
     let text = |text: &OsStr| CString::new(text.as_bytes()).ok();
     let argv = std::iter::once(tool.path.as_os_str()).chain(tool.arguments.iter().map(|it| it.as_os_str()));
     let is_kept =
-        |name: &OsStr| !FOR_JAVA.contains(&name.to_str().unwrap_or_default()) && name != DEBUG_SERVERS;
+        |name: &OsStr| !FOR_RUNTIMES.contains(&name.to_str().unwrap_or_default()) && name != DEBUG_SERVERS;
     let variables = std::env::vars_os().filter(|(name, _)| is_kept(name));
     let entry = |(name, value): (OsString, OsString)| {
         CString::new([name.as_bytes(), b"=", value.as_bytes()].concat()).ok()

@@ -25,11 +25,20 @@ pub(crate) fn unified_path(text: &str) -> Option<String> {
 
 /// Whether the process is the first one of a PID namespace inside ours (`NSpid`, proc_pid_status(5)).
 pub(crate) fn is_inner_init(pid: Pid) -> bool {
+    let pids = pids_in_namespaces(pid);
+    pids.len() > 1 && pids.last() == Some(&1)
+}
+
+/// The pid of the process in its own PID namespace.
+pub(crate) fn inner_pid(pid: Pid) -> Option<i32> {
+    pids_in_namespaces(pid).last().copied()
+}
+
+fn pids_in_namespaces(pid: Pid) -> Vec<i32> {
     let status = read_single(format!("/proc/{pid}/status")).unwrap_or_default();
     let status = String::from_utf8_lossy(&status);
     let pids = status.lines().find_map(|line| line.strip_prefix("NSpid:")).unwrap_or_default();
-    let pids: Vec<_> = pids.split_whitespace().collect();
-    pids.len() > 1 && pids.last() == Some(&"1")
+    pids.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
 }
 
 /// The program that `pid` executes. `None` if we are not allowed to see it.
