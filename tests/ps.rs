@@ -135,7 +135,8 @@ fn ps_ends_what_was_started_during_one_test() {
     assert!(stdout.starts_with("0\n2 processes left running, and ended by cgrun:\n"), "{stdout}");
     assert!(stdout.contains("it did not exit when asked to, and was killed"), "{stdout}");
     assert!(stdout.ends_with("\n1\n0\n"), "{stdout}");
-    run.assert_code(0).assert_silent().assert_nothing_left();
+    assert_eq!(run.stderr(), "cgrun: 1 test leaked 2 processes, already ended by cgrun ps\n");
+    run.assert_code(0).assert_nothing_left();
 }
 
 /// Of a test whose name is misspelt, it would otherwise look as if it had left nothing.
@@ -218,7 +219,8 @@ fn ps_tells_the_daemons_of_parallel_workers_apart() {
         assert!(ended.starts_with("1 process left running"), "{ended}");
         assert!(ended.contains(&format!("(sleep 90{worker})")), "{ended}");
     }
-    run.assert_code(0).assert_silent().assert_nothing_left();
+    assert_eq!(run.stderr(), "cgrun: leaked 2 processes, already ended by cgrun ps\n");
+    run.assert_code(0).assert_nothing_left();
 }
 
 /// A server of an earlier fixture starts a process for each request.
@@ -246,7 +248,8 @@ fn ps_works_for_another_user_too() {
     let stdout = run.stdout();
     assert!(stdout.contains("COMMAND\n") && stdout.contains("(sleep 901)"), "{stdout}");
     assert!(stdout.ends_with("\n1\n"), "{stdout}");
-    run.assert_code(0).assert_silent().assert_nothing_left();
+    run.assert_said("leaked 1 process, already ended by cgrun ps\n");
+    run.assert_code(0).assert_nothing_left();
 }
 
 fn open_to_all(path: &std::path::Path) {

@@ -49,7 +49,7 @@ pub(crate) fn pytest(session: Session, arguments: &[&str]) -> Finished {
     with_pytest(session, arguments).run()
 }
 
-fn with_pytest(session: Session, arguments: &[&str]) -> Session {
+pub(crate) fn with_pytest(session: Session, arguments: &[&str]) -> Session {
     let pytest = python_program("pytest");
     let fixed =
         [pytest.as_str(), "-p", "cgrun.pytest_plugin", "-p", "no:cacheprovider", "--junit-xml=junit.xml"];
@@ -92,10 +92,11 @@ fn assert_blamed(run: &Finished) {
     }
 }
 
+/// What was still running at the end of the session.
 pub(crate) fn leaked(run: &Finished) -> Vec<String> {
     let report: Value = serde_json::from_str(&run.read("report.json")).unwrap();
-    let leaks = report["leaks"].as_array().unwrap();
-    leaks.iter().map(|leak| leak["command_line"][1].as_str().unwrap().to_string()).collect()
+    let leaks = report["leaks"].as_array().unwrap().iter().filter(|leak| leak["ended_by"].is_null());
+    leaks.map(|leak| leak["command_line"][1].as_str().unwrap().to_string()).collect()
 }
 
 #[test]

@@ -3,11 +3,9 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
-use rustix::process::Pid;
-
 use super::entry::{Entry, UnlistedLeak};
 use super::file::Baseline;
-use crate::leaks::{Leak, Owner, program};
+use crate::leaks::{Leak, Owner, Place, program};
 
 /// What a baseline says of a session's leaks.
 #[derive(Debug, Default)]
@@ -62,12 +60,13 @@ impl Baseline {
 /// For each leak, the index of the first process of its tree, as far as that has one owner.
 fn roots(leaks: &[Leak]) -> Vec<usize> {
     let owners: Vec<_> = leaks.iter().map(Owner::of).collect();
-    let places: HashMap<Pid, usize> = leaks.iter().enumerate().map(|(at, leak)| (leak.pid(), at)).collect();
+    let places: HashMap<Place, usize> =
+        leaks.iter().enumerate().map(|(at, leak)| (leak.place(), at)).collect();
     let root = |at: usize| {
         let mut root = at;
         // Bounded, because pids are reused, and two snapshots may show a cycle of parents.
         for _ in 0..leaks.len() {
-            let parent = leaks[root].stat.parent.and_then(|parent| places.get(&parent));
+            let parent = leaks[root].parent_place().and_then(|parent| places.get(&parent));
             match parent {
                 Some(&parent) if parent != root && owners[parent] == owners[at] => root = parent,
                 _ => return root,

@@ -109,6 +109,7 @@ mod tests {
                 "CGRUN_LEAF",
                 "CGRUN_OUTER",
                 "CGRUN_ALLOWED",
+                "CGRUN_LEAK_LOG",
                 "CGRUN_TEST",
                 "CGRUN_FAILPOINT",
             ];

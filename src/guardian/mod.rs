@@ -69,8 +69,9 @@ impl Guardian {
         let us = Process::open(rustix::process::getpid()).context("cannot open a pidfd for cgrun itself")?;
         let us = us.context("cgrun cannot find its own process")?;
         let pid = fork_detached(|| {
-            let kept: Vec<_> =
-                [theirs.as_fd(), us.as_fd()].into_iter().chain(context.containment.descriptors()).collect();
+            let log = context.leak_log.iter().map(|log| log.file().as_fd());
+            let kept = [theirs.as_fd(), us.as_fd()].into_iter().chain(log);
+            let kept: Vec<_> = kept.chain(context.containment.descriptors()).collect();
             failpoint::disable();
             let invocation = std::env::var_os(SERVICE);
             hide_from_cookie_killers();

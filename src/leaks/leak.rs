@@ -1,12 +1,17 @@
 //! A leaked process.
 
 use std::ffi::OsString;
+use std::fmt;
 
 use rustix::process::Pid;
+use serde::{Deserialize, Serialize};
 
 use super::origin::Origin;
 use crate::sys::procfs::process_info::ProcessInfo;
 use crate::sys::procfs::stat::{ProcStat, ProcessKey};
+
+/// See [`Leak::place`].
+pub(crate) type Place = (Option<usize>, Pid);
 
 #[derive(Clone, Debug)]
 pub(crate) struct Leak {
@@ -46,6 +51,30 @@ pub(crate) enum How {
     ChangedCgroup,
     /// It had left the session's cgroup.
     Escaped,
+    /// It was found and ended while the command was running.
+    EndedBefore {
+        by: EndedBy,
+        /// Which entry of the leak log says so: only within an entry, and among the others, are pids unique.
+        entry: usize,
+    },
+}
+
+/// What has ended a leak before cgrun's teardown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) enum EndedBy {
+    #[serde(rename = "pytest plugin")]
+    PytestPlugin,
+    #[serde(rename = "cgrun ps")]
+    Ps,
+}
+
+impl fmt::Display for EndedBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::PytestPlugin => "the pytest plugin",
+            Self::Ps => "cgrun ps",
+        })
+    }
 }
 
 /// A process of which only the name was read.
@@ -59,6 +88,31 @@ pub(crate) struct Undescribed {
 impl Leak {
     pub(crate) fn pid(&self) -> Pid {
         self.process.pid
+    }
+
+    /// What has ended it before cgrun's teardown.
+    pub(crate) fn ended_by(&self) -> Option<EndedBy> {
+        match self.how {
+            How::EndedBefore { by, .. } => Some(by),
+            _ => None,
+        }
+    }
+
+    /// A key among the leaks of a session: those that were ended before can have had a pid that is used again.
+    pub(crate) fn place(&self) -> Place {
+        (self.entry(), self.pid())
+    }
+
+    /// The place where its parent is, if that leaked too.
+    pub(crate) fn parent_place(&self) -> Option<Place> {
+        self.stat.parent.map(|parent| (self.entry(), parent))
+    }
+
+    fn entry(&self) -> Option<usize> {
+        match self.how {
+            How::EndedBefore { entry, .. } => Some(entry),
+            _ => None,
+        }
     }
 
     /// A unique key: the pid may be reused later, but not with the same start time.

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// The test or worker during which a process was started.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Origin {
@@ -16,7 +18,8 @@ pub(crate) struct Origin {
 }
 
 /// How the origin is known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum Evidence {
     /// The mark is in the environment with which the process was executed.
     Environment,
@@ -26,6 +29,8 @@ pub(crate) enum Evidence {
     Parent,
     /// The processes started right before and right after it have the mark, and there is only one worker.
     StartTime,
+    /// The plugin of the test runner has seen the test leave it.
+    Plugin,
 }
 
 /// `tests/test_a.py::test_b (call)`, `vitest worker 3`

@@ -66,6 +66,11 @@ pub(crate) fn variable_names() -> Vec<&'static str> {
     own.chain([TEST]).collect()
 }
 
+/// The runner of that name, or what stands for one that is not known.
+pub(super) fn known_runner(name: &str) -> &'static str {
+    RUNNERS.iter().find(|runner| runner.name == name).map_or(ANY_RUNNER, |runner| runner.name)
+}
+
 /// Whether this runner's workers run one test at a time, and the marks tell how many workers there are.
 pub(super) fn is_sequential(runner: &str) -> bool {
     RUNNERS.iter().any(|it| it.name == runner && it.is_sequential)

@@ -6,7 +6,7 @@ use super::tree::trees;
 use crate::leaks::{How, Leak};
 
 /// `None` if no described process leaked.
-pub(crate) fn hint(leaks: &[Leak]) -> Option<String> {
+pub(crate) fn hint<'a>(leaks: impl IntoIterator<Item = &'a Leak>) -> Option<String> {
     let trees = trees(leaks);
     let worst = trees.first()?.leak;
     let phase = worst.started_during.as_ref().and_then(|origin| origin.phase.as_deref());

@@ -12,7 +12,7 @@ use super::leaking_tests::LeakingTest;
 use super::locate::TestLocator;
 use super::tree::LeakTree;
 use crate::containment::{Containment, Kind};
-use crate::leaks::{Evidence, How, Leak, Origin, program};
+use crate::leaks::{EndedBy, Evidence, How, Leak, Origin, program};
 use crate::limits::Usage;
 use crate::stacks::Stack;
 use crate::sys::port::Port;
@@ -174,6 +174,8 @@ pub(crate) struct LeakedProcess {
     /// The command's standard streams that it held open.
     pub open_streams: Vec<&'static str>,
     pub kind: &'static str,
+    /// What ended it before cgrun's teardown.
+    pub ended_by: Option<EndedBy>,
     pub service: Option<String>,
     pub ignores_sigterm: bool,
     /// Whether it was asked to exit and was still alive at the end of its grace.
@@ -188,7 +190,7 @@ pub(crate) struct StartedDuring {
     pub test: Option<String>,
     pub phase: Option<String>,
     pub worker: Option<String>,
-    pub evidence: &'static str,
+    pub evidence: Evidence,
     pub file: Option<String>,
     pub line: Option<usize>,
     /// The test, or the worker if only that is known, as text.
@@ -251,6 +253,7 @@ impl LeakedProcess {
             cgroup: tree.leak.cgroup.clone(),
             open_streams: tree.leak.streams.clone(),
             kind: leak_kind(tree.leak),
+            ended_by: tree.leak.ended_by(),
             service: match &tree.leak.how {
                 How::OutlivedService(name) | How::OutlivedProbe(name) => Some(name.clone()),
                 _ => None,
@@ -292,12 +295,7 @@ impl StartedDuring {
             test: origin.test.clone(),
             phase: origin.phase.clone(),
             worker: origin.worker.clone(),
-            evidence: match origin.evidence {
-                Evidence::Environment => "environment",
-                Evidence::Memory => "memory",
-                Evidence::Parent => "parent",
-                Evidence::StartTime => "start_time",
-            },
+            evidence: origin.evidence,
             file: None,
             line: None,
             text: origin.to_string(),
@@ -313,6 +311,7 @@ fn leak_kind(leak: &Leak) -> &'static str {
         How::OutlivedProbe(_) => "outlived_probe",
         How::ChangedCgroup => "changed_cgroup",
         How::Escaped => "escaped",
+        How::EndedBefore { .. } => "ended_before",
     }
 }
 

@@ -85,7 +85,7 @@ impl BaselineSummary {
             not_seen: named(&not_seen),
             known_of_tests: count_tests(&by_owner(verdict.known_leaks())),
             removed,
-            undescribed: verdict.undescribed.len(),
+            undescribed: verdict.undescribed_count(),
             name: path.strip_prefix(here).unwrap_or(path).to_string_lossy().into_owned(),
             change,
             has_passed,

@@ -1,6 +1,7 @@
 //! Leaked processes as text, for JUnit, GitHub and the HTML page.
 
 use super::json::{LeakedProcess, StartedDuring};
+use crate::leaks::Evidence;
 use crate::text::shorten;
 
 /// One line per process, children below their parent, at most `limit` processes.
@@ -33,6 +34,9 @@ pub(super) fn line(leak: &LeakedProcess) -> String {
     if !addresses.is_empty() {
         text += &format!(", listening on {}", addresses.join(" and "));
     }
+    if let Some(by) = leak.ended_by {
+        text += &format!(", ended by {by}");
+    }
     text
 }
 
@@ -48,6 +52,7 @@ pub(super) fn kind(leak: &LeakedProcess) -> &'static str {
         "background" => "was still running in the background",
         "outlived_service" => "did not exit within its service's grace",
         "outlived_probe" => "belongs to a readiness command",
+        "ended_before" => "was left running, and ended while the command still ran",
         "changed_cgroup" => "had moved to another cgroup of the session",
         _ => "had left the session's cgroup",
     }
@@ -56,9 +61,10 @@ pub(super) fn kind(leak: &LeakedProcess) -> &'static str {
 /// How cgrun determined the test.
 pub(super) fn evidence(origin: &StartedDuring) -> &'static str {
     match origin.evidence {
-        "environment" => "the test runner's variable is in its environment",
-        "memory" => "the test runner's variable is in its memory",
-        "parent" => "the test runner's variable is in the environment of an ancestor",
-        _ => "the processes started just before and after it belong to this test",
+        Evidence::Environment => "the test runner's variable is in its environment",
+        Evidence::Memory => "the test runner's variable is in its memory",
+        Evidence::Parent => "the test runner's variable is in the environment of an ancestor",
+        Evidence::StartTime => "the processes started just before and after it belong to this test",
+        Evidence::Plugin => "the test runner's plugin has seen this test leave it",
     }
 }

@@ -183,7 +183,7 @@ impl SessionReport {
             tests,
             leaked_process_count: verdict.leaked() + verdict.known_leaks().len(),
             baseline: None,
-            undescribed_process_count: verdict.undescribed.len(),
+            undescribed_process_count: verdict.undescribed_count(),
             allowed_leaks: describe(&verdict.allowed),
             why: Vec::new(),
             stacks: Vec::new(),

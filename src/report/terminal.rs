@@ -167,6 +167,10 @@ impl Reporter {
             self.lines(&[headline]);
             self.list(&leaks, Important::First);
         }
+        if let Some((headline, leaks)) = verdict_text::ended_before(verdict, listed, paint) {
+            self.lines(&[headline]);
+            self.list(if each { &leaks } else { &[] }, Important::First);
+        }
         self.lines(&verdict_text::problems(verdict, paint));
         used.iter().flat_map(|it| limits_hit::failures(it)).for_each(|line| self.error(&line));
         if self.verbosity >= Verbosity::Normal {

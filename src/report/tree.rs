@@ -4,9 +4,8 @@ use std::cmp::Reverse;
 use std::collections::HashMap;
 
 use nix::sys::signal::Signal;
-use rustix::process::Pid;
 
-use crate::leaks::{How, Leak};
+use crate::leaks::{How, Leak, Place};
 
 /// JSON parsers limit the depth. Deeper descendants become children of their ancestor at this depth.
 const MAX_DEPTH: usize = 32;
@@ -60,11 +59,12 @@ pub(crate) fn in_tree_order<'a>(processes: impl Iterator<Item = &'a Leak>) -> Ve
 /// The worst trees come first, new ones before known ones: those that escaped, that hold a port, or that did not exit when asked.
 pub(super) fn trees<'a>(leaks: impl IntoIterator<Item = &'a Leak>) -> Vec<LeakTree<'a>> {
     let leaks: Vec<_> = leaks.into_iter().collect();
-    let indexes: HashMap<Pid, usize> = leaks.iter().enumerate().map(|(at, leak)| (leak.pid(), at)).collect();
+    let indexes: HashMap<Place, usize> =
+        leaks.iter().enumerate().map(|(at, leak)| (leak.place(), at)).collect();
     let mut children: HashMap<usize, Vec<usize>> = HashMap::new();
     let mut roots = Vec::new();
     for (at, leak) in leaks.iter().enumerate() {
-        let parent = leak.stat.parent.and_then(|parent| indexes.get(&parent)).filter(|&&it| it != at);
+        let parent = leak.parent_place().and_then(|parent| indexes.get(&parent)).filter(|&&it| it != at);
         match parent {
             Some(&parent) => children.entry(parent).or_default().push(at),
             None => roots.push(at),

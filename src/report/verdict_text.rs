@@ -1,5 +1,6 @@
 //! Formats the findings of the teardown as lines for the terminal.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::by_test::{LeakGroup, by_owner, count_tests};
@@ -23,16 +24,17 @@ pub(super) fn leaks(
     each: bool,
     paint: Paint,
 ) -> Option<(String, Vec<String>)> {
-    let total = verdict.leaked();
+    let found = verdict.found();
+    let total = found.len() + verdict.undescribed.len();
     if total == 0 {
         return None;
     }
-    let groups = by_owner(&verdict.leaks);
+    let groups = by_owner(found.iter().copied());
     let ending = if verdict.is_proven() { "found and stopped" } else { "found" };
     let leaked = if verdict.in_baseline.is_some() { new_processes(total) } else { processes(total) };
     let headline = match count_tests(&groups) {
         // Those that are not described may have been started during any test.
-        _ if total > verdict.leaks.len() => format!("leaked {leaked}, {ending}:"),
+        _ if total > found.len() => format!("leaked {leaked}, {ending}:"),
         (0, _) => format!("leaked {leaked}, {ending}:"),
         (tests, during) if during == total => format!("{} leaked {leaked}, {ending}:", count(tests)),
         (tests, during) => {
@@ -41,11 +43,37 @@ pub(super) fn leaks(
     };
     let is_known = groups.iter().any(LeakGroup::is_of_runner);
     let lines = if each || !is_known {
-        leak_lines(&verdict.leaks, total, room.lines, paint)
+        leak_lines(&found, total, room.lines, paint)
     } else {
         group_lines(&groups, total, room, paint)
     };
     Some((paint.bad(&headline), lines))
+}
+
+/// What hooks of test runners have ended before, whose tests have said so: a line, and for `-v` one for each process.
+pub(super) fn ended_before(verdict: &Verdict, listed: usize, paint: Paint) -> Option<(String, Vec<String>)> {
+    let ended = verdict.ended_before();
+    let undescribed = verdict.undescribed_before;
+    let by: BTreeSet<_> = ended.iter().filter_map(|leak| leak.ended_by()).map(|by| by.to_string()).collect();
+    let by =
+        if by.is_empty() { "hooks".to_string() } else { by.into_iter().collect::<Vec<_>>().join(" and ") };
+    let (tests, during) = count_tests(&by_owner(ended.iter().copied()));
+    let total = ended.len() + undescribed;
+    let leaked = if verdict.in_baseline.is_some() { new_processes(total) } else { processes(total) };
+    let more = match undescribed {
+        0 => String::new(),
+        1 => "; the entry of 1 of them in the session's leak log cannot be read".into(),
+        count => format!("; the entries of {count} of them in the session's leak log cannot be read"),
+    };
+    let headline = match tests {
+        _ if total == 0 => return None,
+        0 => format!("leaked {leaked}, already ended by {by}{more}"),
+        tests if during == total => format!("{} leaked {leaked}, already ended by {by}", count(tests)),
+        tests => {
+            format!("leaked {leaked}, {during} of them during {}, already ended by {by}{more}", count(tests))
+        }
+    };
+    Some((paint.bad(&headline), leak_lines(&ended, ended.len(), listed, paint)))
 }
 
 /// In contrast to those that the baseline lists.
@@ -66,7 +94,7 @@ pub(super) fn problems(verdict: &Verdict, paint: Paint) -> Vec<String> {
 
 /// Findings that are worth knowing but are not problems.
 pub(super) fn notes(verdict: &Verdict, paint: Paint) -> Vec<String> {
-    let hint = hint(&verdict.leaks).map(|hint| paint.dim(&format!("  hint: {hint}")));
+    let hint = hint(verdict.found()).map(|hint| paint.dim(&format!("  hint: {hint}")));
     let killed =
         verdict.command_killed.then(|| "the command did not stop when asked to, and was killed".to_string());
     let strangers = verdict.strangers.iter().map(|holding| {
@@ -77,13 +105,13 @@ pub(super) fn notes(verdict: &Verdict, paint: Paint) -> Vec<String> {
 
 /// For `-v`.
 pub(super) fn known_leaks(verdict: &Verdict, listed: usize) -> Option<(String, Vec<String>)> {
-    let leaks = verdict.known_leaks();
+    let leaks: Vec<_> = verdict.known_leaks().iter().collect();
     let headline = match leaks.len() {
         0 => return None,
         1 => "1 known leak, stopped:".to_string(),
         count => format!("{count} known leaks, stopped:"),
     };
-    Some((headline, leak_lines(leaks, leaks.len(), listed, Paint::none())))
+    Some((headline, leak_lines(&leaks, leaks.len(), listed, Paint::none())))
 }
 
 /// For `-v`.
@@ -93,7 +121,10 @@ pub(super) fn allowed_leaks(verdict: &Verdict, listed: usize) -> Option<(String,
         1 => "1 allowed leak, stopped:".to_string(),
         count => format!("{count} allowed leaks, stopped:"),
     };
-    Some((headline, leak_lines(&verdict.allowed, verdict.allowed.len(), listed, Paint::none())))
+    Some((
+        headline,
+        leak_lines(&verdict.allowed.iter().collect::<Vec<_>>(), verdict.allowed.len(), listed, Paint::none()),
+    ))
 }
 
 /// One line for `-v`.
@@ -107,11 +138,11 @@ pub(super) fn summary(verdict: &Verdict, cause: &Cause, kind: Kind, took: Durati
     format!("{state}: layer {layer} ({title}), contained by a {kind}, took {took:.2} s")
 }
 
-fn leak_lines(leaks: &[Leak], total: usize, listed: usize, paint: Paint) -> Vec<String> {
+fn leak_lines(leaks: &[&Leak], total: usize, listed: usize, paint: Paint) -> Vec<String> {
     let mut lines = Vec::new();
     let mut covered = 0;
     let some_test_is_known = leaks.iter().any(|leak| leak.started_during.is_some());
-    for tree in trees(leaks) {
+    for tree in trees(leaks.iter().copied()) {
         if lines.len() >= listed {
             break;
         }
@@ -169,5 +200,6 @@ fn how(leak: &Leak, root: Option<&Leak>) -> String {
         How::OutlivedProbe(name) => format!("; it belongs to the readiness command of service {name}"),
         How::ChangedCgroup => "; it had moved to another cgroup of the session".to_string(),
         How::Escaped => "; it had left the session's cgroup".to_string(),
+        How::EndedBefore { by, .. } => format!("; ended by {by}"),
     }
 }

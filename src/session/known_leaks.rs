@@ -97,7 +97,7 @@ fn why_unchanged(
         _ if !ended_by_itself(cause, status) || verdict.command_killed => {
             Some("the command did not end by itself")
         }
-        _ if purpose == Purpose::Update && !verdict.undescribed.is_empty() => {
+        _ if purpose == Purpose::Update && verdict.undescribed_count() > 0 => {
             Some("not all leaks could be described")
         }
         Some(status) if purpose == Purpose::Update && !status.success() => {

@@ -18,6 +18,7 @@ use crate::containment::Containment;
 use crate::guardian::Guardian;
 use crate::guardian::record::Record;
 use crate::leaks::allow::{self, ALLOWED};
+use crate::leaks::{LEAK_LOG, LeakLog};
 use crate::limits::AppliedLimits;
 use crate::plan::{Environment, PerService, ServiceId, SessionPlan, Verbosity};
 use crate::report::{GitHub, ReportFiles, Reporter, SessionReport, Timeline};
@@ -75,10 +76,15 @@ impl<'a> Session<'a> {
         // An enclosing session may allow something else.
         let has_allowed = !plan.allow.is_empty() || env.get(ALLOWED).is_some();
         let allowed = has_allowed.then(|| (ALLOWED, allow::to_variable(&plan.allow)));
+        let leak_log = LeakLog::create(&containment.id, plan.identity.as_ref());
+        let log_path = leak_log.as_ref().map_or_else(PathBuf::new, |log| log.path().to_path_buf());
         Self {
             machine: StateMachine::new(nodes, plan.grace),
             services: plan.services.map(|_| None),
-            env: env.with_all(containment.id.marks_of_ours()).with_all(allowed),
+            env: env
+                .with_all(containment.id.marks_of_ours())
+                .with_all(allowed)
+                .with_all([(LEAK_LOG, log_path)]),
             context: Context {
                 watched_ports: plan.watched.clone(),
                 preexisting_listeners: held_before,
@@ -88,6 +94,7 @@ impl<'a> Session<'a> {
                 settle: plan.settle,
                 stop_within: killers::stop_within(plan.stop_within),
                 allow: plan.allow.clone(),
+                leak_log,
                 // Whether a leak is known may depend on any of it.
                 reports_leaks: plan.baseline.is_some(),
                 measures_usage: plan.verbosity == Verbosity::Verbose

@@ -11,6 +11,7 @@ use super::cancelled::Cancelled;
 use super::component::{Component, Role};
 use super::time_budget::StopWithin;
 use crate::containment::{Containment, ContainmentError};
+use crate::leaks::LeakLog;
 use crate::leaks::allow::Pattern;
 use crate::limits::{AppliedLimits, Usage};
 use crate::sys::port::Port;
@@ -49,6 +50,8 @@ pub(crate) struct Context {
     pub settle: Duration,
     /// The processes that are allowed to outlive the command.
     pub allow: Vec<Pattern>,
+    /// To which hooks write what they have ended. `None` if it could not be created.
+    pub leak_log: Option<LeakLog>,
     /// How long the whole teardown may take.
     pub stop_within: StopWithin,
     /// Whether leaks are described in a report, and not only on the terminal.
@@ -91,6 +94,7 @@ impl Context {
             kill_wait: Duration::ZERO,
             settle: Duration::ZERO,
             allow: Vec::new(),
+            leak_log: None,
             stop_within: StopWithin::default(),
             reports_leaks: false,
             measures_usage: false,

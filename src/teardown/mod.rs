@@ -41,6 +41,10 @@ impl Teardown<'_> {
         self.verdict.usage = self.context.usage();
         self.run_phase("remove", Self::remove);
         leaks::infer_origins(&mut self.verdict.leaks);
+        if let Some(log) = &self.context.leak_log {
+            self.verdict.add_logged(log.read());
+            log.remove();
+        }
         self.verdict
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use rustix::process::Pid;
 
 use crate::leaks::allow::{self, Pattern};
-use crate::leaks::{How, Leak, Snapshot, describe_one};
+use crate::leaks::{How, Leak, Logged, Snapshot, describe_one};
 use crate::limits::Usage;
 use crate::ports::Holding;
 use crate::runtime::clock;
@@ -23,6 +23,8 @@ pub(crate) struct Verdict {
     pub leaks: Vec<Leak>,
     /// The leaked processes that are not described one by one.
     pub undescribed: HashSet<Pid>,
+    /// How many leaks that were ended before the teardown are not described.
+    pub undescribed_before: usize,
     /// Processes that the user allows to outlive the command. They are stopped too.
     pub allowed: Vec<Leak>,
     pub allow: Vec<Pattern>,
@@ -88,7 +90,28 @@ impl Verdict {
 
     /// How many processes leaked that are not known.
     pub(crate) fn leaked(&self) -> usize {
-        self.leaks.len() + self.undescribed.len()
+        self.leaks.len() + self.undescribed_count()
+    }
+
+    /// How many leaked processes are not described.
+    pub(crate) fn undescribed_count(&self) -> usize {
+        self.undescribed.len() + self.undescribed_before
+    }
+
+    /// The leaks that are neither known nor were ended before the teardown.
+    pub(crate) fn found(&self) -> Vec<&Leak> {
+        self.leaks.iter().filter(|leak| leak.ended_by().is_none()).collect()
+    }
+
+    /// The leaks that are not known and were ended before the teardown.
+    pub(crate) fn ended_before(&self) -> Vec<&Leak> {
+        self.leaks.iter().filter(|leak| leak.ended_by().is_some()).collect()
+    }
+
+    /// Notes what hooks of test runners have ended. What is allowed they do not end.
+    pub(crate) fn add_logged(&mut self, logged: Logged) {
+        self.leaks.extend(logged.ended);
+        self.undescribed_before += logged.undescribed;
     }
 
     /// Notes the processes of a snapshot as leaked, unless they are known or allowed.

@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, HashMap};
 
 use rustix::process::Pid;
 
+use super::reporting::ReportedTo;
 use super::token::Token;
 use crate::containment::{LeafName, MARKER};
 use crate::leaks::allow::{self, ALLOWED, Pattern};
-use crate::leaks::{Detail, How, InheritedMarks, Leak, describe_all, infer_origins};
+use crate::leaks::{Detail, How, InheritedMarks, LEAK_LOG, Leak, describe_all, infer_origins};
 use crate::registry::{Members, Session};
-use crate::sys::procfs::environ::{environ, variable};
+use crate::sys::procfs::environ::{environ, variable, variables};
 use crate::sys::procfs::stat::ProcStat;
 
 /// The processes of a session, but for this one.
@@ -56,21 +57,27 @@ fn is_of_command(component: Option<&LeafName>) -> bool {
 pub(super) struct Surroundings {
     pub inherited: InheritedMarks,
     allowed: Vec<Pattern>,
+    pub reported_to: ReportedTo,
 }
 
 impl Surroundings {
     pub(super) fn of(session: &Session, members: &Members) -> Self {
         let environ = session.root.and_then(|root| environ(root.process()).ok()).unwrap_or_default();
         let is_ours = std::env::var(MARKER).is_ok_and(|id| id == session.id.to_string());
-        let allowed = if is_ours {
-            std::env::var_os(ALLOWED)
-        } else {
-            let id = Some(session.id.to_string().into());
-            let of_session = |pid: &Pid| variable(*pid, MARKER) == id;
-            members.found.keys().copied().find(of_session).and_then(|pid| variable(pid, ALLOWED))
+        let id = Some(session.id.to_string().into());
+        let of_session = |pid: &Pid| variable(*pid, MARKER) == id;
+        let reader = match is_ours {
+            true => Some(rustix::process::getpid()),
+            false => members.found.keys().copied().find(of_session),
         };
+        let [allowed, log] =
+            reader.and_then(|it| variables(it, [ALLOWED, LEAK_LOG]).ok()).unwrap_or_default();
         let allowed = allowed.map(|text| allow::from_variable(&text.to_string_lossy()));
-        Self { inherited: InheritedMarks::of_environ(&environ), allowed: allowed.unwrap_or_default() }
+        Self {
+            inherited: InheritedMarks::of_environ(&environ),
+            allowed: allowed.unwrap_or_default(),
+            reported_to: reader.map_or_else(ReportedTo::nobody, |reader| ReportedTo::said_by(reader, log)),
+        }
     }
 }
 

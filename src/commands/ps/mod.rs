@@ -3,6 +3,7 @@
 mod document;
 mod ending;
 mod listing;
+mod reporting;
 mod selection;
 mod table;
 mod token;
@@ -18,6 +19,7 @@ use crate::runtime::exit_code::{Exit, NOT_CLEAN, NOT_PROVEN};
 use document::{Document, ProcessRow};
 use ending::Outcome;
 use listing::{Listed, Surroundings, list};
+use reporting::ToReport;
 use selection::Caller;
 pub(crate) use selection::Selection;
 pub(crate) use token::Token;
@@ -52,6 +54,8 @@ struct Found {
     /// What came of ending each of them, if that was asked for.
     outcomes: Vec<Outcome>,
     undescribed: usize,
+    /// Why the session's report will lack some of them.
+    unreported: Option<String>,
     /// Whether new processes appeared faster than they could be ended.
     keeps_appearing: bool,
 }
@@ -75,7 +79,7 @@ pub(crate) fn ps(request: &Request, reporter: &Reporter) -> Result<Exit> {
     }
     let keeps_appearing = found.keeps_appearing.then_some(KEEPS_APPEARING);
     let failed = found.outcomes.iter().filter_map(|outcome| outcome.as_ref().err().map(String::as_str));
-    let failures: Vec<_> = failed.chain(keeps_appearing).collect();
+    let failures: Vec<_> = failed.chain(keeps_appearing).chain(found.unreported.as_deref()).collect();
     failures.iter().for_each(|failure| reporter.error(failure));
     let counted = found.listed.iter().any(|it| !it.is_allowed);
     let code = match () {
@@ -111,7 +115,8 @@ fn find(request: &Request, session: &Session) -> Result<Found> {
         ending::settle(&keys, request.settle);
         (listed, undescribed) = look(members(session)?)?;
     }
-    let mut found = Found { listed, outcomes: Vec::new(), undescribed, keeps_appearing: false };
+    let mut found =
+        Found { listed, outcomes: Vec::new(), undescribed, unreported: None, keeps_appearing: false };
     let Some(grace) = request.end else { return Ok(found) };
     let mut new = std::mem::take(&mut found.listed);
     for round in 0.. {
@@ -122,7 +127,10 @@ fn find(request: &Request, session: &Session) -> Result<Found> {
             break;
         }
         let keys: Vec<_> = new.iter().map(|it| it.process.key()).collect();
-        found.outcomes.extend(ending::end(&keys, grace));
+        let to_report = ToReport::of(&new);
+        let outcomes = ending::end(&keys, grace);
+        found.unreported = surroundings.reported_to.report(to_report, &outcomes).or(found.unreported);
+        found.outcomes.extend(outcomes);
         found.listed.append(&mut new);
         // What one of them has started meanwhile.
         (new, found.undescribed) = look(members(session)?)?;

@@ -10,6 +10,7 @@ import pytest
 
 from . import pools, processes
 from .family import Family
+from .leak_log import LeakLog, origin
 from .owners import Owners
 
 # A process that exits this soon is no leak. In seconds, as is the next.
@@ -31,10 +32,12 @@ class LeakPlugin:
     def __init__(self, mode):
         self.ends = mode == "fail"
         self.family = Family()
+        self.log = LeakLog()
         self.owners = Owners(self.roots_or_error)
         pools.watch()
         # The current test, its phase, when it began, and what ran before.
         self.test, self.phase, self.begin, self.before = "", "", 0, set()
+        self.node = ""
         # The phases of the test in which a wider fixture was set up.
         self.phases_of_fixtures = set()
         # Why it is not known what the test has started.
@@ -51,6 +54,7 @@ class LeakPlugin:
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_setup(self, item):
         self.test, self.phase, self.phases_of_fixtures = item.nodeid.partition("::")[2] or item.name, "setup", set()
+        self.node = item.nodeid
         self.error, self.begin = None, processes.tick()
         self.before = self.roots_or_error()
         if not self.error:
@@ -67,7 +71,7 @@ class LeakPlugin:
         if fixturedef.scope == "function":
             return (yield)
         self.phases_of_fixtures.add(self.phase)
-        return (yield from self.owners.set_up(fixturedef, self.test))
+        return (yield from self.owners.set_up(fixturedef, self.test, self.node))
 
     def pytest_fixture_post_finalizer(self, fixturedef):
         self.owners.end_teardown(fixturedef)
@@ -148,8 +152,7 @@ class LeakPlugin:
         """What is still running, by who started it: the test, whose name is empty, and each fixture."""
         found = {"": self.started_by_test(item, owners)}
         for owner in owners:
-            name = f"{owner.name()}, first used by {owner.first_user}, "
-            found[name] = {it for it in owner.running() if not self.family.is_kept(it)}
+            found[owner.name_with_user()] = {it for it in owner.running() if not self.family.is_kept(it)}
         return {name: roots for name, roots in found.items() if roots}
 
     def started_by_test(self, item, owners):
@@ -192,17 +195,35 @@ class LeakPlugin:
 
     def end(self, item, owners, trees):
         """Ends them, and what they start meanwhile. Returns those that had to be killed."""
+        tests = {owner.name_with_user(): owner.node for owner in owners}
+        described = self.described(trees, tests)
         left, ended, stubborn = set().union(*trees.values()), set(), set()
-        for _ in range(ROUNDS):
-            pools.close_those_of(left, GRACE)
-            stubborn |= processes.end(left, GRACE)
-            ended |= left
-            found = self.left_running(item, owners)
-            left = processes.with_descendants(it for roots in found.values() for it in roots if it.is_alive()) - ended
-            if not left:
-                break
+        try:
+            for _ in range(ROUNDS):
+                pools.close_those_of(left, GRACE)
+                stubborn |= processes.end(left, GRACE)
+                ended |= left
+                found = self.left_running(item, owners)
+                trees = {name: processes.with_descendants(it for it in roots if it.is_alive()) - ended for name, roots in found.items()}
+                left = set().union(*trees.values())
+                if not left:
+                    break
+                described.update(self.described(trees, tests))
+        finally:
+            # What is still alive cgrun finds at the end.
+            self.log.add([{**said, "needed_sigkill": it in stubborn} for it, said in described.items() if not it.is_alive()])
         processes.reap(ended)
         return stubborn
+
+    def described(self, trees, tests):
+        """For the log, which test has left each process running."""
+        found = {}
+        for name, tree in trees.items():
+            for it in tree:
+                said, mark = it.described(), it.variable(CURRENT_TEST)
+                if said:
+                    found[it] = {**said, "started_during": origin(tests.get(name, self.node), mark)}
+        return found
 
     def roots_or_error(self):
         try:

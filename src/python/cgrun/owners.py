@@ -12,12 +12,17 @@ class Owner:
 
     fixture: object
     first_user: str
+    # The same test, as pytest names it.
+    node: str
     started: set = field(default_factory=set)
     # What ran when its teardown began.
     before_teardown: set = None
 
     def name(self):
         return f"{title_of(self.fixture)} ({self.fixture.scope} scope)"
+
+    def name_with_user(self):
+        return f"{self.name()}, first used by {self.first_user}, "
 
     def running(self):
         """What it has started, and is not the work of another fixture's pool."""
@@ -32,9 +37,9 @@ class Owners:
         # Those that were torn down and have not been judged yet.
         self.torn_down = []
 
-    def set_up(self, fixture, test):
+    def set_up(self, fixture, test, node):
         """Runs around the setup of a fixture."""
-        owner = Owner(fixture, test)
+        owner = Owner(fixture, test, node)
         before, begin = self.roots(), processes.tick()
         try:
             with pools.made_by(fixture):

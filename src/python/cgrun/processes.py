@@ -90,6 +90,25 @@ class Process:
     def command(self):
         return command_of(self.pid)
 
+    def described(self, stat=os.stat, link=os.readlink):
+        """What cgrun's report says of it. None if it is gone."""
+        text = read(f"/proc/{self.pid}/stat").decode("utf-8", "replace")
+        words = read(f"/proc/{self.pid}/cmdline").decode("utf-8", "replace").rstrip("\0").split("\0")
+        try:
+            user, executable = stat(f"/proc/{self.pid}").st_uid, link(f"/proc/{self.pid}/exe")
+        except OSError:
+            user, executable = None, None
+        if not self.is_alive():
+            return None
+        name = text.partition("(")[2].rpartition(")")[0]
+        return {
+            "stat": text,
+            "command_line": words if any(words) else [f"[{name}]"],
+            "executable": executable and plain(executable),
+            "uid": user,
+            "age_seconds": max(tick() - self.started, 0) / TICKS,
+        }
+
     def names(self, link=os.readlink):
         """The names of its program: as the kernel keeps it, and those of the file and of the first word of the command line."""
         try:
@@ -111,6 +130,11 @@ class Process:
             if key == name.encode():
                 return os.fsdecode(value)
         return None
+
+
+def plain(text):
+    """The text without what UTF-8 cannot represent."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def command_of(pid):

@@ -34,12 +34,16 @@ def pytest_configure(config):
         config.pluginmanager.register(plugin, "cgrun-leaks")
         hidden = "daemons were not looked for, because /proc hides the process that adopts them (hidepid, proc(5))"
         config.cgrun_leaks_said = hidden if plugin.family.reaper is None else None
+        config.cgrun_leaks_log = plugin.log
 
 
 def pytest_terminal_summary(terminalreporter, config):
     said = getattr(config, "cgrun_leaks_said", None)
     if said:
         terminalreporter.write_line(f"cgrun: {said}")
+    log = getattr(config, "cgrun_leaks_log", None)
+    if log and log.error:
+        terminalreporter.write_line(f"cgrun: its report may lack what was ended here: {log.error}")
 
 
 def why_not():

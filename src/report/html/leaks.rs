@@ -92,6 +92,7 @@ fn process(leak: &LeakedProcess, parent: Option<&LeakedProcess>) -> Markup {
 fn tags(leak: &LeakedProcess, parent: Option<&LeakedProcess>) -> Vec<String> {
     let is_new = parent.is_none_or(|parent| parent.kind != leak.kind);
     let mut tags: Vec<_> = is_new.then(|| leak_text::kind(leak).to_string()).into_iter().collect();
+    tags.extend(leak.ended_by.filter(|_| is_new).map(|by| format!("ended by {by}")));
     tags.extend(leak.listening_on.iter().map(|address| format!("listening on {address}")));
     if leak.ignores_sigterm {
         tags.push("ignores SIGTERM".into());

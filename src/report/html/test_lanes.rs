@@ -26,12 +26,12 @@ pub(super) fn lanes(report: &ReportDocument, total: f64) -> Markup {
     html! { @for lane in &lanes { (row(lane, total)) } }
 }
 
-/// The start of a process is computed from its age when it was seen. The lanes are in the order in which they begin.
+/// The start of a process is computed from its age when it was seen, which says nothing if it was ended before. The lanes are in the order in which they begin.
 fn all(report: &ReportDocument) -> Vec<Lane<'_>> {
     let life = &report.command;
     let Some(seen) = life.stop_requested_at_seconds.or(life.gone_at_seconds) else { return Vec::new() };
     let mut lanes: Vec<Lane<'_>> = Vec::new();
-    for leak in report.leaks.iter().filter(|it| it.service.is_none()) {
+    for leak in report.leaks.iter().filter(|it| it.service.is_none() && it.ended_by.is_none()) {
         let origin = leak.started_during.as_ref();
         let test = origin.map(|origin| origin.test.as_deref().unwrap_or(&origin.text));
         // Start times are rounded down, and so may lie before that of the session.

@@ -64,9 +64,18 @@ pub(crate) struct ProcStat {
 impl ProcStat {
     /// `None` if the process is gone or dead.
     pub(crate) fn read(pid: Pid) -> Option<Self> {
-        let stat = raw_stat(pid)?;
+        raw_stat(pid).filter(|stat| !is_dead(stat)).map(|stat| Self::new(pid, stat))
+    }
+
+    /// Of a process that was read before, by others whom we do not trust.
+    pub(crate) fn of_text(text: &str) -> Option<Self> {
+        let stat = is_stat(text).then(|| Stat::from_read(text.as_bytes()).ok()).flatten()?;
+        Some(Self::new(visible_pid(stat.pid)?, stat))
+    }
+
+    fn new(pid: Pid, stat: Stat) -> Self {
         let ticks = procfs::ticks_per_second();
-        (!is_dead(&stat)).then(|| Self {
+        Self {
             pid,
             parent: visible_pid(stat.ppid),
             group: stat.pgrp,
@@ -77,15 +86,15 @@ impl ProcStat {
             // The first thread has exited, and others are still running.
             state: if stat.state == 'Z' { 'S' } else { stat.state },
             stopped_by: stat.exit_code.filter(|&signal| stat.state == 'T' && signal > 0),
-            cpu: Duration::from_millis((stat.utime + stat.stime) * 1000 / ticks),
-            memory: stat.rss * procfs::page_size(),
+            cpu: Duration::from_millis(stat.utime.saturating_add(stat.stime).saturating_mul(1000) / ticks),
+            memory: stat.rss.saturating_mul(procfs::page_size()),
             threads: u64::try_from(stat.num_threads).unwrap_or_default(),
             ignored: stat.sigignore,
             handled: stat.sigcatch | stat.blocked,
             image: (stat.startcode, stat.startstack),
             environment: stat.env_start.unwrap_or_default()..stat.env_end.unwrap_or_default(),
             is_forked: stat.flags & PF_FORKNOEXEC != 0,
-        })
+        }
     }
 
     pub(crate) fn ignores(&self, signal: Signal) -> bool {
@@ -144,6 +153,22 @@ pub(crate) fn thread_state(pid: Pid, thread: Pid) -> Option<char> {
 /// itself is being reaped (`do_task_stat`, linux/fs/proc/array.c).
 pub(crate) fn visible_pid(raw: i32) -> Option<Pid> {
     if raw > 0 { Pid::from_raw(raw) } else { None }
+}
+
+/// The text of `/proc/PID/stat`.
+pub(crate) fn stat_text(pid: Pid) -> Option<String> {
+    let bytes = read_single(format!("/proc/{pid}/stat")).ok()?;
+    Some(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// Whether the text begins as the kernel's does, `PID (NAME) STATE`, which its parser takes for granted.
+fn is_stat(text: &str) -> bool {
+    let after_pid = text.trim_start_matches(|c: char| c.is_ascii_digit());
+    let state = text.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
+    after_pid.len() < text.len()
+        && after_pid.starts_with(" (")
+        && state.is_some_and(|state| state.is_ascii_alphabetic())
+        && text.rfind(')') == text.rfind(") ")
 }
 
 /// Start time of `pid` in clock ticks after boot; `None` if it is gone or dead, which includes a zombie.
@@ -233,6 +258,27 @@ mod tests {
     fn a_pseudoterminal_is_known_by_its_device() {
         assert_eq!((pseudoterminal(0), pseudoterminal(0x0401)), (None, None));
         assert_eq!((pseudoterminal(0x8803), pseudoterminal(0x0010_8801)), (Some(3), Some(257)));
+    }
+
+    #[test]
+    fn a_stat_that_others_have_written_is_read_if_it_is_one() {
+        let text = stat_text(rustix::process::getpid()).unwrap();
+        assert_eq!(
+            ProcStat::of_text(&text).unwrap().key(),
+            ProcStat::read(rustix::process::getpid()).unwrap().key()
+        );
+        let fields = text.rsplit_once(") ").unwrap().1;
+        assert_eq!(ProcStat::of_text(&format!("7 (a) (\u{e9}) {fields}")).unwrap().name, "a) (\u{e9}");
+        let most = format!("7 (a) S{}", format!(" {}", i32::MAX).repeat(60));
+        assert!(ProcStat::of_text(&most).is_some());
+        for wrong in
+            ["", "(", ")", "7", "7 (", "7 (a)", "7 (a) ", "7 (a)\u{e9}", ")(", "7 (a) S 1", "x (a) S"]
+        {
+            assert!(ProcStat::of_text(wrong).is_none(), "{wrong}");
+        }
+        for wrong in ["0 (a) ", "-1 (a) ", "99999999999 (a) ", "7 a) "] {
+            assert!(ProcStat::of_text(&format!("{wrong}{fields}")).is_none(), "{wrong}");
+        }
     }
 
     /// The kernel reports session -1 for a process that is being reaped.

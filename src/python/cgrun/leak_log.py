@@ -1,0 +1,46 @@
+"""Tells cgrun what was ended, so that its report lists it: a line of JSON in the session's leak log."""
+
+import json
+import os
+import re
+
+from . import processes
+
+VARIABLE = "CGRUN_LEAK_LOG"
+FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+
+
+class LeakLog:
+    def __init__(self):
+        # It stays open, since a test can remove the file.
+        self.handle, self.error = None, None
+        try:
+            self.handle = os.open(os.environ[VARIABLE], FLAGS)
+        except KeyError:
+            self.error = "cgrun is too old for that"
+        except OSError as error:
+            self.error = str(error)
+
+    def add(self, described, write=os.write):
+        """Adds these processes, which were ended together."""
+        if not described or self.handle is None:
+            return
+        line = json.dumps({"ended": {"by": "pytest plugin", "processes": described}}).encode() + b"\n"
+        try:
+            if write(self.handle, line) < len(line):
+                self.error = "the disk is full"
+        except OSError as error:
+            self.error = str(error)
+
+
+def origin(test, mark):
+    """The test that left a process running. `mark` is what the process has in its environment: it tells the phase."""
+    name, _, phase = (mark or "").rpartition(" (")
+    test = processes.plain(test.replace("\x00", "(null)"))
+    return {
+        "runner": "pytest",
+        "test": test,
+        "phase": phase.rstrip(")") if name == test and re.fullmatch(r"\w+\)", phase) else None,
+        "worker": os.environ.get("PYTEST_XDIST_WORKER"),
+        "evidence": "plugin",
+    }
