@@ -181,6 +181,25 @@ fn ctrl_backslash_asks_a_command_that_handles_it_and_cgrun_what_runs() {
 }
 
 #[test]
+fn cgrun_dies_of_the_ctrl_backslash_that_its_command_handles_and_dies_of() {
+    let script = "import os, signal, time\n\
+        def dump(*_):\n    \
+            print('dump', flush=True)\n    \
+            signal.signal(signal.SIGQUIT, signal.SIG_DFL)\n    \
+            os.kill(os.getpid(), signal.SIGQUIT)\n\
+        signal.signal(signal.SIGQUIT, dump)\n\
+        open('running', 'w').close()\n\
+        while True: time.sleep(1)\n";
+    let terminal = Session::new().file("handles.py", script).on_terminal();
+    terminal.enter("ulimit -c 0; cgrun python3 handles.py").until_file("running");
+    terminal.press(CTRL_BACKSLASH).shows("dump");
+    // The shell says so of a process that died of the signal.
+    terminal.shows("Quit");
+    terminal.prompt(131);
+    terminal.leave().assert_nothing_left();
+}
+
+#[test]
 fn a_second_ctrl_backslash_ends_the_session() {
     let script = "trap '' QUIT; touch running; until [ -e go ]; do sleep 0.02; done; exit 5";
     let terminal = Session::new().file("ignores", script).on_terminal();

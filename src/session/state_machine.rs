@@ -112,7 +112,8 @@ impl StateMachine {
             SessionEvent::ServiceEnded(service, how) => self.service_ended(service, how),
             SessionEvent::CommandEnded => {
                 let (interrupted, recently) = (self.interrupted.is_some(), self.is_recently_interrupted(now));
-                self.end(Cause::NormalExit(NormalExit { interrupted, recently }))
+                let quit = self.asked.is_some();
+                self.end(Cause::NormalExit(NormalExit { interrupted, recently, quit }))
             }
             SessionEvent::TimedOut(limit) => self.end(Cause::Termination(Termination::TimedOut(limit))),
             SessionEvent::Idle(limit) => self.end(Cause::Termination(Termination::Idle(limit))),
@@ -267,7 +268,7 @@ mod tests {
             let mut machine = running();
             machine.step(caught(Signal::SIGINT, true), now);
             let ended = machine.step(SessionEvent::CommandEnded, now + Duration::from_secs(60 * minutes));
-            let cause = Cause::NormalExit(NormalExit { interrupted: true, recently });
+            let cause = Cause::NormalExit(NormalExit { interrupted: true, recently, quit: false });
             assert_eq!(ended, [SessionAction::TearDown(cause)]);
         }
     }

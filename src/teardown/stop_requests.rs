@@ -75,7 +75,7 @@ mod tests {
     }
 
     fn after_ctrl_c(recently: bool) -> StopRequests {
-        StopRequests::new(&Cause::NormalExit(NormalExit { interrupted: true, recently }))
+        StopRequests::new(&Cause::NormalExit(NormalExit { interrupted: true, recently, quit: false }))
     }
 
     #[test]

@@ -206,10 +206,23 @@ mod tests {
 
     #[test]
     fn a_ctrl_c_that_killed_the_command_kills_cgrun() {
-        let cause = Cause::NormalExit(NormalExit { interrupted: true, recently: false });
+        let cause = Cause::NormalExit(NormalExit { interrupted: true, ..NormalExit::default() });
         let exit = |command| cause.exit(command, &Verdict::default(), OnLeak::Fail);
         assert_eq!(exit(killed(Signal::SIGINT)), Exit::Signal(Signal::SIGINT));
         assert_eq!(exit(exited(2)), Exit::Code(2));
         assert_eq!(exit(exited(0)), Exit::Code(0));
+    }
+
+    #[test]
+    fn a_ctrl_backslash_that_killed_the_command_kills_cgrun() {
+        for (quit, command, wanted) in [
+            (true, killed(Signal::SIGQUIT), Exit::Signal(Signal::SIGQUIT)),
+            (true, killed(Signal::SIGSEGV), Exit::Code(139)),
+            (true, exited(2), Exit::Code(2)),
+            (false, killed(Signal::SIGQUIT), Exit::Code(131)),
+        ] {
+            let cause = Cause::NormalExit(NormalExit { quit, ..NormalExit::default() });
+            assert_eq!(exit(&cause, command, &Verdict::default()), wanted, "{command:?}");
+        }
     }
 }

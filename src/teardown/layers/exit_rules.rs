@@ -39,7 +39,11 @@ impl SessionEnd {
     /// After a signal to cgrun: dies of the same signal if the command had not started, died of it, or had
     /// to be killed. A command that handled the signal decides with its own exit.
     pub(super) fn after_signal(&self, signal: Signal) -> Exit {
-        let died_of_it = self.command.is_none_or(|status| status.signal() == Some(signal as i32));
+        let died_of_it = self.command.is_none() || self.died_of(signal);
         if died_of_it || self.command_killed { Exit::Signal(signal) } else { self.like_command() }
+    }
+
+    pub(super) fn died_of(&self, signal: Signal) -> bool {
+        self.command.is_some_and(|status| status.signal() == Some(signal as i32))
     }
 }

@@ -1,7 +1,8 @@
 //! Layer 1: the command exited, pass or fail.
 //!
 //! Asks the processes that the command left running, and the services, to exit, with the full grace. If a
-//! recent Ctrl-C made the command exit, it counts as the first request, and the next one ends the grace. The
+//! recent Ctrl-C made the command exit, it counts as the first request, and the next one ends the grace. cgrun
+//! dies of the signal of a key that was left to the command, if the command died of it. Otherwise, the
 //! exit code is the command's own, or 121 if it passed, something leaked and `--on-leak fail` is set.
 
 use nix::sys::signal::Signal;
@@ -16,6 +17,8 @@ pub(crate) struct NormalExit {
     pub interrupted: bool,
     /// Whether that was within the grace period before the command exited.
     pub recently: bool,
+    /// Whether a Ctrl-\ from the terminal was left to the command.
+    pub quit: bool,
 }
 
 impl Layer for NormalExit {
@@ -40,6 +43,10 @@ impl Layer for NormalExit {
     }
 
     fn exit(&self, end: &SessionEnd) -> Exit {
-        if self.interrupted { end.after_signal(Signal::SIGINT) } else { end.like_command() }
+        match (self.interrupted, self.quit) {
+            (_, true) if end.died_of(Signal::SIGQUIT) => Exit::Signal(Signal::SIGQUIT),
+            (true, _) => end.after_signal(Signal::SIGINT),
+            (false, _) => end.like_command(),
+        }
     }
 }
