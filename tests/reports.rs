@@ -395,6 +395,28 @@ fn github_gets_no_annotation_for_a_clean_session() {
     assert!(!run.path().join("summary.md").exists());
 }
 
+#[test]
+fn github_gets_an_annotation_and_a_summary_for_a_session_that_hangs() {
+    Session::new();
+    let service = "[services.web]\ncommand = ['sleep', '1000']\nready = { log = 'x', timeout = '500ms' }\n";
+    let start = Session::again().config(service).command(["true"]);
+    let timeout = Session::again().options(["--timeout", "500ms"]).command(["sleep", "1000"]);
+    for (session, reason) in [(start, "service web was not ready"), (timeout, "timed out after 500ms")] {
+        let session = session.env("GITHUB_ACTIONS", "true").env("GITHUB_STEP_SUMMARY", "summary.md");
+        let run = session.run();
+        run.assert_said(&format!("::error title=cgrun%3A {reason}"));
+        let annotation = run.stderr().lines().find(|line| line.starts_with("::error")).unwrap().to_string();
+        assert!(
+            annotation.contains("%0Alook at pid ") && annotation.contains("(sleep 1000)"),
+            "{annotation}"
+        );
+        let summary = run.read("summary.md");
+        assert!(summary.starts_with(&format!("### cgrun: {reason}")), "{summary}");
+        assert!(summary.contains("look at pid ") && summary.contains("What it waited for"), "{summary}");
+        run.assert_nothing_left();
+    }
+}
+
 /// Names, arguments and variables that try to break out of every format.
 #[test]
 fn hostile_content_breaks_no_format_and_no_terminal() {

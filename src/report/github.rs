@@ -9,7 +9,7 @@ use super::json::{LeakedProcess, ReportDocument};
 use super::step_summary::StepSummary;
 use super::{leak_text, limits_hit};
 use crate::runtime::ci::Ci;
-use crate::teardown::Verdict;
+use crate::teardown::{Cause, Verdict};
 use crate::text::{processes, shorten};
 
 /// GitHub shows at most this many annotations of one level for a step.
@@ -36,12 +36,12 @@ impl GitHub {
     }
 
     /// Whether anything is worth showing.
-    pub(crate) fn has_news(verdict: &Verdict) -> bool {
+    pub(crate) fn has_news(cause: &Cause, verdict: &Verdict) -> bool {
         let failures = verdict.usage.as_ref().is_some_and(|usage| !limits_hit::failures(usage).is_empty());
-        verdict.leaked() > 0 || !verdict.is_proven() || failures
+        cause.is_explained() || verdict.leaked() > 0 || !verdict.is_proven() || failures
     }
 
-    /// Workflow commands for survivors, limits that were hit, and the worst leaks.
+    /// Workflow commands for what ended the session, survivors, limits that were hit, and the worst leaks.
     pub(crate) fn annotations(&self, report: &ReportDocument) -> Vec<String> {
         let level = if report.outcome.leaks_fail() { "error" } else { "warning" };
         let problems = report.survivors.iter().chain(&report.unverified);
@@ -49,7 +49,7 @@ impl GitHub {
         let leaks = report.new_leaks().map(|leak| self.annotation(level, leak));
         let limits = report.usage.iter().flat_map(limits_hit::failures);
         let limits = limits.map(|text| command("warning", &[("title", "cgrun: a limit was hit")], &text));
-        survivors.chain(limits).chain(leaks).take(ANNOTATIONS).collect()
+        failure(report).into_iter().chain(survivors).chain(limits).chain(leaks).take(ANNOTATIONS).collect()
     }
 
     fn annotation(&self, level: &str, leak: &LeakedProcess) -> String {
@@ -88,6 +88,17 @@ impl GitHub {
     pub(crate) fn summarize(&self, report: &ReportDocument) -> io::Result<()> {
         self.summary.as_ref().map_or(Ok(()), |summary| summary.append(report))
     }
+}
+
+/// Why the session ended, if it was not its command that ended it, and which process to look at.
+fn failure(report: &ReportDocument) -> Option<String> {
+    let reason = report.outcome.failure()?;
+    let text: Vec<&str> = std::iter::once(reason).chain(report.why.last().map(String::as_str)).collect();
+    Some(command(
+        "error",
+        &[("title", &format!("cgrun: {}", shorten(reason, LONGEST_TEST)))],
+        &text.join("\n"),
+    ))
 }
 
 fn command(name: &str, properties: &[(&str, &str)], text: &str) -> String {

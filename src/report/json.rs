@@ -107,6 +107,12 @@ impl Outcome {
     pub(crate) fn leaks_fail(&self) -> bool {
         self.on_leak == "fail"
     }
+
+    /// The reason, if the session was ended by neither its command nor a signal.
+    pub(crate) fn failure(&self) -> Option<&str> {
+        let is_failure = !matches!(self.cause, "command_ended" | "interrupted" | "signal");
+        is_failure.then_some(&*self.reason)
+    }
 }
 
 #[derive(Clone, Debug, Serialize)]

@@ -100,6 +100,7 @@ fn heading(report: &ReportDocument) -> String {
 
 fn markdown(report: &ReportDocument) -> String {
     let mut text = heading(report);
+    text += &failure(report);
     let problems = report.survivors.iter().chain(&report.unverified).take(ROWS);
     text.extend(problems.map(|problem| format!("- **{}**\n", item(problem))));
     text.extend(limits_hit::all(report.usage.as_ref()).iter().map(|limit| format!("- {}\n", item(limit))));
@@ -136,6 +137,19 @@ fn markdown(report: &ReportDocument) -> String {
         text += "\n</details>\n";
     }
     text + "\n"
+}
+
+/// Why the session ended, if it was not its command that ended it, and what its processes waited for.
+fn failure(report: &ReportDocument) -> String {
+    let Some(reason) = report.outcome.failure() else { return String::new() };
+    let Some((verdict, others)) = report.why.split_last() else { return format!("- {}\n", item(reason)) };
+    let others: Vec<_> = others.iter().take(ROWS).map(|line| item(line)).collect();
+    format!(
+        "- {}\n- {}\n\n<details><summary>What it waited for</summary>\n\n{}\n\n</details>\n\n",
+        item(reason),
+        item(verdict),
+        others.join("<br>\n")
+    )
 }
 
 /// Which tests left what running that is not known. Nothing if that is one process, which the other table describes.

@@ -64,7 +64,7 @@ impl Session<'_> {
         exit: Exit,
     ) -> Exit {
         let Some(reports) = &self.reports else { return exit };
-        let github = reports.github().filter(|_| GitHub::has_news(verdict));
+        let github = reports.github().filter(|_| GitHub::has_news(cause, verdict));
         if !reports.has_files() && github.is_none() {
             return exit;
         }
