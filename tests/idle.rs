@@ -1,7 +1,8 @@
 //! `--idle-timeout` ends a command that does nothing, and only such a command. `--warn-after` ends nothing.
 
+use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use crate::fixtures::{JSON, SOON};
@@ -64,6 +65,45 @@ does_a_little!(
     a_command_that_starts_processes_now_and_then_is_not_idle: "spawn",
     a_command_that_computes_now_and_then_is_not_idle: "compute",
 );
+
+/// Another host, and a server on it that echoes.
+struct OtherHost(std::process::Child);
+
+impl OtherHost {
+    fn start() -> Self {
+        let server = "import socket\n\
+            print('created', flush=True); input()\n\
+            client, _ = socket.create_server(('10.9.8.7', 8000)).accept()\n\
+            while data := client.recv(1): client.send(data)\n";
+        let mut host = Command::new("unshare");
+        let host = host.args(["--net", "python3", "-c", server]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut host = host.spawn().unwrap();
+        let mut created = String::new();
+        BufReader::new(host.stdout.take().unwrap()).read_line(&mut created).unwrap();
+        let script = "ip link add near type veth peer name far netns $0
+            ip address add 10.9.8.1/24 dev near && ip link set near up
+            nsenter --net=/proc/$0/ns/net sh -c 'ip address add 10.9.8.7/24 dev far && ip link set far up'";
+        let network = Command::new("sh").args(["-ec", script, &host.id().to_string()]).status().unwrap();
+        assert!(network.success());
+        host.stdin.take().unwrap().write_all(b"\n").unwrap();
+        Self(host)
+    }
+}
+
+impl Drop for OtherHost {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_command_that_talks_to_another_host_now_and_then_is_not_idle() {
+    let session = Session::new().options(PATIENT).helper("does_a_little.py", &["remote", "1", "8"]);
+    let _host = OtherHost::start();
+    let run = session.run();
+    run.assert_code(0).assert_silent().assert_slower_than(Duration::from_secs(8)).assert_nothing_left();
+}
 
 #[test]
 fn the_timers_of_node_do_not_keep_a_session_alive() {

@@ -5,12 +5,17 @@
 //! `sleep 5` (0.02 %). What tells them apart is that the latter starts processes, reads, writes or connects. So only if
 //! there was a trickle, its processes are read.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
+
+use rustix::process::Pid;
 
 use crate::containment::Leaf;
 use crate::containment::cgroup::files::read_keyed;
 use crate::runtime::clock;
+use crate::sys::connections::tcp_connections;
+use crate::sys::network_namespace::within;
+use crate::sys::procfs::descriptors::{descriptor_targets, socket_inode};
 use crate::sys::procfs::io::{bytes, loopback_packets};
 use crate::sys::procfs::stat::{ProcStat, ProcessKey};
 use crate::sys::time::Instant;
@@ -72,12 +77,15 @@ struct Traces {
     bytes: u64,
     /// The packets of the loopback interface. The kernel does not say whose they are.
     packets: u64,
+    /// The open sockets by their inodes, and the bytes that each has carried over TCP. The kernel counts no others.
+    sockets: BTreeMap<u32, u64>,
 }
 
 impl Traces {
     /// `None` if we are not allowed to know.
     fn read(command: &Component) -> Option<Self> {
         let members: Vec<_> = command.leaf.members().ok()?.into_iter().filter_map(ProcStat::read).collect();
+        let leader = command.leader.pid;
         let mut sum = 0u64;
         for member in &members {
             sum = sum.wrapping_add(bytes(member.pid).ok()?.unwrap_or_default());
@@ -85,7 +93,8 @@ impl Traces {
         Some(Self {
             processes: members.iter().map(|it| (it.key(), it.cpu)).collect(),
             bytes: sum,
-            packets: loopback_packets(command.leader.pid).ok()?,
+            packets: loopback_packets(leader).ok()?,
+            sockets: sockets_of(&members, leader)?,
         })
     }
 
@@ -100,32 +109,51 @@ impl Traces {
         used.into_iter().sum::<Duration>() > window / TRICKLE
             || self.bytes != before.bytes
             || self.packets != before.packets
+            || self.sockets != before.sockets
     }
+}
+
+/// In the network namespace of the leader.
+fn sockets_of(members: &[ProcStat], leader: Pid) -> Option<BTreeMap<u32, u64>> {
+    let inodes = members.iter().flat_map(|it| descriptor_targets(it.pid));
+    let mut found: BTreeMap<u32, u64> =
+        inodes.filter_map(|target| Some((socket_inode(&target)?, 0))).collect();
+    if !found.is_empty() {
+        for connection in within(leader, tcp_connections).ok()?.ok()? {
+            found.entry(connection.inode).and_modify(|bytes| *bytes = connection.carried);
+        }
+    }
+    Some(found)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rustix::process::Pid;
 
     const WINDOW: Duration = Duration::from_secs(1);
 
     /// Traces of one process that has used the CPU for so many milliseconds.
-    fn traces(started: u64, cpu: u64, bytes: u64, packets: u64) -> Traces {
+    fn traces(started: u64, cpu: u64, bytes: u64, packets: u64, carried: u64) -> Traces {
         let key = (Pid::from_raw(7).unwrap(), started);
-        Traces { processes: [(key, Duration::from_millis(cpu))].into(), bytes, packets }
+        Traces {
+            processes: [(key, Duration::from_millis(cpu))].into(),
+            bytes,
+            packets,
+            sockets: [(4, carried)].into(),
+        }
     }
 
     #[test]
     fn each_trace_alone_shows_work() {
-        let before = traces(1, 100, 5, 5);
+        let before = traces(1, 100, 5, 5, 5);
         for (work, shown) in [
-            (traces(1, 100, 5, 5), false),
-            (traces(1, 120, 5, 5), false),
-            (traces(1, 130, 5, 5), true),
-            (traces(1, 100, 6, 5), true),
-            (traces(1, 100, 5, 6), true),
-            (traces(2, 100, 5, 5), true),
+            (traces(1, 100, 5, 5, 5), false),
+            (traces(1, 120, 5, 5, 5), false),
+            (traces(1, 130, 5, 5, 5), true),
+            (traces(1, 100, 6, 5, 5), true),
+            (traces(1, 100, 5, 6, 5), true),
+            (traces(1, 100, 5, 5, 6), true),
+            (traces(2, 100, 5, 5, 5), true),
         ] {
             assert_eq!(work.show_work_since(&before, WINDOW), shown, "{work:?}");
         }

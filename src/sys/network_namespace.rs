@@ -13,9 +13,12 @@ pub(crate) fn name_of(pid: Pid) -> Option<String> {
     Some(name.to_string_lossy().into_owned())
 }
 
-/// Calls this function in the network namespace of a process. Only a thread of its own enters it, and that has exited when
+/// Calls this function in the network namespace of a process. If that is not ours, only a thread of its own enters it, and that has exited when
 /// this returns: to leave a namespace again can be forbidden.
 pub(crate) fn within<T: Send>(pid: Pid, function: impl FnOnce() -> T + Send) -> io::Result<T> {
+    if name_of(pid).is_some_and(|name| name_of(rustix::process::getpid()) == Some(name)) {
+        return Ok(function());
+    }
     let namespace = File::open(format!("/proc/{pid}/ns/net"))?;
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().spawn_scoped(scope, || {

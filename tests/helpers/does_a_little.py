@@ -11,6 +11,7 @@ NOBODY_LISTENS = ("127.0.0.1", 1)
 server = socket.create_server(("127.0.0.1", 0))
 client = socket.create_connection(server.getsockname())
 peer, _ = server.accept()
+other_host = socket.create_connection(("10.9.8.7", 8000)) if KIND == "remote" else None
 
 
 def connect():
@@ -21,6 +22,11 @@ def connect():
 def talk():
     client.send(b"?")
     peer.recv(1)
+
+
+def remote():
+    other_host.send(b"?")
+    other_host.recv(1)
 
 
 def read():
