@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::containments::Host;
 use crate::fixtures::{JSON, LONG};
 use crate::harness::{Finished, Session, helpers, installed, python_program};
-use crate::pytest_plugin::with_pytest;
+use crate::pytest_plugin::{leaked, problems, with_pytest};
 
 /// Two tests that leak, one of them without an environment, and a fixture.
 const SUITE: &str = "import pytest, subprocess\n\
@@ -149,6 +149,63 @@ fn a_baseline_that_is_written_while_the_plugin_ends_leaks_lists_them() {
         lines
     };
     assert_eq!(sorted(&without.read("cgrun-leaks.toml")), sorted(&of_two));
+}
+
+#[test]
+fn with_a_baseline_only_new_leaks_fail_their_test() {
+    let old = [
+        "{ test = \"test_it.py::test_one\", program = \"sh -c sleep 901; :\" }",
+        "{ test = \"*::test_three\", program = \"sleep 903\" }",
+        "{ test = \"test_it.py::test_two\", program = \"sleep 902\" }",
+    ];
+    let mut first = Some(Session::new());
+    for (known, code, failed) in [
+        (&old[..2], 1, &["test_two"][..]),
+        (&old[..], 0, &[]),
+        (&[], 1, &["test_one", "test_two", "test_three"]),
+    ] {
+        for parallel in [&[][..], &["-n", "2"]] {
+            let session = first.take().unwrap_or_else(Session::again).options(["--on-leak", "fail"]);
+            let file = format!("version = 1\nleaks = [{}]\n", known.join(", "));
+            let session = session.file("cgrun-leaks.toml", file);
+            let run = suite(session, SUITE, &[&["-q", "--cgrun-leaks=fail"], parallel].concat()).run();
+            run.assert_code(code).assert_nothing_left();
+            let mut problems: Vec<_> = problems(&run).into_iter().map(|(test, _)| test).collect();
+            let mut failed: Vec<_> = failed.iter().map(ToString::to_string).collect();
+            problems.sort();
+            failed.sort();
+            assert_eq!(problems, failed);
+            assert_eq!(leaked(&run), Vec::<String>::new(), "known leaks are ended with their test too");
+            let known_processes = [0, 0, 3, 4][known.len()];
+            assert_eq!(report(&run)["baseline"]["known_process_count"], known_processes);
+        }
+    }
+}
+
+#[test]
+fn further_leaks_than_the_baseline_allows_fail_their_test() {
+    let tests = "import subprocess\ndef test_it():\n    for _ in range(3): subprocess.Popen(['sleep', '900'], stdout=-3, stderr=-3)\n";
+    let file =
+        "version = 1\nleaks = [{ test = \"test_it.py::test_it\", program = \"sleep 900\", at_most = 2 }]\n";
+    let session = Session::new().file("cgrun-leaks.toml", file);
+    let run = suite(session, tests, &["-q", "--cgrun-leaks=fail"]).run();
+    run.assert_code(1).assert_nothing_left();
+    let problems = problems(&run);
+    assert!(problems.len() == 1 && problems[0].1.contains("left 1 process running"), "{problems:#?}");
+    run.assert_said("1 test leaked 1 new process, already ended by the pytest plugin");
+}
+
+#[test]
+fn with_warn_a_known_leak_is_no_warning() {
+    let file = "version = 1\nleaks = [{ test = \"test_it.py::test_one\", program = \"sleep 901\" }]\n";
+    let tests = "import subprocess\ndef test_one(): subprocess.Popen(['sleep', '901'], stdout=-3, stderr=-3)\n\
+        def test_two(): subprocess.Popen(['sleep', '902'], stdout=-3, stderr=-3)\n";
+    let session = Session::new().file("cgrun-leaks.toml", file);
+    let run = suite(session, tests, &["-q", "--cgrun-leaks=warn"]).run();
+    run.assert_code(0).assert_nothing_left();
+    let warned =
+        |test: &str| run.stdout().contains(&format!("PytestWarning: test_it.py::{test}: left 1 process"));
+    assert!(warned("test_two") && !warned("test_one"), "{}", run.stdout());
 }
 
 #[test]

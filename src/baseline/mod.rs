@@ -10,9 +10,11 @@ mod entry;
 mod error;
 mod file;
 mod judge;
+mod known_leaks;
 mod pattern;
 
 pub(crate) use edit::Edited;
 pub(crate) use entry::Entry;
 pub(crate) use error::BaselineError;
 pub(crate) use file::{Baseline, FILE_NAME};
+pub(crate) use known_leaks::{KNOWN_LEAKS, KnownLeaks};

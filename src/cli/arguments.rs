@@ -310,13 +310,16 @@ pub(crate) struct PsOptions {
     /// How long a process is given to exit before it is killed
     #[arg(long, value_name = "DUR", default_value = "5s", requires = "end")]
     pub grace: Time,
+    /// Print which of the processes on stdin, as in the leak log, are in the baseline; for hooks
+    #[arg(long, hide = true, exclusive = true)]
+    pub known: bool,
 }
 
 impl PsOptions {
     pub(crate) fn request(self) -> Request {
-        let Self { id, json, token, during, new_since, settle, end, grace } = self;
+        let Self { id, json, token, during, new_since, settle, end, grace, known } = self;
         let selection = Selection { during, new_since };
-        Request { id, json, token, selection, settle: settle.0, end: end.then_some(grace.0) }
+        Request { id, json, token, known, selection, settle: settle.0, end: end.then_some(grace.0) }
     }
 }
 

@@ -110,6 +110,7 @@ mod tests {
                 "CGRUN_OUTER",
                 "CGRUN_ALLOWED",
                 "CGRUN_LEAK_LOG",
+                "CGRUN_KNOWN_LEAKS",
                 "CGRUN_TEST",
                 "CGRUN_FAILPOINT",
             ];

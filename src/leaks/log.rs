@@ -15,7 +15,7 @@ use crate::sys::process::identity::Identity;
 pub(crate) const LEAK_LOG: &str = "CGRUN_LEAK_LOG";
 
 /// About 15,000 processes.
-const LARGEST: u64 = 16 << 20;
+pub(crate) const LARGEST: u64 = 16 << 20;
 /// So many processes are described. The others are only counted.
 const DESCRIBED: usize = 10_000;
 
@@ -61,7 +61,7 @@ impl LeakLog {
     pub(crate) fn read(&self) -> Logged {
         match read(&self.file) {
             Ok((bytes, is_all)) => {
-                let mut logged = parse(&bytes);
+                let mut logged = Logged::parse(&bytes);
                 logged.undescribed += usize::from(!is_all);
                 logged
             }
@@ -87,21 +87,23 @@ fn read(file: &File) -> io::Result<(Vec<u8>, bool)> {
     Ok((bytes, length <= LARGEST))
 }
 
-fn parse(bytes: &[u8]) -> Logged {
-    let mut logged = Logged::default();
-    let lines = bytes.split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
-    for (number, line) in lines.enumerate() {
-        let Ok(LogEntry::Ended { by, processes }) = serde_json::from_slice(line) else {
-            logged.undescribed += 1;
-            continue;
-        };
-        for process in processes {
-            let leak = (logged.ended.len() < DESCRIBED).then(|| process.into_leak(by, number)).flatten();
-            logged.undescribed += usize::from(leak.is_none());
-            logged.ended.extend(leak);
+impl Logged {
+    pub(crate) fn parse(bytes: &[u8]) -> Self {
+        let mut logged = Self::default();
+        let lines = bytes.split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
+        for (number, line) in lines.enumerate() {
+            let Ok(LogEntry::Ended { by, processes }) = serde_json::from_slice(line) else {
+                logged.undescribed += 1;
+                continue;
+            };
+            for process in processes {
+                let leak = (logged.ended.len() < DESCRIBED).then(|| process.into_leak(by, number)).flatten();
+                logged.undescribed += usize::from(leak.is_none());
+                logged.ended.extend(leak);
+            }
         }
+        logged
     }
-    logged
 }
 
 /// Adds an entry to the log at this path, if that belongs to one of these users.
@@ -138,7 +140,7 @@ mod tests {
         let (good, other) = (line(), line().replace("pytest plugin", "someone"));
         let text =
             format!("{good}\n\n{{}}\n\u{0}\n{other}\n{}\n{good}\n{}", good.replace("1.5", "-1"), &good[..99]);
-        let logged = parse(text.as_bytes());
+        let logged = Logged::parse(text.as_bytes());
         assert_eq!((logged.ended.len(), logged.undescribed), (4, 6));
         let origin = logged.ended[0].started_during.clone().unwrap();
         assert_eq!((origin.runner, origin.test.as_deref()), ("pytest", Some("a.py::b\\u{1b}")));
@@ -148,7 +150,7 @@ mod tests {
 
     #[test]
     fn so_many_processes_are_counted_only() {
-        let logged = parse([line().as_str()].repeat(DESCRIBED / 2 + 3).join("\n").as_bytes());
+        let logged = Logged::parse([line().as_str()].repeat(DESCRIBED / 2 + 3).join("\n").as_bytes());
         assert_eq!((logged.ended.len(), logged.undescribed), (DESCRIBED, 6));
     }
 
@@ -189,7 +191,7 @@ mod tests {
             let mut line = line().into_bytes();
             let at = at.min(line.len() - 1);
             line.splice(at..at + 1, garbage.into_bytes());
-            let logged = parse(&line);
+            let logged = Logged::parse(&line);
             prop_assert!(logged.ended.len() <= 2);
         }
     }

@@ -14,6 +14,7 @@ use super::service_log::Logs;
 use super::state_machine::{ServiceNode, StateMachine};
 use super::warnings::Warnings;
 use super::why::Hang;
+use crate::baseline::KNOWN_LEAKS;
 use crate::containment::Containment;
 use crate::guardian::Guardian;
 use crate::guardian::record::Record;
@@ -76,6 +77,9 @@ impl<'a> Session<'a> {
         // An enclosing session may allow something else.
         let has_allowed = !plan.allow.is_empty() || env.get(ALLOWED).is_some();
         let allowed = has_allowed.then(|| (ALLOWED, allow::to_variable(&plan.allow)));
+        let known = plan.baseline.as_ref().and_then(|it| it.baseline.to_variable(&plan.cwd));
+        let has_known = known.is_some() || env.get(KNOWN_LEAKS).is_some();
+        let known = has_known.then(|| (KNOWN_LEAKS, known.unwrap_or_default()));
         let leak_log = LeakLog::create(&containment.id, plan.identity.as_ref());
         let log_path = leak_log.as_ref().map_or_else(PathBuf::new, |log| log.path().to_path_buf());
         Self {
@@ -84,7 +88,8 @@ impl<'a> Session<'a> {
             env: env
                 .with_all(containment.id.marks_of_ours())
                 .with_all(allowed)
-                .with_all([(LEAK_LOG, log_path)]),
+                .with_all([(LEAK_LOG, log_path)])
+                .with_all(known),
             context: Context {
                 watched_ports: plan.watched.clone(),
                 preexisting_listeners: held_before,

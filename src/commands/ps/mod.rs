@@ -2,6 +2,7 @@
 
 mod document;
 mod ending;
+mod known;
 mod listing;
 mod reporting;
 mod selection;
@@ -34,6 +35,8 @@ pub(crate) struct Request {
     pub id: Option<String>,
     pub json: bool,
     pub token: bool,
+    /// Says only which leaks are known.
+    pub known: bool,
     pub selection: Selection,
     pub settle: Duration,
     /// Ends what is selected, with this grace.
@@ -61,6 +64,9 @@ struct Found {
 }
 
 pub(crate) fn ps(request: &Request, reporter: &Reporter) -> Result<Exit> {
+    if request.known {
+        return known::print_known();
+    }
     let token = Token::now()?;
     if request.token {
         return print(&format!("{token}\n"));

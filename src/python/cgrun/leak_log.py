@@ -25,12 +25,16 @@ class LeakLog:
         """Adds these processes, which were ended together."""
         if not described or self.handle is None:
             return
-        line = json.dumps({"ended": {"by": "pytest plugin", "processes": described}}).encode() + b"\n"
+        line = entry_of(described)
         try:
             if write(self.handle, line) < len(line):
                 self.error = "the disk is full"
         except OSError as error:
             self.error = str(error)
+
+
+def entry_of(described):
+    return json.dumps({"ended": {"by": "pytest plugin", "processes": described}}).encode() + b"\n"
 
 
 def origin(test, mark):

@@ -10,6 +10,7 @@ import pytest
 
 from . import pools, processes
 from .family import Family
+from .known import KnownLeaks
 from .leak_log import LeakLog, origin
 from .owners import Owners
 
@@ -33,6 +34,7 @@ class LeakPlugin:
         self.ends = mode == "fail"
         self.family = Family()
         self.log = LeakLog()
+        self.known = KnownLeaks()
         self.owners = Owners(self.roots_or_error)
         pools.watch()
         # The current test, its phase, when it began, and what ran before.
@@ -179,24 +181,29 @@ class LeakPlugin:
     def describe(self, item, owners, left):
         trees = {name: processes.with_descendants(roots) for name, roots in left.items()}
         texts = {it: f"pid {it.pid} ({self.text_of(it)})" for tree in trees.values() for it in tree}
+        tests = {owner.name_with_user(): owner.node for owner in owners}
+        described = self.described(trees, tests)
+        # cgrun reports these as known.
+        known = self.known.among(described)
+        new = {name: tree - known for name, tree in trees.items() if tree - known}
         # If this is interrupted, by a time limit of the test for example, the message is there.
-        self.messages[item] = message_of(trees, texts, set())
-        if self.ends:
-            stubborn = self.end(item, owners, trees)
-            self.messages[item] = message_of(trees, texts, stubborn)
-        used = self.owners.used_by(item) if "" in trees else []
+        if new:
+            self.messages[item] = message_of(new, texts, set())
+        stubborn = self.end(item, owners, trees, described) if self.ends else set()
+        if new:
+            self.messages[item] = message_of(new, texts, stubborn)
+        used = self.owners.used_by(item) if "" in new else []
         if used:
-            it = it_or_them(trees[""])
+            it = it_or_them(new[""])
             self.messages[item] += f"\nIf {' or '.join(used)} has started {it} for other tests too, name {it} in cgrun's allow."
 
     def text_of(self, process, own_pid=os.getpid):
         command = process.command()
         return "a fork of pytest" if command == processes.command_of(own_pid()) else shorten(command)
 
-    def end(self, item, owners, trees):
+    def end(self, item, owners, trees, described):
         """Ends them, and what they start meanwhile. Returns those that had to be killed."""
         tests = {owner.name_with_user(): owner.node for owner in owners}
-        described = self.described(trees, tests)
         left, ended, stubborn = set().union(*trees.values()), set(), set()
         try:
             for _ in range(ROUNDS):
