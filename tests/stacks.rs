@@ -139,9 +139,9 @@ fn a_java_program_that_would_die_of_the_request_is_left_alone() {
 #[test]
 fn the_stack_of_a_native_program_names_its_functions() {
     let program = "#include <unistd.h>\nvoid hangs(void) { for (;;) pause(); }\nint main(void) { hangs(); }";
-    let script = "cc -o hangs hangs.c && exec ./hangs";
+    let script = "cc -g -o hangs hangs.c && exec ./hangs";
     let run = Session::new().options(PATIENT).file("hangs.c", program).sh(script).run();
-    run.assert_code(124).assert_said("(hangs), by eu-stack:\n").assert_said("  hangs (hangs)\n");
+    run.assert_code(124).assert_said("(hangs), by eu-stack:\n").assert_said("  hangs (hangs.c:2)\n");
     run.assert_nothing_left();
 }
 
@@ -307,4 +307,19 @@ fn node_that_does_not_return_to_its_event_loop_is_said_to_do_so() {
     );
     run.signal(Signal::SIGTERM);
     run.finish().assert_nothing_left();
+}
+
+#[test]
+fn a_process_that_forbids_its_user_to_trace_it_is_said_to_do_so() {
+    let program = "#include <sys/prctl.h>\n#include <unistd.h>\n\
+        int main(void) { prctl(PR_SET_DUMPABLE, 0); for (;;) pause(); }";
+    let session = Session::new().options(TIMEOUT).options(["--user", "nobody"]).file("hides.c", program);
+    std::fs::set_permissions(session.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let (source, hides) = (session.path().join("hides.c"), session.path().join("hides"));
+    let compiled = std::process::Command::new("cc").arg("-o").args([&hides, &source]).status().unwrap();
+    assert!(compiled.success());
+    let run = session.command([hides.to_str().unwrap()]).run();
+    run.assert_code(124)
+        .assert_said("(hides): eu-stack is not permitted to trace the process")
+        .assert_nothing_left();
 }

@@ -16,7 +16,8 @@ pub(super) fn way(target: &Target, intrusion: Intrusion) -> Way {
         return Way::No("another tracer has stopped it".into());
     }
     let pid = target.pid.to_string();
-    let elfutils = on_path("eu-stack").map(|path| Tool::new(path, ["-m", "-n", "64", "-p", &pid], eu_stack));
+    let elfutils =
+        on_path("eu-stack").map(|path| Tool::new(path, ["-s", "-m", "-n", "64", "-p", &pid], eu_stack));
     let gdb = on_path("gdb").map(|path| {
         // Nothing that belongs to the program is executed, and no server is asked.
         let ask = [
@@ -38,7 +39,7 @@ pub(super) fn way(target: &Target, intrusion: Intrusion) -> Way {
     Way::by(elfutils.into_iter().chain(gdb).collect(), "install elfutils or gdb")
 }
 
-/// `#0  0x00007fa24f332503 clock_nanosleep@GLIBC_2.2.5 - /usr/lib/libc.so.6` below `TID 7:`
+/// `#0  0x00007fa24f332503 clock_nanosleep@GLIBC_2.2.5 - /usr/lib/libc.so.6` below `TID 7:`, and its line in the source below it.
 fn eu_stack(output: &str) -> Vec<Section> {
     let mut sections: Vec<Section> = Vec::new();
     for line in output.lines() {
@@ -53,10 +54,20 @@ fn eu_stack(output: &str) -> Vec<Section> {
             let name = if name.is_empty() { NAMELESS } else { name };
             let place = if file.is_empty() { String::new() } else { format!(" ({file})") };
             sections.last_mut().into_iter().for_each(|it| it.lines.push(format!("{name}{place}")));
+        } else if let Some(source) = line.strip_prefix("    ") {
+            let frame = sections.last_mut().and_then(|it| it.lines.last_mut());
+            frame.into_iter().for_each(|frame| *frame = at_line(frame, source));
         }
     }
     sections.iter_mut().for_each(|it| it.lines = without_nameless(&it.lines));
     told(sections)
+}
+
+/// The frame with its line in the source, `/src/h.c:4:24`, in place of the file of the program.
+fn at_line(frame: &str, source: &str) -> String {
+    let (name, _) = frame.rsplit_once(" (").unwrap_or((frame, ""));
+    let line = source.rsplit_once(':').map_or(source, |(line, _column)| line);
+    format!("{name} ({})", line.rsplit('/').next().unwrap_or_default())
 }
 
 /// Replaces several frames without a name by their number.
@@ -105,9 +116,9 @@ mod tests {
     #[test]
     fn the_frames_of_eu_stack_name_their_files() {
         let output = "PID 7 - process\nTID 7:\n#0  0x00007fa24f332503 clock_nanosleep@GLIBC_2.2.5 - /usr/lib/libc.so.6\n\
-            #1  0x0000558440204f81 - /usr/bin/a\n#2  0x0000558440204f82 - /usr/bin/a\n#12 0x0000558440201558\n";
+            \x20   ./time/clock_nanosleep.c:57:12\n#1  0x0000558440204f81 - /usr/bin/a\n#2  0x0000558440204f82 - /usr/bin/a\n#12 0x0000558440201558\n";
         let [section] = &eu_stack(output)[..] else { panic!() };
-        assert_eq!(section.lines, ["clock_nanosleep (libc.so.6)", "… 2 × ?? (a)", "??"]);
+        assert_eq!(section.lines, ["clock_nanosleep (clock_nanosleep.c:57)", "… 2 × ?? (a)", "??"]);
         assert!(section.title.is_empty());
     }
 

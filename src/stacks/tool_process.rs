@@ -23,6 +23,8 @@ use crate::text::{exit_status, plain, readable, shorten};
 const MOST_OUTPUT: usize = 1 << 20;
 /// A killed tool exits well within this time, unless the kernel holds it.
 const ENDING: Duration = Duration::from_secs(1);
+/// The words of a tool that cannot trace the process, in lower case.
+const DENIED: [&str; 2] = ["permission denied", "operation not permitted"];
 /// How much of its last words is shown.
 const COMPLAINT: usize = 160;
 /// They would make the runtime of a tool do what they want of that of the tests, such as to listen on a port.
@@ -113,13 +115,13 @@ impl ToolProcess {
 impl Ended {
     /// Why a tool that said nothing useful failed.
     pub(super) fn complaint(&self) -> String {
-        let status = self.status.map_or("ended".into(), exit_status);
-        let said = self.output.lines().map(str::trim).find(|line| !line.is_empty());
-        let denied = ["ermission", "not permitted"].iter().any(|it| self.output.contains(it));
-        let help = if denied { "; run cgrun as root" } else { "" };
-        match said {
-            Some(said) => format!("failed: {}{help}", shorten(&readable(said), COMPLAINT)),
-            None => format!("said nothing ({status}){help}"),
+        let is_denied = DENIED.iter().any(|words| self.output.to_lowercase().contains(words));
+        if is_denied {
+            return "is not permitted to trace the process".into();
+        }
+        match self.output.lines().map(str::trim).find(|line| !line.is_empty()) {
+            Some(said) => format!("failed: {}", shorten(&readable(said), COMPLAINT)),
+            None => format!("said nothing ({})", self.status.map_or("killed".into(), exit_status)),
         }
     }
 }
