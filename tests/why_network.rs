@@ -75,6 +75,36 @@ fn why_names_the_server_whose_event_loop_does_not_answer() {
 }
 
 #[test]
+fn why_follows_a_server_to_the_host_that_does_not_answer_it() {
+    let session = uvicorn(python(GET), "await asyncio.open_connection('10.9.8.7', 443)");
+    black_hole();
+    let run = session.start();
+    let verdict =
+        ["(python3 -m uvicorn app:app --port 8000", "among them an answer from 10.9.8.7:443; no answer"];
+    explained_for_seconds(&run, &verdict, "no answer");
+    end(run);
+}
+
+#[test]
+fn why_follows_a_server_to_the_server_that_does_not_answer_it() {
+    let hang = "reader, _ = await asyncio.open_connection('127.0.0.1', 8001); await reader.read(1)";
+    let upstream = "import socket, time\n\
+        listener = socket.create_server(('127.0.0.1', 8001))\n\
+        client, _ = listener.accept()\n\
+        time.sleep(1000)\n";
+    let session = uvicorn(python(GET), hang).file("upstream.py", upstream);
+    let config = std::fs::read_to_string(session.path().join("cgrun.toml")).unwrap();
+    let service = "[services.upstream]\ncommand = ['python3', 'upstream.py']\nport = 8001\n";
+    let run = session.config(&format!("{config}{service}")).start();
+    explained(
+        &run,
+        &["(python3 upstream.py), of service upstream: it sleeps for 16 min"],
+        &["waits for events, among them an answer from 127.0.0.1:8001, held by "],
+    );
+    end(run);
+}
+
+#[test]
 fn why_names_a_server_that_does_not_read_the_request() {
     let server = "import socket, time\n\
         listener = socket.create_server(('127.0.0.1', 8000))\n\

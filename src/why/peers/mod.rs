@@ -138,37 +138,42 @@ impl<'a> Peers<'a> {
     }
 
     fn at_events(&self, pid: Pid, watched: &[(Direction, File)], reason: &mut Reason) {
-        // An answer that does not come from this session.
+        // What does not come from this session, and requests, for which a server waits only if it waits for nothing else.
         let mut outside: Option<(&File, Ends)> = None;
+        let mut requests = Reason::new(reason.wait.clone());
         for (direction, file) in watched {
             let ends = self.ends_in_session(file, *direction);
             let is_ours = |it: &Pid| *it != pid && self.holders.is_ours(*it);
+            let of_kind = if ends.kind == EndsKind::Client { &mut requests } else { &mut *reason };
             for peer in ends.pids.iter().copied().filter(is_ours) {
                 let is_above = *direction == Direction::In && self.is_ancestor(peer, pid);
                 let tie = if is_above { Tie::Orders } else { Tie::Event };
-                if reason.blockers.iter().all(|it| it.pid != peer) {
-                    reason.blockers.push(Blocker { pid: peer, tie, is_ours: true });
-                    if reason.object.is_none() {
-                        (reason.object, reason.line) = (ends.object.clone(), ends.line);
+                if of_kind.blockers.iter().all(|it| it.pid != peer) {
+                    of_kind.blockers.push(Blocker { pid: peer, tie, is_ours: true });
+                    if of_kind.object.is_none() {
+                        (of_kind.object, of_kind.line) = (ends.object.clone(), ends.line);
                     }
                 }
             }
-            let is_known = |known: &(&File, Ends)| known.1.line.is_some_and(|line| line.is_connecting);
             if ends.line.is_some() && ends.kind == EndsKind::Usual && !ends.pids.iter().any(is_ours) {
-                outside = outside.filter(is_known).or(Some((file, ends)));
+                outside = outside.filter(|(_, known)| is_connecting(known)).or(Some((file, ends)));
             }
         }
-        if reason.blockers.iter().any(|it| it.tie != Tie::Orders) {
+        let is_at_rest = |it: &Reason| it.blockers.iter().all(|it| it.tie == Tie::Orders);
+        if !is_at_rest(reason) {
             return;
         }
+        let has_children = !self.children_of(pid, Children::Any).is_empty();
         match outside {
-            Some((file, mut ends))
-                if self.children_of(pid, Children::Any).is_empty() || is_connecting(&ends) =>
-            {
+            Some((file, mut ends)) if !has_children || is_connecting(&ends) => {
                 // Those at the other end of all files would be too many to be looked for.
                 self.look_outside(file, Direction::In, &mut ends);
                 reason.blockers = self.firm(ends.pids);
                 (reason.object, reason.line) = (ends.object, ends.line);
+            }
+            _ if !is_at_rest(&requests) => {
+                requests.blockers.splice(0..0, reason.blockers.drain(..));
+                *reason = requests;
             }
             _ => self.at_children(pid, reason),
         }
