@@ -18,7 +18,11 @@ const SUITE: &str = "import pytest, subprocess\n\
     def test_two(): leak('/bin/sleep', '902', env={})\n\
     def test_three(server): pass\n";
 
-everywhere!(what_the_plugin_has_ended_is_reported, what_cgrun_ps_has_ended_is_reported);
+everywhere!(
+    what_the_plugin_has_ended_is_reported,
+    what_cgrun_ps_has_ended_is_reported,
+    what_a_marked_test_leaves_running_is_allowed_by_cgrun_too,
+);
 
 fn suite(session: Session, tests: &str, options: &[&str]) -> Session {
     with_pytest(session.options(LONG).options(JSON).file("test_it.py", tests), options)
@@ -96,6 +100,28 @@ fn what_cgrun_ps_has_ended_is_reported(host: Host) {
         report["leaks"].as_array().unwrap().iter().find(|it| !it["started_during"].is_null()).unwrap();
     assert_eq!((&of_test["needed_sigkill"], &of_test["kind"]), (&true.into(), &"ended_before".into()));
     run.assert_said("of them during 1 test, already ended by cgrun ps");
+}
+
+fn what_a_marked_test_leaves_running_is_allowed_by_cgrun_too(host: Host) {
+    // The shell starts another process only when its test is over, and the daemon has no mark of its test.
+    let marked = "import pytest, subprocess\ndef leak(*command, **options): subprocess.Popen(command, stdout=-3, stderr=-3, **options)\n\
+        @pytest.mark.leaks('by design')\ndef test_one():\n    leak('sh', '-c', 'until [ -e over ]; do :; done; sleep 901 & echo >ready; wait')\n\
+        \x20   leak('sleep', '902', env={}, start_new_session=True)\n\
+        def test_over():\n    import os\n    open('over', 'w').close()\n    while not os.path.exists('ready'): pass\n";
+    Session::new();
+    for mode in ["--cgrun-leaks=fail", "--cgrun-leaks=warn"] {
+        let session = Session::again().options(["--on-leak", "fail"]);
+        let run = host.run(suite(session, marked, &["-q", mode]));
+        run.assert_code(0).assert_nothing_left();
+        let report = report(&run);
+        assert_eq!(leaks(&report), [], "{mode}");
+        assert_eq!(report["allowed_leaks"].as_array().unwrap().len(), 2, "{mode}: {report:#}");
+    }
+    let other = format!("{marked}def test_other(): leak('sleep', '903')\n");
+    let session = Session::again().options(["--on-leak", "fail"]);
+    let run = host.run(suite(session, &other, &["-q", "--cgrun-leaks=warn"]));
+    run.assert_code(121).assert_nothing_left();
+    assert_eq!(leaks(&report(&run)).len(), 1);
 }
 
 #[test]

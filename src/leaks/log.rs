@@ -1,6 +1,7 @@
 //! The leak log: a file of the session to which hooks of test runners write what they have ended, so that it is reported like
 //! everything else that leaked. Hooks append each line with one write, and the kernel does not mix those.
 
+use std::collections::HashSet;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, fchown};
@@ -30,6 +31,8 @@ pub(crate) struct LeakLog {
 #[derive(Debug, Default)]
 pub(crate) struct Logged {
     pub ended: Vec<Leak>,
+    /// What is still running is allowed to if it is one of these.
+    pub allowed: HashSet<(i32, u64)>,
     /// How many others were ended, including entries that cannot be read.
     pub undescribed: usize,
 }
@@ -92,9 +95,16 @@ impl Logged {
         let mut logged = Self::default();
         let lines = bytes.split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
         for (number, line) in lines.enumerate() {
-            let Ok(LogEntry::Ended { by, processes }) = serde_json::from_slice(line) else {
-                logged.undescribed += 1;
-                continue;
+            let (by, processes) = match serde_json::from_slice(line) {
+                Ok(LogEntry::Ended { by, processes }) => (by, processes),
+                Ok(LogEntry::Allowed { processes }) => {
+                    logged.allowed.extend(processes);
+                    continue;
+                }
+                Err(_) => {
+                    logged.undescribed += 1;
+                    continue;
+                }
             };
             for process in processes {
                 let leak = (logged.ended.len() < DESCRIBED).then(|| process.into_leak(by, number)).flatten();

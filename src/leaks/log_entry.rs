@@ -21,6 +21,8 @@ const ADDRESSES: usize = 100;
 pub(crate) enum LogEntry {
     /// These were ended together.
     Ended { by: EndedBy, processes: Vec<LoggedProcess> },
+    /// Their test is allowed to leave these running: the pid that the hook sees, and the start time of each.
+    Allowed { processes: Vec<(i32, u64)> },
 }
 
 /// A process, as it was before it was ended.

@@ -59,8 +59,11 @@ impl<'a> Teardown<'a> {
         events: &'a Events,
         supervisor: &'a mut dyn Supervisor,
     ) -> Self {
+        let mut verdict = Verdict::new(&context.allow);
+        verdict.allowed_by_tests =
+            context.leak_log.as_ref().map(|log| log.read().allowed).unwrap_or_default();
         Self {
-            verdict: Verdict::new(&context.allow),
+            verdict,
             requests: StopRequests::new(cause),
             budget: TimeBudget::new(context.stop_within, cause.received().is_some_and(has_waiting_sender)),
             asked: Asked::default(),

@@ -11,6 +11,7 @@ use crate::leaks::{How, Leak, Logged, Snapshot, describe_one};
 use crate::limits::Usage;
 use crate::ports::Holding;
 use crate::runtime::clock;
+use crate::sys::procfs::details::pids_in_namespaces;
 use crate::sys::procfs::process_info::ProcessInfo;
 use crate::sys::procfs::stat::ProcessKey;
 use crate::sys::time::Instant;
@@ -28,6 +29,10 @@ pub(crate) struct Verdict {
     /// Processes that the user allows to outlive the command. They are stopped too.
     pub allowed: Vec<Leak>,
     pub allow: Vec<Pattern>,
+    /// What the tests are allowed to leave running, by the leak log.
+    pub allowed_by_tests: HashSet<(i32, u64)>,
+    /// Those of them that were found.
+    pub allowed_parents: HashSet<Pid>,
     /// Leaks that the baseline lists, which do not count; `None` if there is no baseline.
     pub in_baseline: Option<Vec<Leak>>,
     /// Processes that could not be stopped. Normally there are none.
@@ -138,8 +143,22 @@ impl Verdict {
     /// Notes a leak, either as counted or as allowed, which may have been counted without a description.
     fn note(&mut self, leak: Leak) {
         self.undescribed.remove(&leak.pid());
-        let is_allowed = self.allow.iter().any(|pattern| pattern.allows(&leak));
+        let is_allowed =
+            self.allow.iter().any(|pattern| pattern.allows(&leak)) || self.is_allowed_by_test(&leak);
         if is_allowed { self.allowed.push(leak) } else { self.leaks.push(leak) }
+    }
+
+    /// What such a process has started is allowed with it. Must be called while it is alive.
+    fn is_allowed_by_test(&mut self, leak: &Leak) -> bool {
+        let started = leak.stat.started;
+        let is_candidate = self.allowed_by_tests.iter().any(|(_, it)| *it == started);
+        let pids = if is_candidate { pids_in_namespaces(leak.pid()) } else { Vec::new() };
+        let is_listed = pids.into_iter().any(|pid| self.allowed_by_tests.contains(&(pid, started)));
+        let is_allowed = is_listed || leak.stat.parent.is_some_and(|it| self.allowed_parents.contains(&it));
+        if is_allowed {
+            self.allowed_parents.insert(leak.pid());
+        }
+        is_allowed
     }
 
     /// Marks the leaks that were asked to exit and did not.

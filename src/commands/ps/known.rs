@@ -14,7 +14,7 @@ use crate::runtime::exit_code::Exit;
 pub(super) fn print_known() -> Result<Exit> {
     let mut bytes = Vec::new();
     stdin().lock().take(LARGEST_LOG).read_to_end(&mut bytes)?;
-    let Logged { ended: mut leaks, undescribed } = Logged::parse(&bytes);
+    let Logged { ended: mut leaks, undescribed, .. } = Logged::parse(&bytes);
     let said =
         std::env::var(KNOWN_LEAKS).ok().and_then(|text| serde_json::from_str::<KnownLeaks>(&text).ok());
     let baseline = said.as_ref().map(|said| Baseline::read(&said.baseline)).transpose()?.flatten();

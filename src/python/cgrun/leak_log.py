@@ -23,9 +23,17 @@ class LeakLog:
 
     def add(self, described, write=os.write):
         """Adds these processes, which were ended together."""
-        if not described or self.handle is None:
+        if described:
+            self.append(entry_of(described), write)
+
+    def allow(self, found, write=os.write):
+        """Adds these processes, which their test is allowed to leave running."""
+        if found:
+            self.append(line_of({"allowed": {"processes": [(it.pid, it.started) for it in found]}}), write)
+
+    def append(self, line, write):
+        if self.handle is None:
             return
-        line = entry_of(described)
         try:
             if write(self.handle, line) < len(line):
                 self.error = "the disk is full"
@@ -34,7 +42,11 @@ class LeakLog:
 
 
 def entry_of(described):
-    return json.dumps({"ended": {"by": "pytest plugin", "processes": described}}).encode() + b"\n"
+    return line_of({"ended": {"by": "pytest plugin", "processes": described}})
+
+
+def line_of(entry):
+    return json.dumps(entry).encode() + b"\n"
 
 
 def origin(test, mark):

@@ -129,6 +129,8 @@ class LeakPlugin:
             if self.error:
                 raise self.error
             left = self.settled(lambda: self.left_running(item, owners))
+            if is_marked(item):
+                self.log.allow(processes.with_descendants(self.new_of_test(item, owners)))
             if left:
                 self.describe(item, owners, left)
         except OSError as error:
@@ -158,8 +160,9 @@ class LeakPlugin:
         return {name: roots for name, roots in found.items() if roots}
 
     def started_by_test(self, item, owners):
-        if item is None or item.get_closest_marker("leaks"):
-            return set()
+        return set() if item is None or is_marked(item) else self.new_of_test(item, owners)
+
+    def new_of_test(self, item, owners):
         new = self.family.roots() - self.before - self.owners.started()
         new = {it for it in new.difference(*(owner.started for owner in owners)) if self.may_be_of(item, it)}
         return new - pools.workers_of_others(item) if new else new
@@ -238,6 +241,10 @@ class LeakPlugin:
         except OSError as error:
             self.error = error
             return set()
+
+
+def is_marked(item):
+    return item is not None and item.get_closest_marker("leaks") is not None
 
 
 def message_of(trees, texts, stubborn):

@@ -34,7 +34,8 @@ pub(crate) fn inner_pid(pid: Pid) -> Option<i32> {
     pids_in_namespaces(pid).last().copied()
 }
 
-fn pids_in_namespaces(pid: Pid) -> Vec<i32> {
+/// The pid of the process in our PID namespace, and in each one below that it is in.
+pub(crate) fn pids_in_namespaces(pid: Pid) -> Vec<i32> {
     let status = read_single(format!("/proc/{pid}/status")).unwrap_or_default();
     let status = String::from_utf8_lossy(&status);
     let pids = status.lines().find_map(|line| line.strip_prefix("NSpid:")).unwrap_or_default();

@@ -243,7 +243,9 @@ impl Teardown<'_> {
     /// How much to read of a leaked process. What the user allows may depend on any of it.
     pub(super) fn detail(&self) -> Detail {
         let containment = &self.context.containment;
-        if self.context.reports_leaks || !self.context.allow.is_empty() || containment.path().is_none() {
+        let verdict = &self.verdict;
+        let is_any_allowed = !verdict.allow.is_empty() || !verdict.allowed_by_tests.is_empty();
+        if self.context.reports_leaks || is_any_allowed || containment.path().is_none() {
             return Detail::Report;
         }
         containment.sockets(&[]).map_or(Detail::Report, Detail::Terminal)
