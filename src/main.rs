@@ -114,6 +114,9 @@ fn run(args: Run) -> Result<Exit, SessionError> {
         plan.baseline.iter().for_each(|it| report.say(&it.text()));
     }
     warning.iter().for_each(|warning| report.say(warning));
+    for (name, meant) in cli::misspelled(std::env::vars_os().map(|(name, _)| name)) {
+        report.say(&format!("the variable {name} is unknown; did you mean {meant}?"));
+    }
     session::run(plan, &report)
 }
 

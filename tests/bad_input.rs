@@ -723,3 +723,10 @@ fn a_tool_for_stacks_that_cannot_work_is_refused() {
         ("diagnose = 1\n", &["expected a table, such as { uwsgi = "]),
     ]);
 }
+
+#[test]
+fn a_misspelled_variable_is_named_with_what_was_meant() {
+    let run = Session::new().env("CGRUN_ON_LAEK", "fail").env("CGRUN_MINE", "1").command(["true"]).run();
+    run.assert_code(0).assert_nothing_left();
+    assert_eq!(run.stderr(), "cgrun: the variable CGRUN_ON_LAEK is unknown; did you mean CGRUN_ON_LEAK?\n");
+}

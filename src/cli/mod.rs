@@ -11,3 +11,4 @@ pub(crate) use arguments::{
 };
 pub(crate) use parse::parse;
 pub(crate) use shells::{command_for_completions, command_for_man_page};
+pub(crate) use variables::misspelled;

@@ -9,12 +9,44 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use clap::builder::{BoolishValueParser, TypedValueParser};
 use clap::error::{ContextKind, ContextValue, Error, ErrorKind};
 use clap::parser::ValueSource;
-use clap::{Arg, ArgAction, ArgMatches, Command};
+use clap::{Arg, ArgAction, ArgMatches, Command, CommandFactory};
+
+use super::arguments::Cli;
+
+const PREFIX: &str = "CGRUN_";
 
 /// The variable that stands for an option; `None` for COMMAND and for the options that are not a session's.
 pub(super) fn variable_name(option: &Arg) -> Option<String> {
     let long = option.get_long().filter(|it| !["help", "version", "json"].contains(it))?;
-    Some(format!("CGRUN_{}", long.to_uppercase().replace('-', "_")))
+    Some(format!("{PREFIX}{}", long.to_uppercase().replace('-', "_")))
+}
+
+/// The variables that cgrun sets or reads otherwise.
+const OTHERS: &[&str] = &[
+    "CGRUN_SESSION",
+    "CGRUN_LEAF",
+    "CGRUN_OUTER",
+    "CGRUN_ALLOWED",
+    "CGRUN_LEAK_LOG",
+    "CGRUN_KNOWN_LEAKS",
+    "CGRUN_TEST",
+    "CGRUN_FAILPOINT",
+];
+
+/// The variables that stand for nothing, but resemble one that does: each with what was probably meant.
+pub(crate) fn misspelled(names: impl Iterator<Item = OsString>) -> Vec<(String, String)> {
+    let options = Cli::command();
+    let known: Vec<String> = options.get_arguments().filter_map(variable_name).collect();
+    let known: Vec<&str> = known.iter().map(String::as_str).chain(OTHERS.iter().copied()).collect();
+    let meant = |name: &str| {
+        let near = |it: &&str| strsim::osa_distance(&name[PREFIX.len()..], &it[PREFIX.len()..]);
+        let meant = known.iter().copied().min_by_key(near)?;
+        // Short words resemble too many others.
+        let resembles = near(&meant) > 0 && near(&meant) * 3 <= meant.len() - PREFIX.len();
+        resembles.then(|| meant.to_string())
+    };
+    let ours = names.filter_map(|name| name.into_string().ok()).filter(|name| name.starts_with(PREFIX));
+    ours.filter_map(|name| Some((meant(&name)?, name))).map(|(meant, name)| (name, meant)).collect()
 }
 
 /// The options of `command` that variables stand for, as words. An empty variable counts as unset. An option that is
@@ -87,9 +119,6 @@ fn about_variable(mut error: Error, name: &str) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
-    use super::super::arguments::Cli;
     use super::super::parse::parse_from;
     use super::*;
 
@@ -104,17 +133,7 @@ mod tests {
     fn no_variable_has_a_name_that_cgrun_uses_otherwise() {
         for option in Cli::command().get_arguments() {
             let Some(name) = variable_name(option) else { continue };
-            let others = [
-                "CGRUN_SESSION",
-                "CGRUN_LEAF",
-                "CGRUN_OUTER",
-                "CGRUN_ALLOWED",
-                "CGRUN_LEAK_LOG",
-                "CGRUN_KNOWN_LEAKS",
-                "CGRUN_TEST",
-                "CGRUN_FAILPOINT",
-            ];
-            assert!(!others.contains(&name.as_str()), "{name}");
+            assert!(!OTHERS.contains(&name.as_str()), "{name}");
             assert!(!name.starts_with("CGRUN_KEPT_"), "{name}");
         }
     }
@@ -150,6 +169,19 @@ mod tests {
         let run = parse(&["x"], &[("CGRUN_CLEAN_ENV", "0"), ("CGRUN_VERBOSE", "false")]).unwrap().run;
         assert_eq!(run.options.clean_env, Some(false));
         assert!(!run.options.verbose);
+    }
+
+    #[test]
+    fn a_misspelled_variable_is_recognized() {
+        let found =
+            |name: &str| misspelled(std::iter::once(OsString::from(name))).pop().map(|(_, meant)| meant);
+        assert_eq!(found("CGRUN_ONLEAK").as_deref(), Some("CGRUN_ON_LEAK"));
+        assert_eq!(found("CGRUN_TIMEOUTS").as_deref(), Some("CGRUN_TIMEOUT"));
+        for name in
+            ["CGRUN_GRACE", "CGRUN_TEST", "CGRUN_MY_OWN", "CGRUN_KEPT_LD_PRELOAD", "XCGRUN_GRCE", "CGRUN_"]
+        {
+            assert_eq!(found(name), None, "{name}");
+        }
     }
 
     #[test]
