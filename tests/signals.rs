@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal::{self, SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 
-use crate::fixtures::{NEVER_READY, STUBBORN};
+use crate::fixtures::{LONG, NEVER_READY, SOON, STUBBORN};
 use crate::harness::{Running, Session, TestCgroup, until};
 
 const ENDING: [Signal; 3] = [SIGINT, SIGTERM, SIGHUP];
@@ -255,4 +255,15 @@ fn a_cgrun_that_is_stopped_and_continued_at_once_keeps_running() {
     assert!(!stat.contains(") T "), "{stat}");
     run.signal(Signal::SIGKILL);
     run.finish().assert_nothing_left();
+}
+
+#[test]
+fn a_signal_that_comes_while_cgrun_looks_at_a_hung_session_is_served() {
+    let script = "trap 'echo asked; exit 3' TERM; touch on; while :; do sleep 0.01; done";
+    let run = Session::new().options(LONG).options(["--warn-after", "300ms"]).sh(script).start();
+    // Said before it looks.
+    run.until_said("the command still runs after 300ms:\n").signal(Signal::SIGTERM);
+    let run = run.finish();
+    assert_eq!(run.stdout(), "asked\n");
+    run.assert_code(3).assert_said("look at pid ").assert_faster_than(SOON).assert_nothing_left();
 }

@@ -1,6 +1,6 @@
 //! Says what the processes of a running session wait for.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use super::running_session::Session;
 use crate::containment::LeafName;
@@ -25,7 +25,10 @@ pub(super) struct Hang {
 impl Session<'_> {
     /// Prints what the processes wait for, and where in their code, and returns the same.
     pub(super) fn report_running_processes(&self, intrusion: Intrusion) -> Hang {
-        self.report_explanation(&Explanation::of(self.subjects(), 0, InheritedMarks::ours()), intrusion)
+        let requests = requests();
+        let interruption = requests.as_ref().map(AsFd::as_fd);
+        let explanation = Explanation::of(self.subjects(), 0, InheritedMarks::ours(), interruption);
+        self.report_explanation(&explanation, intrusion, interruption)
     }
 
     /// The same for a service that is not ready, and for its readiness command. Nothing if neither runs.
@@ -39,8 +42,10 @@ impl Session<'_> {
         if !subjects.iter().any(|(_, leaf)| leaf.as_ref().is_some_and(is_its)) {
             return Hang::default();
         }
-        let explanation = Explanation::of_components(subjects, InheritedMarks::ours(), is_its);
-        self.report_explanation(&explanation, Intrusion::Brief)
+        let requests = requests();
+        let interruption = requests.as_ref().map(AsFd::as_fd);
+        let explanation = Explanation::of_components(subjects, InheritedMarks::ours(), interruption, is_its);
+        self.report_explanation(&explanation, Intrusion::Brief, interruption)
     }
 
     fn subjects(&self) -> Vec<Subject> {
@@ -51,17 +56,20 @@ impl Session<'_> {
         members.collect()
     }
 
-    fn report_explanation(&self, explanation: &Explanation, intrusion: Intrusion) -> Hang {
-        // Whoever wants us to exit does not have to wait for the tools.
-        let requests = Signals::about_ending().ok();
-        let stacks = stacks(
-            &explanation.suspects(),
-            &self.plan.diagnose,
-            intrusion,
-            requests.as_ref().map(AsFd::as_fd),
-        );
+    fn report_explanation(
+        &self,
+        explanation: &Explanation,
+        intrusion: Intrusion,
+        interruption: Option<BorrowedFd<'_>>,
+    ) -> Hang {
+        let stacks = stacks(&explanation.suspects(), &self.plan.diagnose, intrusion, interruption);
         let width = terminal::stderr_is_a_terminal().then(|| terminal::columns().saturating_sub(INDENT));
         explanation.lines(width, &stacks).iter().for_each(|line| self.report.error(&format!("  {line}")));
         Hang { lines: explanation.lines(None, &stacks), stacks }
     }
+}
+
+/// Whoever wants us to exit does not have to wait until we have looked, nor for the tools.
+fn requests() -> Option<Signals> {
+    Signals::about_ending().ok()
 }

@@ -1,6 +1,7 @@
 //! The explanation of one session at one moment.
 
 use std::collections::{BTreeMap, HashSet};
+use std::os::fd::BorrowedFd;
 
 use rustix::process::Pid;
 
@@ -33,15 +34,22 @@ pub(crate) struct Explanation {
 }
 
 impl Explanation {
-    /// `hidden` is the number of processes that belong to the session, and that we cannot see.
-    pub(crate) fn of(subjects: Vec<Subject>, hidden: usize, inherited: InheritedMarks) -> Self {
-        Self::from_roots(subjects, hidden, inherited, roots)
+    /// `hidden` is the number of processes that belong to the session, and that we cannot see. Looks less long if
+    /// `interruption` becomes readable.
+    pub(crate) fn of(
+        subjects: Vec<Subject>,
+        hidden: usize,
+        inherited: InheritedMarks,
+        interruption: Option<BorrowedFd<'_>>,
+    ) -> Self {
+        Self::from_roots(subjects, hidden, inherited, interruption, roots)
     }
 
     /// Of what these components alone wait for, wherever the chain leads.
     pub(crate) fn of_components(
         subjects: Vec<Subject>,
         inherited: InheritedMarks,
+        interruption: Option<BorrowedFd<'_>>,
         is_wanted: impl Fn(&LeafName) -> bool,
     ) -> Self {
         let is_wanted = |it: &Seen| it.component.as_ref().is_some_and(&is_wanted);
@@ -49,7 +57,7 @@ impl Explanation {
             let wanted = seen.values().filter(|it| is_wanted(it));
             wanted.filter(|it| is_top(it, seen)).map(key).collect()
         };
-        let mut explanation = Self::from_roots(subjects, 0, inherited, roots);
+        let mut explanation = Self::from_roots(subjects, 0, inherited, interruption, roots);
         let chain = explanation.chain().to_vec();
         explanation.seen.retain(|key, it| chain.contains(key) || is_wanted(it));
         explanation
@@ -59,9 +67,10 @@ impl Explanation {
         subjects: Vec<Subject>,
         hidden: usize,
         inherited: InheritedMarks,
+        interruption: Option<BorrowedFd<'_>>,
         roots: impl FnOnce(&BTreeMap<Key, Seen>) -> Vec<Key>,
     ) -> Self {
-        let (seen, more) = look(subjects);
+        let (seen, more) = look(subjects, interruption);
         let zombies = zombies(&seen);
         let peers = Peers::among(&seen);
         let reasons: BTreeMap<Key, Vec<Reason>> =

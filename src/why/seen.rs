@@ -1,6 +1,7 @@
 //! One look at the processes: who they are, what their threads wait for, and how much they used the CPU meanwhile.
 
 use std::collections::BTreeMap;
+use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 use rustix::process::Pid;
@@ -9,6 +10,7 @@ use super::files::Files;
 use super::syscalls::wait_of_thread;
 use super::wait::Wait;
 use crate::containment::LeafName;
+use crate::runtime::events::Wake;
 use crate::sys::process::pidfd::Process;
 use crate::sys::procfs::process_info::ProcessInfo;
 use crate::sys::procfs::stat::ProcStat;
@@ -41,7 +43,11 @@ pub(super) struct Seen {
 }
 
 /// Those that have exited meanwhile are left out. Also tells how many are hidden from us.
-pub(super) fn look(subjects: Vec<Subject>) -> (BTreeMap<i32, Seen>, usize) {
+/// The second look comes early if `interruption` becomes readable.
+pub(super) fn look(
+    subjects: Vec<Subject>,
+    interruption: Option<BorrowedFd<'_>>,
+) -> (BTreeMap<i32, Seen>, usize) {
     let us = rustix::process::getpid();
     let mut hidden = 0;
     let stats: Vec<_> = subjects
@@ -60,19 +66,23 @@ pub(super) fn look(subjects: Vec<Subject>) -> (BTreeMap<i32, Seen>, usize) {
         .into_iter()
         .filter_map(|(stat, component)| Some((stat.pid.as_raw_nonzero().get(), see(stat, component)?)))
         .collect();
-    time::sleep(SAMPLE.saturating_sub(begin.elapsed()));
-    let took = begin.elapsed().as_secs_f64();
+    match interruption {
+        Some(fd) => Wake::readable(fd).wait(begin + SAMPLE),
+        None => time::sleep(SAMPLE.saturating_sub(begin.elapsed())),
+    }
+    let took = begin.elapsed();
+    let uses = |cpu: f64, share| cpu >= share && took >= SAMPLE;
     seen.retain(|_, it| {
         let Some(now) = ProcStat::read(it.stat.pid).filter(|now| now.started == it.stat.started) else {
             return false;
         };
-        it.cpu = now.cpu.saturating_sub(it.stat.cpu).as_secs_f64() / took;
+        it.cpu = now.cpu.saturating_sub(it.stat.cpu).as_secs_f64() / took.as_secs_f64();
         // Waiting for a disk is a matter of milliseconds; what hangs is found there twice.
         if it.stat.state == 'D' && now.state != 'D' {
             it.waits = vec![Wait::Running];
         }
         let is_runnable = it.stat.state == 'R' && now.state == 'R';
-        if it.cpu >= BUSY || is_runnable && it.cpu >= BUSY_AND_RUNNABLE {
+        if uses(it.cpu, BUSY) || is_runnable && uses(it.cpu, BUSY_AND_RUNNABLE) {
             it.waits.insert(0, Wait::Busy(it.cpu));
         }
         true

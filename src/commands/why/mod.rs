@@ -21,7 +21,7 @@ pub(crate) fn why(id: Option<&str>, json: bool, rules: Option<&Rules>, reporter:
     let Members { found, hidden } = members(&session)?;
     let environ = session.root.and_then(|root| environ(root.process()).ok()).unwrap_or_default();
     let marks = InheritedMarks::of_environ(&environ);
-    let explanation = Explanation::of(found.into_iter().collect(), hidden, marks);
+    let explanation = Explanation::of(found.into_iter().collect(), hidden, marks, None);
     let read = |rules: &Rules| stacks(&explanation.suspects(), rules, Intrusion::Brief, None);
     let stacks = rules.map(read).unwrap_or_default();
     let text = if json {
