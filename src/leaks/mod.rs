@@ -14,6 +14,7 @@ mod program;
 mod program_tests;
 mod runners;
 mod snapshot;
+mod spaced_paths;
 
 pub(crate) use attribution::infer_origins;
 pub(crate) use current_test::{CurrentTest, TestReader};

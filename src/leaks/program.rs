@@ -3,7 +3,7 @@
 //!
 //! | left out | because |
 //! |---|---|
-//! | directories | a checkout, a virtual environment and a temporary directory are elsewhere on each machine |
+//! | directories, also with spaces | a checkout, a virtual environment and a temporary directory are elsewhere on each machine |
 //! | the version of an interpreter | `python3` and `python3.11` run the same script |
 //! | numbers from 1024 | they can be ports, pids or line numbers; smaller ones tell what a program does, as in `-j 4` |
 //! | any number after a word such as `port` or `pid`, or after `name:` | it is a port, a pid, a descriptor or a line |
@@ -17,6 +17,7 @@ use std::sync::LazyLock;
 
 use regex::{Captures, Regex};
 
+use super::spaced_paths::joined;
 use crate::text::{readable, shorten};
 
 /// In place of what is left out.
@@ -74,8 +75,9 @@ fn regex(pattern: &str) -> Regex {
 
 /// `python -m http.server *`. `here` is the session's directory.
 pub(crate) fn program(command: &[OsString], here: &Path) -> String {
-    let words: Vec<_> = command.iter().map(|word| word.to_string_lossy()).collect();
     let here = here.to_string_lossy();
+    let words: Vec<_> =
+        command.iter().map(|word| joined(&word.to_string_lossy(), &here).into_owned()).collect();
     let mut key = words.join(" ").split_whitespace().collect::<Vec<_>>().join(" ");
     key = readable(&key);
     for _ in 0..PASSES {

@@ -83,6 +83,35 @@ fn a_program_has_the_same_key_on_each_machine_and_in_each_run() {
     }
 }
 
+/// Each is an argument of its own, as in argv, and as one text, as in a title that the process gave itself.
+#[test]
+fn a_directory_with_spaces_is_a_directory() {
+    let in_directory = |directory: &str, command: &[&str]| {
+        let command = command.iter().map(|word| OsString::from(word.replace("DIR", directory)));
+        program(&command.collect::<Vec<_>>(), Path::new(directory))
+    };
+    for (command, same) in [
+        (&["DIR/venv/bin/python3", "-m", "http.server"][..], "python -m http.server"),
+        (&["DIR/bin/server"], "server"),
+        (&["python", "DIR/x/y.py", "--data=DIR/data", "DIR"], "python y.py --data=data ."),
+        (&["sh", "-c", "cd 'DIR' && exec DIR/run 'DIR/a b'"], "sh -c cd '.' && exec run 'a b'"),
+        (&["x", "DIR/my file.txt"], "x my file.txt"),
+        (&["x", "/opt/tool/lib:DIR/lib"], "x lib:lib"),
+    ] {
+        for directory in ["/srv/project", "/home/ci/my project", "/builds/a  b/c d"] {
+            assert_eq!(in_directory(directory, command), same, "{directory}");
+        }
+    }
+    // Not only the session's own.
+    assert_eq!(key(&["/opt/my tools/python3", "-m", "x"]), "python -m x");
+    assert_eq!(key(&["x", "--root=/opt/my tools/share/y"]), "x --root=y");
+    // What only looks like one is kept.
+    assert_eq!(key(&["/bin/sh -c /x/y"]), "sh -c y");
+    assert_eq!(key(&["/bin/sh /x/y"]), "sh y");
+    assert_eq!(key(&["sh", "-c", "/bin/a; /bin/b && ./c"]), "sh -c a; b && c");
+    assert_eq!(key(&["x", "/a/b=1 2/c"]), "x b=1 c");
+}
+
 #[test]
 fn what_tells_programs_apart_is_kept() {
     for command in [
