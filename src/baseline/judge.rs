@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::entry::{Entry, UnlistedLeak};
 use super::file::Baseline;
-use crate::leaks::{Leak, Owner, Place, program};
+use crate::leaks::{Leak, Owner, Place, program, roots};
 
 /// What a baseline says of a session's leaks.
 #[derive(Debug, Default)]
@@ -29,7 +29,7 @@ impl Baseline {
     /// what the root starts depends on the moment. `here` is the session's directory.
     pub(crate) fn judge(&self, leaks: &mut [Leak], here: &Path) -> Judgement {
         let mut judgement = Judgement { seen: vec![0; self.lines.len()], ..Judgement::default() };
-        let roots = roots(leaks);
+        let roots = roots_of(leaks);
         let mut same: BTreeMap<(Owner, String), Vec<usize>> = BTreeMap::new();
         for at in (0..leaks.len()).filter(|&at| roots[at] == at) {
             let key = (Owner::of(&leaks[at]), program(&leaks[at].process.command, here));
@@ -57,22 +57,10 @@ impl Baseline {
     }
 }
 
-/// For each leak, the index of the first process of its tree, as far as that has one owner.
-fn roots(leaks: &[Leak]) -> Vec<usize> {
+fn roots_of(leaks: &[Leak]) -> Vec<usize> {
     let owners: Vec<_> = leaks.iter().map(Owner::of).collect();
     let places: HashMap<Place, usize> =
         leaks.iter().enumerate().map(|(at, leak)| (leak.place(), at)).collect();
-    let root = |at: usize| {
-        let mut root = at;
-        // Bounded, because pids are reused, and two snapshots may show a cycle of parents.
-        for _ in 0..leaks.len() {
-            let parent = leaks[root].parent_place().and_then(|parent| places.get(&parent));
-            match parent {
-                Some(&parent) if parent != root && owners[parent] == owners[at] => root = parent,
-                _ => return root,
-            }
-        }
-        at
-    };
-    (0..leaks.len()).map(root).collect()
+    let parent = |leak: &Leak| leak.parent_place().and_then(|parent| places.get(&parent).copied());
+    roots(&owners, &leaks.iter().map(parent).collect::<Vec<_>>())
 }

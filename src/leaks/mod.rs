@@ -12,6 +12,7 @@ mod owner;
 mod program;
 #[cfg(test)]
 mod program_tests;
+mod roots;
 mod runners;
 mod snapshot;
 mod spaced_paths;
@@ -26,5 +27,6 @@ pub(crate) use log_entry::{LogEntry, LoggedProcess};
 pub(crate) use origin::{Evidence, Origin, worker_text};
 pub(crate) use owner::Owner;
 pub(crate) use program::program;
+pub(crate) use roots::roots;
 pub(crate) use runners::{InheritedMarks, bats_name, origin_in, variable_names};
 pub(crate) use snapshot::{Frozen, Snapshot, describe_all, describe_one};

@@ -53,6 +53,8 @@ struct InSession {
     /// The place of the session in `sessions`.
     session: usize,
     process_count: u64,
+    /// Missing in reports of older versions.
+    tree_count: Option<u64>,
     known: bool,
 }
 
@@ -107,6 +109,7 @@ fn record(leak: &Leak<'_>) -> LeakRecord {
     let session = |it: &super::merged::Sighting<'_>| InSession {
         session: it.at,
         process_count: it.count,
+        tree_count: Some(it.trees),
         known: it.known,
     };
     LeakRecord {
@@ -132,7 +135,8 @@ impl MergedDocument {
             for it in leak.sessions {
                 if let Some(session) = self.sessions.get_mut(it.session) {
                     let (key, count) = (key.clone(), it.process_count);
-                    session.leaks.push(SessionLeak { key, count, known: it.known });
+                    let trees = it.tree_count.unwrap_or(count);
+                    session.leaks.push(SessionLeak { key, count, trees, known: it.known });
                     is_older &= first_seen < session.started_at_unix_seconds;
                 }
             }

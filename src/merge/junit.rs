@@ -13,7 +13,7 @@ use crate::config::OnLeak;
 use crate::leaks::Owner;
 use crate::report::legal;
 
-/// A program, how many processes of it leaked, and whether that is a failure.
+/// A program, how many of it leaked, and whether that is a failure.
 type Program<'a> = (&'a Leak<'a>, u64, bool);
 
 pub(crate) fn page(overview: &Overview<'_>, on_leak: OnLeak) -> Result<String> {
@@ -21,9 +21,9 @@ pub(crate) fn page(overview: &Overview<'_>, on_leak: OnLeak) -> Result<String> {
     let mut leaks: Vec<BTreeMap<&Owner, Vec<Program<'_>>>> =
         vec![BTreeMap::new(); overview.merged.sessions().len()];
     for leak in &overview.leaks {
-        for Sighting { at, count, known, .. } in &leak.sessions {
+        for Sighting { at, trees, known, .. } in &leak.sessions {
             let fails = on_leak == OnLeak::Fail && leak.fails() && !known;
-            leaks[*at].entry(&leak.key.owner).or_default().push((leak, *count, fails));
+            leaks[*at].entry(&leak.key.owner).or_default().push((leak, *trees, fails));
         }
     }
     for (session, leaks) in overview.merged.sessions().zip(&leaks) {

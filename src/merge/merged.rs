@@ -85,12 +85,12 @@ impl Merged {
         let mut leaks: BTreeMap<Rc<LeakKey>, Sightings<'_>> = BTreeMap::new();
         for (at, session) in self.sessions().enumerate() {
             let time = session.started_at_unix_seconds;
-            for SessionLeak { key, count, known } in &session.leaks {
+            for SessionLeak { key, count, trees, known } in &session.leaks {
                 let seen = leaks.entry(key.clone()).or_insert_with(|| Sightings {
                     first_seen: self.first_seen.get(key).map_or(time, |first| time.min(*first)),
                     sessions: Vec::new(),
                 });
-                seen.sessions.push(Sighting { at, session, count: *count, known: *known });
+                seen.sessions.push(Sighting { at, session, count: *count, trees: *trees, known: *known });
             }
         }
         leaks
@@ -112,6 +112,8 @@ pub(crate) struct Sighting<'a> {
     pub session: &'a SessionResult,
     /// How many processes.
     pub count: u64,
+    /// How many of them no other of them has started.
+    pub trees: u64,
     /// Whether the session's baseline lists them.
     pub known: bool,
 }
@@ -146,7 +148,7 @@ mod tests {
             let leak = |(key, count): (&u8, &u64)| {
                 let owner = [Owner::Test(format!("t{key}")), Owner::Unknown][usize::from(key % 2)].clone();
                 let shared = merged.shared(LeakKey { owner, program: format!("p{key}") });
-                SessionLeak { key: shared, count: *count, known: *count > 2 }
+                SessionLeak { key: shared, count: *count, trees: count.div_ceil(2), known: *count > 2 }
             };
             let mut leaks: Vec<_> = counts.iter().map(leak).collect();
             leaks.sort();

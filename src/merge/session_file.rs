@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::merged::Merged;
 use super::seconds::Seconds;
 use super::session_result::{LeakKey, SessionLeak, SessionResult};
-use crate::leaks::{Owner, worker_text};
+use crate::leaks::{Owner, roots, worker_text};
 use crate::text::shorten;
 
 /// So many survivors and failed checks of a session are kept, each of so many characters.
@@ -97,8 +97,6 @@ struct Origin<'a> {
 
 impl SessionFile<'_> {
     pub(super) fn into_result(self, report: &str, merged: &mut Merged) -> SessionResult {
-        let mut counts = BTreeMap::new();
-        self.leaks.iter().for_each(|root| count(root, None, &mut counts));
         let figures = self.usage.map(|usage| usage.session);
         let cpu = figures.as_ref().and_then(|it| {
             let microseconds = it.cpu_user_usec?.saturating_add(it.cpu_system_usec?);
@@ -122,32 +120,58 @@ impl SessionFile<'_> {
             cpu_seconds: cpu,
             memory_peak_bytes: figures.as_ref().and_then(|it| it.memory_peak_bytes),
             processes_peak: figures.as_ref().and_then(|it| it.processes_peak),
-            leaks: counts
+            leaks: counted(&self.leaks)
                 .into_iter()
-                .map(|(key, (count, known))| SessionLeak { key: merged.shared(key), count, known })
+                .map(|(key, Count { processes, trees, known })| SessionLeak {
+                    key: merged.shared(key),
+                    count: processes,
+                    trees,
+                    known,
+                })
                 .collect(),
             report: report.to_string(),
         }
     }
 }
 
-/// How many processes each leak has, and whether the baseline lists all of them.
-type Counts = BTreeMap<LeakKey, (u64, bool)>;
+/// What leaked of one program of one owner.
+struct Count {
+    processes: u64,
+    trees: u64,
+    /// Whether the baseline lists all of them.
+    known: bool,
+}
 
-/// Counts a tree for its owner. A descendant that another test started is a tree of its own.
-fn count(process: &Process<'_>, above: Option<&LeakKey>, counts: &mut Counts) {
-    let owner = owner(process);
-    let key = match above {
-        Some(key) if key.owner == owner => key.clone(),
-        _ => {
-            let program = process.program.as_deref().unwrap_or(&process.name);
-            LeakKey { owner, program: shorten(program, LONGEST) }
-        }
-    };
-    process.children.iter().for_each(|child| count(child, Some(&key), counts));
-    let (count, known) = counts.entry(key).or_insert((0, true));
-    *count += 1;
-    *known &= process.known;
+/// Counts each tree for the owner and the program of its root.
+fn counted(leaks: &[Process<'_>]) -> BTreeMap<LeakKey, Count> {
+    let mut listed = Vec::new();
+    list(leaks, None, &mut listed);
+    let owners: Vec<_> = listed.iter().map(|(process, _)| owner(process)).collect();
+    let parents: Vec<_> = listed.iter().map(|(_, parent)| *parent).collect();
+    let mut counts = BTreeMap::new();
+    for (at, root) in roots(&owners, &parents).into_iter().enumerate() {
+        let (process, _) = &listed[root];
+        let program = process.program.as_deref().unwrap_or(&process.name);
+        let key = LeakKey { owner: owners[root].clone(), program: shorten(program, LONGEST) };
+        let count = counts.entry(key).or_insert(Count { processes: 0, trees: 0, known: true });
+        count.processes += 1;
+        count.trees += u64::from(at == root);
+        count.known &= listed[at].0.known;
+    }
+    counts
+}
+
+/// All processes, each with the place of its parent.
+fn list<'a>(
+    processes: &'a [Process<'a>],
+    parent: Option<usize>,
+    listed: &mut Vec<(&'a Process<'a>, Option<usize>)>,
+) {
+    for process in processes {
+        let at = listed.len();
+        listed.push((process, parent));
+        list(&process.children, Some(at), listed);
+    }
 }
 
 fn owner(process: &Process<'_>) -> Owner {

@@ -56,6 +56,8 @@ pub(crate) struct SessionLeak {
     pub key: Rc<LeakKey>,
     /// How many processes.
     pub count: u64,
+    /// How many of them no other of them has started.
+    pub trees: u64,
     /// Whether the session's baseline lists all of them.
     pub known: bool,
 }

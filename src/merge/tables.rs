@@ -12,10 +12,10 @@ const COMMAND: usize = 60;
 /// The title of what could also have gone unnoticed.
 pub(super) const NOT_SEEN: &str = "Not seen (their tests need not have run)";
 
-/// `3 x python mail.py`, `up to 3 x python mail.py` if sessions differ.
+/// `3 x python mail.py`, `up to 3 x python mail.py` if sessions differ. What one has started itself is not counted.
 pub(super) fn program(leak: &Leak<'_>, width: usize) -> String {
     let program = shorten(&leak.key.program, width);
-    let counts = || leak.sessions.iter().map(|it| it.count);
+    let counts = || leak.sessions.iter().map(|it| it.trees);
     match (counts().min(), counts().max()) {
         (_, None | Some(0..=1)) => program,
         (min, Some(max)) if min == Some(max) => format!("{max} x {program}"),

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{change, merge, report, starting, validate};
+use super::{change, merge, merged, report, starting, validate};
 use crate::harness::Session;
 
 #[test]
@@ -44,6 +44,35 @@ fn sessions_that_failed_without_leaks_are_no_clean_night() {
     assert!(failed.starts_with("### cgrun: 1 session failed\n"), "{failed}");
     let clean = page(&["passed"], "--html");
     assert!(clean.contains(r#"<span class="pill">clean</span>"#), "{clean}");
+}
+
+/// What a leaked process has started itself leaks with it.
+#[test]
+fn a_leak_is_counted_without_what_it_has_started() {
+    let place = Session::new();
+    let here = place.path();
+    let tree = "sh -c 'sleep 900 & sleep 901 & echo >started; wait'";
+    let option = format!("json={}", here.join("one").display());
+    let script = starting(&[("t.py::a", tree), ("t.py::b", "sleep 902"), ("t.py::b", "sleep 902")]);
+    let wait = "until [ -e started ]; do :; done";
+    let run = Session::again().options(["--report", &option]).sh(&format!("{script}{wait}")).run();
+    run.assert_code(0).assert_nothing_left();
+    let all = merged(here, &["one"], 0);
+    let counts = |leak: &Value| (leak["process_count"].clone(), leak["sessions"][0]["tree_count"].clone());
+    let leaks: Vec<_> = all["leaks"].as_array().unwrap().iter().map(counts).collect();
+    assert_eq!(leaks, [(json!(3), json!(1)), (json!(2), json!(2))]);
+    // A merge that an older cgrun wrote does not have the number.
+    change(&here.join("merged.out"), "older", |merged| {
+        for leak in merged["leaks"].as_array_mut().unwrap() {
+            leak["sessions"][0].as_object_mut().unwrap().remove("tree_count");
+        }
+    });
+    for (report, first) in [("one", ""), ("merged.out", ""), ("older", "3 x ")] {
+        let text = merge(here, &[report]).stdout();
+        let lines =
+            format!("Leaks:\n  t.py::a: {first}sh -c sleep 900 & sleep 901 & echo >started; wait, in");
+        assert!(text.contains(&lines) && text.contains("  t.py::b: 2 x sleep 902, in"), "{text}");
+    }
 }
 
 /// The two sessions of a branch that has the line and one that does not.
