@@ -178,8 +178,9 @@ fn owner(process: &Process<'_>) -> Owner {
     match (&process.service, &process.started_during) {
         (Some(service), _) => Owner::Service(service.to_string()),
         (None, Some(Origin { test: Some(test), .. })) => Owner::Test(test.to_string()),
+        // Which worker runs a test differs from run to run.
         (None, Some(origin)) => {
-            Owner::Worker(worker_text(&origin.runner, origin.worker.as_deref())).in_any_run()
+            Owner::Worker(worker_text(&origin.runner, origin.worker.as_ref().map(|_| "*")))
         }
         (None, None) => Owner::Unknown,
     }
