@@ -630,8 +630,8 @@ fn the_github_summary_lists_the_leaks_by_test() {
         rows[..3],
         [
             "| test | processes | what it left running |",
-            r"| t\.py\:\:a \(call\) | 3 | 3 x sleep 900 |",
-            r"| t\.py\:\:b\| \(call\) | 1 | sleep 900 |",
+            r"| t.py::a (call) | 3 | 3 x sleep 900 |",
+            r"| t.py::b\| (call) | 1 | sleep 900 |",
         ]
     );
     let each = summary.split("<details>").nth(1).unwrap();
