@@ -13,6 +13,8 @@ const NOBODY: u32 = 65534;
 fn as_nobody() -> Session {
     let session = Session::new().options(["--user", "nobody"]);
     chown(session.path(), Some(NOBODY), Some(NOBODY)).unwrap();
+    // Root keeps its logs and records only where root decides.
+    std::fs::create_dir(session.path().join("state")).unwrap();
     session
 }
 
@@ -136,9 +138,7 @@ fn a_record_does_not_follow_links_of_the_user() {
     let secret = locked.path().join("secret");
     std::fs::write(&secret, "safe").unwrap();
     let session = as_nobody().file("state/cgrun/ended/here", "");
-    for directory in ["state", "state/cgrun", "state/cgrun/ended"] {
-        chown(session.path().join(directory), Some(NOBODY), Some(NOBODY)).unwrap();
-    }
+    chown(session.path().join("state/cgrun/ended"), Some(NOBODY), Some(NOBODY)).unwrap();
     let script = format!(
         "ln -s {} state/cgrun/ended/$CGRUN_SESSION.draft && touch running; exec sleep 900",
         secret.display()
@@ -382,4 +382,20 @@ fn a_github_summary_does_not_follow_links_of_the_user() {
         assert!(run.read("out/summary").contains("### cgrun: "));
         assert_eq!(std::fs::metadata(&summary).unwrap().uid(), NOBODY);
     }
+}
+
+/// As `sudo -E` passes it on. The user could have put a link there.
+#[test]
+fn root_keeps_no_logs_in_the_state_directory_of_a_user() {
+    let session = Session::new().config("[services.web]\ncommand = ['sleep', '1000']\n");
+    let [home, state, target] = ["home", "users-state", "target"].map(|name| session.path().join(name));
+    for directory in [&home, &state, &target] {
+        std::fs::create_dir(directory).unwrap();
+    }
+    std::os::unix::fs::symlink(&target, state.join("cgrun")).unwrap();
+    std::os::unix::fs::chown(&state, Some(65534), Some(65534)).unwrap();
+    let run = session.env("XDG_STATE_HOME", &state).env("HOME", &home).command(["true"]).run();
+    run.assert_code(0).assert_nothing_left();
+    assert_eq!(std::fs::read_dir(run.path().join("target")).unwrap().count(), 0);
+    assert!(run.path().join("home/.local/state/cgrun/logs").exists());
 }

@@ -25,7 +25,7 @@ const NOT_FOR_US: u32 = 0o077;
 /// Finds it without creating anything. `warn` is called if later runs will not find it.
 pub(crate) fn locate(warn: impl FnOnce(&str)) -> PathBuf {
     let set = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    let chosen = set("XDG_STATE_HOME").filter(|path| is_usable(path));
+    let chosen = set("XDG_STATE_HOME").filter(|path| may_be_followed(path) && is_usable(path));
     let home = || set("HOME").filter(|home| belongs_to_us(home)).map(|home| home.join(".local/state"));
     chosen
         .or_else(|| home().filter(|path| is_usable(path)))
@@ -84,6 +84,12 @@ fn check_private(path: &Path) -> io::Result<()> {
 fn belongs_to_us(home: &Path) -> bool {
     let owners = [0, geteuid().as_raw()];
     std::fs::metadata(home).is_ok_and(|metadata| metadata.is_dir() && owners.contains(&metadata.uid()))
+}
+
+/// Whether nobody else decides where root writes: `sudo -E` passes on the user's directory, in which the user may have put
+/// links to any other.
+fn may_be_followed(base: &Path) -> bool {
+    !geteuid().is_root() || base.ancestors().find(|path| path.exists()).is_some_and(belongs_to_us)
 }
 
 /// Whether we can write logs and records below it. `sudo -E cgrun` may have made these directories for root.
