@@ -287,6 +287,15 @@ fn the_leak_log_is_removed_even_if_cgrun_is_killed() {
     assert!(Path::new(path.trim()).exists());
     run.kill_cgrun(false).assert_nothing_left();
     assert!(!Path::new(path.trim()).exists());
+    // A later run ends what a guardian could not.
+    let run = Session::again().options(LONG).sh(script).start();
+    run.until_file("started");
+    let path = std::fs::read_to_string(run.path().join("started")).unwrap();
+    let run = run.kill_with_guardian();
+    assert!(Path::new(path.trim()).exists());
+    run.cgrun(&["sweep"]).assert_code(0);
+    assert!(!Path::new(path.trim()).exists());
+    run.assert_nothing_left();
     let run = Session::again().sh("echo $CGRUN_LEAK_LOG").run();
     assert!(!Path::new(run.stdout().trim()).exists());
 }

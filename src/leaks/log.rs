@@ -40,7 +40,7 @@ pub(crate) struct Logged {
 impl LeakLog {
     /// An empty one, to which the session's user can write. `None` if that is not possible, which hooks complain about.
     pub(crate) fn create(id: &SessionId, identity: Option<&Identity>) -> Option<Self> {
-        let path = std::path::absolute(std::env::temp_dir()).ok()?.join(name(id));
+        let path = std::path::absolute(path_of(id)).ok()?;
         let file =
             OpenOptions::new().read(true).append(true).create_new(true).mode(0o600).open(&path).ok()?;
         let log = Self { path, file };
@@ -78,8 +78,13 @@ impl LeakLog {
     }
 }
 
-fn name(id: &SessionId) -> String {
-    format!("cgrun-{id}.leaks")
+fn path_of(id: &SessionId) -> PathBuf {
+    std::env::temp_dir().join(format!("cgrun-{id}.leaks"))
+}
+
+/// Removes the log of a session whose supervisor and guardian were killed.
+pub(crate) fn remove_stale_log(id: &SessionId) {
+    let _ = std::fs::remove_file(path_of(id));
 }
 
 /// At most [`LARGEST`] bytes, and whether these are all.

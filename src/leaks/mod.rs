@@ -22,7 +22,7 @@ pub(crate) use current_test::{CurrentTest, TestReader};
 pub(crate) use detail::Detail;
 pub(crate) use leak::{EndedBy, How, Leak, Place};
 pub(crate) use log::LARGEST as LARGEST_LOG;
-pub(crate) use log::{LEAK_LOG, LeakLog, Logged, append_to_log};
+pub(crate) use log::{LEAK_LOG, LeakLog, Logged, append_to_log, remove_stale_log};
 pub(crate) use log_entry::{LogEntry, LoggedProcess};
 pub(crate) use origin::{Evidence, Origin, worker_text};
 pub(crate) use owner::Owner;

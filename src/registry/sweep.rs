@@ -8,6 +8,7 @@ use super::entry::{SessionEntry, SessionState};
 use super::list::list_neighbours;
 use crate::containment::{self, Containment, Mount, SessionCgroup};
 use crate::guardian::record::Record;
+use crate::leaks::remove_stale_log;
 use crate::limits::clear_supervisor_leaves;
 use crate::plan::KILL_WAIT;
 use crate::report::Reporter;
@@ -55,6 +56,7 @@ pub(crate) fn end_session(
     let (mount, path) = mount.writable(&session.path);
     let supervisor = session.supervisor_pid().unwrap_or_default();
     let children_outside = outside(&session);
+    remove_stale_log(&session.id);
     let record = Record::new(records, &session.id, supervisor, &session.command, "sweep");
     let cgroup = match SessionCgroup::open(&mount, session.id, path.clone()) {
         Err(_) if !session.path.exists() => return Ok(None),
