@@ -66,5 +66,7 @@ mod users;
 mod why;
 mod why_children;
 mod why_network;
+mod why_rights;
+mod why_surprises;
 mod why_terminals;
 mod without_proc;

@@ -27,7 +27,7 @@ pub(super) fn wait_of_thread(pid: Pid, thread: Pid, files: &Files) -> Wait {
         Ok(Syscall::Running) => Wait::Running,
         Ok(Syscall::Outside) => Wait::Other("for the kernel, in no system call".into()),
         Ok(Syscall::Foreign) => hidden(pid, thread, files, "its system calls are those of a 32-bit program"),
-        Err(_) => hidden(pid, thread, files, "its system call is hidden: run as root"),
+        Err(_) => hidden(pid, thread, files, hint()),
     }
 }
 
@@ -147,6 +147,14 @@ fn by_function(pid: Pid, thread: Pid, number: i64, files: &Files) -> Wait {
     match kernel_function(pid, thread) {
         Some(name) => of_function(&name, files),
         None => Wait::Other(format!("in system call {number}")),
+    }
+}
+
+/// What helps to read it: the right to trace the process.
+fn hint() -> &'static str {
+    match rustix::process::geteuid().is_root() {
+        true => "its system call is hidden: this root lacks CAP_SYS_PTRACE",
+        false => "its system call is hidden: run as root",
     }
 }
 

@@ -86,7 +86,12 @@ pub(super) fn words(reason: &Reason, name: &dyn Fn(Pid) -> String) -> String {
         }
         Wait::Other(what) => format!("waits {}", readable(what)),
         Wait::Running => "runs now and then".into(),
-        Wait::Unknown(why) => format!("waits for something unknown: {why}"),
+        Wait::Unknown(why) => match &held {
+            Some(held) => {
+                format!("waits for something unknown, such as the exit of its child {held} ({why})")
+            }
+            None => format!("waits for something unknown ({why})"),
+        },
     }
 }
 

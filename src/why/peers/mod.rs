@@ -86,7 +86,7 @@ impl<'a> Peers<'a> {
             Wait::Open(path, _) => reason.object = Some(path.to_string_lossy().into_owned()),
             Wait::FileLock(file) => self.at_lock(pid, file, &mut reason),
             Wait::Events(watched) => self.at_events(pid, watched, &mut reason),
-            Wait::Signal => self.at_children(pid, &mut reason),
+            Wait::Signal | Wait::Unknown(_) => self.at_children(pid, &mut reason),
             _ => {}
         }
         reason
