@@ -124,6 +124,9 @@ fn the_stacks_of_a_java_program_show_its_deadlock() {
         parts.iter().all(|it| said.contains(it))
     };
     run.until("the deadlock", is_found);
+    // Its first thread waits for another one, at what could be a lock of several processes, but is not.
+    let said = why(&run, &[]).stdout;
+    assert!(!said.contains("with other processes"), "{said}");
     run.signal(Signal::SIGTERM);
     run.finish().assert_nothing_left();
 }

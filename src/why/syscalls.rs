@@ -9,13 +9,14 @@ use rustix::process::Pid;
 use super::events;
 use super::files::Files;
 use super::wait::{Children, Direction, FileKind, Wait};
+use crate::sys::procfs::mappings::is_shared;
 use crate::sys::procfs::memory::read_memory;
 use crate::sys::procfs::namespaces::{child_with_number, group_with_number};
 use crate::sys::procfs::syscall::{Syscall, kernel_function, syscall};
 
 /// No path is longer (`PATH_MAX`).
 const LONGEST_PATH: usize = 4096;
-/// `FUTEX_PRIVATE_FLAG`: no other process shares the futex.
+/// `FUTEX_PRIVATE_FLAG`: no other process can share the futex.
 const PRIVATE: u64 = 128;
 
 /// What this thread waits for.
@@ -74,7 +75,10 @@ fn within(pid: Pid, number: i64, arguments: [u64; 6], files: &Files) -> Option<W
         libc::SYS_fcntl if matches!(second as i32, libc::F_SETLKW | libc::F_OFD_SETLKW) => {
             Wait::FileLock(file())
         }
-        libc::SYS_futex => Wait::Futex { shared: second & PRIVATE == 0 },
+        // pthread_join(3) uses a futex that could be shared, in memory that is not.
+        libc::SYS_futex => {
+            Wait::Futex { shared: second & PRIVATE == 0 && is_shared(pid, first) != Some(false) }
+        }
         libc::SYS_nanosleep => Wait::Sleep(duration(pid, first)),
         libc::SYS_clock_nanosleep => {
             let time = duration(pid, third);

@@ -6,6 +6,7 @@ pub(crate) mod elf;
 pub(crate) mod environ;
 pub(crate) mod io;
 pub(crate) mod locks;
+pub(crate) mod mappings;
 pub(crate) mod memory;
 pub(crate) mod namespaces;
 pub(crate) mod process_info;
