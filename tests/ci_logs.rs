@@ -22,6 +22,10 @@ const HOSTILE: [&str; 11] = [
     "+++ forged",
 ];
 
+/// How cgrun's own annotations begin.
+const ANNOTATIONS: [&str; 3] =
+    ["::error title=leaked ", "::warning title=leaked ", "::error title=cgrun%3A "];
+
 #[derive(Debug, PartialEq)]
 enum Read {
     Start(String),
@@ -80,11 +84,7 @@ fn log(system: &str, run: &Finished) -> Log {
                 log.folds.push((title, Vec::new()));
             }
             Read::End => assert!(std::mem::replace(&mut open, false), "{system}: no fold to end\n{text}"),
-            // An annotation.
-            Read::Command
-                if ["::error", "::warning"]
-                    .iter()
-                    .any(|it| line.starts_with(&format!("{it} title=leaked "))) => {}
+            Read::Command if ANNOTATIONS.iter().any(|it| line.starts_with(it)) => {}
             Read::Command => panic!("{system}: {line:?} is a command\n{text}"),
             Read::Text if open => log.folds.last_mut().unwrap().1.push(line.into()),
             Read::Text => log.visible.push(line.into()),
