@@ -5,8 +5,9 @@ use std::ffi::OsString;
 use clap::error::{ContextKind, ContextValue, Error, ErrorKind};
 use clap::{CommandFactory, FromArgMatches};
 
-use super::arguments::{Cli, Run, RunOptions};
+use super::arguments::Cli;
 use super::plain::plain_command;
+use super::run_options::{Run, RunOptions};
 use super::variables::options_from_variables;
 
 pub(crate) fn parse() -> Result<Cli, Error> {

@@ -42,8 +42,9 @@ pub(super) fn plain_command(
 mod tests {
     use clap::CommandFactory;
 
-    use super::super::arguments::{Cli, Run, RunOptions};
+    use super::super::arguments::Cli;
     use super::super::parse::parse_from;
+    use super::super::run_options::{Run, RunOptions};
     use super::*;
 
     fn plain(words: &[&str], variables: &[&str]) -> Option<Vec<OsString>> {

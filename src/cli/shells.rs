@@ -3,7 +3,8 @@
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgAction, Args, Command, CommandFactory, Subcommand, ValueHint};
 
-use super::arguments::{Cli, CliCommand, RunOptions};
+use super::arguments::{Cli, CliCommand};
+use super::run_options::RunOptions;
 
 /// Without COMMAND, whose completion is not ours.
 pub(crate) fn command_for_completions() -> Command {
