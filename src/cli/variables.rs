@@ -35,6 +35,12 @@ const OTHERS: &[&str] = &[
 
 /// The variables that stand for nothing, but resemble one that does: each with what was probably meant.
 pub(crate) fn misspelled(names: impl Iterator<Item = OsString>) -> Vec<(String, String)> {
+    let ours = names.filter_map(|name| name.into_string().ok()).filter(|name| name.starts_with(PREFIX));
+    let ours: Vec<_> = ours.filter(|name| !OTHERS.contains(&name.as_str())).collect();
+    // Few set such a variable, and describing all options to clap takes a third of a millisecond.
+    if ours.is_empty() {
+        return Vec::new();
+    }
     let options = Cli::command();
     let known: Vec<String> = options.get_arguments().filter_map(variable_name).collect();
     let known: Vec<&str> = known.iter().map(String::as_str).chain(OTHERS.iter().copied()).collect();
@@ -45,8 +51,10 @@ pub(crate) fn misspelled(names: impl Iterator<Item = OsString>) -> Vec<(String, 
         let resembles = near(&meant) > 0 && near(&meant) * 3 <= meant.len() - PREFIX.len();
         resembles.then(|| meant.to_string())
     };
-    let ours = names.filter_map(|name| name.into_string().ok()).filter(|name| name.starts_with(PREFIX));
-    ours.filter_map(|name| Some((meant(&name)?, name))).map(|(meant, name)| (name, meant)).collect()
+    ours.into_iter()
+        .filter_map(|name| Some((meant(&name)?, name)))
+        .map(|(meant, name)| (name, meant))
+        .collect()
 }
 
 /// The options of `command` that variables stand for, as words. An empty variable counts as unset. An option that is
