@@ -5,7 +5,8 @@ use std::ffi::OsString;
 use std::io;
 use std::path::Path;
 
-use super::json::{LeakedProcess, ReportDocument};
+use super::json::ReportDocument;
+use super::leaked_process::LeakedProcess;
 use super::step_summary::StepSummary;
 use super::{leak_text, limits_hit};
 use crate::runtime::ci::Ci;

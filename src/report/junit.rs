@@ -3,7 +3,8 @@
 use anyhow::{Context, Result};
 use quick_junit::{NonSuccessKind, Report as Junit, TestCase, TestCaseStatus, TestSuite, XmlString};
 
-use super::json::{ComponentSummary, LeakedProcess, ReportDocument};
+use super::json::{ComponentSummary, ReportDocument};
+use super::leaked_process::LeakedProcess;
 use super::{leak_text, limits_hit, usage};
 use crate::text::processes;
 

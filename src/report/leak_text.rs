@@ -1,6 +1,6 @@
 //! Leaked processes as text, for JUnit, GitHub and the HTML page.
 
-use super::json::{LeakedProcess, StartedDuring};
+use super::leaked_process::{LeakedProcess, StartedDuring};
 use crate::leaks::Evidence;
 use crate::text::shorten;
 

@@ -12,10 +12,10 @@ use nix::sys::time::TimeVal;
 use super::by_test::by_owner;
 use super::github::GitHub;
 use super::json::{
-    ComponentSummary, ContainmentSummary, LeakedProcess, Outcome, PortSummary, ReportDocument,
-    ResourceSummary, SCHEMA, SCHEMA_VERSION, ServiceSummary, SessionSummary, TeardownSummary,
-    rounded_seconds,
+    ComponentSummary, ContainmentSummary, Outcome, PortSummary, ReportDocument, ResourceSummary, SCHEMA,
+    SCHEMA_VERSION, ServiceSummary, SessionSummary, TeardownSummary, rounded_seconds,
 };
+use super::leaked_process::LeakedProcess;
 use super::leaking_tests::leaking_tests;
 use super::locate::TestLocator;
 use super::report_files::ReportFiles;

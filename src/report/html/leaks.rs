@@ -2,8 +2,8 @@
 
 use maud::{Markup, html};
 
-use crate::report::json::LeakedProcess;
 use crate::report::leak_text;
+use crate::report::leaked_process::LeakedProcess;
 use crate::report::leaking_tests::LeakingTest;
 use crate::text::{Bytes, elapsed, shorten};
 

@@ -4,8 +4,9 @@ use std::cmp::Reverse;
 
 use maud::{Markup, html};
 
-use crate::report::json::{LeakedProcess, ReportDocument};
+use crate::report::json::ReportDocument;
 use crate::report::leak_text;
+use crate::report::leaked_process::LeakedProcess;
 use crate::text::shorten;
 
 /// More marks than this would only blur.
