@@ -383,7 +383,7 @@ fn github_gets_an_annotation_on_the_line_of_the_test() {
     );
     let summary = run.read("summary.md");
     assert!(summary.starts_with("before\n### cgrun: leaked 1 process\n"), "{summary}");
-    assert!(summary.contains(r"| t\/test\_it\.py\:\:TestIt\:\:test\_it \(call\) | pid "), "{summary}");
+    assert!(summary.contains("| t/test_it.py::TestIt::test_it (call) | pid "), "{summary}");
     assert_eq!(run.stdout().matches("::error").count(), 0, "stdout belongs to the command");
 }
 
