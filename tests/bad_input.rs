@@ -401,6 +401,10 @@ fn an_invalid_duration_is_refused() {
             &["--idle-timeout", "0s"],
             &["an idle timeout of 0 would end the session as soon as the command waits; omit it for none"],
         ),
+        (
+            &["--timeout-signal", "SIGKILL"],
+            &["no program can write anything on SIGKILL; choose another timeout signal, such as SIGABRT"],
+        ),
         (&["--warn-after", "0s"], &["a warning after 0 says nothing; omit it for none"]),
         (&["--timeout", "0s"], &["a timeout of 0 would end the session before it begins"]),
         (&["--user", "root"], &["--user root would change nothing"]),

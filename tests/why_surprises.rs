@@ -43,3 +43,28 @@ fn why_works_while_processes_die() {
     }
     end(run);
 }
+
+/// It watches only a socket whose ends are both its own.
+#[test]
+fn why_takes_no_event_loop_at_rest_for_the_culprit() {
+    let text = "import asyncio\n\
+        async def main():\n\
+        \x20   open('up', 'w').close()\n\
+        \x20   await asyncio.Event().wait()\n\
+        asyncio.run(main())";
+    let run = script("python3 loop.py & sleep 926 & wait").file("loop.py", text).start();
+    run.until_file("up");
+    explained(&run, &["(sleep 926): it sleeps for 15 min"], &[]);
+    end(run);
+}
+
+#[test]
+fn why_names_a_script_next_to_its_interpreter_without_it() {
+    let run = script("mkdir bin; ln -s /bin/sh bin/sh; mv tool bin; exec $PWD/bin/sh $PWD/bin/tool -q")
+        .file("tool", "touch up; sleep 927");
+    let run = run.start();
+    run.until_file("up");
+    let said = explained(&run, &["(sleep 927): it sleeps"], &[]);
+    assert!(said.contains("(tool -q), "), "{said}");
+    end(run);
+}

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Result, bail};
+use nix::sys::signal::Signal;
 
 use super::identity::resolve_identity;
 use super::service_id::PerService;
@@ -85,6 +86,10 @@ pub(crate) fn plan(run: Run, config: Option<&Config>, cwd: PathBuf, state: PathB
     if warn_after == Some(Duration::ZERO) {
         bail!("a warning after 0 says nothing; omit it for none");
     }
+    let timeout_signal = options.timeout_signal.or(session.and_then(|it| it.timeout_signal)).map(|it| it.0);
+    if let Some(signal @ (Signal::SIGKILL | Signal::SIGSTOP)) = timeout_signal {
+        bail!("no program can write anything on {signal}; choose another timeout signal, such as SIGABRT");
+    }
     let profile_limits = profile_limits(&options.limits, config);
     let (limits, limits_best_effort) =
         limits(options.limits, config, profile_limits.as_ref(), services.len())?;
@@ -101,7 +106,7 @@ pub(crate) fn plan(run: Run, config: Option<&Config>, cwd: PathBuf, state: PathB
         timeout,
         idle_timeout,
         warn_after,
-        timeout_signal: options.timeout_signal.or(session.and_then(|it| it.timeout_signal)).map(|it| it.0),
+        timeout_signal,
         stop_within: options.stop_within.or(session.and_then(|it| it.stop_within)).map(|time| time.0),
         on_leak: options.on_leak.or(session.and_then(|it| it.on_leak)).unwrap_or(OnLeak::Report),
         require: options.require.or(session.and_then(|it| it.require)),

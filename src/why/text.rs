@@ -1,5 +1,6 @@
 //! The explanation as text: the chain, what else does not rest, and the verdict as the last line.
 
+use std::ffi::OsString;
 use std::path::Path;
 
 use rustix::process::Pid;
@@ -147,9 +148,17 @@ pub(super) fn named(process: &ProcessInfo) -> String {
     command(process, NAME)
 }
 
-/// The command line, without the directory of the program.
+/// The command line, without the directory of the program, and without the interpreter of a script next to it, as in a
+/// virtual environment.
 fn command(process: &ProcessInfo, width: usize) -> String {
     let mut short = process.clone();
+    let directory =
+        |word: &OsString| Path::new(word).parent().filter(|it| it.is_absolute()).map(Path::to_path_buf);
+    if let [interpreter, script, ..] = &short.command[..] {
+        if directory(interpreter).is_some() && directory(interpreter) == directory(script) {
+            short.command.remove(0);
+        }
+    }
     if let Some(program) = short.command.first_mut() {
         if let Some(name) = Path::new(program).file_name() {
             *program = name.to_os_string();

@@ -77,7 +77,7 @@ impl<'a> Peers<'a> {
     }
 
     fn usual_reason(&self, pid: Pid, wait: &Wait) -> Reason {
-        let mut reason = Reason::new(only_socket(wait).unwrap_or_else(|| wait.clone()));
+        let mut reason = Reason::new(self.only_socket(pid, wait).unwrap_or_else(|| wait.clone()));
         match &reason.wait.clone() {
             Wait::Child(which) => reason.blockers = self.firm(self.children_of(pid, *which)),
             Wait::Read(file) => self.at_file(pid, file, Direction::In, &mut reason),
@@ -135,6 +135,22 @@ impl<'a> Peers<'a> {
         let peers = ends.pids.into_iter().filter(|it| *it != pid);
         let is_ours = |pid| self.holders.is_ours(pid);
         reason.blockers = peers.map(|pid| Blocker { pid, tie: tie(pid), is_ours: is_ours(pid) }).collect();
+    }
+
+    /// Waiting for the events of a single socket is as good as reading it, or writing to it. With both of its ends, an event
+    /// loop wakes itself, as that of asyncio does.
+    fn only_socket(&self, pid: Pid, wait: &Wait) -> Option<Wait> {
+        let Wait::Events(watched) = wait else { return None };
+        let [(direction, file)] = &watched[..] else { return None };
+        let ends = || self.ends_in_session(file, *direction).pids;
+        let is_own = || !ends().is_empty() && ends().iter().all(|it| *it == pid);
+        if !matches!(file.kind, FileKind::Socket(_)) || is_own() {
+            return None;
+        }
+        Some(match direction {
+            Direction::In => Wait::Read(file.clone()),
+            Direction::Out => Wait::Write(file.clone()),
+        })
     }
 
     fn at_events(&self, pid: Pid, watched: &[(Direction, File)], reason: &mut Reason) {
@@ -266,20 +282,6 @@ impl<'a> Peers<'a> {
                 }
             }
         }
-    }
-}
-
-/// Waiting for the events of a single socket is as good as reading it, or writing to it.
-fn only_socket(wait: &Wait) -> Option<Wait> {
-    match wait {
-        Wait::Events(watched) => match &watched[..] {
-            [(direction, file)] if matches!(file.kind, FileKind::Socket(_)) => Some(match direction {
-                Direction::In => Wait::Read(file.clone()),
-                Direction::Out => Wait::Write(file.clone()),
-            }),
-            _ => None,
-        },
-        _ => None,
     }
 }
 
