@@ -58,7 +58,8 @@ impl Explanation {
         let mut lines: Vec<_> = told.iter().map(|(_, group)| self.group_line(group)).collect();
         let more: usize = rest.iter().map(|(_, group)| group.keys.len()).sum();
         if more > 0 {
-            lines.push(format!("and {} more", processes(more)));
+            let plural = if more == 1 { "" } else { "es" };
+            lines.push(format!("and {more} more process{plural}"));
         }
         if self.hidden > 0 {
             lines.push(format!("and {} that cannot be seen: run as root", processes(self.hidden)));
