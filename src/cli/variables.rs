@@ -30,6 +30,7 @@ const OTHERS: &[&str] = &[
     "CGRUN_LEAK_LOG",
     "CGRUN_KNOWN_LEAKS",
     "CGRUN_TEST",
+    #[cfg(debug_assertions)]
     "CGRUN_FAILPOINT",
 ];
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use rustix::process::Pid;
 
 use super::explanation::Explanation;
-use super::graph::{Key, Rank};
+use super::graph::{Key, Rank, Tie};
 use super::groups::{Group, groups};
 use super::words::words;
 use super::zombies;
@@ -85,6 +85,10 @@ impl Explanation {
             let names: Vec<_> = end.chain[begin..].iter().map(|&key| self.name_with_test(key)).collect();
             return match &names[..] {
                 [one] => format!("look at {one}: it waits for itself"),
+                [one, other] if self.takes_orders(&end.chain[begin..]) => format!(
+                    "look at {one}: it waits for {other}, which waits for its orders; \
+                     perhaps another worker was killed, or a message was lost"
+                ),
                 [one, other] => format!("these two wait for each other: {one}, and {other}"),
                 names => {
                     format!("these {} wait for each other in a circle: {}", names.len(), names.join(", "))
@@ -93,6 +97,13 @@ impl Explanation {
         }
         let Some(&last) = end.chain.last() else { return String::new() };
         format!("look at {}: it {}", self.name_with_test(last), self.sentence(last, None))
+    }
+
+    /// Whether the last one of a circle waits for orders from the first one, like a worker at rest.
+    fn takes_orders(&self, circle: &[Key]) -> bool {
+        let (Some(first), Some(last)) = (circle.first(), circle.last()) else { return false };
+        let mut blockers = self.reasons[last].iter().flat_map(|reason| &reason.blockers);
+        blockers.any(|it| it.pid.as_raw_nonzero().get() == *first && it.tie == Tie::Orders)
     }
 
     pub(super) fn sentence(&self, key: Key, next: Option<Key>) -> String {
