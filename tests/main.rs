@@ -65,6 +65,7 @@ mod trust;
 mod users;
 mod why;
 mod why_children;
+mod why_harmless;
 mod why_network;
 mod why_rights;
 mod why_surprises;
