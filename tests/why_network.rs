@@ -134,6 +134,44 @@ fn why_says_how_long_a_connect_gets_no_answer() {
 }
 
 #[test]
+fn why_takes_no_listener_on_all_addresses_for_a_host_that_does_not_answer() {
+    let text = "import os, socket, time\n\
+        listener = socket.create_server(('0.0.0.0', 443))\n\
+        resolver = socket.socket(type=socket.SOCK_DGRAM)\n\
+        resolver.bind(('0.0.0.0', 53))\n\
+        if os.fork() == 0: time.sleep(1000)\n\
+        listener.close(); resolver.close()\n\
+        if os.fork() == 0: socket.create_connection(('10.9.8.7', 443))\n\
+        client = socket.socket(type=socket.SOCK_DGRAM)\n\
+        client.connect(('10.9.8.7', 53))\n\
+        client.send(b'?')\n\
+        client.recv(1)\n";
+    let session = python(text);
+    black_hole();
+    let run = session.start();
+    let verdict = "it waits for an answer from 10.9.8.7:53 (DNS over UDP), which is outside of this session";
+    let said = explained(&run, &[verdict], &[") connects to 10.9.8.7:443"]);
+    assert!(!said.contains("listens"), "{said}");
+    end(run);
+}
+
+/// The server listens on all addresses, and the client connects to one that is not a loopback address.
+#[test]
+fn why_finds_a_listener_on_all_addresses_at_each_address_of_this_host() {
+    let text = "import os, socket, time\n\
+        listener = socket.create_server(('0.0.0.0', 8000), backlog=0)\n\
+        if os.fork() == 0: time.sleep(1000)\n\
+        listener.close()\n\
+        clients = [socket.socket() for _ in range(3)]\n\
+        for client in clients: client.connect(('10.9.8.1', 8000))";
+    let session = python(text);
+    black_hole();
+    let run = session.start();
+    explained(&run, &["it sleeps for 16 min"], &["connects to 10.9.8.1:8000, on which "]);
+    end(run);
+}
+
+#[test]
 fn why_says_that_an_event_loop_gets_no_answer() {
     let fetch = "fetch('http://10.9.8.7:443/')";
     let session = session(&["node", "-e", fetch]);

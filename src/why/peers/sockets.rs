@@ -1,12 +1,12 @@
 //! Where sockets lead, in all network namespaces of the session.
 
-use std::collections::{BTreeMap, HashMap};
-use std::net::SocketAddr;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::net::{IpAddr, SocketAddr};
 
 use rustix::process::Pid;
 
 use crate::sys::connections::{Connection, State, tcp_connections, udp_connections};
-use crate::sys::network_namespace::{name_of, within};
+use crate::sys::network_namespace::{addresses, name_of, within};
 use crate::sys::port::Protocol;
 use crate::sys::sockets::{Listener, listeners, udp_listeners};
 use crate::sys::unix_sockets::{UnixPeer, unix_peers};
@@ -27,6 +27,8 @@ struct Table {
     by_inode: HashMap<u32, usize>,
     by_ends: HashMap<(Protocol, SocketAddr, SocketAddr), usize>,
     listeners: Vec<Listener>,
+    /// Those of its interfaces, and of the local ends of its connections.
+    addresses: HashSet<IpAddr>,
     unix: HashMap<u32, UnixPeer>,
 }
 
@@ -108,7 +110,9 @@ impl Table {
         let numbered = || connections.iter().enumerate();
         let by_inode = numbered().filter(|(_, it)| it.inode != 0).map(|(at, it)| (it.inode, at)).collect();
         let by_ends = numbered().map(|(at, it)| ((it.protocol, it.local, it.remote), at)).collect();
-        Self { by_inode, by_ends, connections, listeners, unix: unix_peers().unwrap_or_default() }
+        let mut addresses = addresses().unwrap_or_default();
+        addresses.extend(connections.iter().map(|it| it.local.ip()));
+        Self { by_inode, by_ends, connections, listeners, addresses, unix: unix_peers().unwrap_or_default() }
     }
 
     fn facing(&self, own: &Connection) -> Option<&Connection> {
@@ -116,11 +120,14 @@ impl Table {
         self.connections.get(*at)
     }
 
+    /// Those that get what is sent to this address. A socket without an address of its own gets only what is sent to this
+    /// host.
     fn listening_on(&self, address: SocketAddr, protocol: Protocol) -> impl Iterator<Item = &Listener> {
+        let is_here = address.ip().is_loopback() || self.addresses.contains(&address.ip());
         self.listeners.iter().filter(move |it| {
             it.port.number == address.port()
                 && it.port.protocol == protocol
-                && (it.address.to_canonical() == address.ip() || it.address.is_unspecified())
+                && (it.address.to_canonical() == address.ip() || is_here && it.address.is_unspecified())
         })
     }
 }
