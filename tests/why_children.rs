@@ -56,3 +56,29 @@ fn why_tells_the_exit_code_of_a_child_that_nobody_waits_for() {
     explained(&run, &["(sleep 915): it sleeps", "(sh) has exited with code 3"], &[]);
     end(run);
 }
+
+/// The first thread waits for another one, and that one for a child.
+#[test]
+fn why_follows_the_thread_that_another_thread_waits_for_at_a_pipe() {
+    let text = "import os, subprocess, threading\n\
+        reads, writes = os.pipe()\n\
+        def work():\n    \
+            subprocess.run(['sleep', '916'])\n    \
+            os.write(writes, b'.')\n\
+        threading.Thread(target=work).start()\n\
+        os.read(reads, 1)";
+    let run = session(&["python3", "-c", text]).start();
+    explained(&run, &["(sleep 916): it sleeps for 15 min"], &["waits for its child "]);
+    end(run);
+}
+
+#[test]
+fn why_names_a_busy_process_rather_than_one_whose_threads_wait_for_each_other() {
+    let text = "import os, threading\n\
+        reads, writes = os.pipe()\n\
+        threading.Thread(target=threading.Event().wait).start()\n\
+        os.read(reads, 1)";
+    let run = script("python3 waits.py & yes >/dev/null & wait").file("waits.py", text).start();
+    explained(&run, &["(yes): it is busy"], &["reads a pipe that only its own threads can write to"]);
+    end(run);
+}

@@ -17,6 +17,8 @@ pub(super) struct Reason {
     pub line: Option<Line>,
     /// Whether nobody but the process itself could end the wait.
     pub by_itself: bool,
+    /// The same, except that it has other threads, which can wait for something else.
+    pub by_its_threads: bool,
     /// It waits for events, and all that is known is that these are its children.
     pub are_children: bool,
 }
@@ -31,8 +33,15 @@ pub(super) struct Blocker {
 
 impl Reason {
     pub(super) fn new(wait: Wait) -> Self {
-        let (object, line) = (None, None);
-        Self { wait, blockers: Vec::new(), object, line, by_itself: false, are_children: false }
+        Self {
+            wait,
+            blockers: Vec::new(),
+            object: None,
+            line: None,
+            by_itself: false,
+            by_its_threads: false,
+            are_children: false,
+        }
     }
 
     /// How much it says about a hang if no other process of the session is behind it.
@@ -46,6 +55,7 @@ impl Reason {
             Wait::FileLock(_) => Rank::NoPeer,
             Wait::Open(..) => Rank::NoPeer,
             Wait::Read(_) | Wait::Write(_) if self.by_itself => Rank::NoPeer,
+            Wait::Read(_) | Wait::Write(_) if self.by_its_threads => Rank::Lock,
             Wait::Uninterruptible(_) => Rank::Kernel,
             Wait::Connect(_) => Rank::NoAnswer,
             Wait::Read(file) if matches!(file.kind, FileKind::Terminal(_)) || file.number == Some(0) => {

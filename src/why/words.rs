@@ -31,6 +31,9 @@ pub(super) fn words(reason: &Reason, name: &dyn Fn(Pid) -> String) -> String {
             (FileKind::Pipe(_), None) if reason.by_itself => {
                 "writes to a full pipe that only it can read".into()
             }
+            (FileKind::Pipe(_), None) if reason.by_its_threads => {
+                "writes to a full pipe that only its own threads can read".into()
+            }
             (FileKind::Pipe(_), None) => "writes to a full pipe; who can read it is unknown".into(),
             (FileKind::Terminal(_), Some(held)) => {
                 format!("writes to the terminal {}, whose output {held} does not read", at(""))
@@ -129,6 +132,9 @@ fn read(file: &File, reason: &Reason, at: &dyn Fn(&str) -> String, held: &Option
         }
         (FileKind::Pipe(_), None) if reason.by_itself => {
             "reads a pipe that only it itself can write to".into()
+        }
+        (FileKind::Pipe(_), None) if reason.by_its_threads => {
+            "reads a pipe that only its own threads can write to".into()
         }
         (FileKind::Pipe(_), None) => format!("reads {stdin}a pipe; who can write to it is unknown"),
         (FileKind::Path(_), Some(held)) => format!("reads {}, which {held} can write to", at("a file")),

@@ -125,7 +125,10 @@ impl<'a> Peers<'a> {
         }
         reason.object = ends.object;
         reason.line = ends.line;
-        reason.by_itself = !ends.pids.is_empty() && ends.pids.iter().all(|it| *it == pid);
+        let is_own = !ends.pids.is_empty() && ends.pids.iter().all(|it| *it == pid);
+        let has_threads = self.seen.get(&pid.as_raw_nonzero().get()).is_some_and(|it| it.stat.threads > 1);
+        reason.by_itself = is_own && !has_threads;
+        reason.by_its_threads = is_own && has_threads;
         let tie = |peer: Pid| match direction {
             Direction::In if matches!(file.kind, FileKind::Terminal(_)) => Tie::Typing,
             Direction::In if self.is_ancestor(peer, pid) => Tie::Orders,
