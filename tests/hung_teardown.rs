@@ -46,6 +46,30 @@ fn until_it_hangs(run: &Running) -> String {
     id
 }
 
+/// Until a signal arrives, the wait for the answer can be interrupted, as can that for the other end of a FIFO.
+#[test]
+fn why_takes_no_file_system_that_does_not_answer_for_a_fifo() {
+    let session = Session::new();
+    let server = frozen_mount(&session);
+    let name = ["sh", "-c", "echo $CGRUN_SESSION >new-id; mv new-id id; cat frozen/file; :"];
+    let run = session.command(name).start();
+    run.until_file("id");
+    let id = std::fs::read_to_string(run.path().join("id")).unwrap();
+    let said = RefCell::new(String::new());
+    run.until("what cat waits for", || {
+        *said.borrow_mut() = run.cgrun(&["why", id.trim()]).stdout;
+        said.borrow().contains("(cat frozen/file)") && said.borrow().contains("frozen/file is open")
+    });
+    // Whatever fails below, the server ends first: else the cgroup could never be removed.
+    drop(server);
+    run.finish().assert_nothing_left();
+    let said = said.into_inner();
+    assert!(
+        said.contains(": it waits until frozen/file is open, in the kernel (request_wait_answer)"),
+        "{said}"
+    );
+}
+
 #[test]
 fn a_process_that_survives_sigkill_is_named_with_the_function_of_the_kernel() {
     let options = ["--kill-wait", "300ms", "--grace", "300ms"];

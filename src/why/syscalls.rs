@@ -16,15 +16,16 @@ use crate::sys::procfs::syscall::{Syscall, kernel_function, syscall};
 
 /// No path is longer (`PATH_MAX`).
 const LONGEST_PATH: usize = 4096;
+/// Where the kernel waits for the other end of a FIFO (fs/pipe.c); the last one before Linux 5.5.
+const OF_FIFOS: [&str; 3] = ["wait_for_partner", "fifo_open", "pipe_wait"];
 /// `FUTEX_PRIVATE_FLAG`: no other process can share the futex.
 const PRIVATE: u64 = 128;
 
 /// What this thread waits for.
 pub(super) fn wait_of_thread(pid: Pid, thread: Pid, files: &Files) -> Wait {
     match syscall(pid, thread) {
-        Ok(Syscall::Within { number, arguments }) => {
-            within(pid, number, arguments, files).unwrap_or_else(|| by_function(pid, thread, number, files))
-        }
+        Ok(Syscall::Within { number, arguments }) => within(pid, thread, number, arguments, files)
+            .unwrap_or_else(|| by_function(pid, thread, number, files)),
         Ok(Syscall::Running) => Wait::Running,
         Ok(Syscall::Outside) => Wait::Other("for the kernel, in no system call".into()),
         Ok(Syscall::Foreign) => hidden(pid, thread, files, "its system calls are those of a 32-bit program"),
@@ -33,7 +34,7 @@ pub(super) fn wait_of_thread(pid: Pid, thread: Pid, files: &Files) -> Wait {
 }
 
 /// `None` if the number says too little.
-fn within(pid: Pid, number: i64, arguments: [u64; 6], files: &Files) -> Option<Wait> {
+fn within(pid: Pid, thread: Pid, number: i64, arguments: [u64; 6], files: &Files) -> Option<Wait> {
     let [first, second, third, ..] = arguments;
     let file = || files.file(first as i32);
     Some(match number {
@@ -89,8 +90,8 @@ fn within(pid: Pid, number: i64, arguments: [u64; 6], files: &Files) -> Option<W
         libc::SYS_pselect6 => events::of_select(pid, files, first, [second, third]),
         libc::SYS_epoll_pwait | libc::SYS_epoll_pwait2 => events::of_epoll(files, first as i32),
         libc::SYS_rt_sigsuspend | libc::SYS_rt_sigtimedwait => Wait::Signal,
-        libc::SYS_openat => open(pid, second, third)?,
-        _ => return of_older_calls(pid, number, arguments, files),
+        libc::SYS_openat => open(pid, thread, second, third)?,
+        _ => return of_older_calls(pid, thread, number, arguments, files),
     })
 }
 
@@ -104,31 +105,45 @@ fn group(pid: Pid, number: i32) -> Children {
 
 /// The calls that 64-bit ARM does not have.
 #[cfg(target_arch = "x86_64")]
-fn of_older_calls(pid: Pid, number: i64, arguments: [u64; 6], files: &Files) -> Option<Wait> {
+fn of_older_calls(pid: Pid, thread: Pid, number: i64, arguments: [u64; 6], files: &Files) -> Option<Wait> {
     let [first, second, third, ..] = arguments;
     Some(match number {
         libc::SYS_poll => events::of_poll(pid, files, first, second),
         libc::SYS_select => events::of_select(pid, files, first, [second, third]),
         libc::SYS_epoll_wait => events::of_epoll(files, first as i32),
         libc::SYS_pause => Wait::Signal,
-        libc::SYS_open => open(pid, first, second)?,
+        libc::SYS_open => open(pid, thread, first, second)?,
         _ => return None,
     })
 }
 
 #[cfg(not(target_arch = "x86_64"))]
-fn of_older_calls(_pid: Pid, _number: i64, _arguments: [u64; 6], _files: &Files) -> Option<Wait> {
+fn of_older_calls(
+    _pid: Pid,
+    _thread: Pid,
+    _number: i64,
+    _arguments: [u64; 6],
+    _files: &Files,
+) -> Option<Wait> {
     None
 }
 
-/// `None` if the path cannot be read.
-fn open(pid: Pid, path: u64, flags: u64) -> Option<Wait> {
+/// `None` if the path cannot be read. Not only a FIFO can take long: a file system may not answer, which must not be asked
+/// what the path leads to.
+fn open(pid: Pid, thread: Pid, path: u64, flags: u64) -> Option<Wait> {
     // A read may cross into a page that is not there.
     let bytes = [LONGEST_PATH, 256, 16].into_iter().find_map(|length| read_memory(pid, path, length))?;
     let end = bytes.iter().position(|&byte| byte == 0)?;
     let writes = flags as i32 & libc::O_ACCMODE != libc::O_RDONLY;
     let direction = if writes { Direction::Out } else { Direction::In };
-    Some(Wait::Open(OsString::from_vec(bytes[..end].to_vec()), direction))
+    let path = OsString::from_vec(bytes[..end].to_vec());
+    Some(match kernel_function(pid, thread) {
+        Some(name) if OF_FIFOS.iter().any(|it| name.contains(it)) => Wait::Open(path, direction),
+        Some(name) => {
+            Wait::Other(format!("until {} is open, in the kernel ({name})", path.to_string_lossy()))
+        }
+        None => Wait::Other(format!("until {} is open", path.to_string_lossy())),
+    })
 }
 
 /// How long it is until this time of the clock.
