@@ -182,6 +182,18 @@ fn a_tool_that_fails_is_said() {
     run.assert_nothing_left();
 }
 
+/// Its pid may be that of another process by then.
+#[test]
+fn no_further_tool_is_asked_about_a_process_that_has_exited() {
+    let session = with_tool("eu-stack", "kill -9 \"$6\"; exit 1").file("tools/gdb", "#!/bin/sh\n: >asked\n");
+    let gdb = session.path().join("tools/gdb");
+    std::fs::set_permissions(gdb, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let run = waits(session.options(TIMEOUT)).run();
+    run.assert_code(124).assert_said("eu-stack said nothing (exit status 1); it has exited\n");
+    assert!(!run.path().join("asked").exists(), "{}", run.stderr());
+    run.assert_nothing_left();
+}
+
 /// Nothing of it is left, and nothing of it is a leak.
 fn a_tool_that_hangs_leaves_nothing(host: Host) {
     let session =

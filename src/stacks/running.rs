@@ -14,7 +14,7 @@ use super::tool_process::ToolProcess;
 use crate::sys::poll::timeout_until;
 use crate::sys::process::identity::Identity;
 use crate::sys::process::pidfd::Process;
-use crate::sys::procfs::stat::ProcessKey;
+use crate::sys::procfs::stat::{ProcStat, ProcessKey};
 use crate::sys::time::Instant;
 
 /// How long one tool, and all of them, can take.
@@ -60,6 +60,11 @@ impl Job {
     /// Starts the next tool that can be started.
     fn start_next(&mut self, end: Instant) {
         while let Some(tool) = self.tools.pop_front() {
+            // Tools know only its pid, which may be that of another process by now.
+            if !self.is_alive() {
+                self.problems.push("it has exited".into());
+                return;
+            }
             match ToolProcess::start(&tool, self.identity.as_ref()) {
                 Ok(process) => {
                     let bound = end.min(Instant::now() + EACH);
@@ -103,6 +108,11 @@ impl Job {
         }
         self.problems.dedup();
         Some(Err(self.problems.join("; ")))
+    }
+
+    fn is_alive(&self) -> bool {
+        let (pid, started) = self.target;
+        ProcStat::read(pid).is_some_and(|stat| stat.started == started)
     }
 
     /// A debugger that was killed before it had seen the process stop leaves it so.
