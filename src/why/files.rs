@@ -7,8 +7,8 @@ use std::str::FromStr;
 use rustix::process::Pid;
 
 use super::terminals;
-use super::wait::{File, FileKind};
-use crate::sys::procfs::descriptors::{descriptor_info, open_files};
+use super::wait::{Direction, File, FileKind};
+use crate::sys::procfs::descriptors::{access, descriptor_info, open_files};
 use crate::sys::procfs::stat::ProcStat;
 
 #[derive(Debug)]
@@ -41,14 +41,23 @@ impl Files {
         File { number: Some(number), kind }
     }
 
-    /// The only file of this kind, for a process of which it is only known that it waits for one.
-    pub(super) fn only(&self, is_it: impl Fn(&FileKind) -> bool) -> File {
-        let targets = self.targets.iter().flatten();
-        let mut found = targets.map(|(&number, _)| self.file(number)).filter(|file| is_it(&file.kind));
-        match (found.next(), found.next()) {
-            (Some(file), None) => file,
+    /// The only file of this kind that the process can use in this direction, if all that is known is that it waits for one.
+    /// It can have several numbers.
+    pub(super) fn only(&self, direction: Direction, is_it: impl Fn(&FileKind) -> bool) -> File {
+        let mut numbers: Vec<i32> = self.targets.iter().flatten().map(|(&number, _)| number).collect();
+        numbers.sort_unstable();
+        let files = numbers.into_iter().map(|number| self.file(number));
+        let mut found = files.filter(|file| is_it(&file.kind) && self.is_usable(file, direction));
+        match found.next() {
+            Some(first) if found.all(|other| other.kind == first.kind) => first,
             _ => File::unknown(None),
         }
+    }
+
+    /// Also true if that is unknown.
+    fn is_usable(&self, file: &File, direction: Direction) -> bool {
+        let access = file.number.and_then(|number| access(self.pid, number));
+        access.is_none_or(|(reads, writes)| if direction == Direction::In { reads } else { writes })
     }
 
     /// The process that a pidfd refers to.
@@ -72,5 +81,35 @@ impl Files {
             Some((number, u32::from_str_radix(events, 16).ok()?))
         };
         Some(info.lines().filter_map(watched).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::pipe;
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    /// Its stdin and its stdout are pipes, and its stderr is its stdout.
+    #[test]
+    fn the_only_pipe_is_one_that_can_be_used_in_that_direction() {
+        let (reader, writer) = pipe().unwrap();
+        let mut child = Command::new("cat")
+            .stdin(Stdio::piped())
+            .stdout(writer.try_clone().unwrap())
+            .stderr(writer)
+            .spawn()
+            .unwrap();
+        let pid = Pid::from_raw(child.id() as i32).unwrap();
+        let files = Files::of(&ProcStat::read(pid).unwrap());
+        // Whoever runs the tests may have passed pipes of its own on.
+        let made = [0, 1].map(|number| files.file(number).kind);
+        let only = |direction| files.only(direction, |kind| made.contains(kind)).number;
+        let found = (only(Direction::In), only(Direction::Out));
+        drop(child.stdin.take());
+        child.wait().unwrap();
+        drop(reader);
+        assert_eq!(found, (Some(0), Some(1)));
     }
 }

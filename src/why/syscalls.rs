@@ -188,24 +188,27 @@ fn hidden(pid: Pid, thread: Pid, files: &Files, reason: &'static str) -> Wait {
 fn of_function(name: &str, files: &Files) -> Wait {
     let is_pipe = |kind: &FileKind| matches!(kind, FileKind::Pipe(_));
     let is_socket = |kind: &FileKind| matches!(kind, FileKind::Socket(_));
+    let is_terminal = |kind: &FileKind| matches!(kind, FileKind::Terminal(_));
     let is = |words: &[&str]| words.iter().any(|word| name.contains(word));
     match () {
         () if is(&["do_wait"]) => Wait::Child(Children::Any),
         () if is(&["vfork"]) => Wait::Child(Children::Any),
-        () if is(&["pipe_read"]) => Wait::Read(files.only(is_pipe)),
-        () if is(&["pipe_write"]) => Wait::Write(files.only(is_pipe)),
+        () if is(&["pipe_read"]) => Wait::Read(files.only(Direction::In, is_pipe)),
+        () if is(&["pipe_write"]) => Wait::Write(files.only(Direction::Out, is_pipe)),
         () if is(&["futex"]) => Wait::Futex { shared: false },
         () if is(&["nanosleep"]) => Wait::Sleep(None),
         () if is(&["ep_poll", "do_poll", "do_select", "poll_schedule"]) => Wait::Events(Vec::new()),
         () if is(&["unix_stream_read", "unix_stream_data_wait", "tcp_recvmsg", "sk_wait_data"]) => {
-            Wait::Read(files.only(is_socket))
+            Wait::Read(files.only(Direction::In, is_socket))
         }
-        () if is(&["inet_csk_accept"]) => Wait::Accept(files.only(is_socket)),
-        () if is(&["inet_stream_connect", "inet_wait_for_connect"]) => Wait::Connect(files.only(is_socket)),
+        () if is(&["inet_csk_accept"]) => Wait::Accept(files.only(Direction::In, is_socket)),
+        () if is(&["inet_stream_connect", "inet_wait_for_connect"]) => {
+            Wait::Connect(files.only(Direction::In, is_socket))
+        }
         () if is(&["flock", "locks_lock", "posix_lock", "fcntl_setlk"]) => {
             Wait::FileLock(super::wait::File::unknown(None))
         }
-        () if is(&["n_tty_read"]) => Wait::Read(files.only(|kind| matches!(kind, FileKind::Terminal(_)))),
+        () if is(&["n_tty_read"]) => Wait::Read(files.only(Direction::In, is_terminal)),
         () if is(&["sigsuspend", "sigtimedwait", "do_pause", "sys_pause"]) => Wait::Signal,
         () => Wait::Other(format!("in the kernel ({name})")),
     }
