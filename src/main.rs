@@ -82,10 +82,10 @@ fn dispatch(cli: Cli) -> Result<Exit, SessionError> {
         CliCommand::Doctor { json } => commands::doctor::doctor(json)?,
         CliCommand::Merge(args) => commands::merge::merge(args, &report)?,
         CliCommand::Sessions { json } => commands::sessions::print_sessions(&records(), json, &report)?,
-        CliCommand::Ps(options) => commands::ps::ps(&options.request(), &report)?,
+        CliCommand::Ps(options) => commands::ps::ps(&options.request(), records, &report)?,
         CliCommand::Why { id, json, stacks, config } => {
             let rules = if stacks { Some(diagnose(config)?) } else { None };
-            commands::why::why(id.as_deref(), json, rules.as_ref(), &report)?
+            commands::why::why(id.as_deref(), json, rules.as_ref(), records, &report)?
         }
         CliCommand::Stop { id, grace } => commands::stop::stop(&id, grace.0, &records(), &report)?,
         CliCommand::Sweep { dry_run } => commands::sweep::sweep(&records(), dry_run, &report)?,

@@ -68,6 +68,7 @@ mod why_children;
 mod why_harmless;
 mod why_network;
 mod why_rights;
+mod why_sessions;
 mod why_surprises;
 mod why_terminals;
 mod without_proc;

@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Output};
 
-use crate::harness::{Running, Session, cgrun_program};
+use crate::harness::{Running, cgrun_program};
 use crate::why::{end, id, script};
 
 const HIDDEN: &str = "it waits for something unknown (its system call is hidden: ";
@@ -46,12 +46,4 @@ fn why_of_the_session_of_another_user_says_that_root_sees_more() {
         last.contains("(sleep 922)") && last.contains(HIDDEN) && last.contains("run as root")
     });
     end(run);
-}
-
-#[test]
-fn why_refuses_an_id_that_names_no_session() {
-    let run = Session::new().command(["true"]).run();
-    run.cgrun(&["why", "zzzzzzzz"]).assert_code(125).assert_said("there is no session zzzzzzzz");
-    run.cgrun(&["why", "zz"]).assert_code(125).assert_said("invalid session ID \"zz\"");
-    run.assert_code(0).assert_nothing_left();
 }

@@ -1,7 +1,6 @@
 //! `cgrun sessions`: lists live and stale sessions, and those that a guardian or a sweep tore down recently.
 
 use std::path::Path;
-use std::time::{Duration, SystemTime};
 
 use anyhow::Result;
 use serde::Serialize;
@@ -12,7 +11,6 @@ use crate::registry::{SessionList, SessionState, cgroup_mount, list_sessions};
 use crate::report::Reporter;
 use crate::runtime::exit_code::Exit;
 use crate::sys::port::Port;
-use crate::sys::time;
 use crate::sys::users::user_name;
 use crate::text::{age, readable, shorten};
 
@@ -67,9 +65,8 @@ fn table(listing: &SessionListing) -> String {
         let pid = row.supervisor_pid.map_or("?".into(), |pid| pid.to_string());
         lines.push([row.id.clone(), state.into(), pid, row.user.clone(), short(&row.command)]);
     }
-    let now = time::time_of_day().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
     for ended in listing.ended.iter().take(ENDED_SHOWN) {
-        let ago = age(Duration::from_secs(now.saturating_sub(ended.ended_at_unix_seconds)));
+        let ago = age(ended.ago());
         let result = if ended.verified_empty { "clean" } else { "NOT clean" };
         let state = format!("ended {ago} ago by {}, {result}", ended.ended_by);
         lines.push([

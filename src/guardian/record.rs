@@ -44,6 +44,13 @@ pub(crate) struct EndedSession {
     pub problems: Vec<String>,
 }
 
+impl EndedSession {
+    /// How long ago it ended.
+    pub(crate) fn ago(&self) -> Duration {
+        Duration::from_secs(unix_seconds(time::time_of_day()).saturating_sub(self.ended_at_unix_seconds))
+    }
+}
+
 impl Record {
     pub(crate) fn new(
         directory: &Path,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use rustix::process::Pid;
@@ -10,9 +10,11 @@ use rustix::process::Pid;
 use super::entry::SessionState;
 use super::list::{cgroup_mount, list_sessions};
 use crate::containment::{MARKER, Ownership, SessionId, read_metadata};
+use crate::guardian::record;
 use crate::sys::procfs::environ::variable;
 use crate::sys::procfs::stat::{self, ProcStat};
 use crate::sys::procfs::walk::{all_pids, lineage};
+use crate::text::{age, readable};
 
 /// Bounded, because processes that fork and exit while we read may seem to form a cycle.
 const MOST_ANCESTORS: usize = 1000;
@@ -45,14 +47,19 @@ impl Root {
     }
 }
 
-/// `verb` is the command of cgrun that asks, for messages.
-pub(crate) fn find_session(id: Option<&str>, verb: &str) -> Result<Session> {
+/// `verb` is the command of cgrun that asks, for messages. `records` is the directory with those of ended sessions.
+pub(crate) fn find_session(
+    id: Option<&str>,
+    verb: &str,
+    records: impl FnOnce() -> PathBuf,
+) -> Result<Session> {
+    let with_id = |id| with_id(&id, verb)?.map_or_else(|| no_session(&id, &records()), Ok);
     match (id, own_id()) {
         (Some(text), _) => match text.parse() {
-            Ok(id) => with_id(id, verb),
+            Ok(id) => with_id(id),
             Err(_) => bail!("invalid session ID {text:?}; list sessions with: cgrun sessions"),
         },
-        (None, Some(id)) => with_id(id, verb),
+        (None, Some(id)) => with_id(id),
         (None, None) => the_only_one(verb),
     }
 }
@@ -61,29 +68,41 @@ fn own_id() -> Option<SessionId> {
     std::env::var(MARKER).ok()?.parse().ok()
 }
 
-fn with_id(id: SessionId, verb: &str) -> Result<Session> {
+fn no_session(id: &SessionId, records: &Path) -> Result<Session> {
+    if let Some(ended) = record::read_all(records).into_iter().find(|it| it.id == id.to_string()) {
+        let by = readable(&ended.ended_by);
+        bail!(
+            "session {id} has ended: the {by} tore it down {} ago; for its result: cgrun sessions",
+            age(ended.ago())
+        );
+    }
+    if !rustix::process::geteuid().is_root() {
+        bail!(
+            "there is no session {id} that this user can see; list sessions with: cgrun sessions, or run as root"
+        );
+    }
+    bail!("there is no session {id}; list sessions with: cgrun sessions")
+}
+
+/// `None` if there is none that we can see.
+fn with_id(id: &SessionId, verb: &str) -> Result<Option<Session>> {
     // Without a mount that shows it, a session is found by its processes.
     let mount = cgroup_mount().ok().flatten();
     let own = mount.iter().flat_map(|mount| mount.own.ancestors());
     let is_its = |path: &PathBuf| path.file_name().is_some_and(|name| name == id.directory().as_str());
     if let Some(directory) = own.map(PathBuf::from).find(is_its) {
-        return Ok(in_cgroup(id, directory));
+        return Ok(Some(in_cgroup(id.clone(), directory)));
     }
-    let marked = lineage(rustix::process::getpid()).take(MOST_ANCESTORS).filter(|&pid| is_marked(pid, &id));
-    if let Some(top) = marked.last() {
-        return below_supervisor(id, top, verb);
+    let marked_above = |pid| lineage(pid).take(MOST_ANCESTORS).filter(|&pid| is_marked(pid, id)).last();
+    if let Some(top) = marked_above(rustix::process::getpid()) {
+        return below_supervisor(id, top, verb).map(Some);
     }
     let listed = mount.map(|mount| list_sessions(&mount)).transpose()?.unwrap_or_default();
-    if let Some(entry) = listed.entries.into_iter().find(|entry| entry.id == id) {
-        return Ok(in_cgroup(id, entry.path));
+    if let Some(entry) = listed.entries.into_iter().find(|entry| entry.id == *id) {
+        return Ok(Some(in_cgroup(entry.id, entry.path)));
     }
-    match all_pids()?.find(|&pid| is_marked(pid, &id)) {
-        Some(pid) => {
-            let marked = lineage(pid).take(MOST_ANCESTORS).filter(|&pid| is_marked(pid, &id));
-            below_supervisor(id.clone(), marked.last().unwrap_or(pid), verb)
-        }
-        None => bail!("there is no session {id}; list sessions with: cgrun sessions"),
-    }
+    let found = all_pids()?.find(|&pid| is_marked(pid, id));
+    found.map(|pid| below_supervisor(id, marked_above(pid).unwrap_or(pid), verb)).transpose()
 }
 
 fn in_cgroup(id: SessionId, directory: PathBuf) -> Session {
@@ -95,16 +114,16 @@ fn in_cgroup(id: SessionId, directory: PathBuf) -> Session {
 }
 
 /// `top` is a process of the session whose parent is not.
-fn below_supervisor(id: SessionId, top: Pid, verb: &str) -> Result<Session> {
+fn below_supervisor(id: &SessionId, top: Pid, verb: &str) -> Result<Session> {
     let root = match stat::parent(top) {
         Some(parent) if is_cgrun(parent) => Root::Supervisor(parent),
-        None if !top.is_init() && !is_marked(Pid::INIT, &id) => Root::Namespace,
+        None if !top.is_init() && !is_marked(Pid::INIT, id) => Root::Namespace,
         _ => bail!(
             "cannot find the supervisor of session {id}: it is dead, hidden, or outside of this PID namespace; run \
              cgrun {verb} where the session was started"
         ),
     };
-    Ok(Session { id, directory: None, root: Some(root) })
+    Ok(Session { id: id.clone(), directory: None, root: Some(root) })
 }
 
 /// A process that cannot be read is not ours, so it is not of our session.

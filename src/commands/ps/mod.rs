@@ -9,6 +9,7 @@ mod selection;
 mod table;
 mod token;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
@@ -63,7 +64,7 @@ struct Found {
     keeps_appearing: bool,
 }
 
-pub(crate) fn ps(request: &Request, reporter: &Reporter) -> Result<Exit> {
+pub(crate) fn ps(request: &Request, records: impl FnOnce() -> PathBuf, reporter: &Reporter) -> Result<Exit> {
     if request.known {
         return known::print_known();
     }
@@ -72,7 +73,7 @@ pub(crate) fn ps(request: &Request, reporter: &Reporter) -> Result<Exit> {
         return print(&format!("{token}\n"));
     }
     request.selection.new_since.map(Token::check).transpose()?;
-    let session = find_session(request.id.as_deref(), "ps")?;
+    let session = find_session(request.id.as_deref(), "ps", records)?;
     let found = find(request, &session)?;
     if found.undescribed > 0 {
         reporter.error(&format!("{} more of session {} cannot be described", found.undescribed, session.id));

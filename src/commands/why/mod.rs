@@ -2,6 +2,8 @@
 
 mod document;
 
+use std::path::PathBuf;
+
 use anyhow::Result;
 
 use super::output::print;
@@ -16,8 +18,14 @@ use crate::why::Explanation;
 use document::Document;
 
 /// With stacks if there are rules for them.
-pub(crate) fn why(id: Option<&str>, json: bool, rules: Option<&Rules>, reporter: &Reporter) -> Result<Exit> {
-    let session = find_session(id, "why")?;
+pub(crate) fn why(
+    id: Option<&str>,
+    json: bool,
+    rules: Option<&Rules>,
+    records: impl FnOnce() -> PathBuf,
+    reporter: &Reporter,
+) -> Result<Exit> {
+    let session = find_session(id, "why", records)?;
     let Members { found, hidden } = members(&session)?;
     let environ = session.root.and_then(|root| environ(root.process()).ok()).unwrap_or_default();
     let marks = InheritedMarks::of_environ(&environ);
