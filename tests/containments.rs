@@ -44,11 +44,19 @@ impl Host {
         }
     }
 
+    /// Starts it on such a host through another command, which takes rights away.
+    pub(crate) fn start_through(self, session: Session, how: &[&str]) -> Running {
+        match self.launcher() {
+            [] => session.start_through(&[how, &[CGRUN]].concat()),
+            launcher => session.start_launched(&[launcher, how, &[CGRUN]].concat()),
+        }
+    }
+
     pub(crate) fn run(self, session: Session) -> Finished {
         self.start(session).finish()
     }
 
-    fn has_cgroups(self) -> bool {
+    pub(crate) fn has_cgroups(self) -> bool {
         self.announcement().is_empty()
     }
 

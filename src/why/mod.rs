@@ -11,6 +11,7 @@ mod line;
 mod peers;
 mod postgres;
 mod reason;
+mod rights;
 mod rows;
 mod seen;
 mod stuck;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use rustix::process::Pid;
 
 use super::files::Files;
+use super::rights::are_calls_hidden;
 use super::syscalls::wait_of_thread;
 use super::wait::Wait;
 use crate::containment::LeafName;
@@ -38,6 +39,8 @@ pub(super) struct Seen {
     pub files: Files,
     /// What each thread waits for, the first one first.
     pub waits: Vec<Wait>,
+    /// Whether we are not allowed to see its system calls.
+    pub is_hidden: bool,
     /// The share of one CPU that it used while we looked.
     pub cpu: f64,
 }
@@ -101,7 +104,9 @@ fn see(stat: ProcStat, component: Option<LeafName>) -> Option<Seen> {
         'D' => vec![uninterruptible(pid)],
         _ => threads.into_iter().map(|thread| wait_of_thread(pid, thread, &files)).collect(),
     };
-    Some(Seen { process, stat, component, files, waits, cpu: 0.0 })
+    // Of one that is stopped or uninterruptible they say no more.
+    let is_hidden = !matches!(stat.state, 'T' | 't' | 'D') && are_calls_hidden(pid);
+    Some(Seen { process, stat, component, files, waits, is_hidden, cpu: 0.0 })
 }
 
 fn uninterruptible(pid: Pid) -> Wait {

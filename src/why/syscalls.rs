@@ -28,8 +28,11 @@ pub(super) fn wait_of_thread(pid: Pid, thread: Pid, files: &Files) -> Wait {
             .unwrap_or_else(|| by_function(pid, thread, number, files)),
         Ok(Syscall::Running) => Wait::Running,
         Ok(Syscall::Outside) => Wait::Other("for the kernel, in no system call".into()),
-        Ok(Syscall::Foreign) => hidden(pid, thread, files, "its system calls are those of a 32-bit program"),
-        Err(_) => hidden(pid, thread, files, hint()),
+        Ok(Syscall::Foreign) => {
+            by_function_alone(pid, thread, files, Some("its system calls are those of a 32-bit program"))
+        }
+        // We are not allowed to see it.
+        Err(_) => by_function_alone(pid, thread, files, None),
     }
 }
 
@@ -169,19 +172,15 @@ fn by_function(pid: Pid, thread: Pid, number: i64, files: &Files) -> Wait {
     }
 }
 
-/// What helps to read it: the right to trace the process.
-fn hint() -> &'static str {
-    match rustix::process::geteuid().is_root() {
-        true => "its system call is hidden: this root lacks CAP_SYS_PTRACE",
-        false => "its system call is hidden: run as root",
-    }
-}
-
-/// What can be said without the system call, which is hidden from us for this reason.
-fn hidden(pid: Pid, thread: Pid, files: &Files, reason: &'static str) -> Wait {
-    match kernel_function(pid, thread).map(|name| of_function(&name, files)) {
-        Some(Wait::Other(_)) | None => Wait::Unknown(reason),
-        Some(known) => known,
+/// What can be said without the system call.
+fn by_function_alone(pid: Pid, thread: Pid, files: &Files, known: Option<&str>) -> Wait {
+    let function = kernel_function(pid, thread);
+    match function.as_deref().map(|name| of_function(name, files)) {
+        Some(Wait::Other(_)) | None => {
+            let in_kernel = function.map(|name| format!("in the kernel: {name}"));
+            Wait::Unknown(known.map(String::from).or(in_kernel))
+        }
+        Some(wait) => wait,
     }
 }
 

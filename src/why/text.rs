@@ -41,6 +41,7 @@ impl Explanation {
         }
         lines.extend(self.others(chain));
         lines.extend(stacks.iter().flat_map(Stack::lines));
+        lines.extend(self.hint());
         lines.push(self.verdict());
         let fit = |line: String| match width {
             Some(width) if line.chars().count() > width => shorten(&line, width.saturating_sub(1)),

@@ -40,8 +40,8 @@ pub(super) enum Wait {
     Other(String),
     /// It does not wait, and hardly uses the CPU.
     Running,
-    /// Why that is unknown.
-    Unknown(&'static str),
+    /// It is hidden, or cannot be understood: what little is known.
+    Unknown(Option<String>),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

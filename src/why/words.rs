@@ -89,12 +89,15 @@ pub(super) fn words(reason: &Reason, name: &dyn Fn(Pid) -> String) -> String {
         }
         Wait::Other(what) => format!("waits {}", readable(what)),
         Wait::Running => "runs now and then".into(),
-        Wait::Unknown(why) => match &held {
-            Some(held) => {
-                format!("waits for something unknown, such as the exit of its child {held} ({why})")
-            }
-            None => format!("waits for something unknown ({why})"),
-        },
+        Wait::Unknown(known) => unknown(known.as_deref(), &held),
+    }
+}
+
+fn unknown(known: Option<&str>, held: &Option<String>) -> String {
+    let known = known.map(|known| format!(" ({})", readable(known))).unwrap_or_default();
+    match held {
+        Some(held) => format!("waits for something unknown, such as the exit of its child {held}{known}"),
+        None => format!("waits for something unknown{known}"),
     }
 }
 

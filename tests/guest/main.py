@@ -195,6 +195,59 @@ def test_no_namespaces_allowed_leaves_the_process_tree():
     assert_nothing_left()
 
 
+HANGS = "sleep 4321 | cat; true"
+
+
+def why_in_a_second_shell(how, verdict):
+    """The lines of `cgrun why` by the same user, which is no ancestor, without its last one, which ends with `verdict`."""
+    with tempfile.TemporaryDirectory() as directory:
+        os.chmod(directory, 0o777)
+        known, said = pathlib.Path(directory, "id"), []
+        script = f"echo $CGRUN_SESSION >{directory}/new; mv {directory}/new {known}; {HANGS}"
+        child = subprocess.Popen([*how, CGRUN, "sh", "-c", script], stderr=subprocess.DEVNULL)
+
+        def explains():
+            said[:] = run([*how, CGRUN, "why", known.read_text().strip()]).stdout.splitlines()
+            return said[-1].startswith("look at pid ") and said[-1].endswith(verdict)
+
+        try:
+            until(known.exists, "the command runs")
+            until(explains, f"{verdict} in the last line")
+        finally:
+            [supervisor] = supervisors()
+            os.kill(supervisor, signal.SIGTERM)
+            child.wait(LIMIT)
+    assert_nothing_left()
+    return said[:-1]
+
+
+def assert_yama_hides(how):
+    *said, hint = why_in_a_second_shell(how, "(sleep 4321): it sleeps")
+    remedy = "are hidden by Yama (kernel.yama.ptrace_scope): run as root, or see what --warn-after prints"
+    assert hint.startswith("the system calls of ") and hint.endswith(remedy), hint
+    assert any("reads its stdin, a pipe that only " in line for line in said), said
+
+
+def test_why_in_a_second_shell_says_what_yama_hides():
+    """The user owns the user namespace of a session in a PID namespace, and so has all capabilities over it."""
+    with sysctl("kernel.yama.ptrace_scope", "1"):
+        assert_yama_hides(LINGER_ONLY)
+        said = why_in_a_second_shell(NO_MANAGER, "(sleep 4321): it sleeps for 72 min")
+        assert not any("hidden" in line for line in said), said
+        with sysctl("user.max_user_namespaces", "0"):
+            assert_yama_hides(NO_MANAGER)
+
+
+def test_yama_hides_nothing_from_the_cgrun_that_runs_the_session():
+    """It is an ancestor of the processes."""
+    with sysctl("kernel.yama.ptrace_scope", "1"):
+        for how in (LINGER_ONLY, NO_MANAGER):
+            done = run([*how, CGRUN, "--timeout", "5s", "sh", "-c", HANGS], code=124)
+            assert "(sleep 4321): it sleeps for 72 min" in done.stderr, done.stderr
+            assert "hidden" not in done.stderr, done.stderr
+            assert_nothing_left()
+
+
 def test_controllers_are_on_in_a_users_scope():
     controllers = doctor(LOGIN)["cgroup"]["controllers"]
     assert {"memory", "pids", "cpu"} <= set(controllers), controllers

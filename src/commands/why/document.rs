@@ -16,6 +16,8 @@ pub(super) struct Document {
     session: String,
     /// The last line of the text.
     verdict: String,
+    /// What helps if something is hidden.
+    hint: Option<String>,
     /// The pids from the command to the process to look at.
     chain: Vec<i32>,
     /// The pids at the end of the chain that wait for each other.
@@ -52,6 +54,7 @@ impl Document {
             schema_version: SCHEMA_VERSION,
             session,
             verdict: explanation.verdict(),
+            hint: explanation.hint(),
             chain: explanation.chain().to_vec(),
             circle: explanation.circle().to_vec(),
             processes: explanation.rows().into_iter().map(ProcessRow::new).collect(),
