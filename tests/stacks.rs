@@ -230,11 +230,12 @@ fn a_signal_does_not_wait_for_the_tools() {
 
 #[test]
 fn a_tool_has_no_more_rights_than_the_process() {
-    let session = with_tool("eu-stack", "echo 'TID 1:'; echo \"#0  0x1 uid-$(/usr/bin/id -u) - /x/a\"");
+    let session =
+        with_tool("eu-stack", "echo 'TID 1:'; echo \"#0  0x1 uid-$(/usr/bin/id -u)-${TOKEN-none} - /x/a\"");
     std::fs::set_permissions(session.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
     let nobody = nix::unistd::User::from_name("nobody").unwrap().unwrap().uid;
-    let run = waits(session.options(TIMEOUT).options(["--user", "nobody"])).run();
-    run.assert_code(124).assert_said(&format!("uid-{nobody} (a)")).assert_nothing_left();
+    let run = waits(session.options(TIMEOUT).options(["--user", "nobody"]).env("TOKEN", "secret")).run();
+    run.assert_code(124).assert_said(&format!("uid-{nobody}-none (a)")).assert_nothing_left();
 }
 
 #[test]

@@ -83,6 +83,10 @@ pub(crate) fn stacks(
                 stack.tool = Some(tool.into());
                 stack.sections = bounded(sections);
             }
+            // Where root looks, it would run as root.
+            Way::Tools(_) if target.credentials.is_none() => {
+                stack.problem = Some("its user is unknown".into());
+            }
             Way::Tools(tools) => jobs.push(Job::new(target, tools, found.len())),
         }
         found.push(stack);

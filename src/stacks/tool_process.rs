@@ -30,6 +30,8 @@ const COMPLAINT: usize = 160;
 /// They would make the runtime of a tool do what they want of that of the tests, such as to listen on a port.
 const FOR_RUNTIMES: [&str; 4] = ["JAVA_TOOL_OPTIONS", "_JAVA_OPTIONS", "JDK_JAVA_OPTIONS", "NODE_OPTIONS"];
 
+/// All that a tool of another user gets: that user can read its environment, and ours can have secrets.
+const FOR_OTHERS: [&str; 5] = ["PATH", "LANG", "LC_ALL", "TERM", "TZ"];
 /// eu-stack would ask these servers for the symbols of each program.
 const DEBUG_SERVERS: &str = "DEBUGINFOD_URLS";
 
@@ -66,7 +68,8 @@ impl ToolProcess {
             identity,
             shares_memory: false,
         };
-        let program = program(tool).ok_or("its path or an argument contains a NUL byte")?;
+        let program =
+            program(tool, identity.is_some()).ok_or("its path or an argument contains a NUL byte")?;
         let process = spawn(&program, &options, None, None).map_err(|error| plain(&error.source))?;
         Ok(Self { process, reader, output: Vec::new(), is_at_end: false })
     }
@@ -127,11 +130,13 @@ impl Ended {
 }
 
 /// It runs in our directory, and asks no server for the symbols of programs.
-fn program(tool: &Tool) -> Option<Program> {
+fn program(tool: &Tool, is_for_other: bool) -> Option<Program> {
     let text = |text: &OsStr| CString::new(text.as_bytes()).ok();
     let argv = std::iter::once(tool.path.as_os_str()).chain(tool.arguments.iter().map(|it| it.as_os_str()));
-    let is_kept =
-        |name: &OsStr| !FOR_RUNTIMES.contains(&name.to_str().unwrap_or_default()) && name != DEBUG_SERVERS;
+    let is_kept = |name: &OsStr| match (name.to_str(), is_for_other) {
+        (name, true) => name.is_some_and(|name| FOR_OTHERS.contains(&name)),
+        (name, false) => name.is_none_or(|name| !FOR_RUNTIMES.contains(&name) && name != DEBUG_SERVERS),
+    };
     let variables = std::env::vars_os().filter(|(name, _)| is_kept(name));
     let entry = |(name, value): (OsString, OsString)| {
         CString::new([name.as_bytes(), b"=", value.as_bytes()].concat()).ok()
