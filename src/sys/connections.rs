@@ -1,11 +1,11 @@
 //! Connections over TCP and UDP, and what the kernel tells of their progress, through sock_diag(7).
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::port::Protocol;
-use super::sockets::{REPLY, attribute, dump_families, u32_at};
+use super::sockets::{REPLY, address, attribute, dump_families, u32_at};
 
 /// The states of the kernel (net/tcp_states.h). UDP has the first one only.
 const ESTABLISHED: u8 = 1;
@@ -68,15 +68,10 @@ fn connection(message: &[u8], protocol: Protocol) -> Option<Connection> {
     if message.len() < REPLY {
         return None;
     }
-    let address = |at: usize, port: usize| {
+    let end = |at: usize, port: usize| {
         let port = u16::from_be_bytes([message[port], message[port + 1]]);
-        let ip = if i32::from(message[0]) == libc::AF_INET {
-            IpAddr::V4(Ipv4Addr::from(<[u8; 4]>::try_from(&message[at..at + 4]).ok()?))
-        } else {
-            // A socket for both families shows the addresses of IPv4 as a part of IPv6.
-            IpAddr::V6(Ipv6Addr::from(<[u8; 16]>::try_from(&message[at..at + 16]).ok()?)).to_canonical()
-        };
-        Some(SocketAddr::new(ip, port))
+        // A socket for both families shows the addresses of IPv4 as a part of IPv6.
+        Some(SocketAddr::new(address(message, at)?.to_canonical(), port))
     };
     let state = match message[1] {
         SYN_SENT => State::Connecting,
@@ -87,8 +82,8 @@ fn connection(message: &[u8], protocol: Protocol) -> Option<Connection> {
     let info = attribute(&message[REPLY..], INET_DIAG_INFO).map(Info);
     Some(Connection {
         protocol,
-        local: address(8, 4)?,
-        remote: address(24, 6)?,
+        local: end(8, 4)?,
+        remote: end(24, 6)?,
         inode: u32_at(message, 68),
         state,
         unread: u32_at(message, 56),
@@ -138,14 +133,9 @@ impl Info<'_> {
 mod tests {
     use std::io::Write;
     use std::net::{TcpListener, TcpStream, UdpSocket};
-    use std::os::fd::AsRawFd;
-    use std::os::unix::fs::MetadataExt;
 
     use super::*;
-
-    fn inode(socket: &impl AsRawFd) -> u32 {
-        std::fs::metadata(format!("/proc/self/fd/{}", socket.as_raw_fd())).unwrap().ino() as u32
-    }
+    use crate::sys::sockets::tests::inode;
 
     #[test]
     fn both_ends_of_a_tcp_connection_are_found() {

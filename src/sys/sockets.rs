@@ -19,8 +19,8 @@ use super::port::{Port, Protocol};
 /// Asks for the TCP sockets of both address families at once (`inet_diag_dump_compat`, net/ipv4/inet_diag.c).
 const TCPDIAG_GETSOCK: u16 = 18;
 pub(super) const SOCK_DIAG_BY_FAMILY: u16 = 20;
-pub(super) const NLM_F_REQUEST: u16 = 0x1;
-pub(super) const NLM_F_DUMP: u16 = 0x300;
+const NLM_F_REQUEST: u16 = 0x1;
+const NLM_F_DUMP: u16 = 0x300;
 const NLM_F_DUMP_INTR: u16 = 0x10;
 const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
@@ -189,22 +189,25 @@ fn read_dump<T>(
     }
 }
 
+/// A request for a list, with nothing but its header (netlink(7)).
+pub(super) fn dump_request<const SIZE: usize>(kind: u16) -> [u8; SIZE] {
+    let mut request = [0u8; SIZE];
+    request[0..4].copy_from_slice(&(SIZE as u32).to_ne_bytes());
+    request[4..6].copy_from_slice(&kind.to_ne_bytes());
+    request[6..8].copy_from_slice(&(NLM_F_REQUEST | NLM_F_DUMP).to_ne_bytes());
+    request
+}
+
 /// Any TCP port of both address families.
 fn old_request(states: u32) -> [u8; OLD_REQUEST] {
-    let mut request = [0u8; OLD_REQUEST];
-    request[0..4].copy_from_slice(&(OLD_REQUEST as u32).to_ne_bytes());
-    request[4..6].copy_from_slice(&TCPDIAG_GETSOCK.to_ne_bytes());
-    request[6..8].copy_from_slice(&(NLM_F_REQUEST | NLM_F_DUMP).to_ne_bytes());
+    let mut request = dump_request::<OLD_REQUEST>(TCPDIAG_GETSOCK);
     request[HEADER + 52..HEADER + 56].copy_from_slice(&states.to_ne_bytes());
     request
 }
 
 /// Any port of one address family.
 fn request(family: u8, protocol: c_int, states: u32, attributes: u8) -> [u8; REQUEST] {
-    let mut request = [0u8; REQUEST];
-    request[0..4].copy_from_slice(&(REQUEST as u32).to_ne_bytes());
-    request[4..6].copy_from_slice(&SOCK_DIAG_BY_FAMILY.to_ne_bytes());
-    request[6..8].copy_from_slice(&(NLM_F_REQUEST | NLM_F_DUMP).to_ne_bytes());
+    let mut request = dump_request::<REQUEST>(SOCK_DIAG_BY_FAMILY);
     request[HEADER] = family;
     request[HEADER + 1] = protocol as u8;
     request[HEADER + 2] = attributes;
@@ -217,18 +220,21 @@ fn local_port(message: &[u8]) -> u16 {
     u16::from_be_bytes([message[4], message[5]])
 }
 
+/// An address at this place of a `struct inet_diag_msg`, which begins with the family. `None` if it is too short.
+pub(super) fn address(message: &[u8], at: usize) -> Option<IpAddr> {
+    Some(if i32::from(*message.first()?) == libc::AF_INET {
+        Ipv4Addr::from(<[u8; 4]>::try_from(message.get(at..at + 4)?).ok()?).into()
+    } else {
+        Ipv6Addr::from(<[u8; 16]>::try_from(message.get(at..at + 16)?).ok()?).into()
+    })
+}
+
 fn listener(message: &[u8], protocol: Protocol) -> Option<Listener> {
     if message.len() < REPLY {
         return None;
     }
-    let source = &message[8..24];
-    let address = if i32::from(message[0]) == libc::AF_INET {
-        IpAddr::V4(Ipv4Addr::from(<[u8; 4]>::try_from(&source[..4]).ok()?))
-    } else {
-        IpAddr::V6(Ipv6Addr::from(<[u8; 16]>::try_from(source).ok()?))
-    };
     Some(Listener {
-        address,
+        address: address(message, 8)?,
         port: Port { number: local_port(message), protocol },
         inode: u32_at(message, 68),
         uid: u32_at(message, 64),
@@ -260,10 +266,16 @@ pub(super) fn u32_at(bytes: &[u8], at: usize) -> u32 {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use std::collections::HashSet;
     use std::net::TcpListener;
+    use std::os::fd::AsRawFd;
+    use std::os::unix::fs::MetadataExt;
+
+    pub(crate) fn inode(socket: &impl AsRawFd) -> u32 {
+        std::fs::metadata(format!("/proc/self/fd/{}", socket.as_raw_fd())).unwrap().ino() as u32
+    }
 
     #[test]
     fn names_the_listener_and_its_cgroup() {

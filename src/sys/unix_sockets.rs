@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::io;
 
-use super::sockets::{HEADER, NLM_F_DUMP, NLM_F_REQUEST, SOCK_DIAG_BY_FAMILY, attribute, dump, u32_at};
+use super::sockets::{HEADER, SOCK_DIAG_BY_FAMILY, attribute, dump, dump_request, u32_at};
 
 /// `struct unix_diag_req`, `struct unix_diag_msg`, what to show, and the attributes (linux/unix_diag.h).
 const REQUEST: usize = HEADER + 24;
@@ -24,10 +24,7 @@ pub(crate) enum UnixPeer {
 
 /// The peer of each connected Unix socket of this network namespace.
 pub(crate) fn unix_peers() -> io::Result<HashMap<u32, UnixPeer>> {
-    let mut request = [0u8; REQUEST];
-    request[0..4].copy_from_slice(&(REQUEST as u32).to_ne_bytes());
-    request[4..6].copy_from_slice(&SOCK_DIAG_BY_FAMILY.to_ne_bytes());
-    request[6..8].copy_from_slice(&(NLM_F_REQUEST | NLM_F_DUMP).to_ne_bytes());
+    let mut request = dump_request::<REQUEST>(SOCK_DIAG_BY_FAMILY);
     request[HEADER] = libc::AF_UNIX as u8;
     request[HEADER + 4..HEADER + 8].copy_from_slice(&u32::MAX.to_ne_bytes());
     let shown = UDIAG_SHOW_PEER | UDIAG_SHOW_ICONS;
@@ -49,15 +46,10 @@ fn peers(message: &[u8]) -> Vec<(u32, UnixPeer)> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::fd::AsRawFd;
-    use std::os::unix::fs::MetadataExt;
     use std::os::unix::net::{UnixListener, UnixStream};
 
     use super::*;
-
-    fn inode(socket: &impl AsRawFd) -> u32 {
-        std::fs::metadata(format!("/proc/self/fd/{}", socket.as_raw_fd())).unwrap().ino() as u32
-    }
+    use crate::sys::sockets::tests::inode;
 
     #[test]
     fn the_peer_of_a_unix_socket_is_found() {
