@@ -4,7 +4,7 @@ use nix::unistd::{Gid, Uid, User};
 use rustix::process::Pid;
 
 use crate::sys::process::identity::Identity;
-use crate::sys::small_file::read_single;
+use crate::sys::procfs::status::Status;
 use crate::sys::users::without_entry;
 
 /// The user and the groups of a process (proc_pid_status(5)).
@@ -19,17 +19,14 @@ pub(super) struct Credentials {
 
 impl Credentials {
     pub(super) fn of(pid: Pid) -> Option<Self> {
-        Self::parse(&String::from_utf8_lossy(&read_single(format!("/proc/{pid}/status")).ok()?))
+        Self::from_status(&Status::of(pid)?)
     }
 
-    fn parse(status: &str) -> Option<Self> {
-        let numbers = |field: &str| -> Option<Vec<u32>> {
-            let line = status.lines().find_map(|line| line.strip_prefix(field))?;
-            line.split_whitespace().map(|number| number.parse().ok()).collect()
-        };
-        let (uids, gids) = (numbers("Uid:")?, numbers("Gid:")?);
+    fn from_status(status: &Status) -> Option<Self> {
+        let numbers = |name| status.numbers::<u32>(name);
+        let (uids, gids) = (numbers("Uid")?, numbers("Gid")?);
         let is_plain = uids.get(..3)?.iter().all(|uid| uid == &uids[0]);
-        Some(Self { uid: *uids.get(1)?, gid: *gids.get(1)?, groups: numbers("Groups:")?, is_plain })
+        Some(Self { uid: *uids.get(1)?, gid: *gids.get(1)?, groups: numbers("Groups")?, is_plain })
     }
 
     /// What a tool has to become. `None` if it runs as we do: as this user already, or because we cannot change ours.
@@ -52,8 +49,9 @@ mod tests {
         let status =
             "Name:\ta\nUid:\t1000\t1000\t1000\t1000\nGid:\t1001\t1001\t1001\t1001\nGroups:\t24 27 \n";
         let wanted = Credentials { uid: 1000, gid: 1001, groups: vec![24, 27], is_plain: true };
-        assert_eq!(Credentials::parse(status), Some(wanted));
+        let parse = |status| Credentials::from_status(&Status::of_text(status));
+        assert_eq!(parse(status), Some(wanted));
         let set = status.replace("1000\t1000\t1000\t1000", "1000\t0\t0\t0");
-        assert!(!Credentials::parse(&set).unwrap().is_plain);
+        assert!(!parse(&set).unwrap().is_plain);
     }
 }

@@ -15,8 +15,8 @@ use crate::runtime::events::Wake;
 use crate::sys::process::pidfd::Process;
 use crate::sys::procfs::process_info::ProcessInfo;
 use crate::sys::procfs::stat::ProcStat;
+use crate::sys::procfs::status::Status;
 use crate::sys::procfs::syscall::{kernel_function, thread_ids};
-use crate::sys::small_file::read_single;
 use crate::sys::time::{self, Instant};
 
 /// The kernel counts the CPU time in steps of 10 ms, so less would say little.
@@ -120,7 +120,6 @@ fn uninterruptible(pid: Pid) -> Wait {
 }
 
 pub(super) fn tracer(pid: Pid) -> Option<Pid> {
-    let status = String::from_utf8(read_single(format!("/proc/{pid}/status")).ok()?).ok()?;
-    let tracer: i32 = status.lines().find_map(|line| line.strip_prefix("TracerPid:"))?.trim().parse().ok()?;
+    let tracer: i32 = Status::of(pid)?.field("TracerPid")?.parse().ok()?;
     (tracer > 0).then(|| Pid::from_raw(tracer)).flatten()
 }

@@ -11,6 +11,7 @@ use serde::Serialize;
 use crate::runtime::ci::Ci;
 use crate::runtime::state_directory;
 use crate::sys::process::descriptor_limit;
+use crate::sys::procfs::status::Status;
 
 #[derive(Debug, Serialize)]
 pub(super) struct Host {
@@ -50,8 +51,9 @@ pub(super) struct ResourceLimit {
 
 impl Host {
     pub(super) fn examine(has_systemd: bool) -> Self {
-        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-        let is_on = |field: &str| status_field(&status, field).is_some_and(|value| value != "0");
+        let status = Status::of(rustix::process::getpid());
+        let field = |name| status.as_ref().and_then(|status| status.field(name));
+        let is_on = |name| field(name).is_some_and(|value| value != "0");
         Self {
             architecture: rustix::system::uname().machine().to_string_lossy().into_owned(),
             distribution: distribution(),
@@ -98,10 +100,6 @@ fn systemd_version() -> Option<String> {
     text.lines().next().and_then(|line| line.strip_prefix("systemd ")).map(str::to_string)
 }
 
-fn status_field<'a>(status: &'a str, field: &str) -> Option<&'a str> {
-    status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':')).map(str::trim)
-}
-
 /// From the text of `/proc/self/mounts`.
 fn cgroup_mounts(mounts: &str) -> Vec<CgroupMount> {
     let mount = |line: &str| {
@@ -122,13 +120,6 @@ mod tests {
         assert_eq!(pretty_name(debian).unwrap(), "Debian GNU/Linux 12 (bookworm)");
         assert_eq!(pretty_name("PRETTY_NAME=Void\n").unwrap(), "Void");
         assert_eq!(pretty_name("ID=x\n"), None);
-    }
-
-    #[test]
-    fn a_field_of_the_status_has_its_own_name() {
-        let status = "NoNewPrivs:\t0\nSeccomp:\t2\nSeccomp_filters:\t1\n";
-        assert_eq!(status_field(status, "Seccomp"), Some("2"));
-        assert_eq!(status_field(status, "Filters"), None);
     }
 
     #[test]

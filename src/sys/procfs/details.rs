@@ -5,6 +5,7 @@ use std::io;
 
 use rustix::process::Pid;
 
+use super::status::Status;
 use crate::sys::errno::is_gone;
 use crate::sys::small_file::read_single;
 
@@ -36,10 +37,7 @@ pub(crate) fn inner_pid(pid: Pid) -> Option<i32> {
 
 /// The pid of the process in our PID namespace, and in each one below that it is in.
 pub(crate) fn pids_in_namespaces(pid: Pid) -> Vec<i32> {
-    let status = read_single(format!("/proc/{pid}/status")).unwrap_or_default();
-    let status = String::from_utf8_lossy(&status);
-    let pids = status.lines().find_map(|line| line.strip_prefix("NSpid:")).unwrap_or_default();
-    pids.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
+    Status::of(pid).and_then(|status| status.numbers("NSpid")).unwrap_or_default()
 }
 
 /// The program that `pid` executes. `None` if we are not allowed to see it.

@@ -3,16 +3,14 @@
 use rustix::process::Pid;
 
 use super::stat;
+use super::status::Status;
 use super::walk::children;
-use crate::sys::small_file::read_single;
 
 /// The child of `parent` that has this number in the PID namespace of `parent`. `None` if there is none.
 pub(crate) fn child_with_number(parent: Pid, number: i32) -> Option<Pid> {
     match depth(parent)? {
         0 => Pid::from_raw(number).filter(|&child| stat::parent(child) == Some(parent)),
-        depth => {
-            children(parent).ok()?.into_iter().find(|&it| number_at(it, "NSpid:", depth) == Some(number))
-        }
+        depth => children(parent).ok()?.into_iter().find(|&it| number_at(it, "NSpid", depth) == Some(number)),
     }
 }
 
@@ -23,13 +21,13 @@ pub(crate) fn group_with_number(parent: Pid, number: i32) -> Option<i32> {
         return Some(number);
     }
     let mut children = children(parent).ok()?.into_iter();
-    let member = children.find(|&child| number_at(child, "NSpgid:", depth) == Some(number))?;
-    number_at(member, "NSpgid:", 0)
+    let member = children.find(|&child| number_at(child, "NSpgid", depth) == Some(number))?;
+    number_at(member, "NSpgid", 0)
 }
 
 /// How many namespaces a process is below ours.
 fn depth(pid: Pid) -> Option<usize> {
-    numbers(pid, "NSpid:")?.len().checked_sub(1)
+    numbers(pid, "NSpid")?.len().checked_sub(1)
 }
 
 fn number_at(pid: Pid, key: &str, depth: usize) -> Option<i32> {
@@ -38,10 +36,7 @@ fn number_at(pid: Pid, key: &str, depth: usize) -> Option<i32> {
 
 /// The numbers of one process in each namespace, ours first (proc_pid_status(5)).
 fn numbers(pid: Pid, key: &str) -> Option<Vec<i32>> {
-    let status = read_single(format!("/proc/{pid}/status")).ok()?;
-    let status = String::from_utf8_lossy(&status);
-    let words = status.lines().find_map(|line| line.strip_prefix(key))?.split_whitespace();
-    words.map(|word| word.parse().ok()).collect()
+    Status::of(pid)?.numbers(key)
 }
 
 #[cfg(test)]
