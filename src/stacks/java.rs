@@ -1,7 +1,5 @@
 //! Java: the virtual machine itself prints its threads, and the deadlocks among them, if jcmd asks for them by SIGQUIT.
 
-use std::path::{Path, PathBuf};
-
 use nix::sys::signal::Signal;
 
 use super::collect::Target;
@@ -27,9 +25,7 @@ pub(super) fn way(target: &Target, intrusion: Intrusion) -> Way {
         return Way::No("it does not handle SIGQUIT; start it without -Xrs".into());
     }
     let pid = target.pid.to_string();
-    let own = target.executable.as_deref().and_then(|it| Path::new(it).parent()).map(Path::to_path_buf);
-    let own: Vec<PathBuf> = own.into_iter().collect();
-    let find = |name| beside(target, &own, name).or_else(|| on_path(name));
+    let find = |name| beside(target, target.directory().as_slice(), name).or_else(|| on_path(name));
     let jcmd = find("jcmd").map(|path| Tool::new(path, [ATTACH, &pid, "Thread.print"], threads));
     let jstack = find("jstack").map(|path| Tool::new(path, [ATTACH, &pid], threads));
     Way::by(jcmd.into_iter().chain(jstack).collect(), "install a JDK, for its jcmd")

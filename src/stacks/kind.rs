@@ -1,6 +1,6 @@
 //! What executes the code of a process, and thereby which tool can read its stack.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::collect::Target;
 use super::rules::Rules;
@@ -35,6 +35,11 @@ pub(super) fn way(target: &Target, rules: &Rules, intrusion: Intrusion) -> Way {
 }
 
 impl Target {
+    /// Where its program is.
+    pub(super) fn directory(&self) -> Option<PathBuf> {
+        Some(Path::new(self.executable.as_ref()?).parent()?.to_path_buf())
+    }
+
     /// The name of its program.
     pub(super) fn program(&self) -> String {
         let path = self.executable.as_ref().or(self.command.first());

@@ -2,7 +2,7 @@
 
 use super::collect::Target;
 use super::lookup::on_path;
-use super::stack::Section;
+use super::stack::{Section, folded};
 use super::tool::{Intrusion, Tool, Way};
 
 /// In place of a name.
@@ -59,7 +59,7 @@ fn eu_stack(output: &str) -> Vec<Section> {
             frame.into_iter().for_each(|frame| *frame = at_line(frame, source));
         }
     }
-    sections.iter_mut().for_each(|it| it.lines = without_nameless(&it.lines));
+    sections.iter_mut().for_each(|it| it.lines = folded(&it.lines, nameless));
     told(sections)
 }
 
@@ -70,16 +70,9 @@ fn at_line(frame: &str, source: &str) -> String {
     format!("{name} ({})", line.rsplit('/').next().unwrap_or_default())
 }
 
-/// Replaces several frames without a name by their number.
-fn without_nameless(frames: &[String]) -> Vec<String> {
-    let mut kept = Vec::new();
-    for run in frames.chunk_by(|one, other| one == other && one.starts_with(NAMELESS)) {
-        match run {
-            [first, _, ..] => kept.push(format!("… {} × {first}", run.len())),
-            _ => kept.extend_from_slice(run),
-        }
-    }
-    kept
+/// What frames without a name have in common.
+fn nameless(frame: &str) -> Option<String> {
+    frame.starts_with(NAMELESS).then(|| format!("× {frame}"))
 }
 
 /// `#1  0x00007fb95a515ada in pysleep (...) at ./timemodule.c:2159` below `Thread 1 (Thread 0x7f (LWP 7) "name"):`

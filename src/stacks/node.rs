@@ -2,7 +2,6 @@
 //! waits for.
 
 use std::ffi::OsString;
-use std::path::Path;
 
 use nix::sys::signal::Signal;
 
@@ -38,9 +37,8 @@ pub(super) fn way(target: &Target, intrusion: Intrusion) -> Way {
     let Some(own_pid) = inner_pid(target.pid).filter(|_| handles) else {
         return Way::No(format!("it does not handle {signal}, which asks for a report"));
     };
-    let directory = target.executable.as_deref().and_then(|it| Path::new(it).parent()).map(Path::to_path_buf);
-    let own: Vec<_> = directory.into_iter().collect();
-    let Some(path) = beside(target, &own, &target.program()).or_else(|| on_path("node")) else {
+    let own = beside(target, target.directory().as_slice(), &target.program());
+    let Some(path) = own.or_else(|| on_path("node")) else {
         return Way::No("install node where cgrun runs".into());
     };
     let (pid, own_pid) = (target.pid.to_string(), own_pid.to_string());

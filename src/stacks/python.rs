@@ -6,7 +6,7 @@ use rustix::process::Pid;
 
 use super::collect::Target;
 use super::lookup::{beside, on_path};
-use super::stack::Section;
+use super::stack::{Section, folded};
 use super::tool::{Intrusion, Tool, Way};
 use crate::sys::procfs::environ::variable;
 
@@ -28,11 +28,9 @@ pub(super) fn way(target: &Target, intrusion: Intrusion) -> Way {
 
 /// The `bin` of its virtual environment, and of the interpreter itself.
 fn environment_directories(target: &Target) -> Vec<PathBuf> {
-    let named = target.command.first().map(PathBuf::from);
-    let directory = |program: &Path| program.parent().map(Path::to_path_buf);
+    let named = target.command.first().and_then(|it| Path::new(it).parent()).map(Path::to_path_buf);
     let activated = virtual_environment(target.pid).map(|it| it.join("bin"));
-    let own = target.executable.as_deref().and_then(|it| directory(it.as_ref()));
-    named.as_deref().and_then(directory).into_iter().chain(activated).chain(own).collect()
+    named.into_iter().chain(activated).chain(target.directory()).collect()
 }
 
 fn virtual_environment(pid: Pid) -> Option<PathBuf> {
@@ -51,26 +49,14 @@ fn threads(output: &str) -> Vec<Section> {
     }
     sections.retain(|it| !it.lines.is_empty());
     sections.sort_by_key(|it| (!it.title.contains("\"MainThread\""), !it.title.contains("(active")));
-    sections.iter_mut().for_each(|it| it.lines = without_runner(&it.lines));
+    sections.iter_mut().for_each(|it| it.lines = folded(&it.lines, of_runner));
     sections
 }
 
-/// Replaces frames of the test runner that call each other by their number.
-fn without_runner(frames: &[String]) -> Vec<String> {
-    let mut kept = Vec::new();
-    for run in frames.chunk_by(|one, other| is_of_runner(one) == is_of_runner(other)) {
-        match run {
-            [first, _, ..] if is_of_runner(first) => kept.push(format!("… {} frames of pytest", run.len())),
-            _ => kept.extend_from_slice(run),
-        }
-    }
-    kept
-}
-
 /// `pytest_pyfunc_call (_pytest/python.py:187)`
-fn is_of_runner(frame: &str) -> bool {
+fn of_runner(frame: &str) -> Option<String> {
     let file = frame.rsplit_once(" (").map_or("", |(_, file)| file);
-    RUNNER.iter().any(|it| file.starts_with(it))
+    RUNNER.iter().any(|it| file.starts_with(it)).then(|| "frames of pytest".into())
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use super::tool_process::ToolProcess;
 use crate::sys::poll::timeout_until;
 use crate::sys::process::identity::Identity;
 use crate::sys::process::pidfd::Process;
-use crate::sys::procfs::stat::{ProcStat, ProcessKey};
+use crate::sys::procfs::stat::{ProcessKey, start_time};
 use crate::sys::time::Instant;
 
 /// How long one tool, and all of them, can take.
@@ -112,7 +112,7 @@ impl Job {
 
     fn is_alive(&self) -> bool {
         let (pid, started) = self.target;
-        ProcStat::read(pid).is_some_and(|stat| stat.started == started)
+        start_time(pid) == Some(started)
     }
 
     /// A debugger that was killed before it had seen the process stop leaves it so.

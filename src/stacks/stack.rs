@@ -39,6 +39,18 @@ impl Section {
     }
 }
 
+/// Replaces frames of one kind that follow each other by their number.
+pub(super) fn folded(frames: &[String], kind: impl Fn(&str) -> Option<String>) -> Vec<String> {
+    let mut kept = Vec::new();
+    for run in frames.chunk_by(|one, other| kind(one) == kind(other)) {
+        match run.first().and_then(|first| kind(first)).filter(|_| run.len() > 1) {
+            Some(kind) => kept.push(format!("… {} {kind}", run.len())),
+            None => kept.extend_from_slice(run),
+        }
+    }
+    kept
+}
+
 /// Makes what a process may have chosen harmless, and bounds it.
 pub(super) fn bounded(sections: Vec<Section>) -> Vec<Section> {
     let clean = |line: &str| shorten(&readable(&line.replace('\t', " ")), WIDEST);
