@@ -1,12 +1,6 @@
 //! What is hidden from us because we are not allowed to trace a process (ptrace(2)), and what helps.
 
-use std::io::ErrorKind::PermissionDenied;
-use std::os::unix::fs::MetadataExt;
-
-use rustix::process::Pid;
-
 use super::explanation::Explanation;
-use crate::sys::procfs::syscall::syscall;
 use crate::sys::small_file::read_single;
 use crate::text::processes;
 
@@ -20,18 +14,14 @@ enum Yama {
     Nobody,
 }
 
-/// Whether the system calls of this process are hidden from us.
-pub(super) fn are_calls_hidden(pid: Pid) -> bool {
-    syscall(pid, pid).is_err_and(|error| error.kind() == PermissionDenied)
-}
-
 impl Explanation {
     /// What helps if something is hidden.
     pub(crate) fn hint(&self) -> Option<String> {
-        let hidden: Vec<Pid> = self.seen.values().filter(|it| it.is_hidden).map(|it| it.stat.pid).collect();
+        let hidden: Vec<_> = self.seen.values().filter(|it| it.is_hidden).collect();
         let remedy = || {
             let us = rustix::process::geteuid();
-            remedy(us.is_root(), hidden.iter().any(|&pid| owner(pid) == Some(us.as_raw())), yama())
+            let is_of_our_user = hidden.iter().any(|it| it.process.uid == Some(us.as_raw()));
+            remedy(us.is_root(), is_of_our_user, yama())
         };
         (!hidden.is_empty())
             .then(|| format!("the system calls of {} are hidden{}", processes(hidden.len()), remedy()))
@@ -49,10 +39,6 @@ fn remedy(is_root: bool, is_of_our_user: bool, yama: Yama) -> &'static str {
         Yama::OnlyRoot if is_of_our_user => " by Yama (kernel.yama.ptrace_scope): run as root",
         _ => ": run as root",
     }
-}
-
-fn owner(pid: Pid) -> Option<u32> {
-    Some(std::fs::metadata(format!("/proc/{pid}")).ok()?.uid())
 }
 
 fn yama() -> Yama {

@@ -7,7 +7,6 @@ use std::time::Duration;
 use rustix::process::Pid;
 
 use super::files::Files;
-use super::rights::are_calls_hidden;
 use super::syscalls::wait_of_thread;
 use super::wait::Wait;
 use crate::containment::LeafName;
@@ -98,14 +97,15 @@ fn see(stat: ProcStat, component: Option<LeafName>) -> Option<Seen> {
     let process = ProcessInfo::with_stat(pid, &stat.name, stat.started)?;
     let files = Files::of(&stat);
     let threads = if stat.threads > 1 { thread_ids(pid, MOST_THREADS) } else { vec![pid] };
-    let waits = match stat.state {
-        'T' => vec![Wait::Stopped(stat.stopped_by)],
-        't' => vec![Wait::Traced(tracer(pid))],
-        'D' => vec![uninterruptible(pid)],
-        _ => threads.into_iter().map(|thread| wait_of_thread(pid, thread, &files)).collect(),
+    // The system calls of one that is stopped or uninterruptible say no more.
+    let (waits, hidden): (Vec<_>, Vec<_>) = match stat.state {
+        'T' => (vec![Wait::Stopped(stat.stopped_by)], Vec::new()),
+        't' => (vec![Wait::Traced(tracer(pid))], Vec::new()),
+        'D' => (vec![uninterruptible(pid)], Vec::new()),
+        _ => threads.into_iter().map(|thread| wait_of_thread(pid, thread, &files)).unzip(),
     };
-    // Of one that is stopped or uninterruptible they say no more.
-    let is_hidden = !matches!(stat.state, 'T' | 't' | 'D') && are_calls_hidden(pid);
+    // That of its first thread stands for all.
+    let is_hidden = hidden.first() == Some(&true);
     Some(Seen { process, stat, component, files, waits, is_hidden, cpu: 0.0 })
 }
 

@@ -1,6 +1,7 @@
 //! From a system call and its arguments to what it waits for.
 
 use std::ffi::OsString;
+use std::io::ErrorKind::PermissionDenied;
 use std::os::unix::ffi::OsStringExt;
 use std::time::Duration;
 
@@ -21,9 +22,11 @@ const OF_FIFOS: [&str; 3] = ["wait_for_partner", "fifo_open", "pipe_wait"];
 /// `FUTEX_PRIVATE_FLAG`: no other process can share the futex.
 const PRIVATE: u64 = 128;
 
-/// What this thread waits for.
-pub(super) fn wait_of_thread(pid: Pid, thread: Pid, files: &Files) -> Wait {
-    match syscall(pid, thread) {
+/// What this thread waits for, and whether we are not allowed to see its system call.
+pub(super) fn wait_of_thread(pid: Pid, thread: Pid, files: &Files) -> (Wait, bool) {
+    let call = syscall(pid, thread);
+    let is_hidden = call.as_ref().is_err_and(|error| error.kind() == PermissionDenied);
+    let wait = match call {
         Ok(Syscall::Within { number, arguments }) => within(pid, thread, number, arguments, files)
             .unwrap_or_else(|| by_function(pid, thread, number, files)),
         Ok(Syscall::Running) => Wait::Running,
@@ -31,9 +34,9 @@ pub(super) fn wait_of_thread(pid: Pid, thread: Pid, files: &Files) -> Wait {
         Ok(Syscall::Foreign) => {
             by_function_alone(pid, thread, files, Some("its system calls are those of a 32-bit program"))
         }
-        // We are not allowed to see it.
         Err(_) => by_function_alone(pid, thread, files, None),
-    }
+    };
+    (wait, is_hidden)
 }
 
 /// `None` if the number says too little.

@@ -53,6 +53,13 @@ enum EndsKind {
     Client,
 }
 
+impl Ends {
+    /// Whether only this process has them.
+    fn are_own(&self, pid: Pid) -> bool {
+        !self.pids.is_empty() && self.pids.iter().all(|it| *it == pid)
+    }
+}
+
 impl<'a> Peers<'a> {
     pub(super) fn among(seen: &'a BTreeMap<i32, Seen>) -> Self {
         let mut children: HashMap<Pid, Vec<Pid>> = HashMap::new();
@@ -123,9 +130,9 @@ impl<'a> Peers<'a> {
         } else if ends.line.is_some_and(|line| line.is_connecting) {
             reason.wait = Wait::Connect(file.clone());
         }
+        let is_own = ends.are_own(pid);
         reason.object = ends.object;
         reason.line = ends.line;
-        let is_own = !ends.pids.is_empty() && ends.pids.iter().all(|it| *it == pid);
         let has_threads = self.seen.get(&pid.as_raw_nonzero().get()).is_some_and(|it| it.stat.threads > 1);
         reason.by_itself = is_own && !has_threads;
         reason.by_its_threads = is_own && has_threads;
@@ -145,9 +152,7 @@ impl<'a> Peers<'a> {
     fn only_socket(&self, pid: Pid, wait: &Wait) -> Option<Wait> {
         let Wait::Events(watched) = wait else { return None };
         let [(direction, file)] = &watched[..] else { return None };
-        let ends = || self.ends_in_session(file, *direction).pids;
-        let is_own = || !ends().is_empty() && ends().iter().all(|it| *it == pid);
-        if !matches!(file.kind, FileKind::Socket(_)) || is_own() {
+        if !matches!(file.kind, FileKind::Socket(_)) || self.ends_in_session(file, *direction).are_own(pid) {
             return None;
         }
         Some(match direction {
