@@ -11,6 +11,7 @@ use super::leak::Leak;
 use super::log_entry::LogEntry;
 use crate::containment::SessionId;
 use crate::sys::process::identity::Identity;
+use crate::sys::regular_file::open_regular_with;
 
 /// The variable that tells the processes of a session where its log is; empty if it has none.
 pub(crate) const LEAK_LOG: &str = "CGRUN_LEAK_LOG";
@@ -123,11 +124,11 @@ impl Logged {
 
 /// Adds an entry to the log at this path, if that belongs to one of these users.
 pub(crate) fn append_to_log(path: &Path, entry: &LogEntry, owners: &[u32]) -> io::Result<()> {
-    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY;
-    let mut file = OpenOptions::new().append(true).custom_flags(flags).open(path)?;
-    let metadata = file.metadata()?;
-    if !metadata.is_file() || !owners.contains(&metadata.uid()) {
-        return Err(io::Error::other("it is not the session's"));
+    let foreign = || io::Error::other("it is not the session's");
+    let options = &mut OpenOptions::new();
+    let mut file = open_regular_with(options.append(true), path, libc::O_NOFOLLOW)?.ok_or_else(foreign)?;
+    if !owners.contains(&file.metadata()?.uid()) {
+        return Err(foreign());
     }
     let line = serde_json::to_string(entry)? + "\n";
     file.write_all(line.as_bytes())

@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use super::json::ReportDocument;
@@ -10,6 +10,7 @@ use super::leaking_tests::{LeakedProgram, LeakingTest};
 use super::markdown::{cell, item};
 use super::{leak_text, limits_hit};
 use crate::sys::nonce::Nonce;
+use crate::sys::regular_file::open_regular_with;
 use crate::text::processes;
 
 /// If the file is larger, GitHub shows none of it, not even what others wrote.
@@ -79,11 +80,7 @@ impl StepSummary {
 
 /// Opens a regular file, without waiting for the other end if it is a pipe.
 fn open(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
-    let file = options.custom_flags(libc::O_NONBLOCK).open(path)?;
-    match file.metadata()?.is_file() {
-        true => Ok(file),
-        false => Err(io::Error::other("it is not a regular file")),
-    }
+    open_regular_with(options, path, 0)?.ok_or_else(|| io::Error::other("it is not a regular file"))
 }
 
 fn heading(report: &ReportDocument) -> String {

@@ -7,8 +7,16 @@ use std::path::Path;
 
 /// Opens a file for reading, without waiting; `None` if it is not a regular file. `flags` are added to those of open(2).
 pub(crate) fn open_regular(path: impl AsRef<Path>, flags: i32) -> io::Result<Option<File>> {
-    let flags = flags | libc::O_NONBLOCK | libc::O_NOCTTY;
-    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    open_regular_with(OpenOptions::new().read(true), path, flags)
+}
+
+/// The same with these options.
+pub(crate) fn open_regular_with(
+    options: &mut OpenOptions,
+    path: impl AsRef<Path>,
+    flags: i32,
+) -> io::Result<Option<File>> {
+    let file = options.custom_flags(flags | libc::O_NONBLOCK | libc::O_NOCTTY).open(path)?;
     let is_regular = file.metadata()?.is_file();
     Ok(is_regular.then_some(file))
 }
