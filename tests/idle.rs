@@ -111,6 +111,15 @@ fn the_timers_of_node_do_not_keep_a_session_alive() {
     assert_ended_as_idle(&run, "3s");
 }
 
+/// As timers do on a virtual machine whose CPUs are shared: each wake costs milliseconds.
+#[test]
+fn timers_whose_wakes_are_slow_do_not_keep_a_session_alive() {
+    let timer = "import time\nwhile True:\n    end = time.process_time() + 0.003\n    \
+                 while time.process_time() < end: pass\n    time.sleep(0.06)";
+    let run = Session::new().options(PATIENT).command(["python3", "-c", timer]).run();
+    assert_ended_as_idle(&run, "3s");
+}
+
 #[test]
 fn the_reloader_of_uvicorn_does_not_keep_a_session_alive() {
     let session = Session::new().file("app.py", "async def app(scope, receive, send): pass");

@@ -9,7 +9,8 @@ use crate::teardown::Component;
 
 /// How many times the command is looked at within the limit, which is also how exactly the limit is kept.
 const LOOKS: u32 = 10;
-const SHORTEST: Duration = Duration::from_millis(100);
+/// In less, a few slow wakes would look like work.
+const SHORTEST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(5);
 /// Looking takes at most this part of the time, however many processes there are.
 const SHARE: u32 = 20;

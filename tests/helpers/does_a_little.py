@@ -44,7 +44,7 @@ def spawn():
 
 
 def compute():
-    end = time.process_time() + PERIOD / 10
+    end = time.process_time() + PERIOD / 5
     while time.process_time() < end:
         pass
 

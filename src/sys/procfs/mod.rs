@@ -12,5 +12,6 @@ pub(crate) mod namespaces;
 pub(crate) mod process_info;
 pub(crate) mod stat;
 pub(crate) mod status;
+pub(crate) mod switches;
 pub(crate) mod syscall;
 pub(crate) mod walk;

@@ -1,5 +1,6 @@
 //! The fields of `/proc/PID/status` (proc_pid_status(5)).
 
+use std::path::Path;
 use std::str::FromStr;
 
 use rustix::process::Pid;
@@ -12,7 +13,12 @@ pub(crate) struct Status(String);
 impl Status {
     /// `None` if the process is gone, or hidden from us.
     pub(crate) fn of(pid: Pid) -> Option<Self> {
-        let text = read_single(format!("/proc/{pid}/status")).ok()?;
+        Self::at(format!("/proc/{pid}"))
+    }
+
+    /// Of a process or a thread, by its directory in `/proc`.
+    pub(crate) fn at(directory: impl AsRef<Path>) -> Option<Self> {
+        let text = read_single(directory.as_ref().join("status")).ok()?;
         Some(Self::of_text(&String::from_utf8_lossy(&text)))
     }
 
