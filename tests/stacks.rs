@@ -185,7 +185,9 @@ fn a_tool_that_fails_is_said() {
 /// Its pid may be that of another process by then.
 #[test]
 fn no_further_tool_is_asked_about_a_process_that_has_exited() {
-    let session = with_tool("eu-stack", "kill -9 \"$6\"; exit 1").file("tools/gdb", "#!/bin/sh\n: >asked\n");
+    let kills = "kill -9 \"$6\"\n\
+        while read -r _ _ state _ <\"/proc/$6/stat\" && [ \"$state\" != Z ]; do :; done 2>&-; exit 1";
+    let session = with_tool("eu-stack", kills).file("tools/gdb", "#!/bin/sh\n: >asked\n");
     let gdb = session.path().join("tools/gdb");
     std::fs::set_permissions(gdb, std::fs::Permissions::from_mode(0o755)).unwrap();
     let run = waits(session.options(TIMEOUT)).run();
