@@ -14,6 +14,7 @@ mod limits;
 mod merge;
 mod plan;
 mod ports;
+mod private;
 mod readiness;
 mod registry;
 mod report;

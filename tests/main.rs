@@ -44,6 +44,7 @@ mod never_hangs;
 mod old_hosts;
 mod packages;
 mod ports;
+mod private;
 mod ps;
 mod pytest_fixtures;
 mod pytest_plugin;

@@ -11,6 +11,7 @@ use crate::config::{OnLeak, ReportKind, StopSignal, Time};
 use crate::containment::Require;
 use crate::leaks::allow::Pattern;
 use crate::limits::{Cpus, Memory, Pids};
+use crate::private::Private;
 use crate::sys::port::Port;
 
 #[derive(Debug, Args)]
@@ -122,6 +123,9 @@ pub(crate) struct RunOptions {
     /// Minimum containment to accept: cgroup, pidns, tree, or cgroup+pidns for both
     #[arg(long, value_name = "KIND", help_heading = CONTAINMENT)]
     pub require: Option<Require>,
+    /// Give the session its own network (net), in which no port is taken
+    #[arg(long, value_name = "KINDS", help_heading = CONTAINMENT)]
+    pub private: Option<Private>,
     /// As root: run services and command as this user, without any capabilities
     #[arg(long, value_name = "NAME", help_heading = CONTAINMENT)]
     pub user: Option<String>,

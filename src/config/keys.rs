@@ -10,6 +10,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::diagnose::Diagnose;
+use super::private_keys::PrivateKeys;
 use super::value_schemas;
 use super::values::{OnLeak, ReportKind, ServiceInput, ServiceName, StopSignal, Time, Variable, Word, Words};
 use crate::containment::Require;
@@ -22,7 +23,7 @@ use crate::sys::port::Port;
 #[serde(
     default,
     deny_unknown_fields,
-    expecting = "the tables session, services, limits, diagnose and profiles"
+    expecting = "the tables session, services, limits, diagnose, private and profiles"
 )]
 pub(crate) struct ConfigKeys {
     /// How a session runs, ends and is reported.
@@ -35,7 +36,9 @@ pub(crate) struct ConfigKeys {
     /// The tool that reads the stack of a hung process, for programs whose name or command line matches the key, as in allow:
     /// its words, in which {pid} stands for the process, or false for no tool.
     pub diagnose: Diagnose,
-    /// Keys that replace those of session and limits if the profile is used: with --profile NAME or CGRUN_PROFILE, and the
+    /// What the session has of its own, instead of sharing it with the host.
+    pub private: PrivateKeys,
+    /// Keys that replace those of session, limits and private if the profile is used: with --profile NAME or CGRUN_PROFILE, and the
     /// profile ci also in CI.
     pub profiles: BTreeMap<String, ProfileKeys>,
 }
@@ -48,6 +51,8 @@ pub(crate) struct ProfileKeys {
     pub session: SessionKeys,
     /// Keys that replace those of [limits], one by one.
     pub limits: SessionLimits,
+    /// Keys that replace those of [private], one by one.
+    pub private: PrivateKeys,
 }
 
 #[derive(Debug, Default, Deserialize, JsonSchema, PartialEq)]

@@ -6,6 +6,7 @@ mod discover;
 mod file;
 mod from_text;
 mod keys;
+mod private_keys;
 mod profiles;
 mod schema;
 pub(crate) mod template;

@@ -1,4 +1,4 @@
-//! Profiles: the keys of `[profiles.NAME.session]` and `[profiles.NAME.limits]` replace those of the config, key by key.
+//! Profiles: the keys of `[profiles.NAME.session]`, `.limits` and `.private` replace those of the config, key by key.
 
 use super::diagnostic::ConfigError;
 use super::file::{Config, UsedProfile};
@@ -30,6 +30,7 @@ impl Config {
         self.profile = Some(UsedProfile { name: name.into(), chosen_by, limits });
         self.keys.session = replaced(self.keys.session, profile.session);
         self.keys.limits = replaced_limits(self.keys.limits, profile.limits);
+        self.keys.private = self.keys.private.replaced(profile.private);
         Ok(self)
     }
 

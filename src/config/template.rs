@@ -90,6 +90,11 @@ best_effort = false
 # "uwsgi" = ["py-spy", "dump", "--pid", "{pid}"]
 # "*postgres*" = false
 
+# What the session has of its own, instead of sharing it with the host.
+[private]
+# A network with nothing but a loopback interface: no port is taken, and any number of sessions can run side by side.
+net = false
+
 # Keys that replace those above in one case, with --profile NAME or CGRUN_PROFILE. The profile ci is also used in CI.
 # An example:
 #

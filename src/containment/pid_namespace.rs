@@ -16,6 +16,7 @@ use rustix::process::Pid;
 use super::container::Container;
 use super::error::ContainmentError;
 use crate::runtime::working_directory;
+use crate::sys::kernel::settings_against_namespaces;
 use crate::sys::process::namespace::{self, Entrance, NamespaceStep};
 use crate::sys::process::pidfd::Process;
 use crate::text::plain;
@@ -45,7 +46,7 @@ impl NoNamespace {
     /// Says how the user can fix it.
     pub(crate) fn remedy(&self) -> String {
         match self {
-            Self::Refused { .. } => match (sysctls(), Container::detect()) {
+            Self::Refused { .. } => match (settings_against_namespaces(), Container::detect()) {
                 (Some(sysctls), _) => format!("allow user namespaces: {sysctls}"),
                 (None, Some(Container::Docker)) => {
                     "start the container with --security-opt seccomp=unconfined --security-opt \
@@ -84,25 +85,6 @@ impl NoNamespace {
     pub(crate) fn advice(&self) -> String {
         format!("{self}; {}", self.remedy())
     }
-}
-
-/// How to change the settings of this host that forbid it, if any do.
-fn sysctls() -> Option<String> {
-    let settings = [
-        ("kernel/unprivileged_userns_clone", "kernel.unprivileged_userns_clone=1", "0"),
-        (
-            "kernel/apparmor_restrict_unprivileged_userns",
-            "kernel.apparmor_restrict_unprivileged_userns=0",
-            "1",
-        ),
-        ("user/max_user_namespaces", "user.max_user_namespaces=15000", "0"),
-        ("user/max_pid_namespaces", "user.max_pid_namespaces=15000", "0"),
-    ];
-    let in_the_way = settings.into_iter().filter(|(file, _, bad)| {
-        std::fs::read_to_string(format!("/proc/sys/{file}")).is_ok_and(|value| value.trim() == *bad)
-    });
-    let remedies: Vec<_> = in_the_way.map(|(_, remedy, _)| format!("sysctl {remedy}")).collect();
-    (!remedies.is_empty()).then(|| remedies.join(", "))
 }
 
 #[derive(Debug)]

@@ -14,6 +14,7 @@ use crate::config::{OnLeak, ReportKind};
 use crate::containment::Require;
 use crate::leaks::allow::Pattern;
 use crate::limits::{Limits, ProfileLimits};
+use crate::private::Private;
 use crate::runtime::state_directory;
 use crate::stacks::Rules;
 use crate::sys::port::Port;
@@ -54,6 +55,8 @@ pub(crate) struct SessionPlan {
     pub reclaim_ports: bool,
     /// The minimum containment to accept.
     pub require: Option<Require>,
+    /// What the session does not share with the host.
+    pub private: Private,
     /// The user that the session's processes run as, if not the supervisor's.
     pub identity: Option<Identity>,
     /// Pass on only the variables that a login would keep.

@@ -30,6 +30,25 @@ fn is_version_1(version: &str) -> bool {
     version.contains("-Microsoft") && !version.contains("WSL2")
 }
 
+/// How to change the settings of this host that forbid user and PID namespaces, if any do.
+pub(crate) fn settings_against_namespaces() -> Option<String> {
+    let settings = [
+        ("kernel/unprivileged_userns_clone", "kernel.unprivileged_userns_clone=1", "0"),
+        (
+            "kernel/apparmor_restrict_unprivileged_userns",
+            "kernel.apparmor_restrict_unprivileged_userns=0",
+            "1",
+        ),
+        ("user/max_user_namespaces", "user.max_user_namespaces=15000", "0"),
+        ("user/max_pid_namespaces", "user.max_pid_namespaces=15000", "0"),
+    ];
+    let in_the_way = settings.into_iter().filter(|(file, _, bad)| {
+        std::fs::read_to_string(format!("/proc/sys/{file}")).is_ok_and(|value| value.trim() == *bad)
+    });
+    let remedies: Vec<_> = in_the_way.map(|(_, remedy, _)| format!("sysctl {remedy}")).collect();
+    (!remedies.is_empty()).then(|| remedies.join(", "))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

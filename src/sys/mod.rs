@@ -15,6 +15,7 @@ pub(crate) mod entry;
 pub(crate) mod errno;
 pub(crate) mod job_control;
 pub(crate) mod kernel;
+pub(crate) mod loopback;
 pub(crate) mod network_namespace;
 pub(crate) mod nonce;
 pub(crate) mod poll;

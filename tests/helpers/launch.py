@@ -11,6 +11,7 @@ import subprocess
 import sys
 
 CGRUN = os.environ["CGRUN"]
+NOBODY = 65534
 
 
 def full_stderr(*arguments):
@@ -160,10 +161,15 @@ def unprivileged(*arguments):
     sys.dont_write_bytecode = True
     from leak import own_cgroup
 
-    nobody = 65534
     own = own_cgroup()
-    for path in (own, os.path.join(own, "cgroup.procs"), "."):
-        os.chown(path, nobody, nobody)
+    for path in (own, os.path.join(own, "cgroup.procs")):
+        os.chown(path, NOBODY, NOBODY)
+    unprivileged_without_cgroups(*arguments)
+
+
+def unprivileged_without_cgroups(*arguments):
+    """Runs as a user that owns only the directory, where `./as-root COMMAND` runs as root."""
+    os.chown(".", NOBODY, NOBODY)
     os.chmod(".", 0o755)
     for program, name, mode in ((CGRUN, "cgrun", 0o755), (shutil.which("setpriv"), "setpriv", 0o4755)):
         shutil.copyfile(program, name)
@@ -171,7 +177,7 @@ def unprivileged(*arguments):
     with open("as-root", "w") as script:
         script.write('#!/bin/sh\nexec ./setpriv --reuid=0 --regid=0 --clear-groups "$@"\n')
     os.chmod("as-root", 0o755)
-    user = ["setpriv", f"--reuid={nobody}", f"--regid={nobody}", "--clear-groups"]
+    user = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
     os.execvp("setpriv", [*user, "./cgrun", *arguments])
 
 

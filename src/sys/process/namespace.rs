@@ -155,12 +155,7 @@ fn set_up(procs: Option<BorrowedFd<'_>>, user: Option<(u32, u32)>) -> Result<(),
         rustix::io::write(procs, b"0").map_err(|errno| at(NamespaceStep::Join)(errno.into()))?;
     }
     if let Some((uid, gid)) = user {
-        let write = |file, text: String| std::fs::write(Path::new("/proc/self").join(file), text);
-        // Needed since Linux 3.19 if the group is mapped without privilege (user_namespaces(7)).
-        write("setgroups", "deny".into())
-            .and_then(|()| write("uid_map", format!("{uid} {uid} 1")))
-            .and_then(|()| write("gid_map", format!("{gid} {gid} 1")))
-            .map_err(at(NamespaceStep::Map))?;
+        map_user(uid, gid).map_err(at(NamespaceStep::Map))?;
     }
     // Die with the supervisor, even if another process holds the socket open.
     nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL)
@@ -176,6 +171,15 @@ fn set_up(procs: Option<BorrowedFd<'_>>, user: Option<(u32, u32)>) -> Result<(),
     let plain = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
     mount(Some("proc"), "/proc", Some("proc"), plain, nothing)
         .map_err(|errno| at(NamespaceStep::Proc)(errno.into()))
+}
+
+/// Makes this user and group, which are those that created our user namespace, valid inside it.
+pub(crate) fn map_user(uid: u32, gid: u32) -> io::Result<()> {
+    let write = |file, text: String| std::fs::write(Path::new("/proc/self").join(file), text);
+    // Needed since Linux 3.19 if the group is mapped without privilege (user_namespaces(7)).
+    write("setgroups", "deny".into())?;
+    write("uid_map", format!("{uid} {uid} 1"))?;
+    write("gid_map", format!("{gid} {gid} 1"))
 }
 
 /// Whether a user namespace can be created. A child tries it.

@@ -1,0 +1,139 @@
+//! `--private`: what a session has of its own, instead of sharing it with the host.
+
+use std::os::unix::fs::{MetadataExt, chown};
+
+use nix::sys::signal::Signal::{SIGKILL, SIGTERM};
+
+use crate::containments::Host;
+use crate::harness::{Finished, Running, Session, Stranger, is_listening};
+
+const NOBODY: u32 = 65534;
+const NET: [&str; 2] = ["--private", "net"];
+const SERVER: &str = "[services.backend]\nport = 8000\n\
+    command = ['python3', '{helpers}/server.py', '8000', '--name', 'backend']\n";
+const SHORT: [&str; 2] = ["--grace", "300ms"];
+const UNTIL_GO: &str = "touch running; until [ -e go ]; do sleep 0.02; done";
+
+everywhere!(
+    sessions_on_the_same_port_run_side_by_side,
+    a_port_that_is_taken_on_the_host_is_free_inside,
+    a_leak_inside_is_found_with_its_port,
+    nothing_is_left_of_a_killed_session,
+);
+
+fn private() -> Session {
+    Session::again().options(NET)
+}
+
+fn let_go(run: Running) -> Finished {
+    std::fs::write(run.path().join("go"), "").unwrap();
+    run.finish()
+}
+
+fn sessions_on_the_same_port_run_side_by_side(host: Host) {
+    Session::new();
+    let start = || host.start(private().config(SERVER).sh(UNTIL_GO));
+    let runs = [start(), start(), start()];
+    runs.iter().for_each(|run| _ = run.until_file("running"));
+    let runs = runs.map(let_go);
+    runs.iter().for_each(|run| _ = run.assert_code(0).assert_nothing_left());
+}
+
+fn a_port_that_is_taken_on_the_host_is_free_inside(host: Host) {
+    let elsewhere = Session::new();
+    let mut stranger = Stranger::serve(elsewhere.path(), 8000, &[]);
+    let run = host.run(private().config(SERVER).options(["--reclaim-ports"]).command(["true"]));
+    run.assert_code(0);
+    assert!(!run.stderr().contains("8000"), "{}", run.stderr());
+    assert!(stranger.is_alive() && is_listening(8000));
+}
+
+fn a_leak_inside_is_found_with_its_port(host: Host) {
+    Session::new();
+    let script = "python3 $HELPERS/server.py 8000 --journal journal & until grep -q listens journal; do sleep 0.02; done";
+    let run = host.run(private().options(SHORT).sh(script));
+    run.assert_code(0).assert_said("leaked 1 process").assert_said("8000").assert_nothing_left();
+}
+
+fn nothing_is_left_of_a_killed_session(host: Host) {
+    Session::new();
+    let run = host.start(private().options(SHORT).config(SERVER).sh(UNTIL_GO));
+    run.until_file("running").signal(SIGKILL);
+    run.finish().assert_signal(SIGKILL).assert_nothing_left();
+}
+
+#[test]
+fn a_sweep_ends_what_a_killed_cgrun_and_guardian_left() {
+    let run = Session::new().options(NET).config(SERVER).sh(UNTIL_GO).start();
+    run.until_file("running");
+    let run = run.kill_with_guardian();
+    run.cgrun(&["sweep"]).assert_said("ended session");
+    run.assert_nothing_left();
+}
+
+#[test]
+fn there_is_only_a_loopback_interface_with_both_addresses() {
+    let script = "ls /sys/class/net; ip -o address show | awk '{ print $2, $4 }'";
+    let run = Session::new().options(NET).sh(script).run();
+    run.assert_code(0).assert_silent().assert_nothing_left();
+    assert!(run.stdout().ends_with("lo 127.0.0.1/8\nlo ::1/128\n"), "{}", run.stdout());
+}
+
+#[test]
+fn the_host_cannot_reach_a_service() {
+    let run = Session::new().options(NET).config(SERVER).sh(UNTIL_GO).start();
+    run.until_file("running");
+    assert!(!is_listening(8000));
+    let_go(run).assert_code(0).assert_nothing_left();
+}
+
+#[test]
+fn it_can_be_set_in_the_config_and_by_a_variable() {
+    let script = "readlink /proc/self/ns/net";
+    let ours = std::fs::metadata("/proc/self/ns/net").unwrap().ino();
+    let shared = format!("net:[{ours}]\n");
+    let by_config = || Session::new().config("[private]\nnet = true\n");
+    for session in [by_config(), Session::new().env("CGRUN_PRIVATE", "net")] {
+        let run = session.sh(script).run();
+        run.assert_code(0).assert_silent().assert_nothing_left();
+        assert_ne!(run.stdout(), shared);
+    }
+}
+
+#[test]
+fn an_ordinary_user_can_have_it_with_every_port() {
+    let config = "[services.web]\nport = 80\ncommand = ['python3', '{helpers}/server.py', '80']\n";
+    let session = Session::new().options(NET).config(config).sh("id -u; grep CapEff /proc/self/status");
+    let run = session.start_launched(&["unprivileged"]).finish();
+    run.assert_code(0).assert_said("web is ready").assert_nothing_left();
+    assert_eq!(run.stdout(), "65534\nCapEff:\t0000000000000000\n");
+}
+
+#[test]
+fn a_user_that_root_chooses_can_have_every_port() {
+    let config = "[services.web]\nport = 80\ncommand = ['/usr/bin/python3', '{helpers}/server.py', '80']\n";
+    let session = Session::new().options(NET).options(["--user", "nobody"]).config(config);
+    chown(session.path(), Some(NOBODY), Some(NOBODY)).unwrap();
+    session.command(["true"]).run().assert_code(0).assert_nothing_left();
+}
+
+#[test]
+fn an_ordinary_user_without_cgroups_can_have_it() {
+    let session = Session::new().options(NET).config(SERVER).command(["true"]);
+    let run = session.start_launched(&["unprivileged-without-cgroups"]).finish();
+    run.assert_code(0).assert_said("only by a PID namespace").assert_nothing_left();
+}
+
+#[test]
+fn an_unknown_kind_is_refused() {
+    let run = Session::new().options(["--private", "network"]).command(["touch", "ran"]).run();
+    run.assert_code(125).assert_said("cannot make \"network\" private; use net").assert_nothing_left();
+    assert!(!run.path().join("ran").exists());
+}
+
+#[test]
+fn a_signal_ends_it_as_any_other() {
+    let run = Session::new().options(NET).config(SERVER).sh(UNTIL_GO).start();
+    run.until_file("running").signal(SIGTERM);
+    run.finish().assert_signal(SIGTERM).assert_nothing_left();
+}
