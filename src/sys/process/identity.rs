@@ -1,6 +1,10 @@
 //! Becomes another user permanently, with no capability left.
 
-use nix::unistd::{Gid, Uid, User, getgroups, setfsgid, setfsuid, setgroups, setresgid, setresuid};
+use nix::sys::prctl;
+use nix::sys::signal::{Signal, raise};
+use nix::unistd::{
+    Gid, Pid, Uid, User, getgroups, getppid, setfsgid, setfsuid, setgroups, setresgid, setresuid,
+};
 
 use super::capabilities;
 
@@ -19,6 +23,8 @@ pub(crate) struct Identity {
 /// could not reach themselves.
 #[derive(Debug)]
 pub(crate) struct ActingAs {
+    /// The signal that we get when our parent dies, and that parent.
+    death: Option<(Signal, Pid)>,
     groups: Vec<Gid>,
     user: Uid,
     group: Gid,
@@ -31,9 +37,10 @@ impl ActingAs {
             return Ok(None);
         };
         let ours = getgroups()?;
+        let death = prctl::get_pdeathsig()?.map(|signal| (signal, getppid()));
         setgroups(groups)?;
         // These cannot fail for root, and return the previous value (setfsuid(2)).
-        Ok(Some(Self { groups: ours, group: setfsgid(user.gid), user: setfsuid(user.uid) }))
+        Ok(Some(Self { death, groups: ours, group: setfsgid(user.gid), user: setfsuid(user.uid) }))
     }
 }
 
@@ -43,6 +50,13 @@ impl Drop for ActingAs {
         setfsgid(self.group);
         // We remain root, so these calls succeed again.
         let _ = setgroups(&self.groups);
+        // The kernel forgets it when the file system's user changes (prctl(2), `PR_SET_PDEATHSIG`).
+        if let Some((signal, parent)) = self.death {
+            let _ = prctl::set_pdeathsig(signal);
+            if getppid() != parent {
+                let _ = raise(signal);
+            }
+        }
     }
 }
 
