@@ -20,6 +20,7 @@ mod registry;
 mod report;
 mod runtime;
 mod session;
+mod shards;
 mod stacks;
 mod sys;
 mod teardown;
@@ -38,6 +39,7 @@ use runtime::ci::Ci;
 use runtime::exit_code::{self, Exit};
 use runtime::{state_directory, working_directory};
 use session::SessionError;
+use shards::Shards;
 use stacks::Rules;
 
 #[cfg(all(not(test), target_env = "gnu"))]
@@ -102,6 +104,7 @@ fn dispatch(cli: Cli) -> Result<Exit, SessionError> {
 fn run(args: Run) -> Result<Exit, SessionError> {
     sys::process::first_process::stand_before();
     let options = &args.options;
+    let shards = options.shards.map(|count| Shards { count, fail_fast: options.fail_fast });
     let cwd = working_directory()?;
     let trusted = TrustedUsers::of_this_run(options.user.as_deref());
     let config = find_config(&options.config, &trusted)?;
@@ -118,7 +121,10 @@ fn run(args: Run) -> Result<Exit, SessionError> {
     for (name, meant) in cli::misspelled(std::env::vars_os().map(|(name, _)| name)) {
         report.say(&format!("the variable {name} is unknown; did you mean {meant}?"));
     }
-    session::run(plan, &report)
+    match shards {
+        Some(shards) => shards::run(plan, shards, &report),
+        None => session::run(plan, &report),
+    }
 }
 
 /// The tools that the config names for the stacks of hung processes.

@@ -148,6 +148,16 @@ fn the_other_pages() {
 }
 
 #[test]
+fn private() {
+    check_page("docs/private.md");
+}
+
+#[test]
+fn shards() {
+    check_page("docs/shards.md");
+}
+
+#[test]
 fn every_page_in_docs_has_a_test() {
     let source = read("tests/docs.rs");
     for page in pages() {
@@ -580,7 +590,7 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-fn copy_demo(to: &Path) {
+pub(crate) fn copy_demo(to: &Path) {
     copy(&root().join("tests/demo"), to);
     symlink(installed("tests/demo/frontend/node_modules"), to.join("frontend/node_modules")).unwrap();
 }

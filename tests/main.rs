@@ -54,6 +54,7 @@ mod reports;
 mod schema;
 mod services;
 mod sessions;
+mod shards;
 mod signals;
 mod stacks;
 mod stop_signals;

@@ -1,6 +1,7 @@
 //! `--private`: what a session has of its own, instead of sharing it with the host.
 
 use std::os::unix::fs::{MetadataExt, chown};
+use std::process::Command;
 
 use nix::sys::signal::Signal::{SIGKILL, SIGTERM};
 
@@ -19,6 +20,7 @@ everywhere!(
     a_port_that_is_taken_on_the_host_is_free_inside,
     a_leak_inside_is_found_with_its_port,
     nothing_is_left_of_a_killed_session,
+    what_processes_leave_in_shared_memory_and_queues_goes_with_the_session,
 );
 
 fn private() -> Session {
@@ -62,6 +64,20 @@ fn nothing_is_left_of_a_killed_session(host: Host) {
     run.finish().assert_signal(SIGKILL).assert_nothing_left();
 }
 
+fn what_processes_leave_in_shared_memory_and_queues_goes_with_the_session(host: Host) {
+    let script = "(ipcmk -M 4096 && ipcmk -S 1 && ipcmk -Q) >&2
+        for kind in shm sem msg; do awk 'FNR > 1 { print $1 }' /proc/sysvipc/$kind; done";
+    let run = host.run(Session::new().options(["--private", "ipc"]).sh(script));
+    run.assert_code(0).assert_nothing_left();
+    let keys: Vec<_> = run.stdout().lines().map(str::to_owned).collect();
+    assert_eq!(keys.len(), 3, "others' objects are seen: {keys:?}");
+    for kind in ["shm", "sem", "msg"] {
+        let on_host = std::fs::read_to_string(format!("/proc/sysvipc/{kind}")).unwrap();
+        let mut words = on_host.lines().filter_map(|line| line.split_whitespace().next());
+        assert!(!words.any(|key| keys.iter().any(|it| it == key)), "{on_host}");
+    }
+}
+
 #[test]
 fn a_sweep_ends_what_a_killed_cgrun_and_guardian_left() {
     let run = Session::new().options(NET).config(SERVER).sh(UNTIL_GO).start();
@@ -73,10 +89,12 @@ fn a_sweep_ends_what_a_killed_cgrun_and_guardian_left() {
 
 #[test]
 fn there_is_only_a_loopback_interface_with_both_addresses() {
-    let script = "ls /sys/class/net; ip -o address show | awk '{ print $2, $4 }'";
-    let run = Session::new().options(NET).sh(script).run();
+    let session = Session::new().options(NET).sh("ip -o address show | awk '{ print $2, $4 }'");
+    let more = Command::new("ip").args(["address", "add", "127.0.0.5/8", "dev", "lo"]).status().unwrap();
+    assert!(more.success());
+    let run = session.run();
     run.assert_code(0).assert_silent().assert_nothing_left();
-    assert!(run.stdout().ends_with("lo 127.0.0.1/8\nlo ::1/128\n"), "{}", run.stdout());
+    assert_eq!(run.stdout(), "lo 127.0.0.1/8\nlo ::1/128\n");
 }
 
 #[test]
@@ -127,7 +145,9 @@ fn an_ordinary_user_without_cgroups_can_have_it() {
 #[test]
 fn an_unknown_kind_is_refused() {
     let run = Session::new().options(["--private", "network"]).command(["touch", "ran"]).run();
-    run.assert_code(125).assert_said("cannot make \"network\" private; use net").assert_nothing_left();
+    run.assert_code(125)
+        .assert_said("cannot make \"network\" private; use net, ipc, net,ipc or none")
+        .assert_nothing_left();
     assert!(!run.path().join("ran").exists());
 }
 

@@ -477,7 +477,7 @@ fn below_root(path: &str) -> String {
 
 /// Debian keeps them out of PATH, in one directory per version.
 #[track_caller]
-fn postgres_programs() -> PathBuf {
+pub(crate) fn postgres_programs() -> PathBuf {
     let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten();
     let bins = versions.map(|version| version.unwrap().path().join("bin"));
     let newest = bins.filter(|bin| bin.join("pg_ctl").exists()).max();

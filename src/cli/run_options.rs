@@ -77,6 +77,20 @@ pub(crate) struct RunOptions {
     /// Stop waiting for killed processes if none of them exits for this long [default: 2s]
     #[arg(long, value_name = "DUR", allow_hyphen_values = true, help_heading = SESSION, hide_short_help = true)]
     pub kill_wait: Option<Time>,
+    /// Run COMMAND in N sessions at once, each with a network of its own
+    ///
+    /// In its arguments, {shard} stands for 1 to N, {index} for 0 to N-1, and {shards} for N.
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = clap::value_parser!(u16).range(1..=500),
+        conflicts_with_all = ["write_baseline", "update_baseline"],
+        help_heading = SESSION
+    )]
+    pub shards: Option<u16>,
+    /// End the other shards as soon as one fails
+    #[arg(long, requires = "shards", help_heading = SESSION, hide_short_help = true)]
+    pub fail_fast: bool,
     /// Pass on only PATH, TERM, LANG, LC_*, TZ and COLORTERM from the environment
     #[arg(long, value_name = SWITCH, help_heading = SESSION, hide_short_help = true)]
     pub clean_env: Option<bool>,
@@ -97,8 +111,9 @@ pub(crate) struct RunOptions {
     /// `report` a leak, or also `fail` with 121 [default: report]
     #[arg(long, value_name = "POLICY", hide_possible_values = true, help_heading = LEAKS)]
     pub on_leak: Option<OnLeak>,
-    /// Do not count these processes as leaks: a program's name, or a pattern with * and ? for its
-    /// command line (repeatable)
+    /// Do not count these as leaks: a program's name, or a pattern (repeatable)
+    ///
+    /// A pattern is for the command line: * stands for anything, and ? for one character.
     #[arg(long, value_name = "PATTERN", action = ArgAction::Append, help_heading = LEAKS)]
     pub allow: Vec<Pattern>,
     /// Read the known leaks from this file; they do not fail the session [default: cgrun-leaks.toml next to the config
@@ -123,8 +138,9 @@ pub(crate) struct RunOptions {
     /// Minimum containment to accept: cgroup, pidns, tree, or cgroup+pidns for both
     #[arg(long, value_name = "KIND", help_heading = CONTAINMENT)]
     pub require: Option<Require>,
-    /// Give the session its own network (net), in which no port is taken
-    #[arg(long, value_name = "KINDS", help_heading = CONTAINMENT)]
+    /// Give the session its own network (net), shared memory and queues (ipc), both (net,ipc), or none
+    /// [default: none, with --shards net,ipc]
+    #[arg(long, value_name = "KINDS", help_heading = CONTAINMENT, hide_short_help = true)]
     pub private: Option<Private>,
     /// As root: run services and command as this user, without any capabilities
     #[arg(long, value_name = "NAME", help_heading = CONTAINMENT)]

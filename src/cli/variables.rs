@@ -15,9 +15,12 @@ use super::arguments::Cli;
 
 const PREFIX: &str = "CGRUN_";
 
-/// The variable that stands for an option; `None` for COMMAND and for the options that are not a session's.
+/// The options that are not a session's, or that concern several sessions: a shard has CGRUN_SHARDS in its environment.
+const WITHOUT: [&str; 5] = ["help", "version", "json", "shards", "fail-fast"];
+
+/// The variable that stands for an option; `None` for COMMAND and for some options.
 pub(super) fn variable_name(option: &Arg) -> Option<String> {
-    let long = option.get_long().filter(|it| !["help", "version", "json"].contains(it))?;
+    let long = option.get_long().filter(|it| !WITHOUT.contains(it))?;
     Some(format!("{PREFIX}{}", long.to_uppercase().replace('-', "_")))
 }
 
@@ -30,6 +33,8 @@ const OTHERS: &[&str] = &[
     "CGRUN_LEAK_LOG",
     "CGRUN_KNOWN_LEAKS",
     "CGRUN_TEST",
+    "CGRUN_SHARD",
+    "CGRUN_SHARDS",
     #[cfg(debug_assertions)]
     "CGRUN_FAILPOINT",
 ];

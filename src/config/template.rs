@@ -94,6 +94,8 @@ best_effort = false
 [private]
 # A network with nothing but a loopback interface: no port is taken, and any number of sessions can run side by side.
 net = false
+# System V's shared memory, semaphores and message queues, and POSIX's message queues: what is left of them goes with the session.
+ipc = false
 
 # Keys that replace those above in one case, with --profile NAME or CGRUN_PROFILE. The profile ci is also used in CI.
 # An example:

@@ -52,8 +52,17 @@ struct Header<'a> {
 /// Adds the sessions of a file, and returns how many were there already. `buffer` is used again for each file.
 pub(crate) fn read(path: &Path, merged: &mut Merged, buffer: &mut Vec<u8>) -> Result<usize, Unreadable> {
     load(path, buffer)?;
-    let name = path.to_string_lossy();
-    let header: Header<'_> = serde_json::from_slice(buffer).map_err(|error| match error.classify() {
+    add(&path.to_string_lossy(), buffer, merged)
+}
+
+/// Adds the sessions of a report that is already in memory, and returns how many were there already.
+pub(crate) fn add(name: &str, text: &[u8], merged: &mut Merged) -> Result<usize, Unreadable> {
+    match text.len() as u64 {
+        0 => return Err(Unreadable::Empty),
+        length if length > LARGEST => return Err(Unreadable::TooLarge),
+        _ => {}
+    }
+    let header: Header<'_> = serde_json::from_slice(text).map_err(|error| match error.classify() {
         Category::Eof => Unreadable::Truncated(error.line()),
         Category::Data => Unreadable::Foreign,
         _ => Unreadable::NotJson(error),
@@ -66,13 +75,13 @@ pub(crate) fn read(path: &Path, merged: &mut Merged, buffer: &mut Vec<u8>) -> Re
     match header.schema {
         Some(SCHEMA) => {
             expect(SCHEMA_VERSION)?;
-            let file: SessionFile<'_> = serde_json::from_slice(buffer).map_err(Unreadable::Incomplete)?;
-            let session = file.into_result(&name, merged);
+            let file: SessionFile<'_> = serde_json::from_slice(text).map_err(Unreadable::Incomplete)?;
+            let session = file.into_result(name, merged);
             Ok(usize::from(!merged.add(session)))
         }
         Some(document::SCHEMA) => {
             expect(document::SCHEMA_VERSION)?;
-            let document: MergedDocument = serde_json::from_slice(buffer).map_err(Unreadable::Incomplete)?;
+            let document: MergedDocument = serde_json::from_slice(text).map_err(Unreadable::Incomplete)?;
             Ok(document.add_to(merged))
         }
         _ => Err(Unreadable::Foreign),
@@ -84,9 +93,5 @@ fn load(path: &Path, buffer: &mut Vec<u8>) -> Result<(), Unreadable> {
     let file = open_regular(path, 0).map_err(Unreadable::Io)?.ok_or(Unreadable::NotAFile)?;
     buffer.clear();
     file.take(LARGEST + 1).read_to_end(buffer).map_err(Unreadable::Io)?;
-    match buffer.len() as u64 {
-        0 => Err(Unreadable::Empty),
-        length if length > LARGEST => Err(Unreadable::TooLarge),
-        _ => Ok(()),
-    }
+    Ok(())
 }

@@ -16,8 +16,8 @@ mod tables;
 mod text;
 mod verdict;
 
-pub(crate) use input::read;
+pub(crate) use input::{add, read};
 pub(crate) use merged::Merged;
-pub(crate) use output::{Format, Outputs};
+pub(crate) use output::{Drafts, Format, Outputs};
 pub(crate) use overview::Overview;
 pub(crate) use verdict::sentences;

@@ -49,18 +49,19 @@ impl Outputs {
         self.0.iter().map(|(_, path)| path.as_path()).filter(|path| !is_stdout(path))
     }
 
+    /// Fails if one of the files cannot be written.
+    pub(crate) fn prepare(&self) -> Result<Drafts<'_>> {
+        let files = self.0.iter().filter(|(_, path)| !is_stdout(path));
+        let drafts = files.map(|(format, path)| match Draft::prepare(path) {
+            Ok(draft) => Ok((draft, *format, path.as_path())),
+            Err(error) => Err(cannot_write(path, &error)),
+        });
+        Ok(Drafts(drafts.collect::<Result<_>>()?))
+    }
+
     /// Writes the files, and returns what goes to stdout: the text if nothing else is asked for.
     pub(crate) fn write(&self, overview: &Overview<'_>, on_leak: OnLeak) -> Result<String> {
-        let mut drafts = Vec::new();
-        for (format, path) in self.0.iter().filter(|(_, path)| !is_stdout(path)) {
-            let draft = Draft::prepare(path).map_err(|error| cannot_write(path, &error))?;
-            drafts.push((draft, format, path));
-        }
-        // Only one text is in memory at a time.
-        for (draft, format, path) in &drafts {
-            let text = render(**format, overview, on_leak)?;
-            draft.0.write(&text).map_err(|error| cannot_write(path, &error))?;
-        }
+        self.prepare()?.write(overview, on_leak)?;
         match self.0.iter().find(|(_, path)| is_stdout(path)) {
             Some((format, _)) => render(*format, overview, on_leak),
             None if self.0.is_empty() => Ok(text::text(overview)),
@@ -69,7 +70,23 @@ impl Outputs {
     }
 }
 
+/// The files that are to be written.
+#[derive(Debug)]
+pub(crate) struct Drafts<'a>(Vec<(Draft, Format, &'a Path)>);
+
+impl Drafts<'_> {
+    pub(crate) fn write(&self, overview: &Overview<'_>, on_leak: OnLeak) -> Result<()> {
+        // Only one text is in memory at a time.
+        for (draft, format, path) in &self.0 {
+            let text = render(*format, overview, on_leak)?;
+            draft.0.write(&text).map_err(|error| cannot_write(path, &error))?;
+        }
+        Ok(())
+    }
+}
+
 /// A file whose old content stays until the new one is complete, since it can be the night to compare with.
+#[derive(Debug)]
 struct Draft(ReportFile);
 
 impl Draft {

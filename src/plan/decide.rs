@@ -63,6 +63,7 @@ pub(crate) fn plan(run: Run, config: Option<&Config>, cwd: PathBuf, state: PathB
     }
     let options = run.options;
     let session = config.map(|config| &config.keys.session);
+    let private_keys = config.map(|config| config.keys.private);
     let time = |option: Option<crate::config::Time>, key: Option<crate::config::Time>, default| {
         option.or(key).map_or(default, |time| time.0)
     };
@@ -110,7 +111,10 @@ pub(crate) fn plan(run: Run, config: Option<&Config>, cwd: PathBuf, state: PathB
         stop_within: options.stop_within.or(session.and_then(|it| it.stop_within)).map(|time| time.0),
         on_leak: options.on_leak.or(session.and_then(|it| it.on_leak)).unwrap_or(OnLeak::Report),
         require: options.require.or(session.and_then(|it| it.require)),
-        private: options.private.or(config.map(|it| it.keys.private.private())).unwrap_or_default(),
+        private: options
+            .private
+            .unwrap_or_else(|| private_keys.unwrap_or_default().private(options.shards.is_some())),
+        shard: None,
         identity: resolve_identity(
             options.user.as_deref().or(session.and_then(|it| it.user.as_ref()).map(|it| it.0.as_str())),
             options.no_new_privs.or(session.and_then(|it| it.no_new_privs)).unwrap_or(false),

@@ -9,6 +9,7 @@ mod service_id;
 mod service_plan;
 mod services;
 mod session_plan;
+mod shard;
 mod url;
 
 pub(crate) use baseline::{BaselinePlan, Purpose, baseline};
@@ -17,4 +18,5 @@ pub(crate) use environment::Environment;
 pub(crate) use service_id::{PerService, ServiceId};
 pub(crate) use service_plan::{Probe, ServicePlan};
 pub(crate) use session_plan::{KILL_WAIT, SessionPlan, Verbosity, records};
+pub(crate) use shard::Shard;
 pub(crate) use url::Url;

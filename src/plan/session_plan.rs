@@ -10,6 +10,7 @@ use super::baseline::BaselinePlan;
 use super::environment::Environment;
 use super::service_id::PerService;
 use super::service_plan::ServicePlan;
+use super::shard::Shard;
 use crate::config::{OnLeak, ReportKind};
 use crate::containment::Require;
 use crate::leaks::allow::Pattern;
@@ -57,6 +58,8 @@ pub(crate) struct SessionPlan {
     pub require: Option<Require>,
     /// What the session does not share with the host.
     pub private: Private,
+    /// Which of several sessions of the same command it is.
+    pub shard: Option<Shard>,
     /// The user that the session's processes run as, if not the supervisor's.
     pub identity: Option<Identity>,
     /// Pass on only the variables that a login would keep.
@@ -88,7 +91,8 @@ pub(crate) enum Verbosity {
 impl SessionPlan {
     /// The environment of the session's processes, without the session's own markers.
     pub(crate) fn environment(&self) -> Environment {
-        Environment::for_session(self.clean_env, self.identity.as_ref())
+        let environment = Environment::for_session(self.clean_env, self.identity.as_ref());
+        environment.with_all(self.shard.iter().flat_map(|shard| shard.variables()))
     }
 
     /// The command as one line, for people.

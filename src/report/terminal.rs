@@ -126,9 +126,7 @@ impl Reporter {
 
     /// Draws the status line: the services that are not ready yet, with what each waits for and for how long.
     pub(crate) fn waiting<'a>(&self, services: impl Iterator<Item = (&'a str, String, Duration)>) {
-        let is_due = self.status_drawn.get().is_none_or(|drawn| clock::since(drawn) >= REDRAW);
-        // Checked every time, because the shell may have moved us to the background.
-        if !is_due || self.verbosity == Verbosity::Quiet || !terminal::stderr_is_our_terminal() {
+        if !self.is_status_due() {
             return;
         }
         let waiting: Vec<_> = services
@@ -136,11 +134,27 @@ impl Reporter {
             .map(|(name, what, waited)| format!("{name} ({what}) {:.1} s", waited.as_secs_f32()))
             .collect();
         if !waiting.is_empty() {
-            let line = readable(&format!("cgrun: waiting for {}", waiting.join(", ")));
-            let line: String = line.chars().take(terminal::columns().saturating_sub(1)).collect();
-            terminal::to_stderr(&format!("\r\x1b[2K{line}"));
-            self.status_drawn.set(Some(clock::now()));
+            self.draw_status(&format!("cgrun: waiting for {}", waiting.join(", ")));
         }
+    }
+
+    /// Draws a status line.
+    pub(crate) fn progress(&self, line: &str) {
+        if self.is_status_due() {
+            self.draw_status(line);
+        }
+    }
+
+    fn is_status_due(&self) -> bool {
+        let is_due = self.status_drawn.get().is_none_or(|drawn| clock::since(drawn) >= REDRAW);
+        // Checked every time, because the shell may have moved us to the background.
+        is_due && self.verbosity != Verbosity::Quiet && terminal::stderr_is_our_terminal()
+    }
+
+    fn draw_status(&self, line: &str) {
+        let line: String = readable(line).chars().take(terminal::columns().saturating_sub(1)).collect();
+        terminal::to_stderr(&format!("\r\x1b[2K{line}"));
+        self.status_drawn.set(Some(clock::now()));
     }
 
     /// Erases the status line.

@@ -41,6 +41,10 @@ impl<'a> Wake<'a> {
         Self { fd, flags: PollFlags::IN }
     }
 
+    pub(crate) fn writable(fd: BorrowedFd<'a>) -> Self {
+        Self { fd, flags: PollFlags::OUT }
+    }
+
     /// Wakes on a change of `cgroup.events`.
     pub(crate) fn changed(fd: BorrowedFd<'a>) -> Self {
         Self { fd, flags: PollFlags::PRI }

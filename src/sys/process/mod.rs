@@ -4,6 +4,7 @@ mod capabilities;
 pub(crate) mod cgroup_mount;
 mod child;
 pub(crate) mod children;
+pub(crate) mod copy;
 pub(crate) mod descriptor_limit;
 pub(crate) mod detach;
 pub(crate) mod first_process;
