@@ -45,6 +45,7 @@ mod old_hosts;
 mod packages;
 mod ports;
 mod private;
+mod private_directories;
 mod ps;
 mod pytest_fixtures;
 mod pytest_plugin;

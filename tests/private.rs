@@ -111,6 +111,8 @@ fn it_can_be_set_in_the_config_and_by_a_variable() {
     let ours = std::fs::metadata("/proc/self/ns/net").unwrap().ino();
     let shared = format!("net:[{ours}]\n");
     let by_config = || Session::new().config("[private]\nnet = true\n");
+    let said = by_config().options(["-v"]).command(["true"]).run();
+    said.assert_code(0).assert_said("cgrun: private to this session: net\n");
     for session in [by_config(), Session::new().env("CGRUN_PRIVATE", "net")] {
         let run = session.sh(script).run();
         run.assert_code(0).assert_silent().assert_nothing_left();
@@ -146,7 +148,7 @@ fn an_ordinary_user_without_cgroups_can_have_it() {
 fn an_unknown_kind_is_refused() {
     let run = Session::new().options(["--private", "network"]).command(["touch", "ran"]).run();
     run.assert_code(125)
-        .assert_said("cannot make \"network\" private; use net, ipc, net,ipc or none")
+        .assert_said("unknown kind \"network\"; use all, none, or a list of net, ipc, shm and tmp")
         .assert_nothing_left();
     assert!(!run.path().join("ran").exists());
 }

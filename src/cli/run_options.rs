@@ -77,9 +77,10 @@ pub(crate) struct RunOptions {
     /// Stop waiting for killed processes if none of them exits for this long [default: 2s]
     #[arg(long, value_name = "DUR", allow_hyphen_values = true, help_heading = SESSION, hide_short_help = true)]
     pub kill_wait: Option<Time>,
-    /// Run COMMAND in N sessions at once, each with a network of its own
+    /// Run COMMAND in N private sessions at once
     ///
-    /// In its arguments, {shard} stands for 1 to N, {index} for 0 to N-1, and {shards} for N.
+    /// In its arguments, {shard} stands for 1 to N, {index} for 0 to N-1, and {shards} for N. Everything that --private
+    /// can make private is, unless that option or the config says otherwise.
     #[arg(
         long,
         value_name = "N",
@@ -138,8 +139,8 @@ pub(crate) struct RunOptions {
     /// Minimum containment to accept: cgroup, pidns, tree, or cgroup+pidns for both
     #[arg(long, value_name = "KIND", help_heading = CONTAINMENT)]
     pub require: Option<Require>,
-    /// Give the session its own network (net), shared memory and queues (ipc), both (net,ipc), or none
-    /// [default: none, with --shards net,ipc]
+    /// Give the session its own network (net), System V IPC (ipc), /dev/shm (shm), /tmp and /var/tmp (tmp): a list with
+    /// commas, all, or none [default: none, with --shards all]
     #[arg(long, value_name = "KINDS", help_heading = CONTAINMENT, hide_short_help = true)]
     pub private: Option<Private>,
     /// As root: run services and command as this user, without any capabilities

@@ -15,15 +15,31 @@ pub(crate) struct PrivateKeys {
     /// would otherwise stay on the host when a process is killed. By default false, with --shards
     /// true.
     pub ipc: Option<bool>,
+    /// Give the session its own /dev/shm, where POSIX's shared memory and semaphores are. By default false, with --shards
+    /// true.
+    pub shm: Option<bool>,
+    /// Give the session its own /tmp and /var/tmp, in which it sees only what its commands and variables name. By default
+    /// false, with --shards true.
+    pub tmp: Option<bool>,
 }
 
 impl PrivateKeys {
     pub(super) fn replaced(self, by: Self) -> Self {
-        Self { net: by.net.or(self.net), ipc: by.ipc.or(self.ipc) }
+        Self {
+            net: by.net.or(self.net),
+            ipc: by.ipc.or(self.ipc),
+            shm: by.shm.or(self.shm),
+            tmp: by.tmp.or(self.tmp),
+        }
     }
 
     /// What is private, and otherwise whether everything is.
     pub(crate) fn private(self, otherwise: bool) -> Private {
-        Private { net: self.net.unwrap_or(otherwise), ipc: self.ipc.unwrap_or(otherwise) }
+        Private {
+            net: self.net.unwrap_or(otherwise),
+            ipc: self.ipc.unwrap_or(otherwise),
+            shm: self.shm.unwrap_or(otherwise),
+            tmp: self.tmp.unwrap_or(otherwise),
+        }
     }
 }

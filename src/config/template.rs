@@ -90,12 +90,16 @@ best_effort = false
 # "uwsgi" = ["py-spy", "dump", "--pid", "{pid}"]
 # "*postgres*" = false
 
-# What the session has of its own, instead of sharing it with the host.
+# What the session has of its own, instead of sharing it with the host. By default nothing, with --shards everything.
 [private]
 # A network with nothing but a loopback interface: no port is taken, and any number of sessions can run side by side.
-net = false
+# net = true
 # System V's shared memory, semaphores and message queues, and POSIX's message queues: what is left of them goes with the session.
-ipc = false
+# ipc = true
+# /dev/shm, for POSIX's shared memory and semaphores.
+# shm = true
+# /tmp and /var/tmp, in memory. What commands and variables name in them stays visible.
+# tmp = true
 
 # Keys that replace those above in one case, with --profile NAME or CGRUN_PROFILE. The profile ci is also used in CI.
 # An example:

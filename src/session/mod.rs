@@ -30,6 +30,7 @@ use running_session::Session;
 
 use crate::containment::{self, Kind};
 use crate::plan::SessionPlan;
+use crate::private;
 use crate::registry;
 use crate::report::{GitHub, ReportFiles, Reporter};
 use crate::runtime::events::Events;
@@ -66,7 +67,7 @@ fn prepare(plan: SessionPlan, report: &Reporter) -> Result<Session<'_>, SessionE
     if let Ok((mount, _)) = &source {
         registry::sweep::end_stale_neighbours(mount, &plan.records, &events, report)?;
     }
-    plan.private.enter()?;
+    private::enter(&plan, &env, report)?;
     let held_before = preflight::ports(&plan, &events, report)?;
     // Every process that becomes our child from now on belongs to the session.
     let preexisting = events.preexisting_children();

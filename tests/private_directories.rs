@@ -1,0 +1,156 @@
+//! `--private tmp,shm`: /tmp, /var/tmp and /dev/shm of the session's own.
+
+use std::os::unix::fs::chown;
+use std::path::Path;
+
+use crate::containments::Host;
+use crate::fixtures::JSON;
+use crate::harness::{Session, python_program};
+
+const NOBODY: u32 = 65534;
+const PRIVATE: [&str; 2] = ["--private", "tmp,shm"];
+const DIRECTORIES: [&str; 3] = ["/tmp", "/var/tmp", "/dev/shm"];
+
+everywhere!(what_is_left_in_them_goes_with_the_session, the_working_directory_is_the_hosts,);
+
+/// A name that nothing else has, which the session's directory has too.
+fn unique(session: &Session) -> String {
+    format!("left-{}", session.path().file_name().unwrap().to_str().unwrap())
+}
+
+fn exists_on_host(name: &str) -> bool {
+    DIRECTORIES.iter().any(|directory| Path::new(directory).join(name).exists())
+}
+
+fn what_is_left_in_them_goes_with_the_session(host: Host) {
+    let session = Session::new().options(PRIVATE);
+    let name = unique(&session);
+    let script = format!(
+        "for it in /tmp /var/tmp /dev/shm; do echo x >$it/{name} && cat $it/{name}; done; touch here"
+    );
+    let run = host.run(session.sh(&script));
+    run.assert_code(0).assert_nothing_left();
+    assert!(run.stdout().ends_with("x\nx\nx\n"), "{}", run.stdout());
+    assert!(!exists_on_host(&name));
+    assert!(run.path().join("here").exists());
+}
+
+fn the_working_directory_is_the_hosts(host: Host) {
+    let session = Session::new().options(PRIVATE).options(JSON).file("before", "tea\n");
+    let run = host.run(session.sh("cat before; pwd >after; ls -d /tmp/*/"));
+    run.assert_code(0).assert_nothing_left();
+    assert!(run.stdout().contains("tea\n"), "{}", run.stdout());
+    assert_eq!(Path::new(run.read("after").trim()), run.path());
+    assert!(run.read("report.json").contains("\"outcome\""));
+}
+
+#[test]
+fn the_files_of_others_are_not_there() {
+    let other = tempfile::tempdir_in("/tmp").unwrap();
+    let script = format!("test ! -e {}", other.path().display());
+    Session::new().options(PRIVATE).sh(&script).run().assert_code(0).assert_nothing_left();
+}
+
+#[test]
+fn what_a_variable_or_an_argument_names_is_there() {
+    let other = tempfile::tempdir_in("/tmp").unwrap();
+    let (file, list) = (other.path().join("file"), other.path().join("bin"));
+    std::fs::write(&file, "tea\n").unwrap();
+    std::fs::create_dir(&list).unwrap();
+    let read = |session: Session| {
+        let run = session.options(PRIVATE).run();
+        run.assert_code(0).assert_nothing_left();
+        assert!(run.stdout().ends_with("tea\n"), "{}", run.stdout());
+    };
+    Session::new();
+    read(Session::again().command(["cat", file.to_str().unwrap()]));
+    read(Session::again().env("CACHE", &file).sh("cat $CACHE"));
+    let list = format!("{}:{}", std::env::var("PATH").unwrap(), other.path().display());
+    read(Session::again().env("SEARCH_PATH", list).sh("cat ${SEARCH_PATH##*:}/file"));
+}
+
+#[test]
+fn the_directory_that_tmpdir_names_is_there_and_empty() {
+    let other = tempfile::tempdir_in("/tmp").unwrap();
+    std::fs::write(other.path().join("old"), "").unwrap();
+    Session::new();
+    for user in [&[][..], &["--user", "nobody"]] {
+        let session =
+            Session::again().options(PRIVATE).options(user.iter().copied()).env("TMPDIR", other.path());
+        chown(session.path(), Some(NOBODY), Some(NOBODY)).unwrap();
+        let run = session.sh("ls $TMPDIR | grep -v [.]leaks$; mktemp >/dev/null && echo made").run();
+        run.assert_code(0).assert_nothing_left();
+        assert!(run.stdout().ends_with("made\n") && !run.stdout().contains("old"), "{}", run.stdout());
+    }
+    assert_eq!(std::fs::read_dir(other.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn a_segment_of_shared_memory_goes_with_a_killed_process() {
+    let session = Session::new().options(PRIVATE);
+    let name = unique(&session);
+    let program = format!(
+        "import os, signal\nfrom multiprocessing import shared_memory\n\
+         shared_memory.SharedMemory('{name}', create=True, size=1 << 20)\n\
+         print(sorted(os.listdir('/dev/shm')))\nos.kill(0, signal.SIGKILL)"
+    );
+    let run = session.sh(&format!("exec setsid {} -uc \"{program}\"", python_program("python3"))).run();
+    run.assert_nothing_left();
+    assert!(run.stdout().contains(&name), "{}{}", run.stdout(), run.stderr());
+    assert!(!exists_on_host(&name));
+}
+
+#[test]
+fn a_mount_made_inside_is_not_seen_outside() {
+    let script = "mkdir mounted && mount -t tmpfs none mounted && touch mounted/in running; \
+                  until [ -e go ]; do sleep 0.02; done";
+    let run = Session::new().options(PRIVATE).sh(script).start();
+    run.until_file("running");
+    let is_mounted =
+        || std::fs::read_to_string("/proc/self/mountinfo").unwrap().contains(run.path().to_str().unwrap());
+    assert!(!is_mounted() && !run.path().join("mounted/in").exists());
+    std::fs::write(run.path().join("go"), "").unwrap();
+    run.finish().assert_code(0).assert_nothing_left();
+}
+
+#[test]
+fn nothing_of_a_killed_session_is_left() {
+    let session = Session::new().options(PRIVATE);
+    let name = unique(&session);
+    let run = session.sh(&format!("touch /tmp/{name} running; exec sleep 1000")).start();
+    run.until_file("running");
+    let run = run.kill_with_guardian();
+    run.cgrun(&["sweep"]).assert_said("ended session");
+    run.assert_nothing_left();
+    assert!(!exists_on_host(&name));
+}
+
+#[test]
+fn an_ordinary_user_can_have_them() {
+    let session = Session::new().options(["--private", "all"]);
+    let name = unique(&session);
+    let run = session
+        .sh(&format!("id -u; touch /tmp/{name} /dev/shm/{name}"))
+        .start_launched(&["unprivileged"])
+        .finish();
+    run.assert_code(0).assert_nothing_left();
+    assert!(!exists_on_host(&name));
+    assert_eq!(run.stdout(), "65534\n");
+}
+
+#[test]
+fn what_would_be_lost_is_refused() {
+    Session::new();
+    let report = Session::again().options(PRIVATE).options(["--report", "json=/tmp/cgrun-report.json"]);
+    let run = report.command(["touch", "ran"]).run();
+    run.assert_code(125)
+        .assert_said("/tmp/cgrun-report.json would be lost in the private /tmp; name another directory");
+    assert!(!run.path().join("ran").exists() && !Path::new("/tmp/cgrun-report.json").exists());
+    let run = Session::again().options(PRIVATE).sh("true").start_through(&[
+        "sh",
+        "-c",
+        "cd /tmp; exec \"$CGRUN\" \"$@\"",
+        "sh",
+    ]);
+    run.finish().assert_code(125).assert_said("/tmp cannot be private while it is the working directory");
+}
