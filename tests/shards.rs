@@ -195,7 +195,7 @@ fn a_command_that_reads_the_terminal_gets_an_error() {
 fn shards_that_cannot_all_start_end_those_that_did() {
     let few_files = &["sh", "-c", "ulimit -n 64; exec \"$CGRUN\" \"$@\"", "sh"];
     let run = shards("50").sh(UNTIL_GO).start_through(few_files).finish();
-    run.assert_code(125).assert_said("cannot start all shards; use fewer: too many open files");
+    run.assert_code(125).assert_said("cannot start all shards: too many open files");
     run.assert_nothing_left();
 }
 
@@ -243,6 +243,39 @@ fn an_output_whose_reader_has_exited_keeps_no_shard_from_its_end() {
     let run = run.finish();
     run.assert_code(0).assert_nothing_left();
     assert!(run.path().join("done-1").exists() && run.path().join("done-2").exists());
+}
+
+#[test]
+fn a_command_learns_that_the_reader_of_its_output_has_exited() {
+    let head = &["bash", "-c", "exec \"$CGRUN\" \"$@\" > >(head -1 >first)", "bash"];
+    let run = shards("2").command(["yes"]).start_through(head).finish();
+    run.assert_code(128 + 13).assert_faster_than(SOON).assert_nothing_left();
+    assert_eq!(run.read("first"), "[1/2] y\n");
+}
+
+#[test]
+fn output_that_cannot_be_kept_is_an_error() {
+    Session::new();
+    let full = &["sh", "-c", "exec \"$CGRUN\" \"$@\" >/dev/full", "sh"];
+    let run = Session::again().options(["--shards", "2"]).sh("echo tea").start_through(full).finish();
+    run.assert_code(125).assert_said("cannot write the output of the shards: No space left on device");
+    run.assert_nothing_left();
+    let nowhere =
+        Session::again().options(["--shards", "2"]).env("TMPDIR", "/nowhere").command(["touch", "ran"]).run();
+    nowhere
+        .assert_code(125)
+        .assert_said("cannot start all shards: no room for their output in /nowhere: No such file");
+    assert!(!nowhere.path().join("ran").exists());
+}
+
+#[test]
+fn a_failure_is_said_while_others_still_run() {
+    let run = shards("2").sh(&format!("[ $CGRUN_SHARD = 1 ] || exit 3; {UNTIL_GO}")).start();
+    run.until_said("shard 2 of 2 failed after");
+    std::fs::write(run.path().join("go"), "").unwrap();
+    let run = run.finish();
+    run.assert_code(3).assert_nothing_left();
+    assert_eq!(run.stderr().matches("shard 2 of 2 failed").count(), 1, "{}", run.stderr());
 }
 
 #[test]

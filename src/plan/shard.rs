@@ -30,18 +30,18 @@ impl Shard {
         [("CGRUN_SHARD", self.number.to_string()), ("CGRUN_SHARDS", self.count.to_string())]
     }
 
-    /// `--shard={shard}/{shards}` becomes `--shard=2/4`.
+    /// `--shard={shard}/{shards}` becomes `--shard=2/4`. `${shard}` is a variable of a shell, and stays.
     fn fill_in(self, word: &OsStr) -> OsString {
         let values = [("{shard}", self.number), ("{shards}", self.count), ("{index}", self.number - 1)];
         let mut rest = word.as_bytes();
         let mut filled = Vec::with_capacity(rest.len());
         while let Some(&byte) = rest.first() {
             match values.iter().find(|(name, _)| rest.starts_with(name.as_bytes())) {
-                Some((name, value)) => {
+                Some((name, value)) if !filled.ends_with(b"$") => {
                     filled.extend_from_slice(value.to_string().as_bytes());
                     rest = &rest[name.len()..];
                 }
-                None => {
+                _ => {
                     filled.push(byte);
                     rest = &rest[1..];
                 }
@@ -73,6 +73,7 @@ mod tests {
             ("count:{shard}/{shards}", "count:2/4"),
             ("{index}", "1"),
             ("{{shard}}", "{2}"),
+            ("${shard} ${index:-}", "${shard} ${index:-}"),
             ("{other}", "{other}"),
             ("", ""),
         ] {

@@ -11,9 +11,10 @@ use super::verdict;
 use crate::report::Reporter;
 use crate::runtime::clock;
 use crate::runtime::events::{Event, Events};
-use crate::runtime::exit_code::Exit;
+use crate::runtime::exit_code::{self, Exit};
 use crate::sys::signals::{self, Caught};
 use crate::sys::time::Instant;
+use crate::text::plain;
 
 /// How often the status line is drawn.
 const PROGRESS: Duration = Duration::from_millis(500);
@@ -37,10 +38,10 @@ impl<'a> Coordinator<'a> {
     pub(super) fn new(
         shards: Vec<RunningShard>,
         events: Events,
-        fail_fast: bool,
+        (begun, fail_fast): (Instant, bool),
         report: &'a Reporter,
     ) -> Self {
-        let (begun, printer) = (clock::now(), Printer::default());
+        let printer = Printer::default();
         Self { shards, events, printer, report, fail_fast, begun, asked_by: None }
     }
 
@@ -51,6 +52,9 @@ impl<'a> Coordinator<'a> {
         loop {
             self.shards.iter_mut().try_for_each(|shard| shard.read(&mut buffer))?;
             self.printer.show(&mut self.shards, self.report)?;
+            for stream in self.printer.unread() {
+                self.shards.iter_mut().for_each(|shard| shard.close_stream(stream));
+            }
             let all_have_exited = !self.shards.iter().any(RunningShard::is_running);
             if all_have_exited && self.asked_by.is_some() {
                 give_up.get_or_insert(clock::now() + PATIENCE);
@@ -75,6 +79,7 @@ impl<'a> Coordinator<'a> {
             let Ok(events) = self.events.wait(&[], None) else { return };
             let _ = self.handle(&events, &mut [0; size_of::<Chunk>()]);
         }
+        let _ = self.printer.show(&mut self.shards, self.report);
     }
 
     /// All that have exited at once come first: each of them ended by itself.
@@ -83,8 +88,13 @@ impl<'a> Coordinator<'a> {
         for event in events {
             let Event::Exited(pid, status) = event else { continue };
             if let Some(shard) = self.shards.iter_mut().find(|it| it.process.pid == *pid && it.is_running()) {
+                let ended = shard.end(*status, buffer);
                 has_failed |= !status.success() && !shard.is_cut_short;
-                shard.end(*status, buffer)?;
+                // A log should not keep a failure back until the others have passed.
+                if !status.success() {
+                    verdict::say_how_it_ended(shard, self.report);
+                }
+                ended?;
             }
         }
         for event in events {
@@ -131,15 +141,20 @@ impl<'a> Coordinator<'a> {
     /// Asks those that still run to exit.
     pub(super) fn end_all(&mut self) {
         self.pass_on(Signal::SIGTERM);
-        self.shards.iter_mut().filter(|it| it.is_running()).for_each(|it| it.is_cut_short = true);
+        self.shards.iter_mut().filter(|it| it.is_running()).for_each(|it| it.is_asked_to_exit = true);
     }
 
     pub(super) fn finish(self) -> (Vec<RunningShard>, Exit) {
         self.report.clear();
         verdict::say_result(&self.shards, clock::since(self.begun), self.report);
-        let exit = match self.asked_by {
-            Some(signal) if !self.printer.is_done(&self.shards) => Exit::Signal(signal),
-            asked_by => verdict::exit(&self.shards, asked_by),
+        let exit = match (self.asked_by, self.printer.failure()) {
+            (Some(signal), _) if !self.printer.is_done(&self.shards) => Exit::Signal(signal),
+            (asked_by, None) => verdict::exit(&self.shards, asked_by),
+            (_, Some(errno)) => {
+                self.report
+                    .error(&format!("cannot write the output of the shards: {}", plain(&errno.into())));
+                Exit::Code(exit_code::FAILED)
+            }
         };
         (self.shards, exit)
     }

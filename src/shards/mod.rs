@@ -1,7 +1,7 @@
 //! `--shards N`: the same command in N sessions at once.
 //!
-//! Each shard is a copy of this process that runs a session as usual, in a network and IPC namespace of its own unless told
-//! otherwise. This process starts them, passes signals on, shows their output one after the other, and merges their reports.
+//! Each shard is a copy of this process that runs a session as usual, in namespaces of its own unless told otherwise. This
+//! process starts them, passes signals on, shows their output one after the other, and merges their reports.
 
 mod coordinator;
 mod printer;
@@ -18,6 +18,7 @@ use running_shard::{RunningShard, Started};
 
 use crate::plan::{SessionPlan, Shard};
 use crate::report::Reporter;
+use crate::runtime::clock;
 use crate::runtime::events::Events;
 use crate::runtime::exit_code::Exit;
 use crate::session::{self, SessionError};
@@ -35,6 +36,7 @@ pub(crate) fn run(plan: SessionPlan, shards: Shards, report: &Reporter) -> Resul
     let outputs = reports::outputs(&plan.reports)?;
     let drafts = reports::prepare(&outputs, plan.identity.as_ref())?;
     let events = Events::new().context("cannot take over signal handling")?;
+    let begun = clock::now();
     let mut started = Vec::new();
     let mut failure = None;
     for number in 1..=shards.count {
@@ -48,12 +50,12 @@ pub(crate) fn run(plan: SessionPlan, shards: Shards, report: &Reporter) -> Resul
                 return session::run(shard.plan(plan, report_to), report);
             }
             Err(error) => {
-                failure = Some(anyhow::Error::new(error).context("cannot start all shards; use fewer"));
+                failure = Some(anyhow::Error::new(error).context("cannot start all shards"));
                 break;
             }
         }
     }
-    let mut coordinator = Coordinator::new(started, events, shards.fail_fast, report);
+    let mut coordinator = Coordinator::new(started, events, (begun, shards.fail_fast), report);
     if failure.is_some() {
         coordinator.end_all();
     }

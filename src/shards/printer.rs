@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::BorrowedFd;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 
 use super::running_shard::RunningShard;
 use super::spool::Stream;
@@ -21,8 +22,8 @@ pub(super) struct Printer {
     current: Option<usize>,
     /// Those that were shown to their end.
     shown: Vec<usize>,
-    /// Those whose reader has gone.
-    closed: Vec<Stream>,
+    /// Those that take nothing any more, with the reason.
+    closed: Vec<(Stream, Errno)>,
 }
 
 impl Printer {
@@ -34,7 +35,9 @@ impl Printer {
             if !self.empty(shard, report)? || shard.is_running() {
                 return Ok(());
             }
-            verdict::say_how_it_ended(shard, report);
+            if !verdict::has_failed(shard) {
+                verdict::say_how_it_ended(shard, report);
+            }
             self.shown.push(current);
             self.current = None;
         }
@@ -52,15 +55,15 @@ impl Printer {
         let mut buffer = [0; AT_ONCE];
         while let Some(stream) = shard.spool.next_stream() {
             let bytes = shard.spool.peek(&mut buffer)?;
-            let written = if self.closed.contains(&stream) {
+            let written = if self.closed.iter().any(|(closed, _)| *closed == stream) {
                 bytes.len()
             } else if is_ready(fd(stream)) {
                 report.clear();
                 match rustix::io::write(fd(stream), bytes) {
                     Ok(length) => length,
-                    Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => return Ok(false),
-                    Err(_) => {
-                        self.closed.push(stream);
+                    Err(Errno::AGAIN | Errno::INTR) => return Ok(false),
+                    Err(errno) => {
+                        self.closed.push((stream, errno));
                         bytes.len()
                     }
                 }
@@ -70,6 +73,16 @@ impl Printer {
             shard.spool.advance(written);
         }
         Ok(true)
+    }
+
+    /// The streams whose reader has gone.
+    pub(super) fn unread(&self) -> impl Iterator<Item = Stream> {
+        self.closed.iter().filter(|(_, errno)| *errno == Errno::PIPE).map(|(stream, _)| *stream)
+    }
+
+    /// Why output was lost, other than that nobody wanted it.
+    pub(super) fn failure(&self) -> Option<Errno> {
+        self.closed.iter().map(|(_, errno)| *errno).find(|errno| *errno != Errno::PIPE)
     }
 
     pub(super) fn is_done(&self, shards: &[RunningShard]) -> bool {

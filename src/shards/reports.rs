@@ -9,6 +9,7 @@ use crate::config::ReportKind;
 use crate::merge::{self, Drafts, Format, Merged, Outputs, Overview};
 use crate::plan::SessionPlan;
 use crate::sys::process::identity::{ActingAs, Identity};
+use crate::text::exit_status;
 
 /// The reports that were asked for, as merged ones.
 pub(super) fn outputs(reports: &[(ReportKind, PathBuf)]) -> Result<Outputs> {
@@ -31,8 +32,14 @@ pub(super) fn write(shards: &[RunningShard], drafts: Drafts<'_>, plan: &SessionP
     let mut merged = Merged::default();
     for shard in shards {
         let name = format!("shard {}", shard.shard.name());
-        if let Err(reason) = merge::add(&name, &shard.report, &mut merged) {
-            merged.leave_out(name, reason.to_string());
+        let added = match shard.ended {
+            Some((status, _)) if shard.report.is_empty() => {
+                Err(format!("it wrote none: {}", exit_status(status)))
+            }
+            _ => merge::add(&name, &shard.report, &mut merged).map_err(|reason| reason.to_string()),
+        };
+        if let Err(reason) = added {
+            merged.leave_out(name, reason);
         }
     }
     let user = act_as(plan.identity.as_ref())?;

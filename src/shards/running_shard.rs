@@ -3,12 +3,14 @@
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
 use rustix::pipe::PipeFlags;
 
-use super::spool::{Spool, Stream};
+use super::spool::{self, Spool, Stream};
 use super::whole_lines::WholeLines;
 use crate::plan::Shard;
 use crate::runtime::clock;
@@ -29,7 +31,9 @@ pub(super) struct RunningShard {
     pub shard: Shard,
     pub process: Process,
     pub spool: Spool,
-    /// It was ended because another one failed.
+    /// It was asked to exit because another one failed,
+    pub is_asked_to_exit: bool,
+    /// and has exited because of that.
     pub is_cut_short: bool,
     /// With how long it took.
     pub ended: Option<(ExitStatus, Duration)>,
@@ -57,7 +61,7 @@ pub(super) enum Started {
 
 impl RunningShard {
     pub(super) fn start(shard: Shard, with_report: bool) -> io::Result<Started> {
-        let spool = Spool::new()?;
+        let spool = Spool::new().map_err(spool::in_its_directory)?;
         let ((out, their_out), (err, their_err)) = (pipe()?, pipe()?);
         let report = if with_report { Some(pipe()?) } else { None };
         let outputs = Outputs { out: their_out.as_fd(), err: their_err.as_fd() };
@@ -75,6 +79,7 @@ impl RunningShard {
             shard,
             process,
             spool,
+            is_asked_to_exit: false,
             is_cut_short: false,
             ended: None,
             report: Vec::new(),
@@ -121,12 +126,18 @@ impl RunningShard {
     /// It has exited. What else holds its pipes is none of its processes, or is one that survived.
     pub(super) fn end(&mut self, status: ExitStatus, buffer: &mut Chunk) -> io::Result<()> {
         self.ended = Some((status, clock::since(self.begun)));
+        self.is_cut_short = self.is_asked_to_exit && status.signal() == Some(Signal::SIGTERM as i32);
         self.read_chunks(buffer, REST)?;
         for mut output in std::mem::take(&mut self.outputs) {
             self.spool.push(output.stream, &output.lines.finish())?;
         }
         self.report_pipe = None;
         Ok(())
+    }
+
+    /// Its processes learn of it as if they had written to the reader itself.
+    pub(super) fn close_stream(&mut self, stream: Stream) {
+        self.outputs.retain(|it| it.stream != stream);
     }
 
     /// Whatever it writes from now on is lost.

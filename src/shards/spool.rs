@@ -5,10 +5,18 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
+use crate::text::plain;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stream {
     Out,
     Err,
+}
+
+/// Names the directory in which the file is.
+pub(super) fn in_its_directory(error: io::Error) -> io::Error {
+    let directory = std::env::temp_dir();
+    io::Error::other(format!("no room for their output in {}: {}", directory.display(), plain(&error)))
 }
 
 #[derive(Debug)]
@@ -29,7 +37,7 @@ impl Spool {
         if bytes.is_empty() {
             return Ok(());
         }
-        self.file.write_all_at(bytes, self.written_to)?;
+        self.file.write_all_at(bytes, self.written_to).map_err(in_its_directory)?;
         let length = bytes.len() as u64;
         self.written_to += length;
         match self.pieces.back_mut() {

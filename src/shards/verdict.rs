@@ -29,6 +29,9 @@ pub(super) fn say_how_it_ended(shard: &RunningShard, report: &Reporter) {
 
 /// The last line.
 pub(super) fn say_result(shards: &[RunningShard], took: Duration, report: &Reporter) {
+    if shards.is_empty() {
+        return;
+    }
     let count = counted(shards.len() as u64, "shard");
     let took = elapsed(took.as_secs_f64());
     let names = |is: &dyn Fn(&&RunningShard) -> bool| -> Vec<String> {
@@ -39,9 +42,11 @@ pub(super) fn say_result(shards: &[RunningShard], took: Duration, report: &Repor
     if failed.is_empty() && cut_short.is_empty() {
         return report.say(&format!("{count} passed after {took}"));
     }
-    let list = match cut_short.is_empty() {
-        true => failed.join(", "),
-        false => format!("{}; ended early: {}", failed.join(", "), cut_short.join(", ")),
+    let early = format!("ended early: {}", cut_short.join(", "));
+    let list = match (failed.is_empty(), cut_short.is_empty()) {
+        (_, true) => failed.join(", "),
+        (true, _) => early,
+        (false, false) => format!("{}; {early}", failed.join(", ")),
     };
     report.error(&format!("{} of {count} failed after {took}: {list}", failed.len()));
 }
