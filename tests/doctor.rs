@@ -31,6 +31,7 @@ fn describes_a_host_with_cgroups() {
     }
     assert_eq!((&said["clone3"], &said["sock_diag"]), (&true.into(), &true.into()));
     assert_eq!(said["namespaces"], serde_json::json!({ "pid": true, "user": true }));
+    assert_eq!(said["private"], serde_json::json!({ "available": true, "reason": null }));
     assert!(said["capabilities"].as_array().unwrap().iter().any(|it| it == "CAP_SYS_ADMIN"));
     assert_eq!(said["unavailable"].as_array().unwrap().len(), 0, "{said}");
     assert_limits_are_as_reported(&said);
@@ -89,6 +90,17 @@ fn recommends_what_makes_the_mount_writable() {
     assert!(missing["reason"].as_str().unwrap().contains("Read-only file system"), "{said}");
     assert!(missing["remedy"].as_str().unwrap().contains("mount -o remount,bind,rw /"), "{said}");
     assert_eq!(said["next_step"], missing["remedy"]);
+}
+
+#[test]
+fn says_why_no_session_can_be_private() {
+    let (said, _) = doctor(&["without-any-namespace"]);
+    assert_eq!(said["private"]["available"], false);
+    let reason = said["private"]["reason"].as_str().unwrap();
+    assert!(
+        reason.starts_with("the kernel refuses to create its namespaces: Operation not permitted"),
+        "{reason}"
+    );
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::process::Command;
 use nix::sys::signal::Signal::{SIGKILL, SIGTERM};
 
 use crate::containments::Host;
-use crate::harness::{Finished, Running, Session, Stranger, is_listening};
+use crate::harness::{Finished, Running, Session, Stranger, cgrun_program, is_listening};
 
 const NOBODY: u32 = 65534;
 const NET: [&str; 2] = ["--private", "net"];
@@ -142,6 +142,17 @@ fn an_ordinary_user_without_cgroups_can_have_it() {
     let session = Session::new().options(NET).config(SERVER).command(["true"]);
     let run = session.start_launched(&["unprivileged-without-cgroups"]).finish();
     run.assert_code(0).assert_said("only by a PID namespace").assert_nothing_left();
+}
+
+#[test]
+fn nothing_is_started_where_there_can_be_no_namespace() {
+    let cgrun = cgrun_program();
+    let session = Session::new().options(NET).command(["touch", "ran"]);
+    let run = session.start_launched(&["without-any-namespace", cgrun.to_str().unwrap()]).finish();
+    run.assert_code(125)
+        .assert_said("the session cannot be private: the kernel refuses to create its namespaces: ");
+    run.assert_nothing_left();
+    assert!(!run.path().join("ran").exists());
 }
 
 #[test]

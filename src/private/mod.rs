@@ -15,6 +15,7 @@ pub(crate) use kinds::Private;
 
 use crate::plan::{Environment, SessionPlan, Verbosity};
 use crate::report::Reporter;
+use crate::sys::process::trial::in_a_child;
 
 /// Enters what is to be private.
 ///
@@ -38,4 +39,16 @@ pub(crate) fn enter(plan: &SessionPlan, env: &Environment, report: &Reporter) ->
             .context("the session cannot have directories of its own")?;
     }
     Ok(())
+}
+
+/// Why no session of this user can be private, tried in a child.
+///
+/// Must be called while this process has a single thread.
+pub(crate) fn unavailable() -> Option<String> {
+    let tried = in_a_child(|| {
+        let network = |()| Ok(network::set_up()?);
+        let entered = namespaces::enter(Private::ALL.namespaces()).map_err(anyhow::Error::from);
+        entered.and_then(network).map_err(|error: anyhow::Error| error.to_string())
+    });
+    tried.unwrap_or_else(|error| Err(error.to_string())).err()
 }

@@ -111,6 +111,14 @@ def without_namespaces(*arguments):
     os.execvp(arguments[0], arguments)
 
 
+def without_any_namespace(*arguments):
+    """As above; not even cgrun itself can enter one."""
+    unshare = {"x86_64": 272, "aarch64": 97}[platform.machine()]
+    no_namespaces()
+    seccomp([(LOAD, 0, 0, 0), (EQUAL, 0, 1, unshare), (REPLY, 0, 0, REFUSE | errno.EPERM), (REPLY, 0, 0, ALLOW)])
+    os.execvp(arguments[0], arguments)
+
+
 def no_namespaces():
     """This process and its children also cannot create namespaces, as under Docker's seccomp profile."""
     read_only_cgroups()

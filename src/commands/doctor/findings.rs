@@ -13,6 +13,7 @@ use crate::containment::{
     manages_this_host,
 };
 use crate::limits::{Controller, why_unavailable};
+use crate::private;
 use crate::sys::connect::connect_unix_within;
 use crate::sys::kernel;
 use crate::sys::process::{fork, namespace};
@@ -37,6 +38,7 @@ pub(super) struct Findings {
     pub cgroup: CgroupFindings,
     pub systemd: SystemdFindings,
     pub namespaces: NamespaceFindings,
+    pub private: PrivateFindings,
     /// The names of our effective capabilities.
     pub capabilities: Vec<String>,
     /// The kind of container in which cgrun runs, if it can be recognized.
@@ -103,6 +105,14 @@ pub(super) struct NamespaceFindings {
     pub user: bool,
 }
 
+/// Whether a session can have something of its own (`--private`).
+#[derive(Debug, Serialize)]
+pub(super) struct PrivateFindings {
+    pub available: bool,
+    /// Why not, with what to do.
+    pub reason: Option<String>,
+}
+
 /// A containment that this host does not offer.
 #[derive(Debug, Serialize)]
 pub(super) struct UnavailableContainment {
@@ -117,6 +127,8 @@ pub(super) fn gather() -> Findings {
     let unavailable_pidns = try_pid_namespace().err();
     let namespaces =
         NamespaceFindings { pid: unavailable_pidns.is_none(), user: namespace::can_make_user_namespace() };
+    let reason = private::unavailable();
+    let private = PrivateFindings { available: reason.is_none(), reason };
     let containment = match (&unavailable_cgroup, &unavailable_pidns) {
         (None, _) => Kind::Cgroup,
         (Some(_), None) => Kind::Pidns,
@@ -141,6 +153,7 @@ pub(super) fn gather() -> Findings {
                 .filter(|socket| connect_unix_within(socket, PATIENCE).is_ok()),
         },
         namespaces,
+        private,
         capabilities: capabilities(),
         container: Container::detect().map(|container| container.to_string()),
         clone3: fork::has_clone3(),

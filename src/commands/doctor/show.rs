@@ -67,6 +67,7 @@ pub(super) fn as_text(found: &Findings) -> String {
         "namespaces",
         format!("PID {}, user {}", yes(found.namespaces.pid, ""), yes(found.namespaces.user, "")),
     );
+    row("private", found.private.reason.as_ref().map_or("yes".into(), |reason| format!("no: {reason}")));
     row("container", found.container.clone().unwrap_or_else(|| "no".into()));
     row(
         "restrictions",

@@ -18,3 +18,4 @@ pub(crate) mod pidfd;
 mod program;
 mod shared_memory;
 pub(crate) mod spawn;
+pub(crate) mod trial;
