@@ -18,7 +18,7 @@ pub(super) const BORN: u8 = b'p';
 const NUMBER: usize = 4;
 /// How long to wait for the report. If another process has frozen the cgroup, the new process never executes
 /// anything.
-const BEGINNING: Duration = Duration::from_secs(10);
+const BEGINNING: Duration = Duration::from_secs(30);
 
 /// What the child was doing when it failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -122,7 +122,7 @@ fn start(
         Ok((said, true)) => outcome(&said),
         Ok((_, false)) => Err(SpawnError {
             step: Step::Begin,
-            source: io::Error::other("it did not start within 10 s; is its cgroup frozen?"),
+            source: io::Error::other("it did not start within 30 s; is its cgroup frozen?"),
         }),
         Err(error) => Err(fork_failed(error)),
     };
