@@ -208,7 +208,10 @@ fn the_reports_of_all_shards_become_one() {
     let report: serde_json::Value = serde_json::from_str(&run.read("report.json")).unwrap();
     assert_eq!(report["totals"]["sessions"], 3, "{report:#}");
     assert_eq!(report["totals"]["leaked_processes"], 1, "{report:#}");
-    assert!(run.read("report.xml").contains("<testsuite") && run.read("report.html").contains("<html"));
+    assert!(
+        run.read("report.xml").contains("<testsuite name=\"cgrun, shard 2 of 3\"")
+            && run.read("report.html").contains("<html")
+    );
 }
 
 #[test]

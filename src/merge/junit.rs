@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite, XmlString};
 
+use super::SHARD;
 use super::merged::Sighting;
 use super::overview::{Leak, News, Overview};
 use super::session_result::SessionResult;
@@ -42,7 +43,12 @@ pub(crate) fn page(overview: &Overview<'_>, on_leak: OnLeak) -> Result<String> {
 }
 
 fn suite(session: &SessionResult, leaks: &BTreeMap<&Owner, Vec<Program<'_>>>, on_leak: OnLeak) -> TestSuite {
-    let mut suite = TestSuite::new(legal(&format!("cgrun {} on {}", session.id, session.host())));
+    let name = match session.report.starts_with(SHARD) {
+        // The same in each run, so that CI can compare it with the last.
+        true => format!("cgrun, {}", session.report),
+        false => format!("cgrun {} on {}", session.id, session.host()),
+    };
+    let mut suite = TestSuite::new(legal(&name));
     let mut command = case("command", &session.command, command_status(session, on_leak));
     command.set_time(Duration::from_secs_f64(session.duration_seconds.get()));
     suite.add_test_case(command);

@@ -21,3 +21,6 @@ pub(crate) use merged::Merged;
 pub(crate) use output::{Drafts, Format, Outputs};
 pub(crate) use overview::Overview;
 pub(crate) use verdict::sentences;
+
+/// With what the name of a shard's report begins.
+pub(crate) const SHARD: &str = "shard ";

@@ -31,7 +31,7 @@ pub(super) fn prepare<'a>(outputs: &'a Outputs, identity: Option<&Identity>) -> 
 pub(super) fn write(shards: &[RunningShard], drafts: Drafts<'_>, plan: &SessionPlan) -> Result<()> {
     let mut merged = Merged::default();
     for shard in shards {
-        let name = format!("shard {}", shard.shard.name());
+        let name = format!("{}{}", merge::SHARD, shard.shard.name());
         let added = match shard.ended {
             Some((status, _)) if shard.report.is_empty() => {
                 Err(format!("it wrote none: {}", exit_status(status)))
