@@ -98,7 +98,7 @@ fn says_why_no_session_can_be_private() {
     assert_eq!(said["private"]["available"], false);
     let reason = said["private"]["reason"].as_str().unwrap();
     assert!(
-        reason.starts_with("the kernel refuses to create its namespaces: Operation not permitted"),
+        reason.ends_with(": the kernel refuses to create its namespaces: Operation not permitted"),
         "{reason}"
     );
 }

@@ -1,6 +1,6 @@
 //! `--private tmp,shm`: /tmp, /var/tmp and /dev/shm of the session's own.
 
-use std::os::unix::fs::chown;
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::Path;
 
 use crate::containments::Host;
@@ -37,7 +37,7 @@ fn what_is_left_in_them_goes_with_the_session(host: Host) {
 
 fn the_working_directory_is_the_hosts(host: Host) {
     let session = Session::new().options(PRIVATE).options(JSON).file("before", "tea\n");
-    let run = host.run(session.sh("cat before; pwd >after; ls -d /tmp/*/"));
+    let run = host.run(session.sh("cat before; pwd >after; ls -d /tmp/*/ || :"));
     run.assert_code(0).assert_nothing_left();
     assert!(run.stdout().contains("tea\n"), "{}", run.stdout());
     assert_eq!(Path::new(run.read("after").trim()), run.path());
@@ -47,7 +47,8 @@ fn the_working_directory_is_the_hosts(host: Host) {
 #[test]
 fn the_files_of_others_are_not_there() {
     let other = tempfile::tempdir_in("/tmp").unwrap();
-    let script = format!("test ! -e {}", other.path().display());
+    // Otherwise the command would name it.
+    let script = format!("test ! -e /tm''p/{}", other.path().file_name().unwrap().to_str().unwrap());
     Session::new().options(PRIVATE).sh(&script).run().assert_code(0).assert_nothing_left();
 }
 
@@ -67,6 +68,63 @@ fn what_a_variable_or_an_argument_names_is_there() {
     read(Session::again().env("CACHE", &file).sh("cat $CACHE"));
     let list = format!("{}:{}", std::env::var("PATH").unwrap(), other.path().display());
     read(Session::again().env("SEARCH_PATH", list).sh("cat ${SEARCH_PATH##*:}/file"));
+}
+
+/// A virtual environment is more than the program that a link in it leads to.
+#[test]
+fn a_program_that_is_a_link_has_everything_beside_it() {
+    let other = tempfile::tempdir_in("/tmp").unwrap();
+    std::fs::create_dir_all(other.path().join("venv/bin")).unwrap();
+    std::fs::write(other.path().join("venv/pyvenv.cfg"), "tea\n").unwrap();
+    let program = other.path().join("venv/bin/cat");
+    symlink("/bin/cat", &program).unwrap();
+    let run = Session::new()
+        .options(PRIVATE)
+        .sh(&format!("{} $(dirname {0})/../pyvenv.cfg", program.display()))
+        .run();
+    run.assert_code(0).assert_nothing_left();
+    assert!(run.stdout().ends_with("tea\n"), "{}", run.stdout());
+}
+
+/// The directory that is kept keeps its rights.
+#[test]
+fn what_another_user_cannot_reach_stays_so() {
+    let other = tempfile::tempdir_in("/tmp").unwrap();
+    std::fs::create_dir(other.path().join("keys")).unwrap();
+    std::fs::write(other.path().join("keys/key"), "").unwrap();
+    std::fs::set_permissions(other.path(), PermissionsExt::from_mode(0o700)).unwrap();
+    let session = Session::new()
+        .options(PRIVATE)
+        .options(["--user", "nobody"])
+        .env("KEY", other.path().join("keys/key"));
+    chown(session.path(), Some(NOBODY), Some(NOBODY)).unwrap();
+    let run = session.sh("ls -d ${KEY%/*/*}; cat $KEY; echo $?").run();
+    run.assert_code(0).assert_nothing_left();
+    assert_eq!(run.stdout(), format!("{}\n1\n", other.path().display()));
+}
+
+#[test]
+fn what_only_a_service_names_is_there() {
+    let other = tempfile::tempdir_in("/tmp").unwrap();
+    std::fs::write(other.path().join("file"), "tea\n").unwrap();
+    let config = format!(
+        "[services.one]\ncommand = ['sh', '-c', 'cat $FILE; exec sleep 1000']\nready = {{ log = 'tea' }}\n\
+         env = {{ FILE = '{}/file' }}\n",
+        other.path().display()
+    );
+    let run = Session::new().options(PRIVATE).config(&config).command(["true"]).run();
+    run.assert_code(0).assert_nothing_left();
+}
+
+#[test]
+fn a_missing_directory_that_tmpdir_names_is_made_for_the_user() {
+    let session = Session::new().options(PRIVATE).options(["--user", "nobody"]);
+    chown(session.path(), Some(NOBODY), Some(NOBODY)).unwrap();
+    let missing = Path::new("/tmp").join(unique(&session)).join("a/b");
+    let run = session.env("TMPDIR", &missing).sh("mktemp >/dev/null && stat -c %U:%a $TMPDIR").run();
+    run.assert_code(0).assert_nothing_left();
+    assert_eq!(run.stdout(), "nobody:700\n");
+    assert!(!missing.exists());
 }
 
 #[test]
@@ -143,8 +201,9 @@ fn what_would_be_lost_is_refused() {
     Session::new();
     let report = Session::again().options(PRIVATE).options(["--report", "json=/tmp/cgrun-report.json"]);
     let run = report.command(["touch", "ran"]).run();
-    run.assert_code(125)
-        .assert_said("/tmp/cgrun-report.json would be lost in the private /tmp; name another directory");
+    run.assert_code(125).assert_said(
+        "/tmp/cgrun-report.json would be lost in the private /tmp; name a directory that exists",
+    );
     assert!(!run.path().join("ran").exists() && !Path::new("/tmp/cgrun-report.json").exists());
     let run = Session::again().options(PRIVATE).sh("true").start_through(&[
         "sh",

@@ -144,6 +144,16 @@ fn with_fail_fast_the_first_failure_ends_the_others() {
     run.assert_nothing_left();
 }
 
+#[test]
+fn a_shard_that_exits_as_it_likes_when_asked_to_has_not_failed() {
+    let script = "[ $CGRUN_SHARD = 2 ] && until [ -e running-1 ]; do sleep 0.02; done && exit 7
+        trap 'exit 143' TERM; touch running-1; while :; do sleep 0.02; done";
+    let run = shards("2").options(["--fail-fast"]).sh(script).run();
+    run.assert_code(7)
+        .assert_matches(r"1 of 2 shards failed after .*: 2; ended early: 1\n")
+        .assert_nothing_left();
+}
+
 /// A second request would end the grace in which the trap works.
 #[test]
 fn a_signal_asks_each_shard_once() {

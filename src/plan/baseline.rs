@@ -22,6 +22,11 @@ impl BaselinePlan {
     pub(crate) fn text(&self) -> String {
         format!("using the baseline {}", self.baseline.path.display())
     }
+
+    /// The file, if the session changes it.
+    pub(crate) fn written(&self) -> Option<&Path> {
+        (self.purpose != Purpose::Judge).then_some(&self.baseline.path)
+    }
 }
 
 /// What a baseline is for.

@@ -1,27 +1,27 @@
 //! `/tmp`, `/var/tmp` and `/dev/shm` of the session's own: file systems in memory that go with its mount namespace.
 
+use std::collections::BTreeSet;
 use std::fs::{DirBuilder, File};
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{DirBuilderExt, chown};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::{DirBuilderExt, chown, symlink};
+use std::path::{Component, Path, PathBuf};
 
-use nix::mount::{MsFlags, mount};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::unistd::User;
 use rustix::fs::CWD;
 use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
 
-use super::Private;
-use crate::plan::{Environment, SessionPlan};
+use super::covered::Covered;
 use crate::text::plain;
 
-const TMP: [&str; 2] = ["/tmp", "/var/tmp"];
-const SHM: [&str; 1] = ["/dev/shm"];
 /// As the host's have it. A file system in memory holds half of the memory at most (tmpfs(5)).
 const MODE: &str = "mode=1777";
+const OF_A_USER: u32 = 0o700;
 
 /// A directory that cannot be made private.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot {step} {}: {}", path.display(), plain(source))]
+#[error("cannot {step} {}: {}; leave out shm and tmp, as in --private net,ipc", path.display(), plain(source))]
 pub(super) struct NoDirectory {
     step: &'static str,
     path: PathBuf,
@@ -32,76 +32,87 @@ fn failed<E: Into<io::Error>>(step: &'static str, path: &Path) -> impl FnOnce(E)
     move |source| NoDirectory { step, path: path.into(), source: source.into() }
 }
 
-/// The directories that become private, without links. One that the host does not have is none of them.
-pub(super) fn covered(private: Private) -> Vec<PathBuf> {
-    let tmp = TMP.iter().filter(|_| private.tmp);
-    let all = tmp.chain(SHM.iter().filter(|_| private.shm));
-    let mut covered: Vec<_> = all.filter_map(|it| Path::new(it).canonicalize().ok()).collect();
-    covered.sort();
-    covered.dedup();
-    covered
-}
-
-/// In the new mount namespace.
-pub(super) fn set_up(
-    covered: &[PathBuf],
-    kept: &[PathBuf],
-    plan: &SessionPlan,
-    env: &Environment,
-) -> Result<(), NoDirectory> {
+/// In the new mount namespace, in which nobody else is yet. `kept` are entries of the covered directories.
+pub(super) fn set_up(covered: &[Covered], kept: &BTreeSet<PathBuf>) -> Result<(), NoDirectory> {
     let nothing: Option<&str> = None;
-    // What is mounted here is not seen outside, but what is unmounted outside is unmounted here.
+    // What is mounted from here on is not seen outside.
     mount(nothing, "/", nothing, MsFlags::MS_REC | MsFlags::MS_SLAVE, nothing)
         .map_err(failed("separate the mounts below", Path::new("/")))?;
-    let trees: Vec<(&PathBuf, OwnedFd)> =
-        kept.iter().map(|path| Ok((path, tree(path)?))).collect::<Result<_, _>>()?;
-    for directory in covered {
-        mount(Some("tmpfs"), directory, Some("tmpfs"), MsFlags::MS_NOSUID | MsFlags::MS_NODEV, Some(MODE))
-            .map_err(failed("mount a file system on", directory))?;
+    let entries: Vec<_> = kept
+        .iter()
+        .map(|path| Ok((path, Entry::of(path).map_err(failed("keep", path))?)))
+        .collect::<Result<_, _>>()?;
+    let replaced = replace(covered, &entries);
+    if replaced.is_err() {
+        // cgrun removes from the host's what it has made there.
+        covered.iter().for_each(|it| _ = umount2(&it.path, MntFlags::MNT_DETACH));
     }
-    for (path, tree) in trees {
-        mount_point(path, &tree).map_err(failed("create", path))?;
-        move_mount(&tree, "", CWD, path, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
-            .map_err(failed("keep", path))?;
-    }
-    temporary_directories(covered, plan, env)?;
-    // Until here, it is the one that is hidden now.
-    std::env::set_current_dir(&plan.cwd).map_err(failed("enter", &plan.cwd))
+    replaced
 }
 
-/// What is mounted at the path, with everything below.
-fn tree(path: &Path) -> Result<OwnedFd, NoDirectory> {
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE
-        | OpenTreeFlags::OPEN_TREE_CLOEXEC
-        | OpenTreeFlags::AT_RECURSIVE
-        | OpenTreeFlags::AT_SYMLINK_NOFOLLOW;
-    open_tree(CWD, path, flags).map_err(failed("keep", path))
-}
-
-fn mount_point(path: &Path, tree: &OwnedFd) -> io::Result<()> {
-    let is_directory = rustix::fs::FileType::from_raw_mode(rustix::fs::fstat(tree)?.st_mode).is_dir();
-    if is_directory {
-        return std::fs::create_dir_all(path);
+fn replace(covered: &[Covered], entries: &[(&PathBuf, Entry)]) -> Result<(), NoDirectory> {
+    for Covered { path, .. } in covered {
+        mount(Some("tmpfs"), path, Some("tmpfs"), MsFlags::MS_NOSUID | MsFlags::MS_NODEV, Some(MODE))
+            .map_err(failed("mount a file system on", path))?;
     }
-    path.parent().map_or(Ok(()), std::fs::create_dir_all)?;
-    File::create(path).map(drop)
+    entries.iter().try_for_each(|(path, entry)| entry.attach(path).map_err(failed("keep", path)))
 }
 
-/// A program would fail without the directory that TMPDIR names.
-fn temporary_directories(
-    covered: &[PathBuf],
-    plan: &SessionPlan,
-    env: &Environment,
-) -> Result<(), NoDirectory> {
-    let user = plan.identity.as_ref().and_then(|it| it.user.as_ref()).map(|(user, _)| user);
-    for path in ["TMPDIR", "TMP", "TEMP"].into_iter().filter_map(|name| env.get(name)).map(Path::new) {
-        if path.exists() || !covered.iter().any(|it| path.starts_with(it)) {
-            continue;
+/// What is kept of a covered directory.
+enum Entry {
+    Link(PathBuf),
+    /// With everything that is mounted in it.
+    Tree {
+        tree: OwnedFd,
+        is_directory: bool,
+    },
+}
+
+impl Entry {
+    fn of(path: &Path) -> io::Result<Self> {
+        let kind = path.symlink_metadata()?.file_type();
+        if kind.is_symlink() {
+            return std::fs::read_link(path).map(Self::Link);
         }
-        DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed("create", path))?;
+        let flags = OpenTreeFlags::OPEN_TREE_CLONE
+            | OpenTreeFlags::OPEN_TREE_CLOEXEC
+            | OpenTreeFlags::AT_RECURSIVE
+            | OpenTreeFlags::AT_SYMLINK_NOFOLLOW;
+        Ok(Self::Tree { tree: open_tree(CWD, path, flags)?, is_directory: kind.is_dir() })
+    }
+
+    fn attach(&self, path: &Path) -> io::Result<()> {
+        let (tree, is_directory) = match self {
+            Self::Link(target) => return symlink(target, path),
+            Self::Tree { tree, is_directory } => (tree, *is_directory),
+        };
+        if is_directory {
+            std::fs::create_dir(path)?;
+        } else {
+            File::create_new(path)?;
+        }
+        Ok(move_mount(tree, "", CWD, path, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?)
+    }
+}
+
+/// A program would fail without the directory that TMPDIR names. It is made only in a directory that is new, in which nobody
+/// else can have put a link.
+pub(super) fn make_temporary(
+    path: &Path,
+    covered: &[Covered],
+    user: Option<&User>,
+) -> Result<(), NoDirectory> {
+    let is_plain = path.components().all(|it| matches!(it, Component::RootDir | Component::Normal(_)));
+    let missing: Vec<_> = path.ancestors().take_while(|it| it.symlink_metadata().is_err()).collect();
+    let parent = missing.last().and_then(|first| first.parent());
+    if !is_plain || !parent.is_some_and(|parent| covered.iter().any(|it| it.is(parent))) {
+        return Ok(());
+    }
+    for directory in missing.into_iter().rev() {
+        DirBuilder::new().mode(OF_A_USER).create(directory).map_err(failed("create", directory))?;
         if let Some(user) = user {
-            let (uid, gid) = (user.uid.as_raw(), user.gid.as_raw());
-            chown(path, Some(uid), Some(gid)).map_err(failed("hand over", path))?;
+            chown(directory, Some(user.uid.as_raw()), Some(user.gid.as_raw()))
+                .map_err(failed("hand over", directory))?;
         }
     }
     Ok(())

@@ -1,117 +1,89 @@
-//! What stays visible below a directory that is private: everything that the session was told about by name.
+//! What stays visible of a directory that is private: every entry of it that the session was told about by name.
 
 use std::collections::BTreeSet;
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-use crate::plan::{Environment, SessionPlan};
+use super::covered::Covered;
+use crate::plan::{BaselinePlan, SessionPlan};
 use crate::runtime::state_directory;
 
 /// The sockets of X11 and of its session manager, which no variable names.
 const SOCKETS: [&str; 2] = ["/tmp/.X11-unix", "/tmp/.ICE-unix"];
-/// Variables that name a directory to fill, or one that was left.
-const NOT_FOLLOWED: [&str; 4] = ["TMPDIR", "TMP", "TEMP", "OLDPWD"];
+/// Variables that name a directory to fill.
+pub(super) const TEMPORARY: [&str; 3] = ["TMPDIR", "TMP", "TEMP"];
+/// And one that was left.
+const LEFT: &str = "OLDPWD";
 
-/// Absolute paths without links, none of which is in another: the working directories; what cgrun itself reads and writes; and
-/// what a variable or a word of a command names. Of a file, it is the directory.
-pub(super) fn paths(covered: &[PathBuf], plan: &SessionPlan, env: &Environment) -> Result<Vec<PathBuf>> {
+/// The entries of the covered directories that are named by a working directory, by what cgrun reads or writes, by a
+/// variable, or in a word of a command. An entry is kept as a whole, because what is named can need what is beside it.
+pub(super) fn entries(covered: &[Covered], plan: &SessionPlan) -> Result<BTreeSet<PathBuf>> {
+    let mut kept = BTreeSet::new();
     if covered.is_empty() {
-        return Ok(Vec::new());
+        return Ok(kept);
     }
-    if let Some(directory) = covered.iter().find(|it| plan.cwd.canonicalize().is_ok_and(|cwd| cwd == **it)) {
+    if let Some(directory) = covered.iter().find(|it| it.is(&plan.cwd)) {
         bail!(
             "{} cannot be private while it is the working directory, since the session would not see its files; \
              change to a directory in it",
-            directory.display()
+            directory.path.display()
         );
     }
-    if is_below(&plan.state, covered) {
+    if covered.iter().any(|it| !it.entries_in(plan.state.as_os_str()).is_empty()) {
         state_directory::create(&plan.state)
             .with_context(|| format!("cannot create {}", plan.state.display()))?;
     }
-    let ours = [&*plan.cwd, &*plan.state].into_iter().chain(plan.logs.as_deref());
-    let mut kept = BTreeSet::new();
-    for path in ours {
-        kept.extend(existing(path, path, covered)?);
+    let written = written(plan);
+    for (path, directory) in &written {
+        refuse_loss(path, directory, covered)?;
     }
-    for (_, report) in &plan.reports {
-        kept.extend(existing(report, report.parent().unwrap_or(report), covered)?);
+    // Each can be there by a link.
+    let written = written.iter().flat_map(|(path, directory)| {
+        [Some(path.clone()), path.canonicalize().ok(), directory.canonicalize().ok()]
+    });
+    let cwd = [Some(plan.cwd.clone()), plan.cwd.canonicalize().ok()];
+    let ours = written.chain(cwd).flatten().chain([plan.state.clone()]).map(PathBuf::into_os_string);
+    for text in ours.chain(told(plan)).chain(SOCKETS.map(OsString::from)) {
+        kept.extend(covered.iter().flat_map(|it| it.entries_in(&text)));
     }
-    let services = plan.services.iter();
-    let directories = services.clone().map(|it| it.cwd.clone());
-    let words = plan.command.iter().chain(services.flat_map(|it| &it.command));
-    let variables = env.iter().filter(|(name, _)| !NOT_FOLLOWED.iter().any(|it| name == it));
-    let named = words.map(|it| &**it).chain(variables.map(|(_, value)| value)).flat_map(paths_in);
-    let found = named.chain(directories).chain(SOCKETS.map(PathBuf::from));
-    kept.extend(found.filter_map(|path| visible(&path, covered)));
-    let outer = kept.iter().filter(|path| !path.ancestors().skip(1).any(|it| kept.contains(it)));
-    Ok(outer.cloned().collect())
+    // Where a link in one of them leads to.
+    let targets: Vec<_> = kept.iter().filter_map(|entry| entry.canonicalize().ok()).collect();
+    for target in targets {
+        kept.extend(covered.iter().flat_map(|it| it.entries_in(target.as_os_str())));
+    }
+    kept.retain(|entry| entry.symlink_metadata().is_ok());
+    Ok(kept)
 }
 
-/// The absolute paths in a value such as that of PATH, `--config=/tmp/x`, or `unix:path=/tmp/x,guid=0`.
-fn paths_in(value: &OsStr) -> impl Iterator<Item = PathBuf> {
-    let parts = value.as_bytes().split(|byte| b":=,".contains(byte)).filter(|part| part.starts_with(b"/"));
-    parts.map(|part| PathBuf::from(OsStr::from_bytes(part)))
+/// What cgrun writes, with the directory in which it is.
+fn written(plan: &SessionPlan) -> Vec<(PathBuf, PathBuf)> {
+    let files = plan.reports.iter().map(|(_, path)| path.as_path());
+    let files = files.chain(plan.baseline.iter().filter_map(BaselinePlan::written));
+    let files = files.map(|path| (path.to_path_buf(), path.parent().unwrap_or(path).to_path_buf()));
+    files.chain(plan.logs.iter().map(|path| (path.clone(), path.clone()))).collect()
 }
 
-/// The path to keep for one that exists.
-fn visible(path: &Path, covered: &[PathBuf]) -> Option<PathBuf> {
-    let path = path.canonicalize().ok()?;
-    let is_inside = |path: &Path| is_below(path, covered);
-    match path.parent() {
-        Some(parent) if !path.is_dir() && is_inside(parent) => Some(parent.into()),
-        _ => Some(path).filter(|it| is_inside(it)),
+fn refuse_loss(path: &Path, directory: &Path, covered: &[Covered]) -> Result<()> {
+    let existing = directory.ancestors().find(|it| it.exists()).unwrap_or(directory);
+    match covered.iter().find(|it| it.is(existing)) {
+        Some(covered) => bail!(
+            "{} would be lost in the private {}; name a directory that exists",
+            path.display(),
+            covered.path.display()
+        ),
+        None => Ok(()),
     }
 }
 
-/// The directory, or the nearest one above it that exists, for what cgrun writes: it must not be lost.
-fn existing(written: &Path, directory: &Path, covered: &[PathBuf]) -> Result<Option<PathBuf>> {
-    let Some(found) = directory.ancestors().find_map(|it| it.canonicalize().ok()) else { return Ok(None) };
-    if covered.contains(&found) {
-        bail!(
-            "{} would be lost in the private {}; name another directory",
-            written.display(),
-            found.display()
-        );
-    }
-    Ok(Some(found).filter(|it| is_below(it, covered)))
-}
-
-fn is_below(path: &Path, covered: &[PathBuf]) -> bool {
-    path.ancestors().skip(1).any(|it| covered.iter().any(|covered| covered == it))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn paths_are_found_in_words_and_lists() {
-        let found = |value: &str| -> Vec<String> {
-            paths_in(OsStr::new(value)).map(|it| it.to_string_lossy().into_owned()).collect()
-        };
-        assert_eq!(found("/usr/bin:/tmp/venv/bin:bin"), ["/usr/bin", "/tmp/venv/bin"]);
-        assert_eq!(found("--config=/tmp/x"), ["/tmp/x"]);
-        assert_eq!(found("unix:path=/tmp/dbus-1,guid=7"), ["/tmp/dbus-1"]);
-        assert_eq!(found("tmp/x y"), [""; 0]);
-    }
-
-    #[test]
-    fn of_a_file_its_directory_is_kept() {
-        let directory = tempfile::tempdir().unwrap();
-        let covered = [directory.path().canonicalize().unwrap()];
-        std::fs::create_dir(covered[0].join("project")).unwrap();
-        for name in ["project/a.py", "socket"] {
-            std::fs::write(covered[0].join(name), "").unwrap();
-        }
-        let seen = |name: &str| visible(&covered[0].join(name), &covered);
-        assert_eq!(seen("project/a.py"), Some(covered[0].join("project")));
-        assert_eq!(seen("project"), Some(covered[0].join("project")));
-        assert_eq!(seen("socket"), Some(covered[0].join("socket")));
-        assert_eq!((seen("."), seen("missing")), (None, None));
-        assert_eq!(visible(Path::new("/usr/bin"), &covered), None);
-    }
+/// What the session's processes are told.
+fn told(plan: &SessionPlan) -> impl Iterator<Item = OsString> {
+    let variables =
+        std::env::vars_os().filter(|(name, _)| name != LEFT && !TEMPORARY.iter().any(|it| name == it));
+    let services = plan.services.iter().flat_map(|service| {
+        let words = service.command.iter().cloned().chain(service.readiness_command().unwrap_or_default());
+        words.chain(service.env.values().map(OsString::from)).chain([service.cwd.clone().into_os_string()])
+    });
+    variables.map(|(_, value)| value).chain(plan.command.iter().cloned()).chain(services)
 }

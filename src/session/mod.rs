@@ -67,7 +67,7 @@ fn prepare(plan: SessionPlan, report: &Reporter) -> Result<Session<'_>, SessionE
     if let Ok((mount, _)) = &source {
         registry::sweep::end_stale_neighbours(mount, &plan.records, &events, report)?;
     }
-    private::enter(&plan, &env, report)?;
+    private::enter(&plan, report)?;
     let held_before = preflight::ports(&plan, &events, report)?;
     // Every process that becomes our child from now on belongs to the session.
     let preexisting = events.preexisting_children();

@@ -84,7 +84,7 @@ impl<'a> Coordinator<'a> {
 
     /// All that have exited at once come first: each of them ended by itself.
     fn handle(&mut self, events: &[Event], buffer: &mut Chunk) -> io::Result<()> {
-        let mut has_failed = false;
+        let (mut has_failed, mut result) = (false, Ok(()));
         for event in events {
             let Event::Exited(pid, status) = event else { continue };
             if let Some(shard) = self.shards.iter_mut().find(|it| it.process.pid == *pid && it.is_running()) {
@@ -94,7 +94,8 @@ impl<'a> Coordinator<'a> {
                 if !status.success() {
                     verdict::say_how_it_ended(shard, self.report);
                 }
-                ended?;
+                // The others that have exited must not be forgotten.
+                result = result.and(ended);
             }
         }
         for event in events {
@@ -115,7 +116,7 @@ impl<'a> Coordinator<'a> {
         if has_failed && self.fail_fast && self.asked_by.is_none() {
             self.end_all();
         }
-        Ok(())
+        result
     }
 
     fn pass_on(&self, signal: Signal) {

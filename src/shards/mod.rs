@@ -20,8 +20,9 @@ use crate::plan::{SessionPlan, Shard};
 use crate::report::Reporter;
 use crate::runtime::clock;
 use crate::runtime::events::Events;
-use crate::runtime::exit_code::Exit;
+use crate::runtime::exit_code::{self, Exit};
 use crate::session::{self, SessionError};
+use crate::text::error_chain;
 
 /// How many sessions run the command at once.
 #[derive(Clone, Copy, Debug)]
@@ -69,6 +70,10 @@ pub(crate) fn run(plan: SessionPlan, shards: Shards, report: &Reporter) -> Resul
     }
     match failure {
         None => Ok(exit),
+        Some(error) if exit == Exit::Code(exit_code::NOT_PROVEN) => {
+            report.error(&error_chain(&error));
+            Ok(exit)
+        }
         Some(error) => Err(error.into()),
     }
 }

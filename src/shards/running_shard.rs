@@ -3,11 +3,9 @@
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
-use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use nix::sys::signal::Signal;
 use rustix::pipe::PipeFlags;
 
 use super::spool::{self, Spool, Stream};
@@ -15,6 +13,7 @@ use super::whole_lines::WholeLines;
 use crate::plan::Shard;
 use crate::runtime::clock;
 use crate::runtime::events::Wake;
+use crate::runtime::exit_code;
 use crate::sys::process::copy::{Outputs, copy};
 use crate::sys::process::pidfd::Process;
 use crate::sys::time::Instant;
@@ -126,7 +125,9 @@ impl RunningShard {
     /// It has exited. What else holds its pipes is none of its processes, or is one that survived.
     pub(super) fn end(&mut self, status: ExitStatus, buffer: &mut Chunk) -> io::Result<()> {
         self.ended = Some((status, clock::since(self.begun)));
-        self.is_cut_short = self.is_asked_to_exit && status.signal() == Some(Signal::SIGTERM as i32);
+        // A command can handle the request, and exit with any code.
+        let unproven = i32::from(exit_code::NOT_PROVEN);
+        self.is_cut_short = self.is_asked_to_exit && !status.success() && status.code() != Some(unproven);
         self.read_chunks(buffer, REST)?;
         for mut output in std::mem::take(&mut self.outputs) {
             self.spool.push(output.stream, &output.lines.finish())?;

@@ -41,7 +41,11 @@ mod tests {
     #[test]
     fn a_trial_says_why_it_failed_and_changes_nothing() {
         let mut changed = false;
-        assert_eq!(in_a_child(|| Ok(changed = true)).unwrap(), Ok(()));
+        let change = || {
+            changed = true;
+            Ok(())
+        };
+        assert_eq!(in_a_child(change).unwrap(), Ok(()));
         assert!(!changed);
         assert_eq!(in_a_child(|| Err("no".into())).unwrap(), Err("no".into()));
         // SAFETY: ends the child at once.
