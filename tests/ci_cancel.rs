@@ -30,8 +30,8 @@ const PYTEST: &str = r#"
 import pathlib, time
 
 def test_that_takes_long():
-    pathlib.Path("running").touch()
     try:
+        pathlib.Path("running").touch()
         time.sleep(600)
     except KeyboardInterrupt:
         pathlib.Path("asked").write_text(str(time.time()))

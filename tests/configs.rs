@@ -198,7 +198,7 @@ fn a_wrong_config_is_explained_in_words_of_toml() {
     for (config, message) in [
         (
             "[profiles.ci]\non_leak = 'fail'",
-            "unknown key `on_leak`, expected `session` or `limits`; its keys go into",
+            "unknown key `on_leak`, expected one of `session`, `limits`, `private`; its keys go into",
         ),
         ("profiles = []", "invalid type: list, expected a table"),
         ("[session]\nuser = {}", "invalid type: table, expected a string in quotes"),

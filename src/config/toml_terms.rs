@@ -1,7 +1,7 @@
 //! Parse errors in the words of TOML, with advice.
 
 /// The end of a message about an unknown key of a profile.
-const OF_A_PROFILE: &str = ", expected `session` or `limits`";
+const OF_A_PROFILE: &str = ", expected one of `session`, `limits`, `private`";
 
 /// serde names Rust's types, but the user wrote TOML. `value` is the text that the error is about.
 pub(crate) fn in_toml_terms(message: &str, value: &str) -> String {
@@ -21,7 +21,9 @@ pub(crate) fn in_toml_terms(message: &str, value: &str) -> String {
         return format!("{text}, such as [{value}]");
     }
     if text.ends_with(OF_A_PROFILE) {
-        return format!("{text}; its keys go into [profiles.NAME.session] and [profiles.NAME.limits]");
+        return format!(
+            "{text}; its keys go into [profiles.NAME.session], [profiles.NAME.limits] and [profiles.NAME.private]"
+        );
     }
     match meant(&text) {
         Some(meant) => format!("{text}; did you mean `{meant}`?"),
