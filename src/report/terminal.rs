@@ -139,9 +139,9 @@ impl Reporter {
     }
 
     /// Draws a status line.
-    pub(crate) fn progress(&self, line: &str) {
+    pub(crate) fn progress(&self, line: impl FnOnce() -> String) {
         if self.is_status_due() {
-            self.draw_status(line);
+            self.draw_status(&line());
         }
     }
 

@@ -11,10 +11,9 @@ use super::verdict;
 use crate::report::Reporter;
 use crate::runtime::clock;
 use crate::runtime::events::{Event, Events};
-use crate::runtime::exit_code::{self, Exit};
+use crate::runtime::exit_code::Exit;
 use crate::sys::signals::{self, Caught};
 use crate::sys::time::Instant;
-use crate::text::plain;
 
 /// How often the status line is drawn.
 const PROGRESS: Duration = Duration::from_millis(500);
@@ -62,7 +61,7 @@ impl<'a> Coordinator<'a> {
             if self.printer.is_done(&self.shards) || give_up.is_some_and(|end| clock::now() >= end) {
                 return Ok(());
             }
-            self.report.progress(&verdict::progress(&self.shards, clock::since(self.begun)));
+            self.report.progress(|| verdict::progress(&self.shards, clock::since(self.begun)));
             let mut wakes: Vec<_> = self.shards.iter().flat_map(RunningShard::wakes).collect();
             wakes.extend(self.printer.wake(&self.shards));
             let events = self.events.wait(&wakes, Some(clock::now() + PROGRESS))?;
@@ -89,9 +88,9 @@ impl<'a> Coordinator<'a> {
             let Event::Exited(pid, status) = event else { continue };
             if let Some(shard) = self.shards.iter_mut().find(|it| it.process.pid == *pid && it.is_running()) {
                 let ended = shard.end(*status, buffer);
-                has_failed |= !status.success() && !shard.is_cut_short;
+                has_failed |= shard.has_failed() && !shard.is_cut_short();
                 // A log should not keep a failure back until the others have passed.
-                if !status.success() {
+                if shard.has_failed() {
                     verdict::say_how_it_ended(shard, self.report);
                 }
                 // The others that have exited must not be forgotten.
@@ -145,18 +144,14 @@ impl<'a> Coordinator<'a> {
         self.shards.iter_mut().filter(|it| it.is_running()).for_each(|it| it.is_asked_to_exit = true);
     }
 
-    pub(super) fn finish(self) -> (Vec<RunningShard>, Exit) {
+    /// With the reason why output was lost, if any was.
+    pub(super) fn finish(self) -> (Vec<RunningShard>, Exit, Option<io::Error>) {
         self.report.clear();
         verdict::say_result(&self.shards, clock::since(self.begun), self.report);
-        let exit = match (self.asked_by, self.printer.failure()) {
-            (Some(signal), _) if !self.printer.is_done(&self.shards) => Exit::Signal(signal),
-            (asked_by, None) => verdict::exit(&self.shards, asked_by),
-            (_, Some(errno)) => {
-                self.report
-                    .error(&format!("cannot write the output of the shards: {}", plain(&errno.into())));
-                Exit::Code(exit_code::FAILED)
-            }
+        let (exit, lost) = match self.asked_by {
+            Some(signal) if !self.printer.is_done(&self.shards) => (Exit::Signal(signal), None),
+            asked_by => (verdict::exit(&self.shards, asked_by), self.printer.failure()),
         };
-        (self.shards, exit)
+        (self.shards, exit, lost.map(io::Error::from))
     }
 }

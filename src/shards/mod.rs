@@ -64,7 +64,10 @@ pub(crate) fn run(plan: SessionPlan, shards: Shards, report: &Reporter) -> Resul
         coordinator.abandon();
         failure.get_or_insert(anyhow::Error::new(error).context("cannot wait for the shards"));
     }
-    let (shards, exit) = coordinator.finish();
+    let (shards, exit, lost) = coordinator.finish();
+    if let Some(error) = lost {
+        failure.get_or_insert(anyhow::Error::new(error).context("cannot write the output of the shards"));
+    }
     if let Err(error) = reports::write(&shards, drafts, &plan) {
         failure.get_or_insert(error);
     }

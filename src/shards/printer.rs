@@ -35,7 +35,7 @@ impl Printer {
             if !self.empty(shard, report)? || shard.is_running() {
                 return Ok(());
             }
-            if !verdict::has_failed(shard) {
+            if !shard.has_failed() {
                 verdict::say_how_it_ended(shard, report);
             }
             self.shown.push(current);

@@ -30,10 +30,8 @@ pub(super) struct RunningShard {
     pub shard: Shard,
     pub process: Process,
     pub spool: Spool,
-    /// It was asked to exit because another one failed,
+    /// It was asked to exit because another one failed.
     pub is_asked_to_exit: bool,
-    /// and has exited because of that.
-    pub is_cut_short: bool,
     /// With how long it took.
     pub ended: Option<(ExitStatus, Duration)>,
     /// Its JSON report.
@@ -79,7 +77,6 @@ impl RunningShard {
             process,
             spool,
             is_asked_to_exit: false,
-            is_cut_short: false,
             ended: None,
             report: Vec::new(),
             begun: clock::now(),
@@ -93,6 +90,18 @@ impl RunningShard {
 
     pub(super) fn is_running(&self) -> bool {
         self.ended.is_none()
+    }
+
+    pub(super) fn has_failed(&self) -> bool {
+        self.ended.is_some_and(|(status, _)| !status.success())
+    }
+
+    /// It has exited because another one failed. A command can handle the request, and exit with any code.
+    pub(super) fn is_cut_short(&self) -> bool {
+        let unproven = Some(i32::from(exit_code::NOT_PROVEN));
+        self.is_asked_to_exit
+            && self.has_failed()
+            && self.ended.is_some_and(|(status, _)| status.code() != unproven)
     }
 
     /// Takes what has come, without waiting.
@@ -125,9 +134,6 @@ impl RunningShard {
     /// It has exited. What else holds its pipes is none of its processes, or is one that survived.
     pub(super) fn end(&mut self, status: ExitStatus, buffer: &mut Chunk) -> io::Result<()> {
         self.ended = Some((status, clock::since(self.begun)));
-        // A command can handle the request, and exit with any code.
-        let unproven = i32::from(exit_code::NOT_PROVEN);
-        self.is_cut_short = self.is_asked_to_exit && !status.success() && status.code() != Some(unproven);
         self.read_chunks(buffer, REST)?;
         for mut output in std::mem::take(&mut self.outputs) {
             self.spool.push(output.stream, &output.lines.finish())?;

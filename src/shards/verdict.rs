@@ -20,7 +20,7 @@ pub(super) fn say_how_it_ended(shard: &RunningShard, report: &Reporter) {
     let (name, took) = (shard.shard.name(), elapsed(took.as_secs_f64()));
     if status.success() {
         report.say(&format!("shard {name} passed after {took}"));
-    } else if shard.is_cut_short {
+    } else if shard.is_cut_short() {
         report.say(&format!("shard {name} was ended after {took}"));
     } else {
         report.error(&format!("shard {name} failed after {took}: {}", exit_status(status)));
@@ -37,8 +37,8 @@ pub(super) fn say_result(shards: &[RunningShard], took: Duration, report: &Repor
     let names = |is: &dyn Fn(&&RunningShard) -> bool| -> Vec<String> {
         shards.iter().filter(is).map(|it| it.shard.number.to_string()).collect()
     };
-    let failed = names(&|it| has_failed(it) && !it.is_cut_short);
-    let cut_short = names(&|it| has_failed(it) && it.is_cut_short);
+    let failed = names(&|it| it.has_failed() && !it.is_cut_short());
+    let cut_short = names(&|it| it.is_cut_short());
     if failed.is_empty() && cut_short.is_empty() {
         return report.say(&format!("{count} passed after {took}"));
     }
@@ -54,22 +54,15 @@ pub(super) fn say_result(shards: &[RunningShard], took: Duration, report: &Repor
 /// The status line.
 pub(super) fn progress(shards: &[RunningShard], took: Duration) -> String {
     let running = shards.iter().filter(|it| it.is_running()).count();
-    let failed = shards.iter().filter(|it| has_failed(it)).count();
+    let failed = shards.iter().filter(|it| it.has_failed()).count();
     let passed = shards.len() - running - failed;
     format!("cgrun: shards: {running} running, {passed} passed, {failed} failed, {} s", took.as_secs())
 }
 
-pub(super) fn has_failed(shard: &RunningShard) -> bool {
-    shard.ended.is_some_and(|(status, _)| !status.success())
-}
-
 /// As the worst shard did. One that was ended early has no influence, unless something of it survived.
 pub(super) fn exit(shards: &[RunningShard], asked_by: Option<Signal>) -> Exit {
-    let ended = shards.iter().filter_map(|it| Some((it.is_cut_short, it.ended?.0)));
-    let counts =
-        |(is_cut_short, status): &(bool, ExitStatus)| !is_cut_short || code(*status) == exit_code::NOT_PROVEN;
-    let worst =
-        ended.filter(counts).map(|(_, status)| status).max_by_key(|it| (badness(code(*it)), code(*it)));
+    let counting = shards.iter().filter(|it| !it.is_cut_short()).filter_map(|it| it.ended);
+    let worst = counting.map(|(status, _)| status).max_by_key(|it| (badness(code(*it)), code(*it)));
     match (worst, asked_by) {
         // Shells and CI see that it was ended, as without shards.
         (Some(status), Some(signal)) if status.signal() == Some(signal as i32) => Exit::Signal(signal),
