@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+/// The id of the user and group with the fewest rights.
+pub(crate) const NOBODY: u32 = 65534;
+
 /// Options that write the JSON report to `report.json`.
 pub(crate) const JSON: [&str; 2] = ["--report", "json=report.json"];
 

@@ -6,9 +6,9 @@ use std::process::Command;
 use nix::sys::signal::Signal::{SIGKILL, SIGTERM};
 
 use crate::containments::Host;
+use crate::fixtures::NOBODY;
 use crate::harness::{Finished, Running, Session, Stranger, cgrun_program, is_listening};
 
-const NOBODY: u32 = 65534;
 const NET: [&str; 2] = ["--private", "net"];
 const SERVER: &str = "[services.backend]\nport = 8000\n\
     command = ['python3', '{helpers}/server.py', '8000', '--name', 'backend']\n";

@@ -4,10 +4,9 @@ use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::Path;
 
 use crate::containments::Host;
-use crate::fixtures::JSON;
+use crate::fixtures::{JSON, NOBODY};
 use crate::harness::{Session, python_program};
 
-const NOBODY: u32 = 65534;
 const PRIVATE: [&str; 2] = ["--private", "tmp,shm"];
 const DIRECTORIES: [&str; 3] = ["/tmp", "/var/tmp", "/dev/shm"];
 

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal::{SIGKILL, SIGSTOP, SIGTERM};
 
+use crate::fixtures::NOBODY;
 use crate::harness::{Finished, OwnHost, Running, Session, TestCgroup, helpers, until};
 
 const CGRUN: &str = env!("CARGO_BIN_EXE_cgrun");
@@ -131,7 +132,6 @@ fn a_sweep_touches_no_live_session() {
 #[test]
 fn a_session_of_another_user_is_left_alone() {
     let _host = OwnHost::enter();
-    const NOBODY: u32 = 65534;
     let run = waiting(Session::new()).kill_with_guardian();
     let listed = run.cgrun(&["sessions", "--json"]).json();
     let cgroup = Path::new(listed["sessions"][0]["cgroup"].as_str().unwrap());

@@ -8,12 +8,11 @@ use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 
 use crate::docs::copy_demo;
-use crate::fixtures::{JSON, SOON};
+use crate::fixtures::{JSON, NOBODY, SOON};
 use crate::harness::terminal::{CTRL_C, CTRL_Z};
 use crate::harness::{Running, Session, installed, is_listening};
 use crate::real_applications::postgres_programs;
 
-const NOBODY: u32 = 65534;
 const SERVER: &str = "[services.backend]\nport = 8000\n\
     command = ['python3', '{helpers}/server.py', '8000', '--name', 'backend']\n";
 const UNTIL_GO: &str = "touch running-$CGRUN_SHARD; until [ -e go ]; do sleep 0.02; done";

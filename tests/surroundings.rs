@@ -3,9 +3,9 @@
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::Path;
 
+use crate::fixtures::NOBODY;
 use crate::harness::{Finished, Session, cgrun_program};
 
-const NOBODY: u32 = 65534;
 const AS_NOBODY: &str = "setpriv --reuid=65534 --regid=65534 --clear-groups";
 
 fn set_mode(path: &Path, mode: u32) {

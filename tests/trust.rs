@@ -5,9 +5,9 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 
+use crate::fixtures::NOBODY;
 use crate::harness::{Finished, Session};
 
-const NOBODY: u32 = 65534;
 const SOMEBODY: u32 = 4711;
 
 /// Its service leaves a file behind if the config is used.

@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal::{SIGKILL, SIGTERM};
 
+use crate::fixtures::NOBODY;
 use crate::harness::{Finished, Session, cgrun_program, until};
-
-const NOBODY: u32 = 65534;
 
 /// A session in a directory that belongs to the user.
 fn as_nobody() -> Session {

@@ -9,7 +9,6 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
-use caps::{CapSet, Capability};
 use nix::sys::signal::Signal;
 use rustix::process::Pid;
 
@@ -99,7 +98,7 @@ impl PidNamespace {
     /// Creates a namespace. Its first process joins the cgroup whose `cgroup.procs` is given.
     pub(crate) fn create(procs: Option<OwnedFd>) -> Result<Self, NoNamespace> {
         // Without CAP_SYS_ADMIN, we need a user namespace, which gives us that privilege only inside it.
-        let privileged = caps::has_cap(None, CapSet::Effective, Capability::CAP_SYS_ADMIN).unwrap_or(false);
+        let privileged = namespace::needs_no_user();
         if !privileged && rustix::process::geteuid().is_root() {
             return Err(NoNamespace::Powerless);
         }

@@ -2,7 +2,6 @@
 
 use std::io;
 
-use caps::{CapSet, Capability};
 use nix::sched::CloneFlags;
 
 use crate::sys::kernel;
@@ -32,7 +31,7 @@ pub(super) fn remedy() -> String {
 ///
 /// Must be called while this process has a single thread.
 pub(super) fn enter(namespaces: CloneFlags) -> Result<(), NoNamespaces> {
-    let privileged = caps::has_cap(None, CapSet::Effective, Capability::CAP_SYS_ADMIN).unwrap_or(false);
+    let privileged = namespace::needs_no_user();
     if !privileged && rustix::process::geteuid().is_root() {
         return Err(NoNamespaces::Powerless);
     }

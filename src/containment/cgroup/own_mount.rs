@@ -7,10 +7,10 @@
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
-use caps::{CapSet, Capability};
 use rustix::fs::{Access, access};
 
 use crate::sys::process::cgroup_mount::mount_own_cgroup;
+use crate::sys::process::namespace::needs_no_user;
 
 /// The mount. Its root is the cgroup in which we were when it was made.
 #[derive(Debug)]
@@ -19,7 +19,7 @@ pub(super) struct OwnMount(OwnedFd);
 impl OwnMount {
     /// `None` if that is not permitted here, or if we cannot create cgroups in our own.
     pub(super) fn create() -> Option<Self> {
-        let privileged = caps::has_cap(None, CapSet::Effective, Capability::CAP_SYS_ADMIN).unwrap_or(false);
+        let privileged = needs_no_user();
         let mount = Self(mount_own_cgroup(!privileged).ok()?);
         access(mount.root(), Access::WRITE_OK).is_ok().then_some(mount)
     }

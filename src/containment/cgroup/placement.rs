@@ -5,7 +5,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use caps::{CapSet, Capability};
 use rustix::fs::StatVfsMountFlags;
 
 use super::metadata;
@@ -16,6 +15,7 @@ use crate::containment::container::Container;
 use crate::containment::error::ContainmentError;
 use crate::containment::session_id::SessionId;
 use crate::sys::kernel;
+use crate::sys::process::namespace::needs_no_user;
 use crate::sys::procfs::details::unified_path;
 use crate::sys::small_file::read_all;
 use crate::sys::users::user_name;
@@ -95,7 +95,7 @@ fn remedy_for_read_only() -> String {
         };
         return format!("run as root (cgrun --user NAME){option}");
     }
-    if caps::has_cap(None, CapSet::Effective, Capability::CAP_SYS_ADMIN).unwrap_or(false) {
+    if needs_no_user() {
         let point = Mount::find().map_or_else(|_| "/sys/fs/cgroup".into(), |mount| mount.point);
         return format!("make the mount writable: mount -o remount,bind,rw {}", point.display());
     }

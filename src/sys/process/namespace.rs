@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::Path;
 use std::time::Duration;
 
+use caps::{CapSet, Capability};
 use nix::mount::{MsFlags, mount};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socketpair};
@@ -171,6 +172,11 @@ fn set_up(procs: Option<BorrowedFd<'_>>, user: Option<(u32, u32)>) -> Result<(),
     let plain = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
     mount(Some("proc"), "/proc", Some("proc"), plain, nothing)
         .map_err(|errno| at(NamespaceStep::Proc)(errno.into()))
+}
+
+/// Whether we can create namespaces, and mount in them, without a user namespace around them (CAP_SYS_ADMIN).
+pub(crate) fn needs_no_user() -> bool {
+    caps::has_cap(None, CapSet::Effective, Capability::CAP_SYS_ADMIN).unwrap_or(false)
 }
 
 /// Makes this user and group, which are those that created our user namespace, valid inside it.

@@ -4,6 +4,7 @@ use std::ops::AddAssign;
 
 use rustix::process::Pid;
 
+use super::stat::threads;
 use super::status::Status;
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -18,8 +19,7 @@ impl Switches {
     /// Of the threads that the process has now. Those of a process that is gone are none.
     pub(crate) fn of(pid: Pid) -> Self {
         let mut sum = Self::default();
-        let threads = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
-        for status in threads.filter_map(|thread| Status::at(thread.path())) {
+        for status in threads(pid).filter_map(Status::at) {
             sum += Self::of_status(&status);
         }
         sum
