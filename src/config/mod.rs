@@ -19,6 +19,7 @@ pub(crate) use diagnostic::ConfigError;
 pub(crate) use discover::find_trusted;
 pub(crate) use file::{Config, FILE_NAME};
 pub(crate) use keys::{ReadyKeys, ServiceKeys};
+pub(crate) use private_keys::PrivateKeys;
 pub(crate) use schema::schema;
 pub(crate) use toml_terms::in_toml_terms;
 pub(crate) use trust::{Distrust, TrustedUsers};

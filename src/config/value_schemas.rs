@@ -11,6 +11,7 @@ use super::values::{ServiceName, StopSignal, Time, Variable, Word, Words};
 use crate::containment::Require;
 use crate::leaks::allow::Pattern;
 use crate::limits::{CpuSet, Cpus, IoWeight, Memory, Pids, Swap};
+use crate::private::{Forward, Network};
 use crate::sys::port::Port;
 
 const DURATION: &str = r"^(0|\s*([0-9][0-9.\s]*[a-zA-Zµ]+\s*)+)$";
@@ -20,6 +21,7 @@ const CPU_SET: &str = r"^\s*[0-9]+\s*(-\s*[0-9]+\s*)?(,\s*[0-9]+\s*(-\s*[0-9]+\s
 const WHOLE: &str = r"^\s*[0-9]+\s*$";
 const PORT: &str = r"^\+?[0-9]+(/(tcp|udp))?$";
 const TCP_PORT: &str = r"^\+?[0-9]+(/tcp)?$";
+const FORWARD: &str = r"^\+?[0-9]+(:\+?[0-9]+)?$";
 const URL: &str = r"^[hH][tT][tT][pP][sS]?://(localhost|127\.|0\.0\.0\.0|\[)[^@/?#]*([/?#].*)?$";
 const NO_NUL: &str = r"^[^\x00]*$";
 const NOT_EMPTY: &str = r"^[^\x00]+$";
@@ -113,6 +115,8 @@ values! {
     Pids: { "type": ["integer", "string"], "pattern": WHOLE, "minimum": 1, "maximum": 4194304 };
     Cpus: { "type": ["number", "string"], "pattern": CPUS, "minimum": 0.01, "maximum": 100000 };
     CpuSet: { "type": ["string", "integer"], "pattern": CPU_SET, "minimum": 0, "maximum": 8191 };
+    Network: { "enum": [true, false, "outbound"] };
+    Forward: { "type": "string", "pattern": FORWARD };
     IoWeight: { "type": ["integer", "string"], "pattern": WHOLE, "minimum": 1, "maximum": 10000 };
 }
 

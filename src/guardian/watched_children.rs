@@ -26,7 +26,8 @@ impl WatchedChildren {
         let mut found = HashMap::new();
         let Ok(children) = children(supervisor.pid) else { return };
         for pid in children {
-            let is_known_stranger = pid == us || context.preexisting_children.contains(&pid);
+            let is_known_stranger =
+                pid == us || context.way_out == Some(pid) || context.preexisting_children.contains(&pid);
             if is_known_stranger || context.containment.contains(pid).unwrap_or(true) {
                 continue;
             }

@@ -9,6 +9,7 @@ use anyhow::{Result, bail};
 use nix::sys::signal::Signal;
 
 use super::identity::resolve_identity;
+use super::private;
 use super::service_id::PerService;
 use super::service_plan::ServicePlan;
 use super::services::plan_services;
@@ -63,7 +64,7 @@ pub(crate) fn plan(run: Run, config: Option<&Config>, cwd: PathBuf, state: PathB
     }
     let options = run.options;
     let session = config.map(|config| &config.keys.session);
-    let private_keys = config.map(|config| config.keys.private);
+    let private_keys = config.map(|config| &config.keys.private);
     let time = |option: Option<crate::config::Time>, key: Option<crate::config::Time>, default| {
         option.or(key).map_or(default, |time| time.0)
     };
@@ -94,6 +95,7 @@ pub(crate) fn plan(run: Run, config: Option<&Config>, cwd: PathBuf, state: PathB
     let profile_limits = profile_limits(&options.limits, config);
     let (limits, limits_best_effort) =
         limits(options.limits, config, profile_limits.as_ref(), services.len())?;
+    let (private, forward) = private::decide(options.private, private_keys, options.shards.is_some())?;
     Ok(SessionPlan {
         limits,
         profile_limits,
@@ -111,9 +113,8 @@ pub(crate) fn plan(run: Run, config: Option<&Config>, cwd: PathBuf, state: PathB
         stop_within: options.stop_within.or(session.and_then(|it| it.stop_within)).map(|time| time.0),
         on_leak: options.on_leak.or(session.and_then(|it| it.on_leak)).unwrap_or(OnLeak::Report),
         require: options.require.or(session.and_then(|it| it.require)),
-        private: options
-            .private
-            .unwrap_or_else(|| private_keys.unwrap_or_default().private(options.shards.is_some())),
+        private,
+        forward,
         shard: None,
         identity: resolve_identity(
             options.user.as_deref().or(session.and_then(|it| it.user.as_ref()).map(|it| it.0.as_str())),

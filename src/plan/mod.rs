@@ -5,6 +5,7 @@ mod baseline;
 mod decide;
 mod environment;
 mod identity;
+mod private;
 mod service_id;
 mod service_plan;
 mod services;

@@ -15,7 +15,7 @@ use crate::config::{OnLeak, ReportKind};
 use crate::containment::Require;
 use crate::leaks::allow::Pattern;
 use crate::limits::{Limits, ProfileLimits};
-use crate::private::Private;
+use crate::private::{Forward, Private};
 use crate::runtime::state_directory;
 use crate::stacks::Rules;
 use crate::sys::port::Port;
@@ -58,6 +58,8 @@ pub(crate) struct SessionPlan {
     pub require: Option<Require>,
     /// What the session does not share with the host.
     pub private: Private,
+    /// The ports of the host that lead into its network.
+    pub forward: Vec<Forward>,
     /// Which of several sessions of the same command it is.
     pub shard: Option<Shard>,
     /// The user that the session's processes run as, if not the supervisor's.

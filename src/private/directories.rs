@@ -34,10 +34,6 @@ fn failed<E: Into<io::Error>>(step: &'static str, path: &Path) -> impl FnOnce(E)
 
 /// In the new mount namespace, in which nobody else is yet. `kept` are entries of the covered directories.
 pub(super) fn set_up(covered: &[Covered], kept: &BTreeSet<PathBuf>) -> Result<(), NoDirectory> {
-    let nothing: Option<&str> = None;
-    // What is mounted from here on is not seen outside.
-    mount(nothing, "/", nothing, MsFlags::MS_REC | MsFlags::MS_SLAVE, nothing)
-        .map_err(failed("separate the mounts below", Path::new("/")))?;
     let entries: Vec<_> = kept
         .iter()
         .map(|path| Ok((path, Entry::of(path).map_err(failed("keep", path))?)))

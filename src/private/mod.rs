@@ -5,40 +5,49 @@
 
 mod covered;
 mod directories;
+mod forward;
 mod kept;
 mod kinds;
 mod namespaces;
 mod network;
+mod resolver;
+mod way_out;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
+use nix::sched::CloneFlags;
 
 use covered::Covered;
-pub(crate) use kinds::Private;
+pub(crate) use forward::Forward;
+pub(crate) use kinds::{Network, Private};
+use resolver::Servers;
+use way_out::WayOut;
+pub(crate) use way_out::has_pasta;
 
 use crate::plan::{SessionPlan, Verbosity};
 use crate::report::Reporter;
+use crate::sys::process::keeper::Kept;
 use crate::sys::process::trial::in_a_child;
 use crate::text::error_chain;
 
-/// Enters what is to be private.
+/// Enters what is to be private. Returns what connects it to the outside, if anything does.
 ///
 /// Must be called while this process has a single thread.
-pub(crate) fn enter(plan: &SessionPlan, report: &Reporter) -> Result<()> {
+pub(crate) fn enter(plan: &SessionPlan, report: &Reporter) -> Result<Option<Kept>> {
     let private = plan.private;
     if private == Private::default() {
-        return Ok(());
+        return Ok(None);
     }
     if plan.verbosity == Verbosity::Verbose {
         report.say(&format!("private to this session: {}", private.names()));
     }
     let covered = Covered::all(private);
     let kept = kept::entries(&covered, plan)?;
-    set_up(private, &covered, &kept)?;
+    let way_out = set_up(private, &plan.forward, &covered, &kept)?;
     if covered.is_empty() {
-        return Ok(());
+        return Ok(way_out);
     }
     let user = plan.identity.as_ref().and_then(|it| it.user.as_ref()).map(|(user, _)| user);
     for path in kept::TEMPORARY.into_iter().filter_map(std::env::var_os).map(PathBuf::from) {
@@ -49,18 +58,41 @@ pub(crate) fn enter(plan: &SessionPlan, report: &Reporter) -> Result<()> {
         std::env::set_current_dir(&plan.cwd)
             .with_context(|| format!("cannot enter {}", plan.cwd.display()))?;
     }
-    Ok(())
+    Ok(way_out)
 }
 
-fn set_up(private: Private, covered: &[Covered], kept: &BTreeSet<PathBuf>) -> Result<()> {
-    namespaces::enter(private.namespaces()).context("the session cannot be private")?;
-    if private.net {
-        network::set_up().context("the session cannot have a network of its own")?;
+fn set_up(
+    private: Private,
+    forward: &[Forward],
+    covered: &[Covered],
+    kept: &BTreeSet<PathBuf>,
+) -> Result<Option<Kept>> {
+    const NO_NETWORK: &str = "the session cannot have a network of its own";
+    let is_outbound = private.net == Network::Outbound;
+    let servers = if is_outbound { Servers::of_host() } else { Servers::Reachable };
+    let mut namespaces =
+        private.namespaces() | namespaces::of_user().context("the session cannot be private")?;
+    namespaces.set(
+        CloneFlags::CLONE_NEWNS,
+        namespaces.contains(CloneFlags::CLONE_NEWNS) || servers == Servers::Unreachable,
+    );
+    let mut way_out = None;
+    if is_outbound || !forward.is_empty() {
+        let user = namespaces & CloneFlags::CLONE_NEWUSER;
+        way_out = Some(WayOut { is_outbound, forward, servers }.enter(user).context(NO_NETWORK)?);
+        namespaces -= user | CloneFlags::CLONE_NEWNET;
+    }
+    namespaces::enter(namespaces).context("the session cannot be private")?;
+    if private.has_network() {
+        network::set_up().context(NO_NETWORK)?;
+    }
+    if servers == Servers::Unreachable {
+        resolver::replace().context(NO_NETWORK)?;
     }
     if !covered.is_empty() {
         directories::set_up(covered, kept).context("the session cannot have directories of its own")?;
     }
-    Ok(())
+    Ok(way_out)
 }
 
 /// Why no session of this user can be private, tried in a child.
@@ -73,6 +105,8 @@ pub(crate) fn unavailable() -> Option<String> {
         .filter_map(|it| it.path.read_dir().ok()?.flatten().next())
         .map(|it| it.path())
         .collect();
-    let tried = in_a_child(|| set_up(Private::ALL, &covered, &kept).map_err(|error| error_chain(&error)));
+    let tried = in_a_child(|| {
+        set_up(Private::ALL, &[], &covered, &kept).map(drop).map_err(|error| error_chain(&error))
+    });
     tried.unwrap_or_else(|error| Err(error.to_string())).err()
 }

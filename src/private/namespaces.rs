@@ -2,6 +2,7 @@
 
 use std::io;
 
+use nix::mount::{MsFlags, mount};
 use nix::sched::CloneFlags;
 
 use crate::sys::kernel;
@@ -13,6 +14,8 @@ use crate::text::plain;
 pub(super) enum NoNamespaces {
     #[error("the kernel refuses to create its namespaces: {}{}", plain(source), remedy())]
     Refused { source: io::Error },
+    #[error("its mounts cannot be separated from the host's: {}", plain(source))]
+    Mounts { source: io::Error },
     #[error(
         "without CAP_SYS_ADMIN, root can create namespaces only inside a user namespace, where it would lose \
          root's access to files; run with CAP_SYS_ADMIN and CAP_NET_ADMIN, or as another user"
@@ -26,22 +29,34 @@ pub(super) fn remedy() -> String {
     sysctls.map(|it| format!("; allow user namespaces: {it}")).unwrap_or_default()
 }
 
-/// Moves this process, and all that it starts from now on, into new namespaces. An ordinary user needs a user namespace
-/// around them.
+/// The user namespace that an ordinary user needs around the others.
+pub(super) fn of_user() -> Result<CloneFlags, NoNamespaces> {
+    if namespace::needs_no_user() {
+        return Ok(CloneFlags::empty());
+    }
+    if rustix::process::geteuid().is_root() {
+        Err(NoNamespaces::Powerless)
+    } else {
+        Ok(CloneFlags::CLONE_NEWUSER)
+    }
+}
+
+/// Moves this process, and all that it starts from now on, into new namespaces.
 ///
 /// Must be called while this process has a single thread.
 pub(super) fn enter(namespaces: CloneFlags) -> Result<(), NoNamespaces> {
-    let privileged = namespace::needs_no_user();
-    if !privileged && rustix::process::geteuid().is_root() {
-        return Err(NoNamespaces::Powerless);
-    }
     // In the user namespace they have no meaning until they are mapped.
     let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
-    let user = if privileged { CloneFlags::empty() } else { CloneFlags::CLONE_NEWUSER };
     let refused = |source| NoNamespaces::Refused { source };
-    nix::sched::unshare(user | namespaces).map_err(|errno| refused(errno.into()))?;
-    if !privileged {
+    nix::sched::unshare(namespaces).map_err(|errno| refused(errno.into()))?;
+    if namespaces.contains(CloneFlags::CLONE_NEWUSER) {
         namespace::map_user(uid, gid).map_err(refused)?;
+    }
+    if namespaces.contains(CloneFlags::CLONE_NEWNS) {
+        let nothing: Option<&str> = None;
+        // What is mounted from here on is not seen outside.
+        mount(nothing, "/", nothing, MsFlags::MS_REC | MsFlags::MS_SLAVE, nothing)
+            .map_err(|errno| NoNamespaces::Mounts { source: errno.into() })?;
     }
     Ok(())
 }

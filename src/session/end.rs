@@ -24,6 +24,8 @@ use crate::text::plain;
 const LOG_TAIL: usize = 20;
 /// The same for a CI system, which folds most of them. There, the log itself is often gone after the job.
 const LOG_TAIL_IN_CI: usize = 200;
+const WAY_OUT_LOST: &str =
+    "pasta exited while the session ran, which cut the session off from everything outside";
 
 impl Session<'_> {
     /// Finishes the session, whatever the cause.
@@ -34,6 +36,9 @@ impl Session<'_> {
             self.foreground.take_back();
         }
         self.timeline.teardown = Some(self.timeline.now());
+        if self.has_lost_way_out() {
+            self.report.error(WAY_OUT_LOST);
+        }
         self.explain(cause);
         failpoint::reached("teardown");
         let gone_early = self.services_gone_early(cause);

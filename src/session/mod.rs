@@ -67,7 +67,7 @@ fn prepare(plan: SessionPlan, report: &Reporter) -> Result<Session<'_>, SessionE
     if let Ok((mount, _)) = &source {
         registry::sweep::end_stale_neighbours(mount, &plan.records, &events, report)?;
     }
-    private::enter(&plan, report)?;
+    let way_out = private::enter(&plan, report)?;
     let held_before = preflight::ports(&plan, &events, report)?;
     // Every process that becomes our child from now on belongs to the session.
     let preexisting = events.preexisting_children();
@@ -85,6 +85,7 @@ fn prepare(plan: SessionPlan, report: &Reporter) -> Result<Session<'_>, SessionE
     failpoint::reached("cgroup made");
     let mut session =
         Session::new(plan, (containment, limits), held_before, preexisting, env, events, report);
+    session.keep(way_out);
     // A service may build the program, or another one that comes first in PATH.
     session.command_path = session.plan.services.ids().next().is_none().then_some(command_path);
     Ok(session)

@@ -25,6 +25,7 @@ use crate::plan::{Environment, PerService, ServiceId, SessionPlan, Verbosity};
 use crate::report::{GitHub, ReportFiles, Reporter, SessionReport, Timeline};
 use crate::runtime::clock;
 use crate::runtime::events::Events;
+use crate::sys::process::keeper::Kept;
 use crate::sys::sockets::Listener;
 use crate::sys::time::Instant;
 use crate::teardown::{Component, Context};
@@ -59,6 +60,8 @@ pub(super) struct Session<'a> {
     /// What the processes waited for when a hung session was ended.
     pub hang: Hang,
     pub torn_down: bool,
+    /// Connects a private network to the outside.
+    way_out: Option<Kept>,
 }
 
 impl<'a> Session<'a> {
@@ -120,10 +123,23 @@ impl<'a> Session<'a> {
             warnings: None,
             hang: Hang::default(),
             torn_down: false,
+            way_out: None,
             plan,
             events,
             report,
         }
+    }
+
+    /// Keeps what connects its network to the outside, until the session has ended.
+    pub(super) fn keep(&mut self, way_out: Option<Kept>) {
+        self.context.way_out = way_out.as_ref().map(Kept::keeper);
+        self.context.way_out.iter().for_each(|&pid| self.context.containment.spare(pid));
+        self.way_out = way_out;
+    }
+
+    /// Whether the session was cut off from the outside before its end.
+    pub(super) fn has_lost_way_out(&self) -> bool {
+        self.way_out.as_ref().is_some_and(|it| !it.is_running())
     }
 
     /// Sets which reports to write, for the guardian too.

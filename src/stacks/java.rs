@@ -3,9 +3,10 @@
 use nix::sys::signal::Signal;
 
 use super::collect::Target;
-use super::lookup::{beside, on_path};
+use super::lookup::beside;
 use super::stack::Section;
 use super::tool::{Intrusion, Tool, Way};
+use crate::sys::search_path::on_path;
 
 /// How long jcmd waits for the virtual machine. It removes the file by which it asks only if it is not killed.
 const ATTACH: &str = "-J-Dsun.tools.attach.attachTimeout=3000";

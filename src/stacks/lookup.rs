@@ -3,18 +3,8 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Access, AtFlags, CWD};
-
 use super::collect::Target;
-
-/// The first program of this name on our search path. A relative entry could be anybody's directory.
-pub(super) fn on_path(name: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path)
-        .filter(|directory| directory.is_absolute())
-        .map(|directory| directory.join(name))
-        .find(|path| is_executable(path))
-}
+use crate::sys::search_path::is_executable;
 
 /// A program of this name in one of the directories that the process comes from. It has to belong to root or to the user
 /// with whose rights it will run, and the process must see the same files as we do.
@@ -37,8 +27,4 @@ fn has_our_root(target: &Target) -> bool {
     let identity = |path: &str| std::fs::metadata(path).map(|it| (it.dev(), it.ino())).ok();
     let theirs = identity(&format!("/proc/{}/root/.", target.pid));
     theirs.is_some() && theirs == identity("/")
-}
-
-fn is_executable(path: &Path) -> bool {
-    path.is_file() && rustix::fs::accessat(CWD, path, Access::EXEC_OK, AtFlags::EACCESS).is_ok()
 }

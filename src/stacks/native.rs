@@ -1,9 +1,9 @@
 //! Programs that the kernel executes by themselves: eu-stack or gdb stops them while it reads their stacks.
 
 use super::collect::Target;
-use super::lookup::on_path;
 use super::stack::{Section, folded};
 use super::tool::{Intrusion, Tool, Way};
+use crate::sys::search_path::on_path;
 
 /// In place of a name.
 const NAMELESS: &str = "??";

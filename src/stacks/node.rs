@@ -6,11 +6,12 @@ use std::ffi::OsString;
 use nix::sys::signal::Signal;
 
 use super::collect::Target;
-use super::lookup::{beside, on_path};
+use super::lookup::beside;
 use super::stack::Section;
 use super::tool::{Intrusion, Tool, Way};
 use crate::sys::procfs::details::inner_pid;
 use crate::sys::procfs::environ::variable;
+use crate::sys::search_path::on_path;
 
 /// Asks for the report, and prints what it says.
 const SCRIPT: &str = include_str!("node_report.js");

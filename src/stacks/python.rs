@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use rustix::process::Pid;
 
 use super::collect::Target;
-use super::lookup::{beside, on_path};
+use super::lookup::beside;
 use super::stack::{Section, folded};
 use super::tool::{Intrusion, Tool, Way};
 use crate::sys::procfs::environ::variable;
+use crate::sys::search_path::on_path;
 
 const NAME: &str = "py-spy";
 /// What runs the tests, by how py-spy shortens the names of its files.

@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use super::collect::Target;
-use super::lookup::on_path;
 use super::stack::Section;
 use super::tool::{Tool, Way};
 use crate::leaks::allow::Pattern;
+use crate::sys::search_path::on_path;
 
 /// Stands for the process in the arguments of a tool.
 pub(crate) const PID: &str = "{pid}";

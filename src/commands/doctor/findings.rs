@@ -111,6 +111,8 @@ pub(super) struct PrivateFindings {
     pub available: bool,
     /// Why not, with what to do.
     pub reason: Option<String>,
+    /// Whether pasta is there, for net = "outbound" and forward.
+    pub pasta: bool,
 }
 
 /// A containment that this host does not offer.
@@ -128,7 +130,7 @@ pub(super) fn gather() -> Findings {
     let namespaces =
         NamespaceFindings { pid: unavailable_pidns.is_none(), user: namespace::can_make_user_namespace() };
     let reason = private::unavailable();
-    let private = PrivateFindings { available: reason.is_none(), reason };
+    let private = PrivateFindings { available: reason.is_none(), reason, pasta: private::has_pasta() };
     let containment = match (&unavailable_cgroup, &unavailable_pidns) {
         (None, _) => Kind::Cgroup,
         (Some(_), None) => Kind::Pidns,

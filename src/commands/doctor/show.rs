@@ -67,7 +67,7 @@ pub(super) fn as_text(found: &Findings) -> String {
         "namespaces",
         format!("PID {}, user {}", yes(found.namespaces.pid, ""), yes(found.namespaces.user, "")),
     );
-    row("private", found.private.reason.as_ref().map_or("yes".into(), |reason| format!("no: {reason}")));
+    row("private", private(found));
     row("container", found.container.clone().unwrap_or_else(|| "no".into()));
     row(
         "restrictions",
@@ -101,6 +101,14 @@ fn by_remedy(refused: &[UnavailableLimit]) -> Vec<(Vec<&'static str>, &Unavailab
         }
     }
     groups
+}
+
+fn private(found: &Findings) -> String {
+    match &found.private.reason {
+        Some(reason) => format!("no: {reason}"),
+        None if found.private.pasta => "yes, also outbound (pasta)".into(),
+        None => "yes, but not outbound: pasta is not in PATH (package passt)".into(),
+    }
 }
 
 fn systemd(found: &Findings) -> String {

@@ -1,0 +1,107 @@
+//! What connects a network of the session's own to the outside: pasta, which needs no privilege and no interface of the
+//! host (passt(1)). It runs outside of the session, and ends with it.
+
+use std::io;
+use std::process::Command;
+
+use nix::sched::CloneFlags;
+
+use super::forward::Forward;
+use super::resolver::{FORWARDER, Servers};
+use crate::ports::{Holding, listening_on};
+use crate::sys::process::held_namespaces::HeldNamespaces;
+use crate::sys::process::keeper::{Kept, keep};
+use crate::sys::search_path;
+use crate::text::plain;
+
+const PROGRAM: &str = "pasta";
+
+/// Why there is no way between the session's network and the outside.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum NoWay {
+    #[error(
+        "net = \"outbound\" and forward need pasta, which is not in PATH; install it (package passt), or use net = true"
+    )]
+    NotInstalled,
+    #[error("{holding}, which forward needs; stop that process, or forward another port")]
+    Taken { holding: String },
+    #[error("cannot determine whether the ports that forward needs are free (sock_diag): {}", plain(source))]
+    Unknown { source: io::Error },
+    #[error("cannot create and enter its network: {}{}", plain(source), super::namespaces::remedy())]
+    Namespace { source: io::Error },
+    #[error("pasta cannot connect it: {said}")]
+    Refused { said: String },
+}
+
+/// Where a session's network leads to.
+#[derive(Debug)]
+pub(super) struct WayOut<'a> {
+    pub is_outbound: bool,
+    pub forward: &'a [Forward],
+    pub servers: Servers,
+}
+
+impl WayOut<'_> {
+    /// Moves this process into a new network that pasta connects, and with `user` into a new user namespace around it.
+    ///
+    /// Must be called while this process has a single thread.
+    pub(super) fn enter(&self, user: CloneFlags) -> Result<Kept, NoWay> {
+        let pasta = search_path::on_path(PROGRAM).ok_or(NoWay::NotInstalled)?;
+        self.check_ports()?;
+        let namespace = |source| NoWay::Namespace { source };
+        let held = HeldNamespaces::create(user | CloneFlags::CLONE_NEWNET).map_err(namespace)?;
+        let mut command = Command::new(pasta);
+        command.args(self.options());
+        if user.is_empty() {
+            // As another user, it could not enter a namespace of root's.
+            command.args([
+                "--runas",
+                "0",
+                "--netns-only",
+                "--netns",
+                &format!("/proc/{}/ns/net", held.pid()),
+            ]);
+        } else {
+            command.arg(held.pid().to_string());
+        }
+        let kept = keep(command).map_err(|error| NoWay::Refused { said: in_a_line(&error.to_string()) })?;
+        held.enter().map_err(namespace)?;
+        Ok(kept)
+    }
+
+    fn check_ports(&self) -> Result<(), NoWay> {
+        let ports: Vec<_> = self.forward.iter().map(|it| it.outer_port()).collect();
+        let held = listening_on(&ports).map_err(|source| NoWay::Unknown { source })?;
+        let taken = Holding::of(&held).first().map(ToString::to_string);
+        taken.map_or(Ok(()), |holding| Err(NoWay::Taken { holding }))
+    }
+
+    /// By default pasta would forward every port that is in use on either side.
+    fn options(&self) -> Vec<String> {
+        // It writes its pid once it is ready. The namespace's name in /proc goes with the process that holds it.
+        let mut options = vec!["--quiet", "--foreground", "--pid", "/dev/stdout", "--no-netns-quit"];
+        options.extend(["--no-map-gw", "--tcp-ns", "none", "--udp-ns", "none", "--udp-ports", "none"]);
+        if self.is_outbound {
+            options.push("--config-net");
+        }
+        if self.servers == Servers::Unreachable {
+            options.extend(["--dns-forward", FORWARDER]);
+        }
+        if self.forward.is_empty() {
+            options.extend(["--tcp-ports", "none"]);
+        }
+        let forwarded = self.forward.iter().flat_map(|it| ["--tcp-ports".to_owned(), it.to_string()]);
+        options.into_iter().map(str::to_owned).chain(forwarded).collect()
+    }
+}
+
+/// pasta also complains that no system logger is there.
+fn in_a_line(said: &str) -> String {
+    let lines = said.lines().map(str::trim);
+    let lines: Vec<_> = lines.filter(|line| !line.is_empty() && !line.ends_with("to syslog")).collect();
+    lines.join("; ")
+}
+
+pub(crate) fn has_pasta() -> bool {
+    search_path::on_path(PROGRAM).is_some()
+}
