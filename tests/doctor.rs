@@ -31,7 +31,7 @@ fn describes_a_host_with_cgroups() {
     }
     assert_eq!((&said["clone3"], &said["sock_diag"]), (&true.into(), &true.into()));
     assert_eq!(said["namespaces"], serde_json::json!({ "pid": true, "user": true }));
-    assert_eq!(said["private"], serde_json::json!({ "available": true, "reason": null }));
+    assert_eq!(said["private"], serde_json::json!({ "available": true, "reason": null, "pasta": true }));
     assert!(said["capabilities"].as_array().unwrap().iter().any(|it| it == "CAP_SYS_ADMIN"));
     assert_eq!(said["unavailable"].as_array().unwrap().len(), 0, "{said}");
     assert_limits_are_as_reported(&said);

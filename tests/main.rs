@@ -46,6 +46,7 @@ mod packages;
 mod ports;
 mod private;
 mod private_directories;
+mod private_outbound;
 mod ps;
 mod pytest_fixtures;
 mod pytest_plugin;

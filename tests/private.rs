@@ -159,7 +159,9 @@ fn nothing_is_started_where_there_can_be_no_namespace() {
 fn an_unknown_kind_is_refused() {
     let run = Session::new().options(["--private", "network"]).command(["touch", "ran"]).run();
     run.assert_code(125)
-        .assert_said("unknown kind \"network\"; use all, none, or a list of net, ipc, shm and tmp")
+        .assert_said(
+            "unknown kind \"network\"; use all, none, or a list of net (or net=outbound), ipc, shm and tmp",
+        )
         .assert_nothing_left();
     assert!(!run.path().join("ran").exists());
 }

@@ -44,6 +44,7 @@ packages=(
     "systemd         command -v systemd-analyze"
     "strace          command -v strace"
     "bubblewrap      command -v bwrap"
+    "passt           command -v pasta"
     "bash-completion test -e /usr/share/bash-completion/bash_completion"
     "zsh             command -v zsh"
     "fish            command -v fish"

@@ -139,8 +139,8 @@ pub(crate) struct RunOptions {
     /// Minimum containment to accept: cgroup, pidns, tree, or cgroup+pidns for both
     #[arg(long, value_name = "KIND", help_heading = CONTAINMENT)]
     pub require: Option<Require>,
-    /// Give the session its own network (net), System V IPC (ipc), /dev/shm (shm), /tmp and /var/tmp (tmp): a list with
-    /// commas, all, or none [default: none, with --shards all]
+    /// Give the session its own network (net, or net=outbound for one with a way out), System V IPC (ipc), /dev/shm (shm),
+    /// /tmp and /var/tmp (tmp): a list with commas, all, or none [default: none, with --shards all]
     #[arg(long, value_name = "KINDS", help_heading = CONTAINMENT, hide_short_help = true)]
     pub private: Option<Private>,
     /// As root: run services and command as this user, without any capabilities

@@ -93,7 +93,9 @@ best_effort = false
 # What the session has of its own, instead of sharing it with the host. By default nothing, with --shards everything.
 [private]
 # A network with nothing but a loopback interface: no port is taken, and any number of sessions can run side by side.
+# "outbound" adds a way to the outside by pasta (package passt), and forward opens ports of the host that lead inside.
 # net = true
+# forward = ["8080:8000"]
 # System V's shared memory, semaphores and message queues, and POSIX's message queues: what is left of them goes with the session.
 # ipc = true
 # /dev/shm, for POSIX's shared memory and semaphores.

@@ -77,7 +77,7 @@ impl FromStr for Private {
                 "tmp" => private.tmp = true,
                 _ => {
                     return Err(format!(
-                        "unknown kind {kind:?}; use all, none, or a list of net or {OUTBOUND}, ipc, shm and tmp"
+                        "unknown kind {kind:?}; use all, none, or a list of net (or {OUTBOUND}), ipc, shm and tmp"
                     ));
                 }
             }

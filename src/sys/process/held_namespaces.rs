@@ -86,6 +86,8 @@ fn make(flags: CloneFlags) -> io::Result<()> {
     if flags.contains(CloneFlags::CLONE_NEWUSER) {
         map_user(uid, gid)?;
     }
-    // A program with fewer capabilities than this process could not look into its namespaces (ptrace(2)).
-    Ok(capabilities::drop_all()?)
+    // A program with fewer capabilities than this process could not look into its namespaces, and neither if this process had
+    // acted as another user before (ptrace(2)).
+    capabilities::drop_all()?;
+    Ok(nix::sys::prctl::set_dumpable(true)?)
 }
