@@ -7,7 +7,7 @@ use nix::sys::signal::Signal::{SIGKILL, SIGTERM};
 
 use crate::containments::Host;
 use crate::fixtures::NOBODY;
-use crate::harness::{Finished, Running, Session, Stranger, cgrun_program, is_listening};
+use crate::harness::{Finished, Place, Running, Session, Stranger, cgrun_program, is_listening};
 
 const NET: [&str; 2] = ["--private", "net"];
 const SERVER: &str = "[services.backend]\nport = 8000\n\
@@ -76,6 +76,19 @@ fn what_processes_leave_in_shared_memory_and_queues_goes_with_the_session(host: 
         let mut words = on_host.lines().filter_map(|line| line.split_whitespace().next());
         assert!(!words.any(|key| keys.iter().any(|it| it == key)), "{on_host}");
     }
+}
+
+#[test]
+fn fifty_private_sessions_run_side_by_side() {
+    Session::new();
+    let start = |_| {
+        let script = format!("ipcmk -M 4096 >/dev/null; touch /tmp/mine /dev/shm/mine; {UNTIL_GO}");
+        Session::again().options(["--private", "all"]).config(SERVER).sh(&script).start()
+    };
+    let runs: Vec<_> = (0..50).map(start).collect();
+    runs.iter().for_each(|run| _ = run.until_file("running"));
+    let runs: Vec<_> = runs.into_iter().map(let_go).collect();
+    runs.iter().for_each(|run| _ = run.assert_code(0).assert_nothing_left());
 }
 
 #[test]
@@ -171,4 +184,16 @@ fn a_signal_ends_it_as_any_other() {
     let run = Session::new().options(NET).config(SERVER).sh(UNTIL_GO).start();
     run.until_file("running").signal(SIGTERM);
     run.finish().assert_signal(SIGTERM).assert_nothing_left();
+}
+
+#[test]
+#[ignore = "needs systemd and cgroup v2 controllers: run scripts/vm-test"]
+fn it_can_be_had_in_every_place_of_a_host_with_systemd() {
+    let config = "[services.web]\nport = 80\ncommand = ['python3', '{helpers}/server.py', '80']\n";
+    for place in Place::ALL {
+        let session = Session::at(place).options(["--private", "all"]).config(config);
+        let run = session.sh("touch /tmp/left-inside && ipcmk -Q >&2").run();
+        run.assert_code(0).assert_said("web is ready").assert_nothing_left();
+        assert!(!std::path::Path::new("/tmp/left-inside").exists());
+    }
 }

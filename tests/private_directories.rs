@@ -3,6 +3,9 @@
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::Path;
 
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
+
 use crate::containments::Host;
 use crate::fixtures::{JSON, NOBODY};
 use crate::harness::{Session, python_program};
@@ -161,6 +164,10 @@ fn a_segment_of_shared_memory_goes_with_a_killed_process() {
 fn a_mount_made_inside_is_not_seen_outside() {
     let script = "mkdir mounted && mount -t tmpfs none mounted && touch mounted/in running; \
                   until [ -e go ]; do sleep 0.02; done";
+    // As under systemd: what is mounted on one side is also mounted on the other.
+    let nothing: Option<&str> = None;
+    unshare(CloneFlags::CLONE_NEWNS).unwrap();
+    mount(nothing, "/", nothing, MsFlags::MS_REC | MsFlags::MS_SHARED, nothing).unwrap();
     let run = Session::new().options(PRIVATE).sh(script).start();
     run.until_file("running");
     let is_mounted =
@@ -168,6 +175,26 @@ fn a_mount_made_inside_is_not_seen_outside() {
     assert!(!is_mounted() && !run.path().join("mounted/in").exists());
     std::fs::write(run.path().join("go"), "").unwrap();
     run.finish().assert_code(0).assert_nothing_left();
+}
+
+#[test]
+fn a_full_private_tmp_hurts_nobody_else() {
+    Session::new();
+    let config = "[private]\ntmp = true\nshm = true\nsize = '4MiB'\n";
+    let fill = "for it in /tmp /var/tmp /dev/shm; do head -c 5M /dev/zero >$it/full && exit 1; done; \
+                touch running; until [ -e go ]; do sleep 0.02; done";
+    let run = Session::again().config(config).sh(fill).start();
+    run.until_file("running");
+    let beside =
+        Session::again().config(config).sh("head -c 3M /dev/zero >/tmp/half && wc -c </tmp/half").run();
+    beside.assert_code(0);
+    assert_eq!(beside.stdout(), "3145728\n");
+    let on_host = tempfile::NamedTempFile::new_in("/tmp").unwrap();
+    std::fs::write(on_host.path(), vec![0; 8 << 20]).unwrap();
+    std::fs::write(run.path().join("go"), "").unwrap();
+    let run = run.finish();
+    run.assert_code(0).assert_nothing_left();
+    assert_eq!(run.stderr().matches("No space left on device").count(), 3, "{}", run.stderr());
 }
 
 #[test]

@@ -50,6 +50,15 @@ fn a_suite_with_a_fixed_port_runs_many_times_side_by_side() {
     run.finish().assert_code(0).assert_nothing_left();
 }
 
+#[test]
+fn limits_that_leave_too_little_for_each_shard_are_refused() {
+    let run = shards("8").options(["--pids", "5", "--divide-limits"]).command(["touch", "ran"]).run();
+    run.assert_code(125)
+        .assert_said("a limit of 5 processes divided among 8 shards is too little for each; the minimum is 1")
+        .assert_nothing_left();
+    assert!(!run.path().join("ran").exists());
+}
+
 /// Each with a database directory of its own, which is all that they would share.
 #[test]
 fn the_demo_runs_four_times_at_once_with_its_databases() {

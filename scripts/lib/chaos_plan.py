@@ -8,6 +8,8 @@ from chaos_actor import HANDLED, POLITE
 DEADLY = (SIGKILL, SIGSEGV, SIGABRT)
 # The part of the sessions that run a container of podman.
 CONTAINERS = 0.04
+# The part of the others that have something of their own.
+PRIVATE = 0.3
 
 
 def plan_child(it, safe_to_vanish, ports):
@@ -78,6 +80,9 @@ def plan(seed):
     }
     # Drawn last, so that a seed gives the same session as before there were containers.
     made["command"]["container"] = it.choice(["attached", "detached"]) if it.random() < CONTAINERS else None
+    # And these, so that it gives the same as before sessions could be private.
+    if it.random() < PRIVATE and not made["command"]["container"]:
+        made["private"] = it.choice(["net", "net,ipc", "tmp,shm", "all"])
     return made
 
 

@@ -7,11 +7,10 @@ use std::path::PathBuf;
 use clap::builder::{BoolishValueParser, OsStringValueParser, TypedValueParser};
 use clap::{Arg, ArgAction, Args};
 
-use crate::config::{OnLeak, ReportKind, StopSignal, Time};
+use crate::config::{OnLeak, Private, ReportKind, StopSignal, Time};
 use crate::containment::Require;
 use crate::leaks::allow::Pattern;
 use crate::limits::{Cpus, Memory, Pids};
-use crate::private::Private;
 use crate::sys::port::Port;
 
 #[derive(Debug, Args)]
@@ -180,6 +179,9 @@ pub(crate) struct LimitOptions {
     /// Warn about a limit that cannot be applied, and run without it
     #[arg(long, value_name = SWITCH, help_heading = LIMITS, hide_short_help = true)]
     pub limits_best_effort: Option<bool>,
+    /// With --shards: give each an equal part of memory, swap, pids and cpus instead of all of it
+    #[arg(long, value_name = SWITCH, help_heading = LIMITS, hide_short_help = true)]
+    pub divide_limits: Option<bool>,
 }
 
 #[derive(Debug, Default, Args)]

@@ -6,8 +6,10 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, Unexpected, Visitor};
 
+use super::forward::Forward;
 use super::from_text::FromText;
-use crate::private::{Forward, Network, Private};
+use super::private_kinds::{Network, Private};
+use crate::limits::Memory;
 
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq)]
 #[serde(default, deny_unknown_fields, expecting = "a table, such as { net = true }")]
@@ -29,6 +31,8 @@ pub(crate) struct PrivateKeys {
     /// Give the session its own /tmp and /var/tmp, in which it sees only what its commands and variables name. By default
     /// false, with --shards true.
     pub tmp: Option<bool>,
+    /// How much each directory in memory can hold: a size such as 2GiB, or 10% of the host's memory. By default 50%.
+    pub size: Option<Memory>,
 }
 
 impl PrivateKeys {
@@ -39,6 +43,7 @@ impl PrivateKeys {
             ipc: by.ipc.or(self.ipc),
             shm: by.shm.or(self.shm),
             tmp: by.tmp.or(self.tmp),
+            size: by.size.or(self.size),
         }
     }
 

@@ -75,6 +75,7 @@ fn replaced_limits(limits: SessionLimits, by: SessionLimits) -> SessionLimits {
         io_weight: by.io_weight.or(limits.io_weight),
         cpuset: by.cpuset.or(limits.cpuset),
         best_effort: by.best_effort.or(limits.best_effort),
+        divided: by.divided.or(limits.divided),
     }
 }
 

@@ -84,6 +84,9 @@ clean_env = false
 # Warn about a limit that cannot be applied, and run without it.
 best_effort = false
 
+# With --shards, give each an equal part of memory, swap, pids and cpus instead of all of it.
+divided = false
+
 # Which tool reads the stack of a hung process, for a program's name or a command line as in allow; false for none
 # (examples; by default py-spy, jcmd, eu-stack and gdb read those that they can).
 [diagnose]
@@ -102,6 +105,8 @@ best_effort = false
 # shm = true
 # /tmp and /var/tmp, in memory. What commands and variables name in them stays visible.
 # tmp = true
+# How much each of these directories can hold; by default half of the host's memory.
+# size = "2GiB"
 
 # Keys that replace those above in one case, with --profile NAME or CGRUN_PROFILE. The profile ci is also used in CI.
 # An example:

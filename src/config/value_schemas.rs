@@ -7,11 +7,12 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::json;
 
 use super::diagnose::Diagnose;
+use super::forward::Forward;
+use super::private_kinds::Network;
 use super::values::{ServiceName, StopSignal, Time, Variable, Word, Words};
 use crate::containment::Require;
 use crate::leaks::allow::Pattern;
 use crate::limits::{CpuSet, Cpus, IoWeight, Memory, Pids, Swap};
-use crate::private::{Forward, Network};
 use crate::sys::port::Port;
 
 const DURATION: &str = r"^(0|\s*([0-9][0-9.\s]*[a-zA-Zµ]+\s*)+)$";

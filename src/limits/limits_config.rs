@@ -51,6 +51,8 @@ pub(crate) struct SessionLimits {
     pub cpuset: Option<CpuSet>,
     /// Warn about a limit that cannot be applied, and run without it. By default false.
     pub best_effort: Option<bool>,
+    /// With --shards, give each an equal part of memory, swap, pids and cpus instead of all of it. By default false.
+    pub divided: Option<bool>,
 }
 
 impl Limits {

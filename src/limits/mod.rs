@@ -7,6 +7,7 @@ mod bounds;
 mod controllers;
 mod cpus;
 mod cpuset;
+mod divided;
 mod figures;
 mod hit;
 mod host;

@@ -5,11 +5,11 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Error, Result, bail};
 use nix::sys::signal::Signal;
 
 use super::identity::resolve_identity;
-use super::private;
+use super::private_plan;
 use super::service_id::PerService;
 use super::service_plan::ServicePlan;
 use super::services::plan_services;
@@ -94,8 +94,8 @@ pub(crate) fn plan(run: Run, config: Option<&Config>, cwd: PathBuf, state: PathB
     }
     let profile_limits = profile_limits(&options.limits, config);
     let (limits, limits_best_effort) =
-        limits(options.limits, config, profile_limits.as_ref(), services.len())?;
-    let (private, forward) = private::decide(options.private, private_keys, options.shards.is_some())?;
+        limits(options.limits, config, profile_limits.as_ref(), services.len(), options.shards)?;
+    let private = private_plan::decide(options.private, private_keys, options.shards.is_some())?;
     Ok(SessionPlan {
         limits,
         profile_limits,
@@ -114,7 +114,6 @@ pub(crate) fn plan(run: Run, config: Option<&Config>, cwd: PathBuf, state: PathB
         on_leak: options.on_leak.or(session.and_then(|it| it.on_leak)).unwrap_or(OnLeak::Report),
         require: options.require.or(session.and_then(|it| it.require)),
         private,
-        forward,
         shard: None,
         identity: resolve_identity(
             options.user.as_deref().or(session.and_then(|it| it.user.as_ref()).map(|it| it.0.as_str())),
@@ -153,12 +152,17 @@ fn limits(
     config: Option<&Config>,
     of_profile: Option<&ProfileLimits>,
     services: usize,
+    shards: Option<u16>,
 ) -> Result<(Limits, bool)> {
     let written = config.map(|config| &config.keys.limits);
     let mut limits = written.map(|it| it.limits()).unwrap_or_default();
     limits.memory = options.memory.or(limits.memory);
     limits.pids = options.pids.or(limits.pids);
     limits.cpus = options.cpus.or(limits.cpus);
+    let is_divided = options.divide_limits.or(written.and_then(|it| it.divided)).unwrap_or(false);
+    if let Some(among) = shards.filter(|_| is_divided) {
+        limits = limits.divided(among).map_err(Error::msg)?;
+    }
     if let Some(pids) = limits.pids.filter(|pids| pids.0 <= services as u64) {
         bail!(
             "a limit of {} processes{} is too small: {services} services and the command need at least {}",

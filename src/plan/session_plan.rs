@@ -8,6 +8,7 @@ use nix::sys::signal::Signal;
 
 use super::baseline::BaselinePlan;
 use super::environment::Environment;
+use super::private_plan::PrivatePlan;
 use super::service_id::PerService;
 use super::service_plan::ServicePlan;
 use super::shard::Shard;
@@ -15,7 +16,6 @@ use crate::config::{OnLeak, ReportKind};
 use crate::containment::Require;
 use crate::leaks::allow::Pattern;
 use crate::limits::{Limits, ProfileLimits};
-use crate::private::{Forward, Private};
 use crate::runtime::state_directory;
 use crate::stacks::Rules;
 use crate::sys::port::Port;
@@ -57,9 +57,7 @@ pub(crate) struct SessionPlan {
     /// The minimum containment to accept.
     pub require: Option<Require>,
     /// What the session does not share with the host.
-    pub private: Private,
-    /// The ports of the host that lead into its network.
-    pub forward: Vec<Forward>,
+    pub private: PrivatePlan,
     /// Which of several sessions of the same command it is.
     pub shard: Option<Shard>,
     /// The user that the session's processes run as, if not the supervisor's.

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use super::Private;
+use crate::config::Private;
 
 const TMP: [&str; 2] = ["/tmp", "/var/tmp"];
 const SHM: [&str; 1] = ["/dev/shm"];

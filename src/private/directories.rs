@@ -13,6 +13,7 @@ use rustix::fs::CWD;
 use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
 
 use super::covered::Covered;
+use crate::limits::Memory;
 use crate::text::plain;
 
 /// As the host's have it. A file system in memory holds half of the memory at most (tmpfs(5)).
@@ -33,12 +34,16 @@ fn failed<E: Into<io::Error>>(step: &'static str, path: &Path) -> impl FnOnce(E)
 }
 
 /// In the new mount namespace, in which nobody else is yet. `kept` are entries of the covered directories.
-pub(super) fn set_up(covered: &[Covered], kept: &BTreeSet<PathBuf>) -> Result<(), NoDirectory> {
+pub(super) fn set_up(
+    covered: &[Covered],
+    kept: &BTreeSet<PathBuf>,
+    size: Option<Memory>,
+) -> Result<(), NoDirectory> {
     let entries: Vec<_> = kept
         .iter()
         .map(|path| Ok((path, Entry::of(path).map_err(failed("keep", path))?)))
         .collect::<Result<_, _>>()?;
-    let replaced = replace(covered, &entries);
+    let replaced = replace(covered, &entries, &options(size));
     if replaced.is_err() {
         // cgrun removes from the host's what it has made there.
         covered.iter().for_each(|it| _ = umount2(&it.path, MntFlags::MNT_DETACH));
@@ -46,9 +51,17 @@ pub(super) fn set_up(covered: &[Covered], kept: &BTreeSet<PathBuf>) -> Result<()
     replaced
 }
 
-fn replace(covered: &[Covered], entries: &[(&PathBuf, Entry)]) -> Result<(), NoDirectory> {
+fn options(size: Option<Memory>) -> String {
+    let size = size.map(|size| {
+        let host = rustix::system::sysinfo();
+        format!(",size={}", size.bytes(host.totalram as u64 * u64::from(host.mem_unit)))
+    });
+    format!("{MODE}{}", size.unwrap_or_default())
+}
+
+fn replace(covered: &[Covered], entries: &[(&PathBuf, Entry)], options: &str) -> Result<(), NoDirectory> {
     for Covered { path, .. } in covered {
-        mount(Some("tmpfs"), path, Some("tmpfs"), MsFlags::MS_NOSUID | MsFlags::MS_NODEV, Some(MODE))
+        mount(Some("tmpfs"), path, Some("tmpfs"), MsFlags::MS_NOSUID | MsFlags::MS_NODEV, Some(options))
             .map_err(failed("mount a file system on", path))?;
     }
     entries.iter().try_for_each(|(path, entry)| entry.attach(path).map_err(failed("keep", path)))

@@ -5,9 +5,7 @@
 
 mod covered;
 mod directories;
-mod forward;
 mod kept;
-mod kinds;
 mod namespaces;
 mod network;
 mod resolver;
@@ -20,13 +18,12 @@ use anyhow::{Context, Result};
 use nix::sched::CloneFlags;
 
 use covered::Covered;
-pub(crate) use forward::Forward;
-pub(crate) use kinds::{Network, Private};
 use resolver::Servers;
 use way_out::WayOut;
 pub(crate) use way_out::has_pasta;
 
-use crate::plan::{SessionPlan, Verbosity};
+use crate::config::{Network, Private};
+use crate::plan::{PrivatePlan, SessionPlan, Verbosity};
 use crate::report::Reporter;
 use crate::sys::process::keeper::Kept;
 use crate::sys::process::trial::in_a_child;
@@ -36,7 +33,7 @@ use crate::text::error_chain;
 ///
 /// Must be called while this process has a single thread.
 pub(crate) fn enter(plan: &SessionPlan, report: &Reporter) -> Result<Option<Kept>> {
-    let private = plan.private;
+    let private = plan.private.kinds;
     if private == Private::default() {
         return Ok(None);
     }
@@ -45,7 +42,7 @@ pub(crate) fn enter(plan: &SessionPlan, report: &Reporter) -> Result<Option<Kept
     }
     let covered = Covered::all(private);
     let kept = kept::entries(&covered, plan)?;
-    let way_out = set_up(private, &plan.forward, &covered, &kept)?;
+    let way_out = set_up(&plan.private, &covered, &kept)?;
     if covered.is_empty() {
         return Ok(way_out);
     }
@@ -61,13 +58,9 @@ pub(crate) fn enter(plan: &SessionPlan, report: &Reporter) -> Result<Option<Kept
     Ok(way_out)
 }
 
-fn set_up(
-    private: Private,
-    forward: &[Forward],
-    covered: &[Covered],
-    kept: &BTreeSet<PathBuf>,
-) -> Result<Option<Kept>> {
+fn set_up(plan: &PrivatePlan, covered: &[Covered], kept: &BTreeSet<PathBuf>) -> Result<Option<Kept>> {
     const NO_NETWORK: &str = "the session cannot have a network of its own";
+    let PrivatePlan { kinds: private, forward, size } = plan;
     let is_outbound = private.net == Network::Outbound;
     let servers = if is_outbound { Servers::of_host() } else { Servers::Reachable };
     let mut namespaces =
@@ -90,7 +83,8 @@ fn set_up(
         resolver::replace().context(NO_NETWORK)?;
     }
     if !covered.is_empty() {
-        directories::set_up(covered, kept).context("the session cannot have directories of its own")?;
+        directories::set_up(covered, kept, *size)
+            .context("the session cannot have directories of its own")?;
     }
     Ok(way_out)
 }
@@ -99,14 +93,13 @@ fn set_up(
 ///
 /// Must be called while this process has a single thread.
 pub(crate) fn unavailable() -> Option<String> {
-    let covered = Covered::all(Private::ALL);
+    let plan = PrivatePlan { kinds: Private::ALL, forward: Vec::new(), size: None };
+    let covered = Covered::all(plan.kinds);
     let kept = covered
         .iter()
         .filter_map(|it| it.path.read_dir().ok()?.flatten().next())
         .map(|it| it.path())
         .collect();
-    let tried = in_a_child(|| {
-        set_up(Private::ALL, &[], &covered, &kept).map(drop).map_err(|error| error_chain(&error))
-    });
+    let tried = in_a_child(|| set_up(&plan, &covered, &kept).map(drop).map_err(|error| error_chain(&error)));
     tried.unwrap_or_else(|error| Err(error.to_string())).err()
 }

@@ -6,8 +6,8 @@ use std::process::Command;
 
 use nix::sched::CloneFlags;
 
-use super::forward::Forward;
 use super::resolver::{FORWARDER, Servers};
+use crate::config::Forward;
 use crate::ports::{Holding, listening_on};
 use crate::sys::process::held_namespaces::HeldNamespaces;
 use crate::sys::process::keeper::{Kept, keep};

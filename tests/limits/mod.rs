@@ -7,6 +7,7 @@ mod delegation;
 mod memory;
 mod pids;
 mod settings;
+mod shards;
 
 use crate::harness::{Finished, Session, cgrun_program};
 

@@ -13,7 +13,7 @@ pub(crate) struct Forward {
 }
 
 impl Forward {
-    pub(super) fn outer_port(self) -> Port {
+    pub(crate) fn outer_port(self) -> Port {
         Port::tcp(self.outer)
     }
 }

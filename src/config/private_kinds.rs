@@ -49,7 +49,7 @@ impl Private {
     }
 
     /// The namespaces that it takes.
-    pub(super) fn namespaces(self) -> CloneFlags {
+    pub(crate) fn namespaces(self) -> CloneFlags {
         let mut flags = CloneFlags::empty();
         flags.set(CloneFlags::CLONE_NEWNET, self.has_network());
         flags.set(CloneFlags::CLONE_NEWIPC, self.ipc);
