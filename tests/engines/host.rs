@@ -55,7 +55,7 @@ impl EngineHost {
     pub(super) fn root(&self) -> PathBuf {
         let root = self.path().join("root");
         let script = format!(
-            "set -e; mkdir -p {root}; cd {root}; mkdir bin etc proc sys dev tmp run\n\
+            "set -e; mkdir -p {root}; cd {root}; mkdir bin etc proc sys dev tmp run; chmod 1777 tmp\n\
              cp \"$(command -v busybox)\" bin/busybox\n\
              for name in sh sleep env setsid cat ls ps kill tail true mount touch id unshare; do ln -s busybox bin/$name; done\n\
              echo root:x:0:0::/:/bin/sh >etc/passwd; echo user:x:1000:1000::/:/bin/sh >>etc/passwd\n\

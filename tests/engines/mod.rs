@@ -60,6 +60,7 @@ fn check(cell: Cell) {
     assert_eq!(found["containment"], cell.containment, "{found:#}");
     assert_eq!(found["container"].as_str(), cell.name, "{found:#}");
     advice_is_true(&engine, cell, &found);
+    can_be_private_if_doctor_says_so(&engine, cell, &found);
 
     let leaking = ["cgrun", "--grace", "300ms", "-v", "sh", "/leak.sh"];
     assert_leak_is_stopped(&engine.run(cell.options, &leaking), cell);
@@ -123,6 +124,24 @@ fn assert_sweep_ends_what_both_left(engine: &Engine, container: &engine::Contain
     engine.host.until_none_is_marked();
     // runc waits for the descendants of what it executes.
     client.wait().unwrap();
+}
+
+fn can_be_private_if_doctor_says_so(engine: &Engine, cell: Cell, found: &Value) {
+    let script = "readlink /proc/self/ns/net; touch /tmp/mine /dev/shm/mine";
+    let words = format!(
+        "readlink /proc/self/ns/net; cd /; cgrun --private all sh -c '{script}'; code=$?; ls /tmp/mine 2>/dev/null; exit $code"
+    );
+    let done = engine.run(cell.options, &["sh", "-c", &words]);
+    let (said, complaints) = (text(&done.stdout), text(&done.stderr));
+    if found["private"]["available"] == true {
+        assert_eq!(done.status.code(), Some(0), "{complaints}");
+        let lines: Vec<_> = said.lines().collect();
+        assert!(lines.len() == 2 && lines[0] != lines[1], "{said}");
+    } else {
+        assert_eq!(done.status.code(), Some(125), "{complaints}");
+        assert!(complaints.contains("the session cannot "), "{complaints}");
+        assert_eq!(said.lines().count(), 1, "{said}");
+    }
 }
 
 /// A container that is started with the options that `cgrun doctor` recommends has what was missing.
