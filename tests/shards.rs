@@ -42,6 +42,17 @@ fn each_shard_knows_its_number() {
 }
 
 #[test]
+fn a_service_knows_the_number_of_its_shard() {
+    let config = "[services.backend]\nport = 8000\n\
+        command = ['python3', '{helpers}/server.py', '8000', '--journal', 'journal-{shard}-{index}']\n";
+    let run = shards("2").config(config).command(["true"]).run();
+    run.assert_code(0).assert_nothing_left();
+    for journal in ["journal-1-0", "journal-2-1"] {
+        assert!(run.path().join(journal).exists(), "{journal}");
+    }
+}
+
+#[test]
 fn a_suite_with_a_fixed_port_runs_many_times_side_by_side() {
     let run = shards("4").config(SERVER).sh(UNTIL_GO).start();
     until_all_run(&run, 4);

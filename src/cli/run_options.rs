@@ -78,7 +78,7 @@ pub(crate) struct RunOptions {
     pub kill_wait: Option<Time>,
     /// Run COMMAND in N private sessions at once
     ///
-    /// In its arguments, {shard} stands for 1 to N, {index} for 0 to N-1, and {shards} for N. Everything that --private
+    /// In its arguments and those of the services, {shard} stands for 1 to N, {index} for 0 to N-1, and {shards} for N. Everything that --private
     /// can make private is, unless that option or the config says otherwise.
     #[arg(
         long,

@@ -52,7 +52,8 @@ impl Shard {
 
     /// The plan of this shard. Its report goes to the pipe `report`, if there is to be any.
     pub(crate) fn plan(self, mut plan: SessionPlan, report: Option<RawFd>) -> SessionPlan {
-        plan.command.iter_mut().for_each(|word| *word = self.fill_in(word));
+        let of_services = plan.services.iter_mut().flat_map(|service| service.command.iter_mut());
+        plan.command.iter_mut().chain(of_services).for_each(|word| *word = self.fill_in(word));
         plan.logs = plan.logs.map(|logs| logs.join(format!("shard-{}", self.number)));
         plan.reports =
             report.map(|fd| (ReportKind::Json, format!("/dev/fd/{fd}").into())).into_iter().collect();
