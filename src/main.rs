@@ -7,6 +7,7 @@ mod baseline;
 mod cli;
 mod commands;
 mod config;
+mod containers;
 mod containment;
 mod guardian;
 mod leaks;

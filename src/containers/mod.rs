@@ -1,0 +1,49 @@
+//! Containers that a container engine started while a session ran. The engine's daemon starts them outside of the session, so
+//! they are found by asking it (Docker's API over a Unix socket, which podman's service has too).
+
+mod container;
+mod engine;
+mod request;
+
+use std::time::{Duration, SystemTime};
+
+pub(crate) use container::Container;
+use container::started_since;
+use engine::Engine;
+pub(crate) use engine::Surroundings;
+
+use crate::sys::time::Instant;
+
+/// How long all engines together may take to answer.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// What the engines of a host say.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    pub containers: Vec<Container>,
+    /// Why it is not known what an engine has started.
+    pub unknown: Vec<String>,
+}
+
+/// The containers that were started after `began`, and still run.
+pub(crate) fn started_after(began: SystemTime, surroundings: &Surroundings) -> Found {
+    let engines = engine::reachable(surroundings);
+    let deadline = Instant::now() + PATIENCE;
+    // All are asked before the first answer is read.
+    let asked: Vec<_> = engines.iter().filter_map(|engine| Some((engine, engine.ask(began)?))).collect();
+    let mut found = Found::default();
+    for (engine, question) in asked {
+        match question.answer(deadline).and_then(|(running, starts)| started_since(engine, began, &running, &starts)) {
+            Ok(containers) => found.containers.extend(containers),
+            Err(error) => found.unknown.push(unknown(engine, &error)),
+        }
+    }
+    found
+}
+
+fn unknown(engine: &Engine, error: &std::io::Error) -> String {
+    format!(
+        "cannot determine which containers {engine} started while the session ran: {}",
+        crate::text::plain(error)
+    )
+}
