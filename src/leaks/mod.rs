@@ -4,6 +4,7 @@ pub(crate) mod allow;
 mod attribution;
 mod current_test;
 mod detail;
+mod held;
 mod leak;
 mod log;
 mod log_entry;

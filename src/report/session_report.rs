@@ -32,6 +32,9 @@ use crate::sys::process::identity::ActingAs;
 use crate::sys::time;
 use crate::teardown::{Cause, Verdict};
 
+/// The guardian leaves it to the supervisor, and that is dead.
+const NOT_LOOKED_FOR: &str = "the guardian does not look for them";
+
 #[derive(Debug)]
 pub(crate) struct SessionReport {
     files: ReportFiles,
@@ -128,6 +131,9 @@ impl SessionReport {
             Exit::Signal(signal) => document.outcome.signal = Some(signal.to_string()),
         }
         document.baseline = run.baseline.cloned();
+        document.leftovers.clone_from(&run.leftovers.found);
+        let unverified = run.leftovers.unverified.iter().chain(&run.leftovers.without_proc);
+        document.leftovers_unverified = unverified.cloned().collect();
         document.why = run.why.to_vec();
         document.stacks = run.stacks.to_vec();
         document.command = run.command();
@@ -183,6 +189,8 @@ impl SessionReport {
             tests,
             leaked_process_count: verdict.leaked() + verdict.known_leaks().len(),
             baseline: None,
+            leftovers: Vec::new(),
+            leftovers_unverified: vec![NOT_LOOKED_FOR.to_string()],
             undescribed_process_count: verdict.undescribed_count(),
             allowed_leaks: describe(&verdict.allowed),
             why: Vec::new(),

@@ -60,6 +60,12 @@ pub(crate) fn time_of_day() -> SystemTime {
     SystemTime::UNIX_EPOCH + since_zero(ClockId::Realtime)
 }
 
+/// When this host was booted, from which the kernel counts the start of a process.
+pub(crate) fn boot_time() -> SystemTime {
+    let since_boot = since_zero(ClockId::Boottime);
+    time_of_day().checked_sub(since_boot).unwrap_or(SystemTime::UNIX_EPOCH)
+}
+
 /// Sleeps for this long, even if signals interrupt it.
 pub(crate) fn sleep(duration: Duration) {
     let Ok(mut rest) = Timespec::try_from(duration) else { return };

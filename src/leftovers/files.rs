@@ -1,0 +1,112 @@
+//! The files in `/dev/shm` that were made while the session ran, and those there and in `/tmp` that leaks held.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use rustix::fs::{AtFlags, CWD, FileType, Statx, StatxFlags, statx};
+
+use super::before::Before;
+use super::leftover::{Fate, Leftover};
+use super::look::{Leftovers, Scene};
+use crate::leaks::Leak;
+use crate::sys::lease;
+use crate::text::plain;
+
+/// The files of shm_open(3) and sem_open(3).
+const SHARED_MEMORY: &str = "/dev/shm";
+/// So many entries are looked at.
+const MOST: usize = 10_000;
+/// The kernel takes the time of a file from a clock that ticks.
+const TICK: Duration = Duration::from_millis(10);
+
+pub(super) fn look(before: &Before, scene: &Scene<'_>, leftovers: &mut Leftovers) {
+    let mut known = BTreeSet::new();
+    for leak in &scene.leaks {
+        for path in &leak.held.files {
+            let is_new = !scene.meant.iter().any(|it| path.starts_with(it)) && known.insert(path.clone());
+            leftovers.found.extend(is_new.then(|| held(path, before, scene, leak)).flatten());
+        }
+    }
+    match appeared(before, scene, &known) {
+        Ok((found, is_complete)) => {
+            leftovers.found.extend(found);
+            if !is_complete {
+                leftovers.unverified.push(format!(
+                    "{SHARED_MEMORY} has more than {MOST} entries, of which only so many were looked at"
+                ));
+            }
+        }
+        Err(error) => leftovers.unverified.push(format!("cannot look at {SHARED_MEMORY}: {error}")),
+    }
+}
+
+fn held(path: &Path, before: &Before, scene: &Scene<'_>, leak: &Leak) -> Option<Leftover> {
+    let is_shared_memory = path.starts_with(SHARED_MEMORY);
+    if before.private.tmp && !is_shared_memory {
+        return None;
+    }
+    let it = statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, WANTED).ok().filter(is_regular)?;
+    let fate = if before.private.shm && is_shared_memory { Fate::GoneWithSession } else { Fate::LeftAlone };
+    let is_new = born(&it).is_some_and(|it| it >= before.began);
+    is_new.then(|| Leftover::file(path, it.stx_size, it.stx_uid, scene.maker_of(leak), fate))
+}
+
+/// The files of shared memory that were made while the session ran, and whether all entries were looked at.
+fn appeared(
+    before: &Before,
+    scene: &Scene<'_>,
+    known: &BTreeSet<PathBuf>,
+) -> Result<(Vec<Leftover>, bool), String> {
+    let failed = |error: io::Error| plain(&error);
+    let directory = match File::open(SHARED_MEMORY) {
+        Ok(directory) => directory,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((Vec::new(), true)),
+        Err(error) => return Err(failed(error)),
+    };
+    let own = statx(&directory, "", AtFlags::EMPTY_PATH, WANTED).map_err(|it| failed(it.into()))?;
+    // If nothing was made there, or removed, nobody has to look at the entries.
+    if time(own.stx_mtime).is_some_and(|changed| changed + TICK < before.began) {
+        return Ok((Vec::new(), true));
+    }
+    let mut found = Vec::new();
+    let mut entries = std::fs::read_dir(SHARED_MEMORY).map_err(failed)?;
+    for entry in entries.by_ref().take(MOST) {
+        let path = entry.map_err(failed)?.path();
+        let is_listed = known.contains(&path) || scene.meant.contains(&path);
+        let Some(it) = statx(CWD, &path, AtFlags::SYMLINK_NOFOLLOW, WANTED).ok().filter(is_regular) else {
+            continue;
+        };
+        if is_listed || (it.stx_dev_major, it.stx_dev_minor) != (own.stx_dev_major, own.stx_dev_minor) {
+            continue;
+        }
+        if before.private.shm {
+            found.push(Leftover::file(&path, it.stx_size, it.stx_uid, None, Fate::GoneWithSession));
+            continue;
+        }
+        let born = born(&it).ok_or("the kernel does not tell when a file was made")?;
+        // Nothing of the session is alive, so what is in use is somebody else's.
+        if born >= before.began && scene.may_be_of(it.stx_uid) && !lease::is_in_use(&path).unwrap_or(false) {
+            found.push(Leftover::file(&path, it.stx_size, it.stx_uid, None, Fate::LeftAlone));
+        }
+    }
+    Ok((found, entries.next().is_none()))
+}
+
+const WANTED: StatxFlags = StatxFlags::BASIC_STATS.union(StatxFlags::BTIME);
+
+fn is_regular(it: &Statx) -> bool {
+    FileType::from_raw_mode(it.stx_mode.into()).is_file()
+}
+
+/// `None` if the file system does not keep it.
+fn born(it: &Statx) -> Option<SystemTime> {
+    if it.stx_mask & StatxFlags::BTIME.bits() == 0 { None } else { time(it.stx_btime) }
+}
+
+fn time(it: rustix::fs::StatxTimestamp) -> Option<SystemTime> {
+    let whole = Duration::from_secs(u64::try_from(it.tv_sec).ok()?);
+    SystemTime::UNIX_EPOCH.checked_add(whole + Duration::from_nanos(it.tv_nsec.into()))
+}

@@ -1,0 +1,61 @@
+//! Looks for what is left, after the teardown.
+
+use std::path::PathBuf;
+
+use super::before::Before;
+use super::leftover::{Leftover, LeftoverKind};
+use super::maker::Maker;
+use super::private_directories::PrivateDirectory;
+use super::{files, objects};
+use crate::leaks::Leak;
+
+/// What is known of the session at its end.
+pub(crate) struct Scene<'a> {
+    pub makers: Vec<Maker>,
+    pub leaks: Vec<&'a Leak>,
+    /// The user of the session.
+    pub uid: u32,
+    /// Files and directories that are meant to stay: where the session runs, its logs and its reports.
+    pub meant: Vec<PathBuf>,
+    /// Whether nothing of the session is alive.
+    pub is_proven: bool,
+}
+
+impl Scene<'_> {
+    /// Whether a process of the session can have had this user. Those of root can have become anybody.
+    pub(super) fn may_be_of(&self, uid: u32) -> bool {
+        self.uid == 0 || self.uid == uid || self.leaks.iter().any(|it| it.process.uid == Some(uid))
+    }
+
+    pub(super) fn maker_of(&self, leak: &Leak) -> Option<&Maker> {
+        self.makers.iter().find(|it| it.pid == leak.pid())
+    }
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Leftovers {
+    pub found: Vec<Leftover>,
+    /// What could not be looked at.
+    pub unverified: Vec<String>,
+    /// The same if `/proc` is missing, of which the session has more to say.
+    pub without_proc: Vec<String>,
+}
+
+impl Leftovers {
+    pub(crate) fn not_looked_for(reason: &str) -> Self {
+        Self { unverified: vec![reason.into()], ..Self::default() }
+    }
+
+    /// Whether a person should know. Files in a private `/tmp` are normal.
+    pub(crate) fn has_news(&self) -> bool {
+        !self.unverified.is_empty() || self.found.iter().any(|it| it.kind != LeftoverKind::Directory)
+    }
+}
+
+pub(crate) fn look(before: &Before, scene: &Scene<'_>) -> Leftovers {
+    let mut leftovers = Leftovers::default();
+    objects::look(before, scene, &mut leftovers);
+    files::look(before, scene, &mut leftovers);
+    leftovers.found.extend(before.directories.iter().filter_map(PrivateDirectory::leftover));
+    leftovers
+}

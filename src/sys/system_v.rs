@@ -1,0 +1,171 @@
+//! Shared memory, semaphores and message queues of System V (sysvipc(7)), which belong to no process.
+
+use std::io;
+use std::path::Path;
+
+use rustix::buffer::spare_capacity;
+use rustix::process::Pid;
+use serde::Serialize;
+
+use super::procfs::stat::visible_pid;
+
+/// No line of these tables is longer.
+const LONGEST_LINE: usize = 512;
+const ROOM: usize = 4096;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum ObjectKind {
+    SharedMemory,
+    Semaphores,
+    MessageQueue,
+}
+
+impl ObjectKind {
+    pub(crate) const ALL: [Self; 3] = [Self::SharedMemory, Self::Semaphores, Self::MessageQueue];
+
+    pub(crate) fn table(self) -> &'static str {
+        match self {
+            Self::SharedMemory => "/proc/sysvipc/shm",
+            Self::Semaphores => "/proc/sysvipc/sem",
+            Self::MessageQueue => "/proc/sysvipc/msg",
+        }
+    }
+
+    fn id(self) -> &'static str {
+        match self {
+            Self::SharedMemory => "shmid",
+            Self::Semaphores => "semid",
+            Self::MessageQueue => "msqid",
+        }
+    }
+}
+
+/// A line of one of the tables.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Object {
+    pub kind: ObjectKind,
+    pub id: i32,
+    pub key: i32,
+    /// The user of the process that has created it.
+    pub uid: u32,
+    /// The size of a segment, and of what is in a queue.
+    pub bytes: Option<u64>,
+    /// The process that has created a segment. `None` if it is in a PID namespace that we cannot see, or if the kernel does
+    /// not tell.
+    pub creator: Option<Pid>,
+    /// The last processes that have sent to a queue and received from it.
+    pub users: Vec<Pid>,
+    /// How many times a segment is attached.
+    pub attached: u64,
+    /// When it was created or its rights were changed, in seconds since 1970.
+    pub changed: u64,
+}
+
+/// The text of a table of our IPC namespace. `None` if the kernel has no such objects.
+pub(crate) fn read_table(kind: ObjectKind) -> io::Result<Option<Vec<u8>>> {
+    let file = match std::fs::File::open(kind.table()) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound && Path::new("/proc/self").exists() => {
+            return Ok(None);
+        }
+        Err(error) => return Err(error),
+    };
+    let mut text = Vec::with_capacity(ROOM);
+    loop {
+        let got = rustix::io::read(&file, spare_capacity(&mut text))?;
+        // A read returns as many lines as fit, up to a page (`seq_read_iter`, linux/fs/seq_file.c).
+        if got + LONGEST_LINE < ROOM.min(text.capacity() - (text.len() - got)) {
+            return Ok(Some(text));
+        }
+        text.reserve(ROOM);
+    }
+}
+
+/// The lines of a table. `None` if it is not what the kernel writes.
+pub(crate) fn parse_table(kind: ObjectKind, text: &[u8]) -> Option<Vec<Object>> {
+    let text = std::str::from_utf8(text).ok()?;
+    let mut lines = text.lines();
+    let names: Vec<_> = lines.next()?.split_whitespace().collect();
+    let object = |line: &str| {
+        let words: Vec<_> = line.split_whitespace().collect();
+        let word = |name: &str| words.get(names.iter().position(|it| *it == name)?).copied();
+        let number = |name: &str| word(name)?.parse::<u64>().ok();
+        let pid = |name: &str| word(name)?.parse().ok().and_then(visible_pid);
+        Some(Object {
+            kind,
+            id: word(kind.id())?.parse().ok()?,
+            key: word("key")?.parse().ok()?,
+            uid: word("cuid")?.parse().ok()?,
+            bytes: number("size").or(number("cbytes")),
+            creator: pid("cpid"),
+            users: ["lspid", "lrpid"].into_iter().filter_map(pid).collect(),
+            attached: number("nattch").unwrap_or_default(),
+            changed: number("ctime")?,
+        })
+    };
+    lines.map(object).collect()
+}
+
+/// The process that has used the first semaphore of a set last, if we may know.
+pub(crate) fn last_user_of_semaphore(id: i32) -> Option<Pid> {
+    // SAFETY: GETPID takes no argument and writes no memory (semctl(2)).
+    visible_pid(unsafe { libc::semctl(id, 0, libc::GETPID) })
+}
+
+/// Removes a segment if it is still this one, and nothing has it attached. Returns whether it did.
+pub(crate) fn remove_segment(object: &Object) -> io::Result<bool> {
+    // SAFETY: zeroes are a valid value of this struct of numbers.
+    let mut now: libc::shmid_ds = unsafe { std::mem::zeroed() };
+    // SAFETY: IPC_STAT writes one struct, for which there is room (shmctl(2)).
+    if unsafe { libc::shmctl(object.id, libc::IPC_STAT, &raw mut now) } < 0 {
+        return gone_or_error();
+    }
+    let is_it = now.shm_perm.__key == object.key
+        && now.shm_perm.cuid == object.uid
+        && visible_pid(now.shm_cpid) == object.creator
+        && u64::try_from(now.shm_ctime) == Ok(object.changed)
+        && now.shm_nattch == 0;
+    if !is_it {
+        return Ok(false);
+    }
+    // SAFETY: IPC_RMID takes no argument and writes no memory (shmctl(2)).
+    if unsafe { libc::shmctl(object.id, libc::IPC_RMID, std::ptr::null_mut()) } < 0 {
+        return gone_or_error();
+    }
+    Ok(true)
+}
+
+fn gone_or_error() -> io::Result<bool> {
+    let error = io::Error::last_os_error();
+    let is_gone = matches!(error.raw_os_error(), Some(libc::EINVAL | libc::EIDRM));
+    if is_gone { Ok(false) } else { Err(error) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_columns_are_found_by_their_names() {
+        let text = b"       key      shmid perms                  size  cpid  lpid nattch   uid   gid  cuid  cgid      atime      dtime      ctime                   rss                  swap\n  10010740      65571   600                    56 25682 25684      0   101   104   102   104 1795936658 1795936688 1795936659                  4096                     0\n";
+        let objects = parse_table(ObjectKind::SharedMemory, text).unwrap();
+        let [it] = &objects[..] else { panic!("{objects:?}") };
+        assert_eq!((it.id, it.key, it.uid, it.bytes), (65571, 10010740, 102, Some(56)));
+        assert_eq!((it.creator, it.attached, it.changed), (Pid::from_raw(25682), 0, 1795936659));
+        let text = b"key msqid perms cbytes qnum lspid lrpid uid gid cuid cgid stime rtime ctime\n-5 2 644 3 1 7 0 0 0 0 0 1 0 9\n";
+        let queues = parse_table(ObjectKind::MessageQueue, text).unwrap();
+        assert_eq!((queues[0].key, &queues[0].users[..]), (-5, &[Pid::from_raw(7).unwrap()][..]));
+        assert_eq!(parse_table(ObjectKind::Semaphores, b""), None);
+        assert_eq!(parse_table(ObjectKind::Semaphores, b"key semid\nx y\n"), None);
+    }
+
+    #[test]
+    fn the_tables_of_this_kernel_can_be_read() {
+        for kind in ObjectKind::ALL {
+            let text = read_table(kind).unwrap().unwrap();
+            assert_eq!(text, std::fs::read(kind.table()).unwrap());
+            parse_table(kind, &text).unwrap();
+        }
+    }
+}
