@@ -9,6 +9,7 @@ use serde_json::Value;
 use crate::containments::Host;
 use crate::fixtures::{JSON, NOBODY};
 use crate::harness::{Finished, Session, helpers, installed, private_shared_memory, python_program};
+use crate::real_applications::postgres;
 
 const TEST: &str = "PYTEST_CURRENT_TEST='tests/test_a.py::test_b (call)'";
 
@@ -130,6 +131,21 @@ fn the_segment_of_a_command_that_is_killed_is_removed() {
 }
 
 #[test]
+fn what_a_killed_database_leaves_is_reported_with_its_size() {
+    private_shared_memory();
+    let script =
+        "kill -KILL $(head -n1 data/postmaster.pid); while pgrep -F data/postmaster.pid; do sleep 0.02; done";
+    let run = postgres("").options(JSON).sh(script).run();
+    run.assert_nothing_left();
+    run.assert_matches(
+        r"shared memory \d+, 56 B, created by pid \d+, which is gone; if it is yours: ipcrm -m \d+\n",
+    );
+    run.assert_matches(r"/dev/shm/PostgreSQL.\d+, 1 MiB; if it is yours: rm /dev/shm/PostgreSQL.\d+\n");
+    assert!(leftovers(&run).iter().all(|it| it["user"] == "postgres"), "{}", run.stderr());
+    assert_eq!(ids("shm").len(), 1);
+}
+
+#[test]
 fn semaphores_and_queues_are_reported_and_left_alone() {
     let run = session().options(JSON).sh("ipcmk -S 3 >&2; ipcmk -Q >&2").run();
     run.assert_code(0).assert_nothing_left();
@@ -236,6 +252,7 @@ fn leftovers_do_not_change_the_exit_code() {
 #[test]
 fn a_table_that_cannot_be_read_is_not_called_clean() {
     let session = session().options(JSON);
+    assert!(Command::new("ipcmk").args(["-M", "4096"]).stdout(Stdio::null()).status().unwrap().success());
     // Nothing is mapped at its beginning.
     let unreadable = format!("/proc/{}/mem", std::process::id());
     let bound = Command::new("mount").args(["--bind", &unreadable, "/proc/sysvipc/shm"]).status().unwrap();

@@ -14,14 +14,14 @@ pub(crate) struct Before {
     pub(super) began: SystemTime,
     pub(super) private: Private,
     /// The tables of the System V objects, as the kernel writes them. An own IPC namespace is empty.
-    pub(super) tables: Vec<(ObjectKind, io::Result<Option<Vec<u8>>>)>,
+    pub(super) tables: Vec<(ObjectKind, io::Result<Vec<u8>>)>,
     pub(super) directories: Vec<PrivateDirectory>,
 }
 
 impl Before {
     /// To be called inside of what is private, before the session starts anything.
     pub(crate) fn take(private: Private) -> Self {
-        let table = |kind| (kind, if private.ipc { Ok(Some(Vec::new())) } else { read_table(kind) });
+        let table = |kind| (kind, if private.ipc { Ok(Vec::new()) } else { read_table(kind) });
         Self {
             began: time_of_day(),
             private,

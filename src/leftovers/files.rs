@@ -1,12 +1,12 @@
 //! The files in `/dev/shm` that were made while the session ran, and those there and in `/tmp` that leaks held.
 
 use std::collections::BTreeSet;
-use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use rustix::fs::{AtFlags, CWD, FileType, Statx, StatxFlags, statx};
+use rustix::io::Errno;
 
 use super::before::Before;
 use super::leftover::{Fate, Leftover};
@@ -61,12 +61,11 @@ fn appeared(
     known: &BTreeSet<PathBuf>,
 ) -> Result<(Vec<Leftover>, bool), String> {
     let failed = |error: io::Error| plain(&error);
-    let directory = match File::open(SHARED_MEMORY) {
-        Ok(directory) => directory,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((Vec::new(), true)),
-        Err(error) => return Err(failed(error)),
+    let own = match statx(CWD, SHARED_MEMORY, AtFlags::empty(), WANTED) {
+        Ok(own) => own,
+        Err(Errno::NOENT) => return Ok((Vec::new(), true)),
+        Err(errno) => return Err(failed(errno.into())),
     };
-    let own = statx(&directory, "", AtFlags::EMPTY_PATH, WANTED).map_err(|it| failed(it.into()))?;
     // If nothing was made there, or removed, nobody has to look at the entries.
     if time(own.stx_mtime).is_some_and(|changed| changed + TICK < before.began) {
         return Ok((Vec::new(), true));

@@ -29,15 +29,15 @@ pub(super) fn look(before: &Before, scene: &Scene<'_>, leftovers: &mut Leftovers
     }
 }
 
-fn appeared(kind: ObjectKind, before: &io::Result<Option<Vec<u8>>>) -> Result<Vec<Object>, String> {
+fn appeared(kind: ObjectKind, before: &io::Result<Vec<u8>>) -> Result<Vec<Object>, String> {
     let before = before.as_ref().map_err(plain)?;
     let now = read_table(kind).map_err(|error| plain(&error))?;
     if *before == now {
         return Ok(Vec::new());
     }
-    let parse = |text: &Option<Vec<u8>>| match text.as_deref() {
-        None | Some([]) => Ok(Vec::new()),
-        Some(text) => parse_table(kind, text).ok_or("it is not a table of such objects".to_string()),
+    let parse = |text: &[u8]| match text {
+        [] => Ok(Vec::new()),
+        text => parse_table(kind, text).ok_or("it is not a table of such objects".to_string()),
     };
     let old: HashSet<i32> = parse(before)?.iter().map(|it| it.id).collect();
     Ok(parse(&now)?.into_iter().filter(|it| !old.contains(&it.id)).collect())

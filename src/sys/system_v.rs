@@ -1,7 +1,7 @@
 //! Shared memory, semaphores and message queues of System V (sysvipc(7)), which belong to no process.
 
+use std::fs::File;
 use std::io;
-use std::path::Path;
 
 use rustix::buffer::spare_capacity;
 use rustix::process::Pid;
@@ -12,6 +12,10 @@ use super::procfs::stat::visible_pid;
 /// No line of these tables is longer.
 const LONGEST_LINE: usize = 512;
 const ROOM: usize = 4096;
+/// linux/shm.h, linux/sem.h, linux/msg.h
+const SHM_INFO: i32 = 14;
+const SEM_INFO: i32 = 19;
+const MSG_INFO: i32 = 12;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -62,23 +66,41 @@ pub(crate) struct Object {
     pub changed: u64,
 }
 
-/// The text of a table of our IPC namespace. `None` if the kernel has no such objects.
-pub(crate) fn read_table(kind: ObjectKind) -> io::Result<Option<Vec<u8>>> {
-    let file = match std::fs::File::open(kind.table()) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound && Path::new("/proc/self").exists() => {
-            return Ok(None);
-        }
-        Err(error) => return Err(error),
-    };
+/// The text of a table of our IPC namespace. It is empty if there is no such object, which costs a single call to know.
+pub(crate) fn read_table(kind: ObjectKind) -> io::Result<Vec<u8>> {
+    if count(kind)? == 0 {
+        return Ok(Vec::new());
+    }
+    let file = File::open(kind.table())?;
     let mut text = Vec::with_capacity(ROOM);
     loop {
         let got = rustix::io::read(&file, spare_capacity(&mut text))?;
         // A read returns as many lines as fit, up to a page (`seq_read_iter`, linux/fs/seq_file.c).
         if got + LONGEST_LINE < ROOM.min(text.capacity() - (text.len() - got)) {
-            return Ok(Some(text));
+            return Ok(text);
         }
         text.reserve(ROOM);
+    }
+}
+
+/// How many there are. None if the kernel was built without them.
+fn count(kind: ObjectKind) -> io::Result<i32> {
+    // The kernel writes up to 10 numbers: `used_ids` of `struct shm_info`, `semusz` of `struct seminfo` and `msgpool` of
+    // `struct msginfo` are the counts (linux/shm.h, linux/sem.h, linux/msg.h).
+    let mut info = [0i32; 32];
+    let to = info.as_mut_ptr();
+    // SAFETY: each call writes one of these structs, all of which are smaller than the array, and knows no other effect.
+    let (result, count) = unsafe {
+        match kind {
+            ObjectKind::SharedMemory => (libc::shmctl(0, SHM_INFO, to.cast()), 0),
+            ObjectKind::Semaphores => (libc::semctl(0, 0, SEM_INFO, to), 7),
+            ObjectKind::MessageQueue => (libc::msgctl(0, MSG_INFO, to.cast()), 0),
+        }
+    };
+    match io::Error::last_os_error() {
+        _ if result >= 0 => Ok(info[count]),
+        error if error.raw_os_error() == Some(libc::ENOSYS) => Ok(0),
+        error => Err(error),
     }
 }
 
@@ -161,11 +183,22 @@ mod tests {
     }
 
     #[test]
-    fn the_tables_of_this_kernel_can_be_read() {
+    fn a_table_is_read_to_its_end() {
+        // Not those of the host.
+        nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWIPC).unwrap();
         for kind in ObjectKind::ALL {
-            let text = read_table(kind).unwrap().unwrap();
-            assert_eq!(text, std::fs::read(kind.table()).unwrap());
-            parse_table(kind, &text).unwrap();
+            assert_eq!(read_table(kind).unwrap(), b"");
+        }
+        for count in [1, 19, 20, 100] {
+            // SAFETY: makes a segment, and goes with the namespace.
+            while unsafe { libc::shmget(libc::IPC_PRIVATE, 1, 0o600) } >= 0
+                && super::count(ObjectKind::SharedMemory).unwrap() < count
+            {}
+            let text = read_table(ObjectKind::SharedMemory).unwrap();
+            assert_eq!(text, std::fs::read(ObjectKind::SharedMemory.table()).unwrap());
+            let objects = parse_table(ObjectKind::SharedMemory, &text).unwrap();
+            assert_eq!(objects.len(), usize::try_from(count).unwrap());
+            assert!(objects.iter().all(|it| it.creator == Some(rustix::process::getpid())), "{objects:?}");
         }
     }
 }
