@@ -132,7 +132,6 @@ fn the_segment_of_a_command_that_is_killed_is_removed() {
 
 #[test]
 fn what_a_killed_database_leaves_is_reported_with_its_size() {
-    private_shared_memory();
     let script =
         "kill -KILL $(head -n1 data/postmaster.pid); while pgrep -F data/postmaster.pid; do sleep 0.02; done";
     let run = postgres("").options(JSON).sh(script).run();
@@ -234,6 +233,42 @@ fn the_files_of_the_project_are_meant_to_stay() {
     let run = session.sh("python3 $HELPERS/leave.py holder held").run();
     run.assert_code(0).assert_said("leaked 1 process").assert_nothing_left();
     assert!(!run.stderr().contains("possible leftover"), "{}", run.stderr());
+}
+
+/// A session can run in a container's root directory.
+#[test]
+fn only_what_is_below_a_project_in_a_shared_directory_is_meant_to_stay() {
+    let session = session();
+    let run =
+        session.start_through(&["sh", "-c", "cd / && exec $CGRUN sh -c 'echo tea >/dev/shm/cup'"]).finish();
+    run.assert_code(0).assert_said("/dev/shm/cup, 4 B").assert_nothing_left();
+    let script = "mkdir /dev/shm/project && cd /dev/shm/project && \
+        exec $CGRUN sh -c 'echo tea >/dev/shm/project/pot; echo tea >/dev/shm/pan'";
+    let run = Session::again().start_through(&["sh", "-c", script]).finish();
+    run.assert_code(0).assert_said("1 possible leftover").assert_said("/dev/shm/pan").assert_nothing_left();
+}
+
+#[test]
+fn a_report_in_shared_memory_is_meant_to_stay() {
+    let session = session();
+    std::fs::write("/dev/shm/report.json", "{}").unwrap();
+    let run =
+        session.options(["--report", "json=/dev/shm/report.json"]).sh("touch /dev/shm/report.json").run();
+    run.assert_code(0).assert_silent().assert_nothing_left();
+    assert_eq!(in_shared_memory(), [Path::new("/dev/shm/report.json")]);
+}
+
+#[test]
+fn people_see_them_in_the_html_report_and_in_the_summary() {
+    let session = session().options(["--report", "html=r.html"]).env("GITHUB_ACTIONS", "true");
+    let summary = session.path().join("summary.md");
+    let run = session.env("GITHUB_STEP_SUMMARY", &summary).sh("echo tea >'/dev/shm/<cup>'").run();
+    run.assert_code(0).assert_nothing_left();
+    let page = run.read("r.html");
+    assert!(page.contains("<h2>Leftovers</h2>") && page.contains("/dev/shm/&lt;cup&gt;"), "{page}");
+    let summary = run.read("summary.md");
+    assert!(summary.contains("- 1 possible leftover (4 B) left alone"), "{summary}");
+    assert!(summary.contains("/dev/shm/&lt;cup&gt;, 4 B"), "{summary}");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use rustix::process::Pid;
 use crate::sys::procfs::mappings::{Mapped, mapped};
 
 /// As the kernel names them: without links.
-const SHARED: [&str; 4] = ["/dev/shm", "/run/shm", "/tmp", "/var/tmp"];
+pub(crate) const SHARED: [&str; 4] = ["/dev/shm", "/run/shm", "/tmp", "/var/tmp"];
 /// So many of one process are noted.
 const MOST: usize = 100;
 

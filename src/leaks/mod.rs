@@ -21,6 +21,7 @@ mod spaced_paths;
 pub(crate) use attribution::infer_origins;
 pub(crate) use current_test::{CurrentTest, TestReader};
 pub(crate) use detail::Detail;
+pub(crate) use held::SHARED;
 pub(crate) use leak::{EndedBy, How, Leak, Place};
 pub(crate) use log::LARGEST as LARGEST_LOG;
 pub(crate) use log::{LEAK_LOG, LeakLog, Logged, append_to_log, remove_stale_log};

@@ -26,7 +26,7 @@ pub(super) fn look(before: &Before, scene: &Scene<'_>, leftovers: &mut Leftovers
     let mut known = BTreeSet::new();
     for leak in &scene.leaks {
         for path in &leak.held.files {
-            let is_new = !scene.meant.iter().any(|it| path.starts_with(it)) && known.insert(path.clone());
+            let is_new = !scene.is_meant(path) && known.insert(path.clone());
             leftovers.found.extend(is_new.then(|| held(path, before, scene, leak)).flatten());
         }
     }
@@ -74,7 +74,7 @@ fn appeared(
     let mut entries = std::fs::read_dir(SHARED_MEMORY).map_err(failed)?;
     for entry in entries.by_ref().take(MOST) {
         let path = entry.map_err(failed)?.path();
-        let is_listed = known.contains(&path) || scene.meant.contains(&path);
+        let is_listed = known.contains(&path) || scene.is_meant(&path);
         let Some(it) = statx(CWD, &path, AtFlags::SYMLINK_NOFOLLOW, WANTED).ok().filter(is_regular) else {
             continue;
         };

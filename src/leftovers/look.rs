@@ -1,13 +1,13 @@
 //! Looks for what is left, after the teardown.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::before::Before;
 use super::leftover::{Leftover, LeftoverKind};
 use super::maker::Maker;
 use super::private_directories::PrivateDirectory;
 use super::{files, objects};
-use crate::leaks::Leak;
+use crate::leaks::{Leak, SHARED};
 
 /// What is known of the session at its end.
 pub(crate) struct Scene<'a> {
@@ -25,6 +25,12 @@ impl Scene<'_> {
     /// Whether a process of the session can have had this user. Those of root can have become anybody.
     pub(super) fn may_be_of(&self, uid: u32) -> bool {
         self.uid == 0 || self.uid == uid || self.leaks.iter().any(|it| it.process.uid == Some(uid))
+    }
+
+    /// Whether a file is to stay where it is. A project in `/` does not own `/tmp`.
+    pub(super) fn is_meant(&self, path: &Path) -> bool {
+        let is_in_shared = |it: &&PathBuf| SHARED.iter().any(|shared| it.starts_with(shared));
+        self.meant.iter().filter(is_in_shared).any(|it| path.starts_with(it))
     }
 
     pub(super) fn maker_of(&self, leak: &Leak) -> Option<&Maker> {
