@@ -145,6 +145,30 @@ fn what_a_killed_database_leaves_is_reported_with_its_size() {
 }
 
 #[test]
+fn an_ordinary_user_has_its_own_removed_too() {
+    let command = ["ipcmk", "-M", "4096"];
+    let run = session().command(command).start_launched(&["unprivileged"]).finish();
+    run.assert_code(0).assert_said("removed 1 leftover (4 KiB)").assert_nothing_left();
+    let session = Session::again().options(["--user", "nobody"]).command(command);
+    chown(session.path(), Some(NOBODY), Some(NOBODY)).unwrap();
+    session.run().assert_code(0).assert_said("removed 1 leftover (4 KiB)").assert_nothing_left();
+    assert_eq!(ids("shm"), [""; 0]);
+}
+
+/// Its pid can have been used again since.
+#[test]
+fn the_segment_of_a_leak_that_a_hook_has_ended_is_named_with_its_test_and_left_alone() {
+    let test = "tests/test_a.py::test_b";
+    let script = format!("{TEST} python3 $HELPERS/leave.py daemon; $CGRUN ps --during {test} --end >&2");
+    let run = session().sh(&script).run();
+    run.assert_code(1).assert_nothing_left();
+    run.assert_said("1 possible leftover (4 KiB)").assert_matches(&format!(
+        r"shared memory \d+, 4 KiB, created by pid \d+ \(.*\), started during {test} \(call\); if it is yours: ipcrm -m"
+    ));
+    assert_eq!(ids("shm").len(), 1);
+}
+
+#[test]
 fn semaphores_and_queues_are_reported_and_left_alone() {
     let run = session().options(JSON).sh("ipcmk -S 3 >&2; ipcmk -Q >&2").run();
     run.assert_code(0).assert_nothing_left();
@@ -251,7 +275,6 @@ fn only_what_is_below_a_project_in_a_shared_directory_is_meant_to_stay() {
 #[test]
 fn a_report_in_shared_memory_is_meant_to_stay() {
     let session = session();
-    std::fs::write("/dev/shm/report.json", "{}").unwrap();
     let run =
         session.options(["--report", "json=/dev/shm/report.json"]).sh("touch /dev/shm/report.json").run();
     run.assert_code(0).assert_silent().assert_nothing_left();

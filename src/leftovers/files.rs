@@ -19,8 +19,6 @@ use crate::text::plain;
 const SHARED_MEMORY: &str = "/dev/shm";
 /// So many entries are looked at.
 const MOST: usize = 10_000;
-/// The kernel takes the time of a file from a clock that ticks.
-const TICK: Duration = Duration::from_millis(10);
 
 pub(super) fn look(before: &Before, scene: &Scene<'_>, leftovers: &mut Leftovers) {
     let mut known = BTreeSet::new();
@@ -67,7 +65,7 @@ fn appeared(
         Err(errno) => return Err(failed(errno.into())),
     };
     // If nothing was made there, or removed, nobody has to look at the entries.
-    if time(own.stx_mtime).is_some_and(|changed| changed + TICK < before.began) {
+    if time(own.stx_mtime).is_some_and(|changed| changed < before.began) {
         return Ok((Vec::new(), true));
     }
     let mut found = Vec::new();

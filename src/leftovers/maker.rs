@@ -1,14 +1,14 @@
 //! The processes that are known to be of the session.
 
 use std::collections::BTreeSet;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use rustix::process::Pid;
 
 use crate::leaks::Leak;
-use crate::sys::procfs;
+use crate::sys::process::pidfd::Process;
+use crate::sys::procfs::stat::ProcStat;
 use crate::sys::system_v::Object;
-use crate::sys::time::boot_time;
 
 /// A process of the session, and for how long its pid was its own.
 #[derive(Clone, Debug)]
@@ -43,7 +43,7 @@ impl Maker {
             pid: leak.pid(),
             text: format!("pid {} ({})", leak.pid(), leak.process.command_for_people(100)),
             test: leak.started_during.as_ref().map(ToString::to_string),
-            since: seconds(started(leak.stat.started)),
+            since: seconds(leak.stat.started_at()),
             until: leak.ended_by().is_none().then(|| seconds(teardown_began)),
             attached: leak.held.segments.clone(),
         }
@@ -64,15 +64,11 @@ impl Maker {
 
 /// Whether the process with this pid is so old, or may be.
 pub(super) fn is_alive_since(pid: Pid, time: u64) -> bool {
-    match procfs::stat::ProcStat::read(pid) {
-        Some(stat) => seconds(started(stat.started)) <= time,
+    match ProcStat::read(pid) {
+        Some(stat) => seconds(stat.started_at()) <= time,
         // /proc can hide it (hidepid).
-        None => crate::sys::process::pidfd::Process::exists(pid),
+        None => Process::exists(pid),
     }
-}
-
-fn started(ticks: u64) -> SystemTime {
-    boot_time() + Duration::from_millis(ticks.saturating_mul(1000) / ::procfs::ticks_per_second())
 }
 
 fn seconds(time: SystemTime) -> u64 {

@@ -1,8 +1,12 @@
 //! What a session leaves that is not a process.
 
+use std::path::PathBuf;
+use std::time::Duration;
+
 use super::running_session::Session;
 use crate::leftovers::{self, Leftovers, Maker, Scene};
 use crate::plan::ServiceId;
+use crate::sys::procfs::descriptors::own_streams;
 use crate::sys::time::time_of_day;
 use crate::teardown::{Component, Role, Verdict};
 
@@ -24,7 +28,7 @@ impl Session<'_> {
         self.context.components.iter().map(leader).collect()
     }
 
-    fn service_ended(&self, name: &str) -> Option<std::time::Duration> {
+    fn service_ended(&self, name: &str) -> Option<Duration> {
         let is_it = |id: &ServiceId| self.plan.services[*id].name == name;
         self.plan.services.ids().find(is_it).and_then(|id| self.timeline.services[id].ended)
     }
@@ -36,12 +40,14 @@ impl Session<'_> {
         let user =
             self.plan.identity.as_ref().and_then(|it| it.user.as_ref()).map(|(user, _)| user.uid.as_raw());
         let own = [self.plan.cwd.clone(), self.plan.state.clone()];
+        // A shell can have made them just before.
+        let streams = own_streams().into_iter().flatten().map(PathBuf::from);
         let reports = self.plan.reports.iter().map(|(_, path)| path.clone());
         let scene = Scene {
             makers,
             leaks,
             uid: user.unwrap_or_else(|| rustix::process::geteuid().as_raw()),
-            meant: own.into_iter().chain(self.plan.logs.clone()).chain(reports).collect(),
+            meant: own.into_iter().chain(self.plan.logs.clone()).chain(reports).chain(streams).collect(),
             is_proven: verdict.is_proven(),
         };
         leftovers::look(&self.before, &scene)
