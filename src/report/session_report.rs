@@ -99,6 +99,11 @@ impl SessionReport {
         !self.files.is_empty()
     }
 
+    /// The files that it writes.
+    pub(crate) fn own_files(&self) -> impl Iterator<Item = PathBuf> {
+        self.files.own_files()
+    }
+
     /// Writes the report files and returns what went wrong.
     pub(crate) fn write(&self, document: &ReportDocument) -> Vec<String> {
         self.files.write(|kind| render(kind, document))

@@ -42,7 +42,7 @@ impl Session<'_> {
         let own = [self.plan.cwd.clone(), self.plan.state.clone()];
         // A shell can have made them just before.
         let streams = own_streams().into_iter().flatten().map(PathBuf::from);
-        let reports = self.plan.reports.iter().map(|(_, path)| path.clone());
+        let reports = self.reports.iter().flat_map(|it| it.own_files());
         let scene = Scene {
             makers,
             leaks,
