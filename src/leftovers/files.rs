@@ -28,16 +28,8 @@ pub(super) fn look(before: &Before, scene: &Scene<'_>, leftovers: &mut Leftovers
             leftovers.found.extend(is_new.then(|| held(path, before, scene, leak)).flatten());
         }
     }
-    match appeared(before, scene, &known) {
-        Ok((found, is_complete)) => {
-            leftovers.found.extend(found);
-            if !is_complete {
-                leftovers.unverified.push(format!(
-                    "{SHARED_MEMORY} has more than {MOST} entries, of which only so many were looked at"
-                ));
-            }
-        }
-        Err(error) => leftovers.unverified.push(format!("cannot look at {SHARED_MEMORY}: {error}")),
+    if let Err(error) = look_at_shared_memory(before, scene, &known, leftovers) {
+        leftovers.unverified.push(format!("cannot look at {SHARED_MEMORY}: {}", plain(&error)));
     }
 }
 
@@ -52,44 +44,55 @@ fn held(path: &Path, before: &Before, scene: &Scene<'_>, leak: &Leak) -> Option<
     is_new.then(|| Leftover::file(path, it.stx_size, it.stx_uid, scene.maker_of(leak), fate))
 }
 
-/// The files of shared memory that were made while the session ran, and whether all entries were looked at.
-fn appeared(
+/// The files of shared memory that were made while the session ran, except those that are `known`.
+fn look_at_shared_memory(
     before: &Before,
     scene: &Scene<'_>,
     known: &BTreeSet<PathBuf>,
-) -> Result<(Vec<Leftover>, bool), String> {
-    let failed = |error: io::Error| plain(&error);
+    leftovers: &mut Leftovers,
+) -> io::Result<()> {
     let own = match statx(CWD, SHARED_MEMORY, AtFlags::empty(), WANTED) {
         Ok(own) => own,
-        Err(Errno::NOENT) => return Ok((Vec::new(), true)),
-        Err(errno) => return Err(failed(errno.into())),
+        Err(Errno::NOENT) => return Ok(()),
+        Err(errno) => return Err(errno.into()),
     };
     // If nothing was made there, or removed, nobody has to look at the entries.
     if time(own.stx_mtime).is_some_and(|changed| changed < before.began) {
-        return Ok((Vec::new(), true));
+        return Ok(());
     }
-    let mut found = Vec::new();
-    let mut entries = std::fs::read_dir(SHARED_MEMORY).map_err(failed)?;
+    let mut entries = std::fs::read_dir(SHARED_MEMORY)?;
     for entry in entries.by_ref().take(MOST) {
-        let path = entry.map_err(failed)?.path();
-        let is_listed = known.contains(&path) || scene.is_meant(&path);
-        let Some(it) = statx(CWD, &path, AtFlags::SYMLINK_NOFOLLOW, WANTED).ok().filter(is_regular) else {
+        let path = entry?.path();
+        let it = statx(CWD, &path, AtFlags::SYMLINK_NOFOLLOW, WANTED).ok().filter(is_regular);
+        // What is mounted there is kept, and not of this file system.
+        let device = |it: &Statx| (it.stx_dev_major, it.stx_dev_minor);
+        let Some(it) = it.filter(|it| device(it) == device(&own)) else { continue };
+        if known.contains(&path) || scene.is_meant(&path) {
             continue;
+        }
+        let fate = match born(&it) {
+            _ if before.private.shm => Fate::GoneWithSession,
+            None => {
+                leftovers.never_verified.push("the kernel does not tell when a file was made".into());
+                return Ok(());
+            }
+            // Nothing of the session is alive, so what is in use is somebody else's.
+            Some(born) if born < before.began || !scene.may_be_of(it.stx_uid) || is_in_use(&path) => continue,
+            Some(_) => Fate::LeftAlone,
         };
-        if is_listed || (it.stx_dev_major, it.stx_dev_minor) != (own.stx_dev_major, own.stx_dev_minor) {
-            continue;
-        }
-        if before.private.shm {
-            found.push(Leftover::file(&path, it.stx_size, it.stx_uid, None, Fate::GoneWithSession));
-            continue;
-        }
-        let born = born(&it).ok_or("the kernel does not tell when a file was made")?;
-        // Nothing of the session is alive, so what is in use is somebody else's.
-        if born >= before.began && scene.may_be_of(it.stx_uid) && !lease::is_in_use(&path).unwrap_or(false) {
-            found.push(Leftover::file(&path, it.stx_size, it.stx_uid, None, Fate::LeftAlone));
-        }
+        leftovers.found.push(Leftover::file(&path, it.stx_size, it.stx_uid, None, fate));
     }
-    Ok((found, entries.next().is_none()))
+    if entries.next().is_some() {
+        leftovers.unverified.push(format!(
+            "{SHARED_MEMORY} has more than {MOST} entries, of which only so many were looked at"
+        ));
+    }
+    Ok(())
+}
+
+/// If that is unknown, it is not kept from the user.
+fn is_in_use(path: &Path) -> bool {
+    lease::is_in_use(path).unwrap_or(false)
 }
 
 const WANTED: StatxFlags = StatxFlags::BASIC_STATS.union(StatxFlags::BTIME);

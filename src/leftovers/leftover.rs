@@ -6,7 +6,6 @@ use serde::Serialize;
 
 use super::maker::Maker;
 use crate::sys::system_v::{Object, ObjectKind};
-use crate::sys::users::user_name;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -38,7 +37,8 @@ pub(crate) struct Leftover {
     pub size_bytes: Option<u64>,
     /// How many files and directories are in a directory.
     pub file_count: Option<u64>,
-    pub user: Option<String>,
+    /// The user that it belongs to.
+    pub uid: Option<u32>,
     pub creator_pid: Option<i32>,
     /// The process of the session that has made it, or held a file until it was stopped.
     pub process: Option<String>,
@@ -61,7 +61,7 @@ impl Leftover {
             key: Some(format!("{:#010x}", object.key)),
             size_bytes: object.bytes,
             file_count: None,
-            user: Some(user_name(object.uid)),
+            uid: Some(object.uid),
             creator_pid: object.creator.map(|pid| pid.as_raw_nonzero().get()),
             process: maker.map(|it| it.text.clone()),
             started_during: maker.and_then(|it| it.test.clone()),
@@ -75,7 +75,7 @@ impl Leftover {
         Self {
             kind: LeftoverKind::File,
             size_bytes: Some(bytes),
-            user: Some(user_name(uid)),
+            uid: Some(uid),
             process: holder.map(|it| it.text.clone()),
             started_during: holder.and_then(|it| it.test.clone()),
             remove_with: (fate == Fate::LeftAlone).then(|| format!("rm {}", quoted(&path))),
@@ -98,7 +98,7 @@ impl Leftover {
             key: None,
             size_bytes: None,
             file_count: None,
-            user: None,
+            uid: None,
             creator_pid: None,
             process: None,
             started_during: None,

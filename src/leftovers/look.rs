@@ -43,8 +43,8 @@ pub(crate) struct Leftovers {
     pub found: Vec<Leftover>,
     /// What could not be looked at.
     pub unverified: Vec<String>,
-    /// The same if `/proc` is missing, of which the session has more to say.
-    pub without_proc: Vec<String>,
+    /// The same, not worth a line after each session on such a host.
+    pub never_verified: Vec<String>,
 }
 
 impl Leftovers {

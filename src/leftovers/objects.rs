@@ -22,7 +22,8 @@ pub(super) fn look(before: &Before, scene: &Scene<'_>, leftovers: &mut Leftovers
             }
             Err(error) => {
                 let has_proc = Path::new("/proc/self").exists();
-                let unknown = if has_proc { &mut leftovers.unverified } else { &mut leftovers.without_proc };
+                let unknown =
+                    if has_proc { &mut leftovers.unverified } else { &mut leftovers.never_verified };
                 unknown.push(format!("cannot read {}: {error}", kind.table()));
             }
         }

@@ -137,7 +137,7 @@ impl SessionReport {
         }
         document.baseline = run.baseline.cloned();
         document.leftovers.clone_from(&run.leftovers.found);
-        let unverified = run.leftovers.unverified.iter().chain(&run.leftovers.without_proc);
+        let unverified = run.leftovers.unverified.iter().chain(&run.leftovers.never_verified);
         document.leftovers_unverified = unverified.cloned().collect();
         document.why = run.why.to_vec();
         document.stacks = run.stacks.to_vec();
