@@ -10,6 +10,7 @@ mod config;
 mod containment;
 mod guardian;
 mod leaks;
+mod leftovers;
 mod limits;
 mod merge;
 mod plan;

@@ -38,6 +38,7 @@ mod idle;
 mod inherited;
 mod inner_namespaces;
 mod leaks;
+mod leftovers;
 mod limits;
 mod merge;
 mod never_hangs;

@@ -9,6 +9,7 @@ use super::known_leaks::BaselineSummary;
 use super::leaked_process::LeakedProcess;
 use super::leaking_tests::LeakingTest;
 use crate::containment::{Containment, Kind};
+use crate::leftovers::Leftover;
 use crate::limits::Usage;
 use crate::stacks::Stack;
 use crate::sys::port::Port;
@@ -36,6 +37,9 @@ pub(crate) struct ReportDocument {
     /// `None` if there is no baseline.
     pub baseline: Option<BaselineSummary>,
     pub allowed_leaks: Vec<LeakedProcess>,
+    /// What is left that is not a process.
+    pub leftovers: Vec<Leftover>,
+    pub leftovers_unverified: Vec<String>,
     /// What the processes waited for when a hung session was ended.
     pub why: Vec<String>,
     /// Where in their code they did so.

@@ -12,6 +12,7 @@ mod known_leaks;
 mod leak_text;
 mod leaked_process;
 mod leaking_tests;
+mod leftover_text;
 mod limits_hit;
 mod locate;
 mod log_writer;

@@ -9,6 +9,7 @@ use nix::sys::signal::Signal;
 use super::json::{ComponentSummary, PhaseSummary, rounded_seconds};
 use super::known_leaks::BaselineSummary;
 use super::timeline::{ComponentTimes, Timeline};
+use crate::leftovers::Leftovers;
 use crate::plan::{PerService, ServiceId};
 use crate::runtime::exit_code::Exit;
 use crate::stacks::Stack;
@@ -18,6 +19,7 @@ pub(crate) struct RunSummary<'a> {
     pub cause: &'a Cause,
     pub verdict: &'a Verdict,
     pub baseline: Option<&'a BaselineSummary>,
+    pub leftovers: &'a Leftovers,
     pub timeline: &'a Timeline,
     pub context: &'a Context,
     pub exit: Exit,

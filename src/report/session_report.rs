@@ -32,6 +32,9 @@ use crate::sys::process::identity::ActingAs;
 use crate::sys::time;
 use crate::teardown::{Cause, Verdict};
 
+/// The guardian leaves it to the supervisor, and that is dead.
+const NOT_LOOKED_FOR: &str = "the guardian does not look for them";
+
 #[derive(Debug)]
 pub(crate) struct SessionReport {
     files: ReportFiles,
@@ -96,6 +99,11 @@ impl SessionReport {
         !self.files.is_empty()
     }
 
+    /// The files that it writes.
+    pub(crate) fn own_files(&self) -> impl Iterator<Item = PathBuf> {
+        self.files.own_files()
+    }
+
     /// Writes the report files and returns what went wrong.
     pub(crate) fn write(&self, document: &ReportDocument) -> Vec<String> {
         self.files.write(|kind| render(kind, document))
@@ -128,6 +136,9 @@ impl SessionReport {
             Exit::Signal(signal) => document.outcome.signal = Some(signal.to_string()),
         }
         document.baseline = run.baseline.cloned();
+        document.leftovers.clone_from(&run.leftovers.found);
+        let unverified = run.leftovers.unverified.iter().chain(&run.leftovers.never_verified);
+        document.leftovers_unverified = unverified.cloned().collect();
         document.why = run.why.to_vec();
         document.stacks = run.stacks.to_vec();
         document.command = run.command();
@@ -183,6 +194,8 @@ impl SessionReport {
             tests,
             leaked_process_count: verdict.leaked() + verdict.known_leaks().len(),
             baseline: None,
+            leftovers: Vec::new(),
+            leftovers_unverified: vec![NOT_LOOKED_FOR.to_string()],
             undescribed_process_count: verdict.undescribed_count(),
             allowed_leaks: describe(&verdict.allowed),
             why: Vec::new(),

@@ -7,6 +7,7 @@ use super::buffering;
 use super::running_session::{GUARDIAN_REPLACED, Session};
 use crate::guardian::Guardian;
 use crate::guardian::record::Record;
+use crate::leftovers::Leftovers;
 use crate::plan::ServiceId;
 use crate::ports::{self, time_wait};
 use crate::report::{BaselineSummary, GitHub, Reporter, RunSummary};
@@ -42,18 +43,21 @@ impl Session<'_> {
         self.explain(cause);
         failpoint::reached("teardown");
         let gone_early = self.services_gone_early(cause);
+        let leaders = self.leaders();
         let mut verdict = self.tear_down(cause);
+        let leftovers = self.look_for_leftovers(&verdict, leaders);
         let failed = self.failed_among(&gone_early);
         failed.iter().for_each(|cause| self.explain(cause));
         let cause = failed.as_ref().unwrap_or(cause);
         let baseline = self.set_known_leaks_aside(cause, &mut verdict);
         self.report.verdict(&verdict, cause, self.context.containment.kind(), clock::since(self.begin));
+        self.report.leftovers(&leftovers);
         baseline.iter().for_each(|it| self.report.baseline(it));
         let command = self.context.command().and_then(|command| command.status);
         let exit = cause.exit(command, &verdict, self.plan.on_leak);
         let is_missing = baseline.as_ref().is_some_and(|it| it.failure().is_some());
         let exit = if is_missing { spoiled(exit) } else { exit };
-        let exit = self.write_reports(cause, &verdict, baseline.as_ref(), exit);
+        let exit = self.write_reports(cause, &verdict, (baseline.as_ref(), &leftovers), exit);
         failpoint::reached("reported");
         self.dismiss_guardian(&verdict);
         exit
@@ -65,11 +69,11 @@ impl Session<'_> {
         &self,
         cause: &Cause,
         verdict: &Verdict,
-        baseline: Option<&BaselineSummary>,
+        (baseline, leftovers): (Option<&BaselineSummary>, &Leftovers),
         exit: Exit,
     ) -> Exit {
         let Some(reports) = &self.reports else { return exit };
-        let github = reports.github().filter(|_| GitHub::has_news(cause, verdict));
+        let github = reports.github().filter(|_| GitHub::has_news(cause, verdict) || leftovers.has_news());
         if !reports.has_files() && github.is_none() {
             return exit;
         }
@@ -84,7 +88,8 @@ impl Session<'_> {
         let logs = self.services.map(|it| it.as_ref().map(|service| service.log.path.clone()));
         let (timeline, context) = (&self.timeline, &self.context);
         let (why, stacks) = (&self.hang.lines[..], &self.hang.stacks[..]);
-        let run = RunSummary { cause, verdict, baseline, timeline, context, exit, logs, why, stacks };
+        let run =
+            RunSummary { cause, verdict, baseline, leftovers, timeline, context, exit, logs, why, stacks };
         let document = reports.document(&run);
         if let Some(github) = github {
             self.report.workflow_commands(&github.annotations(&document));
@@ -224,7 +229,8 @@ impl Drop for Session<'_> {
             let verdict = self.tear_down(&cause);
             let kind = self.context.containment.kind();
             self.report.verdict(&verdict, &cause, kind, clock::since(self.begin));
-            self.write_reports(&cause, &verdict, None, Exit::Code(exit_code::FAILED));
+            let leftovers = Leftovers::not_looked_for("cgrun itself failed");
+            self.write_reports(&cause, &verdict, (None, &leftovers), Exit::Code(exit_code::FAILED));
             self.dismiss_guardian(&verdict);
             // Survivors outweigh the panic, and the code that handles the panic does not know about them.
             if !verdict.is_proven() {

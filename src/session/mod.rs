@@ -9,6 +9,7 @@ mod idle;
 mod input;
 mod killers;
 mod known_leaks;
+mod leftovers;
 mod limits;
 mod not_found;
 mod preflight;

@@ -20,6 +20,7 @@ use crate::guardian::Guardian;
 use crate::guardian::record::Record;
 use crate::leaks::allow::{self, ALLOWED};
 use crate::leaks::{LEAK_LOG, LeakLog};
+use crate::leftovers::Before;
 use crate::limits::AppliedLimits;
 use crate::plan::{Environment, PerService, ServiceId, SessionPlan, Verbosity};
 use crate::report::{GitHub, ReportFiles, Reporter, SessionReport, Timeline};
@@ -59,6 +60,8 @@ pub(super) struct Session<'a> {
     pub warnings: Option<Warnings>,
     /// What the processes waited for when a hung session was ended.
     pub hang: Hang,
+    /// What was there that is not a process.
+    pub before: Before,
     pub torn_down: bool,
     /// Connects a private network to the outside.
     way_out: Option<Kept>,
@@ -122,6 +125,7 @@ impl<'a> Session<'a> {
             idle: None,
             warnings: None,
             hang: Hang::default(),
+            before: Before::take(plan.private),
             torn_down: false,
             way_out: None,
             plan,
