@@ -4,7 +4,7 @@ use std::io;
 use std::time::SystemTime;
 
 use super::private_directories::PrivateDirectory;
-use crate::private::Private;
+use crate::config::Private;
 use crate::sys::system_v::{ObjectKind, read_table};
 use crate::sys::time::time_of_files;
 

@@ -125,7 +125,7 @@ impl<'a> Session<'a> {
             idle: None,
             warnings: None,
             hang: Hang::default(),
-            before: Before::take(plan.private),
+            before: Before::take(plan.private.kinds),
             torn_down: false,
             way_out: None,
             plan,
