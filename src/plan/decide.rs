@@ -165,9 +165,10 @@ fn limits(
     }
     if let Some(pids) = limits.pids.filter(|pids| pids.0 <= services as u64) {
         bail!(
-            "a limit of {} processes{} is too small: {services} services and the command need at least {}",
+            "a limit of {} processes{}{} is too small: {services} services and the command need at least {}",
             pids.0,
             of_profile.map(|it| it.note(&[Limit::Pids])).unwrap_or_default(),
+            if is_divided { " for each shard" } else { "" },
             services + 1
         );
     }

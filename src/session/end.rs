@@ -26,7 +26,7 @@ const LOG_TAIL: usize = 20;
 /// The same for a CI system, which folds most of them. There, the log itself is often gone after the job.
 const LOG_TAIL_IN_CI: usize = 200;
 const WAY_OUT_LOST: &str =
-    "pasta exited while the session ran, which cut the session off from everything outside";
+    "pasta exited while the session ran, so that from then on nothing connected its network to the outside";
 
 impl Session<'_> {
     /// Finishes the session, whatever the cause.
@@ -134,6 +134,7 @@ impl Session<'_> {
             if let Some(guardian) = guardian {
                 guardian.dismiss(&mut self.context);
             }
+            self.end_way_out();
             self.context.limits.restore();
         }
         failpoint::reached("dismissed");

@@ -76,7 +76,8 @@ fn prepare(plan: SessionPlan, report: &Reporter) -> Result<Session<'_>, SessionE
 
     let source = source.map(|(mount, _)| mount);
     let command = plan.command_line();
-    let mount = source.as_ref().ok().cloned();
+    let aides = way_out.as_ref().map(|it| it.pids().to_vec()).unwrap_or_default();
+    let mount = source.as_ref().ok().cloned().map(|mount| mount.with_aides(aides));
     let containment =
         containment::choose(source, plan.require, command.as_bytes(), &plan.watched, &preexisting)?;
     if containment.kind() < Kind::Cgroup && plan.require.is_none() {

@@ -136,9 +136,15 @@ impl<'a> Session<'a> {
 
     /// Keeps what connects its network to the outside, until the session has ended.
     pub(super) fn keep(&mut self, way_out: Option<Kept>) {
-        self.context.way_out = way_out.as_ref().map(Kept::keeper);
+        self.context.way_out = way_out.as_ref().map(|kept| kept.pids().to_vec()).unwrap_or_default();
         self.context.way_out.iter().for_each(|&pid| self.context.containment.spare(pid));
         self.way_out = way_out;
+    }
+
+    /// Ends what connects its network to the outside, and waits until the ports of the host are free again.
+    pub(super) fn end_way_out(&mut self) {
+        self.way_out = None;
+        self.context.way_out.clear();
     }
 
     /// Whether the session was cut off from the outside before its end.
