@@ -234,7 +234,8 @@ fn watch(
     context.dead_supervisor =
         began.zip(rustix::process::getppid()).map(|(began, heir)| DeadSupervisor { began, heir, invocation });
     let verdict = Teardown::new(context, &Cause::SUPERVISOR_DIED, events, &mut NoSupervisor).run();
-    record.write(&verdict);
+    let tmp = record.end_scratch(&verdict);
+    record.write(&verdict, tmp.as_ref());
     context.limits.restore();
 }
 

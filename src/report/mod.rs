@@ -25,6 +25,7 @@ mod session_report;
 mod step_summary;
 mod terminal;
 mod timeline;
+mod tmp;
 mod tree;
 mod usage;
 mod verdict_text;

@@ -11,6 +11,7 @@ use super::known_leaks::BaselineSummary;
 use super::timeline::{ComponentTimes, Timeline};
 use crate::plan::{PerService, ServiceId};
 use crate::runtime::exit_code::Exit;
+use crate::scratch::Ended;
 use crate::stacks::Stack;
 use crate::teardown::{Cause, Component, Context, Role, Verdict};
 
@@ -18,6 +19,7 @@ pub(crate) struct RunSummary<'a> {
     pub cause: &'a Cause,
     pub verdict: &'a Verdict,
     pub baseline: Option<&'a BaselineSummary>,
+    pub tmp: Option<&'a Ended>,
     pub timeline: &'a Timeline,
     pub context: &'a Context,
     pub exit: Exit,

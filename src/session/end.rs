@@ -13,6 +13,7 @@ use crate::report::{BaselineSummary, GitHub, Reporter, RunSummary};
 use crate::runtime::clock;
 use crate::runtime::exit_code::{self, Exit};
 use crate::runtime::failpoint;
+use crate::scratch::Ended;
 use crate::stacks::Intrusion;
 use crate::sys::port::Port;
 use crate::teardown::{
@@ -48,7 +49,8 @@ impl Session<'_> {
         let exit = cause.exit(command, &verdict, self.plan.on_leak);
         let is_missing = baseline.as_ref().is_some_and(|it| it.failure().is_some());
         let exit = if is_missing { spoiled(exit) } else { exit };
-        let exit = self.write_reports(cause, &verdict, baseline.as_ref(), exit);
+        let tmp = self.end_tmp(&verdict, exit != Exit::Code(0));
+        let exit = self.write_reports(cause, &verdict, (baseline.as_ref(), tmp.as_ref()), exit);
         failpoint::reached("reported");
         self.dismiss_guardian(&verdict);
         exit
@@ -60,7 +62,7 @@ impl Session<'_> {
         &self,
         cause: &Cause,
         verdict: &Verdict,
-        baseline: Option<&BaselineSummary>,
+        (baseline, tmp): (Option<&BaselineSummary>, Option<&Ended>),
         exit: Exit,
     ) -> Exit {
         let Some(reports) = &self.reports else { return exit };
@@ -79,7 +81,7 @@ impl Session<'_> {
         let logs = self.services.map(|it| it.as_ref().map(|service| service.log.path.clone()));
         let (timeline, context) = (&self.timeline, &self.context);
         let (why, stacks) = (&self.hang.lines[..], &self.hang.stacks[..]);
-        let run = RunSummary { cause, verdict, baseline, timeline, context, exit, logs, why, stacks };
+        let run = RunSummary { cause, verdict, baseline, tmp, timeline, context, exit, logs, why, stacks };
         let document = reports.document(&run);
         if let Some(github) = github {
             self.report.workflow_commands(&github.annotations(&document));
@@ -219,7 +221,8 @@ impl Drop for Session<'_> {
             let verdict = self.tear_down(&cause);
             let kind = self.context.containment.kind();
             self.report.verdict(&verdict, &cause, kind, clock::since(self.begin));
-            self.write_reports(&cause, &verdict, None, Exit::Code(exit_code::FAILED));
+            let tmp = self.end_tmp(&verdict, true);
+            self.write_reports(&cause, &verdict, (None, tmp.as_ref()), Exit::Code(exit_code::FAILED));
             self.dismiss_guardian(&verdict);
             // Survivors outweigh the panic, and the code that handles the panic does not know about them.
             if !verdict.is_proven() {
