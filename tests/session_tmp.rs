@@ -292,7 +292,7 @@ fn what_changes_it_meanwhile_leads_nowhere_else() {
     (0..50).for_each(|it| std::fs::write(outside.path().join(it.to_string()), "tea\n").unwrap());
     let session = Session::new().options(TMP);
     let script = format!(
-        "python3 {}/many_files.py 30000 && echo $TMPDIR >name && mv name running; until [ -e go ]; do sleep 0.02; done",
+        "python3 {}/many_files.py 10000 && echo $TMPDIR >name && mv name running; until [ -e go ]; do sleep 0.02; done",
         helpers().display()
     );
     let run = session.sh(&script).start();
@@ -347,6 +347,7 @@ fn it_is_in_the_private_one_if_there_is_one() {
 #[test]
 fn a_directory_that_the_user_cannot_use_is_refused() {
     let closed = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(closed.path(), PermissionsExt::from_mode(0o700)).unwrap();
     let session = Session::new().options(TMP).options(["--user", "nobody"]).env("TMPDIR", closed.path());
     chown(session.path(), Some(NOBODY), Some(NOBODY)).unwrap();
     let run = session.command(["touch", "ran"]).run();

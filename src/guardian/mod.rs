@@ -234,7 +234,7 @@ fn watch(
     context.dead_supervisor =
         began.zip(rustix::process::getppid()).map(|(began, heir)| DeadSupervisor { began, heir, invocation });
     let verdict = Teardown::new(context, &Cause::SUPERVISOR_DIED, events, &mut NoSupervisor).run();
-    let tmp = record.end_scratch(&verdict);
+    let tmp = record.end_scratch(&verdict, true);
     record.write(&verdict, tmp.as_ref());
     context.limits.restore();
 }

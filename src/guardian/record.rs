@@ -74,10 +74,11 @@ impl Record {
         Self { directory: directory.to_path_buf(), ended, report: None, scratch: None }
     }
 
-    /// Removes what the session had for temporary files, unless a process that survived can use it.
-    pub(crate) fn end_scratch(&self, verdict: &Verdict) -> Option<Ended> {
+    /// Removes the session's temporary directory, unless it is to be kept, or a process survived that can use it.
+    pub(crate) fn end_scratch(&self, verdict: &Verdict, has_failed: bool) -> Option<Ended> {
         let scratch = self.scratch.as_ref()?;
-        Some(if verdict.is_proven() { scratch.end(true) } else { scratch.leave() })
+        // What only cannot be excluded keeps nothing: nobody would ever remove it then.
+        Some(if verdict.survivors.is_empty() { scratch.end(has_failed) } else { scratch.leave() })
     }
 
     /// Writes the whole record or nothing. A failure is ignored: the session is over anyway.
@@ -86,7 +87,7 @@ impl Record {
         ended.ended_at_unix_seconds = unix_seconds(time::time_of_day());
         ended.verified_empty = verdict.is_proven();
         ended.problems = verdict.problems();
-        ended.problems.extend(tmp.and_then(Ended::news));
+        ended.problems.extend(tmp.filter(|it| it.problem.is_some()).and_then(Ended::news));
         let Ok(text) = serde_json::to_vec(&ended) else { return };
         let path = self.directory.join(format!("{}.json", ended.id));
         let draft = path.with_extension("draft");

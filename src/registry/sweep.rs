@@ -73,7 +73,7 @@ pub(crate) fn end_session(
         ..Context::new(Containment::cgroup(cgroup, None))
     };
     let verdict = Teardown::new(&mut context, &Cause::SUPERVISOR_DIED, events, &mut NoSupervisor).run();
-    let tmp = record.end_scratch(&verdict);
+    let tmp = record.end_scratch(&verdict, true);
     tmp.iter().for_each(|it| reporter.tmp(it));
     record.write(&verdict, tmp.as_ref());
     path.parent().into_iter().for_each(clear_supervisor_leaves);

@@ -17,8 +17,8 @@ const ATTEMPTS: usize = 8;
 
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "cannot make a temporary directory in {}: {}; set TMPDIR to a directory that the session's user can use, or leave \
-     out tmp = \"session\"",
+    "cannot make a temporary directory in {}: {}; set TMPDIR to a directory that the session's user can use, or omit \
+     --tmp session",
     parent.display(),
     plain(source)
 )]

@@ -18,6 +18,8 @@ use crate::text::{counted, plain};
 /// How long it can take. What is left then stays.
 const LIMIT: Duration = Duration::from_secs(30);
 
+pub(super) const FILLED: &str = "something fills it while it is removed";
+
 #[derive(Debug, Default)]
 pub(super) struct Removed {
     pub files: u64,
@@ -90,6 +92,7 @@ pub(super) fn remove(path: &Path, owner: Option<&Identity>) -> Removed {
         // With our own rights, because its user may not be able to write to the directory that it is in.
         match unlinkat(&parent, name, AtFlags::REMOVEDIR) {
             Ok(()) | Err(Errno::NOENT) => {}
+            Err(Errno::NOTEMPTY | Errno::EXIST) => removed.refused = Some(FILLED.into()),
             Err(error) => removed.refused = Some(plain(&error.into())),
         }
     }

@@ -8,7 +8,7 @@ use rustix::fs::{AtFlags, Dir, FileType, RenameFlags, renameat_with, statat, unl
 use rustix::io::{Errno, Result};
 
 use super::directory::{grant, open_all, unlock, unlock_file};
-use super::remove::Removed;
+use super::remove::{FILLED, Removed};
 use crate::containment::SessionId;
 use crate::runtime::clock;
 use crate::sys::time::Instant;
@@ -209,7 +209,7 @@ impl Walk {
         self.add_left(1);
         let why = || match error {
             Errno::XDEV | Errno::BUSY => "another file system is mounted there".into(),
-            Errno::NOTEMPTY | Errno::EXIST => "something fills it while it is removed".into(),
+            Errno::NOTEMPTY | Errno::EXIST => FILLED.into(),
             Errno::NOSYS => "this kernel cannot open a directory safely (openat2)".into(),
             _ => plain(&error.into()),
         };

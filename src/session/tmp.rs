@@ -13,7 +13,9 @@ impl Session<'_> {
     pub(super) fn make_tmp(&mut self) -> Result<()> {
         let Some(keep) = self.plan.tmp else { return Ok(()) };
         let containment = &self.context.containment;
-        let parent = self.plan.cwd.join(std::env::temp_dir());
+        // Programs take an empty one for none.
+        let parent = std::env::var_os("TMPDIR").filter(|path| !path.is_empty());
+        let parent = self.plan.cwd.join(parent.unwrap_or_else(|| "/tmp".into()));
         let scratch = Scratch::create(&parent, &containment.id, keep, self.plan.identity.as_ref())?;
         self.env = self.env.with_all(scratch.variables(|name| self.env.get(name).is_some()));
         let noted = containment.path().map(|cgroup| containment::write_scratch(cgroup, &scratch.note()));
@@ -30,9 +32,8 @@ impl Session<'_> {
 
     /// Removes it, unless it is to be kept.
     pub(super) fn end_tmp(&mut self, verdict: &Verdict, has_failed: bool) -> Option<Ended> {
-        let scratch = self.record.scratch.as_ref()?;
-        let ended = if verdict.is_proven() { scratch.end(has_failed) } else { scratch.leave() };
-        self.report.tmp(&ended);
-        Some(ended)
+        let ended = self.record.end_scratch(verdict, has_failed);
+        ended.iter().for_each(|it| self.report.tmp(it));
+        ended
     }
 }

@@ -3,8 +3,12 @@
 import os
 import sys
 
-os.chdir(os.environ["TMPDIR"])
+NAME = "a-directory-with-a-name"
+
+directory = os.open(os.environ["TMPDIR"], os.O_RDONLY)
 for _ in range(int(sys.argv[1])):
-    os.close(os.open("file", os.O_CREAT | os.O_WRONLY))
-    os.mkdir("a-directory-with-a-name")
-    os.chdir("a-directory-with-a-name")
+    os.close(os.open("file", os.O_CREAT | os.O_WRONLY, dir_fd=directory))
+    os.mkdir(NAME, dir_fd=directory)
+    inner = os.open(NAME, os.O_RDONLY, dir_fd=directory)
+    os.close(directory)
+    directory = inner

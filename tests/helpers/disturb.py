@@ -1,4 +1,4 @@
-"""Renames, creates and replaces what is in a directory, until that is gone: disturb.py DIRECTORY OUTSIDE."""
+"""Renames, creates and replaces what is in a directory, for a while or until that is gone: disturb.py DIRECTORY OUTSIDE."""
 
 import contextlib
 import itertools
@@ -14,5 +14,5 @@ for number in itertools.count():
         os.rename(f"{top}/{number % 97}", f"{top}/moved-{number}")
     with contextlib.suppress(OSError):
         os.symlink(outside, f"{top}/{number % 97}")
-    if not os.path.lexists(top) or number > 200_000:
+    if not os.path.lexists(top) or number > 20_000:
         break
