@@ -128,6 +128,19 @@ fn a_killed_supervisor_leaves_it_to_its_guardian(host: Host) {
 }
 
 #[test]
+fn cgrun_can_die_at_any_step_of_the_end() {
+    Session::new();
+    for place in ["kill:teardown", "kill:after remove", "panic:verified", "kill:reported"] {
+        let session = Session::again().options(TMP).env("CGRUN_FAILPOINT", place);
+        let run = session.sh("mktemp; echo $TMPDIR >name").run();
+        assert!(!run.status.success(), "{place}");
+        let path = directory_in(&run.read("name"));
+        crate::harness::until("its removal", || path.symlink_metadata().is_err());
+        run.assert_nothing_left();
+    }
+}
+
+#[test]
 fn a_sweep_removes_it_if_both_were_killed() {
     for user in [&[][..], &["--user", "nobody"]] {
         let session = Session::new().options(TMP).options(user.iter().copied());
