@@ -20,6 +20,7 @@ mod readiness;
 mod registry;
 mod report;
 mod runtime;
+mod scratch;
 mod session;
 mod shards;
 mod stacks;

@@ -56,6 +56,7 @@ mod release;
 mod reports;
 mod schema;
 mod services;
+mod session_tmp;
 mod sessions;
 mod shards;
 mod signals;

@@ -238,7 +238,8 @@ fn watch(
     context.dead_supervisor =
         began.zip(rustix::process::getppid()).map(|(began, heir)| DeadSupervisor { began, heir, invocation });
     let verdict = Teardown::new(context, &Cause::SUPERVISOR_DIED, events, &mut NoSupervisor).run();
-    record.write(&verdict);
+    let tmp = record.end_scratch(&verdict, true);
+    record.write(&verdict, tmp.as_ref());
     // They end with the supervisor. Its heir reaps them.
     for process in &way_out {
         if !process.wait(ENDING).unwrap_or(false) {

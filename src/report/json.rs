@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::known_leaks::BaselineSummary;
 use super::leaked_process::LeakedProcess;
 use super::leaking_tests::LeakingTest;
+use super::tmp::TmpSummary;
 use crate::containment::{Containment, Kind};
 use crate::leftovers::Leftover;
 use crate::limits::Usage;
@@ -49,6 +50,8 @@ pub(crate) struct ReportDocument {
     pub ports: PortSummary,
     pub teardown: TeardownSummary,
     pub resources: ResourceSummary,
+    /// `None` if the session had no temporary directory of its own.
+    pub tmp: Option<TmpSummary>,
     /// `None` if the session had no cgroup to measure.
     pub usage: Option<Usage>,
 }

@@ -100,6 +100,10 @@ impl Reporter {
         self.writer.write(&commands.iter().map(|command| format!("{command}\n")).collect::<String>());
     }
 
+    pub(super) fn is_verbose(&self) -> bool {
+        self.verbosity == Verbosity::Verbose
+    }
+
     /// Prints something worth knowing, unless cgrun is quiet.
     pub(crate) fn say(&self, text: &str) {
         if self.verbosity >= Verbosity::Normal {

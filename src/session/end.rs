@@ -10,7 +10,7 @@ use crate::guardian::record::Record;
 use crate::leftovers::Leftovers;
 use crate::plan::ServiceId;
 use crate::ports::{self, time_wait};
-use crate::report::{BaselineSummary, GitHub, Reporter, RunSummary};
+use crate::report::{Aftermath, GitHub, Reporter, RunSummary};
 use crate::runtime::clock;
 use crate::runtime::exit_code::{self, Exit};
 use crate::runtime::failpoint;
@@ -57,7 +57,9 @@ impl Session<'_> {
         let exit = cause.exit(command, &verdict, self.plan.on_leak);
         let is_missing = baseline.as_ref().is_some_and(|it| it.failure().is_some());
         let exit = if is_missing { spoiled(exit) } else { exit };
-        let exit = self.write_reports(cause, &verdict, (baseline.as_ref(), &leftovers), exit);
+        let tmp = self.end_tmp(&verdict, exit != Exit::Code(0));
+        let aftermath = Aftermath { baseline: baseline.as_ref(), leftovers: &leftovers, tmp: tmp.as_ref() };
+        let exit = self.write_reports(cause, &verdict, aftermath, exit);
         failpoint::reached("reported");
         self.dismiss_guardian(&verdict);
         exit
@@ -65,15 +67,10 @@ impl Session<'_> {
 
     /// Writes the requested reports, and GitHub's. A report that cannot be written turns a success into a
     /// failure, but never replaces another failure.
-    fn write_reports(
-        &self,
-        cause: &Cause,
-        verdict: &Verdict,
-        (baseline, leftovers): (Option<&BaselineSummary>, &Leftovers),
-        exit: Exit,
-    ) -> Exit {
+    fn write_reports(&self, cause: &Cause, verdict: &Verdict, aftermath: Aftermath<'_>, exit: Exit) -> Exit {
         let Some(reports) = &self.reports else { return exit };
-        let github = reports.github().filter(|_| GitHub::has_news(cause, verdict) || leftovers.has_news());
+        let github =
+            reports.github().filter(|_| GitHub::has_news(cause, verdict) || aftermath.leftovers.has_news());
         if !reports.has_files() && github.is_none() {
             return exit;
         }
@@ -88,8 +85,7 @@ impl Session<'_> {
         let logs = self.services.map(|it| it.as_ref().map(|service| service.log.path.clone()));
         let (timeline, context) = (&self.timeline, &self.context);
         let (why, stacks) = (&self.hang.lines[..], &self.hang.stacks[..]);
-        let run =
-            RunSummary { cause, verdict, baseline, leftovers, timeline, context, exit, logs, why, stacks };
+        let run = RunSummary { cause, verdict, aftermath, timeline, context, exit, logs, why, stacks };
         let document = reports.document(&run);
         if let Some(github) = github {
             self.report.workflow_commands(&github.annotations(&document));
@@ -231,7 +227,9 @@ impl Drop for Session<'_> {
             let kind = self.context.containment.kind();
             self.report.verdict(&verdict, &cause, kind, clock::since(self.begin));
             let leftovers = Leftovers::not_looked_for("cgrun itself failed");
-            self.write_reports(&cause, &verdict, (None, &leftovers), Exit::Code(exit_code::FAILED));
+            let tmp = self.end_tmp(&verdict, true);
+            let aftermath = Aftermath { baseline: None, leftovers: &leftovers, tmp: tmp.as_ref() };
+            self.write_reports(&cause, &verdict, aftermath, Exit::Code(exit_code::FAILED));
             self.dismiss_guardian(&verdict);
             // Survivors outweigh the panic, and the code that handles the panic does not know about them.
             if !verdict.is_proven() {

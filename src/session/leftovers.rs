@@ -39,7 +39,8 @@ impl Session<'_> {
         let makers = leaks.iter().map(|leak| Maker::leak(leak, began)).chain(leaders).collect();
         let user =
             self.plan.identity.as_ref().and_then(|it| it.user.as_ref()).map(|(user, _)| user.uid.as_raw());
-        let own = [self.plan.cwd.clone(), self.plan.state.clone()];
+        let tmp = self.record.scratch.as_ref().map(|it| it.path.clone());
+        let own = [self.plan.cwd.clone(), self.plan.state.clone()].into_iter().chain(tmp);
         // A shell can have made them just before.
         let streams = own_streams().into_iter().flatten().map(PathBuf::from);
         let reports = self.reports.iter().flat_map(|it| it.own_files());
@@ -47,7 +48,7 @@ impl Session<'_> {
             makers,
             leaks,
             uid: user.unwrap_or_else(|| rustix::process::geteuid().as_raw()),
-            meant: own.into_iter().chain(self.plan.logs.clone()).chain(reports).chain(streams).collect(),
+            meant: own.chain(self.plan.logs.clone()).chain(reports).chain(streams).collect(),
             is_proven: verdict.is_proven(),
         };
         leftovers::look(&self.before, &scene)

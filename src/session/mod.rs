@@ -21,6 +21,7 @@ mod service_log;
 mod start;
 mod state_machine;
 mod suspend;
+mod tmp;
 mod warnings;
 mod why;
 
@@ -88,6 +89,7 @@ fn prepare(plan: SessionPlan, report: &Reporter) -> Result<Session<'_>, SessionE
     let mut session =
         Session::new(plan, (containment, limits), held_before, preexisting, env, events, report);
     session.keep(way_out);
+    session.make_tmp()?;
     // A service may build the program, or another one that comes first in PATH.
     session.command_path = session.plan.services.ids().next().is_none().then_some(command_path);
     Ok(session)
