@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn without_an_end_it_can_be_anothers_that_has_the_pid_now() {
+    fn without_an_end_another_process_can_have_the_pid_now() {
         let ended = maker(100, 5, None, &[]);
         assert!(ended.may_have_made(&object(7)) && !ended.has_made(&object(7)));
     }

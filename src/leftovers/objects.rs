@@ -51,7 +51,7 @@ fn judge(object: &Object, is_private: bool, scene: &Scene<'_>, leftovers: &mut L
         leftovers.found.push(Leftover::object(object, maker, Fate::GoneWithSession));
         return;
     }
-    if certain.is_none() && (!scene.may_be_of(object.uid) || is_anothers(object)) {
+    if certain.is_none() && (!scene.may_be_of(object.uid) || belongs_to_another(object)) {
         return;
     }
     let fate = match certain.map(|maker| remove(object, maker, scene)) {
@@ -76,7 +76,7 @@ fn remove(object: &Object, maker: &Maker, scene: &Scene<'_>) -> io::Result<bool>
 }
 
 /// Whether a process that has nothing to do with the session has made it, or uses it. Nothing of the session is alive.
-fn is_anothers(object: &Object) -> bool {
+fn belongs_to_another(object: &Object) -> bool {
     match object.kind {
         // A process of the session would be visible.
         ObjectKind::SharedMemory => {
