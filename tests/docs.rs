@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 
 use regex::Regex;
 
-use crate::harness::{OwnHost, Session, cgrun_program, installed};
+use crate::harness::{OwnHost, Session, cgrun_program, installed, private_shared_memory};
 
 /// The home directory in which the reader sees the examples.
 const HOME: &str = "/home/me";
@@ -150,6 +150,12 @@ fn the_other_pages() {
 #[test]
 fn private() {
     check_page("docs/private.md");
+}
+
+#[test]
+fn leftovers() {
+    private_shared_memory();
+    check_page("docs/leftovers.md");
 }
 
 #[test]

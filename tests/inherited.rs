@@ -7,7 +7,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal::{self, SIGHUP, SIGTERM};
 
 use crate::fixtures::{LONG, SOON};
-use crate::harness::{Running, Session, cgrun_program};
+use crate::harness::{Running, Session, cgrun_program, private_shared_memory};
 
 /// A service that is ready at once.
 const SERVICE: &str =
@@ -40,8 +40,10 @@ impl Drop for PidsCgroup {
     }
 }
 
-/// A clock that stands still for every program that asks libc for the time.
+/// A clock that stands still for every program that asks libc for the time. A program that is killed leaves files of the
+/// library in /dev/shm.
 fn with_frozen_clock(session: Session) -> Session {
+    private_shared_memory();
     let library = std::fs::read_dir("/usr/lib").unwrap().map(|it| it.unwrap().path());
     let library = library.map(|it| it.join("faketime/libfaketime.so.1")).find(|it| it.exists());
     let library = library.expect("libfaketime (Debian's package faketime)");

@@ -12,7 +12,7 @@ use rustix::process::Pid;
 
 use crate::containments::Host;
 use crate::fixtures::NOBODY;
-use crate::harness::{Finished, Running, Session, Stranger, is_listening, until};
+use crate::harness::{Finished, Running, Session, Stranger, cgrun_program, is_listening, until};
 
 const OUTBOUND: [&str; 2] = ["--private", "net=outbound"];
 const FETCH: &str = "curl --silent --show-error --max-time 20";
@@ -46,18 +46,19 @@ impl World {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        let mut said = BufReader::new(child.stdout.take().unwrap()).lines();
+        let (output, mut input) = (child.stdout.take().unwrap(), child.stdin.take().unwrap());
+        let world = Self(child);
+        let mut said = BufReader::new(output).lines();
         assert_eq!(said.next().unwrap().unwrap(), "waiting");
-        ip(&format!("link add v0 type veth peer name outside netns {}", child.id()));
+        ip(&format!("link add v0 type veth peer name outside netns {}", world.0.id()));
         ip("address add 10.9.0.1/24 dev v0");
         ip("-6 address add fd09::1/64 dev v0 nodad");
         ip("link set v0 up");
-        child.stdin.take().unwrap().write_all(b"\n").unwrap();
+        input.write_all(b"\n").unwrap();
         assert_eq!(said.next().unwrap().unwrap(), "ready");
         ip("route add default via 10.9.0.2");
         ip("-6 route add default via fd09::2");
         resolve_by("nameserver 10.9.0.2\n");
-        let world = Self(child);
         // Until the link is up on both sides.
         until("the world is reached", || {
             let get =
@@ -240,11 +241,21 @@ fn what_the_host_listens_on_is_out_of_reach() {
     let elsewhere = Session::again();
     let _stranger = Stranger::serve(elsewhere.path(), 8001, &[]);
     let script = format!(
-        "for at in 127.0.0.1 10.9.0.1 10.9.0.2; do {FETCH} --max-time 2 http://$at:8001 && echo reached; done; true"
+        "{FETCH} http://10.9.0.2:8000; for at in 127.0.0.1 10.9.0.1 10.9.0.2; do {FETCH} --max-time 2 http://$at:8001 && echo reached; done; true"
     );
     let run = Session::again().options(OUTBOUND).sh(&script).run();
     run.assert_code(0);
-    assert_eq!(run.stdout(), "");
+    assert_eq!(run.stdout(), "outside\n");
+}
+
+#[test]
+fn nothing_is_started_or_left_where_there_can_be_no_namespace() {
+    let _world = World::new();
+    let cgrun = cgrun_program();
+    let session = Session::again().options(OUTBOUND).command(["touch", "ran"]);
+    let run = session.start_launched(&["without-any-namespace", cgrun.to_str().unwrap()]).finish();
+    run.assert_code(125).assert_said("cannot create and enter its network: ");
+    assert!(!run.path().join("ran").exists() && run.members().is_empty());
 }
 
 /// As systemd-resolved's server is.
@@ -280,6 +291,40 @@ fn each_shard_has_a_way_out() {
     run.assert_code(0);
     assert_eq!(run.stdout().matches("outside").count(), 2, "{}", run.stdout());
     world.leave(&run);
+}
+
+#[test]
+fn an_option_without_a_network_needs_no_forward() {
+    let run = Session::new().config(FORWARD).options(["--private", "ipc"]).command(["true"]).run();
+    run.assert_code(0).assert_silent().assert_nothing_left();
+}
+
+#[test]
+fn pasta_gets_none_of_our_variables() {
+    let _world = World::new();
+    let run = Session::again().options(OUTBOUND).env("SECRET", "token").sh(UNTIL_GO).start();
+    let pastas = pastas(run.until_file("running"));
+    for pid in [pastas[0].as_raw_nonzero().get()].into_iter().chain(aides(&run)) {
+        let environ = std::fs::read(format!("/proc/{pid}/environ")).unwrap();
+        assert!(!String::from_utf8_lossy(&environ).contains("SECRET"), "{pid}");
+    }
+    let_go(run).assert_code(0);
+}
+
+/// A session's user could have put it there.
+#[test]
+fn root_runs_no_pasta_that_another_user_can_replace() {
+    let _world = World::new();
+    let session = Session::again().options(OUTBOUND);
+    let bin = session.path().join("bin");
+    std::fs::create_dir(&bin).unwrap();
+    std::fs::write(bin.join("pasta"), "#!/bin/sh\ntouch /tmp/no; exit 3\n").unwrap();
+    std::fs::set_permissions(bin.join("pasta"), PermissionsExt::from_mode(0o755)).unwrap();
+    chown(&bin, Some(NOBODY), Some(NOBODY)).unwrap();
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+    let run = session.env("PATH", path).sh(&format!("{FETCH} http://10.9.0.2:8000")).run();
+    run.assert_code(0);
+    assert_eq!(run.stdout(), "outside\n");
 }
 
 #[test]
@@ -341,12 +386,12 @@ fn nothing_is_started_where_there_is_no_way_out() {
 fn a_forward_that_leads_nowhere_is_refused() {
     Session::new();
     for (config, options, said) in [
+        ("[private]\nforward = ['8080:8000']\n", &[][..], "set net = true in [private]"),
         (
-            "[private]\nforward = ['8080:8000']\n",
+            "[private]\nnet = true\nforward = ['8080:8000', '8080']\n",
             &[][..],
-            "set net = true in [private], or pass --private net",
+            "port 8080 of the host cannot lead to two ports",
         ),
-        (FORWARD, &["--private", "tmp"][..], "set net = true in [private], or pass --private net"),
         (FORWARD, &["--shards", "2"][..], "port 8080 of the host cannot lead into several sessions"),
         ("[private]\nnet = true\nforward = ['8080:0']\n", &[][..], "\"0\" is not a port"),
         ("[private]\nnet = 'out'\n", &[][..], "true, false, or \"outbound\""),

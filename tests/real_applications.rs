@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use nix::sys::signal::Signal;
 
-use crate::harness::{Finished, Session, is_listening};
+use crate::harness::{Finished, Session, is_listening, private_shared_memory};
 
 /// Long enough that a service that exits only because this ran out is noticed.
 const GRACE: &str = "30s";
@@ -287,6 +287,8 @@ fn an_nginx_daemon_shuts_down_its_workers() {
 /// A new database owned by the user postgres. pg_ctl starts it, and exits when the server is up.
 pub(crate) fn postgres(keys: &str) -> Session {
     let bin = postgres_programs();
+    // If it is killed, it leaves some.
+    private_shared_memory();
     let session = Session::new();
     // The server runs as another user, which needs access to the directory.
     std::fs::set_permissions(session.path(), PermissionsExt::from_mode(0o711)).unwrap();

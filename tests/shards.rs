@@ -44,7 +44,8 @@ fn each_shard_knows_its_number() {
 #[test]
 fn a_service_knows_the_number_of_its_shard() {
     let config = "[services.backend]\nport = 8000\n\
-        command = ['python3', '{helpers}/server.py', '8000', '--journal', 'journal-{shard}-{index}']\n";
+        command = ['python3', '{helpers}/server.py', '8000', \
+        '--journal', 'journal-{shard}-{index}']\nready = { command = ['test', '-e', 'journal-{shard}-{index}'] }\n";
     let run = shards("2").config(config).command(["true"]).run();
     run.assert_code(0).assert_nothing_left();
     for journal in ["journal-1-0", "journal-2-1"] {

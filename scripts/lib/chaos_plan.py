@@ -82,7 +82,7 @@ def plan(seed):
     made["command"]["container"] = it.choice(["attached", "detached"]) if it.random() < CONTAINERS else None
     # And these, so that it gives the same as before sessions could be private.
     if it.random() < PRIVATE and not made["command"]["container"]:
-        made["private"] = it.choice(["net", "net,ipc", "tmp,shm", "all"])
+        made["private"] = it.choice(["net", "net=outbound,ipc", "tmp,shm", "all"])
     return made
 
 

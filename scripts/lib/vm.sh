@@ -126,7 +126,7 @@ vm_build() {
     vm_apt_prepare "$apt" "$vm_kernel_suite"
     mmdebstrap --quiet --variant=minbase \
         --include=systemd,systemd-sysv,dbus,dbus-user-session,libpam-systemd \
-        --include=python3,procps,iproute2,sudo,util-linux,less,kmod \
+        --include=python3,procps,iproute2,passt,sudo,util-linux,less,kmod \
         --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
         --dpkgopt='path-exclude=/usr/share/locale/*' \
         "$vm_suite" "$guest" "$scratch/sources.list"

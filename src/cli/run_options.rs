@@ -11,6 +11,7 @@ use crate::config::{OnLeak, Private, ReportKind, StopSignal, Time};
 use crate::containment::Require;
 use crate::leaks::allow::Pattern;
 use crate::limits::{Cpus, Memory, Pids};
+use crate::scratch::{Keep, Tmp};
 use crate::sys::port::Port;
 
 #[derive(Debug, Args)]
@@ -142,6 +143,12 @@ pub(crate) struct RunOptions {
     /// /tmp and /var/tmp (tmp): a list with commas, all, or none [default: none, with --shards all]
     #[arg(long, value_name = "KINDS", help_heading = CONTAINMENT, hide_short_help = true)]
     pub private: Option<Private>,
+    /// `host` shares the directory for temporary files, `session` makes one that goes with the session [default: host]
+    #[arg(long, value_name = "WHOSE", hide_possible_values = true, help_heading = CONTAINMENT, hide_short_help = true)]
+    pub tmp: Option<Tmp>,
+    /// Keep that of the session: `never`, `on_failure` or `always` [default: never]
+    #[arg(long, value_name = "WHEN", hide_possible_values = true, help_heading = CONTAINMENT, hide_short_help = true)]
+    pub keep_tmp: Option<Keep>,
     /// As root: run services and command as this user, without any capabilities
     #[arg(long, value_name = "NAME", help_heading = CONTAINMENT)]
     pub user: Option<String>,

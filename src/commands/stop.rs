@@ -81,7 +81,7 @@ fn session_with_id(mount: &Mount, id: &SessionId) -> Result<Option<SessionEntry>
 }
 
 fn end_stale(session: SessionEntry, mount: &Mount, records: &Path, reporter: &Reporter) -> Result<Exit> {
-    let verdict = end_session(session, mount, records, &Events::new()?)?;
+    let verdict = end_session(session, mount, records, &Events::new()?, reporter)?;
     let Some(verdict) = verdict else { return Ok(Exit::Code(0)) };
     verdict.problems().iter().for_each(|problem| reporter.error(problem));
     Ok(Exit::Code(if verdict.is_proven() { 0 } else { NOT_PROVEN }))

@@ -30,7 +30,7 @@ pub(crate) fn sweep(records: &Path, dry_run: bool, reporter: &Reporter) -> Resul
             reporter.say(&format!("would end {name}"));
             continue;
         }
-        let verdict = match end_session(session, &mount, records, &events) {
+        let verdict = match end_session(session, &mount, records, &events, reporter) {
             Ok(Some(verdict)) => verdict,
             Ok(None) => continue,
             Err(error) => {

@@ -16,6 +16,7 @@ use super::values::{OnLeak, ReportKind, ServiceInput, ServiceName, StopSignal, T
 use crate::containment::Require;
 use crate::leaks::allow::Pattern;
 use crate::limits::{Limits, SessionLimits};
+use crate::scratch::{Keep, Tmp};
 use crate::sys::port::Port;
 
 /// The config of cgrun: cgrun.toml, or [tool.cgrun] in pyproject.toml.
@@ -97,6 +98,11 @@ pub(crate) struct SessionKeys {
     /// The minimum containment to accept: cgroup, pidns (a PID namespace), tree, or cgroup+pidns for both. By default the
     /// strongest that the host offers.
     pub require: Option<Require>,
+    /// session gives the session a temporary directory of its own, in TMPDIR, which is removed when the session ends. By
+    /// default host.
+    pub tmp: Option<Tmp>,
+    /// When that directory is kept. By default never.
+    pub keep_tmp: Option<Keep>,
     /// As root: run the services and the command as this user.
     pub user: Option<Word>,
     /// Do not let any process of the session gain privileges: sudo and other setuid programs fail. By default false.

@@ -2,8 +2,6 @@
 
 use std::str::FromStr;
 
-use nix::sched::CloneFlags;
-
 const OUTBOUND: &str = "net=outbound";
 
 /// The network of a session.
@@ -46,15 +44,6 @@ impl Private {
 
     pub(crate) fn has_network(self) -> bool {
         self.net != Network::Shared
-    }
-
-    /// The namespaces that it takes.
-    pub(crate) fn namespaces(self) -> CloneFlags {
-        let mut flags = CloneFlags::empty();
-        flags.set(CloneFlags::CLONE_NEWNET, self.has_network());
-        flags.set(CloneFlags::CLONE_NEWIPC, self.ipc);
-        flags.set(CloneFlags::CLONE_NEWNS, self.shm || self.tmp);
-        flags
     }
 }
 

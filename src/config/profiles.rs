@@ -59,6 +59,8 @@ fn replaced(keys: SessionKeys, by: SessionKeys) -> SessionKeys {
         reports: by.reports.or(keys.reports),
         reclaim_ports: by.reclaim_ports.or(keys.reclaim_ports),
         require: by.require.or(keys.require),
+        tmp: by.tmp.or(keys.tmp),
+        keep_tmp: by.keep_tmp.or(keys.keep_tmp),
         user: by.user.or(keys.user),
         no_new_privs: by.no_new_privs.or(keys.no_new_privs),
         clean_env: by.clean_env.or(keys.clean_env),

@@ -44,6 +44,12 @@ reclaim_ports = false
 # (example; by default the strongest that the host offers).
 # require = "cgroup"
 
+# "session" gives the session a temporary directory of its own, in TMPDIR, which is removed when the session ends.
+tmp = "host"
+
+# When that directory is kept: "never", "on_failure" or "always" (example; by default never).
+# keep_tmp = "on_failure"
+
 # As root: run the services and the command as this user (example).
 # user = "ci"
 

@@ -29,6 +29,7 @@ use crate::runtime::clock;
 use crate::runtime::events::{Events, Wake};
 use crate::runtime::failpoint;
 use crate::sys::process::detach::{fork_detached, keep_only, reap_detached};
+use crate::sys::process::keeper::ENDING;
 use crate::sys::process::own_environment::forget_environment;
 use crate::sys::process::pidfd::Process;
 use crate::sys::procfs::stat::ProcStat;
@@ -204,6 +205,9 @@ fn watch(
     let began = ProcStat::read(supervisor.pid).map(|it| it.started);
     let every = context.containment.can_be_left().then_some(&EVERY);
     let relay = Relay::new();
+    // Opened while the supervisor keeps their pids.
+    let way_out: Vec<_> =
+        context.way_out.iter().filter_map(|&pid| Process::open(pid).ok().flatten()).collect();
     loop {
         let mut fds = vec![PollFd::new(supervisor, PollFlags::IN), PollFd::new(line, PollFlags::IN)];
         fds.extend(relay.wakes_on().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
@@ -234,7 +238,14 @@ fn watch(
     context.dead_supervisor =
         began.zip(rustix::process::getppid()).map(|(began, heir)| DeadSupervisor { began, heir, invocation });
     let verdict = Teardown::new(context, &Cause::SUPERVISOR_DIED, events, &mut NoSupervisor).run();
-    record.write(&verdict);
+    let tmp = record.end_scratch(&verdict, true);
+    record.write(&verdict, tmp.as_ref());
+    // They end with the supervisor. Its heir reaps them.
+    for process in &way_out {
+        if !process.wait(ENDING).unwrap_or(false) {
+            let _ = process.signal(Signal::SIGKILL);
+        }
+    }
     context.limits.restore();
 }
 

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::containment::SessionId;
 use crate::report::SessionReport;
 use crate::runtime::state_directory;
+use crate::scratch::{Ended, Scratch};
 use crate::sys::regular_file::open_regular;
 use crate::sys::time;
 use crate::teardown::Verdict;
@@ -28,6 +29,8 @@ pub(crate) struct Record {
     ended: EndedSession,
     /// The reports that the user asked the supervisor for.
     pub report: Option<Rc<SessionReport>>,
+    /// The session's temporary directory.
+    pub scratch: Option<Scratch>,
 }
 
 /// A session that a guardian or a sweep tore down.
@@ -68,15 +71,23 @@ impl Record {
             verified_empty: false,
             problems: Vec::new(),
         };
-        Self { directory: directory.to_path_buf(), ended, report: None }
+        Self { directory: directory.to_path_buf(), ended, report: None, scratch: None }
+    }
+
+    /// Removes the session's temporary directory, unless it is to be kept, or a process survived that can use it.
+    pub(crate) fn end_scratch(&self, verdict: &Verdict, has_failed: bool) -> Option<Ended> {
+        let scratch = self.scratch.as_ref()?;
+        // What only cannot be excluded keeps nothing: nobody would ever remove it then.
+        Some(if verdict.survivors.is_empty() { scratch.end(has_failed) } else { scratch.leave() })
     }
 
     /// Writes the whole record or nothing. A failure is ignored: the session is over anyway.
-    pub(crate) fn write(&self, verdict: &Verdict) {
+    pub(crate) fn write(&self, verdict: &Verdict, tmp: Option<&Ended>) {
         let mut ended = self.ended.clone();
         ended.ended_at_unix_seconds = unix_seconds(time::time_of_day());
         ended.verified_empty = verdict.is_proven();
         ended.problems = verdict.problems();
+        ended.problems.extend(tmp.filter(|it| it.problem.is_some()).and_then(Ended::news));
         let Ok(text) = serde_json::to_vec(&ended) else { return };
         let path = self.directory.join(format!("{}.json", ended.id));
         let draft = path.with_extension("draft");
@@ -84,7 +95,7 @@ impl Record {
             .and_then(|()| write_new(&draft, &text))
             .and_then(|()| std::fs::rename(&draft, &path));
         if let Some(report) = &self.report {
-            report.write_for_dead_supervisor(verdict);
+            report.write_for_dead_supervisor(verdict, tmp);
         }
     }
 }

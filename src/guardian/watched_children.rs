@@ -27,7 +27,7 @@ impl WatchedChildren {
         let Ok(children) = children(supervisor.pid) else { return };
         for pid in children {
             let is_known_stranger =
-                pid == us || context.way_out == Some(pid) || context.preexisting_children.contains(&pid);
+                pid == us || context.way_out.contains(&pid) || context.preexisting_children.contains(&pid);
             if is_known_stranger || context.containment.contains(pid).unwrap_or(true) {
                 continue;
             }

@@ -6,6 +6,7 @@ use std::fmt;
 use rustix::process::Pid;
 use serde::{Deserialize, Serialize};
 
+use super::held::Held;
 use super::origin::Origin;
 use crate::sys::procfs::process_info::ProcessInfo;
 use crate::sys::procfs::stat::{ProcStat, ProcessKey};
@@ -36,6 +37,7 @@ pub(crate) struct Leak {
     pub had_to_be_killed: bool,
     /// Whether the baseline lists it.
     pub is_known: bool,
+    pub held: Held,
 }
 
 /// How a process leaked.

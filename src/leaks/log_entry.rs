@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::held::Held;
 use super::leak::{EndedBy, How, Leak};
 use super::origin::{Evidence, Origin};
 use super::runners::known_runner;
@@ -110,6 +111,7 @@ impl LoggedProcess {
             has_cleared_environment: false,
             had_to_be_killed: self.needed_sigkill,
             is_known: false,
+            held: Held::default(),
             stat,
         })
     }

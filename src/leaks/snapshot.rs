@@ -10,6 +10,7 @@ use rustix::process::Pid;
 
 use super::attribution::{Marks, OriginReader};
 use super::detail::Detail;
+use super::held::Held;
 use super::leak::{How, Leak, Undescribed};
 use crate::containment::{ContainmentError, Leaf};
 use crate::ports::servers;
@@ -143,6 +144,8 @@ pub(crate) fn describe_one(how: How, process: ProcessInfo) -> Option<Leak> {
 /// The data that is read once for all processes of a snapshot.
 struct Surroundings {
     is_for_report: bool,
+    /// What it holds is not shown in a listing.
+    needs_held: bool,
     /// The program is shown, or its name can be allowed.
     needs_executable: bool,
     /// The listeners, if a process of the snapshot may have one.
@@ -162,6 +165,7 @@ impl Surroundings {
         }
         Self {
             is_for_report: matches!(detail, Detail::Report),
+            needs_held: !matches!(detail, Detail::Listing(_)),
             needs_executable: !matches!(detail, Detail::Terminal(_)),
             listeners,
             streams: own_streams(),
@@ -171,7 +175,7 @@ impl Surroundings {
     }
 
     fn needs_descriptors(&self) -> bool {
-        self.is_for_report || !self.listeners.is_empty()
+        self.needs_held || !self.listeners.is_empty()
     }
 
     fn is_listening(&self, pid: Pid) -> bool {
@@ -192,6 +196,7 @@ impl Surroundings {
         // Services run outside of any test, whatever their environment seems to say.
         let marks = if is_command { self.origins.read(&stat) } else { Marks::default() };
         Leak {
+            held: if self.needs_held { Held::of(pid, &descriptors) } else { Held::default() },
             is_daemon: is_command && stat.session != self.session,
             executable: self.needs_executable.then(|| executable(pid)).flatten(),
             working_directory: self.is_for_report.then(|| working_directory(pid)).flatten(),

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::limit::Controller;
-use super::occupancy::{is_shared, occupied, processes_in};
+use super::occupancy::{is_shared, occupied, own_occupied, processes_in};
 use super::refused::Refused;
 use super::supervisor_leaf::SupervisorLeaf;
 use crate::containment::cgroup::files::{is_root, read_words, write};
@@ -62,7 +62,7 @@ impl Delegation {
         let own = mount.own.as_path();
         let on = read_words(own, CONTROL)?;
         if !needed.iter().all(|it| on.contains(it.name())) && !is_root(own) {
-            self.supervisor_leaf = Some(SupervisorLeaf::enter(own)?);
+            self.supervisor_leaf = Some(SupervisorLeaf::enter(mount)?);
         }
         for &controller in needed {
             self.turn_on(own, controller)?;
@@ -122,7 +122,7 @@ pub(crate) fn why_unavailable(mount: &Mount, controller: Controller) -> Option<R
     let own = mount.own.as_path();
     let is_on = || Ok::<_, Refused>(read_words(own, CONTROL)?.contains(controller.name()));
     let tried = to_pass_down(mount, controller).and_then(|_| {
-        if !is_on()? && !is_root(own) && is_shared(own)? { Err(occupied(own)) } else { Ok(()) }
+        if !is_on()? && !is_root(own) && is_shared(mount)? { Err(own_occupied(mount)) } else { Ok(()) }
     });
     tried.err().map(|refused| refused.shown_in(mount))
 }

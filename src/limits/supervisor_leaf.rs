@@ -4,10 +4,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::occupancy::{is_shared, occupied};
+use super::occupancy::{is_shared, own_occupied};
 use super::refused::Refused;
 use crate::containment::cgroup::files::{read_words, write};
-use crate::containment::{ContainmentError, PREFIX, is_empty};
+use crate::containment::{ContainmentError, Mount, PREFIX, is_empty};
 use crate::runtime::clock;
 use crate::sys::procfs::stat;
 use crate::sys::time;
@@ -26,11 +26,12 @@ pub(super) struct SupervisorLeaf {
 }
 
 impl SupervisorLeaf {
-    /// Makes the leaf in `own`, our cgroup, and moves this process there.
-    pub(super) fn enter(own: &Path) -> Result<Self, Refused> {
-        if is_shared(own)? {
-            return Err(occupied(own));
+    /// Makes the leaf in our own cgroup, and moves this process and its aides there.
+    pub(super) fn enter(mount: &Mount) -> Result<Self, Refused> {
+        if is_shared(mount)? {
+            return Err(own_occupied(mount));
         }
+        let own = mount.own.as_path();
         let us = std::process::id();
         let path = own.join(format!("{PREFIX}{NAME}{us}"));
         match std::fs::create_dir(&path) {
@@ -39,6 +40,8 @@ impl SupervisorLeaf {
             made => made.map_err(ContainmentError::on("create the cgroup", &path))?,
         }
         let leaf = Self { parent: own.to_path_buf(), path };
+        // One that has died needs no place.
+        mount.aides.iter().for_each(|pid| _ = write(&procs(&leaf.path), pid.to_string().as_bytes()));
         if let Err(error) = join(&leaf.path) {
             let _ = std::fs::remove_dir(&leaf.path);
             return Err(error.into());
@@ -84,5 +87,9 @@ fn switch_all_off(directory: &Path) {
 }
 
 fn join(directory: &Path) -> Result<(), ContainmentError> {
-    write(&directory.join("cgroup.procs"), b"0")
+    write(&procs(directory), b"0")
+}
+
+fn procs(directory: &Path) -> PathBuf {
+    directory.join("cgroup.procs")
 }

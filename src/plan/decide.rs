@@ -15,8 +15,9 @@ use super::service_plan::ServicePlan;
 use super::services::plan_services;
 use super::session_plan::{GRACE, KILL_WAIT, SETTLE, SessionPlan, Verbosity, records};
 use crate::cli::{ConfigOptions, LimitOptions, Run};
-use crate::config::{Config, OnLeak, ReportKind};
+use crate::config::{Config, OnLeak, Private, ReportKind};
 use crate::limits::{Limit, Limits, ProfileLimits};
+use crate::scratch::{Keep, Tmp};
 use crate::sys::port::Port;
 
 const PORTS: [Port; 2] = [Port::tcp(3000), Port::tcp(8000)];
@@ -92,10 +93,15 @@ pub(crate) fn plan(run: Run, config: Option<&Config>, cwd: PathBuf, state: PathB
     if let Some(signal @ (Signal::SIGKILL | Signal::SIGSTOP)) = timeout_signal {
         bail!("no program can write anything on {signal}; choose another timeout signal, such as SIGABRT");
     }
+    let private = private_plan::decide(options.private, private_keys, options.shards.is_some())?;
+    let tmp = tmp(
+        options.tmp.or(session.and_then(|it| it.tmp)),
+        options.keep_tmp.or(session.and_then(|it| it.keep_tmp)),
+        private.kinds,
+    )?;
     let profile_limits = profile_limits(&options.limits, config);
     let (limits, limits_best_effort) =
         limits(options.limits, config, profile_limits.as_ref(), services.len(), options.shards)?;
-    let private = private_plan::decide(options.private, private_keys, options.shards.is_some())?;
     Ok(SessionPlan {
         limits,
         profile_limits,
@@ -114,6 +120,7 @@ pub(crate) fn plan(run: Run, config: Option<&Config>, cwd: PathBuf, state: PathB
         on_leak: options.on_leak.or(session.and_then(|it| it.on_leak)).unwrap_or(OnLeak::Report),
         require: options.require.or(session.and_then(|it| it.require)),
         private,
+        tmp,
         shard: None,
         identity: resolve_identity(
             options.user.as_deref().or(session.and_then(|it| it.user.as_ref()).map(|it| it.0.as_str())),
@@ -135,6 +142,22 @@ pub(crate) fn plan(run: Run, config: Option<&Config>, cwd: PathBuf, state: PathB
         },
         cwd,
     })
+}
+
+/// When the session's temporary directory is kept; `None` if it has none of its own.
+fn tmp(whose: Option<Tmp>, keep: Option<Keep>, private: Private) -> Result<Option<Keep>> {
+    match (whose, keep) {
+        (None, Some(_)) => {
+            bail!(
+                "there is no temporary directory of the session to keep; add --tmp session, or omit --keep-tmp"
+            )
+        }
+        (Some(Tmp::Session), Some(Keep::OnFailure | Keep::Always)) if private.tmp => bail!(
+            "what is in a private /tmp cannot be kept; omit --keep-tmp, or leave out tmp, as in --private net,ipc"
+        ),
+        (Some(Tmp::Session), keep) => Ok(Some(keep.unwrap_or_default())),
+        (None | Some(Tmp::Host), _) => Ok(None),
+    }
 }
 
 /// The limits that come from the profile in use, and not from the command line.
@@ -165,9 +188,10 @@ fn limits(
     }
     if let Some(pids) = limits.pids.filter(|pids| pids.0 <= services as u64) {
         bail!(
-            "a limit of {} processes{} is too small: {services} services and the command need at least {}",
+            "a limit of {} processes{}{} is too small: {services} services and the command need at least {}",
             pids.0,
             of_profile.map(|it| it.note(&[Limit::Pids])).unwrap_or_default(),
+            if is_divided { " for each shard" } else { "" },
             services + 1
         );
     }

@@ -14,7 +14,7 @@ pub(crate) struct PrivatePlan {
     pub size: Option<Memory>,
 }
 
-/// `option` replaces what the config says is private.
+/// `option` replaces what the config says is private, and without a network it also drops the ports that lead there.
 pub(super) fn decide(
     option: Option<Private>,
     keys: Option<&PrivateKeys>,
@@ -22,19 +22,24 @@ pub(super) fn decide(
 ) -> Result<PrivatePlan> {
     let keys = keys.cloned().unwrap_or_default();
     let kinds = option.unwrap_or_else(|| keys.private(has_shards));
-    let plan = PrivatePlan { kinds, forward: keys.forward.unwrap_or_default(), size: keys.size };
-    let Some(first) = plan.forward.first() else { return Ok(plan) };
-    if !kinds.has_network() {
+    let mut forward = keys.forward.unwrap_or_default();
+    if !kinds.has_network() && option.is_some() {
+        forward.clear();
+    }
+    if !forward.is_empty() && !kinds.has_network() {
         bail!(
-            "forward leads into a network of the session's own, which it does not have; set net = true in [private], or \
-             pass --private net"
+            "forward leads into a network of the session's own, which it does not have; set net = true in [private]"
         );
     }
-    if has_shards {
-        bail!(
-            "port {} of the host cannot lead into several sessions; omit forward, or --shards",
-            first.outer
-        );
+    let mut outer: Vec<_> = forward.iter().map(|it| it.outer).collect();
+    outer.sort_unstable();
+    if let Some(twice) = outer.windows(2).find(|it| it[0] == it[1]) {
+        bail!("port {} of the host cannot lead to two ports; omit one of them from forward", twice[0]);
     }
-    Ok(plan)
+    match outer.first() {
+        Some(first) if has_shards => bail!(
+            "port {first} of the host cannot lead into several sessions; omit --shards, or set forward = [] in a profile"
+        ),
+        _ => Ok(PrivatePlan { kinds, forward, size: keys.size }),
+    }
 }

@@ -17,6 +17,7 @@ use crate::containment::Require;
 use crate::leaks::allow::Pattern;
 use crate::limits::{Limits, ProfileLimits};
 use crate::runtime::state_directory;
+use crate::scratch::Keep;
 use crate::stacks::Rules;
 use crate::sys::port::Port;
 use crate::sys::process::identity::Identity;
@@ -58,6 +59,8 @@ pub(crate) struct SessionPlan {
     pub require: Option<Require>,
     /// What the session does not share with the host.
     pub private: PrivatePlan,
+    /// When its temporary directory is kept; `None` if it has none of its own.
+    pub tmp: Option<Keep>,
     /// Which of several sessions of the same command it is.
     pub shard: Option<Shard>,
     /// The user that the session's processes run as, if not the supervisor's.

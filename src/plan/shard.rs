@@ -4,7 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::fd::RawFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
-use super::SessionPlan;
+use super::{Probe, SessionPlan};
 use crate::config::ReportKind;
 
 /// Counted from 1.
@@ -52,8 +52,14 @@ impl Shard {
 
     /// The plan of this shard. Its report goes to the pipe `report`, if there is to be any.
     pub(crate) fn plan(self, mut plan: SessionPlan, report: Option<RawFd>) -> SessionPlan {
-        let of_services = plan.services.iter_mut().flat_map(|service| service.command.iter_mut());
-        plan.command.iter_mut().chain(of_services).for_each(|word| *word = self.fill_in(word));
+        plan.command.iter_mut().for_each(|word| *word = self.fill_in(word));
+        for service in plan.services.iter_mut() {
+            let of_probe = match &mut service.probe {
+                Probe::Command(command) => command.as_mut_slice(),
+                _ => &mut [],
+            };
+            service.command.iter_mut().chain(of_probe).for_each(|word| *word = self.fill_in(word));
+        }
         plan.logs = plan.logs.map(|logs| logs.join(format!("shard-{}", self.number)));
         plan.reports =
             report.map(|fd| (ReportKind::Json, format!("/dev/fd/{fd}").into())).into_iter().collect();

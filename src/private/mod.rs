@@ -64,7 +64,7 @@ fn set_up(plan: &PrivatePlan, covered: &[Covered], kept: &BTreeSet<PathBuf>) -> 
     let is_outbound = private.net == Network::Outbound;
     let servers = if is_outbound { Servers::of_host() } else { Servers::Reachable };
     let mut namespaces =
-        private.namespaces() | namespaces::of_user().context("the session cannot be private")?;
+        namespaces::of_kinds(*private) | namespaces::of_user().context("the session cannot be private")?;
     namespaces.set(
         CloneFlags::CLONE_NEWNS,
         namespaces.contains(CloneFlags::CLONE_NEWNS) || servers == Servers::Unreachable,

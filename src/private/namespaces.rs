@@ -5,6 +5,7 @@ use std::io;
 use nix::mount::{MsFlags, mount};
 use nix::sched::CloneFlags;
 
+use crate::config::Private;
 use crate::sys::kernel;
 use crate::sys::process::namespace;
 use crate::text::plain;
@@ -27,6 +28,15 @@ pub(super) enum NoNamespaces {
 pub(super) fn remedy() -> String {
     let sysctls = kernel::settings_against_namespaces();
     sysctls.map(|it| format!("; allow user namespaces: {it}")).unwrap_or_default()
+}
+
+/// The namespaces that it takes.
+pub(super) fn of_kinds(private: Private) -> CloneFlags {
+    let mut flags = CloneFlags::empty();
+    flags.set(CloneFlags::CLONE_NEWNET, private.has_network());
+    flags.set(CloneFlags::CLONE_NEWIPC, private.ipc);
+    flags.set(CloneFlags::CLONE_NEWNS, private.shm || private.tmp);
+    flags
 }
 
 /// The user namespace that an ordinary user needs around the others.

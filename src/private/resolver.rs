@@ -1,5 +1,6 @@
 //! The servers that resolve names, for a session whose network is not the host's.
 
+use std::collections::HashSet;
 use std::fs::{File, Permissions};
 use std::io::{self, Write};
 use std::net::IpAddr;
@@ -11,6 +12,7 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use rustix::fs::CWD;
 use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
 
+use crate::sys::network_namespace;
 use crate::text::plain;
 
 const CONF: &str = "/etc/resolv.conf";
@@ -24,7 +26,7 @@ pub(super) const FORWARDER: &str = "169.254.1.1";
 pub(super) enum Servers {
     /// At least one is not on the host itself, or the session's network is the host's.
     Reachable,
-    /// All of them are on the host's loopback, such as that of systemd-resolved.
+    /// All of them are on the host itself, such as that of systemd-resolved.
     Unreachable,
 }
 
@@ -35,19 +37,19 @@ pub(super) struct NoResolver {
 }
 
 impl Servers {
-    /// As seen from a network that is not the host's.
+    /// As seen from a network that is not the host's, but has its addresses.
     pub(super) fn of_host() -> Self {
-        std::fs::read_to_string(CONF).map_or(Self::Reachable, |text| Self::of(&text))
+        let Ok(text) = std::fs::read_to_string(CONF) else { return Self::Reachable };
+        Self::of(&text, &network_namespace::addresses().unwrap_or_default())
     }
 
-    fn of(text: &str) -> Self {
-        let mut servers = text.lines().filter_map(server);
-        // Without any, there is one on the loopback (resolv.conf(5)).
-        if servers.all(|it| it.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())) {
-            Self::Unreachable
-        } else {
-            Self::Reachable
-        }
+    fn of(text: &str, of_host: &HashSet<IpAddr>) -> Self {
+        let servers: Vec<&str> = text.lines().filter_map(server).collect();
+        let addresses: Vec<IpAddr> = servers.iter().filter_map(|it| it.parse().ok()).collect();
+        let is_on_host = |it: &IpAddr| it.is_loopback() || of_host.contains(it);
+        let all_are = addresses.len() == servers.len() && addresses.iter().all(is_on_host);
+        // pasta passes on by IPv4 only what is for an IPv4 server.
+        if all_are && addresses.iter().any(IpAddr::is_ipv4) { Self::Unreachable } else { Self::Reachable }
     }
 }
 
@@ -93,14 +95,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn servers_on_the_loopback_are_out_of_reach() {
-        for text in ["", "nameserver 127.0.0.53\noptions edns0\n", "nameserver 127.0.0.1\nnameserver ::1"] {
-            assert_eq!(Servers::of(text), Servers::Unreachable, "{text}");
+    fn servers_on_the_host_itself_are_out_of_reach() {
+        let of_host = HashSet::from(["10.0.0.7".parse().unwrap()]);
+        for text in [
+            "nameserver 127.0.0.53\noptions edns0\n",
+            "nameserver ::1\nnameserver 127.0.0.1",
+            "nameserver 10.0.0.7",
+        ] {
+            assert_eq!(Servers::of(text, &of_host), Servers::Unreachable, "{text}");
         }
         for text in
-            ["nameserver 10.0.0.1", "nameserver 127.0.0.1\nnameserver fd00::1", "nameserver fe80::1%eth0"]
+            ["", "nameserver ::1", "nameserver 127.0.0.1\nnameserver fd00::1", "nameserver fe80::1%eth0"]
         {
-            assert_eq!(Servers::of(text), Servers::Reachable, "{text}");
+            assert_eq!(Servers::of(text, &of_host), Servers::Reachable, "{text}");
         }
     }
 

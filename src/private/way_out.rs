@@ -8,6 +8,7 @@ use nix::sched::CloneFlags;
 
 use super::resolver::{FORWARDER, Servers};
 use crate::config::Forward;
+use crate::containment::{MARKER, OUTER};
 use crate::ports::{Holding, listening_on};
 use crate::sys::process::held_namespaces::HeldNamespaces;
 use crate::sys::process::keeper::{Kept, keep};
@@ -46,25 +47,22 @@ impl WayOut<'_> {
     ///
     /// Must be called while this process has a single thread.
     pub(super) fn enter(&self, user: CloneFlags) -> Result<Kept, NoWay> {
-        let pasta = search_path::on_path(PROGRAM).ok_or(NoWay::NotInstalled)?;
+        let pasta = search_path::trusted_on_path(PROGRAM).ok_or(NoWay::NotInstalled)?;
         self.check_ports()?;
         let namespace = |source| NoWay::Namespace { source };
         let held = HeldNamespaces::create(user | CloneFlags::CLONE_NEWNET).map_err(namespace)?;
         let mut command = Command::new(pasta);
         command.args(self.options());
         if user.is_empty() {
-            // As another user, it could not enter a namespace of root's.
-            command.args([
-                "--runas",
-                "0",
-                "--netns-only",
-                "--netns",
-                &format!("/proc/{}/ns/net", held.pid()),
-            ]);
+            // As another user, it could not enter the namespace.
+            let (user, group) = (rustix::process::geteuid(), rustix::process::getegid());
+            command.args(["--runas", &format!("{}:{}", user.as_raw(), group.as_raw()), "--netns-only"]);
+            command.args(["--netns", &format!("/proc/{}/ns/net", held.pid())]);
         } else {
             command.arg(held.pid().to_string());
         }
-        let kept = keep(command).map_err(|error| NoWay::Refused { said: in_a_line(&error.to_string()) })?;
+        let kept = keep(command, &[MARKER, OUTER])
+            .map_err(|error| NoWay::Refused { said: in_a_line(&error.to_string()) })?;
         held.enter().map_err(namespace)?;
         Ok(kept)
     }
@@ -83,6 +81,9 @@ impl WayOut<'_> {
         options.extend(["--no-map-gw", "--tcp-ns", "none", "--udp-ns", "none", "--udp-ports", "none"]);
         if self.is_outbound {
             options.push("--config-net");
+        } else {
+            // What comes from the host's loopback needs no interface.
+            options.extend(["--no-udp", "--no-icmp", "--no-dhcp", "--no-dhcpv6", "--no-ndp", "--no-ra"]);
         }
         if self.servers == Servers::Unreachable {
             options.extend(["--dns-forward", FORWARDER]);
@@ -103,5 +104,5 @@ fn in_a_line(said: &str) -> String {
 }
 
 pub(crate) fn has_pasta() -> bool {
-    search_path::on_path(PROGRAM).is_some()
+    search_path::trusted_on_path(PROGRAM).is_some()
 }

@@ -13,6 +13,7 @@ use crate::limits::clear_supervisor_leaves;
 use crate::plan::KILL_WAIT;
 use crate::report::Reporter;
 use crate::runtime::events::Events;
+use crate::scratch::Scratch;
 use crate::sys::process::pidfd::Process;
 use crate::sys::procfs::stat::ProcessKey;
 use crate::sys::procfs::walk::ancestor_below;
@@ -28,7 +29,7 @@ pub(crate) fn end_stale_neighbours(
     let neighbours = list_neighbours(mount)?.into_iter();
     for session in neighbours.filter(|it| it.state == SessionState::Stale && it.is_ours()) {
         let id = session.id.clone();
-        match end_session(session, mount, records, events) {
+        match end_session(session, mount, records, events, reporter) {
             Ok(None) => {}
             Ok(Some(verdict)) if verdict.is_proven() => {
                 reporter.say(&format!("ended session {id}, left behind by a cgrun process that died"))
@@ -52,12 +53,14 @@ pub(crate) fn end_session(
     mount: &Mount,
     records: &Path,
     events: &Events,
+    reporter: &Reporter,
 ) -> Result<Option<Verdict>> {
     let (mount, path) = mount.writable(&session.path);
     let supervisor = session.supervisor_pid().unwrap_or_default();
     let children_outside = outside(&session);
     remove_stale_log(&session.id);
-    let record = Record::new(records, &session.id, supervisor, &session.command, "sweep");
+    let mut record = Record::new(records, &session.id, supervisor, &session.command, "sweep");
+    record.scratch = scratch(&session);
     let cgroup = match SessionCgroup::open(&mount, session.id, path.clone()) {
         Err(_) if !session.path.exists() => return Ok(None),
         opened => opened?,
@@ -70,9 +73,16 @@ pub(crate) fn end_session(
         ..Context::new(Containment::cgroup(cgroup, None))
     };
     let verdict = Teardown::new(&mut context, &Cause::SUPERVISOR_DIED, events, &mut NoSupervisor).run();
-    record.write(&verdict);
+    let tmp = record.end_scratch(&verdict, true);
+    tmp.iter().for_each(|it| reporter.tmp(it));
+    record.write(&verdict, tmp.as_ref());
     path.parent().into_iter().for_each(clear_supervisor_leaves);
     Ok(Some(verdict))
+}
+
+/// Its temporary directory. A note that others could have written is not believed.
+fn scratch(session: &SessionEntry) -> Option<Scratch> {
+    Scratch::from_note(&containment::read_scratch(&session.path).filter(|_| session.is_ours())?)
 }
 
 /// The children that a dead supervisor had in other cgroups, as far as its guardian has noted them. A note that others

@@ -8,7 +8,9 @@ use serde::Serialize;
 use super::known_leaks::BaselineSummary;
 use super::leaked_process::LeakedProcess;
 use super::leaking_tests::LeakingTest;
+use super::tmp::TmpSummary;
 use crate::containment::{Containment, Kind};
+use crate::leftovers::Leftover;
 use crate::limits::Usage;
 use crate::stacks::Stack;
 use crate::sys::port::Port;
@@ -36,6 +38,9 @@ pub(crate) struct ReportDocument {
     /// `None` if there is no baseline.
     pub baseline: Option<BaselineSummary>,
     pub allowed_leaks: Vec<LeakedProcess>,
+    /// What is left that is not a process.
+    pub leftovers: Vec<Leftover>,
+    pub leftovers_unverified: Vec<String>,
     /// What the processes waited for when a hung session was ended.
     pub why: Vec<String>,
     /// Where in their code they did so.
@@ -45,6 +50,8 @@ pub(crate) struct ReportDocument {
     pub ports: PortSummary,
     pub teardown: TeardownSummary,
     pub resources: ResourceSummary,
+    /// `None` if the session had no temporary directory of its own.
+    pub tmp: Option<TmpSummary>,
     /// `None` if the session had no cgroup to measure.
     pub usage: Option<Usage>,
 }

@@ -46,6 +46,11 @@ impl ReportFile {
         Ok(Self { placeholder: path.with_file_name(name), path, pipe: None })
     }
 
+    /// What is or will be in its directory.
+    pub(super) fn own_files(&self) -> [PathBuf; 2] {
+        [self.path.clone(), self.placeholder.clone()]
+    }
+
     /// Fails if the report could not be written later.
     pub(crate) fn create_placeholder(&self) -> io::Result<()> {
         if self.pipe.is_some() {

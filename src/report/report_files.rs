@@ -67,6 +67,11 @@ impl ReportFiles {
         ActingAs::session_user(self.identity.as_ref())
     }
 
+    /// The reports, and what stands for them until they are written.
+    pub(super) fn own_files(&self) -> impl Iterator<Item = PathBuf> {
+        self.files.iter().flat_map(|(_, file)| file.own_files())
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.files.is_empty()
     }

@@ -9,15 +9,26 @@ use nix::sys::signal::Signal;
 use super::json::{ComponentSummary, PhaseSummary, rounded_seconds};
 use super::known_leaks::BaselineSummary;
 use super::timeline::{ComponentTimes, Timeline};
+use crate::leftovers::Leftovers;
 use crate::plan::{PerService, ServiceId};
 use crate::runtime::exit_code::Exit;
+use crate::scratch::Ended;
 use crate::stacks::Stack;
 use crate::teardown::{Cause, Component, Context, Role, Verdict};
+
+/// What was found and done after the last process had ended.
+#[derive(Clone, Copy)]
+pub(crate) struct Aftermath<'a> {
+    pub baseline: Option<&'a BaselineSummary>,
+    pub leftovers: &'a Leftovers,
+    /// The end of the session's temporary directory.
+    pub tmp: Option<&'a Ended>,
+}
 
 pub(crate) struct RunSummary<'a> {
     pub cause: &'a Cause,
     pub verdict: &'a Verdict,
-    pub baseline: Option<&'a BaselineSummary>,
+    pub aftermath: Aftermath<'a>,
     pub timeline: &'a Timeline,
     pub context: &'a Context,
     pub exit: Exit,

@@ -20,6 +20,7 @@ use super::leaking_tests::leaking_tests;
 use super::locate::TestLocator;
 use super::report_files::ReportFiles;
 use super::run_summary::RunSummary;
+use super::tmp::TmpSummary;
 use super::tree::trees;
 use super::{html, junit};
 use crate::config::{OnLeak, ReportKind};
@@ -27,10 +28,14 @@ use crate::containment::Containment;
 use crate::leaks::Leak;
 use crate::plan::SessionPlan;
 use crate::runtime::exit_code::Exit;
+use crate::scratch::Ended;
 use crate::sys::port::Port;
 use crate::sys::process::identity::ActingAs;
 use crate::sys::time;
 use crate::teardown::{Cause, Verdict};
+
+/// The guardian leaves it to the supervisor, and that is dead.
+const NOT_LOOKED_FOR: &str = "the guardian does not look for them";
 
 #[derive(Debug)]
 pub(crate) struct SessionReport {
@@ -96,13 +101,18 @@ impl SessionReport {
         !self.files.is_empty()
     }
 
+    /// The files that it writes.
+    pub(crate) fn own_files(&self) -> impl Iterator<Item = PathBuf> {
+        self.files.own_files()
+    }
+
     /// Writes the report files and returns what went wrong.
     pub(crate) fn write(&self, document: &ReportDocument) -> Vec<String> {
         self.files.write(|kind| render(kind, document))
     }
 
     /// Called by the guardian: reports the data from the session's start, and the guardian's own findings.
-    pub(crate) fn write_for_dead_supervisor(&self, verdict: &Verdict) {
+    pub(crate) fn write_for_dead_supervisor(&self, verdict: &Verdict, tmp: Option<&Ended>) {
         if !self.has_files() && self.github.is_none() {
             return;
         }
@@ -110,6 +120,7 @@ impl SessionReport {
         let Ok(_user) = self.act_as_user() else { return };
         let mut document = self.document_without_times(verdict, &Cause::SUPERVISOR_DIED);
         document.session.written_by = "guardian";
+        document.tmp = tmp.map(TmpSummary::new);
         let duration = unix_seconds(time::time_of_day()) - document.session.started_at_unix_seconds;
         document.session.duration_seconds = duration.max(0.0);
         document.teardown.started_at_seconds = document.session.duration_seconds;
@@ -127,7 +138,12 @@ impl SessionReport {
             Exit::Code(code) => document.outcome.exit_code = Some(code),
             Exit::Signal(signal) => document.outcome.signal = Some(signal.to_string()),
         }
-        document.baseline = run.baseline.cloned();
+        document.baseline = run.aftermath.baseline.cloned();
+        document.leftovers.clone_from(&run.aftermath.leftovers.found);
+        let unverified =
+            run.aftermath.leftovers.unverified.iter().chain(&run.aftermath.leftovers.never_verified);
+        document.leftovers_unverified = unverified.cloned().collect();
+        document.tmp = run.aftermath.tmp.map(TmpSummary::new);
         document.why = run.why.to_vec();
         document.stacks = run.stacks.to_vec();
         document.command = run.command();
@@ -183,6 +199,8 @@ impl SessionReport {
             tests,
             leaked_process_count: verdict.leaked() + verdict.known_leaks().len(),
             baseline: None,
+            leftovers: Vec::new(),
+            leftovers_unverified: vec![NOT_LOOKED_FOR.to_string()],
             undescribed_process_count: verdict.undescribed_count(),
             allowed_leaks: describe(&verdict.allowed),
             why: Vec::new(),
@@ -199,6 +217,7 @@ impl SessionReport {
                 command_killed: verdict.command_killed,
             },
             resources: resources(),
+            tmp: None,
             usage: verdict.usage.clone(),
         }
     }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::json::ReportDocument;
 use super::leaking_tests::{LeakedProgram, LeakingTest};
 use super::markdown::{cell, item};
-use super::{leak_text, limits_hit};
+use super::{leak_text, leftover_text, limits_hit};
 use crate::sys::nonce::Nonce;
 use crate::sys::regular_file::open_regular_with;
 use crate::text::processes;
@@ -102,6 +102,10 @@ fn markdown(report: &ReportDocument) -> String {
     text.extend(problems.map(|problem| format!("- **{}**\n", item(problem))));
     text.extend(limits_hit::all(report.usage.as_ref()).iter().map(|limit| format!("- {}\n", item(limit))));
     text.extend(report.baseline.iter().filter_map(|it| it.known()).map(|it| format!("- {}\n", item(&it))));
+    let leftovers = leftover_text::lists(&report.leftovers, ROWS);
+    text.extend(
+        leftovers.iter().map(|(headline, lines)| format!("- {}\n", item(&in_one_line(headline, lines)))),
+    );
     let by_test = by_test(&report.tests);
     text += &by_test;
     if !by_test.is_empty() {
@@ -134,6 +138,11 @@ fn markdown(report: &ReportDocument) -> String {
         text += "\n</details>\n";
     }
     text + "\n"
+}
+
+fn in_one_line(headline: &str, lines: &[String]) -> String {
+    let lines: Vec<_> = lines.iter().map(|it| it.trim()).collect();
+    format!("{headline} {}", lines.join("; "))
 }
 
 /// Why the session ended, if it was not its command that ended it, and what its processes waited for.

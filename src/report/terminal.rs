@@ -10,8 +10,9 @@ use super::group_lines::Room;
 use super::known_leaks::BaselineSummary;
 use super::log_writer::LogWriter;
 use super::paint::Paint;
-use super::{limits_hit, usage, verdict_text};
+use super::{leftover_text, limits_hit, usage, verdict_text};
 use crate::containment::Kind;
+use crate::leftovers::Leftovers;
 use crate::plan::Verbosity;
 use crate::runtime::ci::Ci;
 use crate::runtime::clock;
@@ -99,6 +100,10 @@ impl Reporter {
         self.writer.write(&commands.iter().map(|command| format!("{command}\n")).collect::<String>());
     }
 
+    pub(super) fn is_verbose(&self) -> bool {
+        self.verbosity == Verbosity::Verbose
+    }
+
     /// Prints something worth knowing, unless cgrun is quiet.
     pub(crate) fn say(&self, text: &str) {
         if self.verbosity >= Verbosity::Normal {
@@ -169,6 +174,21 @@ impl Reporter {
         baseline.failure().iter().for_each(|failure| self.error(failure));
         let says_all = self.verbosity == Verbosity::Verbose || Ci::detect().is_some();
         baseline.lines(says_all).iter().for_each(|line| self.say(line));
+    }
+
+    /// Reports what is left that is not a process.
+    pub(crate) fn leftovers(&self, leftovers: &Leftovers) {
+        if self.verbosity < Verbosity::Normal {
+            return;
+        }
+        let listed = if self.folds() { LISTED_IN_CI } else { LISTED };
+        for (headline, lines) in leftover_text::lists(&leftovers.found, listed) {
+            self.say(&headline);
+            self.list(&lines, Important::First);
+        }
+        leftover_text::hint(&leftovers.found).iter().for_each(|it| self.say(&format!("  hint: {it}")));
+        let unverified = leftovers.unverified.iter();
+        unverified.for_each(|it| self.say(&format!("leftovers are not verified: {it}")));
     }
 
     /// Reports what the teardown found. A clean session is silent, unless cgrun is verbose.

@@ -7,9 +7,10 @@ use super::buffering;
 use super::running_session::{GUARDIAN_REPLACED, Session};
 use crate::guardian::Guardian;
 use crate::guardian::record::Record;
+use crate::leftovers::Leftovers;
 use crate::plan::ServiceId;
 use crate::ports::{self, time_wait};
-use crate::report::{BaselineSummary, GitHub, Reporter, RunSummary};
+use crate::report::{Aftermath, GitHub, Reporter, RunSummary};
 use crate::runtime::clock;
 use crate::runtime::exit_code::{self, Exit};
 use crate::runtime::failpoint;
@@ -25,7 +26,7 @@ const LOG_TAIL: usize = 20;
 /// The same for a CI system, which folds most of them. There, the log itself is often gone after the job.
 const LOG_TAIL_IN_CI: usize = 200;
 const WAY_OUT_LOST: &str =
-    "pasta exited while the session ran, which cut the session off from everything outside";
+    "pasta exited while the session ran, so that from then on nothing connected its network to the outside";
 
 impl Session<'_> {
     /// Finishes the session, whatever the cause.
@@ -42,18 +43,23 @@ impl Session<'_> {
         self.explain(cause);
         failpoint::reached("teardown");
         let gone_early = self.services_gone_early(cause);
+        let leaders = self.leaders();
         let mut verdict = self.tear_down(cause);
+        let leftovers = self.look_for_leftovers(&verdict, leaders);
         let failed = self.failed_among(&gone_early);
         failed.iter().for_each(|cause| self.explain(cause));
         let cause = failed.as_ref().unwrap_or(cause);
         let baseline = self.set_known_leaks_aside(cause, &mut verdict);
         self.report.verdict(&verdict, cause, self.context.containment.kind(), clock::since(self.begin));
+        self.report.leftovers(&leftovers);
         baseline.iter().for_each(|it| self.report.baseline(it));
         let command = self.context.command().and_then(|command| command.status);
         let exit = cause.exit(command, &verdict, self.plan.on_leak);
         let is_missing = baseline.as_ref().is_some_and(|it| it.failure().is_some());
         let exit = if is_missing { spoiled(exit) } else { exit };
-        let exit = self.write_reports(cause, &verdict, baseline.as_ref(), exit);
+        let tmp = self.end_tmp(&verdict, exit != Exit::Code(0));
+        let aftermath = Aftermath { baseline: baseline.as_ref(), leftovers: &leftovers, tmp: tmp.as_ref() };
+        let exit = self.write_reports(cause, &verdict, aftermath, exit);
         failpoint::reached("reported");
         self.dismiss_guardian(&verdict);
         exit
@@ -61,15 +67,10 @@ impl Session<'_> {
 
     /// Writes the requested reports, and GitHub's. A report that cannot be written turns a success into a
     /// failure, but never replaces another failure.
-    fn write_reports(
-        &self,
-        cause: &Cause,
-        verdict: &Verdict,
-        baseline: Option<&BaselineSummary>,
-        exit: Exit,
-    ) -> Exit {
+    fn write_reports(&self, cause: &Cause, verdict: &Verdict, aftermath: Aftermath<'_>, exit: Exit) -> Exit {
         let Some(reports) = &self.reports else { return exit };
-        let github = reports.github().filter(|_| GitHub::has_news(cause, verdict));
+        let github =
+            reports.github().filter(|_| GitHub::has_news(cause, verdict) || aftermath.leftovers.has_news());
         if !reports.has_files() && github.is_none() {
             return exit;
         }
@@ -84,7 +85,7 @@ impl Session<'_> {
         let logs = self.services.map(|it| it.as_ref().map(|service| service.log.path.clone()));
         let (timeline, context) = (&self.timeline, &self.context);
         let (why, stacks) = (&self.hang.lines[..], &self.hang.stacks[..]);
-        let run = RunSummary { cause, verdict, baseline, timeline, context, exit, logs, why, stacks };
+        let run = RunSummary { cause, verdict, aftermath, timeline, context, exit, logs, why, stacks };
         let document = reports.document(&run);
         if let Some(github) = github {
             self.report.workflow_commands(&github.annotations(&document));
@@ -129,6 +130,7 @@ impl Session<'_> {
             if let Some(guardian) = guardian {
                 guardian.dismiss(&mut self.context);
             }
+            self.end_way_out();
             self.context.limits.restore();
         }
         failpoint::reached("dismissed");
@@ -224,7 +226,10 @@ impl Drop for Session<'_> {
             let verdict = self.tear_down(&cause);
             let kind = self.context.containment.kind();
             self.report.verdict(&verdict, &cause, kind, clock::since(self.begin));
-            self.write_reports(&cause, &verdict, None, Exit::Code(exit_code::FAILED));
+            let leftovers = Leftovers::not_looked_for("cgrun itself failed");
+            let tmp = self.end_tmp(&verdict, true);
+            let aftermath = Aftermath { baseline: None, leftovers: &leftovers, tmp: tmp.as_ref() };
+            self.write_reports(&cause, &verdict, aftermath, Exit::Code(exit_code::FAILED));
             self.dismiss_guardian(&verdict);
             // Survivors outweigh the panic, and the code that handles the panic does not know about them.
             if !verdict.is_proven() {

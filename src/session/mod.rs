@@ -9,6 +9,7 @@ mod idle;
 mod input;
 mod killers;
 mod known_leaks;
+mod leftovers;
 mod limits;
 mod not_found;
 mod preflight;
@@ -20,6 +21,7 @@ mod service_log;
 mod start;
 mod state_machine;
 mod suspend;
+mod tmp;
 mod warnings;
 mod why;
 
@@ -75,7 +77,8 @@ fn prepare(plan: SessionPlan, report: &Reporter) -> Result<Session<'_>, SessionE
 
     let source = source.map(|(mount, _)| mount);
     let command = plan.command_line();
-    let mount = source.as_ref().ok().cloned();
+    let aides = way_out.as_ref().map(|it| it.pids().to_vec()).unwrap_or_default();
+    let mount = source.as_ref().ok().cloned().map(|mount| mount.with_aides(aides));
     let containment =
         containment::choose(source, plan.require, command.as_bytes(), &plan.watched, &preexisting)?;
     if containment.kind() < Kind::Cgroup && plan.require.is_none() {
@@ -86,6 +89,7 @@ fn prepare(plan: SessionPlan, report: &Reporter) -> Result<Session<'_>, SessionE
     let mut session =
         Session::new(plan, (containment, limits), held_before, preexisting, env, events, report);
     session.keep(way_out);
+    session.make_tmp()?;
     // A service may build the program, or another one that comes first in PATH.
     session.command_path = session.plan.services.ids().next().is_none().then_some(command_path);
     Ok(session)

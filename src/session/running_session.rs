@@ -20,6 +20,7 @@ use crate::guardian::Guardian;
 use crate::guardian::record::Record;
 use crate::leaks::allow::{self, ALLOWED};
 use crate::leaks::{LEAK_LOG, LeakLog};
+use crate::leftovers::Before;
 use crate::limits::AppliedLimits;
 use crate::plan::{Environment, PerService, ServiceId, SessionPlan, Verbosity};
 use crate::report::{GitHub, ReportFiles, Reporter, SessionReport, Timeline};
@@ -59,6 +60,8 @@ pub(super) struct Session<'a> {
     pub warnings: Option<Warnings>,
     /// What the processes waited for when a hung session was ended.
     pub hang: Hang,
+    /// What was there that is not a process.
+    pub before: Before,
     pub torn_down: bool,
     /// Connects a private network to the outside.
     way_out: Option<Kept>,
@@ -122,6 +125,7 @@ impl<'a> Session<'a> {
             idle: None,
             warnings: None,
             hang: Hang::default(),
+            before: Before::take(plan.private.kinds),
             torn_down: false,
             way_out: None,
             plan,
@@ -132,9 +136,15 @@ impl<'a> Session<'a> {
 
     /// Keeps what connects its network to the outside, until the session has ended.
     pub(super) fn keep(&mut self, way_out: Option<Kept>) {
-        self.context.way_out = way_out.as_ref().map(Kept::keeper);
+        self.context.way_out = way_out.as_ref().map(|kept| kept.pids().to_vec()).unwrap_or_default();
         self.context.way_out.iter().for_each(|&pid| self.context.containment.spare(pid));
         self.way_out = way_out;
+    }
+
+    /// Ends what connects its network to the outside, and waits until the ports of the host are free again.
+    pub(super) fn end_way_out(&mut self) {
+        self.way_out = None;
+        self.context.way_out.clear();
     }
 
     /// Whether the session was cut off from the outside before its end.

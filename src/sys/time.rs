@@ -60,6 +60,18 @@ pub(crate) fn time_of_day() -> SystemTime {
     SystemTime::UNIX_EPOCH + since_zero(ClockId::Realtime)
 }
 
+/// The clock from which the kernel takes the times of files. It ticks, so a file can seem older than it is by
+/// [`time_of_day`].
+pub(crate) fn time_of_files() -> SystemTime {
+    SystemTime::UNIX_EPOCH + since_zero(ClockId::RealtimeCoarse)
+}
+
+/// When this host was booted, from which the kernel counts the start of a process.
+pub(crate) fn boot_time() -> SystemTime {
+    let since_boot = since_zero(ClockId::Boottime);
+    time_of_day().checked_sub(since_boot).unwrap_or(SystemTime::UNIX_EPOCH)
+}
+
 /// Sleeps for this long, even if signals interrupt it.
 pub(crate) fn sleep(duration: Duration) {
     let Ok(mut rest) = Timespec::try_from(duration) else { return };
@@ -83,6 +95,11 @@ mod tests {
         let before = SystemTime::UNIX_EPOCH.elapsed().unwrap();
         let ours = time_of_day().duration_since(SystemTime::UNIX_EPOCH).unwrap();
         assert!(ours >= before && ours - before < Duration::from_secs(10), "{ours:?}, {before:?}");
+        let directory = tempfile::tempdir().unwrap();
+        let before = time_of_files();
+        std::fs::write(directory.path().join("x"), "").unwrap();
+        let modified = directory.path().join("x").metadata().unwrap().modified().unwrap();
+        assert!(before <= modified && modified <= time_of_day(), "{before:?} {modified:?}");
         let begin = Instant::now();
         sleep(Duration::from_millis(3));
         assert!(begin.elapsed() >= Duration::from_millis(3));

@@ -36,8 +36,8 @@ pub(crate) struct Context {
     pub cancelled: Option<Cancelled>,
     /// The guardian's pid. It is our child, and not part of the session.
     pub guardian: Option<Pid>,
-    /// The same for what connects the session's network to the outside.
-    pub way_out: Option<Pid>,
+    /// The same for what connects the session's network to the outside: a keeper, and the program.
+    pub way_out: Vec<Pid>,
     /// Children of a dead supervisor that had left the containment, as far as its guardian has seen them.
     pub children_outside: Vec<Process>,
     /// The supervisor, if it is dead. Only its guardian knows that much of it.
@@ -89,7 +89,7 @@ impl Context {
             had_preexisting_children: false,
             cancelled: None,
             guardian: None,
-            way_out: None,
+            way_out: Vec::new(),
             children_outside: Vec::new(),
             dead_supervisor: None,
             timeout_signal: None,

@@ -278,6 +278,23 @@ def test_both_a_cgroup_and_a_pid_namespace():
     assert_nothing_left()
 
 
+def test_a_network_with_a_way_out_can_have_limits():
+    """What connects it is in cgrun's own cgroup, in which controllers need room."""
+    run(["modprobe", "--all", "tun", "dummy"])
+    os.chmod("/dev/net/tun", 0o666)
+    words = ["link add way type dummy", "address add 10.9.0.1/24 dev way", "link set way up", "route add default via 10.9.0.2"]
+    for it in words:
+        run(["ip", *it.split()])
+    try:
+        for how in ([], USER_SERVICE, DELEGATED, DELEGATED_TO_USER):
+            done = run([*how, CGRUN, "--private", "net=outbound", "--pids", "60", "ip", "-brief", "address"])
+            assert "10.9.0.1" in done.stdout, done.stdout
+            assert not processes("pasta")
+            assert_nothing_left()
+    finally:
+        run(["ip", "link", "delete", "way"])
+
+
 def test_a_root_process_that_leaves_the_scope():
     script = "sh -c 'echo 0 >/sys/fs/cgroup/cgroup.procs; exec sleep 4321' & sleep 0.5"
     done = run([CGRUN, "sh", "-c", script])

@@ -300,6 +300,17 @@ fn require_controllers() {
     );
 }
 
+/// Gives this test System V IPC and a /dev/shm of its own, so that it sees nothing that other tests leave there, and what it
+/// leaves itself goes with it.
+pub(crate) fn private_shared_memory() {
+    use nix::mount::{MsFlags, mount};
+    use nix::sched::CloneFlags;
+    let nothing: Option<&str> = None;
+    nix::sched::unshare(CloneFlags::CLONE_NEWIPC | CloneFlags::CLONE_NEWNS).expect("unshare -im");
+    mount(nothing, "/", nothing, MsFlags::MS_REC | MsFlags::MS_PRIVATE, nothing).unwrap();
+    mount(Some("tmpfs"), "/dev/shm", Some("tmpfs"), MsFlags::empty(), Some("mode=1777")).unwrap();
+}
+
 /// Enters a new network namespace for this test, with a loopback interface that is up.
 pub(crate) fn private_network() {
     nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).expect("unshare -n");

@@ -94,10 +94,13 @@ impl Running {
         self.cgroup.kill();
     }
 
-    /// The guardian, if it exists: a cgrun in the test's cgroup that leads a session (setsid(2)) of its own.
+    /// The guardian, if it exists: a cgrun in the test's cgroup that leads a session (setsid(2)) of its own. A keeper of another
+    /// program has that as its child.
     pub(crate) fn guardian(&self) -> Option<Pid> {
+        let children = |pid: &Pid| std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
         let is_guardian = |pid: &Pid| {
             *pid != self.pid()
+                && children(pid).is_ok_and(|it| it.is_empty())
                 && std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name == "cgrun\n")
                 && nix::unistd::getsid(Some(*pid)) == Ok(*pid)
         };

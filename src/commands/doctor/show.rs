@@ -106,8 +106,8 @@ fn by_remedy(refused: &[UnavailableLimit]) -> Vec<(Vec<&'static str>, &Unavailab
 fn private(found: &Findings) -> String {
     match &found.private.reason {
         Some(reason) => format!("no: {reason}"),
-        None if found.private.pasta => "yes, also outbound (pasta)".into(),
-        None => "yes, but not outbound: pasta is not in PATH (package passt)".into(),
+        None if found.private.pasta => "yes; pasta is installed, for net = \"outbound\"".into(),
+        None => "yes, but not net = \"outbound\": pasta is not in PATH (package passt)".into(),
     }
 }
 

@@ -23,6 +23,9 @@ const PORTS: &str = "user.cgrun.ports";
 /// Others use the second: they can kill only what they may kill anyway.
 const OUTSIDE_FOR_ROOT: &str = "trusted.cgrun.outside";
 const OUTSIDE: &str = "user.cgrun.outside";
+/// Names a directory to remove, so it is stored in the same two ways.
+const SCRATCH_FOR_ROOT: &str = "trusted.cgrun.scratch";
+const SCRATCH: &str = "user.cgrun.scratch";
 
 /// The supervisor of a session. Its pid alone is not enough, because it may have been reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,9 +112,26 @@ pub(crate) fn read_outside(directory: &Path) -> Vec<ProcessKey> {
     text.split(' ').filter_map(process_key).collect()
 }
 
+/// Stores what is known of the session's temporary directory.
+pub(crate) fn write_scratch(directory: &Path, note: &[u8]) -> io::Result<()> {
+    Ok(rustix::fs::setxattr(directory, scratch_attribute(), note, XattrFlags::empty())?)
+}
+
+/// What [`write_scratch`] has stored.
+pub(crate) fn read_scratch(directory: &Path) -> Option<Vec<u8>> {
+    read_bytes(directory, scratch_attribute(), LARGEST)
+}
+
 fn outside_attribute() -> &'static str {
-    let is_host_root = rustix::process::geteuid().is_root() && is_in_first_user_namespace();
-    if is_host_root { OUTSIDE_FOR_ROOT } else { OUTSIDE }
+    if is_host_root() { OUTSIDE_FOR_ROOT } else { OUTSIDE }
+}
+
+fn scratch_attribute() -> &'static str {
+    if is_host_root() { SCRATCH_FOR_ROOT } else { SCRATCH }
+}
+
+fn is_host_root() -> bool {
+    rustix::process::geteuid().is_root() && is_in_first_user_namespace()
 }
 
 /// Only the first user namespace maps every id to itself (user_namespaces(7)). If unknown, it is taken for that one.
@@ -167,9 +187,13 @@ fn attribute(directory: &Path, name: &str) -> Option<String> {
 
 /// `None` if there is no such attribute, or if it is longer than `most` bytes.
 fn read_attribute(directory: &Path, name: &str, most: usize) -> Option<String> {
+    read_bytes(directory, name, most).map(|value| String::from_utf8_lossy(&value).into_owned())
+}
+
+fn read_bytes(directory: &Path, name: &str, most: usize) -> Option<Vec<u8>> {
     let mut value = Vec::with_capacity(most);
     rustix::fs::getxattr(directory, name, spare_capacity(&mut value)).ok()?;
-    Some(String::from_utf8_lossy(&value).into_owned())
+    Some(value)
 }
 
 #[cfg(test)]

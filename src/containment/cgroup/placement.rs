@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use rustix::fs::StatVfsMountFlags;
+use rustix::process::Pid;
 
 use super::metadata;
 use super::own_mount::OwnMount;
@@ -162,6 +163,8 @@ pub(crate) struct Mount {
     shown: PathBuf,
     /// Keeps a mount that is not attached to a directory.
     handle: Option<Rc<OwnMount>>,
+    /// Processes of cgrun in its own cgroup, besides this one.
+    pub aides: Vec<Pid>,
 }
 
 impl Mount {
@@ -188,7 +191,7 @@ impl Mount {
 
     /// Mounted by others, and not yet placed below.
     fn of(root: String, point: PathBuf) -> Self {
-        Self { root, own: point.clone(), shown: point.clone(), point, handle: None }
+        Self { root, own: point.clone(), shown: point.clone(), point, handle: None, aides: Vec::new() }
     }
 
     /// Finds the mount that shows cgrun's own cgroup, or makes one if there is none.
@@ -221,14 +224,21 @@ impl Mount {
         let root = own_path().ok()?;
         let handle = OwnMount::create()?;
         let (point, shown) = (handle.root(), shown.unwrap_or_else(|| PathBuf::from(&root)));
-        Some(Self { own: point.clone(), point, root, shown, handle: Some(Rc::new(handle)) })
+        Some(Self {
+            own: point.clone(),
+            point,
+            root,
+            shown,
+            handle: Some(Rc::new(handle)),
+            aides: Vec::new(),
+        })
     }
 
     /// A mount as if cgrun had made it.
     #[cfg(test)]
     pub(crate) fn fake(own: &Path, shown: &Path) -> Self {
         let (point, own, shown) = (own.into(), own.into(), shown.into());
-        Self { point, own, shown, root: "/".into(), handle: None }
+        Self { point, own, shown, root: "/".into(), handle: None, aides: Vec::new() }
     }
 
     fn is_read_only(&self) -> bool {
@@ -239,6 +249,10 @@ impl Mount {
     /// Where people find a directory below our own cgroup.
     pub(crate) fn shown(&self, directory: &Path) -> PathBuf {
         directory.strip_prefix(&self.own).map_or_else(|_| directory.into(), |rest| join(&self.shown, rest))
+    }
+
+    pub(crate) fn with_aides(self, aides: Vec<Pid>) -> Self {
+        Self { aides, ..self }
     }
 
     /// Keeps the mount as long as the handle is held.

@@ -2,6 +2,7 @@
 //! text from a process can become markup.
 
 mod leaks;
+mod leftovers;
 mod overview;
 mod page;
 mod services;

@@ -1,61 +1,53 @@
 //! New namespaces that a child holds, so that another program can be connected to them before this process enters them.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
+use std::time::Duration;
 
 use nix::sched::{CloneFlags, setns, unshare};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socketpair};
+use nix::sys::signal::Signal;
 use rustix::process::{Pid, WaitOptions, waitpid};
 
 use super::fork::fork;
+use super::line::Line;
 use super::namespace::map_user;
 use super::pidfd::Process;
 use super::{capabilities, detach};
 
 /// How long the child may take, even on a slow machine.
-const BEGINNING: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
+const BEGINNING: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]
 pub(crate) struct HeldNamespaces {
     child: Process,
-    /// The child exits when this is closed.
-    line: Option<OwnedFd>,
+    line: Line,
     flags: CloneFlags,
 }
 
 impl HeldNamespaces {
     /// Must be called while this process has a single thread.
     pub(crate) fn create(flags: CloneFlags) -> io::Result<Self> {
-        let (ours, theirs) =
-            socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+        let (ours, theirs) = Line::pair()?;
         // SAFETY: this process has one thread, so the child finds no lock held.
         let Some(child) = (unsafe { fork(None) })? else {
-            let made = make(flags).and_then(|()| detach::keep_only(&[theirs.as_fd()]));
-            let errno = made.err().map_or(0, |error| error.raw_os_error().unwrap_or(libc::EIO));
-            let _ = send(&theirs, &errno.to_ne_bytes(), SendFlags::NOSIGNAL);
-            while matches!(recv(&theirs, &mut [0u8; 1][..], RecvFlags::empty()), Err(rustix::io::Errno::INTR))
-            {
+            drop(ours);
+            match make(flags).and_then(|()| detach::keep_only(&[theirs.as_fd()])) {
+                Ok(()) => {
+                    theirs.say(&0i32.to_ne_bytes());
+                    theirs.until_closed();
+                }
+                Err(error) => theirs.say(&error.raw_os_error().unwrap_or(libc::EIO).to_ne_bytes()),
             }
             // SAFETY: exits without unwinding, so no code of the parent runs.
             unsafe { libc::_exit(0) }
         };
         drop(theirs);
-        let held = Self { child, line: Some(ours), flags };
-        held.hear().map(|()| held)
-    }
-
-    fn hear(&self) -> io::Result<()> {
-        let silent = || io::Error::other("the child that creates them sent no reply");
-        let line = self.line.as_ref().ok_or_else(silent)?;
-        if !matches!(poll(&mut [PollFd::new(line, PollFlags::IN)], Some(&BEGINNING)), Ok(1)) {
-            return Err(silent());
-        }
-        let mut errno = [0u8; 4];
-        match recv(line, &mut errno, RecvFlags::DONTWAIT)? {
-            (4, _) if errno == [0; 4] => Ok(()),
-            (4, _) => Err(io::Error::from_raw_os_error(i32::from_ne_bytes(errno))),
-            _ => Err(silent()),
+        let held = Self { child, line: ours, flags };
+        let said = held.line.hear(BEGINNING)?;
+        match <[u8; 4]>::try_from(said.as_slice()).map(i32::from_ne_bytes) {
+            Ok(0) => Ok(held),
+            Ok(errno) => Err(io::Error::from_raw_os_error(errno)),
+            Err(_) => Err(io::Error::other("the child that creates them died")),
         }
     }
 
@@ -74,7 +66,7 @@ impl HeldNamespaces {
 
 impl Drop for HeldNamespaces {
     fn drop(&mut self) {
-        self.line = None;
+        let _ = self.child.signal(Signal::SIGKILL);
         let _ = waitpid(Some(self.child.pid), WaitOptions::empty());
     }
 }
@@ -90,4 +82,16 @@ fn make(flags: CloneFlags) -> io::Result<()> {
     // acted as another user before (ptrace(2)).
     capabilities::drop_all()?;
     Ok(nix::sys::prctl::set_dumpable(true)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_told_and_leaves_no_child() {
+        // unshare(2) does not know the flag.
+        let error = HeldNamespaces::create(CloneFlags::CLONE_PTRACE).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::EINVAL));
+    }
 }

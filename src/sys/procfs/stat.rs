@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use nix::sys::signal::Signal;
 use procfs::FromRead;
@@ -10,6 +10,7 @@ use procfs::process::Stat;
 use rustix::process::Pid;
 
 use crate::sys::small_file::read_single;
+use crate::sys::time::boot_time;
 
 /// The process was forked and has not executed a program since (`PF_FORKNOEXEC`, linux/sched.h).
 const PF_FORKNOEXEC: u32 = 0x40;
@@ -115,6 +116,12 @@ impl ProcStat {
             'Z' | 'X' => "zombie",
             _ => "sleeping",
         }
+    }
+
+    /// When it was started, by the host's time of day.
+    pub(crate) fn started_at(&self) -> SystemTime {
+        let since_boot = self.started.saturating_mul(1000) / procfs::ticks_per_second();
+        boot_time() + Duration::from_millis(since_boot)
     }
 
     pub(crate) fn key(&self) -> ProcessKey {

@@ -1,0 +1,126 @@
+//! One thing that is left.
+
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::maker::Maker;
+use crate::sys::system_v::{Object, ObjectKind};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum LeftoverKind {
+    File,
+    /// All that is in a private directory.
+    Directory,
+    #[serde(untagged)]
+    Object(ObjectKind),
+}
+
+/// What became of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Fate {
+    Removed,
+    LeftAlone,
+    /// It was private.
+    GoneWithSession,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Leftover {
+    pub kind: LeftoverKind,
+    /// The path of a file, the id of an object.
+    pub name: String,
+    /// As ipcs(1) shows it.
+    pub key: Option<String>,
+    pub size_bytes: Option<u64>,
+    /// How many files and directories are in a directory.
+    pub file_count: Option<u64>,
+    /// The user that it belongs to.
+    pub uid: Option<u32>,
+    pub creator_pid: Option<i32>,
+    /// The process of the session that has made it, or held a file until it was stopped.
+    pub process: Option<String>,
+    pub started_during: Option<String>,
+    pub fate: Fate,
+    /// How to remove what was left alone.
+    pub remove_with: Option<String>,
+}
+
+impl Leftover {
+    pub(super) fn object(object: &Object, maker: Option<&Maker>, fate: Fate) -> Self {
+        let option = match object.kind {
+            ObjectKind::SharedMemory => "-m",
+            ObjectKind::Semaphores => "-s",
+            ObjectKind::MessageQueue => "-q",
+        };
+        Self {
+            kind: LeftoverKind::Object(object.kind),
+            name: object.id.to_string(),
+            key: Some(format!("{:#010x}", object.key)),
+            size_bytes: object.bytes,
+            file_count: None,
+            uid: Some(object.uid),
+            creator_pid: object.creator.map(|pid| pid.as_raw_nonzero().get()),
+            process: maker.map(|it| it.text.clone()),
+            started_during: maker.and_then(|it| it.test.clone()),
+            fate,
+            remove_with: (fate == Fate::LeftAlone).then(|| format!("ipcrm {option} {}", object.id)),
+        }
+    }
+
+    pub(super) fn file(path: &Path, bytes: u64, uid: u32, holder: Option<&Maker>, fate: Fate) -> Self {
+        let path = path.to_string_lossy();
+        Self {
+            kind: LeftoverKind::File,
+            size_bytes: Some(bytes),
+            uid: Some(uid),
+            process: holder.map(|it| it.text.clone()),
+            started_during: holder.and_then(|it| it.test.clone()),
+            remove_with: (fate == Fate::LeftAlone).then(|| format!("rm {}", quoted(&path))),
+            ..Self::named(LeftoverKind::File, path.into_owned(), fate)
+        }
+    }
+
+    pub(super) fn directory(path: &Path, bytes: u64, files: u64) -> Self {
+        Self {
+            size_bytes: Some(bytes),
+            file_count: Some(files),
+            ..Self::named(LeftoverKind::Directory, path.to_string_lossy().into_owned(), Fate::GoneWithSession)
+        }
+    }
+
+    fn named(kind: LeftoverKind, name: String, fate: Fate) -> Self {
+        Self {
+            kind,
+            name,
+            key: None,
+            size_bytes: None,
+            file_count: None,
+            uid: None,
+            creator_pid: None,
+            process: None,
+            started_during: None,
+            fate,
+            remove_with: None,
+        }
+    }
+}
+
+/// As a word of a shell.
+fn quoted(path: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+,:@%".contains(c);
+    if path.chars().all(is_plain) { path.into() } else { format!("'{}'", path.replace('\'', r"'\''")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_one_word_of_a_shell() {
+        assert_eq!(quoted("/dev/shm/psm_1.a"), "/dev/shm/psm_1.a");
+        assert_eq!(quoted("/dev/shm/a b'c"), r"'/dev/shm/a b'\''c'");
+    }
+}

@@ -1,0 +1,85 @@
+//! What is left that is not a process, as text.
+
+use crate::leftovers::{Fate, Leftover, LeftoverKind};
+use crate::sys::system_v::ObjectKind;
+use crate::text::{Bytes, counted, readable};
+
+/// For each fate, a headline and the lines of a list. What is in a private `/tmp` is normal and not listed.
+pub(super) fn lists(leftovers: &[Leftover], listed: usize) -> Vec<(String, Vec<String>)> {
+    [Fate::Removed, Fate::LeftAlone, Fate::GoneWithSession]
+        .into_iter()
+        .filter_map(|fate| {
+            let is_it = |it: &&Leftover| it.fate == fate && it.kind != LeftoverKind::Directory;
+            let all: Vec<_> = leftovers.iter().filter(is_it).collect();
+            if all.is_empty() { None } else { Some(list(&all, fate, listed)) }
+        })
+        .collect()
+}
+
+fn list(all: &[&Leftover], fate: Fate, listed: usize) -> (String, Vec<String>) {
+    let bytes: u64 = all.iter().filter_map(|it| it.size_bytes).sum();
+    let (count, size) = (all.len() as u64, Bytes(bytes));
+    let headline = match fate {
+        Fate::Removed => format!("removed {} ({size}):", counted(count, "leftover")),
+        Fate::LeftAlone => {
+            format!(
+                "{} ({size}) left alone, since someone else can use it:",
+                counted(count, "possible leftover")
+            )
+        }
+        Fate::GoneWithSession => {
+            format!("{} ({size}) went with the session:", counted(count, "leftover"))
+        }
+    };
+    let mut lines: Vec<_> = all.iter().take(listed).map(|it| format!("  {}", line(it))).collect();
+    if all.len() > listed {
+        lines.push(format!("  and {} more", all.len() - listed));
+    }
+    (headline, lines)
+}
+
+pub(super) fn what(leftover: &Leftover) -> String {
+    let name = readable(&leftover.name);
+    match leftover.kind {
+        LeftoverKind::File | LeftoverKind::Directory => name,
+        LeftoverKind::Object(ObjectKind::SharedMemory) => format!("shared memory {name}"),
+        LeftoverKind::Object(ObjectKind::Semaphores) => format!("semaphores {name}"),
+        LeftoverKind::Object(ObjectKind::MessageQueue) => format!("message queue {name}"),
+    }
+}
+
+/// Where it comes from, as far as that is known.
+pub(super) fn origin(leftover: &Leftover) -> Option<String> {
+    let test = leftover.started_during.as_ref().map(|it| format!(", started during {}", readable(it)));
+    let verb = if leftover.kind == LeftoverKind::File { "held by" } else { "created by" };
+    match (&leftover.process, leftover.creator_pid) {
+        (Some(process), _) => Some(format!("{verb} {}{}", readable(process), test.unwrap_or_default())),
+        (None, Some(pid)) => Some(format!("created by pid {pid}, which is gone")),
+        (None, None) => None,
+    }
+}
+
+fn line(leftover: &Leftover) -> String {
+    let size = leftover.size_bytes.map(|it| format!(", {}", Bytes(it))).unwrap_or_default();
+    let origin = origin(leftover).map(|it| format!(", {it}")).unwrap_or_default();
+    let remove = leftover.remove_with.as_ref().map(|it| format!("; if it is yours: {}", readable(it)));
+    format!("{}{size}{origin}{}", what(leftover), remove.unwrap_or_default())
+}
+
+/// What would have kept it off the host.
+pub(super) fn hint(leftovers: &[Leftover]) -> Option<String> {
+    let left: Vec<_> = leftovers.iter().filter(|it| it.fate == Fate::LeftAlone).collect();
+    let kinds =
+        ["ipc", "shm", "tmp"].into_iter().filter(|kind| left.iter().any(|it| private_kind(it) == *kind));
+    let kinds: Vec<_> = kinds.collect();
+    let kinds = kinds.join(",");
+    (!left.is_empty()).then(|| format!("with --private {kinds}, a session has its own, which goes with it"))
+}
+
+fn private_kind(leftover: &Leftover) -> &'static str {
+    match leftover.kind {
+        LeftoverKind::Object(_) => "ipc",
+        _ if leftover.name.starts_with("/dev/shm/") => "shm",
+        _ => "tmp",
+    }
+}

@@ -1,0 +1,56 @@
+//! What a session leaves that is not a process.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::running_session::Session;
+use crate::leftovers::{self, Leftovers, Maker, Scene};
+use crate::plan::ServiceId;
+use crate::sys::procfs::descriptors::own_streams;
+use crate::sys::time::time_of_day;
+use crate::teardown::{Component, Role, Verdict};
+
+impl Session<'_> {
+    /// The first processes of the components, and until when their pids were their own. Must be called before the teardown,
+    /// which reaps them.
+    pub(super) fn leaders(&self) -> Vec<Maker> {
+        let began = self.timeline.started_at;
+        let leader = |it: &Component| {
+            let (what, ended) = match it.role {
+                Role::Command => ("the command".to_string(), self.timeline.command.ended),
+                Role::Service => (format!("service {}", it.name), self.service_ended(&it.name)),
+                Role::Probe => (format!("the readiness command of service {}", it.name), None),
+            };
+            let reaped = ended.map(|ended| began + ended);
+            let until = if it.status.is_none() { Some(time_of_day()) } else { reaped };
+            Maker::leader(it.leader.pid, &what, began, until)
+        };
+        self.context.components.iter().map(leader).collect()
+    }
+
+    fn service_ended(&self, name: &str) -> Option<Duration> {
+        let is_it = |id: &ServiceId| self.plan.services[*id].name == name;
+        self.plan.services.ids().find(is_it).and_then(|id| self.timeline.services[id].ended)
+    }
+
+    pub(super) fn look_for_leftovers(&self, verdict: &Verdict, leaders: Vec<Maker>) -> Leftovers {
+        let began = self.timeline.started_at + self.timeline.teardown.unwrap_or_default();
+        let leaks: Vec<_> = verdict.leaks.iter().chain(&verdict.allowed).collect();
+        let makers = leaks.iter().map(|leak| Maker::leak(leak, began)).chain(leaders).collect();
+        let user =
+            self.plan.identity.as_ref().and_then(|it| it.user.as_ref()).map(|(user, _)| user.uid.as_raw());
+        let tmp = self.record.scratch.as_ref().map(|it| it.path.clone());
+        let own = [self.plan.cwd.clone(), self.plan.state.clone()].into_iter().chain(tmp);
+        // A shell can have made them just before.
+        let streams = own_streams().into_iter().flatten().map(PathBuf::from);
+        let reports = self.reports.iter().flat_map(|it| it.own_files());
+        let scene = Scene {
+            makers,
+            leaks,
+            uid: user.unwrap_or_else(|| rustix::process::geteuid().as_raw()),
+            meant: own.chain(self.plan.logs.clone()).chain(reports).chain(streams).collect(),
+            is_proven: verdict.is_proven(),
+        };
+        leftovers::look(&self.before, &scene)
+    }
+}
