@@ -19,19 +19,19 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What the engines of a host say.
 #[derive(Debug, Default)]
-pub(crate) struct Found {
+pub(crate) struct Started {
     pub containers: Vec<Container>,
     /// Why it is not known what an engine has started.
     pub unknown: Vec<String>,
 }
 
 /// The containers that were started after `began`, and still run.
-pub(crate) fn started_after(began: SystemTime, surroundings: &Surroundings) -> Found {
+pub(crate) fn started_after(began: SystemTime, surroundings: &Surroundings) -> Started {
     let engines = engine::reachable(surroundings);
     let deadline = Instant::now() + PATIENCE;
     // All are asked before the first answer is read.
     let asked: Vec<_> = engines.iter().filter_map(|engine| Some((engine, engine.ask(began)?))).collect();
-    let mut found = Found::default();
+    let mut found = Started::default();
     for (engine, question) in asked {
         match question.answer(deadline).and_then(|(running, starts)| started_since(engine, began, &running, &starts)) {
             Ok(containers) => found.containers.extend(containers),

@@ -5,6 +5,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::maker::Maker;
+use crate::containers::Container;
 use crate::sys::system_v::{Object, ObjectKind};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -13,6 +14,7 @@ pub(crate) enum LeftoverKind {
     File,
     /// All that is in a private directory.
     Directory,
+    Container,
     #[serde(untagged)]
     Object(ObjectKind),
 }
@@ -46,6 +48,7 @@ pub(crate) struct Leftover {
     pub fate: Fate,
     /// How to remove what was left alone.
     pub remove_with: Option<String>,
+    pub container: Option<Container>,
 }
 
 impl Leftover {
@@ -67,6 +70,7 @@ impl Leftover {
             started_during: maker.and_then(|it| it.test.clone()),
             fate,
             remove_with: (fate == Fate::LeftAlone).then(|| format!("ipcrm {option} {}", object.id)),
+            container: None,
         }
     }
 
@@ -91,6 +95,15 @@ impl Leftover {
         }
     }
 
+    pub(super) fn container(container: Container) -> Self {
+        let name = if container.name.is_empty() { container.id.clone() } else { container.name.clone() };
+        Self {
+            remove_with: Some(format!("{} rm --force {}", container.engine, quoted(&name))),
+            container: Some(container),
+            ..Self::named(LeftoverKind::Container, name, Fate::LeftAlone)
+        }
+    }
+
     fn named(kind: LeftoverKind, name: String, fate: Fate) -> Self {
         Self {
             kind,
@@ -104,6 +117,7 @@ impl Leftover {
             started_during: None,
             fate,
             remove_with: None,
+            container: None,
         }
     }
 }

@@ -7,6 +7,7 @@ use super::leftover::{Leftover, LeftoverKind};
 use super::maker::Maker;
 use super::private_directories::PrivateDirectory;
 use super::{files, objects};
+use crate::containers::Started;
 use crate::leaks::{Leak, SHARED};
 
 /// What is known of the session at its end.
@@ -19,6 +20,8 @@ pub(crate) struct Scene<'a> {
     pub meant: Vec<PathBuf>,
     /// Whether nothing of the session is alive.
     pub is_proven: bool,
+    /// What container engines have started.
+    pub containers: Started,
 }
 
 impl Scene<'_> {
@@ -58,8 +61,11 @@ impl Leftovers {
     }
 }
 
-pub(crate) fn look(before: &Before, scene: &Scene<'_>) -> Leftovers {
-    let mut leftovers = Leftovers::default();
+pub(crate) fn look(before: &Before, mut scene: Scene<'_>) -> Leftovers {
+    let Started { containers, unknown } = std::mem::take(&mut scene.containers);
+    let found = containers.into_iter().map(Leftover::container).collect();
+    let mut leftovers = Leftovers { found, unverified: unknown, ..Leftovers::default() };
+    let scene = &scene;
     objects::look(before, scene, &mut leftovers);
     files::look(before, scene, &mut leftovers);
     leftovers.found.extend(before.directories.iter().filter_map(PrivateDirectory::leftover));

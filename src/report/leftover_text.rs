@@ -1,5 +1,6 @@
 //! What is left that is not a process, as text.
 
+use crate::containers::Container;
 use crate::leftovers::{Fate, Leftover, LeftoverKind};
 use crate::sys::system_v::ObjectKind;
 use crate::text::{Bytes, counted, readable};
@@ -17,18 +18,20 @@ pub(super) fn lists(leftovers: &[Leftover], listed: usize) -> Vec<(String, Vec<S
 }
 
 fn list(all: &[&Leftover], fate: Fate, listed: usize) -> (String, Vec<String>) {
-    let bytes: u64 = all.iter().filter_map(|it| it.size_bytes).sum();
-    let (count, size) = (all.len() as u64, Bytes(bytes));
+    let sizes: Vec<u64> = all.iter().filter_map(|it| it.size_bytes).collect();
+    let size =
+        if sizes.is_empty() { String::new() } else { format!(" ({})", Bytes(sizes.into_iter().sum())) };
+    let count = all.len() as u64;
     let headline = match fate {
-        Fate::Removed => format!("removed {} ({size}):", counted(count, "leftover")),
+        Fate::Removed => format!("removed {}{size}:", counted(count, "leftover")),
         Fate::LeftAlone => {
             format!(
-                "{} ({size}) left alone, since someone else can use it:",
+                "{}{size} left alone, since someone else can use it:",
                 counted(count, "possible leftover")
             )
         }
         Fate::GoneWithSession => {
-            format!("{} ({size}) went with the session:", counted(count, "leftover"))
+            format!("{}{size} went with the session:", counted(count, "leftover"))
         }
     };
     let mut lines: Vec<_> = all.iter().take(listed).map(|it| format!("  {}", line(it))).collect();
@@ -42,10 +45,23 @@ pub(super) fn what(leftover: &Leftover) -> String {
     let name = readable(&leftover.name);
     match leftover.kind {
         LeftoverKind::File | LeftoverKind::Directory => name,
+        LeftoverKind::Container => container(&name, leftover.container.as_ref()),
         LeftoverKind::Object(ObjectKind::SharedMemory) => format!("shared memory {name}"),
         LeftoverKind::Object(ObjectKind::Semaphores) => format!("semaphores {name}"),
         LeftoverKind::Object(ObjectKind::MessageQueue) => format!("message queue {name}"),
     }
+}
+
+/// `container web of docker (redis:7), port 6379`
+fn container(name: &str, of: Option<&Container>) -> String {
+    let Some(of) = of else { return name.to_owned() };
+    let ports: Vec<_> = of.ports.iter().map(ToString::to_string).collect();
+    let ports = match ports.len() {
+        0 => String::new(),
+        1 => format!(", port {}", ports[0]),
+        _ => format!(", ports {}", ports.join(" and ")),
+    };
+    format!("container {name} of {} ({}){ports}", of.engine, readable(&of.image))
 }
 
 /// Where it comes from, as far as that is known.
@@ -69,17 +85,17 @@ fn line(leftover: &Leftover) -> String {
 /// What would have kept it off the host.
 pub(super) fn hint(leftovers: &[Leftover]) -> Option<String> {
     let left: Vec<_> = leftovers.iter().filter(|it| it.fate == Fate::LeftAlone).collect();
-    let kinds =
-        ["ipc", "shm", "tmp"].into_iter().filter(|kind| left.iter().any(|it| private_kind(it) == *kind));
-    let kinds: Vec<_> = kinds.collect();
+    let is_there = |kind: &&str| left.iter().any(|it| private_kind(it) == Some(*kind));
+    let kinds: Vec<_> = ["ipc", "shm", "tmp"].into_iter().filter(is_there).collect();
     let kinds = kinds.join(",");
-    (!left.is_empty()).then(|| format!("with --private {kinds}, a session has its own, which goes with it"))
+    (!kinds.is_empty()).then(|| format!("with --private {kinds}, a session has its own, which goes with it"))
 }
 
-fn private_kind(leftover: &Leftover) -> &'static str {
+fn private_kind(leftover: &Leftover) -> Option<&'static str> {
     match leftover.kind {
-        LeftoverKind::Object(_) => "ipc",
-        _ if leftover.name.starts_with("/dev/shm/") => "shm",
-        _ => "tmp",
+        LeftoverKind::Container => None,
+        LeftoverKind::Object(_) => Some("ipc"),
+        _ if leftover.name.starts_with("/dev/shm/") => Some("shm"),
+        _ => Some("tmp"),
     }
 }

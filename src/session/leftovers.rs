@@ -1,11 +1,14 @@
 //! What a session leaves that is not a process.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use super::running_session::Session;
+use crate::containers::{self, Started, Surroundings};
 use crate::leftovers::{self, Leftovers, Maker, Scene};
 use crate::plan::ServiceId;
+use crate::sys::process::identity::ActingAs;
 use crate::sys::procfs::descriptors::own_streams;
 use crate::sys::time::time_of_day;
 use crate::teardown::{Component, Role, Verdict};
@@ -50,7 +53,20 @@ impl Session<'_> {
             uid: user.unwrap_or_else(|| rustix::process::geteuid().as_raw()),
             meant: own.chain(self.plan.logs.clone()).chain(reports).chain(streams).collect(),
             is_proven: verdict.is_proven(),
+            containers: self.started_containers(),
         };
-        leftovers::look(&self.before, &scene)
+        leftovers::look(&self.before, scene)
+    }
+
+    /// Asks with the rights of the session's user, and where its processes would ask.
+    fn started_containers(&self) -> Started {
+        let surroundings = Surroundings::new(|name| self.env.get(name).map(OsString::from));
+        match ActingAs::session_user(self.plan.identity.as_ref()) {
+            Ok(_user) => containers::started_after(self.timeline.started_at, &surroundings),
+            Err(errno) => Started {
+                unknown: vec![format!("cannot switch to the session's user: {errno}")],
+                ..Started::default()
+            },
+        }
     }
 }

@@ -31,6 +31,9 @@ pub(super) struct Engine {
     daemon: Option<Child>,
 }
 
+/// Where podman's daemon listens.
+const PODMAN: &str = "/run/podman/podman.sock";
+
 /// Neither systemd nor its journal is there.
 const PODMAN_OPTIONS: [&str; 6] =
     ["--cgroup-manager", "cgroupfs", "--events-backend", "none", "--log-level", "error"];
@@ -54,6 +57,21 @@ impl Engine {
             assert!(imported.status.success(), "{}", text(&imported.stderr));
         }
         engine
+    }
+
+    /// Starts podman's own daemon, which has docker's interface.
+    pub(super) fn serve(&mut self) {
+        std::fs::create_dir_all("/run/podman").unwrap();
+        let url = format!("unix://{PODMAN}");
+        let mut command = self.command();
+        command.args(["system", "service", "--time", "0", &url]).stdin(Stdio::null());
+        self.daemon = Some(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
+        until("podman's service answers", || std::os::unix::net::UnixStream::connect(PODMAN).is_ok());
+    }
+
+    /// The pid of its daemon.
+    pub(super) fn daemon(&self) -> i32 {
+        self.daemon.as_ref().unwrap().id() as i32
     }
 
     /// Adds a user with subordinate user ids, and gives that user our cgroup and the programs to run.
@@ -227,13 +245,19 @@ impl Engine {
     }
 }
 
-impl Drop for Engine {
-    /// The processes that the daemon started are killed with the cgroup of the host.
-    fn drop(&mut self) {
-        if let Some(daemon) = &mut self.daemon {
+impl Engine {
+    pub(super) fn end_daemon(&mut self) {
+        if let Some(mut daemon) = self.daemon.take() {
             let _ = daemon.kill();
             let _ = daemon.wait();
         }
+    }
+}
+
+impl Drop for Engine {
+    /// The processes that the daemon started are killed with the cgroup of the host.
+    fn drop(&mut self) {
+        self.end_daemon();
     }
 }
 
