@@ -31,7 +31,9 @@ pub(super) fn decide(
         forward.clear();
     }
     if let Some(port) = port.filter(|_| has_shards && !kinds.has_network()) {
-        bail!("each shard needs port {port}, which exists once in the network of the host; leave net private");
+        bail!(
+            "each shard needs port {port}, which exists once in the network of the host; leave net private"
+        );
     }
     if !forward.is_empty() && !kinds.has_network() {
         bail!(

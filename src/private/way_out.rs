@@ -31,7 +31,10 @@ pub(super) enum NoWay {
     Taken { holding: String },
     #[error("{} is not used, since others than root can write there; install it (package passt)", path.display())]
     Untrusted { path: PathBuf },
-    #[error("cannot open {TUN}, which pasta needs: {}; as root: modprobe tun, and chmod 0666 {TUN}", plain(source))]
+    #[error(
+        "cannot open {TUN}, which pasta needs: {}; as root: modprobe tun, and chmod 0666 {TUN}",
+        plain(source)
+    )]
     NoTun { source: io::Error },
     #[error("cannot determine whether the ports that forward needs are free (sock_diag): {}", plain(source))]
     Unknown { source: io::Error },
