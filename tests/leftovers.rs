@@ -295,6 +295,22 @@ fn people_see_them_in_the_html_report_and_in_the_summary() {
 }
 
 #[test]
+fn ci_servers_and_nights_see_them_too() {
+    let session = session().options(JSON).options(["--report", "junit=junit.xml"]);
+    let run = session.helper("leave.py", &["dead"]).run();
+    run.assert_code(0);
+    assert!(
+        run.read("junit.xml").contains("1 possible leftover (4 KiB) left alone"),
+        "{}",
+        run.read("junit.xml")
+    );
+    let merged = run.cgrun(&["merge", "report.json"]);
+    assert!(merged.stdout.contains("1 leftover besides processes (4 KiB)"), "{}", merged.stdout);
+    let id = run.read("segment");
+    assert!(Command::new("ipcrm").args(["-m", &id]).status().unwrap().success());
+}
+
+#[test]
 fn quiet_is_quiet() {
     let run = session().options(["--quiet"]).helper("leave.py", &["dead"]).run();
     run.assert_code(0).assert_silent().assert_nothing_left();

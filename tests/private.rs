@@ -92,6 +92,13 @@ fn fifty_private_sessions_run_side_by_side() {
 }
 
 #[test]
+fn a_cgroup_and_a_pid_namespace_can_have_it_together() {
+    let session = Session::new().options(["--private", "all", "--require", "cgroup+pidns"]).config(SERVER);
+    let run = session.options(SHORT).sh("setsid -f sleep 1000; test $$ -lt 50").run();
+    run.assert_code(0).assert_said("leaked 1 process").assert_nothing_left();
+}
+
+#[test]
 fn a_sweep_ends_what_a_killed_cgrun_and_guardian_left() {
     let run = Session::new().options(NET).config(SERVER).sh(UNTIL_GO).start();
     run.until_file("running");

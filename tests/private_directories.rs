@@ -228,7 +228,7 @@ fn what_would_be_lost_is_refused() {
     let report = Session::again().options(PRIVATE).options(["--report", "json=/tmp/cgrun-report.json"]);
     let run = report.command(["touch", "ran"]).run();
     run.assert_code(125).assert_said(
-        "/tmp/cgrun-report.json would be lost in the private /tmp; name a directory that exists",
+        "/tmp/cgrun-report.json would be lost in the private /tmp; name one outside, or in a directory there that exists",
     );
     assert!(!run.path().join("ran").exists() && !Path::new("/tmp/cgrun-report.json").exists());
     let run = Session::again().options(PRIVATE).sh("true").start_through(&[

@@ -360,7 +360,7 @@ fn a_port_that_is_taken_on_the_host_is_told_with_its_holder() {
     let run = Session::again().config(FORWARD).command(["touch", "ran"]).run();
     run.assert_code(125)
         .assert_said("port 8080 is taken by pid")
-        .assert_said("which forward needs; stop that process, or forward another port");
+        .assert_said("forward needs the port: end what uses it, or forward another port");
     assert!(!run.path().join("ran").exists());
 }
 

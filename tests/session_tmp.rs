@@ -390,6 +390,6 @@ fn a_directory_to_which_the_user_cannot_write_is_enough() {
 #[test]
 fn nothing_can_be_kept_that_is_not_there() {
     let run = Session::new().options(["--keep-tmp", "always"]).command(["touch", "ran"]).run();
-    run.assert_code(125).assert_said("there is no temporary directory of the session to keep");
+    run.assert_code(125).assert_said("the session has no temporary directory of its own to keep");
     assert!(!run.path().join("ran").exists());
 }

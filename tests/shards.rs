@@ -63,6 +63,20 @@ fn a_suite_with_a_fixed_port_runs_many_times_side_by_side() {
 }
 
 #[test]
+fn services_with_a_port_need_a_network_of_their_own() {
+    let run = shards("2").config(SERVER).options(["--private", "ipc"]).command(["touch", "ran"]).run();
+    run.assert_code(125)
+        .assert_said(
+            "each shard needs port 8000, which exists once in the network of the host; leave net private",
+        )
+        .assert_nothing_left();
+    assert!(!run.path().join("ran").exists());
+    let alone =
+        Session::again().config(SERVER).options(["--shards", "1", "--private", "ipc"]).command(["true"]);
+    alone.run().assert_code(0);
+}
+
+#[test]
 fn limits_that_leave_too_little_for_each_shard_are_refused() {
     let run = shards("8").options(["--pids", "5", "--divide-limits"]).command(["touch", "ran"]).run();
     run.assert_code(125)

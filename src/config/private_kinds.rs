@@ -64,6 +64,7 @@ impl FromStr for Private {
                 "ipc" => private.ipc = true,
                 "shm" => private.shm = true,
                 "tmp" => private.tmp = true,
+                "none" => return Err("none cannot be combined with anything".into()),
                 _ => {
                     return Err(format!(
                         "unknown kind {kind:?}; use all, none, or a list of net (or {OUTBOUND}), ipc, shm and tmp"

@@ -33,7 +33,10 @@ pub(crate) fn started_after(began: SystemTime, surroundings: &Surroundings) -> S
     let asked: Vec<_> = engines.iter().filter_map(|engine| Some((engine, engine.ask(began)?))).collect();
     let mut found = Started::default();
     for (engine, question) in asked {
-        match question.answer(deadline).and_then(|(running, starts)| started_since(engine, began, &running, &starts)) {
+        match question
+            .answer(deadline)
+            .and_then(|(running, starts)| started_since(engine, began, &running, &starts))
+        {
             Ok(containers) => found.containers.extend(containers),
             Err(error) => found.unknown.push(unknown(engine, &error)),
         }

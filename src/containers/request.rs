@@ -17,7 +17,9 @@ pub(super) struct Request(UnixStream);
 
 /// Sends the request. It is small enough for any socket buffer.
 pub(super) fn get(mut stream: UnixStream, path: &str) -> io::Result<Request> {
-    stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: localhost\r\nUser-Agent: cgrun\r\n\r\n").as_bytes())?;
+    stream.write_all(
+        format!("GET {path} HTTP/1.0\r\nHost: localhost\r\nUser-Agent: cgrun\r\n\r\n").as_bytes(),
+    )?;
     stream.set_nonblocking(true)?;
     Ok(Request(stream))
 }

@@ -56,6 +56,9 @@ pub(crate) struct Totals {
     pub leaking_tests: u64,
     pub leaked_processes: u64,
     pub undescribed_processes: u64,
+    /// What sessions left besides processes.
+    pub leftovers: u64,
+    pub leftover_bytes: u64,
     pub duration_seconds: Seconds,
 }
 
@@ -144,6 +147,8 @@ fn totals(merged: &Merged, leaks: &[Leak<'_>], hosts: usize) -> Totals {
         totals.leaked_processes = totals.leaked_processes.saturating_add(session.leaked_process_count);
         totals.undescribed_processes =
             totals.undescribed_processes.saturating_add(session.undescribed_process_count);
+        totals.leftovers = totals.leftovers.saturating_add(session.leftover_count);
+        totals.leftover_bytes = totals.leftover_bytes.saturating_add(session.leftover_bytes);
         totals.duration_seconds = totals.duration_seconds.plus(session.duration_seconds);
     }
     totals

@@ -27,6 +27,9 @@ pub(super) struct SessionFile<'a> {
     undescribed_process_count: u64,
     survivors: Vec<Cow<'a, str>>,
     unverified: Vec<Cow<'a, str>>,
+    /// Missing in reports of older versions.
+    #[serde(borrow, default)]
+    leftovers: Vec<Leftover<'a>>,
     usage: Option<Usage>,
 }
 
@@ -52,6 +55,13 @@ struct Outcome<'a> {
     signal: Option<Cow<'a, str>>,
     #[serde(borrow)]
     reason: Cow<'a, str>,
+}
+
+#[derive(Deserialize)]
+struct Leftover<'a> {
+    #[serde(borrow)]
+    kind: Cow<'a, str>,
+    size_bytes: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -102,6 +112,8 @@ impl SessionFile<'_> {
             let microseconds = it.cpu_user_usec?.saturating_add(it.cpu_system_usec?);
             Some(Seconds::new(microseconds as f64 / 1e6))
         });
+        // What is in a private directory is normal.
+        let leftovers: Vec<_> = self.leftovers.iter().filter(|it| it.kind != "directory").collect();
         SessionResult {
             started_at_unix_seconds: self.session.started_at_unix_seconds,
             id: shorten(&self.session.id, LONGEST),
@@ -117,6 +129,8 @@ impl SessionFile<'_> {
             undescribed_process_count: self.undescribed_process_count,
             survivors: bounded(&self.survivors),
             unverified: bounded(&self.unverified),
+            leftover_count: leftovers.len() as u64,
+            leftover_bytes: leftovers.iter().filter_map(|it| it.size_bytes).fold(0, u64::saturating_add),
             cpu_seconds: cpu,
             memory_peak_bytes: figures.as_ref().and_then(|it| it.memory_peak_bytes),
             processes_peak: figures.as_ref().and_then(|it| it.processes_peak),

@@ -39,6 +39,11 @@ pub(crate) struct SessionResult {
     pub undescribed_process_count: u64,
     pub survivors: Vec<String>,
     pub unverified: Vec<String>,
+    /// What it left besides processes: shared memory, semaphores, queues, files.
+    #[serde(default)]
+    pub leftover_count: u64,
+    #[serde(default)]
+    pub leftover_bytes: u64,
     /// `None` if the session had no cgroup to measure.
     pub cpu_seconds: Option<Seconds>,
     pub memory_peak_bytes: Option<u64>,

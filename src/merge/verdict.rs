@@ -3,7 +3,7 @@
 use super::overview::{News, Overview};
 use super::session_result::SessionResult;
 use crate::leaks::Owner;
-use crate::text::{counted, processes};
+use crate::text::{Bytes, counted, processes};
 
 /// Whether it is good news.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,6 +109,9 @@ fn problems(overview: &Overview<'_>) -> Vec<String> {
         format!("In {}, cgrun was killed, so that its leaks are not known.", counted(count, "session"))
     });
     say(totals.undescribed_processes, &|count| format!("{count} of the leaked processes are not described."));
+    say(totals.leftovers, &|count| {
+        format!("{} besides processes ({}).", counted(count, "leftover"), Bytes(totals.leftover_bytes))
+    });
     say(left_out, &|count| {
         format!(
             "{} left out.",

@@ -93,7 +93,12 @@ pub(crate) fn plan(run: Run, config: Option<&Config>, cwd: PathBuf, state: PathB
     if let Some(signal @ (Signal::SIGKILL | Signal::SIGSTOP)) = timeout_signal {
         bail!("no program can write anything on {signal}; choose another timeout signal, such as SIGABRT");
     }
-    let private = private_plan::decide(options.private, private_keys, options.shards.is_some())?;
+    let private = private_plan::decide(
+        options.private,
+        private_keys,
+        options.shards.is_some_and(|count| count > 1),
+        services.iter().flat_map(ServicePlan::own_ports).next(),
+    )?;
     let tmp = tmp(
         options.tmp.or(session.and_then(|it| it.tmp)),
         options.keep_tmp.or(session.and_then(|it| it.keep_tmp)),
@@ -149,11 +154,12 @@ fn tmp(whose: Option<Tmp>, keep: Option<Keep>, private: Private) -> Result<Optio
     match (whose, keep) {
         (None, Some(_)) => {
             bail!(
-                "there is no temporary directory of the session to keep; add --tmp session, or omit --keep-tmp"
+                "the session has no temporary directory of its own to keep; set tmp = \"session\", or omit keep_tmp"
             )
         }
         (Some(Tmp::Session), Some(Keep::OnFailure | Keep::Always)) if private.tmp => bail!(
-            "what is in a private /tmp cannot be kept; omit --keep-tmp, or leave out tmp, as in --private net,ipc"
+            "what is in a private /tmp cannot be kept, and with --shards it is private; omit keep_tmp, or pass \
+             --private net,ipc,shm"
         ),
         (Some(Tmp::Session), keep) => Ok(Some(keep.unwrap_or_default())),
         (None | Some(Tmp::Host), _) => Ok(None),

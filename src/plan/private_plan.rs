@@ -4,6 +4,7 @@ use anyhow::{Result, bail};
 
 use crate::config::{Forward, Private, PrivateKeys};
 use crate::limits::Memory;
+use crate::sys::port::Port;
 
 #[derive(Clone, Debug)]
 pub(crate) struct PrivatePlan {
@@ -15,16 +16,24 @@ pub(crate) struct PrivatePlan {
 }
 
 /// `option` replaces what the config says is private, and without a network it also drops the ports that lead there.
+///
+/// `port` is one that a service needs.
 pub(super) fn decide(
     option: Option<Private>,
     keys: Option<&PrivateKeys>,
     has_shards: bool,
+    port: Option<Port>,
 ) -> Result<PrivatePlan> {
     let keys = keys.cloned().unwrap_or_default();
     let kinds = option.unwrap_or_else(|| keys.private(has_shards));
     let mut forward = keys.forward.unwrap_or_default();
     if !kinds.has_network() && option.is_some() {
         forward.clear();
+    }
+    if let Some(port) = port.filter(|_| has_shards && !kinds.has_network()) {
+        bail!(
+            "each shard needs port {port}, which exists once in the network of the host; leave net private"
+        );
     }
     if !forward.is_empty() && !kinds.has_network() {
         bail!(

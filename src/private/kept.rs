@@ -69,7 +69,7 @@ fn refuse_loss(path: &Path, directory: &Path, covered: &[Covered]) -> Result<()>
     let existing = directory.ancestors().find(|it| it.exists()).unwrap_or(directory);
     match covered.iter().find(|it| it.is(existing)) {
         Some(covered) => bail!(
-            "{} would be lost in the private {}; name a directory that exists",
+            "{} would be lost in the private {}; name one outside, or in a directory there that exists",
             path.display(),
             covered.path.display()
         ),

@@ -10,7 +10,11 @@ use crate::text::plain;
 const FIRST_PORT: &str = "/proc/sys/net/ipv4/ip_unprivileged_port_start";
 
 #[derive(Debug, thiserror::Error)]
-#[error("its loopback interface cannot be enabled: {}{}", plain(source), remedy())]
+#[error(
+    "its loopback interface cannot be enabled: {}; root needs CAP_NET_ADMIN for it{}",
+    plain(source),
+    remedy()
+)]
 pub(super) struct NoLoopback {
     source: io::Error,
 }

@@ -1,7 +1,9 @@
 //! What connects a network of the session's own to the outside: pasta, which needs no privilege and no interface of the
 //! host (passt(1)). It runs outside of the session, and ends with it.
 
+use std::fs::File;
 use std::io;
+use std::path::PathBuf;
 use std::process::Command;
 
 use nix::sched::CloneFlags;
@@ -16,6 +18,7 @@ use crate::sys::search_path;
 use crate::text::plain;
 
 const PROGRAM: &str = "pasta";
+const TUN: &str = "/dev/net/tun";
 
 /// Why there is no way between the session's network and the outside.
 #[derive(Debug, thiserror::Error)]
@@ -24,8 +27,15 @@ pub(super) enum NoWay {
         "net = \"outbound\" and forward need pasta, which is not in PATH; install it (package passt), or use net = true"
     )]
     NotInstalled,
-    #[error("{holding}, which forward needs; stop that process, or forward another port")]
+    #[error("{holding}; forward needs the port: end what uses it, or forward another port")]
     Taken { holding: String },
+    #[error("{} is not used, since others than root can write there; install it (package passt)", path.display())]
+    Untrusted { path: PathBuf },
+    #[error(
+        "cannot open {TUN}, which pasta needs: {}; as root: modprobe tun, and chmod 0666 {TUN}",
+        plain(source)
+    )]
+    NoTun { source: io::Error },
     #[error("cannot determine whether the ports that forward needs are free (sock_diag): {}", plain(source))]
     Unknown { source: io::Error },
     #[error("cannot create and enter its network: {}{}", plain(source), super::namespaces::remedy())]
@@ -47,7 +57,8 @@ impl WayOut<'_> {
     ///
     /// Must be called while this process has a single thread.
     pub(super) fn enter(&self, user: CloneFlags) -> Result<Kept, NoWay> {
-        let pasta = search_path::trusted_on_path(PROGRAM).ok_or(NoWay::NotInstalled)?;
+        let pasta = find()?;
+        File::options().read(true).write(true).open(TUN).map_err(|source| NoWay::NoTun { source })?;
         self.check_ports()?;
         let namespace = |source| NoWay::Namespace { source };
         let held = HeldNamespaces::create(user | CloneFlags::CLONE_NEWNET).map_err(namespace)?;
@@ -94,6 +105,11 @@ impl WayOut<'_> {
         let forwarded = self.forward.iter().flat_map(|it| ["--tcp-ports".to_owned(), it.to_string()]);
         options.into_iter().map(str::to_owned).chain(forwarded).collect()
     }
+}
+
+fn find() -> Result<PathBuf, NoWay> {
+    let untrusted = || search_path::on_path(PROGRAM).map(|path| NoWay::Untrusted { path });
+    search_path::trusted_on_path(PROGRAM).ok_or_else(|| untrusted().unwrap_or(NoWay::NotInstalled))
 }
 
 /// pasta also complains that no system logger is there.

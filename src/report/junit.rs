@@ -5,7 +5,7 @@ use quick_junit::{NonSuccessKind, Report as Junit, TestCase, TestCaseStatus, Tes
 
 use super::json::{ComponentSummary, ReportDocument};
 use super::leaked_process::LeakedProcess;
-use super::{leak_text, limits_hit, usage};
+use super::{leak_text, leftover_text, limits_hit, usage};
 use crate::text::processes;
 
 /// How many processes a case lists.
@@ -30,6 +30,8 @@ pub(super) fn document(report: &ReportDocument) -> Result<String> {
     }
     let mut notes = limits_hit::all(report.usage.as_ref());
     notes.extend(report.baseline.as_ref().and_then(|it| it.known()));
+    let leftovers = leftover_text::lists(&report.leftovers, LISTED).into_iter();
+    notes.extend(leftovers.flat_map(|(headline, lines)| std::iter::once(headline).chain(lines)));
     if !notes.is_empty() {
         suite.set_system_err(XmlString::new(legal(&notes.join("\n"))));
     }

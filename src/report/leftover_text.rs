@@ -26,8 +26,9 @@ fn list(all: &[&Leftover], fate: Fate, listed: usize) -> (String, Vec<String>) {
         Fate::Removed => format!("removed {}{size}:", counted(count, "leftover")),
         Fate::LeftAlone => {
             format!(
-                "{}{size} left alone, since someone else can use it:",
-                counted(count, "possible leftover")
+                "{}{size} left alone, since {} can be someone else's:",
+                counted(count, "possible leftover"),
+                if count == 1 { "it" } else { "they" }
             )
         }
         Fate::GoneWithSession => {

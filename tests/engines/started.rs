@@ -21,7 +21,9 @@ fn engine(kind: EngineKind) -> Engine {
 
 /// The words that start a container, which nothing ends.
 fn start(engine: &Engine, name: &str) -> String {
-    engine.in_a_shell(&format!("run --detach --network none --name {name} {IMAGE} tail -f /dev/null >/dev/null"))
+    engine.in_a_shell(&format!(
+        "run --detach --network none --name {name} {IMAGE} tail -f /dev/null >/dev/null"
+    ))
 }
 
 fn session(engine: &Engine, options: &[&str], script: &str) -> Output {
