@@ -80,7 +80,9 @@ pub(super) fn started_since(
         .collect();
     let began = began.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |it| it.as_secs());
     let began = i64::try_from(began).unwrap_or(i64::MAX);
-    let is_new = |it: &Listed| started.contains(&it.id) || it.created > began;
+    // Only to the second. Docker's log knows better; podman can have none.
+    let created_since = |it: &Listed| it.created > began || it.created == began && engine.name() == "podman";
+    let is_new = |it: &Listed| started.contains(&it.id) || created_since(it);
     let is_reaper = |it: &Listed| it.labels.as_ref().is_some_and(|labels| labels.contains_key(REAPER));
     Ok(running.into_iter().filter(|it| is_new(it) && !is_reaper(it)).map(|it| it.described(engine)).collect())
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 
 use super::request::{Request, get};
 use crate::sys::connect::connect_unix_within;
-use crate::sys::time::Instant;
+use crate::sys::time::{Instant, time_of_day};
 
 /// The sockets of daemons that run as root.
 const SOCKETS: [&str; 3] = ["/var/run/docker.sock", "/run/docker.sock", "/run/podman/podman.sock"];
@@ -21,6 +21,9 @@ const OF_A_USER: [&str; 2] = ["docker.sock", "podman/podman.sock"];
 const VARIABLES: [&str; 2] = ["DOCKER_HOST", "CONTAINER_HOST"];
 /// The kernel would wait for room in the backlog of one that hangs.
 const CONNECT: Duration = Duration::from_millis(500);
+
+/// `{"type":["container"],"event":["start"]}`
+const STARTS: &str = "%7B%22type%22%3A%5B%22container%22%5D%2C%22event%22%3A%5B%22start%22%5D%7D";
 
 /// What a session's processes see of it.
 #[derive(Debug)]
@@ -79,23 +82,17 @@ impl Engine {
             Err(error) if is_nobody(&error) => return None,
             Err(error) => Err(error),
         };
-        let since = began.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        // {"type":["container"],"event":["start"]}
-        let path = format!(
-            "/events?since={}.{:09}&until={}&filters=%7B%22type%22%3A%5B%22container%22%5D%2C%22event%22%3A%5B%22start%22%5D%7D",
-            since.as_secs(),
-            since.subsec_nanos(),
-            now_in_seconds()
-        );
+        // Later than now, and the engine would wait until then.
+        let (since, until) = (timestamp(began), timestamp(time_of_day()));
+        let path = format!("/events?since={since}&until={until}&filters={STARTS}");
         let starts = connect_unix_within(&self.socket, CONNECT).and_then(|stream| get(stream, &path));
         Some(Question { running, starts })
     }
 }
 
-/// The engine reports what has happened until this second.
-fn now_in_seconds() -> u64 {
-    let now = crate::sys::time::time_of_day().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    now.as_secs()
+fn timestamp(time: SystemTime) -> String {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    format!("{}.{:09}", since.as_secs(), since.subsec_nanos())
 }
 
 fn is_nobody(error: &io::Error) -> bool {

@@ -77,6 +77,8 @@ mod tests {
     fn ask(answer: &[u8], limit: Duration) -> io::Result<Vec<u8>> {
         let (ours, mut theirs) = UnixStream::pair().unwrap();
         let request = get(ours, "/x").unwrap();
+        let mut asked = [0; 1024];
+        assert!(theirs.read(&mut asked).unwrap() > 10);
         theirs.write_all(answer).unwrap();
         if limit > Duration::from_secs(1) {
             drop(theirs);

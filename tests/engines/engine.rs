@@ -69,6 +69,10 @@ impl Engine {
         until("podman's service answers", || std::os::unix::net::UnixStream::connect(PODMAN).is_ok());
     }
 
+    pub(super) fn kind(&self) -> EngineKind {
+        self.kind
+    }
+
     /// The pid of its daemon.
     pub(super) fn daemon(&self) -> i32 {
         self.daemon.as_ref().unwrap().id() as i32
