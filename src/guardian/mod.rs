@@ -28,6 +28,7 @@ use crate::leaks;
 use crate::runtime::clock;
 use crate::runtime::events::{Events, Wake};
 use crate::runtime::failpoint;
+use crate::scratch;
 use crate::sys::process::detach::{fork_detached, keep_only, reap_detached};
 use crate::sys::process::keeper::ENDING;
 use crate::sys::process::own_environment::forget_environment;
@@ -238,7 +239,7 @@ fn watch(
     context.dead_supervisor =
         began.zip(rustix::process::getppid()).map(|(began, heir)| DeadSupervisor { began, heir, invocation });
     let verdict = Teardown::new(context, &Cause::SUPERVISOR_DIED, events, &mut NoSupervisor).run();
-    let tmp = record.end_scratch(&verdict, true);
+    let tmp = record.end_scratch(&verdict, true, scratch::PATIENCE);
     record.write(&verdict, tmp.as_ref());
     // They end with the supervisor. Its heir reaps them.
     for process in &way_out {

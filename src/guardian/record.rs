@@ -75,10 +75,10 @@ impl Record {
     }
 
     /// Removes the session's temporary directory, unless it is to be kept, or a process survived that can use it.
-    pub(crate) fn end_scratch(&self, verdict: &Verdict, has_failed: bool) -> Option<Ended> {
+    pub(crate) fn end_scratch(&self, verdict: &Verdict, has_failed: bool, limit: Duration) -> Option<Ended> {
         let scratch = self.scratch.as_ref()?;
         // What only cannot be excluded keeps nothing: nobody would ever remove it then.
-        Some(if verdict.survivors.is_empty() { scratch.end(has_failed) } else { scratch.leave() })
+        Some(if verdict.survivors.is_empty() { scratch.end(has_failed, limit) } else { scratch.leave() })
     }
 
     /// Writes the whole record or nothing. A failure is ignored: the session is over anyway.

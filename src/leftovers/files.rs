@@ -41,7 +41,10 @@ fn held(path: &Path, before: &Before, scene: &Scene<'_>, leak: &Leak) -> Option<
     let it = statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, WANTED).ok().filter(is_regular)?;
     let fate = if before.private.shm && is_shared_memory { Fate::GoneWithSession } else { Fate::LeftAlone };
     let is_new = born(&it).is_some_and(|it| it >= before.began);
-    is_new.then(|| Leftover::file(path, it.stx_size, it.stx_uid, scene.maker_of(leak), fate))
+    let can_be_ours =
+        || fate == Fate::GoneWithSession || scene.may_be_of(it.stx_uid) && !is_in_use(path, it.stx_uid);
+    (is_new && can_be_ours())
+        .then(|| Leftover::file(path, it.stx_size, it.stx_uid, scene.maker_of(leak), fate))
 }
 
 /// The files of shared memory that were made while the session ran, except those that are `known`.
@@ -77,7 +80,11 @@ fn look_at_shared_memory(
                 return Ok(());
             }
             // Nothing of the session is alive, so what is in use is somebody else's.
-            Some(born) if born < before.began || !scene.may_be_of(it.stx_uid) || is_in_use(&path) => continue,
+            Some(born)
+                if born < before.began || !scene.may_be_of(it.stx_uid) || is_in_use(&path, it.stx_uid) =>
+            {
+                continue;
+            }
             Some(_) => Fate::LeftAlone,
         };
         leftovers.found.push(Leftover::file(&path, it.stx_size, it.stx_uid, None, fate));
@@ -90,9 +97,9 @@ fn look_at_shared_memory(
     Ok(())
 }
 
-/// If that is unknown, it is not kept from the user.
-fn is_in_use(path: &Path) -> bool {
-    lease::is_in_use(path).unwrap_or(false)
+/// If that is unknown, our own is named, and what belongs to another is not.
+fn is_in_use(path: &Path, uid: u32) -> bool {
+    lease::is_in_use(path).unwrap_or(uid != rustix::process::geteuid().as_raw())
 }
 
 const WANTED: StatxFlags = StatxFlags::BASIC_STATS.union(StatxFlags::BTIME);

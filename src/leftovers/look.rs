@@ -66,6 +66,11 @@ pub(crate) fn look(before: &Before, mut scene: Scene<'_>) -> Leftovers {
     let found = containers.into_iter().map(Leftover::container).collect();
     let mut leftovers = Leftovers { found, unverified: unknown, ..Leftovers::default() };
     let scene = &scene;
+    if !scene.is_proven {
+        leftovers
+            .unverified
+            .push("a process of the session can have survived, and can still use some".into());
+    }
     objects::look(before, scene, &mut leftovers);
     files::look(before, scene, &mut leftovers);
     leftovers.found.extend(before.directories.iter().filter_map(PrivateDirectory::leftover));

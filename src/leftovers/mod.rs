@@ -12,7 +12,7 @@ mod maker;
 mod objects;
 mod private_directories;
 
-pub(crate) use before::Before;
+pub(crate) use before::{Before, Own};
 pub(crate) use leftover::{Fate, Leftover, LeftoverKind};
 pub(crate) use look::{Leftovers, Scene, look};
 pub(crate) use maker::Maker;

@@ -51,7 +51,7 @@ fn judge(object: &Object, is_private: bool, scene: &Scene<'_>, leftovers: &mut L
         leftovers.found.push(Leftover::object(object, maker, Fate::GoneWithSession));
         return;
     }
-    if certain.is_none() && (!scene.may_be_of(object.uid) || belongs_to_another(object)) {
+    if !scene.may_be_of(object.uid) || certain.is_none() && belongs_to_another(object) {
         return;
     }
     let fate = match certain.map(|maker| remove(object, maker, scene)) {

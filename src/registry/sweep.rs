@@ -13,7 +13,7 @@ use crate::limits::clear_supervisor_leaves;
 use crate::plan::KILL_WAIT;
 use crate::report::Reporter;
 use crate::runtime::events::Events;
-use crate::scratch::Scratch;
+use crate::scratch::{PATIENCE, Scratch};
 use crate::sys::process::pidfd::Process;
 use crate::sys::procfs::stat::ProcessKey;
 use crate::sys::procfs::walk::ancestor_below;
@@ -73,7 +73,7 @@ pub(crate) fn end_session(
         ..Context::new(Containment::cgroup(cgroup, None))
     };
     let verdict = Teardown::new(&mut context, &Cause::SUPERVISOR_DIED, events, &mut NoSupervisor).run();
-    let tmp = record.end_scratch(&verdict, true);
+    let tmp = record.end_scratch(&verdict, true, PATIENCE);
     tmp.iter().for_each(|it| reporter.tmp(it));
     record.write(&verdict, tmp.as_ref());
     path.parent().into_iter().for_each(clear_supervisor_leaves);

@@ -21,7 +21,12 @@ pub(super) fn open_in(parent: impl AsFd, name: impl Arg + Copy) -> Result<OwnedF
     open(&parent, name, OFlags::RDONLY | OFlags::DIRECTORY)
 }
 
-/// The same, also if its owner has no right to it, as long as its owner is us.
+/// Opens a directory only to look at it from outside.
+pub(super) fn open_path(parent: impl AsFd, name: impl Arg + Copy) -> Result<OwnedFd> {
+    open(&parent, name, OFlags::PATH | OFlags::DIRECTORY)
+}
+
+/// Opens one as [`open_in`] does, also if its owner has no right to it, as long as its owner is us.
 pub(super) fn open_all(parent: impl AsFd, name: impl Arg + Copy) -> Result<OwnedFd> {
     let directory = match open_in(&parent, name) {
         Err(Errno::ACCESS) => {
@@ -40,7 +45,7 @@ pub(super) fn open_all(parent: impl AsFd, name: impl Arg + Copy) -> Result<Owned
 
 /// Gives the owner all rights to a directory.
 pub(super) fn grant(parent: impl AsFd, name: impl Arg + Copy) -> Result<()> {
-    let directory = open(&parent, name, OFlags::PATH | OFlags::DIRECTORY)?;
+    let directory = open_path(&parent, name)?;
     let mode = Mode::from_raw_mode(fstat(&directory)?.st_mode);
     // fchmod(2) refuses such a descriptor. This link of the kernel leads nowhere else.
     chmod(format!("/proc/self/fd/{}", directory.as_raw_fd()), mode | Mode::RWXU)

@@ -35,14 +35,12 @@ impl Ended {
         let path = self.path.display();
         match &self.problem {
             _ if self.kept => Some(format!("kept the session's temporary directory {path}")),
-            Some(why) => Some(format!(
-                "cannot remove the session's temporary directory {path}: {why}; see what is left there, and remove it"
-            )),
+            Some(why) => Some(format!("cannot remove the session's temporary directory {path}: {why}")),
             None => None,
         }
     }
 
-    /// `removed 3 files`
+    /// `removed the temporary directory /tmp/cgrun-1, with 3 files`
     pub(crate) fn summary(&self) -> String {
         let path = self.path.display();
         format!("removed the temporary directory {path}, with {}", counted(self.files, "file"))

@@ -9,6 +9,7 @@ mod remove;
 mod walk;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 pub(crate) use ended::Ended;
 pub(crate) use keep::{Keep, Tmp};
@@ -19,6 +20,11 @@ use crate::sys::process::identity::Identity;
 /// Programs look for it in the first. The others are replaced if they are set.
 const TMPDIR: &str = "TMPDIR";
 const OTHERS: [&str; 2] = ["TMP", "TEMP"];
+
+/// How long a removal can take.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+/// The same if somebody has cancelled the session.
+pub(crate) const HURRY: Duration = Duration::from_secs(3);
 
 #[derive(Clone, Debug)]
 pub(crate) struct Scratch {
@@ -46,13 +52,13 @@ impl Scratch {
         names.map(|name| (name, self.path.clone())).collect()
     }
 
-    /// Removes it, unless it is to be kept. Nothing of the session can be alive.
-    pub(crate) fn end(&self, has_failed: bool) -> Ended {
+    /// Removes it within `limit`, unless it is to be kept. Nothing of the session can be alive.
+    pub(crate) fn end(&self, has_failed: bool, limit: Duration) -> Ended {
         if self.keep.keeps(has_failed) {
             return Ended::kept(&self.path);
         }
         let user = self.identity.as_ref();
-        Ended::removed(&self.path, remove::remove(&self.path, user))
+        Ended::removed(&self.path, remove::remove(&self.path, user, limit))
     }
 
     /// Leaves it to the processes that survived.

@@ -9,14 +9,10 @@ use rustix::fs::{AtFlags, CWD, Mode, OFlags, fstat, openat, unlinkat};
 use rustix::io::{Errno, Result};
 use rustix::process::geteuid;
 
-use super::directory::open_all;
+use super::directory::{open_all, open_path};
 use super::walk::Walk;
-use crate::runtime::clock;
 use crate::sys::process::identity::{ActingAs, Identity};
 use crate::text::{counted, plain};
-
-/// How long it can take. What is left then stays.
-const LIMIT: Duration = Duration::from_secs(30);
 
 pub(super) const FILLED: &str = "something fills it while it is removed";
 
@@ -28,8 +24,8 @@ pub(super) struct Removed {
     pub left: u64,
     /// The first of it, and why.
     pub first: Option<(String, String)>,
-    /// It is not known how much is left.
-    pub is_unfinished: bool,
+    /// It is not known how much is left: it took longer than this.
+    pub unfinished_after: Option<Duration>,
     /// Why nothing could be removed at all.
     pub refused: Option<String>,
 }
@@ -44,10 +40,10 @@ impl Removed {
             return self.refused.clone();
         }
         let first = self.first.as_ref().map(|(name, why)| format!("{name}: {why}"));
-        if self.is_unfinished {
+        if let Some(limit) = self.unfinished_after {
             let removed = counted(self.files, "file");
             let first = first.map(|it| format!("; {it}")).unwrap_or_default();
-            return Some(format!("{} s were not enough, {removed} removed{first}", LIMIT.as_secs()));
+            return Some(format!("gave up after {} s, with {removed} removed{first}", limit.as_secs()));
         }
         let others = match self.left {
             0 | 1 => String::new(),
@@ -57,7 +53,8 @@ impl Removed {
     }
 }
 
-pub(super) fn remove(path: &Path, owner: Option<&Identity>) -> Removed {
+/// What is left after `limit` stays.
+pub(super) fn remove(path: &Path, owner: Option<&Identity>, limit: Duration) -> Removed {
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
         return Removed::refused("it is not in a directory");
     };
@@ -77,7 +74,7 @@ pub(super) fn remove(path: &Path, owner: Option<&Identity>) -> Removed {
         };
         let uid = owner.and_then(|it| it.user.as_ref()).map(|(user, _)| user.uid.as_raw());
         let removed = match open_own(&parent, name.as_bytes(), uid) {
-            Ok(directory) => Walk::run(Walk::new(directory, clock::now() + LIMIT)),
+            Ok(directory) => Walk::run(Walk::new(directory, limit)),
             Err(Errno::NOENT) => Ok(Removed::default()),
             Err(Errno::LOOP | Errno::NOTDIR) => Ok(Removed::refused("something else is in its place")),
             Err(Errno::XDEV) => Ok(Removed::refused("another file system is mounted on it")),
@@ -101,7 +98,12 @@ pub(super) fn remove(path: &Path, owner: Option<&Identity>) -> Removed {
 
 /// Another user can have made one with this name after the session removed its own.
 fn open_own(parent: &OwnedFd, name: &[u8], owner: Option<u32>) -> Result<OwnedFd> {
+    let is_own =
+        |directory: &OwnedFd| Ok(fstat(directory)?.st_uid == owner.unwrap_or_else(|| geteuid().as_raw()));
+    // Before it is given any rights.
+    if !is_own(&open_path(parent, name)?)? {
+        return Err(Errno::EXIST);
+    }
     let directory = open_all(parent, name)?;
-    let is_own = fstat(&directory)?.st_uid == owner.unwrap_or_else(|| geteuid().as_raw());
-    if is_own { Ok(directory) } else { Err(Errno::EXIST) }
+    if is_own(&directory)? { Ok(directory) } else { Err(Errno::EXIST) }
 }

@@ -3,6 +3,7 @@
 
 use std::ffi::{CStr, CString};
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use rustix::fs::{AtFlags, Dir, FileType, RenameFlags, renameat_with, statat, unlinkat};
 use rustix::io::{Errno, Result};
@@ -22,6 +23,7 @@ const PASSES: u32 = 16;
 pub(super) struct Walk {
     /// From the top to the one that is being emptied.
     levels: Vec<Level>,
+    limit: Duration,
     deadline: Instant,
     removed: Removed,
     /// What the names of moved directories begin with, and how many there are.
@@ -54,20 +56,21 @@ impl Level {
 }
 
 impl Walk {
-    pub(super) fn new(top: OwnedFd, deadline: Instant) -> Result<Self> {
+    pub(super) fn new(top: OwnedFd, limit: Duration) -> Result<Self> {
         // Otherwise it could not be removed, even if it is empty.
         let _ = unlock(&top);
         // Nobody has chosen the same.
         let names = SessionId::random().map_err(|_| Errno::AGAIN)?.to_string();
         let levels = vec![Level::open(CString::default(), top)?];
-        Ok(Self { levels, deadline, removed: Removed::default(), moved: (names, 0) })
+        let deadline = clock::now() + limit;
+        Ok(Self { levels, limit, deadline, removed: Removed::default(), moved: (names, 0) })
     }
 
     pub(super) fn run(walk: Result<Self>) -> Result<Removed> {
         let mut walk = walk?;
         while let Some(level) = walk.levels.last_mut() {
             if clock::now() >= walk.deadline {
-                walk.removed.is_unfinished = true;
+                walk.removed.unfinished_after = Some(walk.limit);
                 break;
             }
             match level.directory.read() {

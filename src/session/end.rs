@@ -57,7 +57,7 @@ impl Session<'_> {
         let exit = cause.exit(command, &verdict, self.plan.on_leak);
         let is_missing = baseline.as_ref().is_some_and(|it| it.failure().is_some());
         let exit = if is_missing { spoiled(exit) } else { exit };
-        let tmp = self.end_tmp(&verdict, exit != Exit::Code(0));
+        let tmp = self.end_tmp(&verdict, exit);
         let aftermath = Aftermath { baseline: baseline.as_ref(), leftovers: &leftovers, tmp: tmp.as_ref() };
         let exit = self.write_reports(cause, &verdict, aftermath, exit);
         failpoint::reached("reported");
@@ -227,7 +227,7 @@ impl Drop for Session<'_> {
             let kind = self.context.containment.kind();
             self.report.verdict(&verdict, &cause, kind, clock::since(self.begin));
             let leftovers = Leftovers::not_looked_for("cgrun itself failed");
-            let tmp = self.end_tmp(&verdict, true);
+            let tmp = self.end_tmp(&verdict, Exit::Code(exit_code::FAILED));
             let aftermath = Aftermath { baseline: None, leftovers: &leftovers, tmp: tmp.as_ref() };
             self.write_reports(&cause, &verdict, aftermath, Exit::Code(exit_code::FAILED));
             self.dismiss_guardian(&verdict);

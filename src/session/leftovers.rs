@@ -2,12 +2,10 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use super::running_session::Session;
 use crate::containers::{self, Started, Surroundings};
 use crate::leftovers::{self, Leftovers, Maker, Scene};
-use crate::plan::ServiceId;
 use crate::sys::process::identity::ActingAs;
 use crate::sys::procfs::descriptors::own_streams;
 use crate::sys::time::time_of_day;
@@ -17,23 +15,16 @@ impl Session<'_> {
     /// The first processes of the components, and until when their pids were their own. Must be called before the teardown,
     /// which reaps them.
     pub(super) fn leaders(&self) -> Vec<Maker> {
-        let began = self.timeline.started_at;
         let leader = |it: &Component| {
-            let (what, ended) = match it.role {
-                Role::Command => ("the command".to_string(), self.timeline.command.ended),
-                Role::Service => (format!("service {}", it.name), self.service_ended(&it.name)),
-                Role::Probe => (format!("the readiness command of service {}", it.name), None),
+            let what = match it.role {
+                Role::Command => "the command".to_string(),
+                Role::Service => format!("service {}", it.name),
+                Role::Probe => format!("the readiness command of service {}", it.name),
             };
-            let reaped = ended.map(|ended| began + ended);
-            let until = if it.status.is_none() { Some(time_of_day()) } else { reaped };
-            Maker::leader(it.leader.pid, &what, began, until)
+            let until = if it.status.is_none() { Some(time_of_day()) } else { it.reaped };
+            Maker::leader(it.leader.pid, &what, it.started, until)
         };
         self.context.components.iter().map(leader).collect()
-    }
-
-    fn service_ended(&self, name: &str) -> Option<Duration> {
-        let is_it = |id: &ServiceId| self.plan.services[*id].name == name;
-        self.plan.services.ids().find(is_it).and_then(|id| self.timeline.services[id].ended)
     }
 
     pub(super) fn look_for_leftovers(&self, verdict: &Verdict, leaders: Vec<Maker>) -> Leftovers {

@@ -15,12 +15,13 @@ use super::state_machine::{ServiceNode, StateMachine};
 use super::warnings::Warnings;
 use super::why::Hang;
 use crate::baseline::KNOWN_LEAKS;
+use crate::config::Private;
 use crate::containment::Containment;
 use crate::guardian::Guardian;
 use crate::guardian::record::Record;
 use crate::leaks::allow::{self, ALLOWED};
 use crate::leaks::{LEAK_LOG, LeakLog};
-use crate::leftovers::Before;
+use crate::leftovers::{Before, Own};
 use crate::limits::AppliedLimits;
 use crate::plan::{Environment, PerService, ServiceId, SessionPlan, Verbosity};
 use crate::report::{GitHub, ReportFiles, Reporter, SessionReport, Timeline};
@@ -65,6 +66,11 @@ pub(super) struct Session<'a> {
     pub torn_down: bool,
     /// Connects a private network to the outside.
     way_out: Option<Kept>,
+}
+
+/// What can hold leftovers.
+fn own(Private { ipc, shm, tmp, .. }: Private) -> Own {
+    Own { ipc, shm, tmp }
 }
 
 impl<'a> Session<'a> {
@@ -125,7 +131,7 @@ impl<'a> Session<'a> {
             idle: None,
             warnings: None,
             hang: Hang::default(),
-            before: Before::take(plan.private.kinds),
+            before: Before::take(own(plan.private.kinds)),
             torn_down: false,
             way_out: None,
             plan,

@@ -25,6 +25,7 @@ use crate::sys::job_control::ControllingTerminal;
 use crate::sys::process::identity::Identity;
 use crate::sys::process::pidfd::Process;
 use crate::sys::process::spawn::{Group, Program, SpawnError, SpawnOptions, Step, Streams};
+use crate::sys::time::time_of_files;
 use crate::teardown::{Component, Role};
 use crate::text::{PROCESS_LIMIT, exit_status};
 
@@ -59,6 +60,7 @@ impl Session<'_> {
         let waiting =
             Waiting::begin(plan, &log.file).with_context(|| format!("cannot read {}", log.path.display()))?;
         // Nothing may fail from here on: a process that is not yet a component would get no grace.
+        let started = time_of_files();
         let leader =
             start(&program, &self.options(Group::Session, streams), &leaf).context("could not be started")?;
 
@@ -76,7 +78,9 @@ impl Session<'_> {
             leaf,
             leader,
             own_group: true,
+            started,
             status: None,
+            reaped: None,
             stop_signal: plan.stop_signal,
             grace: plan.grace,
             depends_on: plan.depends_on.iter().map(|&it| self.plan.services[it].name.clone()).collect(),
@@ -104,6 +108,7 @@ impl Session<'_> {
         self.foreground = Foreground::at_start(terminal.as_ref());
         let name = self.plan.command[0].to_string_lossy().into_owned();
         self.await_guardian()?;
+        let started = time_of_files();
         let leader = start(&program, &self.options(group, Streams::default()), &leaf)
             .map_err(|error| error.context(format!("{name} could not be executed")))?;
         self.context.components.push(Component {
@@ -112,7 +117,9 @@ impl Session<'_> {
             leaf,
             leader,
             own_group: group == Group::Own,
+            started,
             status: None,
+            reaped: None,
             stop_signal: Signal::SIGTERM,
             grace: self.plan.grace,
             depends_on: Vec::new(),
@@ -138,13 +145,14 @@ impl Session<'_> {
         let log = &self.services[id].as_ref().context("the service was not started")?.log;
         let input = open_ended().context(NO_INPUT)?;
         let streams = Streams { input: Some(input.as_fd()), output: Some(log.file.as_fd()) };
+        let started = time_of_files();
         let pid = match asked_before {
             Some(component) => {
                 let leaf = self.context.components[component].leaf.clone();
                 let leader = start(&program, &self.options(Group::Session, streams), &leaf)?;
                 let component = &mut self.context.components[component];
                 component.leader = leader;
-                component.status = None;
+                (component.started, component.status, component.reaped) = (started, None, None);
                 component.leader.pid
             }
             None => {
@@ -157,7 +165,9 @@ impl Session<'_> {
                     leaf,
                     leader,
                     own_group: true,
+                    started,
                     status: None,
+                    reaped: None,
                     stop_signal: Signal::SIGTERM,
                     grace: self.plan.grace,
                     depends_on: vec![plan.name.clone()],

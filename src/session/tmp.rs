@@ -4,7 +4,8 @@ use anyhow::Result;
 
 use super::running_session::Session;
 use crate::containment;
-use crate::scratch::{Ended, Scratch};
+use crate::runtime::exit_code::Exit;
+use crate::scratch::{Ended, HURRY, PATIENCE, Scratch};
 use crate::teardown::Verdict;
 use crate::text::plain;
 
@@ -30,9 +31,10 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// Removes it, unless it is to be kept.
-    pub(super) fn end_tmp(&mut self, verdict: &Verdict, has_failed: bool) -> Option<Ended> {
-        let ended = self.record.end_scratch(verdict, has_failed);
+    /// Removes it, unless it is to be kept. Who has cancelled the session does not wait long.
+    pub(super) fn end_tmp(&mut self, verdict: &Verdict, exit: Exit) -> Option<Ended> {
+        let limit = if matches!(exit, Exit::Signal(_)) { HURRY } else { PATIENCE };
+        let ended = self.record.end_scratch(verdict, exit != Exit::Code(0), limit);
         ended.iter().for_each(|it| self.report.tmp(it));
         ended
     }

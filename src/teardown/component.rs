@@ -3,7 +3,7 @@
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use nix::sys::signal::Signal;
 use rustix::process::Pid;
@@ -12,6 +12,7 @@ use crate::containment::{Leaf, LeafName};
 use crate::leaks::How;
 use crate::limits::{MeasuredComponent, Victim};
 use crate::sys::process::pidfd::Process;
+use crate::sys::time::time_of_day;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
@@ -31,8 +32,12 @@ pub(crate) struct Component {
     pub leader: Process,
     /// It leads a process group of its own.
     pub own_group: bool,
+    /// Before the leader was created, by the clock of files.
+    pub started: SystemTime,
     /// How the leader exited, if it has.
     pub status: Option<ExitStatus>,
+    /// After it was reaped: until then, its pid was its own.
+    pub reaped: Option<SystemTime>,
     pub stop_signal: Signal,
     pub grace: Duration,
     /// The services that this component needs: they are stopped after it.
@@ -44,6 +49,7 @@ impl Component {
     pub(crate) fn note_exit(&mut self, pid: Pid, status: ExitStatus) {
         if pid == self.leader.pid && self.status.is_none() {
             self.status = Some(status);
+            self.reaped = Some(time_of_day());
         }
     }
 

@@ -48,8 +48,11 @@ fn object(line: &[u8], directories: &[&str]) -> Option<Mapped> {
         return head.split_whitespace().nth(4)?.parse().ok().map(Mapped::Segment);
     }
     let path = Path::new(OsStr::from_bytes(path));
+    // What is mapped privately is a program or a library.
+    let is_shared = line.split(|&byte| byte == b' ').nth(1).is_some_and(|it| it.ends_with(b"s"));
     let is_named = !path.as_os_str().as_bytes().ends_with(b" (deleted)");
-    (is_named && directories.iter().any(|it| path.starts_with(it))).then(|| Mapped::File(path.into()))
+    (is_shared && is_named && directories.iter().any(|it| path.starts_with(it)))
+        .then(|| Mapped::File(path.into()))
 }
 
 /// `7f0c1000-7f0c2000 rw-s 00000000 00:01 4711    /dev/zero (deleted)`: the addresses, and whether it is shared.
