@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::Signal::{SIGKILL, SIGSTOP, SIGTERM};
@@ -116,19 +116,27 @@ fn let_go(run: Running) -> Finished {
     run.finish()
 }
 
+/// Over the port that is forwarded.
+fn fetch_from_host() -> Output {
+    let address = "http://127.0.0.1:8080";
+    Command::new("curl").args(["--silent", "--max-time", "20", address]).output().unwrap()
+}
+
 fn children(pid: i32) -> Vec<i32> {
     let list = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
     list.split_whitespace().map(|it| it.parse().unwrap()).collect()
 }
 
+fn name(pid: &i32) -> String {
+    std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default()
+}
+
 /// The processes beside cgrun: its guardian, and the keeper of pasta.
 fn aides(run: &Running) -> Vec<i32> {
-    let name = |pid: &i32| std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
     children(run.pid().as_raw()).into_iter().filter(|pid| name(pid) == "cgrun\n").collect()
 }
 
 fn pastas(run: &Running) -> Vec<Pid> {
-    let name = |pid: &i32| std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
     let below = aides(run).into_iter().flat_map(children);
     below.filter(|pid| name(pid).starts_with("pas")).filter_map(Pid::from_raw).collect()
 }
@@ -159,8 +167,7 @@ fn a_port_of_the_host_leads_to_a_service(host: Host) {
     let config = format!("{FORWARD}{SERVER}");
     let run = host.start(Session::again().config(&config).sh(UNTIL_GO));
     run.until_file("running");
-    let got = Command::new("curl").args(["--silent", "--max-time", "20", "http://127.0.0.1:8080"]).output();
-    let got = got.unwrap();
+    let got = fetch_from_host();
     assert!(got.status.success() && !is_listening(8000), "{got:?}");
     let run = let_go(run);
     run.assert_code(0);
@@ -209,9 +216,7 @@ fn an_ordinary_user_has_both() {
         let script = format!("{} && {UNTIL_GO}", fetch_all());
         let run = Session::again().config(&config).sh(&script).start_launched(&[how]);
         run.until_file("running");
-        let got =
-            Command::new("curl").args(["--silent", "--max-time", "20", "http://127.0.0.1:8080"]).output();
-        assert!(got.unwrap().status.success());
+        assert!(fetch_from_host().status.success());
         assert_fetched(&let_go(run));
         assert!(!is_listening(8080));
     }

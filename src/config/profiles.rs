@@ -30,7 +30,7 @@ impl Config {
         self.profile = Some(UsedProfile { name: name.into(), chosen_by, limits });
         self.keys.session = replaced(self.keys.session, profile.session);
         self.keys.limits = replaced_limits(self.keys.limits, profile.limits);
-        self.keys.private = self.keys.private.clone().replaced(profile.private.clone());
+        self.keys.private = self.keys.private.replaced(profile.private);
         Ok(self)
     }
 

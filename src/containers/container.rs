@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 
 use super::engine::Engine;
+use crate::sys::time::since_1970;
 
 /// How many characters of an id are enough for people.
 const SHORT: usize = 12;
@@ -78,10 +79,9 @@ pub(super) fn started_since(
         .map_while(Result::ok)
         .flat_map(|start| [start.id, start.actor.id])
         .collect();
-    let began = began.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |it| it.as_secs());
-    let began = i64::try_from(began).unwrap_or(i64::MAX);
+    let began = i64::try_from(since_1970(began).as_secs()).unwrap_or(i64::MAX);
     // Only to the second. Docker's log knows better; podman can have none.
-    let created_since = |it: &Listed| it.created > began || it.created == began && engine.name() == "podman";
+    let created_since = |it: &Listed| it.created > began || it.created == began && engine.is_podman();
     let is_new = |it: &Listed| started.contains(&it.id) || created_since(it);
     let is_reaper = |it: &Listed| it.labels.as_ref().is_some_and(|labels| labels.contains_key(REAPER));
     Ok(running.into_iter().filter(|it| is_new(it) && !is_reaper(it)).map(|it| it.described(engine)).collect())

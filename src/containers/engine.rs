@@ -1,7 +1,7 @@
 //! The engines that a session can reach.
 
 use std::collections::HashSet;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 
 use super::request::{Request, get};
 use crate::sys::connect::connect_unix_within;
-use crate::sys::time::{Instant, time_of_day};
+use crate::sys::time::{Instant, since_1970, time_of_day};
 
 /// The sockets of daemons that run as root.
 const SOCKETS: [&str; 3] = ["/var/run/docker.sock", "/run/docker.sock", "/run/podman/podman.sock"];
@@ -45,7 +45,7 @@ impl Surroundings {
     fn sockets(&self) -> impl Iterator<Item = PathBuf> {
         let named = self.hosts.iter().filter_map(|host| {
             let path = host.as_bytes().strip_prefix(b"unix://")?;
-            Some(PathBuf::from(std::ffi::OsStr::from_bytes(path)))
+            Some(PathBuf::from(OsStr::from_bytes(path)))
         });
         let of_user = self.runtime.iter().flat_map(|runtime| OF_A_USER.map(|name| runtime.join(name)));
         named.chain(of_user).chain(SOCKETS.map(PathBuf::from))
@@ -61,10 +61,9 @@ pub(crate) struct Engine {
 /// Two names can lead to the same one: podman can pass for docker.
 pub(super) fn reachable(surroundings: &Surroundings) -> Vec<Engine> {
     let mut seen = HashSet::new();
-    let is_new = |path: &Path| {
+    let mut is_new = |path: &Path| {
         path.metadata().is_ok_and(|it| it.file_type().is_socket() && seen.insert((it.dev(), it.ino())))
     };
-    let mut is_new = is_new;
     surroundings.sockets().filter(|path| is_new(path)).map(|socket| Engine { socket }).collect()
 }
 
@@ -91,7 +90,7 @@ impl Engine {
 }
 
 fn timestamp(time: SystemTime) -> String {
-    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let since = since_1970(time);
     format!("{}.{:09}", since.as_secs(), since.subsec_nanos())
 }
 
@@ -118,7 +117,10 @@ impl fmt::Display for Engine {
 
 impl Engine {
     pub(super) fn name(&self) -> &'static str {
-        let is_podman = self.socket.as_os_str().as_bytes().windows(6).any(|it| it == b"podman");
-        if is_podman { "podman" } else { "docker" }
+        if self.is_podman() { "podman" } else { "docker" }
+    }
+
+    pub(super) fn is_podman(&self) -> bool {
+        self.socket.as_os_str().as_bytes().windows(6).any(|it| it == b"podman")
     }
 }

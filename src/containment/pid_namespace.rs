@@ -16,6 +16,7 @@ use super::container::Container;
 use super::error::ContainmentError;
 use crate::runtime::working_directory;
 use crate::sys::kernel::settings_against_namespaces;
+use crate::sys::process::line::Line;
 use crate::sys::process::namespace::{self, Entrance, NamespaceStep};
 use crate::sys::process::pidfd::Process;
 use crate::text::plain;
@@ -90,7 +91,7 @@ impl NoNamespace {
 pub(crate) struct PidNamespace {
     init: Process,
     /// The first process exits when this is closed, which also happens when we die.
-    _line: OwnedFd,
+    _line: Line,
     with_user: bool,
 }
 

@@ -137,7 +137,7 @@ fn read_file(path: &Path) -> io::Result<Vec<u8>> {
 }
 
 fn unix_seconds(time: SystemTime) -> u64 {
-    time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
+    time::since_1970(time).as_secs()
 }
 
 #[cfg(test)]

@@ -22,12 +22,10 @@ pub(super) struct WatchedChildren(HashMap<ProcessKey, Process>);
 impl WatchedChildren {
     /// Looks at the children of the supervisor.
     pub(super) fn look(&mut self, supervisor: &Process, context: &Context) {
-        let us = rustix::process::getpid();
         let mut found = HashMap::new();
         let Ok(children) = children(supervisor.pid) else { return };
         for pid in children {
-            let is_known_stranger =
-                pid == us || context.way_out.contains(&pid) || context.preexisting_children.contains(&pid);
+            let is_known_stranger = context.is_cgruns(pid) || context.preexisting_children.contains(&pid);
             if is_known_stranger || context.containment.contains(pid).unwrap_or(true) {
                 continue;
             }

@@ -9,6 +9,7 @@ use crate::leaks::Leak;
 use crate::sys::process::pidfd::Process;
 use crate::sys::procfs::stat::ProcStat;
 use crate::sys::system_v::Object;
+use crate::sys::time::since_1970;
 
 /// A process of the session, and for how long its pid was its own.
 #[derive(Clone, Debug)]
@@ -72,7 +73,7 @@ pub(super) fn is_alive_since(pid: Pid, time: u64) -> bool {
 }
 
 fn seconds(time: SystemTime) -> u64 {
-    time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
+    since_1970(time).as_secs()
 }
 
 #[cfg(test)]

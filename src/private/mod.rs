@@ -65,10 +65,9 @@ fn set_up(plan: &PrivatePlan, covered: &[Covered], kept: &BTreeSet<PathBuf>) -> 
     let servers = if is_outbound { Servers::of_host() } else { Servers::Reachable };
     let mut namespaces =
         namespaces::of_kinds(*private) | namespaces::of_user().context("the session cannot be private")?;
-    namespaces.set(
-        CloneFlags::CLONE_NEWNS,
-        namespaces.contains(CloneFlags::CLONE_NEWNS) || servers == Servers::Unreachable,
-    );
+    if servers == Servers::Unreachable {
+        namespaces |= CloneFlags::CLONE_NEWNS;
+    }
     let mut way_out = None;
     if is_outbound || !forward.is_empty() {
         let user = namespaces & CloneFlags::CLONE_NEWUSER;

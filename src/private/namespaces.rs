@@ -2,7 +2,6 @@
 
 use std::io;
 
-use nix::mount::{MsFlags, mount};
 use nix::sched::CloneFlags;
 
 use crate::config::Private;
@@ -55,18 +54,9 @@ pub(super) fn of_user() -> Result<CloneFlags, NoNamespaces> {
 ///
 /// Must be called while this process has a single thread.
 pub(super) fn enter(namespaces: CloneFlags) -> Result<(), NoNamespaces> {
-    // In the user namespace they have no meaning until they are mapped.
-    let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
-    let refused = |source| NoNamespaces::Refused { source };
-    nix::sched::unshare(namespaces).map_err(|errno| refused(errno.into()))?;
-    if namespaces.contains(CloneFlags::CLONE_NEWUSER) {
-        namespace::map_user(uid, gid).map_err(refused)?;
-    }
+    namespace::unshare(namespaces).map_err(|source| NoNamespaces::Refused { source })?;
     if namespaces.contains(CloneFlags::CLONE_NEWNS) {
-        let nothing: Option<&str> = None;
-        // What is mounted from here on is not seen outside.
-        mount(nothing, "/", nothing, MsFlags::MS_REC | MsFlags::MS_SLAVE, nothing)
-            .map_err(|errno| NoNamespaces::Mounts { source: errno.into() })?;
+        namespace::separate_mounts().map_err(|source| NoNamespaces::Mounts { source })?;
     }
     Ok(())
 }

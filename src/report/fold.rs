@@ -10,7 +10,6 @@
 //! GitHub's `stop-commands` would add nothing, and if cgrun were killed, it would silence the rest of the step.
 
 use std::borrow::Cow;
-use std::time::SystemTime;
 
 use crate::runtime::ci::Ci;
 use crate::sys::time;
@@ -31,8 +30,7 @@ impl Fold {
         let (start, end) = match ci {
             Ci::GitHub => (format!("::group::{title}\n"), "::endgroup::\n".into()),
             Ci::GitLab => {
-                let now =
-                    time::time_of_day().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+                let now = time::since_1970(time::time_of_day()).as_secs();
                 // Only letters, digits, `_`, `.` and `-` are allowed.
                 let name = format!("cgrun_{now}_{}_{number}", std::process::id());
                 let start = format!("\x1b[0Ksection_start:{now}:{name}[collapsed=true]\r\x1b[0K{title}\n");

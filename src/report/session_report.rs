@@ -247,5 +247,5 @@ fn lossy(words: &[OsString]) -> Vec<String> {
 }
 
 fn unix_seconds(time: SystemTime) -> f64 {
-    rounded_seconds(time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default())
+    rounded_seconds(time::since_1970(time))
 }

@@ -74,7 +74,7 @@ pub(super) fn remove(path: &Path, owner: Option<&Identity>, limit: Duration) -> 
         };
         let uid = owner.and_then(|it| it.user.as_ref()).map(|(user, _)| user.uid.as_raw());
         let removed = match open_own(&parent, name.as_bytes(), uid) {
-            Ok(directory) => Walk::run(Walk::new(directory, limit)),
+            Ok(directory) => Walk::new(directory, limit).and_then(Walk::run),
             Err(Errno::NOENT) => Ok(Removed::default()),
             Err(Errno::LOOP | Errno::NOTDIR) => Ok(Removed::refused("something else is in its place")),
             Err(Errno::XDEV) => Ok(Removed::refused("another file system is mounted on it")),

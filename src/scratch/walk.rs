@@ -66,28 +66,27 @@ impl Walk {
         Ok(Self { levels, limit, deadline, removed: Removed::default(), moved: (names, 0) })
     }
 
-    pub(super) fn run(walk: Result<Self>) -> Result<Removed> {
-        let mut walk = walk?;
-        while let Some(level) = walk.levels.last_mut() {
-            if clock::now() >= walk.deadline {
-                walk.removed.unfinished_after = Some(walk.limit);
+    pub(super) fn run(mut self) -> Result<Removed> {
+        while let Some(level) = self.levels.last_mut() {
+            if clock::now() >= self.deadline {
+                self.removed.unfinished_after = Some(self.limit);
                 break;
             }
             match level.directory.read() {
                 Some(Ok(entry)) => {
                     let name = entry.file_name();
                     if name != c"." && name != c".." {
-                        walk.remove(name, entry.file_type())?;
+                        self.remove(name, entry.file_type())?;
                     }
                 }
                 Some(Err(error)) => {
-                    walk.note_left(c"", error);
-                    walk.end_pass()?;
+                    self.note_left(c"", error);
+                    self.end_pass()?;
                 }
-                None => walk.end_pass()?,
+                None => self.end_pass()?,
             }
         }
-        Ok(walk.removed)
+        Ok(self.removed)
     }
 
     fn remove(&mut self, name: &CStr, kind: FileType) -> Result<()> {

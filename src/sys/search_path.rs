@@ -5,21 +5,21 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, AtFlags, CWD};
 
-/// The first program of this name on our search path. A relative entry could be anybody's directory.
-pub(crate) fn on_path(name: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path)
-        .filter(|directory| directory.is_absolute())
-        .map(|directory| directory.join(name))
-        .find(|path| is_executable(path))
+/// The programs of this name on our search path, in its order. A relative entry could be anybody's directory.
+fn programs(name: &str) -> impl Iterator<Item = PathBuf> + '_ {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let directories: Vec<_> = std::env::split_paths(&path).filter(|it| it.is_absolute()).collect();
+    directories.into_iter().map(move |it| it.join(name)).filter(|path| is_executable(path))
 }
 
-/// The same, but where only root can replace it, if it is to run as root: a variable can name anybody's directory.
+/// The first of them.
+pub(crate) fn on_path(name: &str) -> Option<PathBuf> {
+    programs(name).next()
+}
+
+/// One that only root can replace, if it is to run as root: a variable can name anybody's directory.
 pub(crate) fn trusted_on_path(name: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH")?;
-    let found = std::env::split_paths(&path).map(|directory| directory.join(name));
-    let is_trusted = |path: &PathBuf| !rustix::process::geteuid().is_root() || only_root_writes(path);
-    found.filter(|path| path.is_absolute() && is_executable(path)).find(is_trusted)
+    programs(name).find(|path| !rustix::process::geteuid().is_root() || only_root_writes(path))
 }
 
 fn only_root_writes(path: &Path) -> bool {

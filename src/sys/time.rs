@@ -60,6 +60,11 @@ pub(crate) fn time_of_day() -> SystemTime {
     SystemTime::UNIX_EPOCH + since_zero(ClockId::Realtime)
 }
 
+/// How long after the beginning of 1970 it is; never before.
+pub(crate) fn since_1970(time: SystemTime) -> Duration {
+    time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
+}
+
 /// The clock from which the kernel takes the times of files. It ticks, so a file can seem older than it is by
 /// [`time_of_day`].
 pub(crate) fn time_of_files() -> SystemTime {

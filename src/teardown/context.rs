@@ -104,6 +104,11 @@ impl Context {
         }
     }
 
+    /// Whether it is a process of cgrun itself: this one, the guardian, or what connects the session's network.
+    pub(crate) fn is_cgruns(&self, pid: Pid) -> bool {
+        pid == rustix::process::getpid() || Some(pid) == self.guardian || self.way_out.contains(&pid)
+    }
+
     pub(crate) fn with_preexisting_children(self, children: Vec<Pid>) -> Self {
         Self { had_preexisting_children: !children.is_empty(), preexisting_children: children, ..self }
     }

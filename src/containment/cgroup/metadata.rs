@@ -21,11 +21,9 @@ const COMMAND: &str = "user.cgrun.command";
 const PORTS: &str = "user.cgrun.ports";
 /// Names processes to kill, so nobody may plant it for the host's root, who alone can write and read the first (xattr(7)).
 /// Others use the second: they can kill only what they may kill anyway.
-const OUTSIDE_FOR_ROOT: &str = "trusted.cgrun.outside";
-const OUTSIDE: &str = "user.cgrun.outside";
+const OUTSIDE: [&str; 2] = ["trusted.cgrun.outside", "user.cgrun.outside"];
 /// Names a directory to remove, so it is stored in the same two ways.
-const SCRATCH_FOR_ROOT: &str = "trusted.cgrun.scratch";
-const SCRATCH: &str = "user.cgrun.scratch";
+const SCRATCH: [&str; 2] = ["trusted.cgrun.scratch", "user.cgrun.scratch"];
 
 /// The supervisor of a session. Its pid alone is not enough, because it may have been reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,7 +90,7 @@ pub(crate) fn write(directory: &Path, owner: Owner, command: &[u8], ports: &[Por
 /// Stores which children of the supervisor have left the cgroup.
 pub(crate) fn write_outside(directory: &Path, outside: impl Iterator<Item = ProcessKey>) -> io::Result<()> {
     let text: Vec<_> = outside.map(|(pid, started)| format!("{pid}:{started}")).collect();
-    Ok(rustix::fs::setxattr(directory, outside_attribute(), text.join(" ").as_bytes(), XattrFlags::empty())?)
+    Ok(rustix::fs::setxattr(directory, ours(OUTSIDE), text.join(" ").as_bytes(), XattrFlags::empty())?)
 }
 
 /// Reads the metadata of a session's cgroup.
@@ -108,30 +106,24 @@ pub(crate) fn read(directory: &Path) -> Metadata {
 
 /// The children of the supervisor that have left the cgroup, as [`write_outside`] has stored them.
 pub(crate) fn read_outside(directory: &Path) -> Vec<ProcessKey> {
-    let text = read_attribute(directory, outside_attribute(), LARGEST).unwrap_or_default();
+    let text = read_attribute(directory, ours(OUTSIDE), LARGEST).unwrap_or_default();
     text.split(' ').filter_map(process_key).collect()
 }
 
 /// Stores what is known of the session's temporary directory.
 pub(crate) fn write_scratch(directory: &Path, note: &[u8]) -> io::Result<()> {
-    Ok(rustix::fs::setxattr(directory, scratch_attribute(), note, XattrFlags::empty())?)
+    Ok(rustix::fs::setxattr(directory, ours(SCRATCH), note, XattrFlags::empty())?)
 }
 
 /// What [`write_scratch`] has stored.
 pub(crate) fn read_scratch(directory: &Path) -> Option<Vec<u8>> {
-    read_bytes(directory, scratch_attribute(), LARGEST)
+    read_bytes(directory, ours(SCRATCH), LARGEST)
 }
 
-fn outside_attribute() -> &'static str {
-    if is_host_root() { OUTSIDE_FOR_ROOT } else { OUTSIDE }
-}
-
-fn scratch_attribute() -> &'static str {
-    if is_host_root() { SCRATCH_FOR_ROOT } else { SCRATCH }
-}
-
-fn is_host_root() -> bool {
-    rustix::process::geteuid().is_root() && is_in_first_user_namespace()
+/// Which of the two ways is ours.
+fn ours([for_root, for_others]: [&'static str; 2]) -> &'static str {
+    let is_host_root = rustix::process::geteuid().is_root() && is_in_first_user_namespace();
+    if is_host_root { for_root } else { for_others }
 }
 
 /// Only the first user namespace maps every id to itself (user_namespaces(7)). If unknown, it is taken for that one.

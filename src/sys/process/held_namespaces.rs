@@ -4,13 +4,13 @@ use std::io;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use nix::sched::{CloneFlags, setns, unshare};
+use nix::sched::{CloneFlags, setns};
 use nix::sys::signal::Signal;
 use rustix::process::{Pid, WaitOptions, waitpid};
 
 use super::fork::fork;
 use super::line::Line;
-use super::namespace::map_user;
+use super::namespace::unshare;
 use super::pidfd::Process;
 use super::{capabilities, detach};
 
@@ -72,12 +72,7 @@ impl Drop for HeldNamespaces {
 }
 
 fn make(flags: CloneFlags) -> io::Result<()> {
-    // In the user namespace they have no meaning until they are mapped.
-    let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
     unshare(flags)?;
-    if flags.contains(CloneFlags::CLONE_NEWUSER) {
-        map_user(uid, gid)?;
-    }
     // A program with fewer capabilities than this process could not look into its namespaces, and neither if this process had
     // acted as another user before (ptrace(2)).
     capabilities::drop_all()?;

@@ -12,23 +12,23 @@ use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, 
 const LONGEST: usize = 4 << 10;
 
 #[derive(Debug)]
-pub(super) struct Line(OwnedFd);
+pub(crate) struct Line(OwnedFd);
 
 impl Line {
     /// The end of each side. The child must drop ours, or it never sees that we have closed it.
-    pub(super) fn pair() -> io::Result<(Self, Self)> {
+    pub(crate) fn pair() -> io::Result<(Self, Self)> {
         let (ours, theirs) =
             socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
         Ok((Self(ours), Self(theirs)))
     }
 
     /// A failure means that nobody listens any more.
-    pub(super) fn say(&self, message: &[u8]) {
+    pub(crate) fn say(&self, message: &[u8]) {
         let _ = send(&self.0, message, SendFlags::NOSIGNAL);
     }
 
     /// The next message; empty if the other end is closed.
-    pub(super) fn hear(&self, limit: Duration) -> io::Result<Vec<u8>> {
+    pub(crate) fn hear(&self, limit: Duration) -> io::Result<Vec<u8>> {
         let limit = Timespec::try_from(limit).map_err(|_| io::ErrorKind::InvalidInput)?;
         match poll(&mut [PollFd::new(&self.0, PollFlags::IN)], Some(&limit)) {
             Ok(0) => Err(io::Error::other(format!("no answer within {} s", limit.tv_sec))),
@@ -43,7 +43,7 @@ impl Line {
     }
 
     /// Waits until the other end is closed.
-    pub(super) fn until_closed(&self) {
+    pub(crate) fn until_closed(&self) {
         let answer = || recv(&self.0, &mut [0u8; 1][..], RecvFlags::empty());
         while matches!(answer(), Ok((1.., _)) | Err(Errno::INTR)) {}
     }

@@ -13,7 +13,7 @@ pub(crate) mod handshake;
 pub(crate) mod held_namespaces;
 pub(crate) mod identity;
 pub(crate) mod keeper;
-mod line;
+pub(crate) mod line;
 mod listen_pid;
 pub(crate) mod namespace;
 pub(crate) mod own_environment;

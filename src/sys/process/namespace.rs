@@ -1,22 +1,22 @@
 //! Creates a PID namespace, and lets new processes enter it.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::path::Path;
 use std::time::Duration;
 
 use caps::{CapSet, Capability};
 use nix::mount::{MsFlags, mount};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socketpair};
+use nix::sched::CloneFlags;
 use rustix::process::Pid;
 
 use super::detach::keep_only;
 use super::fork::fork_with;
+use super::line::Line;
 use super::pidfd::Process;
 
 /// How long the first process may take to set itself up, even on a slow machine.
-const BEGINNING: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
+const BEGINNING: Duration = Duration::from_secs(10);
 /// A killed process that is not stuck exits well within this time.
 const ENDING: Duration = Duration::from_secs(2);
 const READY: u8 = u8::MAX;
@@ -70,17 +70,17 @@ fn flags(with_user: bool) -> libc::c_int {
 }
 
 /// Creates a PID and a mount namespace, and a user namespace around them if `with_user` is set. The first
-/// process joins the cgroup of `procs`, reaps children, and exits when the returned descriptor is closed or
+/// process joins the cgroup of `procs`, reaps children, and exits when the returned line is closed or
 /// when we die.
 ///
 /// Must be called while this process has a single thread.
 pub(crate) fn create(
     procs: Option<BorrowedFd<'_>>,
     with_user: bool,
-) -> Result<(Process, OwnedFd), NamespaceError> {
+) -> Result<(Process, Line), NamespaceError> {
     let failed = |step| move |errno: rustix::io::Errno| NamespaceError { step, source: errno.into() };
-    let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
-        .map_err(failed(NamespaceStep::Begin))?;
+    let (ours, theirs) =
+        Line::pair().map_err(|source| NamespaceError { step: NamespaceStep::Begin, source })?;
     // Read these before the fork: in the namespace they have no meaning.
     let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
     // SAFETY: this process has one thread, so the child finds no lock held.
@@ -99,11 +99,10 @@ pub(crate) fn create(
             },
             |()| [READY, 0, 0, 0, 0],
         );
-        let _ = send(&theirs, &said, SendFlags::NOSIGNAL);
+        theirs.say(&said);
         if begun.is_ok() {
-            // Wait until the other side is closed. No process in the namespace can kill this one, and the
-            // kernel reaps the children.
-            while !matches!(recv(&theirs, &mut [0u8; 8][..], RecvFlags::empty()), Ok((0, _))) {}
+            // No process in the namespace can kill this one, and the kernel reaps the children.
+            theirs.until_closed();
         }
         // SAFETY: exits without unwinding, so no code of the parent runs.
         unsafe { libc::_exit(0) }
@@ -124,24 +123,17 @@ pub(crate) fn create(
     }
 }
 
-fn hear(line: &OwnedFd) -> Result<(), NamespaceError> {
-    let silent =
-        || NamespaceError { step: NamespaceStep::Begin, source: io::Error::other("it sent no reply") };
-    if !matches!(poll(&mut [PollFd::new(line, PollFlags::IN)], Some(&BEGINNING)), Ok(1)) {
-        return Err(silent());
-    }
-    let mut said = [0u8; 5];
-    match recv(line, &mut said, RecvFlags::DONTWAIT) {
-        Ok((5, _)) if said[0] == READY => Ok(()),
-        Ok((5, _)) => {
-            let errno = i32::from_ne_bytes([said[1], said[2], said[3], said[4]]);
-            let step = NamespaceStep::ALL
-                .into_iter()
-                .find(|it| *it as u8 == said[0])
-                .unwrap_or(NamespaceStep::Begin);
+fn hear(line: &Line) -> Result<(), NamespaceError> {
+    let said = line.hear(BEGINNING).unwrap_or_default();
+    match said[..] {
+        [READY, 0, 0, 0, 0] => Ok(()),
+        [step, ref errno @ ..] if errno.len() == 4 => {
+            let errno = i32::from_ne_bytes([errno[0], errno[1], errno[2], errno[3]]);
+            let step =
+                NamespaceStep::ALL.into_iter().find(|it| *it as u8 == step).unwrap_or(NamespaceStep::Begin);
             Err(NamespaceError { step, source: io::Error::from_raw_os_error(errno) })
         }
-        _ => Err(silent()),
+        _ => Err(NamespaceError { step: NamespaceStep::Begin, source: io::Error::other("it sent no reply") }),
     }
 }
 
@@ -166,9 +158,8 @@ fn set_up(procs: Option<BorrowedFd<'_>>, user: Option<(u32, u32)>) -> Result<(),
         nix::sys::signal::signal(nix::sys::signal::Signal::SIGCHLD, nix::sys::signal::SigHandler::SigIgn)
     }
     .map_err(|errno| at(NamespaceStep::Begin)(errno.into()))?;
+    separate_mounts().map_err(at(NamespaceStep::Mounts))?;
     let nothing: Option<&str> = None;
-    mount(nothing, "/", nothing, MsFlags::MS_REC | MsFlags::MS_SLAVE, nothing)
-        .map_err(|errno| at(NamespaceStep::Mounts)(errno.into()))?;
     let plain = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
     mount(Some("proc"), "/proc", Some("proc"), plain, nothing)
         .map_err(|errno| at(NamespaceStep::Proc)(errno.into()))
@@ -179,8 +170,24 @@ pub(crate) fn needs_no_user() -> bool {
     caps::has_cap(None, CapSet::Effective, Capability::CAP_SYS_ADMIN).unwrap_or(false)
 }
 
+/// In a new mount namespace: what is mounted from here on is not seen outside.
+pub(crate) fn separate_mounts() -> io::Result<()> {
+    let nothing: Option<&str> = None;
+    Ok(mount(nothing, "/", nothing, MsFlags::MS_REC | MsFlags::MS_SLAVE, nothing)?)
+}
+
+/// Moves this process into new namespaces. In a user namespace it keeps its user and group.
+///
+/// Must be called while this process has a single thread.
+pub(crate) fn unshare(namespaces: CloneFlags) -> io::Result<()> {
+    // In the user namespace they have no meaning until they are mapped.
+    let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    nix::sched::unshare(namespaces)?;
+    if namespaces.contains(CloneFlags::CLONE_NEWUSER) { map_user(uid, gid) } else { Ok(()) }
+}
+
 /// Makes this user and group, which are those that created our user namespace, valid inside it.
-pub(crate) fn map_user(uid: u32, gid: u32) -> io::Result<()> {
+pub(super) fn map_user(uid: u32, gid: u32) -> io::Result<()> {
     let write = |file, text: String| std::fs::write(Path::new("/proc/self").join(file), text);
     // Needed since Linux 3.19 if the group is mapped without privilege (user_namespaces(7)).
     write("setgroups", "deny".into())?;

@@ -118,7 +118,7 @@ impl Teardown<'_> {
         }
         let children = children::list().map_err(|error| format!("cannot list cgrun's children: {error}"));
         let mut listed = self.verdict.expect(children)?;
-        listed.retain(|pid| Some(*pid) != self.context.guardian && !self.context.way_out.contains(pid));
+        listed.retain(|&pid| !self.context.is_cgruns(pid));
         let mut children: Vec<_> =
             listed.iter().copied().filter_map(ProcessInfo::read).filter(|it| !it.is_zombie).collect();
         // The children of one that has just died may have become ours since they were listed.

@@ -36,12 +36,10 @@ impl Teardown<'_> {
 
     /// The processes that started after the supervisor and that may have been re-parented at its death.
     fn orphans_since(&mut self, began: u64, heir: Pid) -> Vec<ProcStat> {
-        let us = rustix::process::getpid();
         let found =
             children(heir).map_err(|error| format!("cannot list the children of pid {heir}: {error}"));
         let found = self.verdict.expect(found).unwrap_or_default().into_iter();
-        let is_ours = |pid: &Pid| *pid == us || self.context.way_out.contains(pid);
-        let started = found.filter(|pid| !is_ours(pid)).filter_map(ProcStat::read);
+        let started = found.filter(|&pid| !self.context.is_cgruns(pid)).filter_map(ProcStat::read);
         started.filter(|it| it.started >= began).collect()
     }
 }
