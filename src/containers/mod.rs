@@ -3,6 +3,8 @@
 
 mod container;
 mod engine;
+#[allow(dead_code, reason = "the proxy and the teardown will use them")]
+pub(crate) mod labels;
 mod request;
 
 use std::time::{Duration, SystemTime};

@@ -24,7 +24,8 @@ mod sockets;
 mod tree_holder;
 
 pub(crate) use cgroup::metadata::{
-    Owner, Ownership, read as read_metadata, read_outside, read_scratch, write_outside, write_scratch,
+    Owner, Ownership, namespace as own_namespace, read as read_metadata, read_outside, read_scratch,
+    write_outside, write_scratch,
 };
 pub(crate) use cgroup::placement::{Mount, Source, Unavailable, find_source};
 pub(crate) use cgroup::systemd::{manages_this_host, private_socket as manager_socket};

@@ -160,7 +160,7 @@ fn namespaces() -> io::Result<String> {
 }
 
 /// The number in a link such as `pid:[4026531836]`. To read the link is faster than to follow it.
-pub(super) fn namespace(name: &str) -> io::Result<String> {
+pub(crate) fn namespace(name: &str) -> io::Result<String> {
     let link = std::fs::read_link(format!("/proc/self/ns/{name}"))?;
     Ok(link.to_string_lossy().chars().filter(char::is_ascii_digit).collect())
 }
