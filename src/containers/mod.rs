@@ -1,11 +1,17 @@
 //! Containers that a container engine started while a session ran. The engine's daemon starts them outside of the session, so
 //! they are found by asking it (Docker's API over a Unix socket, which podman's service has too).
 
+mod address;
 mod container;
+mod contexts;
 mod engine;
 #[allow(dead_code, reason = "the proxy and the teardown will use them")]
 pub(crate) mod labels;
+mod no_upstream;
+mod proxy;
 mod request;
+mod sockets;
+mod upstream;
 
 use std::time::{Duration, SystemTime};
 
@@ -13,6 +19,9 @@ pub(crate) use container::Container;
 use container::started_since;
 use engine::Engine;
 pub(crate) use engine::Surroundings;
+
+pub(crate) use proxy::Proxy;
+pub(crate) use upstream::resolve;
 
 use crate::sys::time::Instant;
 

@@ -37,6 +37,7 @@ impl Teardown<'_> {
         }
         self.run_phase("kill", Self::kill);
         self.run_phase("escaped", Self::end_escaped);
+        self.run_phase("engines", Self::close_engines);
         self.run_phase("ports", Self::check_ports);
         self.verdict.usage = self.context.usage();
         self.run_phase("remove", Self::remove);

@@ -13,6 +13,7 @@ mod ask;
 mod asking_roots;
 mod by_marker;
 mod dump;
+mod engines;
 mod escaped;
 mod inner_inits;
 mod kill;
