@@ -1,9 +1,16 @@
 //! Containers that a container engine started while a session ran. The engine's daemon starts them outside of the session, so
 //! they are found by asking it (Docker's API over a Unix socket, which podman's service has too).
 
+mod address;
 mod container;
+mod contexts;
 mod engine;
+mod no_upstream;
 mod request;
+mod sockets;
+mod upstream;
+#[cfg(test)]
+mod upstream_tests;
 
 use std::time::{Duration, SystemTime};
 
@@ -11,6 +18,9 @@ pub(crate) use container::Container;
 use container::started_since;
 use engine::Engine;
 pub(crate) use engine::Surroundings;
+// Nothing in this tree asks yet.
+#[allow(unused_imports)]
+pub(crate) use upstream::{Upstreams, resolve};
 
 use crate::sys::time::Instant;
 
