@@ -7,14 +7,14 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use super::address::Address;
 use super::contexts::Contexts;
 use super::request::{Request, get};
 use super::sockets::{UserDirectories, set};
 use crate::sys::connect::connect_unix_within;
-use crate::sys::time::{Instant, since_1970, time_of_day};
+use crate::sys::time::Instant;
 
 /// Beside the usual places: `/var/run` can be another directory than `/run`.
 const ALSO: &str = "/run/docker.sock";
@@ -22,9 +22,6 @@ const ALSO: &str = "/run/docker.sock";
 const VARIABLES: [&str; 2] = ["DOCKER_HOST", "CONTAINER_HOST"];
 /// The kernel would wait for room in the backlog of one that hangs.
 const CONNECT: Duration = Duration::from_millis(500);
-
-/// `{"type":["container"],"event":["start"]}`
-const STARTS: &str = "%7B%22type%22%3A%5B%22container%22%5D%2C%22event%22%3A%5B%22start%22%5D%7D";
 
 /// What a session's processes see of it.
 #[derive(Debug)]
@@ -77,24 +74,19 @@ pub(super) struct Question {
 }
 
 impl Engine {
-    /// `None` if nobody is there, or the user has no right to ask.
-    pub(super) fn ask(&self, began: SystemTime) -> Option<Question> {
+    /// Asks for what runs, and for the path `starts`. `None` if nobody is there, or the user has no right to ask.
+    pub(super) fn ask(&self, starts: &str) -> Option<Question> {
         let running = match connect_unix_within(&self.socket, CONNECT) {
             Ok(stream) => get(stream, "/containers/json"),
             Err(error) if is_nobody(&error) => return None,
             Err(error) => Err(error),
         };
-        // Later than now, and the engine would wait until then.
-        let (since, until) = (timestamp(began), timestamp(time_of_day()));
-        let path = format!("/events?since={since}&until={until}&filters={STARTS}");
-        let starts = connect_unix_within(&self.socket, CONNECT).and_then(|stream| get(stream, &path));
-        Some(Question { running, starts })
+        Some(Question { running, starts: self.get(starts) })
     }
-}
 
-fn timestamp(time: SystemTime) -> String {
-    let since = since_1970(time);
-    format!("{}.{:09}", since.as_secs(), since.subsec_nanos())
+    pub(super) fn get(&self, path: &str) -> io::Result<Request> {
+        get(connect_unix_within(&self.socket, CONNECT)?, path)
+    }
 }
 
 fn is_nobody(error: &io::Error) -> bool {
@@ -103,11 +95,11 @@ fn is_nobody(error: &io::Error) -> bool {
 }
 
 impl Question {
-    /// The bodies of the two answers. An engine can lack a log of what it has started.
-    pub(super) fn answer(self, deadline: Instant) -> io::Result<(Vec<u8>, Vec<u8>)> {
+    /// The bodies of the two answers. An engine can lack the second.
+    pub(super) fn answer(self, deadline: Instant) -> io::Result<(Vec<u8>, Option<Vec<u8>>)> {
         let running = self.running?.answer(deadline)?;
-        let starts = self.starts.and_then(|request| request.answer(deadline)).unwrap_or_default();
-        Ok((running, starts))
+        let starts = self.starts.and_then(|request| request.answer(deadline));
+        Ok((running, starts.ok()))
     }
 }
 

@@ -8,6 +8,7 @@ mod engine;
 mod no_upstream;
 mod request;
 mod sockets;
+mod starts;
 mod upstream;
 #[cfg(test)]
 mod upstream_tests;
@@ -40,13 +41,15 @@ pub(crate) fn started_after(began: SystemTime, surroundings: &Surroundings) -> S
     let engines = engine::reachable(surroundings);
     let deadline = Instant::now() + PATIENCE;
     // All are asked before the first answer is read.
-    let asked: Vec<_> = engines.iter().filter_map(|engine| Some((engine, engine.ask(began)?))).collect();
+    let ask = |engine: &Engine| engine.ask(&starts::path(engine.is_podman(), began));
+    let asked: Vec<_> = engines.iter().filter_map(|engine| Some((engine, ask(engine)?))).collect();
     let mut found = Started::default();
     for (engine, question) in asked {
-        match question
-            .answer(deadline)
-            .and_then(|(running, starts)| started_since(engine, began, &running, &starts))
-        {
+        let answer = question.answer(deadline).and_then(|(running, starts)| {
+            let started = starts.and_then(|starts| starts::since(engine, began, &starts, deadline));
+            started_since(engine, began, &running, started.as_ref())
+        });
+        match answer {
             Ok(containers) => found.containers.extend(containers),
             Err(error) => found.unknown.push(unknown(engine, &error)),
         }
