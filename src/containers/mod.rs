@@ -5,13 +5,16 @@ mod address;
 mod container;
 mod contexts;
 mod engine;
-#[allow(dead_code, reason = "the proxy and the teardown will use them")]
+#[allow(dead_code, reason = "the teardown will use them")]
 pub(crate) mod labels;
 mod no_upstream;
 mod proxy;
 mod request;
 mod sockets;
+mod starts;
 mod upstream;
+#[cfg(test)]
+mod upstream_tests;
 
 use std::time::{Duration, SystemTime};
 
@@ -19,7 +22,6 @@ pub(crate) use container::Container;
 use container::started_since;
 use engine::Engine;
 pub(crate) use engine::Surroundings;
-
 pub(crate) use proxy::Proxy;
 pub(crate) use upstream::resolve;
 
@@ -41,13 +43,15 @@ pub(crate) fn started_after(began: SystemTime, surroundings: &Surroundings) -> S
     let engines = engine::reachable(surroundings);
     let deadline = Instant::now() + PATIENCE;
     // All are asked before the first answer is read.
-    let asked: Vec<_> = engines.iter().filter_map(|engine| Some((engine, engine.ask(began)?))).collect();
+    let ask = |engine: &Engine| engine.ask(&starts::path(engine.is_podman(), began));
+    let asked: Vec<_> = engines.iter().filter_map(|engine| Some((engine, ask(engine)?))).collect();
     let mut found = Started::default();
     for (engine, question) in asked {
-        match question
-            .answer(deadline)
-            .and_then(|(running, starts)| started_since(engine, began, &running, &starts))
-        {
+        let answer = question.answer(deadline).and_then(|(running, starts)| {
+            let started = starts.and_then(|starts| starts::since(engine, began, &starts, deadline));
+            started_since(engine, began, &running, started.as_ref())
+        });
+        match answer {
             Ok(containers) => found.containers.extend(containers),
             Err(error) => found.unknown.push(unknown(engine, &error)),
         }

@@ -10,8 +10,8 @@ use rustix::process::Pid;
 use super::cancelled::Cancelled;
 use super::component::{Component, Role};
 use super::time_budget::StopWithin;
-use crate::containment::{Containment, ContainmentError};
 use crate::containers::Proxy;
+use crate::containment::{Containment, ContainmentError};
 use crate::leaks::LeakLog;
 use crate::leaks::allow::Pattern;
 use crate::limits::{AppliedLimits, Usage};
@@ -111,7 +111,9 @@ impl Context {
     /// Whether it is a process of cgrun itself: this one, the guardian, or what connects the session to the outside.
     pub(crate) fn is_cgruns(&self, pid: Pid) -> bool {
         let proxy = self.proxy.as_ref().map(Proxy::pid);
-        pid == rustix::process::getpid() || [self.guardian, proxy].contains(&Some(pid)) || self.way_out.contains(&pid)
+        pid == rustix::process::getpid()
+            || [self.guardian, proxy].contains(&Some(pid))
+            || self.way_out.contains(&pid)
     }
 
     pub(crate) fn with_preexisting_children(self, children: Vec<Pid>) -> Self {

@@ -45,7 +45,8 @@ fn what_is_created_has_the_labels_of_the_session(kind: EngineKind) {
     let done = session(&engine, &[], &script);
     assert_eq!(done.status.code(), Some(0), "{}", text(&done.stderr));
     let said = std::fs::read_to_string(engine.host.path().join("inspected")).unwrap();
-    let objects: Vec<Value> = serde_json::Deserializer::from_str(&said).into_iter().map(Result::unwrap).collect();
+    let objects: Vec<Value> =
+        serde_json::Deserializer::from_str(&said).into_iter().map(Result::unwrap).collect();
     assert_eq!(objects.len(), 4, "{said}");
     for object in objects {
         let object = &object[0];

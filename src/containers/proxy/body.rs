@@ -44,7 +44,9 @@ fn framing(head: &Head) -> Result<Framing, BadRequest> {
                 _ => Err(BadRequest::TooLarge),
             }
         }
-        ([], [coding]) if coding.eq_ignore_ascii_case(b"chunked") && !head.is_http_1_0() => Ok(Framing::Chunked),
+        ([], [coding]) if coding.eq_ignore_ascii_case(b"chunked") && !head.is_http_1_0() => {
+            Ok(Framing::Chunked)
+        }
         // Two lengths, or a length and chunks: whoever comes next could read another body (RFC 9112, 11.2).
         _ => Err(BadRequest::Malformed),
     }

@@ -120,7 +120,12 @@ fn dial(path: &Path) -> Result<UnixStream, Refusal> {
 }
 
 /// Creates a volume that a container is about to use, unless it is there. A failure shows when the container is created.
-fn create_volume(creation: &Creation, volume: &NamedVolume, labels: &Vec<(&'static str, String)>, path: &Path) {
+fn create_volume(
+    creation: &Creation,
+    volume: &NamedVolume,
+    labels: &Vec<(&'static str, String)>,
+    path: &Path,
+) {
     let what = format!("{}/volumes/create", creation.prefix);
     let Some(creation) = Creation::of("POST", &what) else { return };
     let Some(body) = labelled(&creation, volume.description.to_string().as_bytes(), labels) else { return };
@@ -142,7 +147,8 @@ struct Refusal {
 
 impl Refusal {
     fn unreachable(path: &Path, error: &io::Error) -> Self {
-        let message = format!("cgrun cannot reach the container engine at {}: {}", path.display(), plain(error));
+        let message =
+            format!("cgrun cannot reach the container engine at {}: {}", path.display(), plain(error));
         Self { status: "502 Bad Gateway", message }
     }
 
@@ -158,8 +164,12 @@ impl Refusal {
 impl From<BadRequest> for Refusal {
     fn from(error: BadRequest) -> Self {
         let (status, message) = match error {
-            BadRequest::Malformed => ("400 Bad Request", "cgrun cannot read the request: it is no valid HTTP/1"),
-            BadRequest::TooLarge => ("413 Content Too Large", "cgrun passes on at most 16 MiB to create something"),
+            BadRequest::Malformed => {
+                ("400 Bad Request", "cgrun cannot read the request: it is no valid HTTP/1")
+            }
+            BadRequest::TooLarge => {
+                ("413 Content Too Large", "cgrun passes on at most 16 MiB to create something")
+            }
             BadRequest::HeadTooLarge => {
                 ("431 Request Header Fields Too Large", "cgrun passes on at most 1 MiB of header fields")
             }

@@ -41,7 +41,8 @@ impl Directory {
     pub(super) fn listen(&self, name: &str, engine: &Path) -> io::Result<(UnixListener, PathBuf)> {
         let path = self.0.join(name);
         if path.as_os_str().len() >= LONGEST {
-            let text = format!("the path {} is too long for a socket; set TMPDIR to a shorter one", path.display());
+            let text =
+                format!("the path {} is too long for a socket; set TMPDIR to a shorter one", path.display());
             return Err(io::Error::other(text));
         }
         let listener = UnixListener::bind(&path)?;

@@ -84,7 +84,8 @@ impl Head {
             Err(httparse::Error::TooManyHeaders) => return Err(BadRequest::HeadTooLarge),
             _ => return Err(BadRequest::Malformed),
         }
-        let (Some(method), Some(target), Some(minor)) = (request.method, request.path, request.version) else {
+        let (Some(method), Some(target), Some(minor)) = (request.method, request.path, request.version)
+        else {
             return Err(BadRequest::Malformed);
         };
         Ok(Self {
@@ -174,9 +175,12 @@ mod tests {
 
     #[test]
     fn what_is_no_request_is_refused() {
-        for bytes in
-            [&b"nonsense\r\n\r\n"[..], b"GET / HTTP/1.1\r\nHost", b"GET / HTTP/1.1\r\n X: folded\r\n\r\n", b"\x16\x03\x01"]
-        {
+        for bytes in [
+            &b"nonsense\r\n\r\n"[..],
+            b"GET / HTTP/1.1\r\nHost",
+            b"GET / HTTP/1.1\r\n X: folded\r\n\r\n",
+            b"\x16\x03\x01",
+        ] {
             assert!(matches!(opening(bytes), Err(BadRequest::Malformed)), "{bytes:?}");
         }
         let fields = "A: b\r\n".repeat(MOST_FIELDS + 1);

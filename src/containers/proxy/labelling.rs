@@ -127,9 +127,15 @@ mod tests {
         for (body, expected) in [
             ("", r#"{"Labels":{"cgrun.session":"abc"}}"#),
             (r#"{"b":1.0e5,"a":[ 1,2]}"#, r#"{"b":1.0e5,"a":[ 1,2],"Labels":{"cgrun.session":"abc"}}"#),
-            (r#"{"labels":{"x":"y"},"n":18446744073709551616}"#, r#"{"n":18446744073709551616,"labels":{"cgrun.session":"abc","x":"y"}}"#),
+            (
+                r#"{"labels":{"x":"y"},"n":18446744073709551616}"#,
+                r#"{"n":18446744073709551616,"labels":{"cgrun.session":"abc","x":"y"}}"#,
+            ),
             (r#"{"Labels":null}"#, r#"{"Labels":{"cgrun.session":"abc"}}"#),
-            (r#"{"LABELS":{"a":"1"},"Labels":{"b":"2"}}"#, r#"{"Labels":{"a":"1","b":"2","cgrun.session":"abc"}}"#),
+            (
+                r#"{"LABELS":{"a":"1"},"Labels":{"b":"2"}}"#,
+                r#"{"Labels":{"a":"1","b":"2","cgrun.session":"abc"}}"#,
+            ),
             (r#"{"Labels":{"cgrun.session":"inner"}}"#, r#"{"Labels":{"cgrun.session":"inner"}}"#),
         ] {
             assert_eq!(labelled_text("/containers/create", body).as_deref(), Some(expected), "{body}");

@@ -80,8 +80,7 @@ impl Proxy {
         let service = Service { labels: labels.pairs(), family, pending: Pending::default() };
         let (ours, theirs) = Line::pair()?;
         let pid = fork_detached(|| {
-            let kept: Vec<_> =
-                sockets.iter().map(|it| it.listener.as_fd()).chain([theirs.as_fd()]).collect();
+            let kept: Vec<_> = sockets.iter().map(|it| it.listener.as_fd()).chain([theirs.as_fd()]).collect();
             // It closes our end of the line too.
             let result = keep_only(&kept);
             forget_environment(&[MARKER, OUTER]);

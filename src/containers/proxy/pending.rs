@@ -1,7 +1,9 @@
 //! The creations that were passed on and not answered yet.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use crate::sys::time::Instant;
 
 #[derive(Debug, Default)]
 pub(super) struct Pending {
@@ -32,11 +34,11 @@ impl Pending {
 
     /// Lets no further one begin, and waits until none is left. Returns whether that is so.
     pub(super) fn close(&self, limit: Duration) -> bool {
-        let deadline = Instant::now() + limit;
+        let began = Instant::now();
         let mut state = self.lock();
         state.is_closed = true;
         while state.count > 0 {
-            let left = deadline.saturating_duration_since(Instant::now());
+            let left = limit.saturating_sub(began.elapsed());
             if left.is_zero() {
                 return false;
             }

@@ -14,6 +14,7 @@ use rustix::io::Errno;
 
 use super::connection::Service;
 use crate::sys::process::line::Line;
+use crate::sys::time::sleep;
 
 /// Each connection needs two threads and two descriptors. Further clients wait.
 const MOST: usize = 400;
@@ -61,7 +62,7 @@ pub(super) fn serve(sockets: Vec<Socket>, service: Service, line: &Line) -> bool
 /// A client that has given up, and a lack of descriptors or threads, are passing: the client can try again.
 fn accept(socket: &Socket, service: &Arc<Service>, busy: &Arc<AtomicUsize>) {
     let Ok((client, _)) = socket.listener.accept() else {
-        thread::sleep(Duration::from_millis(1));
+        sleep(Duration::from_millis(1));
         return;
     };
     let (service, engine) = (service.clone(), socket.engine.clone());
