@@ -45,6 +45,12 @@ pub(crate) enum NoUpstream {
         listed(sockets)
     )]
     NoEngine { sockets: Vec<PathBuf> },
+    #[error(
+        "cannot connect to the container engine at {}: {}; start it, let the user connect to it (for Docker: add the user to the group docker), or leave out --containers",
+        readable(&socket.to_string_lossy()),
+        plain(error)
+    )]
+    Unreachable { socket: PathBuf, error: io::Error },
 }
 
 /// What names a context.

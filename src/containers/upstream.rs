@@ -8,11 +8,16 @@ use std::ffi::OsString;
 use std::io;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::address::Address;
 use super::contexts::{Contexts, DEFAULT};
 use super::no_upstream::{Chosen, NoUpstream};
 use super::sockets::{UserDirectories, is_socket, set};
+use crate::sys::connect::connect_unix_within;
+
+/// The kernel would wait for room in the backlog of one that hangs.
+const CONNECT: Duration = Duration::from_secs(5);
 
 /// The sockets of the engines.
 #[derive(Debug, PartialEq, Eq)]
@@ -40,6 +45,17 @@ pub(crate) fn resolve(
     match usual.iter().find(|path| is_socket(path)) {
         None if podman.is_none() => Err(NoUpstream::NoEngine { sockets: usual }),
         docker => Ok(Upstreams { docker: docker.cloned(), podman }),
+    }
+}
+
+impl Upstreams {
+    /// Connects once to each, as a client would.
+    pub(crate) fn check(&self) -> Result<(), NoUpstream> {
+        for socket in self.docker.iter().chain(&self.podman) {
+            connect_unix_within(socket, CONNECT)
+                .map_err(|error| NoUpstream::Unreachable { socket: socket.clone(), error })?;
+        }
+        Ok(())
     }
 }
 

@@ -26,7 +26,9 @@ impl Session<'_> {
         let upstreams = {
             let _user = ActingAs::session_user(self.plan.identity.as_ref())
                 .context("cannot switch to the session's user")?;
-            resolve(|name| self.env.get(name).map(Into::into), home)?
+            let upstreams = resolve(|name| self.env.get(name).map(Into::into), home)?;
+            upstreams.check()?;
+            upstreams
         };
         let id = &self.context.containment.id;
         let labels = Labels::of(id).context("cannot label what the session creates in container engines")?;
