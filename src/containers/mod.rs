@@ -9,6 +9,7 @@ mod engine;
 pub(crate) mod labels;
 mod no_upstream;
 mod proxy;
+mod published;
 mod request;
 mod sockets;
 mod starts;
@@ -23,6 +24,7 @@ use container::started_since;
 use engine::Engine;
 pub(crate) use engine::Surroundings;
 pub(crate) use proxy::Proxy;
+pub(crate) use published::published;
 pub(crate) use upstream::resolve;
 
 use crate::sys::time::Instant;

@@ -1,18 +1,40 @@
 //! The way from a session to its container engines, if it ends what it creates there.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 
 use super::running_session::Session;
 use crate::containers::labels::Labels;
-use crate::containers::{Proxy, resolve};
+use crate::containers::{Proxy, published, resolve};
+use crate::runtime::clock;
+use crate::sys::port::Port;
 use crate::sys::process::identity::ActingAs;
+use crate::sys::time::Instant;
 
 /// Where Testcontainers' own reaper, which runs in a container, finds the engine.
 const OF_REAPER: &str = "TESTCONTAINERS_DOCKER_SOCKET_OVERRIDE";
 /// With a Unix socket, clients refuse the first. The socket of the session takes precedence over the second.
 const OVERRIDDEN: [&str; 2] = ["DOCKER_TLS_VERIFY", "DOCKER_CONTEXT"];
+/// How often to ask for published ports, and how long to wait for the answer. Meanwhile nothing else is noticed.
+const EVERY: Duration = Duration::from_millis(200);
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// The engines that a session reaches.
+#[derive(Debug, Default)]
+pub(super) struct Engines {
+    sockets: Vec<PathBuf>,
+    /// The ports that its containers publish, and when that was asked.
+    published: Vec<Port>,
+    asked: Option<Instant>,
+}
+
+impl Engines {
+    pub(super) fn published(&self) -> &[Port] {
+        &self.published
+    }
+}
 
 impl Session<'_> {
     /// Leads the session's programs to the engines, through a process that adds labels.
@@ -36,10 +58,26 @@ impl Session<'_> {
             .context("cannot start what leads the session to its container engines")?;
         self.env = self.env.without(&OVERRIDDEN).with_all(proxy.variables().iter().cloned());
         if self.env.get(OF_REAPER).is_none() {
-            self.env = self.env.with_all(upstreams.docker.map(|it| (OF_REAPER, it)));
+            self.env = self.env.with_all(upstreams.docker.clone().map(|it| (OF_REAPER, it)));
         }
         self.context.containment.spare(proxy.pid());
         self.context.proxy = Some(proxy);
+        self.engines.sockets = upstreams.docker.into_iter().chain(upstreams.podman).collect();
         Ok(())
+    }
+
+    /// Somebody else listens on a port that a service needs: perhaps an engine, for a container of the session.
+    pub(super) fn look_for_published(&mut self) {
+        let now = clock::now();
+        if self.engines.sockets.is_empty() || self.engines.asked.is_some_and(|asked| now < asked + EVERY) {
+            return;
+        }
+        self.engines.asked = Some(now);
+        let Ok(_user) = ActingAs::session_user(self.plan.identity.as_ref()) else { return };
+        let id = self.context.containment.id.to_string();
+        // Otherwise it is asked again.
+        if let Ok(ports) = published(&self.engines.sockets, &id, now + PATIENCE) {
+            self.engines.published = ports;
+        }
     }
 }

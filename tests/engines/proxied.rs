@@ -59,6 +59,21 @@ fn what_is_created_has_the_labels_of_the_session(kind: EngineKind) {
     assert!(!engine.host.path().join("run").exists());
 }
 
+/// docker's own proxy listens on the port, in no cgroup of the session.
+#[test]
+fn a_service_is_ready_when_the_port_that_its_container_publishes_answers() {
+    let engine = Engine::with_network();
+    let config = format!(
+        "[services.web]\ncommand = ['docker', 'run', '--rm', '--publish', '8000:80', '{IMAGE}', 'sh', '-c', 'trap \"kill $!\" TERM; busybox httpd -f -p 80 -h /etc & wait']\n\
+         port = 8000\nready.http = 'http://127.0.0.1:8000/passwd'\n"
+    );
+    std::fs::write(engine.host.path().join("cgrun.toml"), config).unwrap();
+    let done = session(&engine, &[], "docker ps --format '{{.Label \"cgrun.service\"}}' >service");
+    assert_eq!(done.status.code(), Some(0), "{}", text(&done.stderr));
+    assert_eq!(std::fs::read_to_string(engine.host.path().join("service")).unwrap(), "web\n");
+    assert_eq!(engine.list(), "", "{}", text(&done.stderr));
+}
+
 macro_rules! with_both {
     ($($scenario:ident),* $(,)?) => {
         mod docker { $(#[test] fn $scenario() { super::$scenario(super::EngineKind::Docker) })* }
