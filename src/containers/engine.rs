@@ -52,14 +52,14 @@ impl Surroundings {
     }
 }
 
-/// An engine whose socket is there.
-#[derive(Debug)]
+/// An engine, by its socket.
+#[derive(Clone, Debug)]
 pub(crate) struct Engine {
     socket: PathBuf,
 }
 
 /// Two names can lead to the same one: podman can pass for docker.
-pub(super) fn reachable(surroundings: &Surroundings) -> Vec<Engine> {
+pub(crate) fn reachable(surroundings: &Surroundings) -> Vec<Engine> {
     let mut seen = HashSet::new();
     let mut is_new = |path: &Path| {
         path.metadata().is_ok_and(|it| it.file_type().is_socket() && seen.insert((it.dev(), it.ino())))
@@ -94,7 +94,8 @@ fn timestamp(time: SystemTime) -> String {
     format!("{}.{:09}", since.as_secs(), since.subsec_nanos())
 }
 
-fn is_nobody(error: &io::Error) -> bool {
+/// Whether no engine listens, or it is not for us.
+pub(super) fn is_nobody(error: &io::Error) -> bool {
     let nobody = [io::ErrorKind::ConnectionRefused, io::ErrorKind::NotFound, io::ErrorKind::PermissionDenied];
     nobody.contains(&error.kind())
 }
@@ -116,6 +117,15 @@ impl fmt::Display for Engine {
 }
 
 impl Engine {
+    #[allow(dead_code, reason = "the proxy will use it")]
+    pub(crate) fn at(socket: PathBuf) -> Self {
+        Self { socket }
+    }
+
+    pub(super) fn socket(&self) -> &Path {
+        &self.socket
+    }
+
     pub(super) fn name(&self) -> &'static str {
         if self.is_podman() { "podman" } else { "docker" }
     }

@@ -2,17 +2,26 @@
 //! they are found by asking it (Docker's API over a Unix socket, which podman's service has too).
 
 mod container;
+mod ending;
 mod engine;
-#[allow(dead_code, reason = "the proxy and the teardown will use them")]
+mod exchange;
 pub(crate) mod labels;
+mod listing;
+mod log_lines;
+mod object;
 mod request;
+mod session_containers;
+mod stopping;
 
 use std::time::{Duration, SystemTime};
 
 pub(crate) use container::Container;
 use container::started_since;
-use engine::Engine;
-pub(crate) use engine::Surroundings;
+pub(crate) use ending::{Ending, Manner};
+pub(crate) use engine::{Engine, Surroundings, reachable};
+pub(crate) use exchange::Waiting;
+pub(crate) use object::{EngineObject, ObjectType};
+pub(crate) use session_containers::{SessionContainers, find_stale};
 
 use crate::sys::time::Instant;
 

@@ -11,7 +11,7 @@ use super::engine::{Engine, EngineKind, IMAGE};
 use super::host::{output, shell, text};
 use crate::harness::{cgrun_program, until};
 
-fn engine(kind: EngineKind) -> Engine {
+pub(super) fn engine(kind: EngineKind) -> Engine {
     let mut engine = Engine::start(kind);
     if kind == EngineKind::Podman {
         engine.serve();
@@ -26,7 +26,7 @@ fn start(engine: &Engine, name: &str) -> String {
 }
 
 /// A command that asks the daemon.
-fn client(engine: &Engine, arguments: &str) -> String {
+pub(super) fn client(engine: &Engine, arguments: &str) -> String {
     match engine.kind() {
         EngineKind::Podman => format!("podman --url unix:///run/podman/podman.sock {arguments}"),
         _ => engine.in_a_shell(arguments),
