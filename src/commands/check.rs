@@ -4,6 +4,7 @@ use anyhow::{Context, Result, bail};
 use serde::Serialize;
 
 use super::output::print;
+use crate::containers::{Surroundings, find_stale, reachable};
 use crate::ports::{self, Holding, time_wait};
 use crate::registry::{SessionEntry, SessionList, SessionState, cgroup_mount, list_signed_sessions};
 use crate::report::Reporter;
@@ -19,6 +20,8 @@ struct CheckFindings<'a> {
     watched_ports: &'a [Port],
     held_ports: Vec<HeldPort>,
     stale_sessions: Vec<StaleSession>,
+    /// What they have left in container engines.
+    stale_containers: Vec<String>,
     /// What could not be determined.
     unknown: &'a [String],
     /// What may affect the next run, although it is clean.
@@ -50,8 +53,17 @@ pub(crate) fn check(watched: &[Port], json: bool, reporter: &Reporter) -> Result
     let holdings = Holding::of(&listeners);
     let mut problems: Vec<_> = holdings.iter().map(ToString::to_string).collect();
     problems.extend(sessions.entries.iter().filter_map(leftover));
-    let unknown: Vec<_> =
-        sessions.entries.iter().filter_map(possible_leftover).chain(sessions.gap()).collect();
+    let engines = reachable(&Surroundings::new(|name| std::env::var_os(name)));
+    let stale =
+        find_stale(&engines, None).context("cannot determine which containers dead sessions have left")?;
+    problems.extend(stale.objects().iter().map(|it| {
+        format!(
+            "{it} is left over from session {}, whose cgrun process died; end it with: cgrun sweep",
+            it.session
+        )
+    }));
+    let unknown = sessions.entries.iter().filter_map(possible_leftover).chain(sessions.gap());
+    let unknown: Vec<_> = unknown.chain(stale.unknown().iter().cloned()).collect();
     // No process is left on a port in TIME_WAIT, so it is clean. But the next run may fail to bind it.
     let free: Vec<_> =
         watched.iter().copied().filter(|port| !listeners.iter().any(|it| it.port == *port)).collect();
@@ -59,12 +71,13 @@ pub(crate) fn check(watched: &[Port], json: bool, reporter: &Reporter) -> Result
     // What cannot be seen is never called clean.
     let is_unknown = problems.is_empty() && !unknown.is_empty();
     if json {
-        let stale = sessions.entries.iter().filter(|it| it.state == SessionState::Stale);
+        let stale_sessions = sessions.entries.iter().filter(|it| it.state == SessionState::Stale);
         let findings = CheckFindings {
             clean: (!is_unknown).then_some(problems.is_empty()),
             watched_ports: watched,
             held_ports: holdings.iter().map(held_port).collect(),
-            stale_sessions: stale.map(stale_session).collect(),
+            stale_sessions: stale_sessions.map(stale_session).collect(),
+            stale_containers: stale.objects().iter().map(ToString::to_string).collect(),
             unknown: &unknown,
             remarks: &remarks,
         };

@@ -7,14 +7,15 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 
 use super::engine::Engine;
-use crate::sys::time::since_1970;
+use super::labels;
+use crate::sys::time::{since_1970, time_of_day};
 
 /// How many characters of an id are enough for people.
 const SHORT: usize = 12;
 /// The reaper of Testcontainers, which removes itself.
 const REAPER: &str = "org.testcontainers.ryuk";
 
-/// A container that runs, and was started while the session ran.
+/// A container that was started while the session ran.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Container {
     pub engine: &'static str,
@@ -23,24 +24,37 @@ pub(crate) struct Container {
     pub image: String,
     /// The ports of the host that lead to it.
     pub ports: Vec<u16>,
+    /// Whether it was running when it was found.
+    pub running: bool,
+    /// How long ago it was created.
+    pub age_seconds: Option<u64>,
+    /// The end of what it has written, if that was read.
+    pub log: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Listed {
-    id: String,
+pub(super) struct Listed {
+    pub id: String,
     #[serde(default)]
     names: Option<Vec<String>>,
     #[serde(default)]
     image: String,
+    #[serde(rename = "ImageID", default)]
+    pub image_id: String,
     /// In seconds since 1970.
     #[serde(default)]
     created: i64,
     #[serde(default)]
+    state: String,
+    #[serde(default)]
     ports: Option<Vec<Port>>,
     #[serde(default)]
-    labels: Option<serde_json::Map<String, serde_json::Value>>,
+    pub labels: LabelMap,
 }
+
+/// The labels of an object. Engines say `null` if there are none.
+pub(super) type LabelMap = Option<serde_json::Map<String, serde_json::Value>>;
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -63,22 +77,44 @@ pub(super) fn started_since(
     // The log of a busy engine can have forgotten, and a creation is known only to the second.
     let is_new =
         |it: &Listed| is_started(it) || it.created > began || it.created == began && started.is_none();
-    let is_reaper = |it: &Listed| it.labels.as_ref().is_some_and(|labels| labels.contains_key(REAPER));
-    Ok(running.into_iter().filter(|it| is_new(it) && !is_reaper(it)).map(|it| it.described(engine)).collect())
+    // Those of a session end with it, or have been reported with it.
+    let is_expected = |it: &Listed| is_reaper(&it.labels) || has_label(&it.labels, labels::SESSION);
+    let new = running.into_iter().filter(|it| is_new(it) && !is_expected(it));
+    Ok(new.map(|it| it.described(engine.name())).collect())
+}
+
+fn has_label(labels: &LabelMap, name: &str) -> bool {
+    labels.as_ref().is_some_and(|labels| labels.contains_key(name))
+}
+
+pub(super) fn is_reaper(labels: &LabelMap) -> bool {
+    has_label(labels, REAPER)
 }
 
 impl Listed {
-    fn described(self, engine: &Engine) -> Container {
-        let names = self.names.unwrap_or_default();
+    /// Whether processes of it can be alive.
+    pub(super) fn is_running(&self) -> bool {
+        !["created", "exited", "stopped", "configured", "dead", "removing", "initialized"]
+            .contains(&self.state.as_str())
+    }
+
+    pub(super) fn described(&self, engine: &'static str) -> Container {
+        let running = self.is_running();
+        let name = self.names.iter().flatten().next();
         // Both protocols, and both families of addresses, have an entry each.
-        let ports: BTreeSet<u16> =
-            self.ports.unwrap_or_default().iter().filter_map(|port| port.public_port).collect();
+        let ports: BTreeSet<u16> = self.ports.iter().flatten().filter_map(|port| port.public_port).collect();
         Container {
-            engine: engine.name(),
+            engine,
             id: self.id.chars().take(SHORT).collect(),
-            name: names.first().map(|name| name.trim_start_matches('/').to_owned()).unwrap_or_default(),
-            image: self.image,
+            name: name.map(|name| name.trim_start_matches('/').to_owned()).unwrap_or_default(),
+            image: self.image.clone(),
             ports: ports.into_iter().collect(),
+            running,
+            age_seconds: u64::try_from(self.created)
+                .ok()
+                .filter(|&created| created > 0)
+                .map(|created| since_1970(time_of_day()).as_secs().saturating_sub(created)),
+            log: Vec::new(),
         }
     }
 }

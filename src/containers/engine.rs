@@ -52,19 +52,23 @@ impl Surroundings {
     }
 }
 
-/// An engine whose socket is there.
-#[derive(Debug)]
+/// An engine, by its socket.
+#[derive(Clone, Debug)]
 pub(crate) struct Engine {
     socket: PathBuf,
 }
 
-/// Two names can lead to the same one: podman can pass for docker.
-pub(super) fn reachable(surroundings: &Surroundings) -> Vec<Engine> {
+pub(crate) fn reachable(surroundings: &Surroundings) -> Vec<Engine> {
+    different(surroundings.sockets())
+}
+
+/// The engines at those of these paths that are sockets. Two can lead to the same one: podman can pass for docker.
+pub(super) fn different(sockets: impl IntoIterator<Item = PathBuf>) -> Vec<Engine> {
     let mut seen = HashSet::new();
     let mut is_new = |path: &Path| {
         path.metadata().is_ok_and(|it| it.file_type().is_socket() && seen.insert((it.dev(), it.ino())))
     };
-    surroundings.sockets().filter(|path| is_new(path)).map(|socket| Engine { socket }).collect()
+    sockets.into_iter().filter(|path| is_new(path)).map(|socket| Engine { socket }).collect()
 }
 
 /// Two requests on their way.
@@ -89,7 +93,8 @@ impl Engine {
     }
 }
 
-fn is_nobody(error: &io::Error) -> bool {
+/// Whether no engine listens, or it is not for us.
+pub(super) fn is_nobody(error: &io::Error) -> bool {
     let nobody = [io::ErrorKind::ConnectionRefused, io::ErrorKind::NotFound, io::ErrorKind::PermissionDenied];
     nobody.contains(&error.kind())
 }
@@ -111,6 +116,15 @@ impl fmt::Display for Engine {
 }
 
 impl Engine {
+    #[cfg(test)]
+    pub(super) fn at(socket: PathBuf) -> Self {
+        Self { socket }
+    }
+
+    pub(super) fn socket(&self) -> &Path {
+        &self.socket
+    }
+
     pub(super) fn name(&self) -> &'static str {
         if self.is_podman() { "podman" } else { "docker" }
     }

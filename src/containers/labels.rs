@@ -33,6 +33,7 @@ pub(crate) struct Place {
 
 /// What all objects of one session have.
 #[derive(Clone, Debug)]
+#[allow(dead_code, reason = "the proxy will use it")]
 pub(crate) struct Labels {
     session: String,
     place: Place,
@@ -53,10 +54,24 @@ impl Place {
     }
 }
 
+#[allow(dead_code, reason = "the proxy will use it")]
 impl Labels {
     /// The labels of a session whose supervisor is this process.
     pub(crate) fn of(session: &SessionId) -> io::Result<Self> {
         Ok(Self { session: session.to_string(), place: Place::here()?, owner: Owner::us()? })
+    }
+
+    /// The label that finds all of its objects.
+    pub(super) fn session_label(&self) -> String {
+        format!("{SESSION}={}", self.session)
+    }
+
+    pub(super) fn session(&self) -> &str {
+        &self.session
+    }
+
+    pub(super) fn place(&self) -> &Place {
+        &self.place
     }
 
     pub(crate) fn pairs(&self) -> Vec<(&'static str, String)> {

@@ -4,15 +4,21 @@
 mod address;
 mod container;
 mod contexts;
+mod ending;
 mod engine;
-#[allow(dead_code, reason = "the teardown will use them")]
+mod exchange;
 pub(crate) mod labels;
+mod listing;
+mod log_lines;
 mod no_upstream;
+mod object;
 mod proxy;
 mod published;
 mod request;
+mod session_containers;
 mod sockets;
 mod starts;
+mod stopping;
 mod upstream;
 #[cfg(test)]
 mod upstream_tests;
@@ -21,10 +27,13 @@ use std::time::{Duration, SystemTime};
 
 pub(crate) use container::Container;
 use container::started_since;
-use engine::Engine;
-pub(crate) use engine::Surroundings;
+pub(crate) use ending::{Ending, Manner};
+pub(crate) use engine::{Engine, Surroundings, reachable};
+pub(crate) use exchange::Waiting;
+pub(crate) use object::{EngineObject, ObjectType};
 pub(crate) use proxy::Proxy;
 pub(crate) use published::published;
+pub(crate) use session_containers::{SessionContainers, find_stale};
 pub(crate) use upstream::resolve;
 
 use crate::sys::time::Instant;

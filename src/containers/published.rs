@@ -1,14 +1,13 @@
 //! The ports of the host that lead into a session's containers. The engine listens on them, and no process of the session.
 
 use std::io;
-use std::path::PathBuf;
 
 use serde::Deserialize;
 use serde_json::json;
 
+use super::engine::Engine;
 use super::labels::SESSION;
-use super::request::get;
-use crate::sys::connect::connect_unix_within;
+use super::listing::escaped;
 use crate::sys::port::{Port, Protocol};
 use crate::sys::time::Instant;
 
@@ -28,20 +27,15 @@ struct Published {
     r#type: String,
 }
 
-/// Asks the engines at these sockets. Each has until `deadline`.
-pub(crate) fn published(sockets: &[PathBuf], session: &str, deadline: Instant) -> io::Result<Vec<Port>> {
+/// Each engine has until `deadline` to answer.
+pub(crate) fn published(engines: &[Engine], session: &str, deadline: Instant) -> io::Result<Vec<Port>> {
     let filter = escaped(&json!({ "label": [format!("{SESSION}={session}")] }).to_string());
     let path = format!("/containers/json?filters={filter}");
     let mut ports = Vec::new();
-    for socket in sockets {
-        let stream = connect_unix_within(socket, deadline - Instant::now())?;
-        ports.extend(parsed(&get(stream, &path)?.answer(deadline)?)?);
+    for engine in engines {
+        ports.extend(parsed(&engine.get(&path)?.answer(deadline)?)?);
     }
     Ok(ports)
-}
-
-fn escaped(text: &str) -> String {
-    text.bytes().map(|b| format!("%{b:02X}")).collect()
 }
 
 fn parsed(body: &[u8]) -> io::Result<Vec<Port>> {

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use super::address::Address;
 use super::contexts::{Contexts, DEFAULT};
+use super::engine::{Engine, different};
 use super::no_upstream::{Chosen, NoUpstream};
 use super::sockets::{UserDirectories, is_socket, set};
 use crate::sys::connect::connect_unix_within;
@@ -49,6 +50,10 @@ pub(crate) fn resolve(
 }
 
 impl Upstreams {
+    pub(crate) fn engines(&self) -> Vec<Engine> {
+        different(self.docker.iter().chain(&self.podman).cloned())
+    }
+
     /// Connects once to each, as a client would.
     pub(crate) fn check(&self) -> Result<(), NoUpstream> {
         for socket in self.docker.iter().chain(&self.podman) {

@@ -74,6 +74,16 @@ impl Pattern {
     }
 }
 
+impl Pattern {
+    /// Whether it allows what has these names, and stands for these lines.
+    pub(crate) fn allows_named(&self, names: &[&str], lines: &[String]) -> bool {
+        match self {
+            Self::Name(name) => names.contains(&name.as_str()),
+            Self::CommandLine(glob) => lines.iter().any(|line| glob.regex.is_match(line)),
+        }
+    }
+}
+
 /// Whether one of the patterns allows a process of which only the name was read. The command line is read
 /// only if a pattern needs it and time is left.
 pub(crate) fn allows_undescribed(patterns: &[Pattern], process: &Undescribed, has_time: bool) -> bool {

@@ -19,6 +19,6 @@ pub(crate) use environment::Environment;
 pub(crate) use private_plan::PrivatePlan;
 pub(crate) use service_id::{PerService, ServiceId};
 pub(crate) use service_plan::{Probe, ServicePlan};
-pub(crate) use session_plan::{KILL_WAIT, SessionPlan, Verbosity, records};
+pub(crate) use session_plan::{GRACE, KILL_WAIT, SessionPlan, Verbosity, records};
 pub(crate) use shard::Shard;
 pub(crate) use url::Url;

@@ -22,7 +22,7 @@ use crate::stacks::Rules;
 use crate::sys::port::Port;
 use crate::sys::process::identity::Identity;
 
-pub(super) const GRACE: Duration = Duration::from_secs(5);
+pub(crate) const GRACE: Duration = Duration::from_secs(5);
 pub(crate) const KILL_WAIT: Duration = Duration::from_secs(2);
 pub(super) const SETTLE: Duration = Duration::from_millis(100);
 

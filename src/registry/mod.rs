@@ -5,6 +5,7 @@ mod entry;
 mod find;
 mod list;
 mod members;
+pub(crate) mod stale_containers;
 pub(crate) mod sweep;
 
 pub(crate) use entry::{SessionEntry, SessionState};

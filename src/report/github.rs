@@ -39,7 +39,7 @@ impl GitHub {
     /// Whether anything is worth showing.
     pub(crate) fn has_news(cause: &Cause, verdict: &Verdict) -> bool {
         let failures = verdict.usage.as_ref().is_some_and(|usage| !limits_hit::failures(usage).is_empty());
-        cause.is_explained() || verdict.leaked() > 0 || !verdict.is_proven() || failures
+        cause.is_explained() || verdict.has_leaks() || !verdict.is_proven() || failures
     }
 
     /// Workflow commands for what ended the session, survivors, limits that were hit, and the worst leaks.

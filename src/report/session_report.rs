@@ -173,7 +173,7 @@ impl SessionReport {
             session: self.session.clone(),
             outcome: Outcome {
                 clean: verdict.is_proven()
-                    && verdict.leaked() == 0
+                    && !verdict.has_leaks()
                     && verdict.known_leaks().is_empty()
                     && !verdict.command_killed
                     && !cause.is_supervisor_dead(),

@@ -129,7 +129,7 @@ pub(super) fn allowed_leaks(verdict: &Verdict, listed: usize) -> Option<(String,
 
 /// One line for `-v`.
 pub(super) fn summary(verdict: &Verdict, cause: &Cause, kind: Kind, took: Duration) -> String {
-    let state = match (verdict.is_proven(), verdict.leaked() + verdict.known_leaks().len() == 0) {
+    let state = match (verdict.is_proven(), !verdict.has_leaks() && verdict.known_leaks().is_empty()) {
         (true, true) if !verdict.command_killed => "clean",
         (true, _) => "clean now",
         (false, _) => "NOT clean",

@@ -59,6 +59,13 @@ impl<'a> Wake<'a> {
         }
     }
 
+    /// Waits until one of `wakes` is ready, or until `deadline`; signals stay pending.
+    pub(crate) fn wait_for_any(wakes: &[Wake<'_>], deadline: Instant) {
+        let mut fds: Vec<_> =
+            wakes.iter().map(|wake| PollFd::from_borrowed_fd(wake.fd, wake.flags)).collect();
+        let _ = poll(&mut fds, timeout_until(deadline, clock::now()).as_ref());
+    }
+
     /// Waits for this descriptor alone; signals stay pending.
     pub(crate) fn wait(&self, deadline: Instant) {
         let timeout = timeout_until(deadline, clock::now());

@@ -1,13 +1,14 @@
 //! The way from a session to its container engines, if it ends what it creates there.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 
 use super::running_session::Session;
 use crate::containers::labels::Labels;
-use crate::containers::{Proxy, published, resolve};
+use crate::containers::{Engine, Proxy, SessionContainers, published, resolve};
+use crate::registry::stale_containers::end_stale_containers;
 use crate::runtime::clock;
 use crate::sys::port::Port;
 use crate::sys::process::identity::ActingAs;
@@ -24,7 +25,7 @@ const PATIENCE: Duration = Duration::from_millis(500);
 /// The engines that a session reaches.
 #[derive(Debug, Default)]
 pub(super) struct Engines {
-    sockets: Vec<PathBuf>,
+    all: Vec<Engine>,
     /// The ports that its containers publish, and when that was asked.
     published: Vec<Port>,
     asked: Option<Instant>,
@@ -52,6 +53,11 @@ impl Session<'_> {
             upstreams.check()?;
             upstreams
         };
+        let engines = upstreams.engines();
+        // What it says is enough. The session has no part in it.
+        if let Err(error) = end_stale_containers(&engines, self.plan.identity.as_ref(), false, self.report) {
+            self.report.error(&format!("cannot determine which containers dead sessions have left: {error}"));
+        }
         let id = &self.context.containment.id;
         let labels = Labels::of(id).context("cannot label what the session creates in container engines")?;
         let proxy = Proxy::start(id, &labels, &upstreams, self.plan.identity.as_ref())
@@ -62,21 +68,23 @@ impl Session<'_> {
         }
         self.context.containment.spare(proxy.pid());
         self.context.proxy = Some(proxy);
-        self.engines.sockets = upstreams.docker.into_iter().chain(upstreams.podman).collect();
+        self.context.containers =
+            Some(SessionContainers::new(engines.clone(), labels, self.plan.identity.clone(), self.plan.grace));
+        self.engines.all = engines;
         Ok(())
     }
 
     /// Somebody else listens on a port that a service needs: perhaps an engine, for a container of the session.
     pub(super) fn look_for_published(&mut self) {
         let now = clock::now();
-        if self.engines.sockets.is_empty() || self.engines.asked.is_some_and(|asked| now < asked + EVERY) {
+        if self.engines.all.is_empty() || self.engines.asked.is_some_and(|asked| now < asked + EVERY) {
             return;
         }
         self.engines.asked = Some(now);
         let Ok(_user) = ActingAs::session_user(self.plan.identity.as_ref()) else { return };
         let id = self.context.containment.id.to_string();
         // Otherwise it is asked again.
-        if let Ok(ports) = published(&self.engines.sockets, &id, now + PATIENCE) {
+        if let Ok(ports) = published(&self.engines.all, &id, now + PATIENCE) {
             self.engines.published = ports;
         }
     }

@@ -50,6 +50,18 @@ pub(crate) fn connect_unix_within(path: &Path, limit: Duration) -> io::Result<Un
     }
 }
 
+/// Connects to the socket at `path` without ever waiting. `None` if the server's backlog is full for now. The stream does
+/// not block.
+pub(crate) fn try_connect_unix(path: &Path) -> io::Result<Option<UnixStream>> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    match connect(&socket, &SocketAddrUnix::new(path)?) {
+        Ok(()) => Ok(Some(socket.into())),
+        Err(Errno::AGAIN) => Ok(None),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::net::TcpListener;
@@ -101,5 +113,8 @@ mod tests {
         let (waiting, error) = until_error(|| connect_unix_within(&path, limit));
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
         assert!((1..5).contains(&waiting.len()), "{}", waiting.len());
+        assert!(try_connect_unix(&path).unwrap().is_none());
+        drop(listener.accept().unwrap());
+        assert!(try_connect_unix(&path).unwrap().is_some());
     }
 }

@@ -10,7 +10,7 @@ use rustix::process::Pid;
 use super::cancelled::Cancelled;
 use super::component::{Component, Role};
 use super::time_budget::StopWithin;
-use crate::containers::Proxy;
+use crate::containers::{Proxy, SessionContainers};
 use crate::containment::{Containment, ContainmentError};
 use crate::leaks::LeakLog;
 use crate::leaks::allow::Pattern;
@@ -57,6 +57,8 @@ pub(crate) struct Context {
     pub allow: Vec<Pattern>,
     /// To which hooks write what they have ended. `None` if it could not be created.
     pub leak_log: Option<LeakLog>,
+    /// What the session creates by way of container engines, if cgrun ends that.
+    pub containers: Option<SessionContainers>,
     /// How long the whole teardown may take.
     pub stop_within: StopWithin,
     /// Whether leaks are described in a report, and not only on the terminal.
@@ -102,6 +104,7 @@ impl Context {
             settle: Duration::ZERO,
             allow: Vec::new(),
             leak_log: None,
+            containers: None,
             stop_within: StopWithin::default(),
             reports_leaks: false,
             measures_usage: false,

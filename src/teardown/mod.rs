@@ -37,7 +37,10 @@ impl Teardown<'_> {
         }
         self.run_phase("kill", Self::kill);
         self.run_phase("escaped", Self::end_escaped);
-        self.run_phase("engines", Self::close_engines);
+        // Before the ports, which they can have published.
+        if self.context.containers.is_some() {
+            self.run_phase("containers", Self::end_containers);
+        }
         self.run_phase("ports", Self::check_ports);
         self.verdict.usage = self.context.usage();
         self.run_phase("remove", Self::remove);

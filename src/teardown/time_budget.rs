@@ -21,6 +21,8 @@ pub(crate) struct StopWithin {
 pub(super) struct TimeBudget {
     /// See [`Self::ends`].
     ends: Option<Instant>,
+    /// See [`Self::deadline`].
+    deadline: Option<Instant>,
 }
 
 impl TimeBudget {
@@ -38,6 +40,8 @@ impl TimeBudget {
     pub(super) fn limit(&mut self, within: Option<Duration>) {
         let ends = within.map(|within| clock::now() + (within - within / REST));
         self.ends = self.ends.into_iter().chain(ends).min();
+        let deadline = within.map(|within| clock::now() + within);
+        self.deadline = self.deadline.into_iter().chain(deadline).min();
     }
 
     /// The part of `wanted` that a step can have if this many `steps`, including it, follow one another. Time that a step
@@ -49,6 +53,11 @@ impl TimeBudget {
     /// When the last grace has to be over; `None` if there is no limit.
     pub(super) fn ends(&self) -> Option<Instant> {
         self.ends
+    }
+
+    /// When the whole teardown has to be over; `None` if there is no limit.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.deadline
     }
 
     pub(super) fn is_limited(&self) -> bool {

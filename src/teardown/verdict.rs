@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rustix::process::Pid;
 
+use crate::containers::EngineObject;
 use crate::leaks::allow::{self, Pattern};
 use crate::leaks::{How, Leak, Logged, Snapshot, describe_one};
 use crate::limits::Usage;
@@ -35,6 +36,8 @@ pub(crate) struct Verdict {
     pub allowed_parents: HashSet<Pid>,
     /// Leaks that the baseline lists, which do not count; `None` if there is no baseline.
     pub in_baseline: Option<Vec<Leak>>,
+    /// What the session had created by way of container engines, and is gone now.
+    pub objects: Vec<EngineObject>,
     /// Processes that could not be stopped. Normally there are none.
     pub survivors: Vec<String>,
     /// Checks that could not be completed, which also means not clean.
@@ -96,6 +99,16 @@ impl Verdict {
     /// How many processes leaked that are not known.
     pub(crate) fn leaked(&self) -> usize {
         self.leaks.len() + self.undescribed_count()
+    }
+
+    /// How many containers leaked.
+    pub(crate) fn leaked_containers(&self) -> usize {
+        self.objects.iter().filter(|it| it.leaked).count()
+    }
+
+    /// Whether anything leaked that is not known.
+    pub(crate) fn has_leaks(&self) -> bool {
+        self.leaked() > 0 || self.leaked_containers() > 0
     }
 
     /// How many leaked processes are not described.

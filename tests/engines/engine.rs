@@ -142,6 +142,8 @@ impl Engine {
                     "--runtime",
                 ]);
                 command.arg(helpers().join("runc_here.py"));
+                // Otherwise, all tests share their networks.
+                command.arg("--network-config-dir").arg(self.path("networks"));
                 command.args(PODMAN_OPTIONS);
             }
             EngineKind::RootlessPodman => {

@@ -142,7 +142,7 @@ fn writable(path: &Path) -> File {
 
 pub(super) fn shell(script: &str) {
     let done = output(Command::new("sh").args(["-c", script]));
-    assert!(done.status.success(), "{script}: {}", text(&done.stderr));
+    assert!(done.status.success(), "{script}: {}: {}", done.status, text(&done.stderr));
 }
 
 pub(super) fn output(command: &mut Command) -> Output {

@@ -110,7 +110,7 @@ impl Cause {
             is_proven: verdict.is_proven(),
             command,
             command_killed: verdict.command_killed,
-            leak_fails: verdict.leaked() > 0 && on_leak == OnLeak::Fail,
+            leak_fails: verdict.has_leaks() && on_leak == OnLeak::Fail,
         };
         end.unless_proven().unwrap_or_else(|| self.as_layer().exit(&end))
     }

@@ -94,7 +94,8 @@ impl Teardown<'_> {
             }
             if is_waiting && self.budget.is_limited() {
                 let mut known = vec![None; stopping.len()];
-                stopping[index].steps = steps_from(index, &self.context.components, stopping, &mut known);
+                stopping[index].steps =
+                    steps_from(index, &self.context.components, stopping, &mut known) + self.steps_after();
             }
             self.advance(index, &mut stopping[index]);
             if stopping[index].was_asked() {
@@ -107,13 +108,20 @@ impl Teardown<'_> {
     fn shorten_all(&mut self, stopping: &mut [Stopping]) {
         let mut known = vec![None; stopping.len()];
         let steps: Vec<_> = (0..stopping.len())
-            .map(|index| steps_from(index, &self.context.components, stopping, &mut known))
+            .map(|index| {
+                steps_from(index, &self.context.components, stopping, &mut known) + self.steps_after()
+            })
             .collect();
         for (state, steps) in stopping.iter_mut().zip(steps) {
             let now = clock::now();
             let left = state.deadline().map(|deadline| self.budget.share(deadline - now, steps));
             left.into_iter().for_each(|left| state.shorten(now + left));
         }
+    }
+
+    /// How many graces follow those of the components: containers have theirs after all processes are dead.
+    fn steps_after(&self) -> u32 {
+        u32::from(self.context.containers.is_some())
     }
 
     fn wait_for_components(&mut self, stopping: &[Stopping]) {

@@ -1,0 +1,228 @@
+//! Which objects of sessions the engines have.
+
+use std::io;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::container::{LabelMap, Listed};
+use super::engine::{Engine, is_nobody};
+use super::exchange::{Answer, Ask, Limit, Waiting, ask_all};
+use super::object::{EngineObject, ObjectType, Tags};
+use crate::runtime::clock;
+use crate::sys::process::identity::Identity;
+use crate::sys::time::Instant;
+use crate::text::plain;
+
+/// How long all engines together may take to list what they have.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// A host with thousands of containers says less than this.
+const LONGEST: usize = 32 << 20;
+/// What does not exist in Docker, and before that version of podman.
+const PODS: &str = "/v4.0.0/libpod/pods/json";
+
+/// The engines to ask, and in whose name.
+pub(super) struct Asking<'a> {
+    pub engines: &'a [Engine],
+    pub identity: Option<&'a Identity>,
+    pub waiting: &'a mut dyn Waiting,
+    /// Whether an engine that is not there has nothing. Otherwise it was there before.
+    pub can_be_absent: bool,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Listing {
+    pub objects: Vec<EngineObject>,
+    /// Why an engine could not be asked.
+    pub unknown: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct NetworkOrPod {
+    #[serde(rename = "Id")]
+    id: String,
+    #[serde(rename = "Name", default)]
+    name: String,
+    #[serde(rename = "Labels", default)]
+    labels: LabelMap,
+}
+
+#[derive(Deserialize)]
+struct Volumes {
+    #[serde(rename = "Volumes", default)]
+    volumes: Option<Vec<Volume>>,
+}
+
+#[derive(Deserialize)]
+struct Volume {
+    #[serde(rename = "Name")]
+    name: String,
+    #[serde(rename = "Labels", default)]
+    labels: LabelMap,
+}
+
+impl Asking<'_> {
+    pub(super) fn ask(&mut self, asks: &[Ask<'_>], limit: Limit) -> Vec<io::Result<Answer>> {
+        ask_all(asks, self.identity, limit, self.waiting)
+    }
+
+    /// The objects that have this label, and are `wanted`. What an engine filters is not relied on.
+    pub(super) fn list(
+        &mut self,
+        label: &str,
+        wanted: &dyn Fn(&Tags<'_>) -> bool,
+        deadline: Instant,
+    ) -> Listing {
+        let filter = escaped(&serde_json::json!({ "label": [label] }).to_string());
+        let paths = [
+            format!("/containers/json?all=1&filters={filter}"),
+            format!("/networks?filters={filter}"),
+            format!("/volumes?filters={filter}"),
+            format!("{PODS}?filters={filter}"),
+        ];
+        let engines = self.engines;
+        let get = |engine, path: &String| Ask {
+            engine,
+            method: "GET",
+            path: path.clone(),
+            longest: LONGEST,
+            until: None,
+        };
+        let asks: Vec<_> =
+            engines.iter().flat_map(|engine| paths.iter().map(move |path| get(engine, path))).collect();
+        let limit = Limit::until(deadline.min(clock::now() + PATIENCE));
+        let mut answers = self.ask(&asks, limit).into_iter();
+        let mut listing = Listing::default();
+        for (at, engine) in engines.iter().enumerate() {
+            let own: Vec<_> = answers.by_ref().take(paths.len()).collect();
+            let absent = |it: &io::Result<Answer>| it.as_ref().is_err_and(is_nobody);
+            if self.can_be_absent && own.iter().all(absent) {
+                continue;
+            }
+            match objects(at, engine, own, wanted) {
+                Ok(objects) => listing.objects.extend(objects),
+                Err(error) => listing
+                    .unknown
+                    .push(format!("cannot determine what sessions have left in {engine}: {}", plain(&error))),
+            }
+        }
+        listing
+    }
+}
+
+/// What one engine has said.
+fn objects(
+    at: usize,
+    engine: &Engine,
+    answers: Vec<io::Result<Answer>>,
+    wanted: &dyn Fn(&Tags<'_>) -> bool,
+) -> io::Result<Vec<EngineObject>> {
+    let mut answers = answers.into_iter();
+    let mut next = || answers.next().unwrap_or_else(|| Err(io::ErrorKind::UnexpectedEof.into()));
+    let (containers, networks, volumes) = (next()?.ok()?, next()?.ok()?, next()?.ok()?);
+    let pods = match next()? {
+        Answer { code: 400 | 404, .. } => None,
+        answer => Some(answer.ok()?),
+    };
+    let name = if pods.is_some() { "podman" } else { engine.name() };
+    let mut objects = Vec::new();
+    for it in parse::<Vec<Listed>>("containers", &containers)? {
+        objects.extend(wanted_tags(&it.labels, wanted).map(|tags| tags.container(&it, (at, name))));
+    }
+    let networks = parse::<Vec<NetworkOrPod>>("networks", &networks)?;
+    let pods = pods.map(|it| parse::<Vec<NetworkOrPod>>("pods", &it)).transpose()?.unwrap_or_default();
+    for (kind, all) in [(ObjectType::Network, networks), (ObjectType::Pod, pods)] {
+        for it in all {
+            let tags = wanted_tags(&it.labels, wanted);
+            objects.extend(tags.map(|tags| tags.object(kind, (at, name), &it.id, &it.name)));
+        }
+    }
+    for it in parse::<Volumes>("volumes", &volumes)?.volumes.unwrap_or_default() {
+        let tags = wanted_tags(&it.labels, wanted);
+        objects.extend(tags.map(|tags| tags.object(ObjectType::Volume, (at, name), &it.name, &it.name)));
+    }
+    Ok(objects)
+}
+
+fn wanted_tags<'a>(labels: &'a LabelMap, wanted: &dyn Fn(&Tags<'_>) -> bool) -> Option<Tags<'a>> {
+    Tags::of(labels).filter(|tags| wanted(tags))
+}
+
+fn parse<'a, T: Deserialize<'a>>(what: &str, text: &'a [u8]) -> io::Result<T> {
+    // Go writes an empty list as `null`.
+    let text = if text.trim_ascii() == b"null" { b"[]" } else { text };
+    serde_json::from_slice(text)
+        .map_err(|error| io::Error::other(format!("its list of {what} is unreadable: {error}")))
+}
+
+/// As a part of a URL.
+pub(super) fn escaped(text: &str) -> String {
+    let mut escaped = String::new();
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-_.".contains(&byte) {
+            escaped.push(char::from(byte));
+        } else {
+            escaped += &format!("%{byte:02X}");
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ok(body: &str) -> io::Result<Answer> {
+        Ok(Answer { code: 200, body: body.as_bytes().to_vec() })
+    }
+
+    fn engine() -> Engine {
+        Engine::at("/run/x.sock".into())
+    }
+
+    #[test]
+    fn what_an_engine_does_not_filter_is_not_taken_for_ours() {
+        let labels = |session: &str| {
+            format!(
+                "{{\"cgrun.session\":\"{session}\",\"cgrun.boot\":\"b\",\"cgrun.pid-namespace\":\"1\",\"cgrun.owner\":\"1:2\",\"cgrun.test\":\"a::b (call)\"}}"
+            )
+        };
+        let containers = format!(
+            "[{{\"Id\":\"1\",\"Labels\":{}}},{{\"Id\":\"2\",\"Labels\":{}}},{{\"Id\":\"3\",\"Labels\":null}},{{\"Id\":\"4\"}}]",
+            labels("ours"),
+            labels("theirs")
+        );
+        let volumes = format!("{{\"Volumes\":[{{\"Name\":\"v\",\"Labels\":{}}}]}}", labels("ours"));
+        let none = Ok(Answer { code: 404, body: Vec::new() });
+        let answers = vec![ok(&containers), ok("null"), ok(&volumes), none];
+        let found = objects(0, &engine(), answers, &|tags| tags.session == "ours").unwrap();
+        let said: Vec<_> = found.iter().map(ToString::to_string).collect();
+        assert_eq!(said, ["container 1 of docker ()", "volume v of docker"]);
+        assert_eq!(found[0].test.as_deref(), Some("a::b (call)"));
+    }
+
+    #[test]
+    fn an_engine_that_cannot_tell_has_not_nothing() {
+        let none = || Ok(Answer { code: 404, body: Vec::new() });
+        let bad = || Ok(Answer { code: 500, body: Vec::new() });
+        for answers in [
+            vec![bad(), ok("[]"), ok("{}"), none()],
+            vec![ok("[]"), bad(), ok("{}"), none()],
+            vec![ok("[]"), ok("[]"), bad(), none()],
+            vec![ok("[]"), ok("[]"), ok("{}"), bad()],
+            vec![ok("[]"), ok("[]"), ok("x"), none()],
+            vec![ok("[]")],
+        ] {
+            objects(0, &engine(), answers, &|_| true).unwrap_err();
+        }
+        assert!(
+            objects(0, &engine(), vec![ok("[]"), ok("[]"), ok("{}"), none()], &|_| true).unwrap().is_empty()
+        );
+    }
+
+    #[test]
+    fn only_plain_characters_stay_as_they_are() {
+        assert_eq!(escaped("a-b_c.d"), "a-b_c.d");
+        assert_eq!(escaped("a/b?c={\"é\"}"), "a%2Fb%3Fc%3D%7B%22%C3%A9%22%7D");
+    }
+}

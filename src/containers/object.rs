@@ -1,0 +1,194 @@
+//! What a session has created by way of a container engine.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use super::container::{Container, LabelMap, Listed, is_reaper};
+use super::labels::{self, Place, parse_owner};
+use crate::containment::Owner;
+use crate::leaks::allow::Pattern;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum ObjectType {
+    Container,
+    /// Only podman has these.
+    Pod,
+    Network,
+    Volume,
+}
+
+/// An object that a session's labels were found on.
+#[derive(Clone, Debug)]
+pub(crate) struct EngineObject {
+    pub kind: ObjectType,
+    /// The place of its engine among those that were asked.
+    pub(super) engine: usize,
+    pub(super) id: String,
+    pub engine_name: &'static str,
+    pub name: String,
+    /// The id of the session.
+    pub session: String,
+    /// The test that has created it.
+    #[allow(dead_code)]
+    pub test: Option<String>,
+    /// The service that has created it.
+    pub service: Option<String>,
+    pub container: Option<Container>,
+    /// The reaper of Testcontainers, which would remove itself.
+    pub is_reaper: bool,
+    pub(super) image_id: String,
+    /// Whether it was still running although nothing needed it any more.
+    pub leaked: bool,
+}
+
+/// Tells an object from all others.
+pub(super) type Key = (usize, ObjectType, String);
+
+/// Whose an object is, as its labels say.
+#[derive(Debug)]
+pub(super) struct Tags<'a> {
+    pub session: &'a str,
+    pub boot: &'a str,
+    pub pid_namespace: &'a str,
+    pub owner: Option<Owner>,
+    test: Option<&'a str>,
+    service: Option<&'a str>,
+}
+
+impl<'a> Tags<'a> {
+    /// `None` if it is not a session's.
+    pub(super) fn of(map: &'a LabelMap) -> Option<Self> {
+        let map = map.as_ref()?;
+        let value = |name| map.get(name).and_then(serde_json::Value::as_str);
+        Some(Self {
+            session: value(labels::SESSION)?,
+            boot: value(labels::BOOT)?,
+            pid_namespace: value(labels::PID_NAMESPACE)?,
+            owner: value(labels::OWNER).and_then(parse_owner),
+            test: value(labels::TEST).filter(|it| !it.is_empty()),
+            service: value(labels::SERVICE).filter(|it| !it.is_empty()),
+        })
+    }
+
+    pub(super) fn is_of(&self, place: &Place) -> bool {
+        place.is(self.boot, self.pid_namespace)
+    }
+
+    /// `engine` is its place among those that were asked, and its name.
+    pub(super) fn object(
+        &self,
+        kind: ObjectType,
+        engine: (usize, &'static str),
+        id: &str,
+        name: &str,
+    ) -> EngineObject {
+        EngineObject {
+            kind,
+            engine: engine.0,
+            id: id.to_owned(),
+            engine_name: engine.1,
+            name: name.to_owned(),
+            session: self.session.to_owned(),
+            test: self.test.map(str::to_owned),
+            service: self.service.map(str::to_owned),
+            container: None,
+            is_reaper: false,
+            image_id: String::new(),
+            leaked: false,
+        }
+    }
+
+    pub(super) fn container(&self, listed: &Listed, engine: (usize, &'static str)) -> EngineObject {
+        let container = listed.described(engine.1);
+        let name = if container.name.is_empty() { &container.id } else { &container.name };
+        EngineObject {
+            is_reaper: is_reaper(&listed.labels),
+            image_id: listed.image_id.clone(),
+            ..self.object(ObjectType::Container, engine, &listed.id, name)
+        }
+        .with(container)
+    }
+}
+
+impl EngineObject {
+    fn with(self, container: Container) -> Self {
+        Self { container: Some(container), ..self }
+    }
+
+    pub(super) fn key(&self) -> Key {
+        (self.engine, self.kind, self.id.clone())
+    }
+
+    /// Whether the pattern means the container's name, or its image with or without its tag and where it is from. A pattern
+    /// with wildcards stands for `IMAGE NAME`.
+    pub(crate) fn is_allowed_by(&self, pattern: &Pattern) -> bool {
+        let image = self.container.as_ref().map_or("", |it| it.image.as_str());
+        let short = image.rsplit('/').next().unwrap_or_default();
+        let names = [&self.name, image, without_tag(image), short, without_tag(short)];
+        let lines = [image, short].map(|image| format!("{image} {}", self.name));
+        pattern.allows_named(&names, &lines)
+    }
+
+    pub(crate) fn is_running(&self) -> bool {
+        self.container.as_ref().is_some_and(|it| it.running)
+    }
+}
+
+/// `redis` for `redis:7` and `redis@sha256:1`, but `localhost:5000/redis` as it is.
+fn without_tag(image: &str) -> &str {
+    let image = image.split('@').next().unwrap_or_default();
+    match image.rsplit_once(':') {
+        Some((image, tag)) if !tag.contains('/') => image,
+        _ => image,
+    }
+}
+
+/// `container web of docker (redis:7)`, `network shop_default of docker`
+impl fmt::Display for EngineObject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match self.kind {
+            ObjectType::Container => "container",
+            ObjectType::Pod => "pod",
+            ObjectType::Network => "network",
+            ObjectType::Volume => "volume",
+        };
+        write!(f, "{kind} {} of {}", self.name, self.engine_name)?;
+        match &self.container {
+            Some(container) => write!(f, " ({})", container.image),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_allowed(image: &str, pattern: &str) -> bool {
+        let labels = serde_json::json!({
+            "Id": "1", "Names": ["/vigilant_noether"], "Image": image, "State": "running",
+            "Labels": { "cgrun.session": "x", "cgrun.boot": "y", "cgrun.pid-namespace": "1" }
+        });
+        let listed: Listed = serde_json::from_value(labels).unwrap();
+        let object = Tags::of(&listed.labels).unwrap().container(&listed, (0, "docker"));
+        assert!(object.is_running());
+        object.is_allowed_by(&pattern.parse().unwrap())
+    }
+
+    #[test]
+    fn a_container_is_allowed_by_its_name_or_its_image() {
+        let image = "docker.io/library/redis:7";
+        for pattern in ["vigilant_noether", "redis", "redis:7", "redis*", "*vigilant_*", "*library/redis:? *"]
+        {
+            assert!(is_allowed(image, pattern), "{pattern}");
+        }
+        for pattern in ["noether", "redis:6", "library", "edis*", "7", "redis:7 x"] {
+            assert!(!is_allowed(image, pattern), "{pattern}");
+        }
+        assert!(is_allowed("localhost:5000/redis", "redis"));
+        assert!(is_allowed("redis@sha256:12", "redis"));
+        assert!(!is_allowed("redis-stack:7", "redis"));
+    }
+}

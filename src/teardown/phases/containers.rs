@@ -1,0 +1,63 @@
+//! Ends what the session has created by way of container engines: containers, pods, networks, volumes. All processes of the
+//! session are dead, so that nothing new is created.
+
+use crate::containers::{Ending, EngineObject, Manner, ObjectType, Waiting};
+use crate::runtime::events::Wake;
+use crate::sys::time::Instant;
+use crate::teardown::running_teardown::Teardown;
+
+impl Teardown<'_> {
+    /// Asks the engines, and never takes longer than the grace, the engines' own work, and the time for the whole teardown.
+    pub(in crate::teardown) fn end_containers(&mut self) {
+        self.ensure_guardian();
+        self.close_proxy();
+        let Some(containers) = self.context.containers.take() else { return };
+        let grace = self.budget.share(containers.grace(), 1);
+        let manner = Manner { grace, latest: self.budget.deadline(), reads_logs: true };
+        let ending = containers.end(manner, self);
+        self.context.containers = Some(containers);
+        self.note_containers(ending);
+    }
+
+    /// Closes the session's way to its engines. From then on, they have all that it has asked for.
+    fn close_proxy(&mut self) {
+        let Some(proxy) = self.context.proxy.take() else { return };
+        if !proxy.end() {
+            self.verdict.unknown(
+                "cannot exclude that a container engine still creates what the session asked for: it has not answered",
+            );
+        }
+    }
+
+    fn note_containers(&mut self, ending: Ending) {
+        let Ending { ended, survivors, unknown } = ending;
+        for mut object in ended {
+            object.leaked = self.has_leaked(&object);
+            self.verdict.objects.push(object);
+        }
+        self.verdict.survivors.extend(survivors);
+        unknown.into_iter().for_each(|it| self.verdict.unknown(it));
+    }
+
+    /// A container that a cancelled command was still using is none.
+    fn has_leaked(&self, object: &EngineObject) -> bool {
+        let is_allowed = || self.verdict.allow.iter().any(|pattern| object.is_allowed_by(pattern));
+        object.kind == ObjectType::Container
+            && object.is_running()
+            && !object.is_reaper
+            && object.service.is_none()
+            && self.context.cancelled.is_none()
+            && !self.cause.is_supervisor_dead()
+            && !is_allowed()
+    }
+}
+
+impl Waiting for Teardown<'_> {
+    fn wait(&mut self, wakes: &[Wake<'_>], until: Instant) {
+        Teardown::wait(self, wakes, until);
+    }
+
+    fn is_urgent(&self) -> bool {
+        self.requests.end_the_grace()
+    }
+}
