@@ -134,6 +134,13 @@ impl Leftover {
         }
     }
 
+    /// Whether it is normal that it was left: a service's, or a container that may run on, or whose command was cancelled.
+    pub(crate) fn is_expected(&self) -> bool {
+        let is_running = self.container.as_ref().is_some_and(|it| it.running);
+        let is_ended = self.kind.is_of_engine() && self.fate == Fate::Removed;
+        is_ended && !self.leaked && (is_running || self.process.is_some())
+    }
+
     fn named(kind: LeftoverKind, name: String, fate: Fate) -> Self {
         Self {
             kind,

@@ -59,7 +59,8 @@ impl Leftovers {
 
     /// Whether a person should know. Files in a private `/tmp` are normal.
     pub(crate) fn has_news(&self) -> bool {
-        !self.unverified.is_empty() || self.found.iter().any(|it| it.kind != LeftoverKind::Directory)
+        !self.unverified.is_empty()
+            || self.found.iter().any(|it| it.kind != LeftoverKind::Directory && !it.is_expected())
     }
 }
 

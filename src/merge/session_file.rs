@@ -66,6 +66,10 @@ struct Leftover<'a> {
     kind: Cow<'a, str>,
     size_bytes: Option<u64>,
     #[serde(borrow)]
+    fate: Cow<'a, str>,
+    #[serde(borrow)]
+    process: Option<Cow<'a, str>>,
+    #[serde(borrow)]
     started_during: Option<Cow<'a, str>>,
     /// This and the next are missing in reports of older versions.
     #[serde(borrow, default)]
@@ -78,6 +82,20 @@ struct Leftover<'a> {
 struct Container<'a> {
     #[serde(borrow)]
     image: Cow<'a, str>,
+    /// Missing in reports of older versions, which ended none.
+    #[serde(default)]
+    running: bool,
+}
+
+impl Leftover<'_> {
+    /// What is in a private directory is normal, and so is what a service has created, or is allowed to run on. What leaked
+    /// is counted with the leaks.
+    fn counts(&self) -> bool {
+        let is_of_engine = ["container", "pod", "network", "volume"].contains(&&*self.kind);
+        let is_running = self.container.as_ref().is_some_and(|it| it.running);
+        let is_expected = is_of_engine && self.fate == "removed" && (is_running || self.process.is_some());
+        self.kind != "directory" && !self.leaked && !is_expected
+    }
 }
 
 #[derive(Deserialize)]
@@ -128,9 +146,7 @@ impl SessionFile<'_> {
             let microseconds = it.cpu_user_usec?.saturating_add(it.cpu_system_usec?);
             Some(Seconds::new(microseconds as f64 / 1e6))
         });
-        // What is in a private directory is normal.
-        let leftovers: Vec<_> =
-            self.leftovers.iter().filter(|it| it.kind != "directory" && !it.leaked).collect();
+        let leftovers: Vec<_> = self.leftovers.iter().filter(|it| it.counts()).collect();
         let mut counts = counted(&self.leaks);
         count_containers(&self.leftovers, &mut counts);
         SessionResult {

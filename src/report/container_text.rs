@@ -59,18 +59,15 @@ pub(super) fn last_words(leaked: &Leftover) -> impl Iterator<Item = String> {
 
 /// `also removed: 1 stopped container, 1 network, 2 volumes`
 pub(super) fn also_removed(leftovers: &[Leftover]) -> Option<String> {
-    let is_removed = |it: &&Leftover| it.kind.is_of_engine() && it.fate == Fate::Removed && !it.leaked;
-    let removed: Vec<_> = leftovers.iter().filter(is_removed).collect();
-    let is_running = |it: &Leftover| it.container.as_ref().is_some_and(|it| it.running);
-    let count = |kind, running| {
-        removed.iter().filter(|it| it.kind == kind && is_running(it) == running).count() as u64
+    let count = |kind: LeftoverKind| {
+        let is_it = |it: &&Leftover| it.kind == kind && it.fate == Fate::Removed;
+        leftovers.iter().filter(is_it).filter(|it| !it.leaked && !it.is_expected()).count() as u64
     };
     let counts = [
-        (count(LeftoverKind::Container, true), "running container"),
-        (count(LeftoverKind::Container, false), "stopped container"),
-        (count(LeftoverKind::Pod, false), "pod"),
-        (count(LeftoverKind::Network, false), "network"),
-        (count(LeftoverKind::Volume, false), "volume"),
+        (count(LeftoverKind::Container), "stopped container"),
+        (count(LeftoverKind::Pod), "pod"),
+        (count(LeftoverKind::Network), "network"),
+        (count(LeftoverKind::Volume), "volume"),
     ];
     let counts: Vec<_> =
         counts.into_iter().filter(|it| it.0 > 0).map(|(count, noun)| counted(count, noun)).collect();
@@ -116,6 +113,9 @@ mod tests {
         assert_eq!(also_removed(&leftovers).unwrap(), "also removed: 1 stopped container");
         assert_eq!(also_removed(&leftovers[3..]).unwrap(), "removed: 1 stopped container");
         assert_eq!(also_removed(&leftovers[..3]), None);
+        let of_service = Leftover { process: Some("service db".into()), ..leftovers[3].clone() };
+        let allowed = Leftover { leaked: false, ..leftovers[0].clone() };
+        assert_eq!(also_removed(&[of_service, allowed]), None);
         assert!(leaked_lines(&leftovers[2..], 20).1[0].starts_with("  redis:7 (docker, name cache)"));
     }
 
