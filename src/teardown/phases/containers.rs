@@ -1,4 +1,4 @@
-//! Ends what the session has created by way of container engines: containers, pods, networks, volumes. All processes of the
+//! Phase 4: ends what the session has created by way of container engines: containers, pods, networks, volumes. All processes of the
 //! session are dead, so that nothing new is created.
 
 use crate::containers::{Ending, EngineObject, Manner, ObjectType, Waiting};
