@@ -103,6 +103,8 @@ pub(crate) struct SessionKeys {
     pub tmp: Option<Tmp>,
     /// When that directory is kept. By default never.
     pub keep_tmp: Option<Keep>,
+    /// End the containers, networks and volumes that the session's processes create in Docker or podman. By default false.
+    pub containers: Option<bool>,
     /// As root: run the services and the command as this user.
     pub user: Option<Word>,
     /// Do not let any process of the session gain privileges: sudo and other setuid programs fail. By default false.

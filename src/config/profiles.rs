@@ -61,6 +61,7 @@ fn replaced(keys: SessionKeys, by: SessionKeys) -> SessionKeys {
         require: by.require.or(keys.require),
         tmp: by.tmp.or(keys.tmp),
         keep_tmp: by.keep_tmp.or(keys.keep_tmp),
+        containers: by.containers.or(keys.containers),
         user: by.user.or(keys.user),
         no_new_privs: by.no_new_privs.or(keys.no_new_privs),
         clean_env: by.clean_env.or(keys.clean_env),

@@ -50,6 +50,9 @@ tmp = "host"
 # When that directory is kept: "never", "on_failure" or "always" (example; by default never).
 # keep_tmp = "on_failure"
 
+# End the containers, networks and volumes that the session's processes create in Docker or podman.
+containers = false
+
 # As root: run the services and the command as this user (example).
 # user = "ci"
 

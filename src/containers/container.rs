@@ -63,40 +63,20 @@ struct Port {
     public_port: Option<u16>,
 }
 
-/// One line of the log. Docker's has the id at two places, podman's at one.
-#[derive(Debug, Deserialize)]
-struct Start {
-    #[serde(default)]
-    id: String,
-    #[serde(rename = "Actor", default)]
-    actor: Actor,
-}
-
-#[derive(Debug, Default, Deserialize)]
-struct Actor {
-    #[serde(rename = "ID", default)]
-    id: String,
-}
-
-/// The running containers that were created after `began`, or that the log says were started. The log of a busy engine can
-/// have forgotten.
+/// The running containers that are among `started` or, if that is not known, were created after `began`.
 pub(super) fn started_since(
     engine: &Engine,
     began: SystemTime,
     running: &[u8],
-    starts: &[u8],
+    started: Option<&HashSet<String>>,
 ) -> io::Result<Vec<Container>> {
     let running: Vec<Listed> = serde_json::from_slice(running)
         .map_err(|error| io::Error::other(format!("its list of containers is unreadable: {error}")))?;
-    let started: HashSet<String> = serde_json::Deserializer::from_slice(starts)
-        .into_iter::<Start>()
-        .map_while(Result::ok)
-        .flat_map(|start| [start.id, start.actor.id])
-        .collect();
     let began = i64::try_from(since_1970(began).as_secs()).unwrap_or(i64::MAX);
-    // Only to the second. Docker's log knows better; podman can have none.
-    let created_since = |it: &Listed| it.created > began || it.created == began && engine.is_podman();
-    let is_new = |it: &Listed| started.contains(&it.id) || created_since(it);
+    let is_started = |it: &Listed| started.is_some_and(|started| started.contains(&it.id));
+    // The log of a busy engine can have forgotten, and a creation is known only to the second.
+    let is_new =
+        |it: &Listed| is_started(it) || it.created > began || it.created == began && started.is_none();
     // Those of a session end with it, or have been reported with it.
     let is_expected = |it: &Listed| is_reaper(&it.labels) || has_label(&it.labels, labels::SESSION);
     let new = running.into_iter().filter(|it| is_new(it) && !is_expected(it));

@@ -1,54 +1,54 @@
 //! The engines that a session can reach.
 
 use std::collections::HashSet;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fmt;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
+use super::address::Address;
+use super::contexts::Contexts;
 use super::request::{Request, get};
+use super::sockets::{UserDirectories, set};
 use crate::sys::connect::connect_unix_within;
-use crate::sys::time::{Instant, since_1970, time_of_day};
+use crate::sys::time::Instant;
 
-/// The sockets of daemons that run as root.
-const SOCKETS: [&str; 3] = ["/var/run/docker.sock", "/run/docker.sock", "/run/podman/podman.sock"];
-/// The same for a user's own, in the directory for the user's sockets.
-const OF_A_USER: [&str; 2] = ["docker.sock", "podman/podman.sock"];
+/// Beside the usual places: `/var/run` can be another directory than `/run`.
+const ALSO: &str = "/run/docker.sock";
 /// Variables that name the socket of another.
 const VARIABLES: [&str; 2] = ["DOCKER_HOST", "CONTAINER_HOST"];
 /// The kernel would wait for room in the backlog of one that hangs.
 const CONNECT: Duration = Duration::from_millis(500);
 
-/// `{"type":["container"],"event":["start"]}`
-const STARTS: &str = "%7B%22type%22%3A%5B%22container%22%5D%2C%22event%22%3A%5B%22start%22%5D%7D";
-
 /// What a session's processes see of it.
 #[derive(Debug)]
 pub(crate) struct Surroundings {
     /// The values of `DOCKER_HOST` and `CONTAINER_HOST`.
-    pub hosts: Vec<OsString>,
-    /// `XDG_RUNTIME_DIR`
-    pub runtime: Option<PathBuf>,
+    hosts: Vec<Address>,
+    contexts: Option<Contexts>,
+    user: UserDirectories,
 }
 
 impl Surroundings {
     pub(crate) fn new(variable: impl Fn(&str) -> Option<OsString>) -> Self {
+        let home = set(variable("HOME")).map(PathBuf::from);
         Self {
-            hosts: VARIABLES.into_iter().filter_map(&variable).collect(),
-            runtime: variable("XDG_RUNTIME_DIR").map(PathBuf::from),
+            hosts: VARIABLES.into_iter().filter_map(&variable).map(Address).collect(),
+            contexts: Contexts::new(&variable, home.as_deref()),
+            user: UserDirectories::new(&variable, home.as_deref()),
         }
     }
 
+    /// Every context, and not only the current one: `docker --context` can have named any. What cannot be followed is
+    /// left out.
     fn sockets(&self) -> impl Iterator<Item = PathBuf> {
-        let named = self.hosts.iter().filter_map(|host| {
-            let path = host.as_bytes().strip_prefix(b"unix://")?;
-            Some(PathBuf::from(OsStr::from_bytes(path)))
-        });
-        let of_user = self.runtime.iter().flat_map(|runtime| OF_A_USER.map(|name| runtime.join(name)));
-        named.chain(of_user).chain(SOCKETS.map(PathBuf::from))
+        let contexts = self.contexts.as_ref().map(Contexts::all).unwrap_or_default();
+        let of_contexts = contexts.into_iter().flatten().filter_map(|it| Address(it.host()?.into()).socket());
+        let named = self.hosts.iter().filter_map(Address::socket);
+        named.chain(of_contexts).chain(self.user.sockets()).chain([PathBuf::from(ALSO)])
     }
 }
 
@@ -58,13 +58,17 @@ pub(crate) struct Engine {
     socket: PathBuf,
 }
 
-/// Two names can lead to the same one: podman can pass for docker.
 pub(crate) fn reachable(surroundings: &Surroundings) -> Vec<Engine> {
+    different(surroundings.sockets())
+}
+
+/// The engines at those of these paths that are sockets. Two can lead to the same one: podman can pass for docker.
+pub(super) fn different(sockets: impl IntoIterator<Item = PathBuf>) -> Vec<Engine> {
     let mut seen = HashSet::new();
     let mut is_new = |path: &Path| {
         path.metadata().is_ok_and(|it| it.file_type().is_socket() && seen.insert((it.dev(), it.ino())))
     };
-    surroundings.sockets().filter(|path| is_new(path)).map(|socket| Engine { socket }).collect()
+    sockets.into_iter().filter(|path| is_new(path)).map(|socket| Engine { socket }).collect()
 }
 
 /// Two requests on their way.
@@ -74,24 +78,19 @@ pub(super) struct Question {
 }
 
 impl Engine {
-    /// `None` if nobody is there, or the user has no right to ask.
-    pub(super) fn ask(&self, began: SystemTime) -> Option<Question> {
+    /// Asks for what runs, and for the path `starts`. `None` if nobody is there, or the user has no right to ask.
+    pub(super) fn ask(&self, starts: &str) -> Option<Question> {
         let running = match connect_unix_within(&self.socket, CONNECT) {
             Ok(stream) => get(stream, "/containers/json"),
             Err(error) if is_nobody(&error) => return None,
             Err(error) => Err(error),
         };
-        // Later than now, and the engine would wait until then.
-        let (since, until) = (timestamp(began), timestamp(time_of_day()));
-        let path = format!("/events?since={since}&until={until}&filters={STARTS}");
-        let starts = connect_unix_within(&self.socket, CONNECT).and_then(|stream| get(stream, &path));
-        Some(Question { running, starts })
+        Some(Question { running, starts: self.get(starts) })
     }
-}
 
-fn timestamp(time: SystemTime) -> String {
-    let since = since_1970(time);
-    format!("{}.{:09}", since.as_secs(), since.subsec_nanos())
+    pub(super) fn get(&self, path: &str) -> io::Result<Request> {
+        get(connect_unix_within(&self.socket, CONNECT)?, path)
+    }
 }
 
 /// Whether no engine listens, or it is not for us.
@@ -101,11 +100,11 @@ pub(super) fn is_nobody(error: &io::Error) -> bool {
 }
 
 impl Question {
-    /// The bodies of the two answers. An engine can lack a log of what it has started.
-    pub(super) fn answer(self, deadline: Instant) -> io::Result<(Vec<u8>, Vec<u8>)> {
+    /// The bodies of the two answers. An engine can lack the second.
+    pub(super) fn answer(self, deadline: Instant) -> io::Result<(Vec<u8>, Option<Vec<u8>>)> {
         let running = self.running?.answer(deadline)?;
-        let starts = self.starts.and_then(|request| request.answer(deadline)).unwrap_or_default();
-        Ok((running, starts))
+        let starts = self.starts.and_then(|request| request.answer(deadline));
+        Ok((running, starts.ok()))
     }
 }
 
@@ -117,8 +116,8 @@ impl fmt::Display for Engine {
 }
 
 impl Engine {
-    #[allow(dead_code, reason = "the proxy will use it")]
-    pub(crate) fn at(socket: PathBuf) -> Self {
+    #[cfg(test)]
+    pub(super) fn at(socket: PathBuf) -> Self {
         Self { socket }
     }
 

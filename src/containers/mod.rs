@@ -1,17 +1,27 @@
 //! Containers that a container engine started while a session ran. The engine's daemon starts them outside of the session, so
 //! they are found by asking it (Docker's API over a Unix socket, which podman's service has too).
 
+mod address;
 mod container;
+mod contexts;
 mod ending;
 mod engine;
 mod exchange;
 pub(crate) mod labels;
 mod listing;
 mod log_lines;
+mod no_upstream;
 mod object;
+mod proxy;
+mod published;
 mod request;
 mod session_containers;
+mod sockets;
+mod starts;
 mod stopping;
+mod upstream;
+#[cfg(test)]
+mod upstream_tests;
 
 use std::time::{Duration, SystemTime};
 
@@ -21,7 +31,10 @@ pub(crate) use ending::{Ending, Manner};
 pub(crate) use engine::{Engine, Surroundings, reachable};
 pub(crate) use exchange::Waiting;
 pub(crate) use object::{EngineObject, ObjectType};
+pub(crate) use proxy::Proxy;
+pub(crate) use published::published;
 pub(crate) use session_containers::{SessionContainers, find_stale};
+pub(crate) use upstream::resolve;
 
 use crate::sys::time::Instant;
 
@@ -41,13 +54,15 @@ pub(crate) fn started_after(began: SystemTime, surroundings: &Surroundings) -> S
     let engines = engine::reachable(surroundings);
     let deadline = Instant::now() + PATIENCE;
     // All are asked before the first answer is read.
-    let asked: Vec<_> = engines.iter().filter_map(|engine| Some((engine, engine.ask(began)?))).collect();
+    let ask = |engine: &Engine| engine.ask(&starts::path(engine.is_podman(), began));
+    let asked: Vec<_> = engines.iter().filter_map(|engine| Some((engine, ask(engine)?))).collect();
     let mut found = Started::default();
     for (engine, question) in asked {
-        match question
-            .answer(deadline)
-            .and_then(|(running, starts)| started_since(engine, began, &running, &starts))
-        {
+        let answer = question.answer(deadline).and_then(|(running, starts)| {
+            let started = starts.and_then(|starts| starts::since(engine, began, &starts, deadline));
+            started_since(engine, began, &running, started.as_ref())
+        });
+        match answer {
             Ok(containers) => found.containers.extend(containers),
             Err(error) => found.unknown.push(unknown(engine, &error)),
         }

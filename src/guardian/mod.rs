@@ -20,6 +20,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socketpair};
 use rustix::process::Pid;
 
+use crate::containers::Proxy;
 use crate::containment::{MARKER, OUTER};
 use crate::guardian::record::Record;
 use crate::guardian::relay::Relay;
@@ -73,7 +74,8 @@ impl Guardian {
         let pid = fork_detached(|| {
             let log = context.leak_log.iter().map(|log| log.file().as_fd());
             let kept = [theirs.as_fd(), us.as_fd()].into_iter().chain(log);
-            let kept: Vec<_> = kept.chain(context.containment.descriptors()).collect();
+            let proxy = context.proxy.iter().flat_map(Proxy::descriptors);
+            let kept: Vec<_> = kept.chain(context.containment.descriptors()).chain(proxy).collect();
             failpoint::disable();
             let invocation = std::env::var_os(SERVICE);
             hide_from_cookie_killers();

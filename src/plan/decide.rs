@@ -126,6 +126,7 @@ pub(crate) fn plan(run: Run, config: Option<&Config>, cwd: PathBuf, state: PathB
         require: options.require.or(session.and_then(|it| it.require)),
         private,
         tmp,
+        containers: options.containers.or(session.and_then(|it| it.containers)).unwrap_or(false),
         shard: None,
         identity: resolve_identity(
             options.user.as_deref().or(session.and_then(|it| it.user.as_ref()).map(|it| it.0.as_str())),

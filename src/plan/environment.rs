@@ -63,6 +63,13 @@ impl Environment {
         changed
     }
 
+    /// A copy without these variables.
+    pub(crate) fn without(&self, names: &[&str]) -> Self {
+        let mut changed = self.clone();
+        changed.0.retain(|name, _| !names.iter().any(|it| name == it));
+        changed
+    }
+
     /// A copy for a process that is not meant to take over the sockets that were passed to us (sd_listen_fds(3)).
     pub(crate) fn without_passed_sockets(&self) -> Self {
         let mut changed = self.clone();

@@ -61,6 +61,8 @@ pub(crate) struct SessionPlan {
     pub private: PrivatePlan,
     /// When its temporary directory is kept; `None` if it has none of its own.
     pub tmp: Option<Keep>,
+    /// Whether it ends the containers that its processes create.
+    pub containers: bool,
     /// Which of several sessions of the same command it is.
     pub shard: Option<Shard>,
     /// The user that the session's processes run as, if not the supervisor's.

@@ -16,6 +16,14 @@ pub(crate) struct PortListeners<'a> {
     pub listeners: &'a io::Result<Vec<Listener>>,
     /// Tells which of them belong to the session.
     pub sockets: &'a Sockets,
+    /// The ports on which an engine listens for the session's containers.
+    pub published: &'a [Port],
+}
+
+impl PortListeners<'_> {
+    fn include(&self, listener: &Listener) -> bool {
+        self.sockets.include(listener) || self.published.contains(&listener.port)
+    }
 }
 
 /// The probe of a service that is ready once it is started and its ports are its own.
@@ -69,7 +77,7 @@ pub(super) fn own_listener<'a>(
         let (ours, strangers): (Vec<_>, Vec<_>) = listeners
             .iter()
             .filter(|listener| listener.port == port)
-            .partition(|listener| found.sockets.include(listener));
+            .partition(|listener| found.include(listener));
         if !strangers.is_empty() {
             return Err(NotOurs::Strangers(strangers.into_iter().cloned().collect()));
         }
@@ -111,14 +119,17 @@ mod tests {
             stdin: Default::default(),
             limits: Default::default(),
         };
-        let check = |listeners: io::Result<Vec<Listener>>| {
-            let found = PortListeners { listeners: &listeners, sockets: &Sockets::MadeIn(vec![7, 8]) };
+        let check = |listeners: io::Result<Vec<Listener>>, published: &[Port]| {
+            let sockets = Sockets::MadeIn(vec![7, 8]);
+            let found = PortListeners { listeners: &listeners, sockets: &sockets, published };
             own_listener(&plan, &found).map(|_| ()).map_err(|not_ours| not_ours.to_string())
         };
-        assert!(check(Ok(vec![])).unwrap_err().contains("nothing listens"));
-        assert_eq!(check(Ok(vec![listener(8, "::")])), Ok(()));
+        assert!(check(Ok(vec![]), &[]).unwrap_err().contains("nothing listens"));
+        assert_eq!(check(Ok(vec![listener(8, "::")]), &[]), Ok(()));
         let both = vec![listener(7, "0.0.0.0"), listener(9, "127.0.0.1")];
-        assert!(check(Ok(both)).unwrap_err().contains("outside"));
-        assert!(check(Err(io::Error::other("no"))).is_err());
+        assert!(check(Ok(both.clone()), &[]).unwrap_err().contains("outside"));
+        assert!(check(Ok(both.clone()), &[Port::tcp(8001)]).unwrap_err().contains("outside"));
+        assert_eq!(check(Ok(both), &[Port::tcp(8000)]), Ok(()));
+        assert!(check(Err(io::Error::other("no")), &[]).is_err());
     }
 }

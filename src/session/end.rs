@@ -27,6 +27,8 @@ const LOG_TAIL: usize = 20;
 const LOG_TAIL_IN_CI: usize = 200;
 const WAY_OUT_LOST: &str =
     "pasta exited while the session ran, so that from then on nothing connected its network to the outside";
+const PROXY_LOST: &str = "the process that led the session to its container engines was killed, so that from then on \
+                          nothing could reach them";
 
 impl Session<'_> {
     /// Finishes the session, whatever the cause.
@@ -39,6 +41,9 @@ impl Session<'_> {
         self.timeline.teardown = Some(self.timeline.now());
         if self.has_lost_way_out() {
             self.report.error(WAY_OUT_LOST);
+        }
+        if self.context.proxy.as_ref().is_some_and(|it| !it.is_running()) {
+            self.report.error(PROXY_LOST);
         }
         self.explain(cause);
         failpoint::reached("teardown");

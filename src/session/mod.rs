@@ -3,6 +3,7 @@
 mod activity;
 mod buffering;
 mod end;
+mod engines;
 mod error;
 mod foreground;
 mod idle;
@@ -90,6 +91,7 @@ fn prepare(plan: SessionPlan, report: &Reporter) -> Result<Session<'_>, SessionE
         Session::new(plan, (containment, limits), held_before, preexisting, env, events, report);
     session.keep(way_out);
     session.make_tmp()?;
+    session.lead_to_engines()?;
     // A service may build the program, or another one that comes first in PATH.
     session.command_path = session.plan.services.ids().next().is_none().then_some(command_path);
     Ok(session)

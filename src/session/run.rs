@@ -255,7 +255,11 @@ impl Session<'_> {
         let listeners = ports::listening_on(&self.plan.watched);
         let known = listeners.as_deref().unwrap_or_default();
         let sockets = self.context.containment.sockets(known)?;
-        let found = PortListeners { listeners: &listeners, sockets: &sockets };
+        if known.iter().any(|it| !sockets.include(it)) {
+            self.look_for_published();
+        }
+        let found =
+            PortListeners { listeners: &listeners, sockets: &sockets, published: self.engines.published() };
         let mut to_probe = Vec::new();
         for id in self.plan.services.ids() {
             let plan = &self.plan.services[id];

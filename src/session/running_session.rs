@@ -6,6 +6,7 @@ use std::rc::Rc;
 use nix::sys::signal::Signal;
 use rustix::process::Pid;
 
+use super::engines::Engines;
 use super::foreground::Foreground;
 use super::idle::IdleWatch;
 use super::killers;
@@ -61,6 +62,8 @@ pub(super) struct Session<'a> {
     pub warnings: Option<Warnings>,
     /// What the processes waited for when a hung session was ended.
     pub hang: Hang,
+    /// What `--containers` leads to.
+    pub engines: Engines,
     /// What was there that is not a process.
     pub before: Before,
     pub torn_down: bool,
@@ -131,6 +134,7 @@ impl<'a> Session<'a> {
             idle: None,
             warnings: None,
             hang: Hang::default(),
+            engines: Engines::default(),
             before: Before::take(own(plan.private.kinds)),
             torn_down: false,
             way_out: None,

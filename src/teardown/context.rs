@@ -10,7 +10,7 @@ use rustix::process::Pid;
 use super::cancelled::Cancelled;
 use super::component::{Component, Role};
 use super::time_budget::StopWithin;
-use crate::containers::SessionContainers;
+use crate::containers::{Proxy, SessionContainers};
 use crate::containment::{Containment, ContainmentError};
 use crate::leaks::LeakLog;
 use crate::leaks::allow::Pattern;
@@ -39,6 +39,8 @@ pub(crate) struct Context {
     pub guardian: Option<Pid>,
     /// The same for what connects the session's network to the outside: a keeper, and the program.
     pub way_out: Vec<Pid>,
+    /// The way from the session to its container engines.
+    pub proxy: Option<Proxy>,
     /// Children of a dead supervisor that had left the containment, as far as its guardian has seen them.
     pub children_outside: Vec<Process>,
     /// The supervisor, if it is dead. Only its guardian knows that much of it.
@@ -93,6 +95,7 @@ impl Context {
             cancelled: None,
             guardian: None,
             way_out: Vec::new(),
+            proxy: None,
             children_outside: Vec::new(),
             dead_supervisor: None,
             timeout_signal: None,
@@ -108,9 +111,12 @@ impl Context {
         }
     }
 
-    /// Whether it is a process of cgrun itself: this one, the guardian, or what connects the session's network.
+    /// Whether it is a process of cgrun itself: this one, the guardian, or what connects the session to the outside.
     pub(crate) fn is_cgruns(&self, pid: Pid) -> bool {
-        pid == rustix::process::getpid() || Some(pid) == self.guardian || self.way_out.contains(&pid)
+        let proxy = self.proxy.as_ref().map(Proxy::pid);
+        pid == rustix::process::getpid()
+            || [self.guardian, proxy].contains(&Some(pid))
+            || self.way_out.contains(&pid)
     }
 
     pub(crate) fn with_preexisting_children(self, children: Vec<Pid>) -> Self {

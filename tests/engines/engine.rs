@@ -11,6 +11,7 @@ use super::host::{EngineHost, output, shell, text};
 use crate::harness::{cgrun_program, helpers, until};
 
 pub(super) const IMAGE: &str = "cgrun-test";
+const BRIDGE: &str = "cgtest0";
 /// An ordinary user.
 const USER: u32 = 2345;
 
@@ -40,14 +41,26 @@ const PODMAN_OPTIONS: [&str; 6] =
 
 impl Engine {
     pub(super) fn start(kind: EngineKind) -> Self {
+        Self::start_with(kind, "none")
+    }
+
+    /// A docker that gives its containers a network, and publishes their ports.
+    pub(super) fn with_network() -> Self {
+        Self::start_with(EngineKind::Docker, BRIDGE)
+    }
+
+    fn start_with(kind: EngineKind, bridge: &str) -> Self {
         let host = EngineHost::enter();
         let root = host.root();
         let mut engine = Self { kind, host, daemon: None };
         if kind == EngineKind::RootlessPodman {
             engine.add_user();
         }
+        if bridge == BRIDGE {
+            shell(&format!("ip link add {BRIDGE} type bridge && ip address add 10.201.0.1/24 dev {BRIDGE}"));
+        }
         if kind == EngineKind::Docker {
-            engine.daemon = Some(engine.start_dockerd());
+            engine.daemon = Some(engine.start_dockerd(bridge));
             until("dockerd answers", || output(engine.command().arg("version")).status.success());
         }
         if kind != EngineKind::Runc {
@@ -98,13 +111,13 @@ impl Engine {
         self.host.path().join(name)
     }
 
-    fn start_dockerd(&self) -> Child {
+    fn start_dockerd(&self, bridge: &str) -> Child {
         let runtime = format!("here={}", helpers().join("runc_here.py").display());
         let log = File::create(self.path("dockerd.log")).unwrap();
         Command::new("/usr/sbin/dockerd")
             .args(["--add-runtime", &runtime, "--default-runtime", "here"])
             .args(["--host", "unix:///run/docker.sock", "--pidfile", "/run/docker.pid"])
-            .args(["--exec-root", "/run/docker", "--iptables=false", "--bridge=none"])
+            .args(["--exec-root", "/run/docker", "--iptables=false", "--bridge", bridge])
             .args(["--exec-opt", "native.cgroupdriver=cgroupfs", "--data-root"])
             .arg(self.path("docker"))
             .stdin(Stdio::null())

@@ -39,6 +39,7 @@ impl EngineHost {
         shell(
             "mount --make-rprivate / && umount -R /sys/fs/cgroup && mount -t sysfs sysfs /sys && \
              mount -t cgroup2 cgroup2 /sys/fs/cgroup && mount -t tmpfs tmpfs /run && \
+             { [ ! -d /etc/cni/net.d ] || { cp -a /etc/cni/net.d /run/networks && mount --bind /run/networks /etc/cni/net.d; }; } && \
              mkdir /sys/fs/cgroup/test && echo 0 >/sys/fs/cgroup/test/cgroup.procs",
         );
         // The shell has moved only itself.

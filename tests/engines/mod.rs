@@ -7,6 +7,7 @@ mod engine;
 mod host;
 mod inside;
 mod nested;
+mod proxied;
 mod started;
 
 use std::process::Output;

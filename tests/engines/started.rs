@@ -1,7 +1,7 @@
 //! Containers that a daemon starts for a session, outside of it.
 
 use std::process::{Command, Output};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::engine::{Engine, EngineKind, IMAGE};
 use super::host::{output, shell, text};
-use crate::harness::{cgrun_program, until};
+use crate::harness::cgrun_program;
 
 pub(super) fn engine(kind: EngineKind) -> Engine {
     let mut engine = Engine::start(kind);
@@ -47,17 +47,9 @@ fn name(kind: EngineKind) -> &'static str {
     if kind == EngineKind::Docker { "docker" } else { "podman" }
 }
 
-/// An engine tells only the second in which it has created a container.
-fn next_second() {
-    let second = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
-    let now = second();
-    until("the next second", || second() > now);
-}
-
 fn what_a_session_has_started_is_named_and_left_alone(kind: EngineKind) {
     let engine = engine(kind);
     shell(&start(&engine, "before"));
-    next_second();
     let again = client(&engine, "restart --time 0 before >/dev/null");
     let remove = client(&engine, "rm --force gone >/dev/null");
     let script = format!("{} && {} && {remove}", start(&engine, "left"), start(&engine, "gone"));
@@ -76,14 +68,9 @@ fn what_a_session_has_started_is_named_and_left_alone(kind: EngineKind) {
     assert_eq!((left.as_array().unwrap().len(), &left[0]["kind"]), (1, &"container".into()), "{left}");
     assert!(left[0]["container"]["image"].as_str().unwrap().contains(IMAGE), "{left}");
     assert!(engine.list().contains("left: Up"), "{}", engine.list());
-    next_second();
     let done = session(&engine, &[], "true");
     assert_eq!((done.status.code(), text(&done.stderr).as_str()), (Some(0), ""));
     // Its start is newer than the session, although it is not.
-    if kind == EngineKind::Podman {
-        // Without a journal, podman remembers no starts.
-        return;
-    }
     let done = session(&engine, &[], &again);
     let said = text(&done.stderr);
     assert!(said.contains("container before of") && !said.contains("container left of"), "{said}");
@@ -118,6 +105,28 @@ fn a_socket_that_nobody_listens_to_is_nothing(kind: EngineKind) {
     engine.end_daemon();
     let done = session(&engine, &[], "true");
     assert_eq!((done.status.code(), text(&done.stderr).as_str()), (Some(0), ""));
+}
+
+/// The engine listens where only a context of Docker leads, which need not be the current one.
+#[test]
+fn an_engine_of_a_context_is_asked() {
+    let engine = engine(EngineKind::Docker);
+    let home = engine.host.path().display();
+    shell(&format!(
+        "mv /run/docker.sock /run/elsewhere.sock\n\
+         export HOME={home}\n\
+         docker context create other --docker host=tcp://127.0.0.1:1\n\
+         docker context create elsewhere --docker host=unix:///run/elsewhere.sock\n\
+         docker context use other"
+    ));
+    let run = format!("run --detach --network none --name left {IMAGE} tail -f /dev/null");
+    let script = format!("HOME={home} exec docker --context elsewhere {run}");
+    let mut command = Command::new(cgrun_program());
+    command.args(["sh", "-c", &script]).current_dir(engine.host.path()).env("HOME", engine.host.path());
+    let done = output(command.env("XDG_STATE_HOME", engine.host.path()).env_remove("NEXTEST"));
+    let said = text(&done.stderr);
+    assert_eq!(done.status.code(), Some(0), "{said}");
+    assert!(said.contains("container left of docker ("), "{said}");
 }
 
 macro_rules! with_both {

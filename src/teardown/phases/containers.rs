@@ -10,12 +10,23 @@ impl Teardown<'_> {
     /// Asks the engines, and never takes longer than the grace, the engines' own work, and the time for the whole teardown.
     pub(in crate::teardown) fn end_containers(&mut self) {
         self.ensure_guardian();
+        self.close_proxy();
         let Some(containers) = self.context.containers.take() else { return };
         let grace = self.budget.share(containers.grace(), 1);
         let manner = Manner { grace, latest: self.budget.deadline(), reads_logs: true };
         let ending = containers.end(manner, self);
         self.context.containers = Some(containers);
         self.note_containers(ending);
+    }
+
+    /// Closes the session's way to its engines. From then on, they have all that it has asked for.
+    fn close_proxy(&mut self) {
+        let Some(proxy) = self.context.proxy.take() else { return };
+        if !proxy.end() {
+            self.verdict.unknown(
+                "cannot exclude that a container engine still creates what the session asked for: it has not answered",
+            );
+        }
     }
 
     fn note_containers(&mut self, ending: Ending) {

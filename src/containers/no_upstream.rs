@@ -1,0 +1,83 @@
+//! Why there is no engine that a session's clients would reach, and what to do.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::address::Address;
+use super::contexts::Unreadable;
+use crate::text::{plain, readable};
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NoUpstream {
+    #[error(
+        "{variable} is {address}, and --containers can follow only a Unix socket (unix:///PATH); unset it, or leave out --containers"
+    )]
+    VariableNotFollowed { variable: &'static str, address: Address },
+    #[error(
+        "{variable} is {address}, and there is no such socket ({}); start the engine, unset the variable, or leave out --containers",
+        plain(error)
+    )]
+    NoSocketOfVariable { variable: &'static str, address: Address, error: io::Error },
+    #[error(
+        "the Docker context {} (named in {chosen}) leads to {address}, and --containers can follow only a Unix socket (unix:///PATH); use another one (docker context use NAME), or leave out --containers",
+        readable(name)
+    )]
+    ContextNotFollowed { name: String, chosen: Chosen, address: Address },
+    #[error(
+        "the Docker context {} (named in {chosen}) leads to {address}, and there is no such socket ({}); start the engine, use another context (docker context use NAME), or leave out --containers",
+        readable(name),
+        plain(error)
+    )]
+    NoSocketOfContext { name: String, chosen: Chosen, address: Address, error: io::Error },
+    #[error(
+        "the Docker context {} (named in {chosen}) does not exist; use one of docker context ls (docker context use NAME), or leave out --containers",
+        readable(name)
+    )]
+    NoSuchContext { name: String, chosen: Chosen },
+    #[error(
+        "cannot determine the Docker context from {}: {}; repair it, set DOCKER_HOST to the engine's socket, or leave out --containers",
+        readable(&path.to_string_lossy()),
+        plain(error)
+    )]
+    Unreadable { path: PathBuf, error: io::Error },
+    #[error(
+        "no container engine listens at {}; start one (for podman: systemctl --user start podman.socket), or leave out --containers",
+        listed(sockets)
+    )]
+    NoEngine { sockets: Vec<PathBuf> },
+    #[error(
+        "cannot connect to the container engine at {}: {}; start it, let the user connect to it (for Docker: add the user to the group docker), or leave out --containers",
+        readable(&socket.to_string_lossy()),
+        plain(error)
+    )]
+    Unreachable { socket: PathBuf, error: io::Error },
+}
+
+/// What names a context.
+#[derive(Clone, Debug)]
+pub(crate) enum Chosen {
+    /// `DOCKER_CONTEXT`
+    Variable(&'static str),
+    /// Docker's `config.json`
+    File(PathBuf),
+}
+
+impl std::fmt::Display for Chosen {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Variable(name) => f.write_str(name),
+            Self::File(path) => f.write_str(&readable(&path.to_string_lossy())),
+        }
+    }
+}
+
+impl From<Unreadable> for NoUpstream {
+    fn from(Unreadable { path, error }: Unreadable) -> Self {
+        Self::Unreadable { path, error }
+    }
+}
+
+fn listed(sockets: &[PathBuf]) -> String {
+    let texts: Vec<_> = sockets.iter().map(|it: &PathBuf| readable(&Path::to_string_lossy(it))).collect();
+    texts.join(", ")
+}

@@ -1,0 +1,180 @@
+//! One connection of a client. It serves one request, and what that becomes if it is upgraded.
+
+use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::creator::{Creator, Family};
+use super::head::{BadRequest, Head, Opening};
+use super::labelling::{NamedVolume, labelled, named_volumes};
+use super::pending::Pending;
+use super::relay::relay;
+use super::target::Creation;
+use super::{body, head};
+use crate::containers::labels::{SERVICE, TEST};
+use crate::sys::connect::connect_unix_within;
+use crate::text::plain;
+
+/// How long a client can take to say what it wants, and to send the body that is changed.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// The kernel would wait for room in the backlog of an engine that hangs.
+const CONNECT: Duration = Duration::from_secs(30);
+/// How long an engine can take to create a volume.
+const VOLUME: Duration = Duration::from_secs(30);
+const LARGEST_ANSWER: u64 = 1 << 20;
+
+/// What all connections to an engine have in common.
+#[derive(Debug)]
+pub(super) struct Service {
+    pub labels: Vec<(&'static str, String)>,
+    pub family: Family,
+    pub pending: Pending,
+}
+
+impl Service {
+    /// Serves one client of the engine whose socket is `engine`.
+    pub(super) fn serve(&self, client: &UnixStream, engine: &Path) {
+        if let Err(Refusal { status, message }) = self.try_serve(client, engine) {
+            let body = json!({ "message": message }).to_string();
+            // The client can be gone.
+            let _ = (&*client).write_all(
+                format!(
+                    "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
+                     Connection: close\r\n\r\n{body}",
+                    body.len()
+                )
+                .as_bytes(),
+            );
+        }
+    }
+
+    fn try_serve(&self, mut client: &UnixStream, engine: &Path) -> Result<(), Refusal> {
+        let ignored = |_| Refusal::nobody_hears();
+        client.set_read_timeout(Some(PATIENCE)).map_err(ignored)?;
+        match head::read(&mut client)? {
+            Opening::Nothing => Ok(()),
+            Opening::Http2(bytes) => pass_on(client, engine, &bytes),
+            Opening::Request(mut head) => match Creation::of(&head.method, &head.target) {
+                Some(creation) => self.create(&creation, &mut head, client, engine),
+                None => pass_on(client, engine, &[head.to_bytes(), std::mem::take(&mut head.rest)].concat()),
+            },
+        }
+    }
+
+    /// Passes a creation on with labels. It is brought to its end even if the client is killed, so that it is known then what
+    /// there is to remove.
+    fn create(
+        &self,
+        creation: &Creation,
+        head: &mut Head,
+        mut client: &UnixStream,
+        path: &Path,
+    ) -> Result<(), Refusal> {
+        let creator = Creator::of(client, &self.family);
+        let mut body = body::read(head, &mut client)?;
+        let _creating = self.pending.begin().ok_or_else(Refusal::ending)?;
+        let mut labels = self.labels.clone();
+        labels.extend(creator.test.map(|test| (TEST, test)));
+        labels.extend(creator.service.map(|service| (SERVICE, service)));
+        for volume in named_volumes(creation, &body) {
+            create_volume(creation, &volume, &labels, path);
+        }
+        if let Some(changed) = labelled(creation, &body, &labels) {
+            body = changed;
+        }
+        head.set_length(body.len());
+        let mut engine = dial(path)?;
+        let unreachable = |error| Refusal::unreachable(path, &error);
+        engine.write_all(&[head.to_bytes(), body].concat()).map_err(unreachable)?;
+        let mut chunk = [0; 16 << 10];
+        let mut is_heard = true;
+        loop {
+            match engine.read(&mut chunk) {
+                Ok(0) => return Ok(()),
+                Ok(length) => is_heard = is_heard && client.write_all(&chunk[..length]).is_ok(),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return Ok(()),
+            }
+        }
+    }
+}
+
+/// Connects the client with the engine, to which these bytes come first.
+fn pass_on(client: &UnixStream, path: &Path, first: &[u8]) -> Result<(), Refusal> {
+    let ignored = |_| Refusal::nobody_hears();
+    let engine = dial(path)?;
+    client.set_read_timeout(None).map_err(ignored)?;
+    // An engine can answer and close before it has read all.
+    let _ = (&engine).write_all(first);
+    relay(client, &engine).map_err(ignored)
+}
+
+fn dial(path: &Path) -> Result<UnixStream, Refusal> {
+    let unreachable = |error| Refusal::unreachable(path, &error);
+    let stream = connect_unix_within(path, CONNECT).map_err(unreachable)?;
+    stream.set_write_timeout(None).map_err(unreachable)?;
+    Ok(stream)
+}
+
+/// Creates a volume that a container is about to use, unless it is there. A failure shows when the container is created.
+fn create_volume(
+    creation: &Creation,
+    volume: &NamedVolume,
+    labels: &Vec<(&'static str, String)>,
+    path: &Path,
+) {
+    let what = format!("{}/volumes/create", creation.prefix);
+    let Some(creation) = Creation::of("POST", &what) else { return };
+    let Some(body) = labelled(&creation, volume.description.to_string().as_bytes(), labels) else { return };
+    let Ok(mut engine) = dial(path) else { return };
+    let head = format!(
+        "POST {what} HTTP/1.0\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    let _ = engine.set_read_timeout(Some(VOLUME));
+    let _ = engine.write_all(&[head.as_bytes(), &body].concat());
+    let _ = engine.take(LARGEST_ANSWER).read_to_end(&mut Vec::new());
+}
+
+/// What a client is told instead of an answer.
+struct Refusal {
+    status: &'static str,
+    message: String,
+}
+
+impl Refusal {
+    fn unreachable(path: &Path, error: &io::Error) -> Self {
+        let message =
+            format!("cgrun cannot reach the container engine at {}: {}", path.display(), plain(error));
+        Self { status: "502 Bad Gateway", message }
+    }
+
+    fn ending() -> Self {
+        Self { status: "503 Service Unavailable", message: "the cgrun session is ending".into() }
+    }
+
+    fn nobody_hears() -> Self {
+        Self { status: "500 Internal Server Error", message: "cgrun cannot pass the request on".into() }
+    }
+}
+
+impl From<BadRequest> for Refusal {
+    fn from(error: BadRequest) -> Self {
+        let (status, message) = match error {
+            BadRequest::Malformed => {
+                ("400 Bad Request", "cgrun cannot read the request: it is no valid HTTP/1")
+            }
+            BadRequest::TooLarge => {
+                ("413 Content Too Large", "cgrun passes on at most 16 MiB to create something")
+            }
+            BadRequest::HeadTooLarge => {
+                ("431 Request Header Fields Too Large", "cgrun passes on at most 1 MiB of header fields")
+            }
+            BadRequest::Lost => return Self::nobody_hears(),
+        };
+        Self { status, message: message.into() }
+    }
+}

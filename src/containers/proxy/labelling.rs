@@ -1,0 +1,179 @@
+//! Adds labels to the description of what is created.
+
+use serde_json::value::to_raw_value;
+use serde_json::{Map, Value, json};
+
+use super::fields::Fields;
+use super::target::{Created, Creation};
+
+/// Labels, by name.
+pub(super) type Labels = Vec<(&'static str, String)>;
+
+/// The description with labels. `None` if it is none: the engine says what is wrong with it.
+pub(super) fn labelled(creation: &Creation, body: &[u8], labels: &Labels) -> Option<Vec<u8>> {
+    let text = if body.trim_ascii().is_empty() { "{}" } else { std::str::from_utf8(body).ok()? };
+    let mut fields = Fields::parse(text)?;
+    let mut all = Map::new();
+    // A key that is there twice adds to the first.
+    for value in fields.all("labels") {
+        match serde_json::from_str(value).ok()? {
+            Value::Object(labels) => all.extend(labels),
+            Value::Null => {}
+            _ => return None,
+        }
+    }
+    for (name, value) in labels {
+        // A session within this one ends its own.
+        all.entry(*name).or_insert_with(|| value.as_str().into());
+    }
+    let key = if creation.is_libpod { "labels" } else { "Labels" };
+    fields.set(key, to_raw_value(&all).ok()?);
+    serde_json::to_vec(&fields).ok()
+}
+
+/// A volume that a container's description names. The engine would create it without labels.
+#[derive(Debug, PartialEq)]
+pub(super) struct NamedVolume {
+    pub name: String,
+    /// What its own creation takes.
+    pub description: Value,
+}
+
+impl NamedVolume {
+    fn new(name: &str, options: Value) -> Self {
+        let mut description = json!({ "Name": name });
+        if let (Some(description), Value::Object(options)) = (description.as_object_mut(), options) {
+            description.extend(options);
+        }
+        Self { name: name.into(), description }
+    }
+}
+
+pub(super) fn named_volumes(creation: &Creation, body: &[u8]) -> Vec<NamedVolume> {
+    let text = std::str::from_utf8(body).unwrap_or_default();
+    match (creation.what, creation.is_libpod) {
+        (Created::Container, false) => Fields::parse(text).map(|it| of_docker(&it)).unwrap_or_default(),
+        (Created::Container, true) => Fields::parse(text).map(|it| of_libpod(&it)).unwrap_or_default(),
+        _ => Vec::new(),
+    }
+}
+
+fn of_docker(fields: &Fields) -> Vec<NamedVolume> {
+    let Some(host) = fields.get("HostConfig").and_then(Fields::parse) else { return Vec::new() };
+    let binds: Vec<String> = parsed(host.get("Binds"));
+    let driver: Option<String> = parsed(host.get("VolumeDriver"));
+    let driver = driver.filter(|it| !it.is_empty()).map(|it| json!({ "Driver": it })).unwrap_or_default();
+    let bound = binds.iter().filter_map(|bind| bind.split_once(':')).map(|(name, _)| name);
+    let bound = bound.filter(|name| is_volume(name)).map(|name| NamedVolume::new(name, driver.clone()));
+    let mounts: Vec<Value> = parsed(host.get("Mounts"));
+    bound.chain(mounts.iter().filter_map(mounted)).collect()
+}
+
+/// One of `Mounts`.
+fn mounted(mount: &Value) -> Option<NamedVolume> {
+    let name = member(mount, "Source")?.as_str().filter(|name| is_volume(name))?;
+    if member(mount, "Type")? != "volume" {
+        return None;
+    }
+    let mut options = Map::new();
+    if let Some(wanted) = member(mount, "VolumeOptions") {
+        options.extend(member(wanted, "Labels").map(|it| ("Labels".into(), it.clone())));
+        if let Some(driver) = member(wanted, "DriverConfig") {
+            options.extend(member(driver, "Name").map(|it| ("Driver".into(), it.clone())));
+            options.extend(member(driver, "Options").map(|it| ("DriverOpts".into(), it.clone())));
+        }
+    }
+    options.retain(|_, value| !value.is_null());
+    Some(NamedVolume::new(name, Value::Object(options)))
+}
+
+fn of_libpod(fields: &Fields) -> Vec<NamedVolume> {
+    let volumes: Vec<Value> = parsed(fields.get("volumes"));
+    let names = volumes.iter().filter_map(|it| member(it, "Name")?.as_str()).filter(|name| is_volume(name));
+    names.map(|name| NamedVolume::new(name, Value::Null)).collect()
+}
+
+fn parsed<T: serde::de::DeserializeOwned + Default>(value: Option<&str>) -> T {
+    value.and_then(|value| serde_json::from_str::<Option<T>>(value).ok().flatten()).unwrap_or_default()
+}
+
+/// A member of an object, in any case.
+fn member<'a>(value: &'a Value, name: &str) -> Option<&'a Value> {
+    value.as_object()?.iter().rfind(|(it, _)| it.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+}
+
+/// Whether the source of a mount is the name of a volume, and no path.
+fn is_volume(source: &str) -> bool {
+    source.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && source.chars().all(|c| c.is_ascii_alphanumeric() || "_.-".contains(c))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn creation(target: &str) -> Creation {
+        Creation::of("POST", target).unwrap()
+    }
+
+    fn labelled_text(target: &str, body: &str) -> Option<String> {
+        let labels = vec![("cgrun.session", "abc".to_string())];
+        let body = labelled(&creation(target), body.as_bytes(), &labels)?;
+        Some(String::from_utf8(body).unwrap())
+    }
+
+    #[test]
+    fn labels_are_added_and_nothing_else_changes() {
+        for (body, expected) in [
+            ("", r#"{"Labels":{"cgrun.session":"abc"}}"#),
+            (r#"{"b":1.0e5,"a":[ 1,2]}"#, r#"{"b":1.0e5,"a":[ 1,2],"Labels":{"cgrun.session":"abc"}}"#),
+            (
+                r#"{"labels":{"x":"y"},"n":18446744073709551616}"#,
+                r#"{"n":18446744073709551616,"labels":{"cgrun.session":"abc","x":"y"}}"#,
+            ),
+            (r#"{"Labels":null}"#, r#"{"Labels":{"cgrun.session":"abc"}}"#),
+            (
+                r#"{"LABELS":{"a":"1"},"Labels":{"b":"2"}}"#,
+                r#"{"Labels":{"a":"1","b":"2","cgrun.session":"abc"}}"#,
+            ),
+            (r#"{"Labels":{"cgrun.session":"inner"}}"#, r#"{"Labels":{"cgrun.session":"inner"}}"#),
+        ] {
+            assert_eq!(labelled_text("/containers/create", body).as_deref(), Some(expected), "{body}");
+        }
+        let libpod = labelled_text("/libpod/pods/create", r#"{"name":"x"}"#).unwrap();
+        assert_eq!(libpod, r#"{"name":"x","labels":{"cgrun.session":"abc"}}"#);
+    }
+
+    #[test]
+    fn what_is_no_description_is_left_to_the_engine() {
+        for body in ["[]", "{", "\u{fffd}", r#"{"Labels":["a=b"]}"#, "null", "{}{}"] {
+            assert_eq!(labelled_text("/containers/create", body), None, "{body}");
+        }
+        assert_eq!(labelled(&creation("/volumes/create"), b"\xff", &Labels::new()), None);
+    }
+
+    #[test]
+    fn volumes_are_found_where_a_container_names_them() {
+        let body = json!({ "hostconfig": {
+            "Binds": ["data:/data", "/host:/x", "./rel:/y", "anonymous", "cache.1:/c:ro"],
+            "Mounts": [
+                { "Type": "volume", "Source": "m", "Target": "/m",
+                  "VolumeOptions": { "Labels": { "a": "b" }, "DriverConfig": { "Name": "local", "Options": null } } },
+                { "Type": "volume", "Target": "/anonymous" },
+                { "Type": "bind", "Source": "host", "Target": "/b" },
+            ],
+        } });
+        let found = named_volumes(&creation("/v1.41/containers/create"), body.to_string().as_bytes());
+        let expected = [
+            json!({ "Name": "data" }),
+            json!({ "Name": "cache.1" }),
+            json!({ "Name": "m", "Labels": { "a": "b" }, "Driver": "local" }),
+        ];
+        assert_eq!(found.iter().map(|it| it.description.clone()).collect::<Vec<_>>(), expected);
+
+        let body = json!({ "volumes": [{ "Name": "data", "Dest": "/data" }, { "Dest": "/anonymous" }] });
+        let found = named_volumes(&creation("/libpod/containers/create"), body.to_string().as_bytes());
+        assert_eq!(found, [NamedVolume { name: "data".into(), description: json!({ "Name": "data" }) }]);
+        assert_eq!(named_volumes(&creation("/networks/create"), b"{}"), []);
+    }
+}

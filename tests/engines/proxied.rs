@@ -1,0 +1,86 @@
+//! A session's own way to a container engine (`--containers`).
+
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+use super::engine::{Engine, EngineKind, IMAGE};
+use super::host::{output, text};
+use super::started::{client, engine};
+use crate::harness::cgrun_program;
+
+/// Runs a shell in a session that ends its containers.
+fn session(engine: &Engine, options: &[&str], script: &str) -> Output {
+    let mut command = Command::new(cgrun_program());
+    command.args(["--containers", "--grace", "1s"]).args(options).args(["sh", "-c", script]);
+    command.current_dir(engine.host.path()).env("XDG_STATE_HOME", engine.host.path());
+    if engine.kind() == EngineKind::Podman {
+        command.env("CONTAINER_HOST", "unix:///run/podman/podman.sock");
+    }
+    output(command.env_remove("NEXTEST").env("HOME", engine.host.path()))
+}
+
+/// What the engine itself says.
+fn direct(engine: &Engine, arguments: &str) -> String {
+    let done = output(Command::new("sh").args(["-c", &client(engine, arguments)]).env_remove("NEXTEST"));
+    assert!(done.status.success(), "{arguments}: {}", text(&done.stderr));
+    text(&done.stdout)
+}
+
+/// The program of the engine, for a session's shell.
+fn program(engine: &Engine) -> &'static str {
+    if engine.kind() == EngineKind::Podman { "podman --remote" } else { "docker" }
+}
+
+fn what_is_created_has_the_labels_of_the_session(kind: EngineKind) {
+    let engine = engine(kind);
+    let program = program(&engine);
+    let script = format!(
+        "export PYTEST_CURRENT_TEST='tests/test_a.py::test_b (call)'
+         {program} volume create vol && {program} network create net &&
+         {program} run --detach --network none --name box --volume vol:/a --volume new:/b {IMAGE} tail -f /dev/null &&
+         for it in volume:vol volume:new network:net container:box; do
+             {program} ${{it%:*}} inspect ${{it#*:}}; done >inspected"
+    );
+    let done = session(&engine, &[], &script);
+    assert_eq!(done.status.code(), Some(0), "{}", text(&done.stderr));
+    let said = std::fs::read_to_string(engine.host.path().join("inspected")).unwrap();
+    let objects: Vec<Value> =
+        serde_json::Deserializer::from_str(&said).into_iter().map(Result::unwrap).collect();
+    assert_eq!(objects.len(), 4, "{said}");
+    for object in objects {
+        let object = &object[0];
+        let labels = ["Labels", "labels"].into_iter().find_map(|name| object.get(name));
+        let labels = labels.unwrap_or(&object["Config"]["Labels"]);
+        assert_eq!(labels["cgrun.test"], "tests/test_a.py::test_b (call)", "{object:#}");
+        assert!(labels["cgrun.session"].as_str().is_some_and(|it| it.len() == 8), "{object:#}");
+    }
+    direct(&engine, "rm --force box");
+    assert!(!engine.host.path().join("run").exists());
+}
+
+/// docker's own proxy listens on the port, in no cgroup of the session.
+#[test]
+fn a_service_is_ready_when_the_port_that_its_container_publishes_answers() {
+    let engine = Engine::with_network();
+    let config = format!(
+        "[services.web]\ncommand = ['docker', 'run', '--rm', '--publish', '8000:80', '{IMAGE}', 'sh', '-c', 'trap \"kill $!\" TERM; busybox httpd -f -p 80 -h /etc & wait']\n\
+         port = 8000\nready.http = 'http://127.0.0.1:8000/passwd'\n"
+    );
+    std::fs::write(engine.host.path().join("cgrun.toml"), config).unwrap();
+    let done = session(&engine, &[], "docker ps --format '{{.Label \"cgrun.service\"}}' >service");
+    assert_eq!(done.status.code(), Some(0), "{}", text(&done.stderr));
+    assert_eq!(std::fs::read_to_string(engine.host.path().join("service")).unwrap(), "web\n");
+    assert_eq!(engine.list(), "", "{}", text(&done.stderr));
+}
+
+macro_rules! with_both {
+    ($($scenario:ident),* $(,)?) => {
+        mod docker { $(#[test] fn $scenario() { super::$scenario(super::EngineKind::Docker) })* }
+        mod podman { $(#[test] fn $scenario() { super::$scenario(super::EngineKind::Podman) })* }
+    };
+}
+
+with_both! {
+    what_is_created_has_the_labels_of_the_session,
+}
