@@ -70,6 +70,9 @@ pub(crate) fn started_after(began: SystemTime, surroundings: &Surroundings) -> S
     found
 }
 
+#[cfg(test)]
+pub(crate) use object::tests;
+
 fn unknown(engine: &Engine, error: &std::io::Error) -> String {
     format!(
         "cannot determine which containers {engine} started while the session ran: {}",

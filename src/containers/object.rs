@@ -31,7 +31,6 @@ pub(crate) struct EngineObject {
     /// The id of the session.
     pub session: String,
     /// The test that has created it.
-    #[allow(dead_code)]
     pub test: Option<String>,
     /// The service that has created it.
     pub service: Option<String>,
@@ -163,16 +162,30 @@ impl fmt::Display for EngineObject {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    fn is_allowed(image: &str, pattern: &str) -> bool {
-        let labels = serde_json::json!({
-            "Id": "1", "Names": ["/vigilant_noether"], "Image": image, "State": "running",
+    fn listed(image: &str, name: &str, state: &str) -> EngineObject {
+        let listed = serde_json::json!({
+            "Id": "1", "Names": [format!("/{name}")], "Image": image, "State": state,
             "Labels": { "cgrun.session": "x", "cgrun.boot": "y", "cgrun.pid-namespace": "1" }
         });
-        let listed: Listed = serde_json::from_value(labels).unwrap();
-        let object = Tags::of(&listed.labels).unwrap().container(&listed, (0, "docker"));
+        let listed: Listed = serde_json::from_value(listed).unwrap();
+        Tags::of(&listed.labels).unwrap().container(&listed, (0, "docker"))
+    }
+
+    /// A container that has been ended, and has leaked if it was running.
+    pub(crate) fn object(name: &str, leaked: bool, test: Option<&str>, log: &[&str]) -> EngineObject {
+        let mut object = listed("redis:7", name, if leaked { "running" } else { "exited" });
+        let container = object.container.as_mut().unwrap();
+        container.log = log.iter().map(ToString::to_string).collect();
+        container.ports = vec![80, 81];
+        container.age_seconds = Some(12);
+        EngineObject { leaked, test: test.map(str::to_owned), ..object }
+    }
+
+    fn is_allowed(image: &str, pattern: &str) -> bool {
+        let object = listed(image, "vigilant_noether", "running");
         assert!(object.is_running());
         object.is_allowed_by(&pattern.parse().unwrap())
     }

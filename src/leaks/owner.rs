@@ -41,6 +41,18 @@ impl Owner {
         }
     }
 
+    /// From an origin as text: `tests/test_a.py::test_b (call)`, `vitest worker 3`.
+    pub(crate) fn of_text(text: &str) -> Self {
+        let phase = [" (setup)", " (call)", " (teardown)"].into_iter().find_map(|it| text.strip_suffix(it));
+        let is_number = |it: &str| it.trim_start_matches("gw").bytes().all(|it| it.is_ascii_digit());
+        match text.rsplit_once(" worker ") {
+            Some((runner, number)) if !runner.contains(' ') && is_number(number) => {
+                Self::Worker(text.to_owned())
+            }
+            _ => Self::Test(phase.unwrap_or(text).to_owned()),
+        }
+    }
+
     pub(crate) fn of(leak: &Leak) -> Self {
         match (&leak.started_during, &leak.how) {
             (_, How::OutlivedService(name) | How::OutlivedProbe(name)) => Self::Service(name.clone()),
@@ -49,6 +61,25 @@ impl Owner {
                 None => Self::Worker(origin.to_string()),
             },
             (None, _) => Self::Unknown,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_origin_as_text_is_a_test_or_a_worker() {
+        let test = |name: &str| Owner::Test(name.into());
+        for (text, owner) in [
+            ("tests/a.py::b (call)", test("tests/a.py::b")),
+            ("tests/a.py::b[x (y)] (setup)", test("tests/a.py::b[x (y)]")),
+            ("a.bats: the worker 3", test("a.bats: the worker 3")),
+            ("vitest worker 3", Owner::Worker("vitest worker 3".into())),
+            ("crate::tests::it_works", test("crate::tests::it_works")),
+        ] {
+            assert_eq!(Owner::of_text(text), owner);
         }
     }
 }

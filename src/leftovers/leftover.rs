@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::maker::Maker;
-use crate::containers::Container;
+use crate::containers::{Container, EngineObject, ObjectType};
 use crate::sys::system_v::{Object, ObjectKind};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -14,9 +14,19 @@ pub(crate) enum LeftoverKind {
     File,
     /// All that is in a private directory.
     Directory,
+    /// It was or is in a container engine, as is what follows.
     Container,
+    Pod,
+    Network,
+    Volume,
     #[serde(untagged)]
     Object(ObjectKind),
+}
+
+impl LeftoverKind {
+    pub(crate) fn is_of_engine(self) -> bool {
+        matches!(self, Self::Container | Self::Pod | Self::Network | Self::Volume)
+    }
 }
 
 /// What became of it.
@@ -49,6 +59,8 @@ pub(crate) struct Leftover {
     /// How to remove what was left alone.
     pub remove_with: Option<String>,
     pub container: Option<Container>,
+    /// Whether it was still running although nothing needed it any more, and is not allowed to.
+    pub leaked: bool,
 }
 
 impl Leftover {
@@ -71,6 +83,24 @@ impl Leftover {
             fate,
             remove_with: (fate == Fate::LeftAlone).then(|| format!("ipcrm {option} {}", object.id)),
             container: None,
+            leaked: false,
+        }
+    }
+
+    /// What the session had created by way of a container engine, and cgrun has removed.
+    pub(crate) fn ended(object: &EngineObject) -> Self {
+        let kind = match object.kind {
+            ObjectType::Container => LeftoverKind::Container,
+            ObjectType::Pod => LeftoverKind::Pod,
+            ObjectType::Network => LeftoverKind::Network,
+            ObjectType::Volume => LeftoverKind::Volume,
+        };
+        Self {
+            process: object.service.as_ref().map(|it| format!("service {it}")),
+            started_during: object.test.clone(),
+            container: object.container.clone(),
+            leaked: object.leaked,
+            ..Self::named(kind, object.name.clone(), Fate::Removed)
         }
     }
 
@@ -104,6 +134,13 @@ impl Leftover {
         }
     }
 
+    /// Whether it is normal that it was left: a service's, or a container that may run on, or whose command was cancelled.
+    pub(crate) fn is_expected(&self) -> bool {
+        let is_running = self.container.as_ref().is_some_and(|it| it.running);
+        let is_ended = self.kind.is_of_engine() && self.fate == Fate::Removed;
+        is_ended && !self.leaked && (is_running || self.process.is_some())
+    }
+
     fn named(kind: LeftoverKind, name: String, fate: Fate) -> Self {
         Self {
             kind,
@@ -118,6 +155,7 @@ impl Leftover {
             fate,
             remove_with: None,
             container: None,
+            leaked: false,
         }
     }
 }

@@ -7,7 +7,7 @@ use super::leftover::{Leftover, LeftoverKind};
 use super::maker::Maker;
 use super::private_directories::PrivateDirectory;
 use super::{files, objects};
-use crate::containers::Started;
+use crate::containers::{EngineObject, Started};
 use crate::leaks::{Leak, SHARED};
 
 /// What is known of the session at its end.
@@ -22,6 +22,8 @@ pub(crate) struct Scene<'a> {
     pub is_proven: bool,
     /// What container engines have started.
     pub containers: Started,
+    /// What of that was the session's, and has been ended.
+    pub ended: &'a [EngineObject],
 }
 
 impl Scene<'_> {
@@ -57,13 +59,15 @@ impl Leftovers {
 
     /// Whether a person should know. Files in a private `/tmp` are normal.
     pub(crate) fn has_news(&self) -> bool {
-        !self.unverified.is_empty() || self.found.iter().any(|it| it.kind != LeftoverKind::Directory)
+        !self.unverified.is_empty()
+            || self.found.iter().any(|it| it.kind != LeftoverKind::Directory && !it.is_expected())
     }
 }
 
 pub(crate) fn look(before: &Before, mut scene: Scene<'_>) -> Leftovers {
     let Started { containers, unknown } = std::mem::take(&mut scene.containers);
-    let found = containers.into_iter().map(Leftover::container).collect();
+    let ended = scene.ended.iter().map(Leftover::ended);
+    let found = ended.chain(containers.into_iter().map(Leftover::container)).collect();
     let mut leftovers = Leftovers { found, unverified: unknown, ..Leftovers::default() };
     let scene = &scene;
     if !scene.is_proven {

@@ -55,6 +55,7 @@ pub(crate) struct Totals {
     pub killed_sessions: u64,
     pub leaking_tests: u64,
     pub leaked_processes: u64,
+    pub leaked_containers: u64,
     pub undescribed_processes: u64,
     /// What sessions left besides processes.
     pub leftovers: u64,
@@ -69,6 +70,7 @@ pub(crate) struct Host<'a> {
     pub leaking_sessions: u64,
     pub failed_sessions: u64,
     pub leaked_processes: u64,
+    pub leaked_containers: u64,
     pub duration_seconds: Seconds,
     pub longest_seconds: Seconds,
     pub memory_peak_bytes: Option<u64>,
@@ -140,11 +142,12 @@ fn totals(merged: &Merged, leaks: &[Leak<'_>], hosts: usize) -> Totals {
     let mut totals = Totals { hosts: hosts as u64, leaking_tests: tests.len() as u64, ..Totals::default() };
     for session in merged.sessions() {
         totals.sessions += 1;
-        totals.leaking_sessions += u64::from(session.leaked_process_count > 0);
+        totals.leaking_sessions += u64::from(session.leaked() > 0);
         totals.failed_sessions += u64::from(session.failed());
         totals.unverified_sessions += u64::from(!session.is_verified());
         totals.killed_sessions += u64::from(!session.leaks_known);
         totals.leaked_processes = totals.leaked_processes.saturating_add(session.leaked_process_count);
+        totals.leaked_containers = totals.leaked_containers.saturating_add(session.leaked_container_count);
         totals.undescribed_processes =
             totals.undescribed_processes.saturating_add(session.undescribed_process_count);
         totals.leftovers = totals.leftovers.saturating_add(session.leftover_count);
@@ -162,7 +165,7 @@ fn hosts(merged: &Merged) -> Vec<Host<'_>> {
         hosts.entry(name).or_insert_with(|| Host::new(name)).add(session);
     }
     let mut hosts: Vec<_> = hosts.into_values().collect();
-    hosts.sort_by_key(|host| Reverse(host.leaked_processes));
+    hosts.sort_by_key(|host| Reverse(host.leaked()));
     hosts
 }
 
@@ -174,6 +177,7 @@ impl<'a> Host<'a> {
             leaking_sessions: 0,
             failed_sessions: 0,
             leaked_processes: 0,
+            leaked_containers: 0,
             duration_seconds: Seconds::default(),
             longest_seconds: Seconds::default(),
             memory_peak_bytes: None,
@@ -183,13 +187,19 @@ impl<'a> Host<'a> {
 
     fn add(&mut self, session: &SessionResult) {
         self.sessions += 1;
-        self.leaking_sessions += u64::from(session.leaked_process_count > 0);
+        self.leaking_sessions += u64::from(session.leaked() > 0);
         self.failed_sessions += u64::from(session.failed());
         self.leaked_processes = self.leaked_processes.saturating_add(session.leaked_process_count);
+        self.leaked_containers = self.leaked_containers.saturating_add(session.leaked_container_count);
         self.duration_seconds = self.duration_seconds.plus(session.duration_seconds);
         self.longest_seconds = self.longest_seconds.max(session.duration_seconds);
         self.memory_peak_bytes = self.memory_peak_bytes.max(session.memory_peak_bytes);
         self.processes_peak = self.processes_peak.max(session.processes_peak);
+    }
+
+    /// How many processes and containers leaked.
+    pub(crate) fn leaked(&self) -> u64 {
+        self.leaked_processes.saturating_add(self.leaked_containers)
     }
 
     pub(crate) fn name(&self) -> &'a str {

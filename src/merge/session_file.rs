@@ -25,6 +25,9 @@ pub(super) struct SessionFile<'a> {
     leaks: Vec<Process<'a>>,
     leaked_process_count: u64,
     undescribed_process_count: u64,
+    /// Missing in reports of older versions.
+    #[serde(default)]
+    leaked_container_count: u64,
     survivors: Vec<Cow<'a, str>>,
     unverified: Vec<Cow<'a, str>>,
     /// Missing in reports of older versions.
@@ -62,6 +65,37 @@ struct Leftover<'a> {
     #[serde(borrow)]
     kind: Cow<'a, str>,
     size_bytes: Option<u64>,
+    #[serde(borrow)]
+    fate: Cow<'a, str>,
+    #[serde(borrow)]
+    process: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    started_during: Option<Cow<'a, str>>,
+    /// This and the next are missing in reports of older versions.
+    #[serde(borrow, default)]
+    container: Option<Container<'a>>,
+    #[serde(default)]
+    leaked: bool,
+}
+
+#[derive(Deserialize)]
+struct Container<'a> {
+    #[serde(borrow)]
+    image: Cow<'a, str>,
+    /// Missing in reports of older versions, which ended none.
+    #[serde(default)]
+    running: bool,
+}
+
+impl Leftover<'_> {
+    /// What is in a private directory is normal, and so is what a service has created, or is allowed to run on. What leaked
+    /// is counted with the leaks.
+    fn counts(&self) -> bool {
+        let is_of_engine = ["container", "pod", "network", "volume"].contains(&&*self.kind);
+        let is_running = self.container.as_ref().is_some_and(|it| it.running);
+        let is_expected = is_of_engine && self.fate == "removed" && (is_running || self.process.is_some());
+        self.kind != "directory" && !self.leaked && !is_expected
+    }
 }
 
 #[derive(Deserialize)]
@@ -112,8 +146,9 @@ impl SessionFile<'_> {
             let microseconds = it.cpu_user_usec?.saturating_add(it.cpu_system_usec?);
             Some(Seconds::new(microseconds as f64 / 1e6))
         });
-        // What is in a private directory is normal.
-        let leftovers: Vec<_> = self.leftovers.iter().filter(|it| it.kind != "directory").collect();
+        let leftovers: Vec<_> = self.leftovers.iter().filter(|it| it.counts()).collect();
+        let mut counts = counted(&self.leaks);
+        count_containers(&self.leftovers, &mut counts);
         SessionResult {
             started_at_unix_seconds: self.session.started_at_unix_seconds,
             id: shorten(&self.session.id, LONGEST),
@@ -127,6 +162,7 @@ impl SessionFile<'_> {
             leaks_known: self.session.written_by == "supervisor",
             leaked_process_count: self.leaked_process_count,
             undescribed_process_count: self.undescribed_process_count,
+            leaked_container_count: self.leaked_container_count,
             survivors: bounded(&self.survivors),
             unverified: bounded(&self.unverified),
             leftover_count: leftovers.len() as u64,
@@ -134,7 +170,7 @@ impl SessionFile<'_> {
             cpu_seconds: cpu,
             memory_peak_bytes: figures.as_ref().and_then(|it| it.memory_peak_bytes),
             processes_peak: figures.as_ref().and_then(|it| it.processes_peak),
-            leaks: counted(&self.leaks)
+            leaks: counts
                 .into_iter()
                 .map(|(key, Count { processes, trees, known })| SessionLeak {
                     key: merged.shared(key),
@@ -173,6 +209,18 @@ fn counted(leaks: &[Process<'_>]) -> BTreeMap<LeakKey, Count> {
         count.known &= listed[at].0.known;
     }
     counts
+}
+
+/// Adds each leaked container to what its test has leaked.
+fn count_containers(leftovers: &[Leftover<'_>], counts: &mut BTreeMap<LeakKey, Count>) {
+    for leaked in leftovers.iter().filter(|it| it.leaked) {
+        let owner = leaked.started_during.as_deref().map_or(Owner::Unknown, Owner::of_text).in_any_run();
+        let image = leaked.container.as_ref().map_or("", |it| &it.image);
+        let key = LeakKey { owner, program: shorten(&format!("container {image}"), LONGEST) };
+        let count = counts.entry(key).or_insert(Count { processes: 0, trees: 0, known: false });
+        count.processes += 1;
+        count.trees += 1;
+    }
 }
 
 /// All processes, each with the place of its parent.

@@ -37,6 +37,9 @@ pub(crate) struct SessionResult {
     pub leaked_process_count: u64,
     /// Leaked processes of which nothing is known but their number.
     pub undescribed_process_count: u64,
+    /// Containers that the session had created and that were still running.
+    #[serde(default)]
+    pub leaked_container_count: u64,
     pub survivors: Vec<String>,
     pub unverified: Vec<String>,
     /// What it left besides processes: shared memory, semaphores, queues, files.
@@ -83,6 +86,11 @@ impl SessionResult {
     /// Whether it is proven that nothing of the session was left.
     pub(crate) fn is_verified(&self) -> bool {
         self.verified_empty && self.survivors.is_empty() && self.unverified.is_empty()
+    }
+
+    /// How many processes and containers leaked.
+    pub(crate) fn leaked(&self) -> u64 {
+        self.leaked_process_count.saturating_add(self.leaked_container_count)
     }
 
     pub(crate) fn failed(&self) -> bool {

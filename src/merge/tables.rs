@@ -60,7 +60,7 @@ pub(super) fn seen_in(overview: &Overview<'_>, leak: &Leak<'_>) -> String {
 pub(super) fn notable<'a>(overview: &Overview<'a>) -> Vec<&'a SessionResult> {
     let mut sessions: Vec<_> = overview.merged.sessions().collect();
     sessions.sort_by_key(|it| {
-        (it.is_verified(), Reverse(it.leaked_process_count), !it.failed(), Reverse(it.duration_seconds))
+        (it.is_verified(), Reverse(it.leaked()), !it.failed(), Reverse(it.duration_seconds))
     });
     sessions
 }
@@ -74,7 +74,7 @@ pub(super) fn hosts(overview: &Overview<'_>) -> Vec<[String; 7]> {
             host.name().to_string(),
             host.sessions.to_string(),
             host.failed_sessions.to_string(),
-            host.leaked_processes.to_string(),
+            host.leaked().to_string(),
             elapsed(host.longest_seconds.get()),
             or_dash(host.memory_peak_bytes.map(|it| Bytes(it).to_string())),
             or_dash(host.processes_peak.map(|it| it.to_string())),
@@ -105,7 +105,7 @@ pub(super) fn sessions(sessions: &[&SessionResult]) -> Vec<[String; 9]> {
 
 /// Of a session that cgrun did not survive, it is not known.
 pub(super) fn leaked(session: &SessionResult) -> String {
-    if session.leaks_known { session.leaked_process_count.to_string() } else { "?".into() }
+    if session.leaks_known { session.leaked().to_string() } else { "?".into() }
 }
 
 /// A figure that was not measured is not zero.

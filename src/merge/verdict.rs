@@ -1,6 +1,6 @@
 //! The verdict in sentences, as every rendering begins.
 
-use super::overview::{News, Overview};
+use super::overview::{News, Overview, Totals};
 use super::session_result::SessionResult;
 use crate::leaks::Owner;
 use crate::text::{Bytes, counted, processes};
@@ -22,13 +22,11 @@ pub(crate) fn label(overview: &Overview<'_>) -> (String, Mood) {
         _ if totals.unverified_sessions > 0 => ("not clean".into(), Mood::Bad),
         1.. => (format!("{new} new"), Mood::Bad),
         _ if overview.is_incomplete() => ("incomplete".into(), Mood::Bad),
-        _ if overview.leaks_fail() => {
-            (format!("{} leaked", processes_of(totals.leaked_processes)), Mood::Bad)
-        }
+        _ if overview.leaks_fail() => (format!("{} leaked", leaked_of(totals)), Mood::Bad),
         _ if totals.failed_sessions > 0 => {
             (format!("{} failed", counted(totals.failed_sessions, "session")), Mood::Failed)
         }
-        _ if totals.leaked_processes == 0 => ("clean".into(), Mood::Good),
+        _ if totals.leaked_processes == 0 && totals.leaked_containers == 0 => ("clean".into(), Mood::Good),
         _ => ("nothing new".into(), Mood::Good),
     }
 }
@@ -41,18 +39,23 @@ pub(crate) fn sentences(overview: &Overview<'_>) -> Vec<String> {
         0 | 1 => sessions,
         hosts => format!("{sessions} on {}", counted(hosts, "host")),
     };
-    let leaked = processes_of(totals.leaked_processes);
+    let leaked = leaked_of(totals);
     let within = match totals.sessions {
         1 => "in the session".to_string(),
         _ => format!("in {} of {all}", totals.leaking_sessions),
     };
-    let all_leaks = match (totals.leaked_processes, totals.leaking_tests) {
-        (0, _) if totals.sessions == 1 => "Nothing leaked.".into(),
-        (0, _) => format!("Nothing leaked in {all}."),
-        (_, 0) => format!("{leaked} leaked {within}."),
-        (_, tests) if only_tests(overview) => format!("{} leaked {leaked} {within}.", counted(tests, "test")),
-        (_, tests) => format!("{leaked} leaked {within}, some of them during {}.", counted(tests, "test")),
-    };
+    let all_leaks =
+        match (totals.leaked_processes.saturating_add(totals.leaked_containers), totals.leaking_tests) {
+            (0, _) if totals.sessions == 1 => "Nothing leaked.".into(),
+            (0, _) => format!("Nothing leaked in {all}."),
+            (_, 0) => format!("{leaked} leaked {within}."),
+            (_, tests) if only_tests(overview) => {
+                format!("{} leaked {leaked} {within}.", counted(tests, "test"))
+            }
+            (_, tests) => {
+                format!("{leaked} leaked {within}, some of them during {}.", counted(tests, "test"))
+            }
+        };
     let known = overview.leaks.iter().filter(|leak| leak.known).count() as u64;
     let known = match known {
         0 => None,
@@ -139,6 +142,16 @@ pub(crate) fn troubles(overview: &Overview<'_>) -> Vec<(&'static str, String)> {
     let left_out = overview.merged.left_out().iter();
     troubles.extend(left_out.map(|it| ("left out", format!("{}: {}", it.report, it.reason))));
     troubles
+}
+
+/// `3 processes and 1 container`
+fn leaked_of(totals: &Totals) -> String {
+    let containers = counted(totals.leaked_containers, "container");
+    match (totals.leaked_processes, totals.leaked_containers) {
+        (processes, 0) => processes_of(processes),
+        (0, _) => containers,
+        (processes, _) => format!("{} and {containers}", processes_of(processes)),
+    }
 }
 
 pub(crate) fn processes_of(count: u64) -> String {

@@ -8,7 +8,8 @@ use std::path::Path;
 use super::json::ReportDocument;
 use super::leaked_process::LeakedProcess;
 use super::step_summary::StepSummary;
-use super::{leak_text, limits_hit};
+use super::{container_text, leak_text, limits_hit};
+use crate::leftovers::Leftover;
 use crate::runtime::ci::Ci;
 use crate::teardown::{Cause, Verdict};
 use crate::text::{processes, shorten};
@@ -50,7 +51,10 @@ impl GitHub {
         let leaks = report.new_leaks().map(|leak| self.annotation(level, leak));
         let limits = report.usage.iter().flat_map(limits_hit::failures);
         let limits = limits.map(|text| command("warning", &[("title", "cgrun: a limit was hit")], &text));
-        failure(report).into_iter().chain(survivors).chain(limits).chain(leaks).take(ANNOTATIONS).collect()
+        let containers = container_text::sorted(&report.leftovers).into_iter();
+        let containers = containers.map(|it| container_annotation(level, it));
+        let all = failure(report).into_iter().chain(survivors).chain(limits).chain(leaks).chain(containers);
+        all.take(ANNOTATIONS).collect()
     }
 
     fn annotation(&self, level: &str, leak: &LeakedProcess) -> String {
@@ -89,6 +93,16 @@ impl GitHub {
     pub(crate) fn summarize(&self, report: &ReportDocument) -> io::Result<()> {
         self.summary.as_ref().map_or(Ok(()), |summary| summary.append(report))
     }
+}
+
+fn container_annotation(level: &str, leaked: &Leftover) -> String {
+    let title = match container_text::test(leaked) {
+        Some(test) => format!("leaked 1 container, created during {}", shorten(&test, LONGEST_TEST)),
+        None => "leaked 1 container".into(),
+    };
+    let lines: Vec<_> =
+        std::iter::once(container_text::what(leaked)).chain(container_text::last_words(leaked)).collect();
+    command(level, &[("title", &title)], &lines.join("\n"))
 }
 
 /// Why the session ended, if it was not its command that ended it, and which process to look at.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::container_text;
 use super::known_leaks::BaselineSummary;
 use super::leaked_process::LeakedProcess;
 use super::leaking_tests::LeakingTest;
@@ -35,6 +36,8 @@ pub(crate) struct ReportDocument {
     /// Counts every leaked process, including descendants and those that are not described.
     pub leaked_process_count: usize,
     pub undescribed_process_count: usize,
+    /// They are among the leftovers.
+    pub leaked_container_count: usize,
     /// `None` if there is no baseline.
     pub baseline: Option<BaselineSummary>,
     pub allowed_leaks: Vec<LeakedProcess>,
@@ -91,6 +94,16 @@ impl ReportDocument {
     pub(super) fn new_process_count(&self) -> usize {
         let known = self.baseline.as_ref().map_or(0, |it| it.known_process_count);
         self.leaked_process_count - known
+    }
+
+    /// Whether anything leaked that the baseline does not list.
+    pub(super) fn has_new_leaks(&self) -> bool {
+        self.new_process_count() > 0 || self.leaked_container_count > 0
+    }
+
+    /// `leaked 2 processes and 1 container`, without what the baseline lists.
+    pub(super) fn leaked_text(&self) -> String {
+        container_text::leaked_text(self.new_process_count(), self.leaked_container_count)
     }
 
     /// The leaks that the baseline lists.

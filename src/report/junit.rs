@@ -5,8 +5,8 @@ use quick_junit::{NonSuccessKind, Report as Junit, TestCase, TestCaseStatus, Tes
 
 use super::json::{ComponentSummary, ReportDocument};
 use super::leaked_process::LeakedProcess;
-use super::{leak_text, leftover_text, limits_hit, usage};
-use crate::text::processes;
+use super::{container_text, leak_text, leftover_text, limits_hit, usage};
+use crate::leftovers::Leftover;
 
 /// How many processes a case lists.
 const LISTED: usize = 100;
@@ -19,17 +19,20 @@ pub(super) fn document(report: &ReportDocument) -> Result<String> {
         let problem =
             service.problem.as_ref().map(|problem| (NonSuccessKind::Failure, "service", problem.clone()));
         let name = format!("service {}", service.name);
-        suite.add_test_case(case(&name, &service.component, problem, &own, 0, report.outcome.leaks_fail()));
+        let leaks = Leaks { processes: &own, undescribed: 0, containers: &[] };
+        suite.add_test_case(case(&name, &service.component, problem, leaks, report.outcome.leaks_fail()));
     }
     let own: Vec<_> = report.new_leaks().filter(|it| it.service.is_none()).collect();
     let (problem, undescribed) = (session_problem(report), report.undescribed_process_count);
     let leaks_fail = report.outcome.leaks_fail();
-    suite.add_test_case(case("command", &report.command, problem, &own, undescribed, leaks_fail));
+    let leaks = Leaks { processes: &own, undescribed, containers: &report.leftovers };
+    suite.add_test_case(case("command", &report.command, problem, leaks, leaks_fail));
     for figures in report.usage.iter().flat_map(|usage| usage.components.iter().chain([&usage.session])) {
         suite.add_properties(usage::properties(figures));
     }
     let mut notes = limits_hit::all(report.usage.as_ref());
     notes.extend(report.baseline.as_ref().and_then(|it| it.known()));
+    notes.extend(container_text::also_removed(&report.leftovers));
     let leftovers = leftover_text::lists(&report.leftovers, LISTED).into_iter();
     notes.extend(leftovers.flat_map(|(headline, lines)| std::iter::once(headline).chain(lines)));
     if !notes.is_empty() {
@@ -57,18 +60,31 @@ fn session_problem(report: &ReportDocument) -> Option<(NonSuccessKind, &'static 
     }
 }
 
+/// What leaked of one component.
+#[derive(Clone, Copy)]
+struct Leaks<'a> {
+    processes: &'a [&'a LeakedProcess],
+    undescribed: usize,
+    /// Among other leftovers.
+    containers: &'a [Leftover],
+}
+
 fn case(
     name: &str,
     component: &ComponentSummary,
     problem: Option<(NonSuccessKind, &str, String)>,
-    leaks: &[&LeakedProcess],
-    undescribed: usize,
+    leaks: Leaks<'_>,
     leaks_fail: bool,
 ) -> TestCase {
-    let text = leak_text::listing(leaks, undescribed, LISTED).join("\n");
-    let leaked = leaks.iter().map(|it| it.process_count()).sum::<usize>() + undescribed;
-    let leak = (leaked > 0 && leaks_fail)
-        .then(|| (NonSuccessKind::Failure, "leak", format!("leaked {}", processes(leaked))));
+    let Leaks { processes, undescribed, containers } = leaks;
+    let mut lines = leak_text::listing(processes, undescribed, LISTED);
+    lines.extend(container_text::leaked(containers, LISTED).into_iter().flat_map(|(_, lines)| lines));
+    let text = lines.join("\n");
+    let process_count = processes.iter().map(|it| it.process_count()).sum::<usize>() + undescribed;
+    let container_count = containers.iter().filter(|it| it.leaked).count();
+    let has_leaks = process_count + container_count > 0;
+    let leaked = format!("leaked {}", container_text::leaked_text(process_count, container_count));
+    let leak = (has_leaks && leaks_fail).then(|| (NonSuccessKind::Failure, "leak", leaked.clone()));
     let status = match problem.or(leak) {
         Some((kind, category, message)) => {
             let mut status = TestCaseStatus::non_success(kind);
@@ -86,8 +102,8 @@ fn case(
     {
         case.set_time(std::time::Duration::from_secs_f64((ended - started).max(0.0)));
     }
-    if leaked > 0 {
-        case.set_system_err(XmlString::new(legal(&format!("leaked {}\n{text}", processes(leaked)))));
+    if has_leaks {
+        case.set_system_err(XmlString::new(legal(&format!("{leaked}\n{text}"))));
     }
     case
 }

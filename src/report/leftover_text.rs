@@ -5,12 +5,16 @@ use crate::leftovers::{Fate, Leftover, LeftoverKind};
 use crate::sys::system_v::ObjectKind;
 use crate::text::{Bytes, counted, readable};
 
-/// For each fate, a headline and the lines of a list. What is in a private `/tmp` is normal and not listed.
+/// For each fate, a headline and the lines of a list. What is in a private `/tmp` is normal and not listed. What was in
+/// container engines and is gone has a list of its own.
 pub(super) fn lists(leftovers: &[Leftover], listed: usize) -> Vec<(String, Vec<String>)> {
     [Fate::Removed, Fate::LeftAlone, Fate::GoneWithSession]
         .into_iter()
         .filter_map(|fate| {
-            let is_it = |it: &&Leftover| it.fate == fate && it.kind != LeftoverKind::Directory;
+            let is_it = |it: &&Leftover| {
+                let is_elsewhere = it.kind.is_of_engine() && it.fate == Fate::Removed;
+                it.fate == fate && it.kind != LeftoverKind::Directory && !is_elsewhere
+            };
             let all: Vec<_> = leftovers.iter().filter(is_it).collect();
             if all.is_empty() { None } else { Some(list(&all, fate, listed)) }
         })
@@ -47,6 +51,9 @@ pub(super) fn what(leftover: &Leftover) -> String {
     match leftover.kind {
         LeftoverKind::File | LeftoverKind::Directory => name,
         LeftoverKind::Container => container(&name, leftover.container.as_ref()),
+        LeftoverKind::Pod => format!("pod {name}"),
+        LeftoverKind::Network => format!("network {name}"),
+        LeftoverKind::Volume => format!("volume {name}"),
         LeftoverKind::Object(ObjectKind::SharedMemory) => format!("shared memory {name}"),
         LeftoverKind::Object(ObjectKind::Semaphores) => format!("semaphores {name}"),
         LeftoverKind::Object(ObjectKind::MessageQueue) => format!("message queue {name}"),
@@ -56,13 +63,17 @@ pub(super) fn what(leftover: &Leftover) -> String {
 /// `container web of docker (redis:7), port 6379`
 fn container(name: &str, of: Option<&Container>) -> String {
     let Some(of) = of else { return name.to_owned() };
-    let ports: Vec<_> = of.ports.iter().map(ToString::to_string).collect();
-    let ports = match ports.len() {
+    format!("container {name} of {} ({}){}", of.engine, readable(&of.image), ports(&of.ports))
+}
+
+/// `, port 80`, `, ports 80 and 81`
+pub(super) fn ports(ports: &[u16]) -> String {
+    let ports: Vec<_> = ports.iter().map(ToString::to_string).collect();
+    match ports.len() {
         0 => String::new(),
         1 => format!(", port {}", ports[0]),
         _ => format!(", ports {}", ports.join(" and ")),
-    };
-    format!("container {name} of {} ({}){ports}", of.engine, readable(&of.image))
+    }
 }
 
 /// Where it comes from, as far as that is known.
@@ -72,7 +83,7 @@ pub(super) fn origin(leftover: &Leftover) -> Option<String> {
     match (&leftover.process, leftover.creator_pid) {
         (Some(process), _) => Some(format!("{verb} {}{}", readable(process), test.unwrap_or_default())),
         (None, Some(pid)) => Some(format!("created by pid {pid}, which is gone")),
-        (None, None) => None,
+        (None, None) => test.map(|it| it.trim_start_matches(", ").to_owned()),
     }
 }
 
@@ -94,7 +105,7 @@ pub(super) fn hint(leftovers: &[Leftover]) -> Option<String> {
 
 fn private_kind(leftover: &Leftover) -> Option<&'static str> {
     match leftover.kind {
-        LeftoverKind::Container => None,
+        kind if kind.is_of_engine() => None,
         LeftoverKind::Object(_) => Some("ipc"),
         _ if leftover.name.starts_with("/dev/shm/") => Some("shm"),
         _ => Some("tmp"),

@@ -1,6 +1,7 @@
 //! Reports about a session: on the terminal, in files (JSON, JUnit, HTML), and for GitHub.
 
 mod by_test;
+mod container_text;
 mod fold;
 mod github;
 mod group_lines;

@@ -26,6 +26,7 @@ use super::{html, junit};
 use crate::config::{OnLeak, ReportKind};
 use crate::containment::Containment;
 use crate::leaks::Leak;
+use crate::leftovers::Leftover;
 use crate::plan::SessionPlan;
 use crate::runtime::exit_code::Exit;
 use crate::scratch::Ended;
@@ -199,7 +200,8 @@ impl SessionReport {
             tests,
             leaked_process_count: verdict.leaked() + verdict.known_leaks().len(),
             baseline: None,
-            leftovers: Vec::new(),
+            leftovers: verdict.objects.iter().map(Leftover::ended).collect(),
+            leaked_container_count: verdict.leaked_containers(),
             leftovers_unverified: vec![NOT_LOOKED_FOR.to_string()],
             undescribed_process_count: verdict.undescribed_count(),
             allowed_leaks: describe(&verdict.allowed),

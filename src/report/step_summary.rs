@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use super::json::ReportDocument;
 use super::leaking_tests::{LeakedProgram, LeakingTest};
 use super::markdown::{cell, item};
-use super::{leak_text, leftover_text, limits_hit};
+use super::{container_text, leak_text, leftover_text, limits_hit};
+use crate::leftovers::Leftover;
 use crate::sys::nonce::Nonce;
 use crate::sys::regular_file::open_regular_with;
-use crate::text::processes;
 
 /// If the file is larger, GitHub shows none of it, not even what others wrote.
 const LARGEST: u64 = 1024 * 1024;
@@ -84,8 +84,8 @@ fn open(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
 }
 
 fn heading(report: &ReportDocument) -> String {
-    if report.new_process_count() > 0 {
-        return format!("### cgrun: leaked {}\n\n", processes(report.new_process_count()));
+    if report.has_new_leaks() {
+        return format!("### cgrun: leaked {}\n\n", report.leaked_text());
     }
     let state = match &report.usage {
         _ if !report.outcome.verified_empty => "not clean",
@@ -102,6 +102,7 @@ fn markdown(report: &ReportDocument) -> String {
     text.extend(problems.map(|problem| format!("- **{}**\n", item(problem))));
     text.extend(limits_hit::all(report.usage.as_ref()).iter().map(|limit| format!("- {}\n", item(limit))));
     text.extend(report.baseline.iter().filter_map(|it| it.known()).map(|it| format!("- {}\n", item(&it))));
+    text.extend(container_text::also_removed(&report.leftovers).map(|it| format!("- {}\n", item(&it))));
     let leftovers = leftover_text::lists(&report.leftovers, ROWS);
     text.extend(
         leftovers.iter().map(|(headline, lines)| format!("- {}\n", item(&in_one_line(headline, lines)))),
@@ -137,7 +138,27 @@ fn markdown(report: &ReportDocument) -> String {
     if !by_test.is_empty() {
         text += "\n</details>\n";
     }
+    text += &containers(&report.leftovers);
     text + "\n"
+}
+
+/// The leaked containers, by their tests.
+fn containers(leftovers: &[Leftover]) -> String {
+    let leaked = container_text::sorted(leftovers);
+    if leaked.is_empty() {
+        return String::new();
+    }
+    let mut text = "\n| created during | container that was left running | its last words |\n|---|---|---|\n"
+        .to_string();
+    for it in leaked.iter().take(ROWS) {
+        let test = container_text::test(it).map_or("unknown".into(), |it| cell(&it));
+        let words: Vec<_> = container_text::last_words(it).map(|line| cell(&line)).collect();
+        text += &format!("| {test} | {} | {} |\n", cell(&container_text::what(it)), words.join("<br>"));
+    }
+    if leaked.len() > ROWS {
+        text += &format!("\nand {} more\n", leaked.len() - ROWS);
+    }
+    text
 }
 
 fn in_one_line(headline: &str, lines: &[String]) -> String {

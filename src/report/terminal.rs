@@ -10,9 +10,9 @@ use super::group_lines::Room;
 use super::known_leaks::BaselineSummary;
 use super::log_writer::LogWriter;
 use super::paint::Paint;
-use super::{leftover_text, limits_hit, usage, verdict_text};
+use super::{container_text, leftover_text, limits_hit, usage, verdict_text};
 use crate::containment::Kind;
-use crate::leftovers::Leftovers;
+use crate::leftovers::{Leftover, Leftovers};
 use crate::plan::Verbosity;
 use crate::runtime::ci::Ci;
 use crate::runtime::clock;
@@ -205,6 +205,12 @@ impl Reporter {
             self.lines(&[headline]);
             self.list(if each { &leaks } else { &[] }, Important::First);
         }
+        let objects: Vec<_> = verdict.objects.iter().map(Leftover::ended).collect();
+        if let Some((headline, lines)) = container_text::leaked(&objects, listed) {
+            self.lines(&[paint.bad(&headline)]);
+            self.list(&lines, Important::First);
+        }
+        container_text::also_removed(&objects).iter().for_each(|it| self.say(it));
         self.lines(&verdict_text::problems(verdict, paint));
         used.iter().flat_map(|it| limits_hit::failures(it)).for_each(|line| self.error(&line));
         if self.verbosity >= Verbosity::Normal {

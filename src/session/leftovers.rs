@@ -45,6 +45,7 @@ impl Session<'_> {
             meant: own.chain(self.plan.logs.clone()).chain(reports).chain(streams).collect(),
             is_proven: verdict.is_proven(),
             containers: self.started_containers(),
+            ended: &verdict.objects,
         };
         leftovers::look(&self.before, scene)
     }

@@ -103,14 +103,17 @@ fn what_a_dead_owner_left_is_ended(kind: EngineKind) {
         shell(&format!("{} >/dev/null", client(&engine, &words)));
     }
     shell(&run(&engine, "left", &dead, "--volume left-volume:/data --volume /anonymous", POLITE));
+    // By its own signal: it would ignore another.
+    let of_int = POLITE.replace("TERM", "INT");
+    shell(&run(&engine, "of-int", &dead, "--stop-signal INT", &of_int));
     shell(&run(&engine, "again", &dead, "--restart always", POLITE));
     shell(&run(&engine, "stopped", &dead, "", "true"));
-    ["left", "again"].into_iter().for_each(|name| until_ready(&engine, name));
+    ["left", "again", "of-int"].into_iter().for_each(|name| until_ready(&engine, name));
     until("it has stopped", || !engine.list().contains("stopped: Up"));
     let checked = cgrun(&engine, &["check", "--json"]);
     assert_eq!(checked.status.code(), Some(1), "{}", text(&checked.stderr));
     let found: Value = serde_json::from_slice(&checked.stdout).unwrap();
-    assert_eq!(found["stale_containers"].as_array().unwrap().len(), 5, "{found:#}");
+    assert_eq!(found["stale_containers"].as_array().unwrap().len(), 6, "{found:#}");
     let planned = text(&cgrun(&engine, &["sweep", "--dry-run"]).stderr);
     assert!(planned.contains("would end container left of "), "{planned}");
     assert!(engine.list().contains("left: Up"), "{}", engine.list());

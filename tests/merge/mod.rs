@@ -100,6 +100,51 @@ fn reports_of_shards_become_one_by_test_and_by_host() {
     );
 }
 
+/// A container that a session of the report has left running, or that went with it.
+fn container(leaked: bool, test: Option<&str>, service: Option<&str>) -> Value {
+    let container = json!({
+        "engine": "docker", "id": "1", "name": "web", "image": "redis:7", "ports": [],
+        "running": true, "age_seconds": 3, "log": [],
+    });
+    json!({
+        "kind": "container", "name": "web", "key": null, "size_bytes": null, "file_count": null, "uid": null,
+        "creator_pid": null, "process": service, "started_during": test, "fate": "removed",
+        "remove_with": null, "container": container, "leaked": leaked,
+    })
+}
+
+#[test]
+fn leaked_containers_are_merged_by_test() {
+    let place = Session::new();
+    let here = place.path();
+    let one = report(here, "1.json", &[("t.py::a", "sleep 900")]);
+    change(&one, "2.json", |report| {
+        report["session"]["id"] = json!("another");
+        report["leaked_container_count"] = json!(2);
+        report["leftovers"] = json!([
+            container(true, Some("t.py::a (call)"), None),
+            container(true, Some("t.py::a (setup)"), None),
+            container(false, None, Some("service db")),
+        ]);
+    });
+    let all = merged(here, &["1.json", "2.json"], 0);
+    let expected = [("t.py::a: container redis:7".to_string(), 1), ("t.py::a: sleep 900".to_string(), 2)];
+    let mut found = leaks(&all);
+    found.sort();
+    assert_eq!(found, expected, "{all:#}");
+    assert_eq!((&all["totals"]["leaked_containers"], &all["totals"]["leftovers"]), (&json!(2), &json!(0)));
+    let said = merge(here, &["1.json", "2.json"]).stdout();
+    assert!(said.starts_with("1 test leaked 2 processes and 2 containers in 2 of 2 sessions.\n"), "{said}");
+    assert!(said.contains("2 x container redis:7, in 1 of 2 sessions"), "{said}");
+    merge(here, &["1.json", "2.json", "--html", "page.html", "--junit", "r.xml"]).assert_code(0);
+    for file in ["page.html", "r.xml"] {
+        let text = std::fs::read_to_string(here.join(file)).unwrap();
+        assert!(text.contains("container redis:7"), "{text}");
+    }
+    merge(here, &["2.json", "--json", "merged"]).assert_code(0);
+    assert_eq!(merged(here, &["1.json", "merged"], 0)["totals"]["leaked_containers"], 2);
+}
+
 #[test]
 fn a_merge_of_merges_is_the_merge_of_all() {
     let place = Session::new();

@@ -83,6 +83,7 @@ fn facts(overview: &Overview<'_>) -> Markup {
         ("Hosts", totals.hosts.to_string()),
         ("Failed", totals.failed_sessions.to_string()),
         ("Processes leaked", totals.leaked_processes.to_string()),
+        ("Containers leaked", totals.leaked_containers.to_string()),
         ("Took, in total", time(totals.duration_seconds)),
         ("Longest session", time(longest)),
         ("Most memory", most(memory, |bytes| Bytes(bytes).to_string())),

@@ -29,7 +29,7 @@ pub(super) fn hosts(overview: &Overview<'_>) -> Markup {
     let rows = overview.hosts.iter().map(|host| Row {
         name: host.name().to_string(),
         details: crate::text::counted(host.sessions, "session"),
-        tags: [(host.leaked_processes, "leaked"), (host.failed_sessions, "failed")]
+        tags: [(host.leaked(), "leaked"), (host.failed_sessions, "failed")]
             .into_iter()
             .filter(|(count, _)| *count > 0)
             .map(|(count, what)| format!("{count} {what}"))
@@ -50,7 +50,7 @@ pub(super) fn sessions(overview: &Overview<'_>) -> Markup {
         details: format!("{}, {}, {}", it.host(), it.id, shorten(&it.report, 120)),
         tags: [
             it.failed().then(|| format!("exit {}", it.exit())),
-            (it.leaked_process_count > 0).then(|| format!("{} leaked", it.leaked_process_count)),
+            (it.leaked() > 0).then(|| format!("{} leaked", it.leaked())),
             (!it.leaks_known).then(|| "leaks not known".into()),
         ]
         .into_iter()

@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use crate::leftovers::Fate;
+use crate::leftovers::{Fate, Leftover};
 use crate::report::json::ReportDocument;
 use crate::report::leftover_text::{origin, what};
 use crate::text::{Bytes, shorten};
@@ -11,9 +11,12 @@ use crate::text::{Bytes, shorten};
 const SHOWN: usize = 200;
 
 pub(super) fn section(report: &ReportDocument) -> Markup {
-    let (shown, hidden) = report.leftovers.split_at(report.leftovers.len().min(SHOWN));
+    // What was removed from container engines has a section of its own.
+    let is_here = |it: &&Leftover| !it.kind.is_of_engine() || it.fate != Fate::Removed;
+    let all: Vec<_> = report.leftovers.iter().filter(is_here).collect();
+    let (shown, hidden) = all.split_at(all.len().min(SHOWN));
     html! {
-        @if !report.leftovers.is_empty() || !report.leftovers_unverified.is_empty() {
+        @if !all.is_empty() || !report.leftovers_unverified.is_empty() {
             section {
                 h2 { "Leftovers" }
                 table {

@@ -9,6 +9,7 @@ use crate::text::{Bytes, elapsed, processes, shorten};
 pub(super) fn header(report: &ReportDocument, command: &str) -> Markup {
     let leaked = report.leaked_process_count;
     let result = match (report.outcome.verified_empty, leaked) {
+        (true, _) if report.leaked_container_count > 0 => format!("{} leaked", report.leaked_text()),
         (true, 0) if report.outcome.clean => "clean".to_string(),
         (true, 0) => "ended by force".into(),
         (true, _) if report.new_process_count() == 0 => "only known leaks".into(),

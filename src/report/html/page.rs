@@ -2,7 +2,7 @@
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use super::{leaks, leftovers, overview, services, timeline};
+use super::{containers, leaks, leftovers, overview, services, timeline};
 use crate::report::json::ReportDocument;
 use crate::text::shorten;
 
@@ -35,6 +35,7 @@ pub(crate) fn page(report: &ReportDocument) -> String {
         (overview::problems(report))
         (leaks::by_test(&report.tests))
         (leaks::section("Leaked processes", &report.new_leaks().collect::<Vec<_>>(), report.undescribed_process_count))
+        (containers::section(&report.leftovers))
         (leftovers::section(report))
         (timeline::section(report))
         (leaks::section("Known leaks", &report.known_leaks().collect::<Vec<_>>(), 0))

@@ -1,4 +1,4 @@
-//! Ends what the session has created by way of container engines: containers, pods, networks, volumes. All processes of the
+//! Phase 4: ends what the session has created by way of container engines: containers, pods, networks, volumes. All processes of the
 //! session are dead, so that nothing new is created.
 
 use crate::containers::{Ending, EngineObject, Manner, ObjectType, Waiting};
@@ -31,7 +31,8 @@ impl Teardown<'_> {
 
     fn note_containers(&mut self, ending: Ending) {
         let Ending { ended, survivors, unknown } = ending;
-        for mut object in ended {
+        // A reaper is not the tests' own, and would have removed itself.
+        for mut object in ended.into_iter().filter(|it| !it.is_reaper) {
             object.leaked = self.has_leaked(&object);
             self.verdict.objects.push(object);
         }
@@ -44,7 +45,6 @@ impl Teardown<'_> {
         let is_allowed = || self.verdict.allow.iter().any(|pattern| object.is_allowed_by(pattern));
         object.kind == ObjectType::Container
             && object.is_running()
-            && !object.is_reaper
             && object.service.is_none()
             && self.context.cancelled.is_none()
             && !self.cause.is_supervisor_dead()

@@ -1,4 +1,4 @@
-//! Phase 4: checks whether each watched port is free, still held by the session, or held by a stranger.
+//! Phase 5: checks whether each watched port is free, still held by the session, or held by a stranger.
 
 use crate::ports::{self, Holding};
 use crate::sys::sockets::Listener;

@@ -1,4 +1,4 @@
-//! Phase 5: the kernel refuses to remove a cgroup that holds a process, so removing it proves that it is empty.
+//! Phase 6: the kernel refuses to remove a cgroup that holds a process, so removing it proves that it is empty.
 
 use crate::runtime::clock;
 use crate::teardown::running_teardown::Teardown;
