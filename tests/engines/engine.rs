@@ -74,10 +74,14 @@ impl Engine {
 
     /// Starts podman's own daemon, which has docker's interface.
     pub(super) fn serve(&mut self) {
+        self.serve_with(&[]);
+    }
+
+    pub(super) fn serve_with(&mut self, options: &[&str]) {
         std::fs::create_dir_all("/run/podman").unwrap();
         let url = format!("unix://{PODMAN}");
         let mut command = self.command();
-        command.args(["system", "service", "--time", "0", &url]).stdin(Stdio::null());
+        command.args(options).args(["system", "service", "--time", "0", &url]).stdin(Stdio::null());
         self.daemon = Some(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
         until("podman's service answers", || std::os::unix::net::UnixStream::connect(PODMAN).is_ok());
     }

@@ -3,6 +3,7 @@
 //! Each cell of the matrix is one test: an engine with some options, and the containment that cgrun must find there.
 
 mod ended;
+mod clients;
 mod engine;
 mod host;
 mod inside;
