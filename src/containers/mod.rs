@@ -5,6 +5,7 @@ mod address;
 mod container;
 mod contexts;
 mod engine;
+pub(crate) mod monitors;
 mod no_upstream;
 mod request;
 mod sockets;
