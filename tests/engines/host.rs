@@ -115,11 +115,19 @@ impl EngineHost {
             read(process, "comm").trim() == "cgrun"
                 && wanted(state.split_whitespace().next().unwrap_or_default())
                 && status.lines().any(is_nested) == in_containers
-                // The containers of other tests are in cgroups outside our cgroup namespace.
-                && read(process, "cgroup").lines().any(|line| line.starts_with("0::/") && !line.starts_with("0::/.."))
+                && is_inside(process)
         });
         found.sort_unstable();
         found
+    }
+
+    /// The processes of this name that this test has started, or their descendants, in whatever cgroup they are.
+    pub(super) fn named(&self, name: &str) -> Vec<i32> {
+        let read = |process: &Path, file| std::fs::read_to_string(process.join(file)).unwrap_or_default();
+        let is_dead = |status: String| status.lines().any(|line| line.starts_with("State:\tZ"));
+        processes_where(|_, process| {
+            read(process, "comm").trim() == name && is_inside(process) && !is_dead(read(process, "status"))
+        })
     }
 
     pub(super) fn until_marked(&self, count: usize) {
@@ -139,6 +147,12 @@ impl Drop for EngineHost {
             let _ = nix::sched::setns(namespace, *kind);
         }
     }
+}
+
+/// The processes of other tests are in cgroups outside our cgroup namespace.
+fn is_inside(process: &Path) -> bool {
+    let cgroups = std::fs::read_to_string(process.join("cgroup")).unwrap_or_default();
+    cgroups.lines().any(|line| line.starts_with("0::/") && !line.starts_with("0::/.."))
 }
 
 fn writable(path: &Path) -> File {

@@ -2,8 +2,8 @@
 //!
 //! Each cell of the matrix is one test: an engine with some options, and the containment that cgrun must find there.
 
-mod ended;
 mod clients;
+mod ended;
 mod engine;
 mod host;
 mod inside;
