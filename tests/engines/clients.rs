@@ -148,7 +148,7 @@ fn logs_are_followed_to_their_end(client: Client) {
 
 fn events_arrive_while_they_happen(client: Client) {
     let said = client.says(
-        "mkfifo lines; $D events --format \"$ACTION\" --filter type=container >lines & events=$!
+        "mkfifo lines; $D events --since $(date +%s) --format \"$ACTION\" --filter type=container >lines & events=$!
          exec 3<lines; $D create --name box $IMAGE true >/dev/null; read -r line <&3; echo $line
          $D rm box >/dev/null; until [ $line = destroy ] || [ $line = remove ]; do read -r line <&3; done
          kill $events; wait $events || :",

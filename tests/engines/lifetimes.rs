@@ -36,14 +36,14 @@ fn only_the_stranger_is_left(engine: &Engine) -> bool {
 
 /// Runs until it is killed, once it has a container and a volume.
 fn running(engine: &Engine) -> Child {
-    let script = format!("{} && {} && touch started && sleep 1000", start(engine, "a"), start(engine, "b"));
+    let script = format!("{} && {} && touch started && sleep 1000", start(engine, "box-a"), start(engine, "box-b"));
     let log = std::fs::File::create(engine.host.path().join("log")).unwrap();
     let mut command = session_command(engine, &[], &script);
     let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap();
     let log = || std::fs::read_to_string(engine.host.path().join("log")).unwrap();
     let has_started = || engine.host.path().join("started").exists() || !log().is_empty();
     until("the containers run", has_started);
-    assert!(engine.list().contains("a: Up") && engine.list().contains("b: Up"), "{}{}", engine.list(), log());
+    assert!(engine.list().contains("box-a: Up") && engine.list().contains("box-b: Up"), "{}{}", engine.list(), log());
     child
 }
 
@@ -92,7 +92,7 @@ fn kill_all(engine: &Engine, mut session: Child) {
     }
     session.wait().unwrap();
     until("all are dead", || engine.host.cgruns_outside().is_empty());
-    assert!(engine.list().contains("a: Up"), "{}", engine.list());
+    assert!(engine.list().contains("box-a: Up"), "{}", engine.list());
 }
 
 fn a_sweep_ends_containers_if_all_of_cgrun_is_killed(kind: EngineKind) {
@@ -103,7 +103,7 @@ fn a_sweep_ends_containers_if_all_of_cgrun_is_killed(kind: EngineKind) {
         Command::new(crate::harness::cgrun_program()).arg("sweep").env("XDG_STATE_HOME", engine.host.path()),
     );
     assert_eq!(swept.status.code(), Some(0), "{}", text(&swept.stderr));
-    assert!(text(&swept.stderr).contains("container a of"), "{}", text(&swept.stderr));
+    assert!(text(&swept.stderr).contains("container box-a of"), "{}", text(&swept.stderr));
     assert!(only_the_stranger_is_left(&engine), "{}", engine.list());
 }
 
