@@ -68,8 +68,12 @@ impl Session<'_> {
         }
         self.context.containment.spare(proxy.pid());
         self.context.proxy = Some(proxy);
-        self.context.containers =
-            Some(SessionContainers::new(engines.clone(), labels, self.plan.identity.clone(), self.plan.grace));
+        self.context.containers = Some(SessionContainers::new(
+            engines.clone(),
+            labels,
+            self.plan.identity.clone(),
+            self.plan.grace,
+        ));
         self.engines.all = engines;
         Ok(())
     }

@@ -6,6 +6,7 @@ mod ended;
 mod engine;
 mod host;
 mod inside;
+mod leaked;
 mod nested;
 mod proxied;
 mod started;
