@@ -10,6 +10,7 @@ mod exchange;
 pub(crate) mod labels;
 mod listing;
 mod log_lines;
+pub(crate) mod monitors;
 mod no_upstream;
 mod object;
 mod proxy;

@@ -20,7 +20,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socketpair};
 use rustix::process::Pid;
 
-use crate::containers::Proxy;
+use crate::containers::{Proxy, monitors};
 use crate::containment::{MARKER, OUTER};
 use crate::guardian::record::Record;
 use crate::guardian::relay::Relay;
@@ -238,6 +238,8 @@ fn watch(
     }
     raise_priority();
     context.children_outside = children.living();
+    let monitors = monitors::finish_of(&context.containment, &context.children_outside);
+    context.children_outside.extend(monitors);
     context.dead_supervisor =
         began.zip(rustix::process::getppid()).map(|(began, heir)| DeadSupervisor { began, heir, invocation });
     let verdict = Teardown::new(context, &Cause::SUPERVISOR_DIED, events, &mut NoSupervisor).run();

@@ -6,6 +6,7 @@ use anyhow::Result;
 
 use super::entry::{SessionEntry, SessionState};
 use super::list::list_neighbours;
+use crate::containers::monitors;
 use crate::containment::{self, Containment, Mount, SessionCgroup};
 use crate::guardian::record::Record;
 use crate::leaks::remove_stale_log;
@@ -57,7 +58,7 @@ pub(crate) fn end_session(
 ) -> Result<Option<Verdict>> {
     let (mount, path) = mount.writable(&session.path);
     let supervisor = session.supervisor_pid().unwrap_or_default();
-    let children_outside = outside(&session);
+    let mut children_outside = outside(&session);
     remove_stale_log(&session.id);
     let mut record = Record::new(records, &session.id, supervisor, &session.command, "sweep");
     record.scratch = scratch(&session);
@@ -65,12 +66,15 @@ pub(crate) fn end_session(
         Err(_) if !session.path.exists() => return Ok(None),
         opened => opened?,
     };
+    let containment = Containment::cgroup(cgroup, None);
+    let monitors = monitors::finish_of(&containment, &children_outside);
+    children_outside.extend(monitors);
     let mut context = Context {
         watched_ports: session.ports,
         kill_wait: KILL_WAIT,
         children_outside,
         had_preexisting_children: !events.preexisting_children().is_empty(),
-        ..Context::new(Containment::cgroup(cgroup, None))
+        ..Context::new(containment)
     };
     let verdict = Teardown::new(&mut context, &Cause::SUPERVISOR_DIED, events, &mut NoSupervisor).run();
     let tmp = record.end_scratch(&verdict, true, PATIENCE);

@@ -1,5 +1,6 @@
 //! The container engines, through their own command lines.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
@@ -74,10 +75,14 @@ impl Engine {
 
     /// Starts podman's own daemon, which has docker's interface.
     pub(super) fn serve(&mut self) {
+        self.serve_with(&[]);
+    }
+
+    pub(super) fn serve_with(&mut self, options: &[&str]) {
         std::fs::create_dir_all("/run/podman").unwrap();
         let url = format!("unix://{PODMAN}");
         let mut command = self.command();
-        command.args(["system", "service", "--time", "0", &url]).stdin(Stdio::null());
+        command.args(options).args(["system", "service", "--time", "0", &url]).stdin(Stdio::null());
         self.daemon = Some(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
         until("podman's service answers", || std::os::unix::net::UnixStream::connect(PODMAN).is_ok());
     }
@@ -166,12 +171,43 @@ impl Engine {
         command
     }
 
-    /// The words of a command of the engine, for a shell.
+    /// The words of a command of the engine, for a shell of its user.
     pub(super) fn in_a_shell(&self, arguments: &str) -> String {
         let command = self.command();
         let words = std::iter::once(command.get_program()).chain(command.get_args());
         let words: Vec<_> = words.map(|word| word.to_string_lossy()).collect();
-        format!("{} {arguments}", words.join(" "))
+        let is_podman = |word: &Cow<str>| word == "podman";
+        let as_user = words.iter().position(is_podman).filter(|_| self.kind == EngineKind::RootlessPodman);
+        format!("{} {arguments}", words[as_user.unwrap_or_default()..].join(" "))
+    }
+
+    /// cgrun, started by the user of the engine in a directory of that user's.
+    pub(super) fn cgrun(&self) -> Command {
+        if self.kind != EngineKind::RootlessPodman {
+            let mut command = Command::new(cgrun_program());
+            command.current_dir(self.host.path()).env("XDG_STATE_HOME", self.host.path());
+            command.env_remove("NEXTEST");
+            return command;
+        }
+        let (user, state) = (USER.to_string(), self.path("home/state"));
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid", &user, "--regid", &user, "--clear-groups"]).arg(self.path("cgrun"));
+        command.env("XDG_RUNTIME_DIR", format!("/run/user/{user}")).env("XDG_STATE_HOME", state);
+        command.current_dir(self.path("home")).env_remove("NEXTEST").env("HOME", self.path("home"));
+        command
+    }
+
+    /// An option of podman: each conmon moves to a cgroup of its own, to which systemd would move it.
+    pub(super) fn conmon_elsewhere(&self) -> String {
+        let cgroup = "/sys/fs/cgroup/test/elsewhere";
+        let (user, path) =
+            (if self.kind == EngineKind::RootlessPodman { USER } else { 0 }, self.path("conmon"));
+        shell(&format!(
+            "mkdir {cgroup} && chown -R {user} {cgroup} && cat >{path} <<'END' && chmod 755 {path}\n\
+             #!/bin/sh\necho 0 >{cgroup}/cgroup.procs\nexec /usr/bin/conmon \"$@\"\nEND",
+            path = path.display()
+        ));
+        format!("--conmon {}", path.display())
     }
 
     /// The containers that the engine knows, with their state.

@@ -93,28 +93,41 @@ impl EngineHost {
 
     /// The cgruns in this test's containers, oldest first. Their pids are those outside.
     pub(super) fn cgruns(&self) -> Vec<i32> {
-        self.in_containers("cgrun", |state| state != "Z")
+        self.of_this_test(true, |state| state != "Z")
+    }
+
+    /// The same beside the containers.
+    pub(super) fn cgruns_outside(&self) -> Vec<i32> {
+        self.of_this_test(false, |state| state != "Z")
     }
 
     /// The cgruns that have exited and that their parent has not reaped.
     pub(super) fn zombies(&self) -> Vec<i32> {
-        self.in_containers("cgrun", |state| state == "Z")
+        self.of_this_test(true, |state| state == "Z")
     }
 
-    fn in_containers(&self, name: &str, wanted: impl Fn(&str) -> bool) -> Vec<i32> {
+    fn of_this_test(&self, in_containers: bool, wanted: impl Fn(&str) -> bool) -> Vec<i32> {
         let read = |process: &Path, file| std::fs::read_to_string(process.join(file)).unwrap_or_default();
         let mut found = processes_where(|_, process| {
             let is_nested = |line: &str| line.starts_with("NSpid:") && line.split_whitespace().count() > 2;
             let status = read(process, "status");
             let state = status.lines().find_map(|line| line.strip_prefix("State:")).unwrap_or_default();
-            read(process, "comm").trim() == name
+            read(process, "comm").trim() == "cgrun"
                 && wanted(state.split_whitespace().next().unwrap_or_default())
-                && status.lines().any(is_nested)
-                // The containers of other tests are in cgroups outside our cgroup namespace.
-                && read(process, "cgroup").lines().any(|line| line.starts_with("0::/") && !line.starts_with("0::/.."))
+                && status.lines().any(is_nested) == in_containers
+                && is_inside(process)
         });
         found.sort_unstable();
         found
+    }
+
+    /// The processes of this name that this test has started, or their descendants, in whatever cgroup they are.
+    pub(super) fn named(&self, name: &str) -> Vec<i32> {
+        let read = |process: &Path, file| std::fs::read_to_string(process.join(file)).unwrap_or_default();
+        let is_dead = |status: String| status.lines().any(|line| line.starts_with("State:\tZ"));
+        processes_where(|_, process| {
+            read(process, "comm").trim() == name && is_inside(process) && !is_dead(read(process, "status"))
+        })
     }
 
     pub(super) fn until_marked(&self, count: usize) {
@@ -134,6 +147,12 @@ impl Drop for EngineHost {
             let _ = nix::sched::setns(namespace, *kind);
         }
     }
+}
+
+/// The processes of other tests are in cgroups outside our cgroup namespace.
+fn is_inside(process: &Path) -> bool {
+    let cgroups = std::fs::read_to_string(process.join("cgroup")).unwrap_or_default();
+    cgroups.lines().any(|line| line.starts_with("0::/") && !line.starts_with("0::/.."))
 }
 
 fn writable(path: &Path) -> File {

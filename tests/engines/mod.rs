@@ -2,11 +2,13 @@
 //!
 //! Each cell of the matrix is one test: an engine with some options, and the containment that cgrun must find there.
 
+mod clients;
 mod ended;
 mod engine;
 mod host;
 mod inside;
 mod leaked;
+mod lifetimes;
 mod nested;
 mod proxied;
 mod started;

@@ -1,38 +1,203 @@
-//! A session that starts containers itself.
+//! A session that starts containers itself, by podman without a daemon. What podman knows of them afterwards has to be right.
 
-use std::process::Command;
+use std::ffi::CString;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use super::engine::{Engine, EngineKind, IMAGE};
 use super::host::{output, text};
-use crate::harness::cgrun_program;
+use crate::harness::until;
 
-/// Starts a container in a session whose command then ends, and expects podman to know that it has exited.
-///
-/// Its first process ignores SIGTERM, like any first process without a handler.
-fn leaves_podman_consistent(how: &str) {
-    let engine = Engine::start(EngineKind::Podman);
-    let run =
-        engine.in_a_shell(&format!("run --rm --network none --name inner {how} {IMAGE} tail -f /dev/null"));
-    let list = engine.in_a_shell("ps --format {{.Status}}");
-    let script = format!("{run} & until {list} | grep -q Up; do sleep 0.05; done");
-    let session = || {
-        let mut command = Command::new(cgrun_program());
-        command.args(["-v", "sh", "-c", &script]).current_dir(engine.host.path());
-        let done = output(command.env("XDG_STATE_HOME", engine.host.path()));
-        assert_eq!(done.status.code(), Some(0), "{}", text(&done.stderr));
-        assert_eq!(engine.list(), "", "{}", text(&done.stderr));
+/// podman, and where its conmon runs.
+struct Nested {
+    engine: Engine,
+    option: String,
+}
+
+impl Nested {
+    /// conmon stays in the cgroup of the session.
+    fn new(kind: EngineKind) -> Self {
+        Self { engine: Engine::start(kind), option: String::new() }
+    }
+
+    /// conmon moves to a cgroup of its own, as on a host with systemd.
+    fn with_conmon_elsewhere(kind: EngineKind) -> Self {
+        let engine = Engine::start(kind);
+        let option = engine.conmon_elsewhere();
+        Self { engine, option }
+    }
+
+    fn podman(&self, arguments: &str) -> String {
+        self.engine.in_a_shell(&format!("{} {arguments}", self.option))
+    }
+
+    /// The words that run a container whose first process ignores SIGTERM, like any without a handler.
+    fn run(&self, options: &str) -> String {
+        let marker = self.engine.host.marker();
+        self.podman(&format!("run --network none --name inner {options} {IMAGE} sleep {marker}"))
+    }
+
+    fn home(&self) -> PathBuf {
+        self.engine.cgrun().get_current_dir().unwrap().to_path_buf()
+    }
+
+    /// Runs a session that starts a container and ends at once.
+    fn session(&self, options: &[&str], script: &str) -> (Option<i32>, String) {
+        let done = output(self.engine.cgrun().args(options).args(["sh", "-c", script]));
+        (done.status.code(), text(&done.stderr))
+    }
+
+    /// Starts a session that starts a container and goes on. Returns once the container runs.
+    fn start(&self, script: &str) -> Child {
+        let script = format!("{script}; touch up; exec tail -f /dev/null");
+        let mut command = self.engine.cgrun();
+        let child = command.args(["sh", "-c", &script]).stdin(Stdio::null()).stdout(Stdio::null()).spawn();
+        let up = self.home().join("up");
+        until("the container runs", || up.exists());
+        std::fs::remove_file(up).unwrap();
+        child.unwrap()
+    }
+
+    /// The guardian learns it within half a second.
+    fn until_guardian_knows_conmon(&self) {
+        let names = [c"trusted.cgrun.outside", c"user.cgrun.outside"];
+        let noted = |cgroup: &Path| {
+            let path = CString::new(cgroup.as_os_str().as_encoded_bytes()).unwrap();
+            let length = |name| rustix::fs::getxattr(&path, name, &mut [0u8; 256][..]).unwrap_or_default();
+            names.into_iter().any(|name| length(name) > 0)
+        };
+        let cgroups = || std::fs::read_dir("/sys/fs/cgroup/test").unwrap().flatten().map(|it| it.path());
+        until("the guardian knows conmon", || cgroups().any(|it| noted(&it)));
+    }
+
+    /// Nothing of the container is alive, podman knows that, and can remove it at the first attempt.
+    fn assert_consistent(&self, expected: &str) {
+        let host = &self.engine.host;
+        assert_eq!((host.marked(), host.named("conmon")), (vec![], vec![]));
+        let listed = self.engine.list();
+        assert!(listed.starts_with(expected) && listed.lines().count() <= 1, "{listed}");
+        if !expected.is_empty() {
+            self.shell(&self.podman("rm inner"));
+        }
+        let mounts = std::fs::read_to_string("/proc/thread-self/mounts").unwrap();
+        let left: Vec<_> = mounts.lines().filter(|line| line.contains("overlay-containers")).collect();
+        assert!(left.is_empty(), "{left:?}");
+        // The name is free.
+        self.shell(&self.podman(&format!("run --rm --network none --name inner {IMAGE} true")));
+    }
+
+    /// As the user of the engine.
+    fn shell(&self, script: &str) {
+        let of_cgrun = self.engine.cgrun();
+        let words: Vec<_> = std::iter::once(of_cgrun.get_program()).chain(of_cgrun.get_args()).collect();
+        let mut command = Command::new(if words.len() > 1 { words[0] } else { "env".as_ref() });
+        command.args(words.get(1..words.len() - 1).unwrap_or_default()).args(["sh", "-c", script]);
+        command.current_dir(self.home());
+        command.envs(of_cgrun.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let done = output(&mut command);
+        assert!(done.status.success(), "{script}: {}", text(&done.stderr));
+    }
+
+    fn until_no_cgrun(&self) {
+        until("no cgrun is left", || self.engine.host.named("cgrun").is_empty());
+    }
+}
+
+/// Starts a container in a session whose command then ends.
+fn leaves_podman_consistent(nested: &Nested, options: &str) {
+    let list = nested.podman("ps --format {{.Status}}");
+    let script = format!("{} & until {list} | grep -q Up; do sleep 0.05; done", nested.run(options));
+    let (code, said) = nested.session(&["-v"], &script);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("conmon"), "{said}");
+    nested.assert_consistent(match options {
+        _ if options.contains("--rm") => "",
+        _ if options.contains("restart") => "inner: ",
+        _ => "inner: Exited",
+    });
+}
+
+/// Kills cgrun, so that its guardian ends the session.
+fn is_consistent_after_a_kill(nested: &Nested, options: &str) {
+    let mut supervisor = nested.start(&nested.run(&format!("--detach {options}")));
+    if !nested.option.is_empty() {
+        nested.until_guardian_knows_conmon();
+    }
+    supervisor.kill().unwrap();
+    supervisor.wait().unwrap();
+    nested.until_no_cgrun();
+    let expected = if options.contains("restart") { "inner: " } else { "inner: Exited (137)" };
+    nested.assert_consistent(expected);
+}
+
+/// Kills cgrun and its guardian, and sweeps.
+fn is_consistent_after_a_sweep(nested: &Nested, options: &str) {
+    let mut supervisor = nested.start(&nested.run(&format!("--detach {options}")));
+    if !nested.option.is_empty() {
+        nested.until_guardian_knows_conmon();
+    }
+    let both = nested.engine.host.named("cgrun");
+    assert_eq!(both.len(), 2, "{both:?}");
+    for signal in [Signal::SIGSTOP, Signal::SIGKILL] {
+        both.iter().for_each(|pid| kill(Pid::from_raw(*pid), signal).unwrap());
+    }
+    supervisor.wait().unwrap();
+    nested.until_no_cgrun();
+    assert_eq!(nested.engine.host.marked().len(), 1);
+    let swept = output(nested.engine.cgrun().arg("sweep"));
+    assert_eq!(swept.status.code(), Some(0), "{}", text(&swept.stderr));
+    let expected = if options.contains("restart") { "inner: " } else { "inner: Exited (137)" };
+    nested.assert_consistent(expected);
+}
+
+/// The pause process that podman starts in the session, and that no test could end, is no leak.
+#[test]
+fn the_pause_process_of_podman_without_root_is_not_a_leak() {
+    let nested = Nested::new(EngineKind::RootlessPodman);
+    let file = "/run/user/2345/libpod/tmp/pause.pid";
+    let pause: i32 = std::fs::read_to_string(file).unwrap().trim().parse().unwrap();
+    kill(Pid::from_raw(pause), Signal::SIGKILL).unwrap();
+    let run = nested.podman(&format!("run --rm --network none {IMAGE} true"));
+    let (code, said) = nested.session(&["--on-leak", "fail", "-v"], &run);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("podman"), "{said}");
+    nested.assert_consistent("");
+}
+
+macro_rules! each {
+    ($kind:ident: $($test:ident: $scenario:ident($place:ident, $options:expr);)*) => {
+        $(#[test] fn $test() { super::$scenario(&super::Nested::$place(super::EngineKind::$kind), $options) })*
     };
-    session();
-    // The name is free.
-    session();
 }
 
-#[test]
-fn podman_run_leaves_podman_consistent() {
-    leaves_podman_consistent("");
+mod with_root {
+    each! { Podman:
+        podman_run: leaves_podman_consistent(new, "--rm");
+        a_detached_podman_run: leaves_podman_consistent(new, "--rm --detach");
+        a_container_that_is_to_stay: leaves_podman_consistent(new, "--detach");
+        conmon_elsewhere: leaves_podman_consistent(with_conmon_elsewhere, "--detach");
+        a_container_without_a_pid_namespace: leaves_podman_consistent(new, "--detach --pid host");
+        a_container_that_is_always_restarted: leaves_podman_consistent(new, "--detach --restart always");
+        cgrun_is_killed: is_consistent_after_a_kill(new, "");
+        cgrun_is_killed_and_conmon_elsewhere: is_consistent_after_a_kill(with_conmon_elsewhere, "");
+        cgrun_is_killed_and_no_pid_namespace: is_consistent_after_a_kill(new, "--pid host");
+        cgrun_is_killed_and_the_container_restarts: is_consistent_after_a_kill(with_conmon_elsewhere, "--restart always");
+        both_are_killed: is_consistent_after_a_sweep(new, "");
+        both_are_killed_and_conmon_elsewhere: is_consistent_after_a_sweep(with_conmon_elsewhere, "");
+        both_are_killed_and_the_container_restarts: is_consistent_after_a_sweep(with_conmon_elsewhere, "--restart always");
+    }
 }
 
-#[test]
-fn a_detached_podman_run_leaves_podman_consistent() {
-    leaves_podman_consistent("--detach");
+mod without_root {
+    each! { RootlessPodman:
+        podman_run: leaves_podman_consistent(new, "--rm");
+        a_detached_podman_run: leaves_podman_consistent(new, "--rm --detach");
+        conmon_elsewhere: leaves_podman_consistent(with_conmon_elsewhere, "--detach");
+        cgrun_is_killed: is_consistent_after_a_kill(new, "");
+        cgrun_is_killed_and_conmon_elsewhere: is_consistent_after_a_kill(with_conmon_elsewhere, "");
+        both_are_killed: is_consistent_after_a_sweep(new, "");
+    }
 }

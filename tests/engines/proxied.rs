@@ -10,14 +10,19 @@ use super::started::{client, engine};
 use crate::harness::cgrun_program;
 
 /// Runs a shell in a session that ends its containers.
-fn session(engine: &Engine, options: &[&str], script: &str) -> Output {
+pub(super) fn session(engine: &Engine, options: &[&str], script: &str) -> Output {
+    output(&mut session_command(engine, options, script))
+}
+
+pub(super) fn session_command(engine: &Engine, options: &[&str], script: &str) -> Command {
     let mut command = Command::new(cgrun_program());
     command.args(["--containers", "--grace", "1s"]).args(options).args(["sh", "-c", script]);
     command.current_dir(engine.host.path()).env("XDG_STATE_HOME", engine.host.path());
     if engine.kind() == EngineKind::Podman {
         command.env("CONTAINER_HOST", "unix:///run/podman/podman.sock");
     }
-    output(command.env_remove("NEXTEST").env("HOME", engine.host.path()))
+    command.env_remove("NEXTEST").env("HOME", engine.host.path());
+    command
 }
 
 /// What the engine itself says.
@@ -28,7 +33,7 @@ fn direct(engine: &Engine, arguments: &str) -> String {
 }
 
 /// The program of the engine, for a session's shell.
-fn program(engine: &Engine) -> &'static str {
+pub(super) fn program(engine: &Engine) -> &'static str {
     if engine.kind() == EngineKind::Podman { "podman --remote" } else { "docker" }
 }
 

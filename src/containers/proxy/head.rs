@@ -129,8 +129,11 @@ impl Head {
                 bytes.extend([name.as_bytes(), b": ", value, b"\r\n"].concat());
             }
         }
-        let connection = if self.is_upgrade() { "Upgrade, close" } else { "close" };
-        bytes.extend(format!("Connection: {connection}\r\n\r\n").into_bytes());
+        if self.is_upgrade() {
+            // podman looks only at the first field of this name, and for nothing else in it.
+            bytes.extend(b"Connection: Upgrade\r\n");
+        }
+        bytes.extend(b"Connection: close\r\n\r\n");
         bytes
     }
 }
@@ -161,7 +164,10 @@ mod tests {
     fn an_upgrade_stays_one() {
         let head = head(b"POST /attach HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n");
         let sent = head.to_bytes();
-        assert!(sent.ends_with(b"Upgrade: tcp\r\nConnection: Upgrade, close\r\n\r\n"), "{sent:?}");
+        assert!(
+            sent.ends_with(b"Upgrade: tcp\r\nConnection: Upgrade\r\nConnection: close\r\n\r\n"),
+            "{sent:?}"
+        );
     }
 
     #[test]

@@ -1,0 +1,167 @@
+//! The monitors of podman's containers. podman has no daemon: each container has a process, conmon, that waits until the
+//! container exits, notes how, and then lets podman remove its mounts and its network. If conmon is killed first, podman
+//! takes the container for running, and fails to remove it.
+
+use std::collections::HashSet;
+use std::ffi::OsStr;
+use std::io::Read;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use rustix::process::Pid;
+
+use crate::containment::Containment;
+use crate::sys::process::pidfd::Process;
+use crate::sys::procfs::details::is_inner_init;
+use crate::sys::procfs::walk::{all_pids, children, lineage, with_descendants};
+use crate::sys::regular_file::open_regular;
+use crate::sys::small_file::{read_single, read_start};
+use crate::sys::time::Instant;
+
+const NAME: &str = "conmon";
+/// How long one more may take to finish, and all together.
+const PATIENCE: Duration = Duration::from_secs(2);
+const LONGEST: Duration = Duration::from_secs(10);
+const LOOK: Duration = Duration::from_millis(10);
+/// A session with more processes than this is rather a fork bomb, which should be killed soon.
+const MOST: usize = 2000;
+/// As much of a command line as has the option that we need.
+const COMMAND_LINE: usize = 4096;
+/// Bounded, because processes that fork and exit while we read may seem to form a cycle.
+const ANCESTORS: usize = 100;
+
+/// One conmon.
+#[derive(Debug)]
+struct Monitor {
+    process: Process,
+    /// The id of the container.
+    id: Vec<u8>,
+    /// The file with the pid of the container, below the root directory.
+    pid_file: PathBuf,
+    /// Whether podman has started it while we waited, as it does for a container that is always to be restarted.
+    is_late: bool,
+}
+
+/// Lets the monitors of a session finish that has no supervisor any more. `outside` are those of its processes that had left
+/// the containment. Returns the monitors that are not finished, and are to be killed with the others.
+pub(crate) fn finish_of(containment: &Containment, outside: &[Process]) -> Vec<Process> {
+    let members = containment.members().unwrap_or_default();
+    let outside_too = with_descendants(outside.iter().map(|it| it.pid));
+    let candidates = members.into_iter().chain(outside_too).collect();
+    let is_outside = |pid| outside.iter().any(|it| it.pid == pid && !it.has_exited());
+    let is_ours =
+        |pid| containment.contains(pid).unwrap_or(false) || lineage(pid).take(ANCESTORS).any(is_outside);
+    finish(candidates, is_ours)
+}
+
+/// Kills the containers of those monitors among `candidates` that are ours, and waits until podman has cleaned up after
+/// them. Whether a process is ours is checked while it is held.
+fn finish(candidates: Vec<Pid>, is_ours: impl Fn(Pid) -> bool) -> Vec<Process> {
+    let began = Instant::now();
+    let mut seen: HashSet<Pid> = candidates.iter().copied().collect();
+    let opened = candidates.into_iter().take(MOST).filter_map(|pid| Monitor::open(pid, false));
+    let mut monitors: Vec<_> = opened.filter(|it| is_ours(it.process.pid)).collect();
+    let ids: HashSet<_> = monitors.iter().map(|it| it.id.clone()).collect();
+    let mut deadline = began + PATIENCE;
+    while !monitors.is_empty() {
+        let count = monitors.len();
+        monitors.retain(|it| !it.process.has_exited());
+        let now = Instant::now();
+        if monitors.len() < count {
+            deadline = now + PATIENCE;
+        }
+        // Another monitor of the same container, which podman has started before this one has exited. Nothing else shows
+        // where it came from: it can be in a cgroup of its own, and is nobody's child.
+        let new = all_pids().into_iter().flatten().filter(|&pid| seen.insert(pid));
+        let new: Vec<_> = new.filter_map(|pid| Monitor::open(pid, true)).collect();
+        monitors.extend(new.into_iter().filter(|it| ids.contains(&it.id)));
+        let finished = monitors.iter().filter(|it| it.end_container()).count();
+        if finished == monitors.len() || now >= deadline.min(began + LONGEST) {
+            break;
+        }
+        let _ = monitors[0].process.wait(LOOK);
+    }
+    monitors.into_iter().map(|it| it.process).collect()
+}
+
+impl Monitor {
+    /// `None` if it is no monitor.
+    fn open(pid: Pid, is_late: bool) -> Option<Self> {
+        if read_single(format!("/proc/{pid}/comm")).ok()?.trim_ascii_end() != NAME.as_bytes() {
+            return None;
+        }
+        let (process, _) = Process::open_with_stat(pid)?;
+        let line = read_start(format!("/proc/{pid}/cmdline"), COMMAND_LINE).ok()?;
+        let (id, pid_file) = options(&line)?;
+        Some(Self { process, id, pid_file, is_late })
+    }
+
+    /// Kills the container. Returns whether there is nothing to wait for.
+    fn end_container(&self) -> bool {
+        let started = self.container();
+        // One that is stopped would never finish.
+        let _ = self.process.signal(Signal::SIGCONT);
+        let mut is_cleaning = false;
+        for child in children(self.process.pid).unwrap_or_default() {
+            let Some((process, stat)) = Process::open_with_stat(child) else { continue };
+            let is_child = stat.parent == Some(self.process.pid) && !self.process.has_exited();
+            if is_child && (started == Some(child) || is_inner_init(child)) {
+                let _ = process.signal(Signal::SIGKILL);
+            } else {
+                is_cleaning = true;
+            }
+        }
+        // What podman has started again, it would start again and again. That it has exited is noted before podman is
+        // asked to clean up.
+        self.is_late && is_cleaning
+    }
+
+    /// The first process of the container, which need not have a PID namespace of its own.
+    fn container(&self) -> Option<Pid> {
+        // Without root, the file is in a mount namespace of podman's.
+        let root = format!("/proc/{}/root", self.process.pid);
+        let mut text = String::new();
+        open_regular(Path::new(&root).join(&self.pid_file), 0)
+            .ok()??
+            .take(20)
+            .read_to_string(&mut text)
+            .ok()?;
+        Pid::from_raw(text.trim().parse().ok()?)
+    }
+}
+
+/// The id of the container, and the file with its pid, below the root directory.
+fn options(command_line: &[u8]) -> Option<(Vec<u8>, PathBuf)> {
+    let value = |option: &[u8]| {
+        let mut words = command_line.split(|&byte| byte == 0);
+        words.find(|&word| word == option)?;
+        words.next().filter(|value| !value.is_empty())
+    };
+    let path = Path::new(OsStr::from_bytes(value(b"-p")?));
+    Some((value(b"-c")?.to_vec(), path.strip_prefix("/").ok()?.to_path_buf()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_options_of_conmon_are_read() {
+        let line = b"/usr/bin/conmon\0-c\0id\0-p\0/run/x/pidfile\0-n\0name\0";
+        assert_eq!(options(line).unwrap(), (b"id".to_vec(), "run/x/pidfile".into()));
+        let wrong =
+            [&b""[..], b"conmon\0-c\0id\0-p", b"conmon\0-c\0\0-p\0/x\0", b"conmon\0-c\0id\0-p\0relative\0"];
+        for wrong in wrong {
+            assert_eq!(options(wrong), None);
+        }
+    }
+
+    #[test]
+    fn without_a_monitor_nothing_is_waited_for() {
+        let began = Instant::now();
+        assert!(finish(vec![rustix::process::getpid()], |_| true).is_empty());
+        assert!(Instant::now() - began < PATIENCE);
+    }
+}
