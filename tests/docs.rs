@@ -159,6 +159,11 @@ fn leftovers() {
 }
 
 #[test]
+fn containers() {
+    check_page("docs/containers.md");
+}
+
+#[test]
 fn shards() {
     check_page("docs/shards.md");
 }

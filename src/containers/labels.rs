@@ -33,7 +33,6 @@ pub(crate) struct Place {
 
 /// What all objects of one session have.
 #[derive(Clone, Debug)]
-#[allow(dead_code, reason = "the proxy will use it")]
 pub(crate) struct Labels {
     session: String,
     place: Place,
@@ -54,7 +53,6 @@ impl Place {
     }
 }
 
-#[allow(dead_code, reason = "the proxy will use it")]
 impl Labels {
     /// The labels of a session whose supervisor is this process.
     pub(crate) fn of(session: &SessionId) -> io::Result<Self> {

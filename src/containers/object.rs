@@ -125,7 +125,10 @@ impl EngineObject {
     pub(crate) fn is_allowed_by(&self, pattern: &Pattern) -> bool {
         let image = self.container.as_ref().map_or("", |it| it.image.as_str());
         let short = image.rsplit('/').next().unwrap_or_default();
-        let names = [&self.name, image, without_tag(image), short, without_tag(short)];
+        // What Docker lists without a tag has this one.
+        let latest = format!("{short}:latest");
+        let latest = if without_tag(short) == short { latest.as_str() } else { short };
+        let names = [&self.name, image, without_tag(image), short, without_tag(short), latest];
         let lines = [image, short].map(|image| format!("{image} {}", self.name));
         pattern.allows_named(&names, &lines)
     }
@@ -202,6 +205,7 @@ pub(crate) mod tests {
         }
         assert!(is_allowed("localhost:5000/redis", "redis"));
         assert!(is_allowed("redis@sha256:12", "redis"));
+        assert!(is_allowed("redis", "redis:latest") && !is_allowed("redis:7", "redis:latest"));
         assert!(!is_allowed("redis-stack:7", "redis"));
     }
 }

@@ -29,7 +29,6 @@ pub(crate) struct SessionContainers {
 }
 
 impl SessionContainers {
-    #[allow(dead_code, reason = "the proxy will use it")]
     pub(crate) fn new(
         engines: Vec<Engine>,
         labels: Labels,

@@ -7,6 +7,7 @@ mod ended;
 mod engine;
 mod host;
 mod inside;
+mod leaked;
 mod lifetimes;
 mod nested;
 mod proxied;
