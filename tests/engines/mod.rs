@@ -2,12 +2,15 @@
 //!
 //! Each cell of the matrix is one test: an engine with some options, and the containment that cgrun must find there.
 
+mod churn;
 mod clients;
 mod engine;
 mod host;
 mod inside;
 mod nested;
 mod proxied;
+mod recorder;
+mod requests;
 mod started;
 
 use std::process::Output;
