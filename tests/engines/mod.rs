@@ -12,6 +12,7 @@ mod proxied;
 mod recorder;
 mod requests;
 mod started;
+mod suites;
 
 use std::process::Output;
 

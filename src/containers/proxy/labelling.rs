@@ -5,6 +5,9 @@ use serde_json::{Map, Value, json};
 
 use super::fields::Fields;
 use super::target::{Created, Creation};
+use crate::containers::labels::OF_COMPOSE_V1;
+
+const COMPOSE_VERSION: &str = "com.docker.compose.version";
 
 /// Labels, by name.
 pub(super) type Labels = Vec<(&'static str, String)>;
@@ -22,13 +25,21 @@ pub(super) fn labelled(creation: &Creation, body: &[u8], labels: &Labels) -> Opt
             _ => return None,
         }
     }
+    let prefix = if is_compared_by_compose(creation, &all) { OF_COMPOSE_V1 } else { "" };
     for (name, value) in labels {
         // A session within this one ends its own.
-        all.entry(*name).or_insert_with(|| value.as_str().into());
+        all.entry(format!("{prefix}{name}")).or_insert_with(|| value.as_str().into());
     }
     let key = if creation.is_libpod { "labels" } else { "Labels" };
     fields.set(key, to_raw_value(&all).ok()?);
     serde_json::to_vec(&fields).ok()
+}
+
+/// Compose v1 compares the labels of these with those in its file.
+fn is_compared_by_compose(creation: &Creation, labels: &Map<String, Value>) -> bool {
+    let version = labels.get(COMPOSE_VERSION).and_then(Value::as_str);
+    matches!(creation.what, Created::Network | Created::Volume)
+        && version.is_some_and(|it| it.starts_with("1."))
 }
 
 /// A volume that a container's description names. The engine would create it without labels.
@@ -142,6 +153,21 @@ mod tests {
         }
         let libpod = labelled_text("/libpod/pods/create", r#"{"name":"x"}"#).unwrap();
         assert_eq!(libpod, r#"{"name":"x","labels":{"cgrun.session":"abc"}}"#);
+    }
+
+    #[test]
+    fn compose_v1_does_not_notice_the_labels_of_what_it_compares() {
+        for (target, version, name) in [
+            ("/networks/create", "1.29.2", "com.docker.cgrun.session"),
+            ("/volumes/create", "1.29.2", "com.docker.cgrun.session"),
+            ("/containers/create", "1.29.2", "cgrun.session"),
+            ("/networks/create", "2.32.4", "cgrun.session"),
+            ("/networks/create", "12.0", "cgrun.session"),
+        ] {
+            let body = format!(r#"{{"Labels":{{"com.docker.compose.version":"{version}"}}}}"#);
+            let labelled: Value = serde_json::from_str(&labelled_text(target, &body).unwrap()).unwrap();
+            assert_eq!(labelled["Labels"][name], "abc", "{target} {version}: {labelled}");
+        }
     }
 
     #[test]
