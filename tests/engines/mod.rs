@@ -2,6 +2,7 @@
 //!
 //! Each cell of the matrix is one test: an engine with some options, and the containment that cgrun must find there.
 
+mod builds;
 mod churn;
 mod clients;
 mod engine;
