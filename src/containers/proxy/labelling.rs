@@ -14,8 +14,9 @@ pub(super) type Labels = Vec<(&'static str, String)>;
 
 /// The description with labels. `None` if it is none: the engine says what is wrong with it.
 pub(super) fn labelled(creation: &Creation, body: &[u8], labels: &Labels) -> Option<Vec<u8>> {
-    let text = if body.trim_ascii().is_empty() { "{}" } else { std::str::from_utf8(body).ok()? };
-    let mut fields = Fields::parse(text)?;
+    // Engines replace what is not UTF-8 too.
+    let text = String::from_utf8_lossy(if body.trim_ascii().is_empty() { b"{}" } else { body });
+    let mut fields = Fields::parse(&text)?;
     let mut all = Map::new();
     // A key that is there twice adds to the first.
     for value in fields.all("labels") {
@@ -61,7 +62,7 @@ impl NamedVolume {
 }
 
 pub(super) fn named_volumes(creation: &Creation, body: &[u8]) -> Vec<NamedVolume> {
-    let text = std::str::from_utf8(body).unwrap_or_default();
+    let text = &String::from_utf8_lossy(body);
     match (creation.what, creation.is_libpod) {
         (Created::Container, false) => Fields::parse(text).map(|it| of_docker(&it)).unwrap_or_default(),
         (Created::Container, true) => Fields::parse(text).map(|it| of_libpod(&it)).unwrap_or_default(),
@@ -176,6 +177,8 @@ mod tests {
             assert_eq!(labelled_text("/containers/create", body), None, "{body}");
         }
         assert_eq!(labelled(&creation("/volumes/create"), b"\xff", &Labels::new()), None);
+        let replaced = labelled(&creation("/volumes/create"), b"{\"a\":\"\xff\"}", &Labels::new()).unwrap();
+        assert_eq!(String::from_utf8(replaced).unwrap(), "{\"a\":\"\u{fffd}\",\"Labels\":{}}");
     }
 
     #[test]
