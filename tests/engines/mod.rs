@@ -8,6 +8,7 @@ mod clients;
 mod engine;
 mod host;
 mod inside;
+mod load;
 mod nested;
 mod proxied;
 mod recorder;
