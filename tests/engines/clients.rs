@@ -46,7 +46,7 @@ impl Client {
              IMAGE={IMAGE}; TERMINAL={}\n",
             terminal.display()
         );
-        command.args(["--containers", "--timeout", "20s", "sh", "-c", &(prologue + script)]);
+        command.args(["--containers", "--timeout", "60s", "sh", "-c", &(prologue + script)]);
         command.current_dir(engine.host.path()).env("XDG_STATE_HOME", engine.host.path());
         match self {
             Self::Docker => command.env("DOCKER_HOST", "unix:///run/docker.sock"),

@@ -83,7 +83,8 @@ impl Waiting {
     /// The engine listens at `engine`.
     pub(super) fn start(directory: &Path, engine: &str) -> Self {
         let script = "echo \"${DOCKER_HOST#unix://}\" >socket.new; mv socket.new socket; cat >/dev/null";
-        let mut command = Command::new(cgrun_program());
+        let program = std::env::var_os("CGRUN_PROXY_BENCH_PROGRAM");
+        let mut command = Command::new(program.map_or_else(cgrun_program, PathBuf::from));
         command.args(["--containers", "sh", "-c", script]).current_dir(directory).stdin(Stdio::piped());
         command.env("DOCKER_HOST", format!("unix://{engine}")).env("HOME", directory).env_remove("NEXTEST");
         let child = command.env("XDG_STATE_HOME", directory).stderr(Stdio::null()).spawn().unwrap();
