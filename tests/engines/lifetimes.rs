@@ -36,14 +36,20 @@ fn only_the_stranger_is_left(engine: &Engine) -> bool {
 
 /// Runs until it is killed, once it has a container and a volume.
 fn running(engine: &Engine) -> Child {
-    let script = format!("{} && {} && touch started && sleep 1000", start(engine, "box-a"), start(engine, "box-b"));
+    let script =
+        format!("{} && {} && touch started && sleep 1000", start(engine, "box-a"), start(engine, "box-b"));
     let log = std::fs::File::create(engine.host.path().join("log")).unwrap();
     let mut command = session_command(engine, &[], &script);
     let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap();
     let log = || std::fs::read_to_string(engine.host.path().join("log")).unwrap();
     let has_started = || engine.host.path().join("started").exists() || !log().is_empty();
     until("the containers run", has_started);
-    assert!(engine.list().contains("box-a: Up") && engine.list().contains("box-b: Up"), "{}{}", engine.list(), log());
+    assert!(
+        engine.list().contains("box-a: Up") && engine.list().contains("box-b: Up"),
+        "{}{}",
+        engine.list(),
+        log()
+    );
     child
 }
 
