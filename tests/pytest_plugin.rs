@@ -384,6 +384,20 @@ fn what_the_session_allows_is_no_leak_of_a_test() {
 }
 
 #[test]
+fn the_pause_process_of_podman_is_no_leak_of_a_test() {
+    let suite = "import subprocess\n\
+        def start(name):\n\
+        \x20   it = subprocess.Popen(['bash', '-c', f'printf %s \"{name}\" >/proc/$$/comm; sleep 900; :'])\n\
+        \x20   while open(f'/proc/{it.pid}/comm').read() != name + '\\n': pass\n\
+        def test_pause(): start('podman pause')\n\
+        def test_other(): start('podman')\n";
+    let run = pytest(Session::new().options(JSON).file("test_it.py", suite), &["--cgrun-leaks=fail"]);
+    run.assert_code(1).assert_nothing_left();
+    let problems = problems(&run);
+    assert!(problems.len() == 1 && problems[0].0 == "test_other", "{problems:#?}");
+}
+
+#[test]
 fn the_plugin_works_with_an_older_or_a_newer_cgrun() {
     let suite = "import subprocess\ndef test_leaks(): subprocess.Popen(['/bin/sleep', '900'])\ndef test_clean(): pass\n";
     let mut first = Some(Session::new());

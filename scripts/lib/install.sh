@@ -35,6 +35,7 @@ packages=(
     "xvfb            command -v Xvfb"
     "faketime        compgen -G '/usr/lib/*/faketime/libfaketime.so.1'"
     "docker.io       test -x /usr/sbin/dockerd"
+    "docker-compose  command -v docker-compose"
     "podman          command -v podman"
     "runc            command -v runc"
     "uidmap          command -v newuidmap"
@@ -137,6 +138,17 @@ install_recipes() {
     "$into/venv/bin/pip" install --quiet --disable-pip-version-check --requirement "$root/tests/ci-requirements.txt"
     "$into/venv/bin/pip" download --quiet --disable-pip-version-check --dest "$into/wheels" \
         --constraint "$demo/requirements.txt" pytest
+    echo "$wanted" >"$into/stamp"
+}
+
+# The libraries by which test suites start containers.
+install_engine_clients() {
+    local wanted into=$root/target/engines/venv
+    wanted=$(stamp_of "$root/tests/engines/requirements.txt")
+    up_to_date "$into/stamp" "$wanted" && return
+    say "Installing docker-py and Testcontainers into ${into#"$root"/}"
+    python3 -m venv --clear "$into"
+    "$into/bin/pip" install --quiet --disable-pip-version-check --requirement "$root/tests/engines/requirements.txt"
     echo "$wanted" >"$into/stamp"
 }
 

@@ -21,6 +21,9 @@ pub(crate) const OWNER: &str = "cgrun.owner";
 pub(crate) const TEST: &str = "cgrun.test";
 /// The service that has created it, if one has.
 pub(crate) const SERVICE: &str = "cgrun.service";
+/// What comes before these names on the networks and volumes of Compose v1, which warns of every label that is not in its
+/// file, unless its name begins so.
+pub(crate) const OF_COMPOSE_V1: &str = "com.docker.";
 
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 

@@ -12,22 +12,12 @@ use crate::sys::procfs::process_info::ProcessInfo;
 /// The kernel stores at most this many bytes of a process's name (`TASK_COMM_LEN`, without the final zero).
 const KERNEL_NAME: usize = 15;
 
-/// Without root, podman starts this process to keep its namespaces for the containers to come, and nothing ends it. If
-/// catatonit is installed, that is started instead.
-const PAUSE: &str = "podman pause";
-const CATATONIT: &str = "*/catatonit -P";
-
 /// The variable that tells the processes of a session which patterns it allows, for `cgrun ps`.
 pub(crate) const ALLOWED: &str = "CGRUN_ALLOWED";
 
 /// The value of [`ALLOWED`].
 pub(crate) fn to_variable(patterns: &[Pattern]) -> String {
     serde_json::Value::from_iter(patterns.iter().map(Pattern::text)).to_string()
-}
-
-/// What every session allows: no test could end it.
-pub(crate) fn always() -> impl Iterator<Item = Pattern> {
-    [PAUSE, CATATONIT].into_iter().filter_map(|text| text.parse().ok())
 }
 
 /// What a variable of unknown origin says: a pattern that is not valid allows nothing.
@@ -53,8 +43,6 @@ impl FromStr for Pattern {
             "" => {
                 Err("an empty pattern matches nothing; write a program's name, such as \"ssh-agent\"".into())
             }
-            // Its command line is that of the podman that was forked, so it is known only by its name.
-            PAUSE => Ok(Self::Name(text.into())),
             _ if text.contains(['*', '?', ' ']) => Glob::new(text).map(Self::CommandLine),
             _ if text.contains('/') => Err(format!(
                 "{text:?} is a path; write the program's name, or a pattern for its command line, such as \"*{text} *\""
@@ -202,8 +190,6 @@ mod tests {
     fn patterns_are_passed_on_in_a_variable() {
         let patterns = ["ssh-agent", "*--type=\"a\", b*\n?"].map(|it| it.parse::<Pattern>().unwrap());
         assert_eq!(from_variable(&to_variable(&patterns)), patterns);
-        let always: Vec<_> = always().collect();
-        assert_eq!((always.len(), from_variable(&to_variable(&always))), (2, always));
         assert_eq!(from_variable("[\"\", \"/bin/x\"]"), []);
         assert_eq!(from_variable("ssh-agent"), []);
     }
@@ -212,18 +198,6 @@ mod tests {
     fn the_kernel_keeps_15_bytes_of_a_name() {
         assert!(is_kernel_name_of("a-rather-long-n", "a-rather-long-name"));
         assert!(!is_kernel_name_of("a-rather-long", "a-rather-long-name"));
-    }
-
-    #[test]
-    fn the_pause_process_of_podman_is_allowed_and_no_other_podman() {
-        let allowed = |name: &str, command: &[&str]| {
-            let command: Vec<_> = command.iter().map(OsString::from).collect();
-            always().any(|it| it.matches(name, Some("/usr/bin/podman".as_ref()), &command))
-        };
-        assert!(allowed("podman pause", &["podman"]));
-        assert!(allowed("catatonit", &["/usr/libexec/podman/catatonit", "-P"]));
-        assert!(!allowed("podman", &["podman", "run", "redis"]));
-        assert!(!allowed("conmon", &["/usr/bin/conmon", "-n", "podman pause"]));
     }
 
     /// Matches by the definition of a wildcard, however long it takes.

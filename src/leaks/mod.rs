@@ -10,6 +10,7 @@ mod log;
 mod log_entry;
 mod origin;
 mod owner;
+mod pause;
 mod program;
 #[cfg(test)]
 mod program_tests;

@@ -12,6 +12,7 @@ use super::attribution::{Marks, OriginReader};
 use super::detail::Detail;
 use super::held::Held;
 use super::leak::{How, Leak, Undescribed};
+use super::pause::is_pause_process;
 use crate::containment::{ContainmentError, Leaf};
 use crate::ports::servers;
 use crate::runtime::clock;
@@ -93,7 +94,8 @@ impl Frozen {
     }
 }
 
-/// Describes these processes, the roots of their trees first, because those show what needs to be fixed.
+/// Describes these processes, the roots of their trees first, because those show what needs to be fixed. podman's pause process,
+/// which no test could have ended, is none of them.
 pub(crate) fn describe_all(members: Vec<Pid>, how: &How, detail: &Detail) -> Snapshot {
     let mut snapshot = Snapshot::default();
     let mut stats = Vec::new();
@@ -109,6 +111,7 @@ pub(crate) fn describe_all(members: Vec<Pid>, how: &How, detail: &Detail) -> Sna
     snapshot.undescribed.extend(counted.iter().map(|&pid| Undescribed { pid, name: String::new() }));
     for &pid in looked_at {
         match ProcStat::read(pid) {
+            Some(stat) if is_pause_process(&stat) => {}
             Some(stat) => stats.push(stat),
             // If /proc is mounted with hidepid, it hides the processes of other users (proc(5)).
             None if Process::exists(pid) => {

@@ -45,6 +45,8 @@ impl Scene<'_> {
 
 #[derive(Debug, Default)]
 pub(crate) struct Leftovers {
+    /// Whether what the session creates in container engines ends with it.
+    pub ends_containers: bool,
     pub found: Vec<Leftover>,
     /// What could not be looked at.
     pub unverified: Vec<String>,

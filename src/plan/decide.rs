@@ -16,7 +16,6 @@ use super::services::plan_services;
 use super::session_plan::{GRACE, KILL_WAIT, SETTLE, SessionPlan, Verbosity, records};
 use crate::cli::{ConfigOptions, LimitOptions, Run};
 use crate::config::{Config, OnLeak, Private, ReportKind};
-use crate::leaks::allow;
 use crate::limits::{Limit, Limits, ProfileLimits};
 use crate::scratch::{Keep, Tmp};
 use crate::sys::port::Port;
@@ -134,12 +133,7 @@ pub(crate) fn plan(run: Run, config: Option<&Config>, cwd: PathBuf, state: PathB
             options.no_new_privs.or(session.and_then(|it| it.no_new_privs)).unwrap_or(false),
         )?,
         clean_env: options.clean_env.or(session.and_then(|it| it.clean_env)).unwrap_or(false),
-        allow: [
-            session.and_then(|it| it.allow.clone()).unwrap_or_default(),
-            options.allow,
-            allow::always().collect(),
-        ]
-        .concat(),
+        allow: [session.and_then(|it| it.allow.clone()).unwrap_or_default(), options.allow].concat(),
         diagnose: config.map(Config::rules).unwrap_or_default(),
         reports: reports(options.reports, config, &cwd)?,
         reclaim_ports: options.reclaim_ports.or(session.and_then(|it| it.reclaim_ports)).unwrap_or(false),

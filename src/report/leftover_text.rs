@@ -1,7 +1,7 @@
 //! What is left that is not a process, as text.
 
 use crate::containers::Container;
-use crate::leftovers::{Fate, Leftover, LeftoverKind};
+use crate::leftovers::{Fate, Leftover, LeftoverKind, Leftovers};
 use crate::sys::system_v::ObjectKind;
 use crate::text::{Bytes, counted, readable};
 
@@ -95,7 +95,15 @@ fn line(leftover: &Leftover) -> String {
 }
 
 /// What would have kept it off the host.
-pub(super) fn hint(leftovers: &[Leftover]) -> Option<String> {
+pub(super) fn hints(leftovers: &Leftovers) -> impl Iterator<Item = String> {
+    let has_container = |it: &Leftover| it.kind == LeftoverKind::Container && it.fate == Fate::LeftAlone;
+    let is_missed = !leftovers.ends_containers && leftovers.found.iter().any(has_container);
+    let of_containers = is_missed
+        .then(|| "with --containers, what a session creates in a container engine ends with it".into());
+    private_hint(&leftovers.found).into_iter().chain(of_containers)
+}
+
+fn private_hint(leftovers: &[Leftover]) -> Option<String> {
     let left: Vec<_> = leftovers.iter().filter(|it| it.fate == Fate::LeftAlone).collect();
     let is_there = |kind: &&str| left.iter().any(|it| private_kind(it) == Some(*kind));
     let kinds: Vec<_> = ["ipc", "shm", "tmp"].into_iter().filter(is_there).collect();

@@ -186,7 +186,7 @@ impl Reporter {
             self.say(&headline);
             self.list(&lines, Important::First);
         }
-        leftover_text::hint(&leftovers.found).iter().for_each(|it| self.say(&format!("  hint: {it}")));
+        leftover_text::hints(leftovers).for_each(|it| self.say(&format!("  hint: {it}")));
         let unverified = leftovers.unverified.iter();
         unverified.for_each(|it| self.say(&format!("leftovers are not verified: {it}")));
     }

@@ -47,7 +47,7 @@ impl Session<'_> {
             containers: self.started_containers(),
             ended: &verdict.objects,
         };
-        leftovers::look(&self.before, scene)
+        Leftovers { ends_containers: self.plan.containers, ..leftovers::look(&self.before, scene) }
     }
 
     /// Asks with the rights of the session's user, and where its processes would ask.

@@ -1,7 +1,6 @@
-//! What a session has created in a container engine ends with it, however it ends.
+//! What a session has created in a container engine does not stay, even if everything of cgrun is killed.
 
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -53,42 +52,6 @@ fn running(engine: &Engine) -> Child {
     child
 }
 
-fn the_test_that_leaves_a_container_is_named(kind: EngineKind) {
-    let engine = engine(kind);
-    start_stranger(&engine);
-    let test = "PYTEST_CURRENT_TEST='tests/test_a.py::test_b (call)'; export PYTEST_CURRENT_TEST";
-    let script = format!("{test}; {}", start(&engine, "left"));
-    for (options, code) in
-        [(&[][..], 0), (&["--on-leak", "fail"], 121), (&["--on-leak", "fail", "--allow", "left"], 0)]
-    {
-        let done = session(&engine, options, &script);
-        let said = text(&done.stderr);
-        assert_eq!(done.status.code(), Some(code), "{options:?}: {said}");
-        let is_named = said.contains("tests/test_a.py::test_b (call)") && said.contains(IMAGE);
-        assert_eq!(is_named, !options.contains(&"--allow"), "{options:?}: {said}");
-        assert!(only_the_stranger_is_left(&engine), "{}", engine.list());
-    }
-}
-
-fn containers_end_if_the_session_is_cancelled(kind: EngineKind) {
-    let engine = engine(kind);
-    start_stranger(&engine);
-    let mut session = running(&engine);
-    kill(Pid::from_raw(session.id() as i32), Signal::SIGTERM).unwrap();
-    session.wait().unwrap();
-    assert!(only_the_stranger_is_left(&engine), "{}", engine.list());
-}
-
-fn the_guardian_ends_containers_if_cgrun_is_killed(kind: EngineKind) {
-    let engine = engine(kind);
-    start_stranger(&engine);
-    let mut session = running(&engine);
-    session.kill().unwrap();
-    session.wait().unwrap();
-    until("the containers are gone", || only_the_stranger_is_left(&engine));
-    until("no cgrun is left", || engine.host.cgruns_outside().is_empty());
-}
-
 /// Neither the guardian nor what leads to the engine is left.
 fn kill_all(engine: &Engine, mut session: Child) {
     let all = engine.host.cgruns_outside();
@@ -122,18 +85,6 @@ fn the_next_session_ends_containers_of_one_that_was_killed(kind: EngineKind) {
     assert!(only_the_stranger_is_left(&engine), "{}", engine.list());
 }
 
-fn an_engine_that_hangs_at_the_end_is_bounded_and_not_called_clean(kind: EngineKind) {
-    let engine = engine(kind);
-    let daemon = Pid::from_raw(engine.daemon());
-    let script = format!("{}; kill -STOP {daemon}", start(&engine, "left"));
-    let began = Instant::now();
-    let done = session(&engine, &[], &script);
-    let took = began.elapsed();
-    kill(daemon, Signal::SIGCONT).unwrap();
-    assert_eq!(done.status.code(), Some(122), "{}", text(&done.stderr));
-    assert!(took < Duration::from_secs(60), "{took:?}");
-}
-
 macro_rules! with_both {
     ($($scenario:ident),* $(,)?) => {
         mod docker { $(#[test] fn $scenario() { super::$scenario(super::EngineKind::Docker) })* }
@@ -142,10 +93,6 @@ macro_rules! with_both {
 }
 
 with_both! {
-    the_test_that_leaves_a_container_is_named,
-    containers_end_if_the_session_is_cancelled,
-    the_guardian_ends_containers_if_cgrun_is_killed,
     a_sweep_ends_containers_if_all_of_cgrun_is_killed,
     the_next_session_ends_containers_of_one_that_was_killed,
-    an_engine_that_hangs_at_the_end_is_bounded_and_not_called_clean,
 }

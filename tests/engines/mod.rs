@@ -2,6 +2,8 @@
 //!
 //! Each cell of the matrix is one test: an engine with some options, and the containment that cgrun must find there.
 
+mod builds;
+mod churn;
 mod clients;
 mod ended;
 mod engine;
@@ -9,9 +11,13 @@ mod host;
 mod inside;
 mod leaked;
 mod lifetimes;
+mod load;
 mod nested;
 mod proxied;
+mod recorder;
+mod requests;
 mod started;
+mod suites;
 
 use std::process::Output;
 

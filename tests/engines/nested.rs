@@ -8,7 +8,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::engine::{Engine, EngineKind, IMAGE};
-use super::host::{output, text};
+use super::host::{output, shell, text};
 use crate::harness::until;
 
 /// podman, and where its conmon runs.
@@ -163,8 +163,79 @@ fn the_pause_process_of_podman_without_root_is_not_a_leak() {
     let run = nested.podman(&format!("run --rm --network none {IMAGE} true"));
     let (code, said) = nested.session(&["--on-leak", "fail", "-v"], &run);
     assert_eq!(code, Some(0), "{said}");
-    assert!(said.contains("podman"), "{said}");
+    // It is ended all the same.
+    let again: i32 = std::fs::read_to_string(file).unwrap().trim().parse().unwrap();
+    assert!(again != pause && !Path::new(&format!("/proc/{again}")).exists(), "{said}");
     nested.assert_consistent("");
+}
+
+/// Files with which `podman kube play` runs a pod of two containers here, where a pod can have no cgroup of its own, and the
+/// words that run it.
+fn pod(nested: &Nested) -> String {
+    let (home, marker) = (nested.home(), nested.engine.host.marker());
+    let write = |name: &str, text: String| std::fs::write(home.join(name), text).unwrap();
+    let container = |name: &str| {
+        format!(
+            "  - {{name: {name}, image: localhost/{IMAGE}, imagePullPolicy: Never, command: [/bin/sleep, '{marker}']}}\n"
+        )
+    };
+    write(
+        "pod.yaml",
+        format!(
+            "apiVersion: v1\nkind: Pod\nmetadata: {{name: shop}}\nspec:\n  hostNetwork: true\n  containers:\n{}{}",
+            container("web"),
+            container("db")
+        ),
+    );
+    // podman believes only crun to be able to do without cgroups, and gives it an option that runc does not have.
+    let runtime = nested.engine.host.path().join("runc_here.py");
+    let runs = format!("exec {} \"${{words[@]}}\"", runtime.display());
+    let filters = "words=()\nwhile [ $# != 0 ]; do\n  case $1 in --cgroup-manager) shift;; --cgroup-manager=*) ;; \
+                   *) words+=(\"$1\");; esac\n  shift\ndone\n";
+    write("crun", format!("#!/bin/bash\n{filters}{runs}\n"));
+    write(
+        "containers.conf",
+        format!(
+            "[containers]\ncgroups = 'disabled'\n[engine]\ninfra_image = 'localhost/infra'\n\
+             [engine.runtimes]\ncrun = ['{}/crun']\n",
+            home.display()
+        ),
+    );
+    shell(&format!("cd {} && chmod 755 crun && chmod 644 ../image.tar", home.display()));
+    nested.shell(
+        &nested.podman("import --change 'ENTRYPOINT [\"tail\",\"-f\",\"/dev/null\"]' ../image.tar infra"),
+    );
+    format!("CONTAINERS_CONF=$PWD/containers.conf {}", nested.podman("--runtime crun play kube pod.yaml"))
+}
+
+fn assert_pod_has_ended(nested: &Nested, play: &str) {
+    let host = &nested.engine.host;
+    assert_eq!((host.marked(), host.named("conmon")), (vec![], vec![]));
+    let listed = nested.engine.list();
+    assert_eq!(listed.lines().filter(|line| line.contains(": Exited (")).count(), 3, "{listed}");
+    nested.shell(&play.replace("play kube", "play kube --down"));
+    assert_eq!(nested.engine.list(), "");
+}
+
+#[test]
+fn a_pod_of_podman_kube_play_ends_with_the_session() {
+    let nested = Nested::new(EngineKind::RootlessPodman);
+    let play = pod(&nested);
+    let (code, said) = nested.session(&["-v"], &play);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("leaked 3 processes"), "{said}");
+    assert_pod_has_ended(&nested, &play);
+}
+
+#[test]
+fn a_pod_of_podman_kube_play_ends_if_cgrun_is_killed() {
+    let nested = Nested::new(EngineKind::RootlessPodman);
+    let play = pod(&nested);
+    let mut supervisor = nested.start(&play);
+    supervisor.kill().unwrap();
+    supervisor.wait().unwrap();
+    nested.until_no_cgrun();
+    assert_pod_has_ended(&nested, &play);
 }
 
 macro_rules! each {

@@ -63,7 +63,7 @@ fn what_a_session_has_started_is_named_and_left_alone(kind: EngineKind) {
     );
     assert!(said.contains(&line), "{said}");
     assert!(said.contains(&format!("if it is yours: {engine_name} rm --force left\n")), "{said}");
-    assert!(!said.contains("hint: with --private"), "{said}");
+    assert!(said.contains("hint: with --containers") && !said.contains("hint: with --private"), "{said}");
     let left = report(&engine)["leftovers"].clone();
     assert_eq!((left.as_array().unwrap().len(), &left[0]["kind"]), (1, &"container".into()), "{left}");
     assert!(left[0]["container"]["image"].as_str().unwrap().contains(IMAGE), "{left}");

@@ -113,9 +113,10 @@ impl Head {
         self.values("upgrade").next().is_some()
     }
 
-    /// Replaces what tells the length of the body.
+    /// Replaces what tells the length of the body, and keeps the request from becoming HTTP/2: what else is asked there would
+    /// pass unseen.
     pub(super) fn set_length(&mut self, length: usize) {
-        let told = ["content-length", "transfer-encoding", "trailer", "expect"];
+        let told = ["content-length", "transfer-encoding", "trailer", "expect", "upgrade", "http2-settings"];
         self.fields.retain(|(name, _)| !told.iter().any(|it| name.eq_ignore_ascii_case(it)));
         self.fields.push(("Content-Length".into(), length.to_string().into_bytes()));
     }
@@ -173,7 +174,8 @@ mod tests {
     #[test]
     fn a_new_length_replaces_the_old_framing() {
         let mut head = head(
-            b"POST /x HTTP/1.1\r\nTransfer-Encoding: chunked\r\ncontent-length: 7\r\nExpect: 100-continue\r\n\r\n",
+            b"POST /x HTTP/1.1\r\nTransfer-Encoding: chunked\r\ncontent-length: 7\r\nExpect: 100-continue\r\n\
+              Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n\r\n",
         );
         head.set_length(12);
         assert_eq!(head.to_bytes(), b"POST /x HTTP/1.1\r\nContent-Length: 12\r\nConnection: close\r\n\r\n");

@@ -5,14 +5,18 @@ use serde_json::{Map, Value, json};
 
 use super::fields::Fields;
 use super::target::{Created, Creation};
+use crate::containers::labels::OF_COMPOSE_V1;
+
+const COMPOSE_VERSION: &str = "com.docker.compose.version";
 
 /// Labels, by name.
 pub(super) type Labels = Vec<(&'static str, String)>;
 
 /// The description with labels. `None` if it is none: the engine says what is wrong with it.
 pub(super) fn labelled(creation: &Creation, body: &[u8], labels: &Labels) -> Option<Vec<u8>> {
-    let text = if body.trim_ascii().is_empty() { "{}" } else { std::str::from_utf8(body).ok()? };
-    let mut fields = Fields::parse(text)?;
+    // Engines replace what is not UTF-8 too.
+    let text = String::from_utf8_lossy(if body.trim_ascii().is_empty() { b"{}" } else { body });
+    let mut fields = Fields::parse(&text)?;
     let mut all = Map::new();
     // A key that is there twice adds to the first.
     for value in fields.all("labels") {
@@ -22,13 +26,21 @@ pub(super) fn labelled(creation: &Creation, body: &[u8], labels: &Labels) -> Opt
             _ => return None,
         }
     }
+    let prefix = if is_compared_by_compose(creation, &all) { OF_COMPOSE_V1 } else { "" };
     for (name, value) in labels {
         // A session within this one ends its own.
-        all.entry(*name).or_insert_with(|| value.as_str().into());
+        all.entry(format!("{prefix}{name}")).or_insert_with(|| value.as_str().into());
     }
     let key = if creation.is_libpod { "labels" } else { "Labels" };
     fields.set(key, to_raw_value(&all).ok()?);
     serde_json::to_vec(&fields).ok()
+}
+
+/// Compose v1 compares the labels of these with those in its file.
+fn is_compared_by_compose(creation: &Creation, labels: &Map<String, Value>) -> bool {
+    let version = labels.get(COMPOSE_VERSION).and_then(Value::as_str);
+    matches!(creation.what, Created::Network | Created::Volume)
+        && version.is_some_and(|it| it.starts_with("1."))
 }
 
 /// A volume that a container's description names. The engine would create it without labels.
@@ -50,7 +62,7 @@ impl NamedVolume {
 }
 
 pub(super) fn named_volumes(creation: &Creation, body: &[u8]) -> Vec<NamedVolume> {
-    let text = std::str::from_utf8(body).unwrap_or_default();
+    let text = &String::from_utf8_lossy(body);
     match (creation.what, creation.is_libpod) {
         (Created::Container, false) => Fields::parse(text).map(|it| of_docker(&it)).unwrap_or_default(),
         (Created::Container, true) => Fields::parse(text).map(|it| of_libpod(&it)).unwrap_or_default(),
@@ -145,11 +157,28 @@ mod tests {
     }
 
     #[test]
+    fn compose_v1_does_not_notice_the_labels_of_what_it_compares() {
+        for (target, version, name) in [
+            ("/networks/create", "1.29.2", "com.docker.cgrun.session"),
+            ("/volumes/create", "1.29.2", "com.docker.cgrun.session"),
+            ("/containers/create", "1.29.2", "cgrun.session"),
+            ("/networks/create", "2.32.4", "cgrun.session"),
+            ("/networks/create", "12.0", "cgrun.session"),
+        ] {
+            let body = format!(r#"{{"Labels":{{"com.docker.compose.version":"{version}"}}}}"#);
+            let labelled: Value = serde_json::from_str(&labelled_text(target, &body).unwrap()).unwrap();
+            assert_eq!(labelled["Labels"][name], "abc", "{target} {version}: {labelled}");
+        }
+    }
+
+    #[test]
     fn what_is_no_description_is_left_to_the_engine() {
         for body in ["[]", "{", "\u{fffd}", r#"{"Labels":["a=b"]}"#, "null", "{}{}"] {
             assert_eq!(labelled_text("/containers/create", body), None, "{body}");
         }
         assert_eq!(labelled(&creation("/volumes/create"), b"\xff", &Labels::new()), None);
+        let replaced = labelled(&creation("/volumes/create"), b"{\"a\":\"\xff\"}", &Labels::new()).unwrap();
+        assert_eq!(String::from_utf8(replaced).unwrap(), "{\"a\":\"\u{fffd}\",\"Labels\":{}}");
     }
 
     #[test]

@@ -9,6 +9,8 @@ mod fields;
 mod head;
 mod labelling;
 mod pending;
+#[cfg(test)]
+mod properties;
 mod relay;
 mod serve;
 mod target;

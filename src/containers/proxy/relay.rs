@@ -5,12 +5,12 @@ use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::thread;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
 
 /// As much as the buffer of a socket takes at once.
 const CHUNK: usize = 128 << 10;
 const STACK: usize = 64 << 10;
-const AT_ONCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
 
 /// Connects the two until both directions have ended. A direction that one side has closed is closed on the other; if a side
 /// has closed both, so is everything.
@@ -27,10 +27,11 @@ fn pass(mut from: &UnixStream, mut to: &UnixStream) {
     let mut chunk = vec![0; CHUNK];
     loop {
         match from.read(&mut chunk) {
-            Ok(0) if has_closed(from) => break,
             Ok(0) => {
                 let _ = to.shutdown(Shutdown::Write);
-                return;
+                // Nobody reads from it any more, and the other direction can be silent for long.
+                wait_until_closed(from);
+                break;
             }
             Ok(length) => {
                 if to.write_all(&chunk[..length]).is_err() {
@@ -48,10 +49,10 @@ fn pass(mut from: &UnixStream, mut to: &UnixStream) {
     let _ = from.shutdown(Shutdown::Both);
 }
 
-/// Whether the other end is closed in both directions (unix(7), poll(2)).
-fn has_closed(stream: &UnixStream) -> bool {
+/// Waits until both directions are closed, by whichever end (unix(7), poll(2)).
+fn wait_until_closed(stream: &UnixStream) {
     let mut fds = [PollFd::new(stream, PollFlags::empty())];
-    poll(&mut fds, Some(&AT_ONCE)).is_err() || fds[0].revents().contains(PollFlags::HUP)
+    while poll(&mut fds, None) == Err(Errno::INTR) {}
 }
 
 #[cfg(test)]
@@ -103,5 +104,25 @@ mod tests {
         drop(client);
         assert_eq!(read_all(&engine), b"");
         relaying.join().unwrap();
+    }
+
+    #[test]
+    fn a_client_that_has_sent_all_and_is_gone_is_noticed_while_the_engine_is_silent() {
+        let (client, engine, relaying) = connected();
+        client.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(read_all(&engine), b"");
+        drop(client);
+        relaying.join().unwrap();
+        drop(engine);
+    }
+
+    #[test]
+    fn an_engine_that_has_answered_and_is_gone_is_noticed_while_the_client_is_silent() {
+        let (client, engine, relaying) = connected();
+        engine.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(read_all(&client), b"");
+        drop(engine);
+        relaying.join().unwrap();
+        drop(client);
     }
 }

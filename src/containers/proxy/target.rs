@@ -68,10 +68,11 @@ fn hex(digit: u8) -> Option<u8> {
     char::from(digit).to_digit(16).and_then(|it| u8::try_from(it).ok())
 }
 
-/// `v1.41`
+/// `v1.41`, or `v5.0.0-rc1` as podman takes it.
 fn is_version(segment: &str) -> bool {
     segment.strip_prefix('v').is_some_and(|rest| {
-        rest.starts_with(|c: char| c.is_ascii_digit()) && rest.chars().all(|c| c.is_ascii_digit() || c == '.')
+        rest.starts_with(|c: char| c.is_ascii_digit())
+            && rest.chars().all(|c| c.is_ascii_alphanumeric() || c == '.' || c == '-')
     })
 }
 
@@ -90,6 +91,7 @@ mod tests {
             ("/v1.41/containers/create?name=x", "/v1.41"),
             ("/v4.0.0/libpod/containers/create", "/v4.0.0/libpod"),
             ("/libpod/containers/create", "/libpod"),
+            ("/v5.0.0-rc1/libpod/containers/create", "/v5.0.0-rc1/libpod"),
             ("http://docker/v1.24/containers/create?a=/b", "/v1.24"),
             ("//v1.24//containers/./create", "/v1.24"),
             ("/v1.24/%63ontainers/creat%65", "/v1.24"),

@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 from . import processes
-from .allowed import allows, patterns
+from .allowed import allows, keeps_namespaces, patterns
 
 # What starts the processes that multiprocessing and its relatives start once, when they are first needed, and keep.
 HELPERS = re.compile(r" -c from [\w.]+\.(resource_tracker|semaphore_tracker|forkserver) import main\b")
@@ -65,7 +65,7 @@ class Family:
     def is_kept(self, process):
         """Whether the session allows it, or Python keeps it for later. What a fork server has forked looks the same, and is not kept."""
         command = process.command()
-        if REUSED.search(command) or any(allows(it, process) for it in self.allowed):
+        if REUSED.search(command) or keeps_namespaces(process) or any(allows(it, process) for it in self.allowed):
             return True
         parent = processes.alive(processes.parent_of(process.pid))
         return bool(HELPERS.search(command)) and not (parent and HELPERS.search(parent.command()))

@@ -1,0 +1,102 @@
+//! Test suites that leak: what they create through docker-py, Testcontainers and Compose has labels, and those of the right
+//! test.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::clients::{Client, assert_success};
+use super::engine::Engine;
+use super::host::{output, text};
+
+const TESTS: [&str; 6] = [
+    "test_a_container_of_docker_py",
+    "test_a_network_of_docker_py",
+    "test_a_volume_of_docker_py",
+    "test_a_volume_of_a_container",
+    "test_a_container_of_testcontainers",
+    "test_a_network_of_testcontainers",
+];
+
+fn repository(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+/// The labels of what these commands print.
+fn labels(objects: &str) -> Vec<Value> {
+    let objects = serde_json::Deserializer::from_str(objects).into_iter().map(Result::unwrap);
+    let labels = |object: &Value| {
+        let own = object.get("Labels").filter(|it| !it.is_null());
+        own.unwrap_or(&object["Config"]["Labels"]).clone()
+    };
+    objects.flat_map(|it: Value| it.as_array().unwrap().iter().map(labels).collect::<Vec<_>>()).collect()
+}
+
+fn session(client: Client, engine: &Engine, script: &str) -> String {
+    let mut command = client.command(engine, script);
+    // No image can be pulled here.
+    command.env("TESTCONTAINERS_RYUK_DISABLED", "true").env("COMPOSE_PROJECT_NAME", "suite");
+    let done = output(&mut command);
+    assert_success(&done);
+    text(&done.stdout)
+}
+
+fn what_a_test_leaks_has_its_name(client: Client, options: &str) {
+    let engine = client.engine();
+    let script = format!(
+        "{} -q -p no:cacheprovider {options} {} >pytest.log || {{ cat pytest.log; exit 1; }}
+         {{ for it in {}; do $D inspect $it; done; }} >inspected
+         $RM $(grep -o 'test_a_container[a-z_]*' inspected | sort -u) >/dev/null; cat inspected",
+        repository("target/engines/venv/bin/pytest").display(),
+        repository("tests/engines/leaking/test_leaks.py").display(),
+        TESTS.join(" "),
+    );
+    let said = session(client, &engine, &script);
+    let labels = labels(&said);
+    assert_eq!(labels.len(), TESTS.len(), "{said}");
+    for (labels, test) in labels.iter().zip(TESTS) {
+        let found = labels["cgrun.test"].as_str().unwrap_or_default();
+        assert!(found.ends_with(&format!("test_leaks.py::{test} (call)")), "{test}: {labels}");
+        assert!(labels["cgrun.session"].is_string(), "{labels}");
+    }
+}
+
+fn what_a_pytest_leaks_has_its_name(client: Client) {
+    what_a_test_leaks_has_its_name(client, "");
+}
+
+fn what_a_pytest_under_xdist_leaks_has_its_name(client: Client) {
+    what_a_test_leaks_has_its_name(client, "-n 2");
+}
+
+/// It compares the labels of networks and volumes with those in its file.
+#[test]
+fn compose_v1_creates_with_labels_and_finds_nothing_changed() {
+    let (client, engine) = (Client::Docker, Client::Docker.engine());
+    let compose =
+        format!("docker-compose --file {}", repository("tests/engines/leaking/docker-compose.yml").display());
+    let script = format!(
+        "{compose} up --detach 2>first; {compose} up --detach 2>second
+         $D inspect suite_one_1 suite_two_1 suite_net suite_data
+         {compose} down --volumes --timeout 0 2>third; [ -z \"$($D ps --all --quiet)\" ]"
+    );
+    let labels = labels(&session(client, &engine, &script));
+    let name = |it: &Value, name: &str| it[name].is_string();
+    let own: Vec<_> = labels.iter().map(|it| name(it, "cgrun.session")).collect();
+    let hidden: Vec<_> = labels.iter().map(|it| name(it, "com.docker.cgrun.session")).collect();
+    assert_eq!((own, hidden), (vec![true, true, false, false], vec![false, false, true, true]), "{labels:?}");
+    let said = std::fs::read_to_string(engine.host.path().join("second")).unwrap();
+    assert!(said.contains("suite_one_1 is up-to-date") && !said.contains("changed"), "{said}");
+}
+
+macro_rules! with_both {
+    ($($scenario:ident),* $(,)?) => {
+        mod docker { $(#[test] fn $scenario() { super::$scenario(super::Client::Docker) })* }
+        mod podman { $(#[test] fn $scenario() { super::$scenario(super::Client::DockerOfPodman) })* }
+    };
+}
+
+with_both! {
+    what_a_pytest_leaks_has_its_name,
+    what_a_pytest_under_xdist_leaks_has_its_name,
+}
