@@ -13,7 +13,7 @@ use crate::text::plain;
 
 /// How long engines may take in addition to the grace, and how much longer for each of many objects.
 const SLACK: Duration = Duration::from_secs(10);
-const EACH: Duration = Duration::from_millis(200);
+const EACH: Duration = Duration::from_millis(500);
 /// How often to look whether a removal is over that somebody else has begun.
 const LOOK: Duration = Duration::from_millis(100);
 /// An answer that says whether something was done.

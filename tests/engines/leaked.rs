@@ -1,5 +1,6 @@
 //! Containers that a session with `--containers` leaves are ended with it, and reported.
 
+use std::cell::RefCell;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -229,6 +230,33 @@ fn the_whole_takes_no_longer_than_stop_within(kind: EngineKind) {
     assert_eq!(engine.list(), "");
 }
 
+/// The container says that it was asked to exit, and does not.
+fn a_second_request_skips_the_grace(kind: EngineKind) {
+    let engine = engine(kind);
+    let seen = engine.host.path().join("seen");
+    std::fs::create_dir(&seen).unwrap();
+    let stubborn =
+        "sh -c 'trap \": >/seen/asked\" TERM; echo ready; echo steady; while :; do sleep 0.1; done'";
+    let volume = format!("--volume {}:/seen", seen.display());
+    let script = format!("{}\n{}", run(&engine, "left", &volume, stubborn), ready(&engine, "left"));
+    let cgrun = RefCell::new(start(&engine, &["--grace", "60s"], &script));
+    until("the container is asked to exit", || seen.join("asked").exists());
+    let began = Instant::now();
+    let pid = Pid::from_raw(cgrun.borrow().id() as i32);
+    kill(pid, Signal::SIGTERM).unwrap();
+    until("the first request is noticed", || said(&engine).contains("send it again to kill everything now"));
+    // What follows within 20 ms is taken for an echo.
+    until("the second one is too", || {
+        cgrun.borrow_mut().try_wait().unwrap().is_some() || {
+            kill(pid, Signal::SIGTERM).unwrap();
+            false
+        }
+    });
+    assert_eq!(cgrun.borrow_mut().wait().unwrap().code(), Some(0), "{}", said(&engine));
+    assert!(began.elapsed() < Duration::from_secs(15), "{:?}: {}", began.elapsed(), said(&engine));
+    assert_eq!(engine.list(), "");
+}
+
 fn a_cancelled_command_has_not_leaked_its_containers(kind: EngineKind) {
     let engine = engine(kind);
     let script = format!("{}; touch running; exec sleep 900", run(&engine, "left", "", IDLE));
@@ -255,5 +283,6 @@ with_both! {
     a_sweep_ends_what_a_killed_cgrun_and_guardian_left,
     an_engine_that_hangs_at_the_end_is_bounded_and_not_called_clean,
     the_whole_takes_no_longer_than_stop_within,
+    a_second_request_skips_the_grace,
     a_cancelled_command_has_not_leaked_its_containers,
 }
