@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 
 use super::running_session::Session;
 use crate::containers::labels::Labels;
-use crate::containers::{Engine, Proxy, SessionContainers, published, resolve};
+use crate::containers::{Engine, Proxy, SessionContainers, Surroundings, published, resolve};
 use crate::registry::stale_containers::end_stale_containers;
 use crate::runtime::clock;
 use crate::sys::port::Port;
@@ -21,14 +21,17 @@ const OVERRIDDEN: [&str; 2] = ["DOCKER_TLS_VERIFY", "DOCKER_CONTEXT"];
 /// How often to ask for published ports, and how long to wait for the answer. Meanwhile nothing else is noticed.
 const EVERY: Duration = Duration::from_millis(200);
 const PATIENCE: Duration = Duration::from_millis(500);
+const AFTER_FAILURE: Duration = Duration::from_secs(5);
 
 /// The engines that a session reaches.
 #[derive(Debug, Default)]
 pub(super) struct Engines {
     all: Vec<Engine>,
-    /// The ports that its containers publish, and when that was asked.
+    /// The ports that its containers publish, and when to ask again.
     published: Vec<Port>,
-    asked: Option<Instant>,
+    ask_again: Option<Instant>,
+    /// Where its programs would find engines without us.
+    pub surroundings: Option<Surroundings>,
 }
 
 impl Engines {
@@ -62,6 +65,7 @@ impl Session<'_> {
         let labels = Labels::of(id).context("cannot label what the session creates in container engines")?;
         let proxy = Proxy::start(id, &labels, &upstreams, self.plan.identity.as_ref())
             .context("cannot start what leads the session to its container engines")?;
+        self.engines.surroundings = Some(Surroundings::new(|name| self.env.get(name).map(Into::into)));
         self.env = self.env.without(&OVERRIDDEN).with_all(proxy.variables().iter().cloned());
         if self.env.get(OF_REAPER).is_none() {
             self.env = self.env.with_all(upstreams.docker.clone().map(|it| (OF_REAPER, it)));
@@ -81,15 +85,18 @@ impl Session<'_> {
     /// Somebody else listens on a port that a service needs: perhaps an engine, for a container of the session.
     pub(super) fn look_for_published(&mut self) {
         let now = clock::now();
-        if self.engines.all.is_empty() || self.engines.asked.is_some_and(|asked| now < asked + EVERY) {
+        if self.engines.all.is_empty() || self.engines.ask_again.is_some_and(|at| now < at) {
             return;
         }
-        self.engines.asked = Some(now);
         let Ok(_user) = ActingAs::session_user(self.plan.identity.as_ref()) else { return };
         let id = self.context.containment.id.to_string();
-        // Otherwise it is asked again.
-        if let Ok(ports) = published(&self.engines.all, &id, now + PATIENCE) {
-            self.engines.published = ports;
-        }
+        let pause = match published(&self.engines.all, &id, now + PATIENCE) {
+            Ok(ports) => {
+                self.engines.published = ports;
+                EVERY
+            }
+            Err(_) => AFTER_FAILURE,
+        };
+        self.engines.ask_again = Some(clock::now() + pause);
     }
 }

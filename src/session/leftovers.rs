@@ -52,9 +52,10 @@ impl Session<'_> {
 
     /// Asks with the rights of the session's user, and where its processes would ask.
     fn started_containers(&self) -> Started {
-        let surroundings = Surroundings::new(|name| self.env.get(name).map(OsString::from));
+        let usual = Surroundings::new(|name| self.env.get(name).map(OsString::from));
+        let surroundings = self.engines.surroundings.as_ref().unwrap_or(&usual);
         match ActingAs::session_user(self.plan.identity.as_ref()) {
-            Ok(_user) => containers::started_after(self.timeline.started_at, &surroundings),
+            Ok(_user) => containers::started_after(self.timeline.started_at, surroundings),
             Err(errno) => Started {
                 unknown: vec![format!("cannot switch to the session's user: {errno}")],
                 ..Started::default()

@@ -85,6 +85,26 @@ fn the_next_session_ends_containers_of_one_that_was_killed(kind: EngineKind) {
     assert!(only_the_stranger_is_left(&engine), "{}", engine.list());
 }
 
+/// A client with an address of its own.
+#[test]
+fn what_goes_around_the_session_is_named() {
+    let engine = engine(EngineKind::Docker);
+    shell("mv /run/docker.sock /run/elsewhere.sock");
+    let script = format!(
+        "docker --host unix:///run/elsewhere.sock run --detach --network none --name around {IMAGE} tail -f /dev/null >/dev/null"
+    );
+    let mut command = session_command(&engine, &[], &script);
+    let done = output(command.env("DOCKER_HOST", "unix:///run/elsewhere.sock"));
+    shell("mv /run/elsewhere.sock /run/docker.sock");
+    let said = text(&done.stderr);
+    assert_eq!(done.status.code(), Some(0), "{said}");
+    assert!(
+        said.contains("container around of docker") && !said.contains("hint: with --containers"),
+        "{said}"
+    );
+    assert!(engine.list().contains("around: Up"), "{}", engine.list());
+}
+
 macro_rules! with_both {
     ($($scenario:ident),* $(,)?) => {
         mod docker { $(#[test] fn $scenario() { super::$scenario(super::EngineKind::Docker) })* }

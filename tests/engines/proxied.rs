@@ -5,7 +5,7 @@ use std::process::{Command, Output};
 use serde_json::Value;
 
 use super::engine::{Engine, EngineKind, IMAGE};
-use super::host::{output, text};
+use super::host::{output, shell, text};
 use super::started::{client, engine};
 use crate::harness::cgrun_program;
 
@@ -62,6 +62,29 @@ fn what_is_created_has_the_labels_of_the_session(kind: EngineKind) {
     }
     direct(&engine, "rm --force box");
     assert!(!engine.host.path().join("run").exists());
+}
+
+/// A directory that only some can enter can protect the engine's own socket, whatever its mode.
+#[test]
+fn the_sockets_of_a_session_are_for_its_user_alone() {
+    let engine = Engine::start(EngineKind::Docker);
+    shell("chmod 666 /run/docker.sock");
+    let script =
+        "path=${DOCKER_HOST#unix://}; stat -c '%a %U' $path ${path%/*} >modes; docker version >/dev/null";
+    for (user, expected) in [(None, "root"), (Some("nobody"), "nobody")] {
+        shell(&format!(
+            "cd {}; rm -f modes; touch modes; chmod 666 modes; chmod 755 .",
+            engine.host.path().display()
+        ));
+        let options: Vec<_> = user.iter().flat_map(|user| ["--user", user]).collect();
+        let done = session(&engine, &options, script);
+        assert_eq!(done.status.code(), Some(0), "{}", text(&done.stderr));
+        let modes = std::fs::read_to_string(engine.host.path().join("modes")).unwrap();
+        let modes: Vec<_> = modes.split_whitespace().collect();
+        assert_eq!(modes.len(), 4, "{modes:?}");
+        assert!(modes[0].ends_with("00") && modes[2] == "700", "{modes:?}");
+        assert_eq!([modes[1], modes[3]], [expected; 2]);
+    }
 }
 
 /// docker's own proxy listens on the port, in no cgroup of the session.

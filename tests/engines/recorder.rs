@@ -46,6 +46,13 @@ impl Recorder {
         self.received.lock().unwrap().push(received);
     }
 
+    /// Forgets what cgrun itself has asked before the session began.
+    pub(super) fn forget(&self) {
+        until("all connections have ended", || self.received.lock().unwrap().len() == self.begun());
+        self.received.lock().unwrap().clear();
+        self.begun.store(0, Ordering::SeqCst);
+    }
+
     /// How many connections there were until now.
     pub(super) fn begun(&self) -> usize {
         self.begun.load(Ordering::SeqCst)

@@ -13,7 +13,9 @@ use super::recorder::{ANSWER, Recorder, Waiting};
 const ENGINE: &str = "/run/recorder.sock";
 
 fn recorded(host: &EngineHost) -> (Recorder, Waiting) {
-    (Recorder::listen(Path::new(ENGINE)), Waiting::start(host.path(), ENGINE))
+    let (recorder, session) = (Recorder::listen(Path::new(ENGINE)), Waiting::start(host.path(), ENGINE));
+    recorder.forget();
+    (recorder, session)
 }
 
 /// The only request on a connection: its first line, and the description that it sends.
@@ -190,4 +192,34 @@ fn clients_that_are_silent_or_slow_keep_nobody_waiting() {
     assert_eq!(answer, ANSWER);
     assert_eq!(recorder.take(request.len() + 1).len(), recorder.begun());
     drop(silent);
+}
+
+/// It is parsed as deep as it is nested.
+#[test]
+fn a_description_that_is_nested_deeply_harms_nobody() {
+    let host = EngineHost::enter();
+    let (recorder, session) = recorded(&host);
+    for depth in [20, 120, 124, 10_000] {
+        let mount = format!("{}1{}", r#"{"a":"#.repeat(depth), "}".repeat(depth));
+        let body = format!(r#"{{"HostConfig":{{"Mounts":[{mount}]}},"Labels":{{"x":{mount}}}}}"#);
+        let request = format!(
+            "POST /containers/create HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        assert_eq!(session.ask(request.as_bytes()).as_bytes(), ANSWER, "{depth}");
+        recorder.take(1);
+    }
+}
+
+#[test]
+fn a_client_that_is_one_too_many_is_told() {
+    let host = EngineHost::enter();
+    let (recorder, session) = recorded(&host);
+    let most: Vec<_> = (0..400).map(|_| session.connect()).collect();
+    let ping = b"GET /_ping HTTP/1.1\r\n\r\n";
+    let answer = session.ask(ping);
+    assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("at most 400 requests"), "{answer}");
+    drop(most);
+    crate::harness::until("there is room again", || session.ask(ping).as_bytes() == ANSWER);
+    assert!(recorder.begun() > 0);
 }

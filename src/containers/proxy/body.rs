@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use super::head::{BadRequest, Head};
 
 /// What describes a container is a few KiB.
-const LONGEST: usize = 16 << 20;
+const LONGEST: usize = 4 << 20;
 /// A chunk's length with its extensions, or a line of a trailer.
 const LONGEST_LINE: usize = 8 << 10;
 

@@ -5,21 +5,20 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
-use serde_json::json;
-
 use super::creator::{Creator, Family};
-use super::head::{BadRequest, Head, Opening};
+use super::head::{Head, Opening};
 use super::labelling::{NamedVolume, labelled, named_volumes};
 use super::pending::Pending;
+use super::refusal::Refusal;
 use super::relay::relay;
 use super::target::Creation;
 use super::{body, head};
 use crate::containers::labels::{SERVICE, TEST};
 use crate::sys::connect::connect_unix_within;
-use crate::text::plain;
+use crate::sys::process::identity::Identity;
 
 /// How long a client can take to say what it wants, and to send the body that is changed.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(20);
 /// The kernel would wait for room in the backlog of an engine that hangs.
 const CONNECT: Duration = Duration::from_secs(30);
 /// How long an engine can take to create a volume.
@@ -32,27 +31,23 @@ pub(super) struct Service {
     pub labels: Vec<(&'static str, String)>,
     pub family: Family,
     pub pending: Pending,
+    /// Whose rights the engines are dialled with, if not ours.
+    pub identity: Option<Identity>,
 }
 
 impl Service {
     /// Serves one client of the engine whose socket is `engine`.
     pub(super) fn serve(&self, client: &UnixStream, engine: &Path) {
-        if let Err(Refusal { status, message }) = self.try_serve(client, engine) {
-            let body = json!({ "message": message }).to_string();
-            // The client can be gone.
-            let _ = (&*client).write_all(
-                format!(
-                    "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
-                     Connection: close\r\n\r\n{body}",
-                    body.len()
-                )
-                .as_bytes(),
-            );
+        if let Err(refusal) = self.try_serve(client, engine) {
+            refusal.tell(client);
         }
     }
 
     fn try_serve(&self, mut client: &UnixStream, engine: &Path) -> Result<(), Refusal> {
         let ignored = |_| Refusal::nobody_hears();
+        if let Some(identity) = &self.identity {
+            identity.lend_to_thread().map_err(|_| Refusal::nobody_hears())?;
+        }
         client.set_read_timeout(Some(PATIENCE)).map_err(ignored)?;
         match head::read(&mut client)? {
             Opening::Nothing => Ok(()),
@@ -137,44 +132,4 @@ fn create_volume(
     let _ = engine.set_read_timeout(Some(VOLUME));
     let _ = engine.write_all(&[head.as_bytes(), &body].concat());
     let _ = engine.take(LARGEST_ANSWER).read_to_end(&mut Vec::new());
-}
-
-/// What a client is told instead of an answer.
-struct Refusal {
-    status: &'static str,
-    message: String,
-}
-
-impl Refusal {
-    fn unreachable(path: &Path, error: &io::Error) -> Self {
-        let message =
-            format!("cgrun cannot reach the container engine at {}: {}", path.display(), plain(error));
-        Self { status: "502 Bad Gateway", message }
-    }
-
-    fn ending() -> Self {
-        Self { status: "503 Service Unavailable", message: "the cgrun session is ending".into() }
-    }
-
-    fn nobody_hears() -> Self {
-        Self { status: "500 Internal Server Error", message: "cgrun cannot pass the request on".into() }
-    }
-}
-
-impl From<BadRequest> for Refusal {
-    fn from(error: BadRequest) -> Self {
-        let (status, message) = match error {
-            BadRequest::Malformed => {
-                ("400 Bad Request", "cgrun cannot read the request: it is no valid HTTP/1")
-            }
-            BadRequest::TooLarge => {
-                ("413 Content Too Large", "cgrun passes on at most 16 MiB to create something")
-            }
-            BadRequest::HeadTooLarge => {
-                ("431 Request Header Fields Too Large", "cgrun passes on at most 1 MiB of header fields")
-            }
-            BadRequest::Lost => return Self::nobody_hears(),
-        };
-        Self { status, message: message.into() }
-    }
 }

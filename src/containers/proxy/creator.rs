@@ -2,7 +2,8 @@
 
 use std::os::fd::AsFd;
 
-use rustix::net::sockopt::socket_peercred;
+use nix::sys::socket::getsockopt;
+use nix::sys::socket::sockopt::PeerCredentials;
 use rustix::process::Pid;
 
 use crate::containment::{LEAF, LeafName, MARKER};
@@ -31,7 +32,7 @@ pub(super) struct Creator {
 impl Creator {
     /// What is known of the process that has connected, or else of its parents.
     pub(super) fn of(connection: impl AsFd, family: &Family) -> Self {
-        let Some(pid) = peer(connection) else { return Self::default() };
+        let Some(pid) = peer(&connection) else { return Self::default() };
         let tests = TestReader::new(family.inherited.clone());
         let mut creator = Self::default();
         let parents = std::iter::successors(ProcStat::read(pid), |stat| ProcStat::read(stat.parent?));
@@ -51,8 +52,8 @@ impl Creator {
 }
 
 /// The kernel reports 0 for a process that we cannot see.
-fn peer(connection: impl AsFd) -> Option<Pid> {
-    socket_peercred(connection).ok().map(|it| it.pid)
+fn peer(connection: &impl AsFd) -> Option<Pid> {
+    Pid::from_raw(getsockopt(connection, PeerCredentials).ok()?.pid())
 }
 
 fn service(pid: Pid, session: &str) -> Option<String> {

@@ -65,7 +65,9 @@ pub(super) fn named_volumes(creation: &Creation, body: &[u8]) -> Vec<NamedVolume
     let text = &String::from_utf8_lossy(body);
     match (creation.what, creation.is_libpod) {
         (Created::Container, false) => Fields::parse(text).map(|it| of_docker(&it)).unwrap_or_default(),
-        (Created::Container, true) => Fields::parse(text).map(|it| of_libpod(&it)).unwrap_or_default(),
+        (Created::Container | Created::Pod, true) => {
+            Fields::parse(text).map(|it| of_libpod(&it)).unwrap_or_default()
+        }
         _ => Vec::new(),
     }
 }

@@ -11,6 +11,7 @@ mod labelling;
 mod pending;
 #[cfg(test)]
 mod properties;
+mod refusal;
 mod relay;
 mod serve;
 mod target;
@@ -19,6 +20,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
 use rustix::process::{Pid, getpid};
 
 use connection::Service;
@@ -32,18 +34,19 @@ use super::upstream::Upstreams;
 use crate::containment::{MARKER, OUTER, SessionId};
 use crate::leaks::InheritedMarks;
 use crate::sys::process::detach::{fork_detached, keep_only, reap_detached};
-use crate::sys::process::identity::{ActingAs, Identity};
+use crate::sys::process::identity::Identity;
+use crate::sys::process::keeper::ENDING;
 use crate::sys::process::line::Line;
 use crate::sys::process::own_environment::forget_environment;
 use crate::sys::process::pidfd::Process;
 
 const READY: &[u8] = b"ready";
 const DRAINED: &[u8] = b"drained";
-const END: &[u8] = b"end";
+const PENDING: &[u8] = b"pending";
 /// How long it can take to get ready, even on a slow machine.
 const BEGINNING: Duration = Duration::from_secs(30);
-/// The engines have less time than that to answer what is asked at the end.
-const ENDING: Duration = Duration::from_secs(8);
+/// How long it can take to exit when it has answered.
+const EXIT: Duration = Duration::from_millis(500);
 
 /// The process that serves the session's sockets. It ends when all who hold this value have ended.
 #[derive(Debug)]
@@ -65,7 +68,7 @@ impl Proxy {
         upstreams: &Upstreams,
         identity: Option<&Identity>,
     ) -> io::Result<Self> {
-        let directory = Directory::create(session)?;
+        let directory = Directory::create(session, identity)?;
         let mut variables = Vec::new();
         let mut sockets = Vec::new();
         for (engine, name, variable) in [
@@ -73,28 +76,31 @@ impl Proxy {
             (&upstreams.podman, "podman.sock", "CONTAINER_HOST"),
         ] {
             let Some(engine) = engine.clone() else { continue };
-            let (listener, path) = directory.listen(name, &engine)?;
+            let (listener, path) = directory.listen(name)?;
             variables.push((variable, format!("unix://{}", path.display())));
             sockets.push(Socket { listener, engine });
         }
         let inherited = InheritedMarks::ours();
         let family = Family { session: session.to_string(), supervisor: getpid(), inherited };
-        let service = Service { labels: labels.pairs(), family, pending: Pending::default() };
+        let service = Service {
+            labels: labels.pairs(),
+            family,
+            pending: Pending::default(),
+            identity: identity.cloned(),
+        };
         let (ours, theirs) = Line::pair()?;
         let pid = fork_detached(|| {
             let kept: Vec<_> = sockets.iter().map(|it| it.listener.as_fd()).chain([theirs.as_fd()]).collect();
             // It closes our end of the line too.
             let result = keep_only(&kept);
             forget_environment(&[MARKER, OUTER]);
-            // Threads have the rights of the thread that starts them.
-            let acting = ActingAs::session_user(identity).map_err(io::Error::from);
-            match result.and(acting) {
-                Ok(acting) => {
+            match result {
+                Ok(()) => {
                     theirs.say(READY);
                     let is_drained = serve(std::mem::take(&mut sockets), service, &theirs);
-                    theirs.say(if is_drained { DRAINED } else { END });
-                    drop(acting);
-                    let _ = std::fs::remove_dir_all(directory.path());
+                    // Once for the supervisor, and once for a guardian that takes its place meanwhile.
+                    (0..2).for_each(|_| theirs.say(if is_drained { DRAINED } else { PENDING }));
+                    directory.remove();
                 }
                 Err(error) => theirs.say(error.to_string().as_bytes()),
             }
@@ -127,16 +133,35 @@ impl Proxy {
         !self.process.has_exited()
     }
 
-    /// Ends it. Afterwards nothing is created through it any more. Returns whether all that was asked for before is there: an
-    /// engine that has not answered can still create it.
-    pub(crate) fn end(&self) -> bool {
-        self.line.say(END);
-        let is_drained = self.line.hear(ENDING).is_ok_and(|said| said == DRAINED);
-        if !self.process.wait(ENDING).unwrap_or(false) {
-            let _ = self.process.signal(nix::sys::signal::Signal::SIGKILL);
+    /// Lets nothing more be created through it, and gives what was asked for so much time. See [`Proxy::answer`].
+    pub(crate) fn close(&self, limit: Duration) {
+        self.line.say(&u64::try_from(limit.as_millis()).unwrap_or(u64::MAX).to_ne_bytes());
+    }
+
+    /// Whether all that was asked for is there: an engine that has not answered can still create it. `None` if it is not known
+    /// yet.
+    pub(crate) fn answer(&self) -> Option<bool> {
+        match self.line.hear(Duration::ZERO) {
+            Ok(said) => Some(said == DRAINED),
+            Err(_) if self.is_running() => None,
+            Err(_) => Some(false),
+        }
+    }
+
+    /// Readable when there is an answer.
+    pub(crate) fn wakes_on(&self) -> BorrowedFd<'_> {
+        self.line.as_fd()
+    }
+}
+
+/// It has nothing more to do.
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.line.say(&[]);
+        if !self.process.wait(EXIT).unwrap_or(false) {
+            let _ = self.process.signal(Signal::SIGKILL);
             let _ = self.process.wait(ENDING);
         }
         reap_detached(self.process.pid);
-        is_drained
     }
 }

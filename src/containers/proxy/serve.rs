@@ -2,27 +2,25 @@
 
 use std::io;
 use std::os::fd::AsFd;
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 
 use super::connection::Service;
+use super::refusal::Refusal;
 use crate::sys::process::line::Line;
 use crate::sys::time::sleep;
 
-/// Each connection needs two threads and two descriptors. Further clients wait.
+/// Each connection needs two threads and two descriptors. Further clients are refused.
 const MOST: usize = 400;
-/// How often to look for room while there is none.
-const ROOM: Timespec = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
-/// How long an engine can take to answer the last creations.
-const DRAIN: Duration = Duration::from_secs(5);
-const STACK: usize = 256 << 10;
+/// Enough for the deepest description that is parsed. Only what is used takes memory.
+const STACK: usize = 2 << 20;
 
 /// A socket of the session, and the engine's own behind it.
 #[derive(Debug)]
@@ -31,17 +29,15 @@ pub(super) struct Socket {
     pub engine: PathBuf,
 }
 
-/// Serves until the line is used or closed, and then until what was asked for has been created. Returns whether that is so.
+/// Serves until the line is closed, or says how many milliseconds there still are for what was asked for to be created. Returns
+/// whether it has been.
 pub(super) fn serve(sockets: Vec<Socket>, service: Service, line: &Line) -> bool {
     let service = Arc::new(service);
     let busy = Arc::new(AtomicUsize::new(0));
     loop {
         let mut fds = vec![PollFd::new(line, PollFlags::IN)];
-        let is_full = busy.load(Ordering::Acquire) >= MOST;
-        if !is_full {
-            fds.extend(sockets.iter().map(|it| PollFd::from_borrowed_fd(it.listener.as_fd(), PollFlags::IN)));
-        }
-        match poll(&mut fds, is_full.then_some(&ROOM)) {
+        fds.extend(sockets.iter().map(|it| PollFd::from_borrowed_fd(it.listener.as_fd(), PollFlags::IN)));
+        match poll(&mut fds, None) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(_) => break,
         }
@@ -53,10 +49,10 @@ pub(super) fn serve(sockets: Vec<Socket>, service: Service, line: &Line) -> bool
             accept(socket, &service, &busy);
         }
     }
-    // What is left unread would discard our own last word.
-    let _ = line.hear(Duration::ZERO);
     drop(sockets);
-    service.pending.close(DRAIN)
+    // Whoever has died can have no more time. What is left unread would discard our own last word.
+    let limit = line.hear(Duration::ZERO).ok().and_then(|said| said.try_into().ok()).map(u64::from_ne_bytes);
+    service.pending.close(Duration::from_millis(limit.unwrap_or_default()))
 }
 
 /// A client that has given up, and a lack of descriptors or threads, are passing: the client can try again.
@@ -65,6 +61,10 @@ fn accept(socket: &Socket, service: &Arc<Service>, busy: &Arc<AtomicUsize>) {
         sleep(Duration::from_millis(1));
         return;
     };
+    if busy.load(Ordering::Acquire) >= MOST {
+        refuse(&client);
+        return;
+    }
     let (service, engine) = (service.clone(), socket.engine.clone());
     let occupied = Occupied::new(busy.clone());
     let spawned: io::Result<_> = thread::Builder::new().stack_size(STACK).spawn(move || {
@@ -72,6 +72,13 @@ fn accept(socket: &Socket, service: &Arc<Service>, busy: &Arc<AtomicUsize>) {
         service.serve(&client, &engine);
     });
     drop(spawned);
+}
+
+/// It is a few bytes, for which a new socket has room.
+fn refuse(client: &UnixStream) {
+    let refusal = format!("cgrun passes on at most {MOST} requests at a time");
+    let _ = client.set_nonblocking(true);
+    Refusal::busy(refusal).tell(client);
 }
 
 struct Occupied(Arc<AtomicUsize>);

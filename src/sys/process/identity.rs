@@ -1,5 +1,6 @@
 //! Becomes another user permanently, with no capability left.
 
+use nix::errno::Errno;
 use nix::sys::prctl;
 use nix::sys::signal::{Signal, raise};
 use nix::unistd::{
@@ -61,6 +62,18 @@ impl Drop for ActingAs {
 }
 
 impl Identity {
+    /// Gives this thread, and no other, the rights of the user to files and sockets, for good.
+    pub(crate) fn lend_to_thread(&self) -> nix::Result<()> {
+        let Some((user, groups)) = &self.user else { return Ok(()) };
+        let groups: Vec<libc::gid_t> = groups.iter().map(|it| it.as_raw()).collect();
+        // SAFETY: the list has that length. The function of libc would change all threads (nptl(7)).
+        Errno::result(unsafe { libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr()) })?;
+        // These cannot fail for root (setfsuid(2)).
+        setfsgid(user.gid);
+        setfsuid(user.uid);
+        Ok(())
+    }
+
     /// Takes on this identity. Returns `false` with `errno` set if a step fails.
     ///
     /// # Safety

@@ -1,10 +1,18 @@
 //! Phase 4: ends what the session has created by way of container engines: containers, pods, networks, volumes. All processes of the
 //! session are dead, so that nothing new is created.
 
+use std::time::Duration;
+
 use crate::containers::{Ending, EngineObject, Manner, ObjectType, Waiting};
+use crate::runtime::clock;
 use crate::runtime::events::Wake;
 use crate::sys::time::Instant;
 use crate::teardown::running_teardown::Teardown;
+
+/// How long engines can take to create what was asked for before.
+const CREATIONS: Duration = Duration::from_secs(5);
+/// How much longer it can take to say so.
+const ANSWER: Duration = Duration::from_millis(500);
 
 impl Teardown<'_> {
     /// Asks the engines, and never takes longer than the grace, the engines' own work, and the time for the whole teardown.
@@ -22,7 +30,18 @@ impl Teardown<'_> {
     /// Closes the session's way to its engines. From then on, they have all that it has asked for.
     fn close_proxy(&mut self) {
         let Some(proxy) = self.context.proxy.take() else { return };
-        if !proxy.end() {
+        let limit = self.budget.share(CREATIONS, 2);
+        proxy.close(limit);
+        let deadline = clock::now() + limit + ANSWER;
+        let is_complete = loop {
+            match proxy.answer() {
+                Some(answer) => break answer,
+                None if self.requests.end_the_grace() || clock::now() >= deadline => break false,
+                None => self.wait(&[Wake::readable(proxy.wakes_on())], deadline),
+            }
+        };
+        drop(proxy);
+        if !is_complete {
             self.verdict.unknown(
                 "cannot exclude that a container engine still creates what the session asked for: it has not answered",
             );
