@@ -1,6 +1,7 @@
 //! Sockets of the session's own for its container engines. A process outside of the session serves them: it passes all on
 //! to the engines, and adds labels to what is created, so that it is known whose it is.
 
+mod abandoned;
 mod body;
 mod connection;
 mod creator;
@@ -40,6 +41,9 @@ use crate::sys::process::line::Line;
 use crate::sys::process::own_environment::forget_environment;
 use crate::sys::process::pidfd::Process;
 
+/// The sockets for clients of Docker and of podman.
+const NAMES: [&str; 2] = ["docker.sock", "podman.sock"];
+
 const READY: &[u8] = b"ready";
 const DRAINED: &[u8] = b"drained";
 const PENDING: &[u8] = b"pending";
@@ -68,18 +72,19 @@ impl Proxy {
         upstreams: &Upstreams,
         identity: Option<&Identity>,
     ) -> io::Result<Self> {
-        let directory = Directory::create(session, identity)?;
+        let directory = Directory::create(session)?;
         let mut variables = Vec::new();
-        let mut sockets = Vec::new();
-        for (engine, name, variable) in [
-            (&upstreams.docker, "docker.sock", "DOCKER_HOST"),
-            (&upstreams.podman, "podman.sock", "CONTAINER_HOST"),
-        ] {
+        let (mut sockets, mut paths) = (Vec::new(), Vec::new());
+        for (engine, name, variable) in
+            [(&upstreams.docker, NAMES[0], "DOCKER_HOST"), (&upstreams.podman, NAMES[1], "CONTAINER_HOST")]
+        {
             let Some(engine) = engine.clone() else { continue };
             let (listener, path) = directory.listen(name)?;
             variables.push((variable, format!("unix://{}", path.display())));
+            paths.push(path);
             sockets.push(Socket { listener, engine });
         }
+        directory.hand_over(&paths, identity)?;
         let inherited = InheritedMarks::ours();
         let family = Family { session: session.to_string(), supervisor: getpid(), inherited };
         let service = Service {
