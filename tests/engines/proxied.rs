@@ -64,6 +64,24 @@ fn what_is_created_has_the_labels_of_the_session(kind: EngineKind) {
     assert!(!engine.host.path().join("run").exists());
 }
 
+/// The way to the engine is a path, and who asks is known by a pid outside.
+#[test]
+fn a_session_of_ones_own_reaches_the_engine_and_its_tests_are_known() {
+    let engine = Engine::start(EngineKind::Docker);
+    let script = format!(
+        "export PYTEST_CURRENT_TEST='tests/test_a.py::test_b (call)'
+         docker run --detach --network none {IMAGE} tail -f /dev/null >/dev/null"
+    );
+    for options in [&["--private", "all"][..], &["--require", "cgroup+pidns"], &["--user", "nobody"]] {
+        shell(&format!("chmod 666 /run/docker.sock; chmod 777 {}", engine.host.path().display()));
+        let done = session(&engine, options, &script);
+        let said = text(&done.stderr);
+        assert_eq!(done.status.code(), Some(0), "{options:?}: {said}");
+        assert!(said.contains("  tests/test_a.py::test_b (call): cgrun-test"), "{options:?}: {said}");
+        assert_eq!(engine.list(), "", "{options:?}");
+    }
+}
+
 /// A directory that only some can enter can protect the engine's own socket, whatever its mode.
 #[test]
 fn the_sockets_of_a_session_are_for_its_user_alone() {
