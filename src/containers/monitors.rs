@@ -23,7 +23,7 @@ use crate::sys::time::Instant;
 const NAME: &str = "conmon";
 /// How long one more may take to finish, and all together.
 const PATIENCE: Duration = Duration::from_secs(2);
-const LONGEST: Duration = Duration::from_secs(10);
+pub(crate) const LONGEST: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_millis(10);
 /// A session with more processes than this is rather a fork bomb, which should be killed soon.
 const MOST: usize = 2000;
@@ -44,21 +44,21 @@ struct Monitor {
     is_late: bool,
 }
 
-/// Lets the monitors of a session finish that has no supervisor any more. `outside` are those of its processes that had left
-/// the containment. Returns the monitors that are not finished, and are to be killed with the others.
-pub(crate) fn finish_of(containment: &Containment, outside: &[Process]) -> Vec<Process> {
+/// Lets the monitors of a session finish, before all of it is killed. `outside` are those of its processes that have left the
+/// containment. Returns the monitors that are not finished, and are to be killed with the others.
+pub(crate) fn finish_of(containment: &Containment, outside: &[Process], limit: Duration) -> Vec<Process> {
     let members = containment.members().unwrap_or_default();
     let outside_too = with_descendants(outside.iter().map(|it| it.pid));
     let candidates = members.into_iter().chain(outside_too).collect();
     let is_outside = |pid| outside.iter().any(|it| it.pid == pid && !it.has_exited());
     let is_ours =
         |pid| containment.contains(pid).unwrap_or(false) || lineage(pid).take(ANCESTORS).any(is_outside);
-    finish(candidates, is_ours)
+    finish(candidates, is_ours, limit)
 }
 
 /// Kills the containers of those monitors among `candidates` that are ours, and waits until podman has cleaned up after
 /// them. Whether a process is ours is checked while it is held.
-fn finish(candidates: Vec<Pid>, is_ours: impl Fn(Pid) -> bool) -> Vec<Process> {
+fn finish(candidates: Vec<Pid>, is_ours: impl Fn(Pid) -> bool, limit: Duration) -> Vec<Process> {
     let began = Instant::now();
     let mut seen: HashSet<Pid> = candidates.iter().copied().collect();
     let opened = candidates.into_iter().take(MOST).filter_map(|pid| Monitor::open(pid, false));
@@ -78,7 +78,7 @@ fn finish(candidates: Vec<Pid>, is_ours: impl Fn(Pid) -> bool) -> Vec<Process> {
         let new: Vec<_> = new.filter_map(|pid| Monitor::open(pid, true)).collect();
         monitors.extend(new.into_iter().filter(|it| ids.contains(&it.id)));
         let finished = monitors.iter().filter(|it| it.end_container()).count();
-        if finished == monitors.len() || now >= deadline.min(began + LONGEST) {
+        if finished == monitors.len() || now >= deadline.min(began + limit) {
             break;
         }
         let _ = monitors[0].process.wait(LOOK);
@@ -161,7 +161,7 @@ mod tests {
     #[test]
     fn without_a_monitor_nothing_is_waited_for() {
         let began = Instant::now();
-        assert!(finish(vec![rustix::process::getpid()], |_| true).is_empty());
+        assert!(finish(vec![rustix::process::getpid()], |_| true, LONGEST).is_empty());
         assert!(Instant::now() - began < PATIENCE);
     }
 }

@@ -238,7 +238,7 @@ fn watch(
     }
     raise_priority();
     context.children_outside = children.living();
-    let monitors = monitors::finish_of(&context.containment, &context.children_outside);
+    let monitors = monitors::finish_of(&context.containment, &context.children_outside, monitors::LONGEST);
     context.children_outside.extend(monitors);
     context.dead_supervisor =
         began.zip(rustix::process::getppid()).map(|(began, heir)| DeadSupervisor { began, heir, invocation });

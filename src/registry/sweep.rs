@@ -67,7 +67,7 @@ pub(crate) fn end_session(
         opened => opened?,
     };
     let containment = Containment::cgroup(cgroup, None);
-    let monitors = monitors::finish_of(&containment, &children_outside);
+    let monitors = monitors::finish_of(&containment, &children_outside, monitors::LONGEST);
     children_outside.extend(monitors);
     let mut context = Context {
         watched_ports: session.ports,
