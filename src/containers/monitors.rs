@@ -15,10 +15,11 @@ use rustix::process::Pid;
 use crate::containment::Containment;
 use crate::sys::process::pidfd::Process;
 use crate::sys::procfs::details::is_inner_init;
+use crate::sys::procfs::stat::ProcStat;
 use crate::sys::procfs::walk::{all_pids, children, lineage, with_descendants};
 use crate::sys::regular_file::open_regular;
 use crate::sys::small_file::{read_single, read_start};
-use crate::sys::time::Instant;
+use crate::sys::time::{Instant, since_boot};
 
 const NAME: &str = "conmon";
 /// How long one more may take to finish, and all together.
@@ -36,8 +37,9 @@ const ANCESTORS: usize = 100;
 #[derive(Debug)]
 struct Monitor {
     process: Process,
-    /// The id of the container.
-    id: Vec<u8>,
+    /// The id of the container. `None` if it only watches a command that was added to one (`podman exec`), which can be
+    /// anybody's.
+    id: Option<Vec<u8>>,
     /// The file with the pid of the container, below the root directory.
     pid_file: PathBuf,
     /// Whether podman has started it while we waited, as it does for a container that is always to be restarted.
@@ -47,23 +49,42 @@ struct Monitor {
 /// Lets the monitors of a session finish, before all of it is killed. `outside` are those of its processes that have left the
 /// containment. Returns the monitors that are not finished, and are to be killed with the others.
 pub(crate) fn finish_of(containment: &Containment, outside: &[Process], limit: Duration) -> Vec<Process> {
+    let start = Start::now();
     let members = containment.members().unwrap_or_default();
     let outside_too = with_descendants(outside.iter().map(|it| it.pid));
     let candidates = members.into_iter().chain(outside_too).collect();
     let is_outside = |pid| outside.iter().any(|it| it.pid == pid && !it.has_exited());
     let is_ours =
         |pid| containment.contains(pid).unwrap_or(false) || lineage(pid).take(ANCESTORS).any(is_outside);
-    finish(candidates, is_ours, limit)
+    finish(start, candidates, is_ours, limit)
+}
+
+/// What ran before we began. None of that is another monitor of our containers, whatever it says it is.
+struct Start {
+    since_boot: Duration,
+    pids: HashSet<Pid>,
+}
+
+impl Start {
+    fn now() -> Self {
+        Self { since_boot: since_boot(), pids: all_pids().into_iter().flatten().collect() }
+    }
 }
 
 /// Kills the containers of those monitors among `candidates` that are ours, and waits until podman has cleaned up after
 /// them. Whether a process is ours is checked while it is held.
-fn finish(candidates: Vec<Pid>, is_ours: impl Fn(Pid) -> bool, limit: Duration) -> Vec<Process> {
+fn finish(
+    start: Start,
+    candidates: Vec<Pid>,
+    is_ours: impl Fn(Pid) -> bool,
+    limit: Duration,
+) -> Vec<Process> {
     let began = Instant::now();
-    let mut seen: HashSet<Pid> = candidates.iter().copied().collect();
-    let opened = candidates.into_iter().take(MOST).filter_map(|pid| Monitor::open(pid, false));
-    let mut monitors: Vec<_> = opened.filter(|it| is_ours(it.process.pid)).collect();
-    let ids: HashSet<_> = monitors.iter().map(|it| it.id.clone()).collect();
+    let mut seen = start.pids;
+    seen.extend(&candidates);
+    let opened = candidates.into_iter().take(MOST).filter_map(Monitor::open);
+    let mut monitors: Vec<_> = opened.map(|(it, _)| it).filter(|it| is_ours(it.process.pid)).collect();
+    let ids: HashSet<_> = monitors.iter().filter_map(|it| it.id.clone()).collect();
     let mut deadline = began + PATIENCE;
     while !monitors.is_empty() {
         let count = monitors.len();
@@ -74,9 +95,11 @@ fn finish(candidates: Vec<Pid>, is_ours: impl Fn(Pid) -> bool, limit: Duration) 
         }
         // Another monitor of the same container, which podman has started before this one has exited. Nothing else shows
         // where it came from: it can be in a cgroup of its own, and is nobody's child.
-        let new = all_pids().into_iter().flatten().filter(|&pid| seen.insert(pid));
-        let new: Vec<_> = new.filter_map(|pid| Monitor::open(pid, true)).collect();
-        monitors.extend(new.into_iter().filter(|it| ids.contains(&it.id)));
+        let new = all_pids().into_iter().flatten().filter(|&pid| seen.insert(pid)).filter_map(Monitor::open);
+        let late = new.filter(|(it, stat)| {
+            stat.started_after(start.since_boot) && it.id.as_ref().is_some_and(|id| ids.contains(id))
+        });
+        monitors.extend(late.map(|(it, _)| Monitor { is_late: true, ..it }));
         let finished = monitors.iter().filter(|it| it.end_container()).count();
         if finished == monitors.len() || now >= deadline.min(began + limit) {
             break;
@@ -88,14 +111,14 @@ fn finish(candidates: Vec<Pid>, is_ours: impl Fn(Pid) -> bool, limit: Duration) 
 
 impl Monitor {
     /// `None` if it is no monitor.
-    fn open(pid: Pid, is_late: bool) -> Option<Self> {
+    fn open(pid: Pid) -> Option<(Self, ProcStat)> {
         if read_single(format!("/proc/{pid}/comm")).ok()?.trim_ascii_end() != NAME.as_bytes() {
             return None;
         }
-        let (process, _) = Process::open_with_stat(pid)?;
+        let (process, stat) = Process::open_with_stat(pid)?;
         let line = read_start(format!("/proc/{pid}/cmdline"), COMMAND_LINE).ok()?;
         let (id, pid_file) = options(&line)?;
-        Some(Self { process, id, pid_file, is_late })
+        Some((Self { process, id, pid_file, is_late: false }, stat))
     }
 
     /// Kills the container. Returns whether there is nothing to wait for.
@@ -132,15 +155,19 @@ impl Monitor {
     }
 }
 
-/// The id of the container, and the file with its pid, below the root directory.
-fn options(command_line: &[u8]) -> Option<(Vec<u8>, PathBuf)> {
+/// The id of the container, unless the monitor is only that of a command in it, and the file with the pid, below the root
+/// directory.
+fn options(command_line: &[u8]) -> Option<(Option<Vec<u8>>, PathBuf)> {
     let value = |option: &[u8]| {
         let mut words = command_line.split(|&byte| byte == 0);
         words.find(|&word| word == option)?;
         words.next().filter(|value| !value.is_empty())
     };
     let path = Path::new(OsStr::from_bytes(value(b"-p")?));
-    Some((value(b"-c")?.to_vec(), path.strip_prefix("/").ok()?.to_path_buf()))
+    let id = value(b"-c")?;
+    // Such a command has an id of its own.
+    let is_of_container = value(b"-u").is_none_or(|unique| unique == id);
+    Some((is_of_container.then(|| id.to_vec()), path.strip_prefix("/").ok()?.to_path_buf()))
 }
 
 #[cfg(test)]
@@ -150,7 +177,11 @@ mod tests {
     #[test]
     fn the_options_of_conmon_are_read() {
         let line = b"/usr/bin/conmon\0-c\0id\0-p\0/run/x/pidfile\0-n\0name\0";
-        assert_eq!(options(line).unwrap(), (b"id".to_vec(), "run/x/pidfile".into()));
+        assert_eq!(options(line).unwrap(), (Some(b"id".to_vec()), "run/x/pidfile".into()));
+        let line = b"conmon\0-c\0id\0-u\0id\0-p\0/x\0";
+        assert_eq!(options(line).unwrap(), (Some(b"id".to_vec()), "x".into()));
+        let of_a_command = b"conmon\0-c\0id\0-u\0other\0-p\0/x\0-e\0";
+        assert_eq!(options(of_a_command).unwrap(), (None, "x".into()));
         let wrong =
             [&b""[..], b"conmon\0-c\0id\0-p", b"conmon\0-c\0\0-p\0/x\0", b"conmon\0-c\0id\0-p\0relative\0"];
         for wrong in wrong {
@@ -161,7 +192,51 @@ mod tests {
     #[test]
     fn without_a_monitor_nothing_is_waited_for() {
         let began = Instant::now();
-        assert!(finish(vec![rustix::process::getpid()], |_| true, LONGEST).is_empty());
+        assert!(finish(Start::now(), vec![rustix::process::getpid()], |_| true, LONGEST).is_empty());
         assert!(Instant::now() - began < PATIENCE);
+    }
+
+    /// A process that says that it is the monitor of this test's container.
+    struct Fake(std::process::Child);
+
+    impl Fake {
+        fn start(directory: &Path) -> Self {
+            use std::os::unix::fs::OpenOptionsExt;
+            let program = directory.join(NAME);
+            let mut file = std::fs::File::options();
+            if let Ok(mut file) = file.write(true).create_new(true).mode(0o755).open(&program) {
+                std::io::Write::write_all(&mut file, b"#!/bin/sh\nread forever\n").unwrap();
+            }
+            let id = directory.as_os_str();
+            let mut command = std::process::Command::new(&program);
+            command.arg("-c").arg(id).arg("-u").arg(id).args(["-p", "/nonexistent"]);
+            Self(command.stdin(std::process::Stdio::piped()).spawn().unwrap())
+        }
+
+        fn pid(&self) -> Pid {
+            Pid::from_child(&self.0)
+        }
+    }
+
+    impl Drop for Fake {
+        fn drop(&mut self) {
+            self.0.kill().unwrap();
+            self.0.wait().unwrap();
+        }
+    }
+
+    #[test]
+    fn only_a_monitor_that_starts_meanwhile_is_of_the_same_container() {
+        let directory = tempfile::tempdir().unwrap();
+        let fake = || Fake::start(directory.path());
+        let (ours, _strangers) = (fake(), fake());
+        let start = Start::now();
+        while since_boot() < start.since_boot + Duration::from_millis(50) {
+            std::thread::yield_now();
+        }
+        let late = fake();
+        let left = finish(start, vec![ours.pid()], |_| true, Duration::ZERO);
+        let pids: Vec<_> = left.iter().map(|it| it.pid).collect();
+        assert_eq!(pids, [ours.pid(), late.pid()]);
     }
 }

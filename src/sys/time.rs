@@ -73,8 +73,12 @@ pub(crate) fn time_of_files() -> SystemTime {
 
 /// When this host was booted, from which the kernel counts the start of a process.
 pub(crate) fn boot_time() -> SystemTime {
-    let since_boot = since_zero(ClockId::Boottime);
-    time_of_day().checked_sub(since_boot).unwrap_or(SystemTime::UNIX_EPOCH)
+    time_of_day().checked_sub(since_boot()).unwrap_or(SystemTime::UNIX_EPOCH)
+}
+
+/// How long ago this host was booted.
+pub(crate) fn since_boot() -> Duration {
+    since_zero(ClockId::Boottime)
 }
 
 /// Sleeps for this long, even if signals interrupt it.

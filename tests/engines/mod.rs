@@ -17,6 +17,7 @@ mod proxied;
 mod recorder;
 mod requests;
 mod started;
+mod strangers;
 mod suites;
 
 use std::process::Output;

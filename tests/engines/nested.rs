@@ -15,30 +15,30 @@ use crate::harness::until;
 const RESTARTS: &str = "inner: ";
 
 /// podman, and where its conmon runs.
-struct Nested {
-    engine: Engine,
+pub(super) struct Nested {
+    pub engine: Engine,
     option: String,
 }
 
 impl Nested {
     /// conmon stays in the cgroup of the session.
-    fn new(kind: EngineKind) -> Self {
+    pub(super) fn new(kind: EngineKind) -> Self {
         Self { engine: Engine::start(kind), option: String::new() }
     }
 
     /// conmon moves to a cgroup of its own, as on a host with systemd.
-    fn with_conmon_elsewhere(kind: EngineKind) -> Self {
+    pub(super) fn with_conmon_elsewhere(kind: EngineKind) -> Self {
         let engine = Engine::start(kind);
         let option = engine.conmon_elsewhere();
         Self { engine, option }
     }
 
-    fn podman(&self, arguments: &str) -> String {
+    pub(super) fn podman(&self, arguments: &str) -> String {
         self.engine.in_a_shell(&format!("{} {arguments}", self.option))
     }
 
     /// The words that run a container whose first process ignores SIGTERM, like any without a handler.
-    fn run(&self, options: &str) -> String {
+    pub(super) fn run(&self, options: &str) -> String {
         let marker = self.engine.host.marker();
         self.podman(&format!("run --network none --name inner {options} {IMAGE} sleep {marker}"))
     }
@@ -54,7 +54,7 @@ impl Nested {
     }
 
     /// Starts a session that starts a container and goes on. Returns once the container runs.
-    fn start(&self, script: &str) -> Child {
+    pub(super) fn start(&self, script: &str) -> Child {
         let script = format!("{script}; touch up; exec tail -f /dev/null");
         let mut command = self.engine.cgrun();
         let child = command.args(["sh", "-c", &script]).stdin(Stdio::null()).stdout(Stdio::null()).spawn();
@@ -64,8 +64,36 @@ impl Nested {
         child.unwrap()
     }
 
+    /// Kills cgrun, and waits until its guardian has ended the session.
+    pub(super) fn kill_supervisor(&self, mut supervisor: Child) {
+        self.until_guardian_knows_conmon();
+        supervisor.kill().unwrap();
+        supervisor.wait().unwrap();
+        self.until_no_cgrun();
+    }
+
+    /// Kills cgrun and its guardian.
+    pub(super) fn kill_both(&self, mut supervisor: Child) {
+        self.until_guardian_knows_conmon();
+        let both = self.engine.host.named("cgrun");
+        assert_eq!(both.len(), 2, "{both:?}");
+        for signal in [Signal::SIGSTOP, Signal::SIGKILL] {
+            both.iter().for_each(|pid| kill(Pid::from_raw(*pid), signal).unwrap());
+        }
+        supervisor.wait().unwrap();
+        self.until_no_cgrun();
+    }
+
+    pub(super) fn sweep(&self) {
+        let swept = output(self.engine.cgrun().arg("sweep"));
+        assert_eq!(swept.status.code(), Some(0), "{}", text(&swept.stderr));
+    }
+
     /// The guardian learns it within half a second.
     fn until_guardian_knows_conmon(&self) {
+        if self.option.is_empty() {
+            return;
+        }
         let names = [c"trusted.cgrun.outside", c"user.cgrun.outside"];
         let noted = |cgroup: &Path| {
             let path = CString::new(cgroup.as_os_str().as_encoded_bytes()).unwrap();
@@ -97,7 +125,7 @@ impl Nested {
     }
 
     /// As the user of the engine.
-    fn shell(&self, script: &str) {
+    pub(super) fn shell(&self, script: &str) {
         let of_cgrun = self.engine.cgrun();
         let words: Vec<_> = std::iter::once(of_cgrun.get_program()).chain(of_cgrun.get_args()).collect();
         let mut command = Command::new(if words.len() > 1 { words[0] } else { "env".as_ref() });
@@ -129,33 +157,18 @@ fn leaves_podman_consistent(nested: &Nested, options: &str) {
 
 /// Kills cgrun, so that its guardian ends the session.
 fn is_consistent_after_a_kill(nested: &Nested, options: &str) {
-    let mut supervisor = nested.start(&nested.run(&format!("--detach {options}")));
-    if !nested.option.is_empty() {
-        nested.until_guardian_knows_conmon();
-    }
-    supervisor.kill().unwrap();
-    supervisor.wait().unwrap();
-    nested.until_no_cgrun();
+    let supervisor = nested.start(&nested.run(&format!("--detach {options}")));
+    nested.kill_supervisor(supervisor);
     let expected = if options.contains("restart") { RESTARTS } else { "inner: Exited (137)" };
     nested.assert_consistent(expected);
 }
 
 /// Kills cgrun and its guardian, and sweeps.
 fn is_consistent_after_a_sweep(nested: &Nested, options: &str) {
-    let mut supervisor = nested.start(&nested.run(&format!("--detach {options}")));
-    if !nested.option.is_empty() {
-        nested.until_guardian_knows_conmon();
-    }
-    let both = nested.engine.host.named("cgrun");
-    assert_eq!(both.len(), 2, "{both:?}");
-    for signal in [Signal::SIGSTOP, Signal::SIGKILL] {
-        both.iter().for_each(|pid| kill(Pid::from_raw(*pid), signal).unwrap());
-    }
-    supervisor.wait().unwrap();
-    nested.until_no_cgrun();
+    let supervisor = nested.start(&nested.run(&format!("--detach {options}")));
+    nested.kill_both(supervisor);
     assert_eq!(nested.engine.host.marked().len(), 1);
-    let swept = output(nested.engine.cgrun().arg("sweep"));
-    assert_eq!(swept.status.code(), Some(0), "{}", text(&swept.stderr));
+    nested.sweep();
     let expected = if options.contains("restart") { RESTARTS } else { "inner: Exited (137)" };
     nested.assert_consistent(expected);
 }

@@ -120,8 +120,16 @@ impl ProcStat {
 
     /// When it was started, by the host's time of day.
     pub(crate) fn started_at(&self) -> SystemTime {
-        let since_boot = self.started.saturating_mul(1000) / procfs::ticks_per_second();
-        boot_time() + Duration::from_millis(since_boot)
+        boot_time() + self.started_since_boot()
+    }
+
+    /// Whether it certainly was started later than this time after boot. The clock of the start ticks.
+    pub(crate) fn started_after(&self, since_boot: Duration) -> bool {
+        self.started_since_boot() > since_boot
+    }
+
+    fn started_since_boot(&self) -> Duration {
+        Duration::from_millis(self.started.saturating_mul(1000) / procfs::ticks_per_second())
     }
 
     pub(crate) fn key(&self) -> ProcessKey {
