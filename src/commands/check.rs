@@ -63,11 +63,15 @@ pub(crate) fn check(watched: &[Port], json: bool, reporter: &Reporter) -> Result
         )
     }));
     let unknown = sessions.entries.iter().filter_map(possible_leftover).chain(sessions.gap());
-    let unknown: Vec<_> = unknown.chain(stale.unknown().iter().cloned()).collect();
+    // An engine that hangs is no concern of those who have never used one with cgrun.
+    let is_concern = !stale.is_without_a_trace();
+    let of_engines = || stale.unknown().cloned();
+    let unknown: Vec<_> = unknown.chain(of_engines().filter(|_| is_concern)).collect();
     // No process is left on a port in TIME_WAIT, so it is clean. But the next run may fail to bind it.
     let free: Vec<_> =
         watched.iter().copied().filter(|port| !listeners.iter().any(|it| it.port == *port)).collect();
-    let remarks = time_wait::remarks(&free);
+    let mut remarks = time_wait::remarks(&free);
+    remarks.extend(of_engines().filter(|_| !is_concern));
     // What cannot be seen is never called clean.
     let is_unknown = problems.is_empty() && !unknown.is_empty();
     if json {

@@ -7,7 +7,8 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 
 use super::engine::Engine;
-use super::labels;
+use super::labels::Place;
+use super::tags::{LabelMap, Tags};
 use crate::sys::time::{since_1970, time_of_day};
 
 /// How many characters of an id are enough for people.
@@ -53,9 +54,6 @@ pub(super) struct Listed {
     pub labels: LabelMap,
 }
 
-/// The labels of an object. Engines say `null` if there are none.
-pub(super) type LabelMap = Option<serde_json::Map<String, serde_json::Value>>;
-
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Port {
@@ -77,8 +75,10 @@ pub(super) fn started_since(
     // The log of a busy engine can have forgotten, and a creation is known only to the second.
     let is_new =
         |it: &Listed| is_started(it) || it.created > began || it.created == began && started.is_none();
-    // Those of a session end with it, or have been reported with it.
-    let is_expected = |it: &Listed| is_reaper(&it.labels) || has_label(&it.labels, labels::SESSION);
+    let place = Place::here()?;
+    // Those of a session end with it, or have been reported with it, unless nobody is there to do that.
+    let is_ended = |labels: &LabelMap| Tags::of(labels).is_some_and(|tags| !tags.is_abandoned(&place));
+    let is_expected = |it: &Listed| is_reaper(&it.labels) || is_ended(&it.labels);
     let new = running.into_iter().filter(|it| is_new(it) && !is_expected(it));
     Ok(new.map(|it| it.described(engine.name())).collect())
 }

@@ -5,8 +5,10 @@ use std::io;
 use std::time::Duration;
 
 use super::exchange::{Answer, Ask, Limit};
+use super::images::Judged;
 use super::listing::{Asking, Listing, escaped};
-use super::object::{EngineObject, Key, ObjectType, Tags};
+use super::object::{EngineObject, Key, ObjectType};
+use super::tags::Tags;
 use crate::runtime::clock;
 use crate::sys::time::Instant;
 use crate::text::plain;
@@ -14,8 +16,9 @@ use crate::text::plain;
 /// How long engines may take in addition to the grace, and how much longer for each of many objects.
 const SLACK: Duration = Duration::from_secs(10);
 const EACH: Duration = Duration::from_millis(500);
-/// How often to look whether a removal is over that somebody else has begun.
+/// How often to try again what an engine refuses, and for how long: it can be busy with what was removed just now.
 const LOOK: Duration = Duration::from_millis(100);
+const STUCK: Duration = Duration::from_secs(2);
 /// An answer that says whether something was done.
 const LONGEST: usize = 64 << 10;
 
@@ -39,20 +42,13 @@ pub(crate) struct Manner {
     pub reads_logs: bool,
 }
 
-/// Which objects.
-pub(super) struct Target<'a> {
-    /// The label that all have.
-    pub label: &'a str,
-    pub wanted: &'a dyn Fn(&Tags<'_>) -> bool,
-    /// Those that are to be left alone for another reason.
-    pub spared: HashSet<Key>,
-}
-
 /// What the engines said in one round.
 #[derive(Default)]
 struct Round {
     gone: HashSet<Key>,
     refused: HashMap<Key, String>,
+    /// The engines that have not allowed it.
+    denied: HashSet<usize>,
     /// Whether somebody else was at it.
     is_shared: bool,
 }
@@ -67,7 +63,14 @@ impl Manner {
 }
 
 impl Asking<'_> {
-    pub(super) fn end(&mut self, found: Listing, target: &Target<'_>, manner: Manner) -> Ending {
+    /// Ends what was `found`, and what else turns out to be `wanted` meanwhile.
+    pub(super) fn end(
+        &mut self,
+        found: Listing,
+        wanted: &dyn Fn(&Tags<'_>) -> bool,
+        mut judged: Judged,
+        manner: Manner,
+    ) -> Ending {
         let mut ending = Ending { unknown: found.unknown, ..Ending::default() };
         let mut all = found.objects;
         let deadline = manner.deadline(all.len());
@@ -78,11 +81,13 @@ impl Asking<'_> {
         self.can_be_absent = false;
         let mut left = all.clone();
         let mut gone = HashSet::new();
+        let mut asked_to_exit = HashSet::new();
+        let mut last_progress = clock::now();
         while !left.is_empty() {
-            let round = self.end_once(&left, manner.grace, deadline);
+            let round = self.end_once(&left, &asked_to_exit, manner.grace, deadline);
+            asked_to_exit.extend(left.iter().map(EngineObject::key));
             gone.extend(round.gone);
-            let mut again = self.list(target.label, target.wanted, deadline);
-            again.objects.retain(|it| !target.spared.contains(&it.key()));
+            let mut again = self.find(wanted, &mut judged, deadline);
             if !again.unknown.is_empty() {
                 again.unknown.retain(|it| !ending.unknown.contains(it));
                 ending.unknown.extend(again.unknown);
@@ -97,8 +102,12 @@ impl Asking<'_> {
             let is_progress = again.objects.len() < left.len() || !new.is_empty();
             all.extend(new);
             left = again.objects;
-            let is_over = clock::now() >= deadline;
-            if left.is_empty() || is_over || !is_progress && !round.is_shared {
+            let now = clock::now();
+            if is_progress {
+                last_progress = now;
+            }
+            let is_stuck = now >= last_progress + STUCK && !round.is_shared;
+            if left.is_empty() || now >= deadline || is_stuck {
                 let why = |it: &EngineObject| match round.refused.get(&it.key()) {
                     Some(reason) => format!("{it}: {reason}"),
                     None => it.to_string(),
@@ -107,19 +116,28 @@ impl Asking<'_> {
                 break;
             }
             if !is_progress {
-                self.waiting.wait(&[], clock::now() + LOOK);
+                self.waiting.wait(&[], deadline.min(now + LOOK));
             }
         }
+        ending.unknown.append(&mut judged.doubts);
         let left: HashSet<_> = left.iter().map(EngineObject::key).collect();
         ending.ended = all.into_iter().filter(|it| !left.contains(&it.key())).collect();
         ending
     }
 
     /// Stops and removes them, all of a kind at once. The order is that in which they use each other.
-    fn end_once(&mut self, objects: &[EngineObject], grace: Duration, deadline: Instant) -> Round {
+    /// Containers that were asked to exit before have had their grace.
+    fn end_once(
+        &mut self,
+        objects: &[EngineObject],
+        asked_to_exit: &HashSet<Key>,
+        grace: Duration,
+        deadline: Instant,
+    ) -> Round {
         let of = |kind| objects.iter().filter(|it| it.kind == kind).collect::<Vec<_>>();
         let mut round = Round::default();
-        let running: Vec<_> = of(ObjectType::Container).into_iter().filter(|it| it.is_running()).collect();
+        let is_to_stop = |it: &&EngineObject| it.is_running() && !asked_to_exit.contains(&it.key());
+        let running: Vec<_> = of(ObjectType::Container).into_iter().filter(is_to_stop).collect();
         self.stop(&running, grace, deadline);
         for (kind, options) in [
             (ObjectType::Container, "?v=1&force=1"),
@@ -127,12 +145,35 @@ impl Asking<'_> {
             (ObjectType::Network, ""),
             (ObjectType::Volume, ""),
         ] {
-            let all = of(kind);
+            let mut all = of(kind);
+            if kind == ObjectType::Pod {
+                all = self.without_strangers(all, objects, &mut round, deadline);
+            }
             let path = |it: &EngineObject| (format!("{}{options}", path(it)), None);
             let answers = self.tell("DELETE", &all, path, Limit::until(deadline));
             all.into_iter().zip(answers).for_each(|(object, answer)| round.note(object, answer));
         }
+        self.denied.extend(&round.denied);
         round
+    }
+
+    /// The pods of which each container is ours, or was: the others stay.
+    fn without_strangers<'a>(
+        &mut self,
+        mut pods: Vec<&'a EngineObject>,
+        ours: &[EngineObject],
+        round: &mut Round,
+        deadline: Instant,
+    ) -> Vec<&'a EngineObject> {
+        let mut reasons = self.strangers_in(&pods, ours, deadline).into_iter();
+        pods.retain(|it| match reasons.next().flatten() {
+            Some(reason) => {
+                round.refused.insert(it.key(), reason);
+                false
+            }
+            None => true,
+        });
+        pods
     }
 
     pub(super) fn tell(
@@ -174,6 +215,9 @@ impl Round {
                 let message = answer.message().unwrap_or_else(|| format!("HTTP {}", answer.code));
                 // Its own client, or a guardian, has told the engine to remove it.
                 self.is_shared |= message.contains("already in progress");
+                if answer.code == 403 {
+                    self.denied.insert(object.engine);
+                }
                 self.refused.insert(key, message);
             }
             Err(error) => drop(self.refused.insert(key, plain(&error))),

@@ -21,6 +21,10 @@ pub(crate) const OWNER: &str = "cgrun.owner";
 pub(crate) const TEST: &str = "cgrun.test";
 /// The service that has created it, if one has.
 pub(crate) const SERVICE: &str = "cgrun.service";
+/// A value that no other creation has. An image that is made of a container (`docker commit`) has that container's.
+pub(crate) const CREATED: &str = "cgrun.created";
+/// What comes before the id of a session around the one that has created the object. The label is empty.
+pub(crate) const OUTER: &str = "cgrun.outer.";
 /// What comes before these names on the networks and volumes of Compose v1, which warns of every label that is not in its
 /// file, unless its name begins so.
 pub(crate) const OF_COMPOSE_V1: &str = "com.docker.";
@@ -52,7 +56,11 @@ impl Place {
 
     /// Whether these values are those of this place.
     pub(super) fn is(&self, boot: &str, pid_namespace: &str) -> bool {
-        self.boot == boot && self.pid_namespace == pid_namespace
+        self.is_boot(boot) && self.pid_namespace == pid_namespace
+    }
+
+    pub(super) fn is_boot(&self, boot: &str) -> bool {
+        self.boot == boot
     }
 }
 
@@ -60,11 +68,6 @@ impl Labels {
     /// The labels of a session whose supervisor is this process.
     pub(crate) fn of(session: &SessionId) -> io::Result<Self> {
         Ok(Self { session: session.to_string(), place: Place::here()?, owner: Owner::us()? })
-    }
-
-    /// The label that finds all of its objects.
-    pub(super) fn session_label(&self) -> String {
-        format!("{SESSION}={}", self.session)
     }
 
     pub(super) fn session(&self) -> &str {

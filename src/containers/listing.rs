@@ -1,14 +1,17 @@
 //! Which objects of sessions the engines have.
 
+use std::collections::HashSet;
 use std::io;
 use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::container::{LabelMap, Listed};
+use super::container::Listed;
 use super::engine::{Engine, is_nobody};
 use super::exchange::{Answer, Ask, Limit, Waiting, ask_all};
-use super::object::{EngineObject, ObjectType, Tags};
+use super::labels;
+use super::object::{EngineObject, ObjectType};
+use super::tags::{LabelMap, Tags};
 use crate::runtime::clock;
 use crate::sys::process::identity::Identity;
 use crate::sys::time::Instant;
@@ -18,6 +21,8 @@ use crate::text::plain;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// A host with thousands of containers says less than this.
 const LONGEST: usize = 32 << 20;
+/// No Content (RFC 9110).
+const NOTHING: u16 = 204;
 /// What does not exist in Docker, and before that version of podman.
 const PODS: &str = "/v4.0.0/libpod/pods/json";
 
@@ -28,6 +33,10 @@ pub(super) struct Asking<'a> {
     pub waiting: &'a mut dyn Waiting,
     /// Whether an engine that is not there has nothing. Otherwise it was there before.
     pub can_be_absent: bool,
+    /// Whether what we are not allowed to list is not ours.
+    pub can_deny: bool,
+    /// Those that have refused to do something.
+    pub denied: HashSet<usize>,
 }
 
 #[derive(Debug, Default)]
@@ -57,8 +66,29 @@ struct Volumes {
 struct Volume {
     #[serde(rename = "Name")]
     name: String,
+    #[serde(rename = "CreatedAt", default)]
+    since: String,
     #[serde(rename = "Labels", default)]
     labels: LabelMap,
+}
+
+impl<'a> Asking<'a> {
+    /// `of_others`: what other sessions have left, and not what our own has.
+    pub(super) fn new(
+        engines: &'a [Engine],
+        identity: Option<&'a Identity>,
+        waiting: &'a mut dyn Waiting,
+        of_others: bool,
+    ) -> Self {
+        Self {
+            engines,
+            identity,
+            waiting,
+            can_be_absent: of_others,
+            can_deny: of_others,
+            denied: HashSet::new(),
+        }
+    }
 }
 
 impl Asking<'_> {
@@ -66,20 +96,9 @@ impl Asking<'_> {
         ask_all(asks, self.identity, limit, self.waiting)
     }
 
-    /// The objects that have this label, and are `wanted`. What an engine filters is not relied on.
-    pub(super) fn list(
-        &mut self,
-        label: &str,
-        wanted: &dyn Fn(&Tags<'_>) -> bool,
-        deadline: Instant,
-    ) -> Listing {
-        let filter = escaped(&serde_json::json!({ "label": [label] }).to_string());
-        let paths = [
-            format!("/containers/json?all=1&filters={filter}"),
-            format!("/networks?filters={filter}"),
-            format!("/volumes?filters={filter}"),
-            format!("{PODS}?filters={filter}"),
-        ];
+    /// The objects of sessions that are `wanted`. What an engine filters is not relied on.
+    pub(super) fn list(&mut self, wanted: &dyn Fn(&Tags<'_>) -> bool, deadline: Instant) -> Listing {
+        let paths = paths();
         let engines = self.engines;
         let get = |engine, path: &String| Ask {
             engine,
@@ -94,10 +113,13 @@ impl Asking<'_> {
         let mut answers = self.ask(&asks, limit).into_iter();
         let mut listing = Listing::default();
         for (at, engine) in engines.iter().enumerate() {
-            let own: Vec<_> = answers.by_ref().take(paths.len()).collect();
+            let mut own: Vec<_> = answers.by_ref().take(paths.len()).collect();
             let absent = |it: &io::Result<Answer>| it.as_ref().is_err_and(is_nobody);
             if self.can_be_absent && own.iter().all(absent) {
                 continue;
+            }
+            if self.can_deny {
+                own.iter_mut().for_each(allow);
             }
             match objects(at, engine, own, wanted) {
                 Ok(objects) => listing.objects.extend(objects),
@@ -106,7 +128,35 @@ impl Asking<'_> {
                     .push(format!("cannot determine what sessions have left in {engine}: {}", plain(&error))),
             }
         }
+        // Two sockets can lead to one engine, and one of them can do less.
+        listing.objects.sort_by_key(|it| self.denied.contains(&it.engine));
+        let mut seen = HashSet::new();
+        listing.objects.retain(|it| seen.insert(it.key()));
         listing
+    }
+}
+
+/// What lists all objects of sessions, in the order in which [`objects`] takes the answers.
+fn paths() -> [String; 6] {
+    let of = |path: &str, prefix: &str| {
+        let filter = serde_json::json!({ "label": [format!("{prefix}{}", labels::SESSION)] });
+        format!("{path}filters={}", escaped(&filter.to_string()))
+    };
+    [
+        of("/containers/json?all=1&", ""),
+        of("/networks?", ""),
+        of("/volumes?", ""),
+        of(&format!("{PODS}?"), ""),
+        of("/networks?", labels::OF_COMPOSE_V1),
+        of("/volumes?", labels::OF_COMPOSE_V1),
+    ]
+}
+
+/// What we are not allowed to see is not ours to judge.
+fn allow(answer: &mut io::Result<Answer>) {
+    if let Ok(Answer { code: code @ 403, body }) = answer {
+        *code = NOTHING;
+        *body = b"null".to_vec();
     }
 }
 
@@ -119,27 +169,32 @@ fn objects(
 ) -> io::Result<Vec<EngineObject>> {
     let mut answers = answers.into_iter();
     let mut next = || answers.next().unwrap_or_else(|| Err(io::ErrorKind::UnexpectedEof.into()));
-    let (containers, networks, volumes) = (next()?.ok()?, next()?.ok()?, next()?.ok()?);
+    let (containers, mut networks, mut volumes) = (next()?.ok()?, vec![next()?.ok()?], vec![next()?.ok()?]);
     let pods = match next()? {
-        Answer { code: 400 | 404, .. } => None,
+        Answer { code: 400 | 404 | NOTHING, .. } => None,
         answer => Some(answer.ok()?),
     };
+    networks.push(next()?.ok()?);
+    volumes.push(next()?.ok()?);
     let name = if pods.is_some() { "podman" } else { engine.name() };
     let mut objects = Vec::new();
     for it in parse::<Vec<Listed>>("containers", &containers)? {
         objects.extend(wanted_tags(&it.labels, wanted).map(|tags| tags.container(&it, (at, name))));
     }
-    let networks = parse::<Vec<NetworkOrPod>>("networks", &networks)?;
-    let pods = pods.map(|it| parse::<Vec<NetworkOrPod>>("pods", &it)).transpose()?.unwrap_or_default();
-    for (kind, all) in [(ObjectType::Network, networks), (ObjectType::Pod, pods)] {
-        for it in all {
+    let pods = pods.map(|it| (ObjectType::Pod, "pods", it));
+    let networks = networks.into_iter().map(|it| (ObjectType::Network, "networks", it));
+    for (kind, what, body) in networks.chain(pods) {
+        for it in parse::<Vec<NetworkOrPod>>(what, &body)? {
             let tags = wanted_tags(&it.labels, wanted);
             objects.extend(tags.map(|tags| tags.object(kind, (at, name), &it.id, &it.name)));
         }
     }
-    for it in parse::<Volumes>("volumes", &volumes)?.volumes.unwrap_or_default() {
-        let tags = wanted_tags(&it.labels, wanted);
-        objects.extend(tags.map(|tags| tags.object(ObjectType::Volume, (at, name), &it.name, &it.name)));
+    for body in volumes {
+        for it in parse::<Volumes>("volumes", &body)?.volumes.unwrap_or_default() {
+            let tags = wanted_tags(&it.labels, wanted);
+            let object = tags.map(|tags| tags.object(ObjectType::Volume, (at, name), &it.name, &it.name));
+            objects.extend(object.map(|object| EngineObject { since: it.since, ..object }));
+        }
     }
     Ok(objects)
 }
@@ -193,11 +248,13 @@ mod tests {
             labels("theirs")
         );
         let volumes = format!("{{\"Volumes\":[{{\"Name\":\"v\",\"Labels\":{}}}]}}", labels("ours"));
+        let hidden = labels("ours").replace("cgrun.", "com.docker.cgrun.");
+        let networks = format!("[{{\"Id\":\"n\",\"Name\":\"net\",\"Labels\":{hidden}}}]");
         let none = Ok(Answer { code: 404, body: Vec::new() });
-        let answers = vec![ok(&containers), ok("null"), ok(&volumes), none];
+        let answers = vec![ok(&containers), ok("null"), ok(&volumes), none, ok(&networks), ok("{}")];
         let found = objects(0, &engine(), answers, &|tags| tags.session == "ours").unwrap();
         let said: Vec<_> = found.iter().map(ToString::to_string).collect();
-        assert_eq!(said, ["container 1 of docker ()", "volume v of docker"]);
+        assert_eq!(said, ["container 1 of docker ()", "network net of docker", "volume v of docker"]);
         assert_eq!(found[0].test.as_deref(), Some("a::b (call)"));
     }
 
@@ -206,18 +263,30 @@ mod tests {
         let none = || Ok(Answer { code: 404, body: Vec::new() });
         let bad = || Ok(Answer { code: 500, body: Vec::new() });
         for answers in [
-            vec![bad(), ok("[]"), ok("{}"), none()],
-            vec![ok("[]"), bad(), ok("{}"), none()],
-            vec![ok("[]"), ok("[]"), bad(), none()],
-            vec![ok("[]"), ok("[]"), ok("{}"), bad()],
-            vec![ok("[]"), ok("[]"), ok("x"), none()],
+            vec![bad(), ok("[]"), ok("{}"), none(), ok("[]"), ok("{}")],
+            vec![ok("[]"), bad(), ok("{}"), none(), ok("[]"), ok("{}")],
+            vec![ok("[]"), ok("[]"), bad(), none(), ok("[]"), ok("{}")],
+            vec![ok("[]"), ok("[]"), ok("{}"), bad(), ok("[]"), ok("{}")],
+            vec![ok("[]"), ok("[]"), ok("x"), none(), ok("[]"), ok("{}")],
+            vec![ok("[]"), ok("[]"), ok("{}"), none(), bad(), ok("{}")],
+            vec![ok("[]"), ok("[]"), ok("{}"), none(), ok("[]"), bad()],
             vec![ok("[]")],
         ] {
             objects(0, &engine(), answers, &|_| true).unwrap_err();
         }
-        assert!(
-            objects(0, &engine(), vec![ok("[]"), ok("[]"), ok("{}"), none()], &|_| true).unwrap().is_empty()
-        );
+        let nothing = vec![ok("[]"), ok("[]"), ok("{}"), none(), ok("null"), ok("null")];
+        assert!(objects(0, &engine(), nothing, &|_| true).unwrap().is_empty());
+    }
+
+    #[test]
+    fn what_we_are_not_allowed_to_list_is_empty_and_other_failures_are_not() {
+        let denied = || Ok(Answer { code: 403, body: b"Forbidden".to_vec() });
+        let mut answers: Vec<_> = (0..6).map(|_| denied()).collect();
+        answers.iter_mut().for_each(allow);
+        assert!(objects(0, &engine(), answers, &|_| true).unwrap().is_empty());
+        let mut failed = Ok(Answer { code: 500, body: Vec::new() });
+        allow(&mut failed);
+        assert_eq!(failed.unwrap().code, 500);
     }
 
     #[test]

@@ -4,9 +4,8 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::container::{Container, LabelMap, Listed, is_reaper};
-use super::labels::{self, Place, parse_owner};
-use crate::containment::Owner;
+use super::container::{Container, Listed, is_reaper};
+use super::tags::Tags;
 use crate::leaks::allow::Pattern;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
@@ -38,43 +37,18 @@ pub(crate) struct EngineObject {
     /// The reaper of Testcontainers, which would remove itself.
     pub is_reaper: bool,
     pub(super) image_id: String,
+    /// A value that no other creation has.
+    pub(super) created: Option<String>,
+    /// When a volume was created, as its engine writes it: two engines can have one of the same name.
+    pub(super) since: String,
     /// Whether it was still running although nothing needed it any more.
     pub leaked: bool,
 }
 
-/// Tells an object from all others.
-pub(super) type Key = (usize, ObjectType, String);
+/// Tells an object from all others, also of an engine that is reached by two sockets.
+pub(super) type Key = (ObjectType, String);
 
-/// Whose an object is, as its labels say.
-#[derive(Debug)]
-pub(super) struct Tags<'a> {
-    pub session: &'a str,
-    pub boot: &'a str,
-    pub pid_namespace: &'a str,
-    pub owner: Option<Owner>,
-    test: Option<&'a str>,
-    service: Option<&'a str>,
-}
-
-impl<'a> Tags<'a> {
-    /// `None` if it is not a session's.
-    pub(super) fn of(map: &'a LabelMap) -> Option<Self> {
-        let map = map.as_ref()?;
-        let value = |name| map.get(name).and_then(serde_json::Value::as_str);
-        Some(Self {
-            session: value(labels::SESSION)?,
-            boot: value(labels::BOOT)?,
-            pid_namespace: value(labels::PID_NAMESPACE)?,
-            owner: value(labels::OWNER).and_then(parse_owner),
-            test: value(labels::TEST).filter(|it| !it.is_empty()),
-            service: value(labels::SERVICE).filter(|it| !it.is_empty()),
-        })
-    }
-
-    pub(super) fn is_of(&self, place: &Place) -> bool {
-        place.is(self.boot, self.pid_namespace)
-    }
-
+impl Tags<'_> {
     /// `engine` is its place among those that were asked, and its name.
     pub(super) fn object(
         &self,
@@ -95,6 +69,8 @@ impl<'a> Tags<'a> {
             container: None,
             is_reaper: false,
             image_id: String::new(),
+            created: self.created.map(str::to_owned),
+            since: String::new(),
             leaked: false,
         }
     }
@@ -117,7 +93,10 @@ impl EngineObject {
     }
 
     pub(super) fn key(&self) -> Key {
-        (self.engine, self.kind, self.id.clone())
+        match self.kind {
+            ObjectType::Volume => (self.kind, format!("{} {}", self.id, self.since)),
+            _ => (self.kind, self.id.clone()),
+        }
     }
 
     /// Whether the pattern means the container's name, or its image with or without its tag and where it is from. A pattern

@@ -1,21 +1,21 @@
 //! The containers of one session, and those of sessions whose cgrun is dead.
 
-use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::time::Duration;
 
-use super::ending::{Ending, Manner, Target};
+use super::ending::{Ending, Manner};
 use super::engine::Engine;
-use super::exchange::{Ask, JustWaiting, Limit, Waiting};
-use super::labels::{self, Labels, Place};
+use super::exchange::{JustWaiting, Waiting};
+use super::images::Judged;
+use super::labels::{Labels, Place};
 use super::listing::{Asking, Listing};
-use super::object::{EngineObject, Key, ObjectType, Tags};
+use super::object::EngineObject;
+use super::tags::Tags;
 use crate::runtime::clock;
 use crate::sys::process::identity::Identity;
 
-/// How long engines may take to describe images.
-const IMAGES: Duration = Duration::from_secs(3);
-const LONGEST_IMAGE: usize = 1 << 20;
+/// How long engines may take to say what dead sessions have left.
+const LOOKING: Duration = Duration::from_secs(6);
 
 /// What a session has created by way of engines, which its labels show.
 #[derive(Debug)]
@@ -42,19 +42,16 @@ impl SessionContainers {
         self.grace
     }
 
-    /// Ends all that it has created. An engine that cannot be asked is a problem.
+    /// Ends all that it has created, and what sessions within it have left. An engine that cannot be asked is a problem.
     pub(crate) fn end(&self, manner: Manner, waiting: &mut dyn Waiting) -> Ending {
-        let mut asking = Asking {
-            engines: &self.engines,
-            identity: self.identity.as_ref(),
-            waiting,
-            can_be_absent: false,
+        let mut asking = Asking::new(&self.engines, self.identity.as_ref(), waiting, false);
+        let (session, place) = (self.labels.session(), self.labels.place());
+        let wanted = |tags: &Tags<'_>| {
+            tags.session == session && tags.is_of(place) || tags.is_left_within(session, place)
         };
-        let wanted =
-            |tags: &Tags<'_>| tags.session == self.labels.session() && tags.is_of(self.labels.place());
-        let label = self.labels.session_label();
-        let found = asking.list(&label, &wanted, manner.deadline(0));
-        asking.end(found, &Target { label: &label, wanted: &wanted, spared: HashSet::new() }, manner)
+        let mut judged = Judged::default();
+        let found = asking.find(&wanted, &mut judged, manner.deadline(0));
+        asking.end(found, &wanted, judged, manner)
     }
 }
 
@@ -63,28 +60,22 @@ impl SessionContainers {
 pub(crate) struct Stale {
     place: Place,
     found: Listing,
-    spared: HashSet<Key>,
+    judged: Judged,
 }
 
 /// Looks for objects whose owner is dead. Objects of another boot or of another PID namespace are not ours to judge: the owner
 /// can be alive there. An engine that is not there has nothing.
 pub(crate) fn find_stale(engines: &[Engine], identity: Option<&Identity>) -> io::Result<Stale> {
     let place = Place::here()?;
-    let mut stale = Stale { place, found: Listing::default(), spared: HashSet::new() };
+    let mut stale = Stale { place, found: Listing::default(), judged: Judged::default() };
     if engines.is_empty() {
         return Ok(stale);
     }
-    let mut asking = Asking { engines, identity, waiting: &mut JustWaiting, can_be_absent: true };
-    let deadline = clock::now() + IMAGES * 2;
-    stale.found = asking.list(labels::SESSION, &|tags| is_stale(tags, &stale.place), deadline);
-    stale.spared = asking.labelled_by_their_image(&stale.found.objects);
-    let spared = &stale.spared;
-    stale.found.objects.retain(|it| !spared.contains(&it.key()));
+    let mut waiting = JustWaiting;
+    let mut asking = Asking::new(engines, identity, &mut waiting, true);
+    let wanted = |tags: &Tags<'_>| tags.is_abandoned(&stale.place);
+    stale.found = asking.find(&wanted, &mut stale.judged, clock::now() + LOOKING);
     Ok(stale)
-}
-
-fn is_stale(tags: &Tags<'_>, place: &Place) -> bool {
-    tags.is_of(place) && tags.owner.is_some_and(labels::is_dead)
 }
 
 impl Stale {
@@ -93,47 +84,20 @@ impl Stale {
     }
 
     /// Why it is not known what an engine has.
-    pub(crate) fn unknown(&self) -> &[String] {
-        &self.found.unknown
+    pub(crate) fn unknown(&self) -> impl Iterator<Item = &String> {
+        self.found.unknown.iter().chain(&self.judged.doubts)
+    }
+
+    /// Whether nothing of a session was seen, so that there is no sign that one has ever used an engine.
+    pub(crate) fn is_without_a_trace(&self) -> bool {
+        self.found.objects.is_empty() && self.judged.doubts.is_empty()
     }
 
     pub(crate) fn end(self, engines: &[Engine], identity: Option<&Identity>, grace: Duration) -> Ending {
-        let Self { place, found, spared } = self;
+        let Self { place, found, judged } = self;
         let manner = Manner { grace, latest: None, reads_logs: false };
-        let mut asking = Asking { engines, identity, waiting: &mut JustWaiting, can_be_absent: true };
-        let wanted = |tags: &Tags<'_>| is_stale(tags, &place);
-        asking.end(found, &Target { label: labels::SESSION, wanted: &wanted, spared }, manner)
-    }
-}
-
-impl Asking<'_> {
-    /// Containers that have their labels from their image: it was made of a session's container (`docker commit`), and they
-    /// can be anybody's.
-    fn labelled_by_their_image(&mut self, objects: &[EngineObject]) -> HashSet<Key> {
-        let mut images: BTreeMap<(usize, &str), Vec<&EngineObject>> = BTreeMap::new();
-        for object in objects.iter().filter(|it| it.kind == ObjectType::Container && !it.image_id.is_empty())
-        {
-            images.entry((object.engine, &object.image_id)).or_default().push(object);
-        }
-        let engines = self.engines;
-        let ask = |(engine, image): &(usize, &str)| Ask {
-            engine: &engines[*engine],
-            method: "GET",
-            path: format!("/images/{}/json", super::listing::escaped(image)),
-            longest: LONGEST_IMAGE,
-            until: None,
-        };
-        let asks: Vec<_> = images.keys().map(ask).collect();
-        let answers = self.ask(&asks, Limit::until(clock::now() + IMAGES));
-        let mut spared = HashSet::new();
-        for (containers, answer) in images.into_values().zip(answers) {
-            // An image that is gone cannot be looked at, and its containers are what their own labels say.
-            let body = answer.and_then(super::exchange::Answer::ok).unwrap_or_default();
-            let image: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
-            let session = image["Config"]["Labels"][labels::SESSION].as_str();
-            let same = containers.into_iter().filter(|it| Some(it.session.as_str()) == session);
-            spared.extend(same.map(EngineObject::key));
-        }
-        spared
+        let mut waiting = JustWaiting;
+        let mut asking = Asking::new(engines, identity, &mut waiting, true);
+        asking.end(found, &|tags: &Tags<'_>| tags.is_abandoned(&place), judged, manner)
     }
 }

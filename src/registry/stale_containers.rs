@@ -21,8 +21,8 @@ pub(crate) fn end_stale_containers(
     let stale = find_stale(engines, identity)?;
     if dry_run {
         say("would end", stale.objects(), reporter);
-        stale.unknown().iter().for_each(|it| reporter.error(it));
-        return Ok(stale.unknown().is_empty());
+        stale.unknown().for_each(|it| reporter.error(it));
+        return Ok(stale.unknown().next().is_none());
     }
     let ending = stale.end(engines, identity, GRACE);
     say("ended", &ending.ended, reporter);

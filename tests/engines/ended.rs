@@ -18,11 +18,11 @@ use crate::harness::{cgrun_program, until};
 
 /// Labels that say whose an object is.
 #[derive(Clone)]
-struct Labels {
-    session: &'static str,
-    boot: String,
-    pid_namespace: String,
-    owner: String,
+pub(super) struct Labels {
+    pub session: &'static str,
+    pub boot: String,
+    pub pid_namespace: String,
+    pub owner: String,
 }
 
 impl Labels {
@@ -40,7 +40,7 @@ impl Labels {
         }
     }
 
-    fn of_a_dead_owner() -> Self {
+    pub(super) fn of_a_dead_owner() -> Self {
         let mut child = Command::new("true").spawn().unwrap();
         let owner = format!("{}:1", child.id());
         child.wait().unwrap();
@@ -224,8 +224,12 @@ fn an_engine_that_dies_meanwhile_is_not_called_clean(kind: EngineKind) {
 }
 
 /// An engine that answers each request, by its method and path, with what `answer` says: a status and a body.
-fn fake_engine(host: &EngineHost, answer: impl Fn(&str) -> (u16, String) + Send + 'static) -> PathBuf {
-    let socket = host.path().join("fake.sock");
+pub(super) fn fake_engine(
+    host: &EngineHost,
+    name: &str,
+    answer: impl Fn(&str) -> (u16, String) + Send + 'static,
+) -> PathBuf {
+    let socket = host.path().join(name);
     let listener = UnixListener::bind(&socket).unwrap();
     std::thread::spawn(move || {
         for stream in listener.incoming() {
@@ -244,7 +248,7 @@ fn fake_engine(host: &EngineHost, answer: impl Fn(&str) -> (u16, String) + Send 
 /// What a sweep says of a fake engine, and how long it took.
 fn sweep_fake(answer: impl Fn(&str) -> (u16, String) + Send + 'static) -> (String, Duration) {
     let host = EngineHost::enter();
-    let socket = fake_engine(&host, answer);
+    let socket = fake_engine(&host, "fake.sock", answer);
     let mut command = Command::new(cgrun_program());
     command.arg("sweep").current_dir(host.path()).env("XDG_STATE_HOME", host.path()).env_remove("NEXTEST");
     let began = Instant::now();
@@ -314,7 +318,7 @@ fn an_engine_that_fails_at_the_last_look_is_not_called_clean() {
 fn a_removal_that_another_has_begun_is_waited_for() {
     let looked = AtomicU32::new(0);
     let host = EngineHost::enter();
-    let socket = fake_engine(&host, move |line| {
+    let socket = fake_engine(&host, "fake.sock", move |line| {
         let is_list = line.starts_with("GET /containers/json");
         if is_list && looked.fetch_add(1, Ordering::Relaxed) >= 4 {
             return (200, "[]".into());

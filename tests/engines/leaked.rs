@@ -9,6 +9,7 @@ use nix::unistd::Pid;
 use serde_json::Value;
 
 use super::engine::{Engine, EngineKind, IMAGE};
+use super::foreign::kill_with_its_guardian;
 use super::host::{output, shell, text};
 use super::started::{client, engine};
 use crate::harness::{cgrun_program, helpers, installed, python_program, until};
@@ -175,18 +176,7 @@ fn a_sweep_ends_what_a_killed_cgrun_and_guardian_left(kind: EngineKind) {
     let script = format!("{}; touch running; exec sleep 900", run(&engine, "left", "", POLITE));
     let mut cgrun = start(&engine, &[], &script);
     until("the container runs", || engine.host.path().join("running").exists());
-    let pid = cgrun.id();
-    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
-    let is_cgrun = |pid: &&str| {
-        std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() == "cgrun")
-    };
-    let pid = pid.to_string();
-    let all: Vec<_> = children.split_whitespace().filter(is_cgrun).chain([pid.as_str()]).collect();
-    assert!(all.len() >= 2, "{all:?}");
-    for signal in [Signal::SIGSTOP, Signal::SIGKILL] {
-        all.iter().for_each(|pid| kill(Pid::from_raw(pid.parse().unwrap()), signal).unwrap());
-    }
-    cgrun.wait().unwrap();
+    kill_with_its_guardian(&mut cgrun);
     assert!(engine.list().contains("left: Up"), "{}", engine.list());
     let swept = cgrun_sweep(&engine);
     assert_eq!(swept.status.code(), Some(0), "{}", text(&swept.stderr));

@@ -2,12 +2,15 @@
 //! test.
 
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
 use super::clients::{Client, assert_success};
 use super::engine::Engine;
+use super::foreign::kill_with_its_guardian;
 use super::host::{output, text};
+use crate::harness::{cgrun_program, until};
 
 const TESTS: [&str; 6] = [
     "test_a_container_of_docker_py",
@@ -32,11 +35,15 @@ fn labels(objects: &str) -> Vec<Value> {
     objects.flat_map(|it: Value| it.as_array().unwrap().iter().map(labels).collect::<Vec<_>>()).collect()
 }
 
-fn session(client: Client, engine: &Engine, script: &str) -> String {
+fn command(client: Client, engine: &Engine, script: &str) -> Command {
     let mut command = client.command(engine, script);
     // No image can be pulled here.
     command.env("TESTCONTAINERS_RYUK_DISABLED", "true").env("COMPOSE_PROJECT_NAME", "suite");
-    let done = output(&mut command);
+    command
+}
+
+fn session(client: Client, engine: &Engine, script: &str) -> String {
+    let done = output(&mut command(client, engine, script));
     assert_success(&done);
     text(&done.stdout)
 }
@@ -69,12 +76,46 @@ fn what_a_pytest_under_xdist_leaks_has_its_name(client: Client) {
     what_a_test_leaks_has_its_name(client, "-n 2");
 }
 
+fn compose() -> String {
+    format!("docker-compose --file {}", repository("tests/engines/leaking/docker-compose.yml").display())
+}
+
+/// What there is of the suite in the engine.
+fn left(engine: &Engine) -> String {
+    let list =
+        ["ps --all", "network ls", "volume ls"].map(|it| engine.in_a_shell(&format!("{it} | grep suite")));
+    text(&output(Command::new("sh").args(["-c", &list.join(";")])).stdout)
+}
+
+#[test]
+fn all_that_compose_v1_leaves_running_is_removed() {
+    let (client, engine) = (Client::Docker, Client::Docker.engine());
+    let done = output(&mut command(client, &engine, &format!("{} up --detach 2>up", compose())));
+    let said = text(&done.stderr);
+    assert_eq!(done.status.code(), Some(0), "{said}");
+    assert!(said.contains("2 containers leaked") && said.contains("1 network, 1 volume"), "{said}");
+    assert_eq!(left(&engine), "");
+}
+
+#[test]
+fn a_sweep_removes_all_of_compose_v1() {
+    let (client, engine) = (Client::Docker, Client::Docker.engine());
+    let script = format!("{} up --detach 2>up; touch running; exec sleep 900", compose());
+    let mut cgrun = command(client, &engine, &script).stdin(Stdio::null()).spawn().unwrap();
+    until("the containers run", || engine.host.path().join("running").exists());
+    kill_with_its_guardian(&mut cgrun);
+    assert_eq!(left(&engine).lines().count(), 4, "{}", left(&engine));
+    let mut sweep = Command::new(cgrun_program());
+    sweep.arg("sweep").current_dir(engine.host.path()).env("XDG_STATE_HOME", engine.host.path());
+    assert_success(&output(sweep.env_remove("NEXTEST")));
+    assert_eq!(left(&engine), "");
+}
+
 /// It compares the labels of networks and volumes with those in its file.
 #[test]
 fn compose_v1_creates_with_labels_and_finds_nothing_changed() {
     let (client, engine) = (Client::Docker, Client::Docker.engine());
-    let compose =
-        format!("docker-compose --file {}", repository("tests/engines/leaking/docker-compose.yml").display());
+    let compose = compose();
     let script = format!(
         "{compose} up --detach 2>first; {compose} up --detach 2>second
          $D inspect suite_one_1 suite_two_1 suite_net suite_data

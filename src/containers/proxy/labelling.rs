@@ -5,7 +5,11 @@ use serde_json::{Map, Value, json};
 
 use super::fields::Fields;
 use super::target::{Created, Creation};
-use crate::containers::labels::OF_COMPOSE_V1;
+use crate::containers::labels::{
+    BOOT, CREATED, OF_COMPOSE_V1, OUTER, OWNER, PID_NAMESPACE, SERVICE, SESSION, TEST, is_dead,
+};
+use crate::containers::tags::Tags;
+use crate::containment::SessionId;
 
 const COMPOSE_VERSION: &str = "com.docker.compose.version";
 
@@ -27,13 +31,44 @@ pub(super) fn labelled(creation: &Creation, body: &[u8], labels: &Labels) -> Opt
         }
     }
     let prefix = if is_compared_by_compose(creation, &all) { OF_COMPOSE_V1 } else { "" };
-    for (name, value) in labels {
-        // A session within this one ends its own.
-        all.entry(format!("{prefix}{name}")).or_insert_with(|| value.as_str().into());
+    if let Some(prefix) = prefix_of_nested(&all, labels) {
+        let session = value_of(labels, SESSION).unwrap_or_default();
+        all.insert(format!("{prefix}{OUTER}{session}"), "".into());
+    } else {
+        // Those of another creation would make it nobody's: they are in an exported file, for example.
+        all.retain(|name, _| !is_reserved(name, prefix));
+        for (name, value) in labels {
+            all.insert(format!("{prefix}{name}"), value.as_str().into());
+        }
+    }
+    if creation.what == Created::Container {
+        all.extend(SessionId::random().ok().map(|it| (CREATED.into(), it.to_string().into())));
     }
     let key = if creation.is_libpod { "labels" } else { "Labels" };
     fields.set(key, to_raw_value(&all).ok()?);
     serde_json::to_vec(&fields).ok()
+}
+
+/// If a session within this one has labelled it, and ends it: what comes before the names of its labels.
+fn prefix_of_nested(all: &Map<String, Value>, labels: &Labels) -> Option<&'static str> {
+    let tags = Tags::in_map(all)?;
+    let owner = tags.owner?;
+    let its_owner = format!("{}:{}", owner.pid, owner.start_time);
+    let is = |name, value: &str| value_of(labels, name) == Some(value);
+    // In another PID namespace, its owner cannot be seen from here.
+    let can_be_alive = !is(PID_NAMESPACE, tags.pid_namespace) || !is(OWNER, &its_owner) && !is_dead(owner);
+    (is(BOOT, tags.boot) && can_be_alive && !tags.session.is_empty()).then_some(tags.prefix)
+}
+
+fn value_of<'a>(labels: &'a Labels, name: &str) -> Option<&'a str> {
+    labels.iter().find(|it| it.0 == name).map(|it| it.1.as_str())
+}
+
+fn is_reserved(name: &str, prefix: &str) -> bool {
+    let names = [SESSION, BOOT, PID_NAMESPACE, OWNER, TEST, SERVICE, CREATED];
+    let is_ours = |name: &str| names.contains(&name) || name.starts_with(OUTER);
+    // Compose v1 would notice that one of its own is missing.
+    name.strip_prefix(OF_COMPOSE_V1).is_some_and(is_ours) || prefix.is_empty() && is_ours(name)
 }
 
 /// Compose v1 compares the labels of these with those in its file.
@@ -133,7 +168,12 @@ mod tests {
     fn labelled_text(target: &str, body: &str) -> Option<String> {
         let labels = vec![("cgrun.session", "abc".to_string())];
         let body = labelled(&creation(target), body.as_bytes(), &labels)?;
-        Some(String::from_utf8(body).unwrap())
+        let body = String::from_utf8(body).unwrap();
+        // It is another one each time.
+        Some(match body.find(r#""cgrun.created":""#) {
+            Some(at) => format!("{}{}", &body[..at], &body[body[at..].find(',').unwrap() + at + 1..]),
+            None => body,
+        })
     }
 
     #[test]
@@ -150,12 +190,68 @@ mod tests {
                 r#"{"LABELS":{"a":"1"},"Labels":{"b":"2"}}"#,
                 r#"{"Labels":{"a":"1","b":"2","cgrun.session":"abc"}}"#,
             ),
-            (r#"{"Labels":{"cgrun.session":"inner"}}"#, r#"{"Labels":{"cgrun.session":"inner"}}"#),
+            (
+                r#"{"Labels":{"cgrun.session":"foo","cgrun.test":"x","cgrun.outer.y":"","cgrun":"z"}}"#,
+                r#"{"Labels":{"cgrun":"z","cgrun.session":"abc"}}"#,
+            ),
         ] {
             assert_eq!(labelled_text("/containers/create", body).as_deref(), Some(expected), "{body}");
         }
         let libpod = labelled_text("/libpod/pods/create", r#"{"name":"x"}"#).unwrap();
         assert_eq!(libpod, r#"{"name":"x","labels":{"cgrun.session":"abc"}}"#);
+    }
+
+    /// What two sessions add to a description that has these labels, the first one within the second.
+    fn by_two(change: impl Fn(&mut Labels)) -> Map<String, Value> {
+        let real = || {
+            let id = SessionId::random().unwrap();
+            crate::containers::labels::Labels::of(&id).unwrap().pairs()
+        };
+        let (mut inner, mut outer) = (real(), real());
+        inner[0].1 = "inner".into();
+        outer[0].1 = "outer".into();
+        // Both would be this process.
+        outer[3].1 = "1:1".into();
+        change(&mut inner);
+        let creation = creation("/containers/create");
+        let body = labelled(&creation, b"{}", &inner).unwrap();
+        let body: Value = serde_json::from_slice(&labelled(&creation, &body, &outer).unwrap()).unwrap();
+        body["Labels"].as_object().unwrap().clone()
+    }
+
+    #[test]
+    fn a_session_within_this_one_keeps_its_labels_and_others_do_not() {
+        let set = |at: usize, value: &'static str| move |labels: &mut Labels| labels[at].1 = value.into();
+        let nested = by_two(|_| {});
+        assert_eq!((&nested["cgrun.session"], &nested["cgrun.outer.outer"]), (&"inner".into(), &"".into()));
+        let elsewhere = by_two(set(2, "1"));
+        assert_eq!(elsewhere["cgrun.session"], "inner", "in a container of the session");
+        for (what, labels) in [
+            ("another boot", by_two(set(1, "x"))),
+            ("our owner", by_two(set(3, "1:1"))),
+            ("a dead owner", by_two(set(3, "2147483647:1"))),
+            ("nonsense", by_two(set(3, "x"))),
+            ("one is missing", by_two(|labels| drop(labels.remove(2)))),
+        ] {
+            assert_eq!(
+                (&labels["cgrun.session"], &labels["cgrun.owner"]),
+                (&"outer".into(), &"1:1".into()),
+                "{what}"
+            );
+            assert_eq!(labels.len(), 5, "{what}: {labels:?}");
+        }
+    }
+
+    #[test]
+    fn each_container_has_a_value_that_no_other_has() {
+        let created = || {
+            let body = br#"{"Labels":{"cgrun.created":"x"}}"#;
+            let body = labelled(&creation("/containers/create"), body, &Labels::new()).unwrap();
+            let body: Value = serde_json::from_slice(&body).unwrap();
+            body["Labels"]["cgrun.created"].as_str().unwrap().to_owned()
+        };
+        let (one, two) = (created(), created());
+        assert!(one != two && one != "x" && two != "x", "{one} {two}");
     }
 
     #[test]
