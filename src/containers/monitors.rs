@@ -12,7 +12,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use rustix::process::Pid;
 
-use crate::containment::Containment;
+use crate::containment::{Containment, Leaf};
 use crate::sys::process::pidfd::Process;
 use crate::sys::procfs::details::is_inner_init;
 use crate::sys::procfs::stat::ProcStat;
@@ -23,7 +23,7 @@ use crate::sys::time::{Instant, since_boot};
 
 const NAME: &str = "conmon";
 /// How long one more may take to finish, and all together.
-const PATIENCE: Duration = Duration::from_secs(2);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
 pub(crate) const LONGEST: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_millis(10);
 /// A session with more processes than this is rather a fork bomb, which should be killed soon.
@@ -57,6 +57,13 @@ pub(crate) fn finish_of(containment: &Containment, outside: &[Process], limit: D
     let is_ours =
         |pid| containment.contains(pid).unwrap_or(false) || lineage(pid).take(ANCESTORS).any(is_outside);
     finish(start, candidates, is_ours, limit)
+}
+
+/// Lets the monitors in a leaf finish before its processes are killed.
+pub(crate) fn finish_in(leaf: &Leaf, limit: Duration) {
+    let start = Start::now();
+    let members = leaf.members().unwrap_or_default();
+    drop(finish(start, members, |pid| leaf.contains(pid).unwrap_or(false), limit));
 }
 
 /// What ran before we began. None of that is another monitor of our containers, whatever it says it is.

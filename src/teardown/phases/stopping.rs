@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::inner_inits::Grace;
 use super::stragglers::Stragglers;
+use crate::containers::monitors;
 use crate::containment::ContainmentError;
 use crate::leaks::{Detail, Frozen, Snapshot};
 use crate::runtime::clock;
@@ -177,6 +178,7 @@ impl Teardown<'_> {
         let now = clock::now();
         match state.stage {
             Stage::CommandAsked(until) | Stage::AllAsked(until) if now >= until => {
+                drop(frozen);
                 self.kill_component(index, state);
             }
             Stage::CommandAsked(_) => match self.cause.stop_signal() {
@@ -214,6 +216,11 @@ impl Teardown<'_> {
         // The processes that an exited command left behind were noted before they were asked.
         let is_noted = component.role == Role::Command && matches!(state.stage, Stage::AllAsked(_));
         let _frozen = (!is_noted).then(|| self.freeze_and_note(index));
+        if is_noted {
+            // podman starts some containers again and again, and takes them for running if conmon is killed first.
+            let limit = self.budget.share(monitors::PATIENCE, 1);
+            monitors::finish_in(&self.context.components[index].leaf, limit);
+        }
         self.verdict.add_leaks(std::mem::take(&mut state.outsiders));
         self.leave_reaping_to_kernel();
         let leaf = &self.context.components[index].leaf;
