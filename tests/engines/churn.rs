@@ -29,6 +29,7 @@ fn a_thousand_requests_and_clients_that_are_killed_leave_no_thread_or_descriptor
     let host = EngineHost::enter();
     let recorder = Recorder::listen(Path::new(ENGINE));
     let session = Waiting::start(host.path(), ENGINE);
+    recorder.forget();
     let before = used(&session);
     for _ in 0..1000 {
         assert_eq!(session.ask(PING).as_bytes(), ANSWER);

@@ -29,6 +29,7 @@ impl Recorder {
         std::thread::spawn(move || {
             for engine in listener.incoming() {
                 let it = it.clone();
+                it.begun.fetch_add(1, Ordering::SeqCst);
                 std::thread::spawn(move || it.serve(engine.unwrap()));
             }
         });
@@ -36,7 +37,6 @@ impl Recorder {
     }
 
     fn serve(&self, engine: UnixStream) {
-        self.begun.fetch_add(1, Ordering::SeqCst);
         let (mut received, mut reader) = (Vec::new(), BufReader::new(&engine));
         // The client can be killed at any time.
         let _ = read_request(&mut reader, &mut received);
@@ -44,6 +44,13 @@ impl Recorder {
         let _ = engine.shutdown(Shutdown::Write);
         let _ = reader.read_to_end(&mut received);
         self.received.lock().unwrap().push(received);
+    }
+
+    /// Forgets what cgrun itself has asked before the session ran.
+    pub(super) fn forget(&self) {
+        until("all connections have ended", || self.received.lock().unwrap().len() == self.begun());
+        self.take(self.begun());
+        self.begun.store(0, Ordering::SeqCst);
     }
 
     /// How many connections there were until now.

@@ -13,7 +13,9 @@ use super::recorder::{ANSWER, Recorder, Waiting};
 const ENGINE: &str = "/run/recorder.sock";
 
 fn recorded(host: &EngineHost) -> (Recorder, Waiting) {
-    (Recorder::listen(Path::new(ENGINE)), Waiting::start(host.path(), ENGINE))
+    let (recorder, session) = (Recorder::listen(Path::new(ENGINE)), Waiting::start(host.path(), ENGINE));
+    recorder.forget();
+    (recorder, session)
 }
 
 /// The only request on a connection: its first line, and the description that it sends.
