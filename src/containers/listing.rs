@@ -66,8 +66,6 @@ struct Volumes {
 struct Volume {
     #[serde(rename = "Name")]
     name: String,
-    #[serde(rename = "CreatedAt", default)]
-    since: String,
     #[serde(rename = "Labels", default)]
     labels: LabelMap,
 }
@@ -192,8 +190,7 @@ fn objects(
     for body in volumes {
         for it in parse::<Volumes>("volumes", &body)?.volumes.unwrap_or_default() {
             let tags = wanted_tags(&it.labels, wanted);
-            let object = tags.map(|tags| tags.object(ObjectType::Volume, (at, name), &it.name, &it.name));
-            objects.extend(object.map(|object| EngineObject { since: it.since, ..object }));
+            objects.extend(tags.map(|tags| tags.object(ObjectType::Volume, (at, name), &it.name, &it.name)));
         }
     }
     Ok(objects)

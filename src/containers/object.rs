@@ -39,8 +39,6 @@ pub(crate) struct EngineObject {
     pub(super) image_id: String,
     /// A value that no other creation has.
     pub(super) created: Option<String>,
-    /// When a volume was created, as its engine writes it: two engines can have one of the same name.
-    pub(super) since: String,
     /// Whether it was still running although nothing needed it any more.
     pub leaked: bool,
 }
@@ -70,7 +68,6 @@ impl Tags<'_> {
             is_reaper: false,
             image_id: String::new(),
             created: self.created.map(str::to_owned),
-            since: String::new(),
             leaked: false,
         }
     }
@@ -94,7 +91,10 @@ impl EngineObject {
 
     pub(super) fn key(&self) -> Key {
         match self.kind {
-            ObjectType::Volume => (self.kind, format!("{} {}", self.id, self.since)),
+            // Two engines can have one of the same name.
+            ObjectType::Volume => {
+                (self.kind, format!("{} {}", self.id, self.created.as_deref().unwrap_or_default()))
+            }
             _ => (self.kind, self.id.clone()),
         }
     }

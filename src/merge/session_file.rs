@@ -216,7 +216,7 @@ fn count_containers(leftovers: &[Leftover<'_>], counts: &mut BTreeMap<LeakKey, C
     for leaked in leftovers.iter().filter(|it| it.leaked) {
         let owner = leaked.started_during.as_deref().map_or(Owner::Unknown, Owner::of_text).in_any_run();
         let image = leaked.container.as_ref().map_or("", |it| &it.image);
-        let key = LeakKey { owner, program: shorten(&format!("container {image}"), LONGEST) };
+        let key = LeakKey::of_container(owner, image, LONGEST);
         let count = counts.entry(key).or_insert(Count { processes: 0, trees: 0, known: false });
         count.processes += 1;
         count.trees += 1;

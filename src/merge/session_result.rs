@@ -6,14 +6,31 @@ use serde::{Deserialize, Serialize};
 
 use super::seconds::Seconds;
 use crate::leaks::Owner;
+use crate::text::{counted, processes, shorten};
 
 pub(super) const UNKNOWN_HOST: &str = "unknown host";
+/// What stands before the image of a container, where a process has its program.
+const CONTAINER: &str = "container ";
 
 /// The same leak in every session and on every host.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(crate) struct LeakKey {
     pub owner: Owner,
     pub program: String,
+}
+
+impl LeakKey {
+    pub(super) fn of_container(owner: Owner, image: &str, longest: usize) -> Self {
+        Self { owner, program: shorten(&format!("{CONTAINER}{image}"), longest) }
+    }
+
+    /// How much of it there is: `3 processes`, `1 container`.
+    pub(super) fn counted(&self, count: u64) -> String {
+        match self.program.starts_with(CONTAINER) {
+            true => counted(count, "container"),
+            false => processes(usize::try_from(count).unwrap_or(usize::MAX)),
+        }
+    }
 }
 
 /// One session. If a session is read twice with different contents, the greater one counts, so that the order of the
@@ -62,7 +79,7 @@ pub(crate) struct SessionResult {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct SessionLeak {
     pub key: Rc<LeakKey>,
-    /// How many processes.
+    /// How many processes, or containers.
     pub count: u64,
     /// How many of them no other of them has started.
     pub trees: u64,

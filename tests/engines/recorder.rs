@@ -29,6 +29,7 @@ impl Recorder {
         std::thread::spawn(move || {
             for engine in listener.incoming() {
                 let it = it.clone();
+                it.begun.fetch_add(1, Ordering::SeqCst);
                 std::thread::spawn(move || it.serve(engine.unwrap()));
             }
         });
@@ -36,7 +37,6 @@ impl Recorder {
     }
 
     fn serve(&self, engine: UnixStream) {
-        self.begun.fetch_add(1, Ordering::SeqCst);
         let (mut received, mut reader) = (Vec::new(), BufReader::new(&engine));
         // The client can be killed at any time.
         let _ = read_request(&mut reader, &mut received);

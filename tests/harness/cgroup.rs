@@ -21,7 +21,9 @@ impl TestCgroup {
     pub(crate) fn create(name: &str) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let path = mount().join(format!("cgtest-{name}-{}-{number}", std::process::id()));
+        // A killed test leaves its own, and another one can get its pid.
+        let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().subsec_nanos();
+        let path = mount().join(format!("cgtest-{name}-{}-{now}-{number}", std::process::id()));
         std::fs::create_dir(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         Self(path)
     }

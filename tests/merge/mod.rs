@@ -141,6 +141,8 @@ fn leaked_containers_are_merged_by_test() {
         let text = std::fs::read_to_string(here.join(file)).unwrap();
         assert!(text.contains("container redis:7"), "{text}");
     }
+    let page = std::fs::read_to_string(here.join("page.html")).unwrap();
+    assert!(page.contains("2 containers<span") && !page.contains("2 processes<span"), "{page}");
     merge(here, &["2.json", "--json", "merged"]).assert_code(0);
     assert_eq!(merged(here, &["1.json", "merged"], 0)["totals"]["leaked_containers"], 2);
 }

@@ -6,7 +6,7 @@ use crate::leaks::Owner;
 use crate::merge::compare::{Against, Missing};
 use crate::merge::overview::{Leak, News, Overview};
 use crate::merge::tables;
-use crate::text::{processes, shorten};
+use crate::text::shorten;
 
 /// So many tests are shown at once, and so many more on a click. Further ones, and further sessions of a leak, are counted.
 const FIRST: usize = 12;
@@ -82,7 +82,7 @@ fn entry(overview: &Overview<'_>, leak: &Leak<'_>) -> Markup {
                     tr {
                         td { (it.session.host()) }
                         td {
-                            (processes(usize::try_from(it.count).unwrap_or(usize::MAX)))
+                            (leak.key.counted(it.count))
                             span.dim { " in session " (it.session.id) ", started " (it.session.started_at_unix_seconds.minute()) }
                             br;
                             code.dim { (shorten(&it.session.report, PROGRAM)) }
