@@ -20,6 +20,8 @@ pub(super) struct EngineHost {
     namespaces: [(File, CloneFlags); 2],
     /// Dropped, and thereby killed, before the directory.
     _cgroup: TestCgroup,
+    /// A test with several threads cannot return to the first mount namespace (setns(2)).
+    _mount: File,
     /// Appears in the command lines of processes of this test only.
     marker: u32,
     /// The images, containers and sockets.
@@ -30,9 +32,11 @@ impl EngineHost {
     pub(super) fn enter() -> Self {
         require_own_process();
         private_network();
-        let cgroup = TestCgroup::create("engines");
+        let mut cgroup = TestCgroup::create("engines");
+        let mount = File::open(cgroup.path().parent().unwrap()).unwrap();
         let home = writable(&crate::harness::own_cgroup().join("cgroup.procs"));
         writable(&cgroup.path().join("cgroup.procs")).write_all(b"0").unwrap();
+        cgroup.reach_through(&mount);
         let namespaces = [("mnt", CloneFlags::CLONE_NEWNS), ("cgroup", CloneFlags::CLONE_NEWCGROUP)]
             .map(|(name, kind)| (File::open(format!("/proc/thread-self/ns/{name}")).unwrap(), kind));
         nix::sched::unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWCGROUP).unwrap();
@@ -45,7 +49,14 @@ impl EngineHost {
         // The shell has moved only itself.
         writable(Path::new("/sys/fs/cgroup/test/cgroup.procs")).write_all(b"0").unwrap();
         let marker = 1_000_000 + std::process::id();
-        Self { home, namespaces, _cgroup: cgroup, marker, directory: tempfile::tempdir().unwrap() }
+        Self {
+            home,
+            namespaces,
+            _cgroup: cgroup,
+            _mount: mount,
+            marker,
+            directory: tempfile::tempdir().unwrap(),
+        }
     }
 
     pub(super) fn path(&self) -> &Path {

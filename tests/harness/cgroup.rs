@@ -28,6 +28,13 @@ impl TestCgroup {
         Self(path)
     }
 
+    /// Finds it by way of the directory around it from now on, which also leads out of another mount namespace.
+    pub(crate) fn reach_through(&mut self, mount: &std::fs::File) {
+        use std::os::fd::AsRawFd;
+        let name = self.0.file_name().unwrap();
+        self.0 = Path::new("/proc/self/fd").join(mount.as_raw_fd().to_string()).join(name);
+    }
+
     pub(crate) fn path(&self) -> &Path {
         &self.0
     }
