@@ -164,6 +164,11 @@ fn containers() {
 }
 
 #[test]
+fn podman() {
+    check_page("docs/podman.md");
+}
+
+#[test]
 fn shards() {
     check_page("docs/shards.md");
 }

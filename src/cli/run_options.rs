@@ -149,7 +149,7 @@ pub(crate) struct RunOptions {
     /// Keep that of the session: `never`, `on_failure` or `always` [default: never]
     #[arg(long, value_name = "WHEN", hide_possible_values = true, help_heading = CONTAINMENT, hide_short_help = true)]
     pub keep_tmp: Option<Keep>,
-    /// End the containers, networks and volumes that the session creates in Docker or podman, and name the tests
+    /// Remove the containers, pods, networks and volumes that the session creates through Docker or podman's service
     #[arg(long, value_name = SWITCH, help_heading = CONTAINMENT, hide_short_help = true)]
     pub containers: Option<bool>,
     /// As root: run services and command as this user, without any capabilities

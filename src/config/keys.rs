@@ -103,7 +103,8 @@ pub(crate) struct SessionKeys {
     pub tmp: Option<Tmp>,
     /// When that directory is kept. By default never.
     pub keep_tmp: Option<Keep>,
-    /// End the containers, networks and volumes that the session's processes create in Docker or podman. By default false.
+    /// Remove the containers, pods, networks and volumes that the session creates through Docker or podman's service. By default
+    /// false.
     pub containers: Option<bool>,
     /// As root: run the services and the command as this user.
     pub user: Option<Word>,

@@ -50,7 +50,7 @@ tmp = "host"
 # When that directory is kept: "never", "on_failure" or "always" (example; by default never).
 # keep_tmp = "on_failure"
 
-# End the containers, networks and volumes that the session's processes create in Docker or podman.
+# Remove the containers, pods, networks and volumes that the session creates through Docker or podman's service.
 containers = false
 
 # As root: run the services and the command as this user (example).

@@ -76,8 +76,11 @@ pub(super) fn started_since(
     let is_new =
         |it: &Listed| is_started(it) || it.created > began || it.created == began && started.is_none();
     let place = Place::here()?;
-    // Those of a session end with it, or have been reported with it, unless nobody is there to do that.
-    let is_ended = |labels: &LabelMap| Tags::of(labels).is_some_and(|tags| !tags.is_abandoned(&place));
+    // Those of a session end with it, or have been reported with it, unless nobody is there to do that. Those of another
+    // boot have their labels from an image.
+    let is_ended = |labels: &LabelMap| {
+        Tags::of(labels).is_some_and(|tags| place.is_boot(tags.boot) && !tags.is_abandoned(&place))
+    };
     let is_expected = |it: &Listed| is_reaper(&it.labels) || is_ended(&it.labels);
     let new = running.into_iter().filter(|it| is_new(it) && !is_expected(it));
     Ok(new.map(|it| it.described(engine.name())).collect())

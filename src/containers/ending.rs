@@ -82,7 +82,7 @@ impl Asking<'_> {
         let mut left = all.clone();
         let mut gone = HashSet::new();
         let mut asked_to_exit = HashSet::new();
-        let mut last_progress = clock::now();
+        let mut last_progress = None;
         while !left.is_empty() {
             let round = self.end_once(&left, &asked_to_exit, manner.grace, deadline);
             asked_to_exit.extend(left.iter().map(EngineObject::key));
@@ -103,10 +103,10 @@ impl Asking<'_> {
             all.extend(new);
             left = again.objects;
             let now = clock::now();
-            if is_progress {
-                last_progress = now;
-            }
-            let is_stuck = now >= last_progress + STUCK && !round.is_shared;
+            // The first round had its grace.
+            let since = if is_progress { now } else { last_progress.unwrap_or(now) };
+            last_progress = Some(since);
+            let is_stuck = now >= since + STUCK && !round.is_shared;
             if left.is_empty() || now >= deadline || is_stuck {
                 let why = |it: &EngineObject| match round.refused.get(&it.key()) {
                     Some(reason) => format!("{it}: {reason}"),

@@ -31,7 +31,7 @@ pub(crate) trait Waiting {
     }
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Ask<'a> {
     pub engine: &'a Engine,
     pub method: &'static str,

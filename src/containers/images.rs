@@ -62,9 +62,15 @@ impl Asking<'_> {
             until: None,
         };
         let asks: Vec<_> = images.keys().map(ask).collect();
-        let answers = self.ask(&asks, Limit::until(deadline.min(clock::now() + PATIENCE)));
-        for (containers, answer) in images.into_values().zip(answers) {
-            match labels_of(answer) {
+        let mut found: Vec<_> = self.ask_for_images(&asks, deadline);
+        // A busy engine can be late.
+        let failed: Vec<_> = (0..found.len()).filter(|&at| found[at].is_err()).collect();
+        let again: Vec<_> = failed.iter().map(|&at| asks[at].clone()).collect();
+        for (at, answer) in failed.into_iter().zip(self.ask_for_images(&again, deadline)) {
+            found[at] = answer;
+        }
+        for (containers, labels) in images.into_values().zip(found) {
+            match labels {
                 Ok(image) => {
                     for it in containers {
                         let has_its_own = image.as_ref().is_none_or(|image| is_another(it, image));
@@ -82,6 +88,16 @@ impl Asking<'_> {
                 }
             }
         }
+    }
+}
+
+impl Asking<'_> {
+    fn ask_for_images(&mut self, asks: &[Ask<'_>], deadline: Instant) -> Vec<io::Result<Option<Value>>> {
+        if asks.is_empty() {
+            return Vec::new();
+        }
+        let answers = self.ask(asks, Limit::until(deadline.min(clock::now() + PATIENCE)));
+        answers.into_iter().map(labels_of).collect()
     }
 }
 

@@ -170,6 +170,8 @@ fn objects(
     let (containers, mut networks, mut volumes) = (next()?.ok()?, vec![next()?.ok()?], vec![next()?.ok()?]);
     let pods = match next()? {
         Answer { code: 400 | 404 | NOTHING, .. } => None,
+        // What stands before Docker need not know this path.
+        Answer { code: 403, .. } if !engine.is_podman() => None,
         answer => Some(answer.ok()?),
     };
     networks.push(next()?.ok()?);

@@ -59,6 +59,11 @@ pub(crate) fn finish_of(containment: &Containment, outside: &[Process], limit: D
     finish(start, candidates, is_ours, limit)
 }
 
+/// Whether there are any in a leaf.
+pub(crate) fn are_in(leaf: &Leaf) -> bool {
+    leaf.members().unwrap_or_default().into_iter().take(MOST).any(is_monitor)
+}
+
 /// Lets the monitors in a leaf finish before its processes are killed.
 pub(crate) fn finish_in(leaf: &Leaf, limit: Duration) {
     let start = Start::now();
@@ -116,10 +121,15 @@ fn finish(
     monitors.into_iter().map(|it| it.process).collect()
 }
 
+fn is_monitor(pid: Pid) -> bool {
+    let name = read_single(format!("/proc/{pid}/comm"));
+    name.is_ok_and(|name| name.trim_ascii_end() == NAME.as_bytes())
+}
+
 impl Monitor {
     /// `None` if it is no monitor.
     fn open(pid: Pid) -> Option<(Self, ProcStat)> {
-        if read_single(format!("/proc/{pid}/comm")).ok()?.trim_ascii_end() != NAME.as_bytes() {
+        if !is_monitor(pid) {
             return None;
         }
         let (process, stat) = Process::open_with_stat(pid)?;

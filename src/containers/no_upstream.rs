@@ -10,43 +10,43 @@ use crate::text::{plain, readable};
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NoUpstream {
     #[error(
-        "{variable} is {address}, and --containers can follow only a Unix socket (unix:///PATH); unset it, or leave out --containers"
+        "{variable} is {address}, but --containers needs an engine on a Unix socket (unix:///PATH); unset it, or pass --containers=false"
     )]
     VariableNotFollowed { variable: &'static str, address: Address },
     #[error(
-        "{variable} is {address}, and there is no such socket ({}); start the engine, unset the variable, or leave out --containers",
+        "{variable} is {address}, but this socket cannot be used ({}); start the engine, unset the variable, or pass --containers=false",
         plain(error)
     )]
     NoSocketOfVariable { variable: &'static str, address: Address, error: io::Error },
     #[error(
-        "the Docker context {} (named in {chosen}) leads to {address}, and --containers can follow only a Unix socket (unix:///PATH); use another one (docker context use NAME), or leave out --containers",
+        "the Docker context {} (named in {chosen}) leads to {address}, but --containers needs an engine on a Unix socket (unix:///PATH); use another one (docker context use NAME), or pass --containers=false",
         readable(name)
     )]
     ContextNotFollowed { name: String, chosen: Chosen, address: Address },
     #[error(
-        "the Docker context {} (named in {chosen}) leads to {address}, and there is no such socket ({}); start the engine, use another context (docker context use NAME), or leave out --containers",
+        "the Docker context {} (named in {chosen}) leads to {address}, but this socket cannot be used ({}); start the engine, use another context (docker context use NAME), or pass --containers=false",
         readable(name),
         plain(error)
     )]
     NoSocketOfContext { name: String, chosen: Chosen, address: Address, error: io::Error },
     #[error(
-        "the Docker context {} (named in {chosen}) does not exist; use one of docker context ls (docker context use NAME), or leave out --containers",
+        "the Docker context {} (named in {chosen}) does not exist; choose one with docker context use NAME (docker context ls lists them), or pass --containers=false",
         readable(name)
     )]
     NoSuchContext { name: String, chosen: Chosen },
     #[error(
-        "cannot determine the Docker context from {}: {}; repair it, set DOCKER_HOST to the engine's socket, or leave out --containers",
+        "cannot determine the Docker context from {}: {}; repair it, set DOCKER_HOST to the engine's socket, or pass --containers=false",
         readable(&path.to_string_lossy()),
         plain(error)
     )]
     Unreadable { path: PathBuf, error: io::Error },
     #[error(
-        "no container engine listens at {}; start one (for podman: systemctl --user start podman.socket), or leave out --containers",
+        "no container engine listens at {}; start one (for podman: systemctl --user start podman.socket; podman run itself needs none), or pass --containers=false",
         listed(sockets)
     )]
     NoEngine { sockets: Vec<PathBuf> },
     #[error(
-        "cannot connect to the container engine at {}: {}; start it, let the user connect to it (for Docker: add the user to the group docker), or leave out --containers",
+        "cannot connect to the container engine at {}: {}; start it, let the user connect to it (for Docker: add the user to the group docker, which gives root's rights), or pass --containers=false",
         readable(&socket.to_string_lossy()),
         plain(error)
     )]

@@ -45,7 +45,7 @@ fn strangers(answer: io::Result<Answer>, ours: &HashSet<&str>) -> Option<String>
         .filter(|(id, _)| Some(*id) != infra && !ours.contains(id))
         .map(|(id, name)| if name.is_empty() { id } else { name })
         .collect();
-    (!names.is_empty()).then(|| format!("it has containers of somebody else: {}", names.join(", ")))
+    (!names.is_empty()).then(|| format!("it has containers that are not the session's: {}", names.join(", ")))
 }
 
 #[cfg(test)]
@@ -63,7 +63,7 @@ mod tests {
             )
         };
         assert_eq!(said(200, &pod("2")), None);
-        assert_eq!(said(200, &pod("3")).unwrap(), "it has containers of somebody else: web");
+        assert_eq!(said(200, &pod("3")).unwrap(), "it has containers that are not the session's: web");
         assert_eq!(said(404, "{}"), None);
         for (code, body) in [(500, "{}"), (200, "x")] {
             assert!(said(code, body).unwrap().starts_with("cannot determine what is in it: "));

@@ -30,7 +30,7 @@ impl<'a> Tags<'a> {
     }
 
     pub(super) fn in_map(map: &'a Map<String, Value>) -> Option<Self> {
-        ["", labels::OF_COMPOSE_V1].into_iter().find_map(|prefix| Self::with_prefix(map, prefix))
+        [labels::OF_COMPOSE_V1, ""].into_iter().find_map(|prefix| Self::with_prefix(map, prefix))
     }
 
     fn with_prefix(map: &'a Map<String, Value>, prefix: &'static str) -> Option<Self> {
@@ -59,7 +59,9 @@ impl<'a> Tags<'a> {
 
     /// Whether a session within this one has created it, and cannot end it any more: of this one, no process is alive.
     pub(super) fn is_left_within(&self, session: &str, place: &Place) -> bool {
-        let is_within = self.map.contains_key(&format!("{}{}{session}", self.prefix, labels::OUTER));
+        let within = self.map.get(&format!("{}{}{session}", self.prefix, labels::OUTER));
+        // That of an image names the session that made it.
+        let is_within = within.and_then(Value::as_str) == Some(self.session);
         // One in another PID namespace was in one of the session's.
         is_within && place.is_boot(self.boot) && (!self.is_of(place) || self.owner.is_none_or(is_dead))
     }
@@ -97,10 +99,13 @@ mod tests {
             ours.pairs().into_iter().map(|(name, value)| (name.into(), value.into())).collect();
         let is_left =
             |labels: &Map<String, Value>| Tags::in_map(labels).unwrap().is_left_within("outer", ours.place());
-        labels.insert("cgrun.outer.outer".into(), "".into());
+        labels.insert("cgrun.outer.outer".into(), labels["cgrun.session"].clone());
         assert!(!is_left(&labels), "its owner lives");
         labels.insert("cgrun.owner".into(), "2147483647:1".into());
         assert!(is_left(&labels));
+        labels.insert("cgrun.outer.outer".into(), "another".into());
+        assert!(!is_left(&labels), "its image was within");
+        labels.insert("cgrun.outer.outer".into(), labels["cgrun.session"].clone());
         labels.insert("cgrun.pid-namespace".into(), "1".into());
         assert!(is_left(&labels), "its PID namespace was in the session");
         labels.insert("cgrun.boot".into(), "another".into());

@@ -130,8 +130,8 @@ fn what_is_no_unix_socket_is_refused_without_its_secrets() {
     home.set("DOCKER_HOST", "tcp://build:2376");
     assert_eq!(
         home.error(),
-        "DOCKER_HOST is tcp://build:2376, and --containers can follow only a Unix socket (unix:///PATH); \
-         unset it, or leave out --containers"
+        "DOCKER_HOST is tcp://build:2376, but --containers needs an engine on a Unix socket (unix:///PATH); \
+         unset it, or pass --containers=false"
     );
     for wrong in
         ["ssh://me:secret@build", "npipe:////./pipe/docker_engine", "fd://", "unix://run/d", "build:1"]
@@ -145,8 +145,8 @@ fn what_is_no_unix_socket_is_refused_without_its_secrets() {
     home.context("far", "ssh://me:secret@build");
     assert_eq!(
         home.error(),
-        "the Docker context far (named in DOCKER_CONTEXT) leads to ssh://…@build, and --containers can follow only \
-         a Unix socket (unix:///PATH); use another one (docker context use NAME), or leave out --containers"
+        "the Docker context far (named in DOCKER_CONTEXT) leads to ssh://…@build, but --containers needs an engine \
+         on a Unix socket (unix:///PATH); use another one (docker context use NAME), or pass --containers=false"
     );
 }
 

@@ -27,8 +27,8 @@ const LOG_TAIL: usize = 20;
 const LOG_TAIL_IN_CI: usize = 200;
 const WAY_OUT_LOST: &str =
     "pasta exited while the session ran, so that from then on nothing connected its network to the outside";
-const PROXY_LOST: &str = "the process that led the session to its container engines was killed, so that from then on \
-                          nothing could reach them";
+const PROXY_LOST: &str = "cgrun's proxy was killed while the session ran; from then on, the session could not reach its \
+                          container engines";
 
 impl Session<'_> {
     /// Finishes the session, whatever the cause.

@@ -64,7 +64,7 @@ impl Session<'_> {
         let id = &self.context.containment.id;
         let labels = Labels::of(id).context("cannot label what the session creates in container engines")?;
         let proxy = Proxy::start(id, &labels, &upstreams, self.plan.identity.as_ref())
-            .context("cannot start what leads the session to its container engines")?;
+            .context("cannot start the proxy for the session's container engines")?;
         self.engines.surroundings = Some(Surroundings::new(|name| self.env.get(name).map(Into::into)));
         self.env = self.env.without(&OVERRIDDEN).with_all(proxy.variables().iter().cloned());
         if self.env.get(OF_REAPER).is_none() {

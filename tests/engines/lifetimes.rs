@@ -85,6 +85,38 @@ fn the_next_session_ends_containers_of_one_that_was_killed(kind: EngineKind) {
     assert!(only_the_stranger_is_left(&engine), "{}", engine.list());
 }
 
+/// The engine was asked, and creates it after all processes of the session are dead.
+#[test]
+fn what_is_being_created_when_cgrun_is_killed_does_not_stay() {
+    let engine = engine(EngineKind::Docker);
+    let script = format!(
+        "touch running; until [ -e go ]; do sleep 0.01; done
+         curl -sS --unix-socket ${{DOCKER_HOST#unix://}} -H 'Content-Type: application/json' \\
+             -d '{{\"Image\":\"{IMAGE}\",\"Cmd\":[\"true\"]}}' http://x/containers/create"
+    );
+    let mut command = session_command(&engine, &["--report", "json=report.json"], &script);
+    let mut cgrun = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let file = |name: &str| engine.host.path().join(name);
+    until("the command runs", || file("running").exists());
+    let daemon = Pid::from_raw(engine.daemon());
+    kill(daemon, Signal::SIGSTOP).unwrap();
+    let connections = || {
+        let table = std::fs::read_to_string("/proc/thread-self/net/unix").unwrap();
+        table.lines().filter(|line| line.ends_with("/run/docker.sock")).count()
+    };
+    let before = connections();
+    std::fs::write(file("go"), "").unwrap();
+    until("the engine is asked", || connections() > before);
+    cgrun.kill().unwrap();
+    cgrun.wait().unwrap();
+    kill(daemon, Signal::SIGCONT).unwrap();
+    until("the guardian has reported", || file("report.json").exists());
+    let report = std::fs::read_to_string(file("report.json")).unwrap();
+    assert!(report.contains("\"unverified\": []"), "{report}");
+    assert_eq!(engine.list(), "", "{report}");
+    until("no cgrun is left", || engine.host.cgruns_outside().is_empty());
+}
+
 /// A client with an address of its own.
 #[test]
 fn what_goes_around_the_session_is_named() {

@@ -135,7 +135,7 @@ fn a_pod_with_a_container_of_somebody_else_is_a_survivor() {
     });
     assert_eq!(exit, Some(122), "{said}");
     assert!(
-        said.contains("cannot end pod shop of podman: it has containers of somebody else: web"),
+        said.contains("cannot end pod shop of podman: it has containers that are not the session's: web"),
         "{said}"
     );
     assert!(!removed.load(Ordering::Relaxed));

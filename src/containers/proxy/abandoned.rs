@@ -1,8 +1,12 @@
 //! The directories of sessions of which everything was killed.
 
+use std::fs::DirEntry;
 use std::io::ErrorKind::{ConnectionRefused, NotFound};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
+
+use rustix::process::geteuid;
 
 use super::NAMES;
 use super::directory::SUFFIX;
@@ -23,10 +27,16 @@ pub(super) fn remove(parent: &Path) {
             let changed = entry.metadata().and_then(|it| it.modified()).ok();
             changed.and_then(|at| time_of_files().duration_since(at).ok()).is_some_and(|age| age > YOUNG)
         };
-        if id.is_some() && is_old() {
+        // A link could lead anywhere.
+        if id.is_some() && entry.file_type().is_ok_and(|it| it.is_dir()) && is_own(&entry) && is_old() {
             remove_if_dead(&entry.path());
         }
     }
+}
+
+/// Another user could put a link in the way meanwhile.
+fn is_own(entry: &DirEntry) -> bool {
+    entry.metadata().is_ok_and(|it| it.uid() == geteuid().as_raw())
 }
 
 /// What else is in it keeps it.

@@ -72,8 +72,11 @@ impl Service {
         let mut body = body::read(head, &mut client)?;
         let _creating = self.pending.begin().ok_or_else(Refusal::ending)?;
         let mut labels = self.labels.clone();
-        labels.extend(creator.test.map(|test| (TEST, test)));
-        labels.extend(creator.service.map(|service| (SERVICE, service)));
+        // Empty if unknown: those of an image would stay.
+        labels.extend([
+            (TEST, creator.test.unwrap_or_default()),
+            (SERVICE, creator.service.unwrap_or_default()),
+        ]);
         for volume in named_volumes(creation, &body) {
             create_volume(creation, &volume, &labels, path);
         }

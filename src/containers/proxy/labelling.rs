@@ -34,7 +34,8 @@ pub(super) fn labelled(creation: &Creation, body: &[u8], labels: &Labels) -> Opt
     let nested = prefix_of_nested(&all, labels);
     if let Some(prefix) = nested {
         let session = value_of(labels, SESSION).unwrap_or_default();
-        all.insert(format!("{prefix}{OUTER}{session}"), "".into());
+        let own = all.get(&format!("{prefix}{SESSION}")).cloned().unwrap_or_default();
+        all.insert(format!("{prefix}{OUTER}{session}"), own);
     } else {
         // Those of another creation would make it nobody's: they are in an exported file, for example.
         all.retain(|name, _| !is_reserved(name, prefix));
@@ -223,7 +224,10 @@ mod tests {
     fn a_session_within_this_one_keeps_its_labels_and_others_do_not() {
         let set = |at: usize, value: &'static str| move |labels: &mut Labels| labels[at].1 = value.into();
         let nested = by_two(|_| {});
-        assert_eq!((&nested["cgrun.session"], &nested["cgrun.outer.outer"]), (&"inner".into(), &"".into()));
+        assert_eq!(
+            (&nested["cgrun.session"], &nested["cgrun.outer.outer"]),
+            (&"inner".into(), &"inner".into())
+        );
         let elsewhere = by_two(set(2, "1"));
         assert_eq!(elsewhere["cgrun.session"], "inner", "in a container of the session");
         for (what, labels) in [

@@ -149,7 +149,8 @@ impl Proxy {
         match self.line.hear(Duration::ZERO) {
             Ok(said) => Some(said == DRAINED),
             Err(_) if self.is_running() => None,
-            Err(_) => Some(false),
+            // The error of an end that was closed comes before what it has said.
+            Err(_) => Some(self.line.hear(Duration::ZERO).is_ok_and(|said| said == DRAINED)),
         }
     }
 

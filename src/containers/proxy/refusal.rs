@@ -50,14 +50,16 @@ impl From<BadRequest> for Refusal {
     fn from(error: BadRequest) -> Self {
         let (status, message) = match error {
             BadRequest::Malformed => {
-                ("400 Bad Request", "cgrun cannot read the request: it is no valid HTTP/1")
+                ("400 Bad Request", "cgrun cannot read the request: it is not valid HTTP/1")
             }
-            BadRequest::TooLarge => {
-                ("413 Content Too Large", "cgrun passes on at most 4 MiB to create something")
-            }
-            BadRequest::HeadTooLarge => {
-                ("431 Request Header Fields Too Large", "cgrun passes on at most 1 MiB of header fields")
-            }
+            BadRequest::TooLarge => (
+                "413 Content Too Large",
+                "the request is larger than 4 MiB, the most that cgrun passes on to create something",
+            ),
+            BadRequest::HeadTooLarge => (
+                "431 Request Header Fields Too Large",
+                "the header fields are larger than 1 MiB, the most that cgrun passes on",
+            ),
             BadRequest::Lost => return Self::nobody_hears(),
         };
         Self { status, message: message.into() }

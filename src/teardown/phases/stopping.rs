@@ -178,8 +178,7 @@ impl Teardown<'_> {
         let now = clock::now();
         match state.stage {
             Stage::CommandAsked(until) | Stage::AllAsked(until) if now >= until => {
-                drop(frozen);
-                self.kill_component(index, state);
+                self.kill_component(index, state, frozen);
             }
             Stage::CommandAsked(_) => match self.cause.stop_signal() {
                 // Signal the whole group, as a terminal does: a shell waits for its child, which must get the
@@ -210,13 +209,15 @@ impl Teardown<'_> {
     }
 
     /// Kills a component when its grace is over.
-    fn kill_component(&mut self, index: usize, state: &mut Stopping) {
+    fn kill_component(&mut self, index: usize, state: &mut Stopping, mut frozen: Option<Frozen>) {
         let component = &self.context.components[index];
         self.verdict.command_killed |= component.is_running_command();
         // The processes that an exited command left behind were noted before they were asked.
         let is_noted = component.role == Role::Command && matches!(state.stage, Stage::AllAsked(_));
-        let _frozen = (!is_noted).then(|| self.freeze_and_note(index));
-        if is_noted {
+        if !is_noted {
+            frozen = Some(self.freeze_and_note(index));
+        } else if monitors::are_in(&component.leaf) {
+            drop(frozen.take());
             // podman starts some containers again and again, and takes them for running if conmon is killed first.
             let limit = self.budget.share(monitors::PATIENCE, 1);
             monitors::finish_in(&self.context.components[index].leaf, limit);
@@ -227,6 +228,7 @@ impl Teardown<'_> {
         let members: HashSet<_> = leaf.members().unwrap_or_default().into_iter().collect();
         self.verdict.had_to_be_killed(|key| self.asked.contains(key) && members.contains(&key.0));
         self.verdict.expect(leaf.kill());
+        drop(frozen);
         state.stage = Stage::Killed;
     }
 
