@@ -96,7 +96,7 @@ fn podman_stays_local_unless_it_is_told_otherwise() {
     assert_eq!(home.resolve().unwrap().podman, Some(podman));
     for wrong in ["ssh://core@localhost:1/run/podman.sock", "tcp://127.0.0.1:8080", "podman"] {
         home.set("CONTAINER_HOST", wrong);
-        let start = format!("CONTAINER_HOST is {}, and", Address(wrong.into()));
+        let start = format!("CONTAINER_HOST is {}, but", Address(wrong.into()));
         assert!(home.error().starts_with(&start), "{}", home.error());
     }
 }
@@ -138,7 +138,7 @@ fn what_is_no_unix_socket_is_refused_without_its_secrets() {
     {
         home.set("DOCKER_HOST", wrong);
         let error = home.error();
-        assert!(error.starts_with("DOCKER_HOST is ") && error.contains("only a Unix socket"), "{error}");
+        assert!(error.starts_with("DOCKER_HOST is ") && error.contains("on a Unix socket"), "{error}");
         assert!(!error.contains("secret"), "{error}");
     }
     home.set("DOCKER_HOST", "").set("DOCKER_CONTEXT", "far");
@@ -155,11 +155,12 @@ fn a_socket_that_is_not_there_is_named() {
     let mut home = Home::new();
     home.file("plain", "").context("gone", &url(&home.path("gone")));
     home.file(".docker/config.json", r#"{"currentContext":"gone"}"#);
-    let start = "the Docker context gone (named in HOME/.docker/config.json) leads to unix://HOME/gone, and there is no \
-                 such socket (No such file or directory); start";
+    let start = "the Docker context gone (named in HOME/.docker/config.json) leads to unix://HOME/gone, but this \
+                 socket cannot be used (No such file or directory); start";
     assert!(home.error().starts_with(start), "{}", home.error());
     home.set("DOCKER_HOST", url(&home.path("plain")));
-    let start = "DOCKER_HOST is unix://HOME/plain, and there is no such socket (it is not a socket); start";
+    let start =
+        "DOCKER_HOST is unix://HOME/plain, but this socket cannot be used (it is not a socket); start";
     assert!(home.error().starts_with(start), "{}", home.error());
     let long = format!("unix:///{}", "x".repeat(5000));
     home.set("DOCKER_HOST", long);
@@ -171,7 +172,7 @@ fn a_context_that_cannot_be_determined_is_an_error() {
     let mut home = Home::new();
     home.socket("runtime/docker.sock");
     home.set("DOCKER_CONTEXT", "a\x1bb");
-    let start = "the Docker context a\\u{1b}b (named in DOCKER_CONTEXT) does not exist; use";
+    let start = "the Docker context a\\u{1b}b (named in DOCKER_CONTEXT) does not exist; choose one";
     assert!(home.error().starts_with(start), "{}", home.error());
     assert!(matches!(
         resolve(|name| (name == "DOCKER_CONTEXT").then(|| "one".into()), None),
@@ -186,7 +187,7 @@ fn a_context_that_cannot_be_determined_is_an_error() {
     assert!(home.error().starts_with(start), "{}", home.error());
     home.set("DOCKER_CONFIG", home.path("other"));
     home.file("other/config.json", r#"{"currentContext":"three"}"#);
-    let start = "the Docker context three (named in HOME/other/config.json) does not exist; use";
+    let start = "the Docker context three (named in HOME/other/config.json) does not exist; choose one";
     assert!(home.error().starts_with(start), "{}", home.error());
 }
 

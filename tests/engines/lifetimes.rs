@@ -112,7 +112,7 @@ fn what_is_being_created_when_cgrun_is_killed_does_not_stay() {
     kill(daemon, Signal::SIGCONT).unwrap();
     until("the guardian has reported", || file("report.json").exists());
     let report = std::fs::read_to_string(file("report.json")).unwrap();
-    assert!(report.contains("\"unverified\": []"), "{report}");
+    assert!(!report.contains("has not answered"), "{report}");
     assert_eq!(engine.list(), "", "{report}");
     until("no cgrun is left", || engine.host.cgruns_outside().is_empty());
 }
