@@ -194,7 +194,7 @@ impl Connection {
     }
 }
 
-fn parse(answer: &[u8]) -> io::Result<Answer> {
+pub(super) fn parse(answer: &[u8]) -> io::Result<Answer> {
     if answer.is_empty() {
         return Err(io::Error::other("it closed the connection without an answer"));
     }

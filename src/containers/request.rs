@@ -5,12 +5,12 @@ use std::os::unix::net::UnixStream;
 
 use rustix::event::{PollFd, PollFlags, poll};
 
+use super::exchange::{Answer, parse};
 use crate::sys::poll::timeout_until;
 use crate::sys::time::Instant;
 
 /// A host with thousands of containers says less than this.
 const LONGEST: usize = 32 << 20;
-const HEADERS_END: &[u8] = b"\r\n\r\n";
 
 #[derive(Debug)]
 pub(super) struct Request(UnixStream);
@@ -54,17 +54,9 @@ impl Request {
 }
 
 fn body(answer: &[u8]) -> io::Result<Vec<u8>> {
-    let strange = || io::Error::other("its answer is no HTTP");
-    let at = answer.windows(HEADERS_END.len()).position(|it| it == HEADERS_END).ok_or_else(strange)?;
-    let (head, body) = (&answer[..at], &answer[at + HEADERS_END.len()..]);
-    let head = std::str::from_utf8(head).map_err(|_| strange())?;
-    let mut words = head.lines().next().unwrap_or_default().splitn(3, ' ');
-    match (words.next(), words.next()) {
-        (Some(version), Some("200")) if version.starts_with("HTTP/1.") => Ok(body.to_vec()),
-        (Some(version), Some(code)) if version.starts_with("HTTP/1.") => {
-            Err(io::Error::other(format!("it answers with HTTP {code}")))
-        }
-        _ => Err(strange()),
+    match parse(answer)? {
+        Answer { code: 200, body } => Ok(body),
+        Answer { code, .. } => Err(io::Error::other(format!("it answers with HTTP {code}"))),
     }
 }
 

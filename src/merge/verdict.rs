@@ -3,7 +3,8 @@
 use super::overview::{News, Overview, Totals};
 use super::session_result::SessionResult;
 use crate::leaks::Owner;
-use crate::text::{Bytes, counted, processes};
+use crate::report::leaked_text;
+use crate::text::{Bytes, counted};
 
 /// Whether it is good news.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -146,14 +147,9 @@ pub(crate) fn troubles(overview: &Overview<'_>) -> Vec<(&'static str, String)> {
 
 /// `3 processes and 1 container`
 fn leaked_of(totals: &Totals) -> String {
-    let containers = counted(totals.leaked_containers, "container");
-    match (totals.leaked_processes, totals.leaked_containers) {
-        (processes, 0) => processes_of(processes),
-        (0, _) => containers,
-        (processes, _) => format!("{} and {containers}", processes_of(processes)),
-    }
+    leaked_text(as_size(totals.leaked_processes), as_size(totals.leaked_containers))
 }
 
-pub(crate) fn processes_of(count: u64) -> String {
-    processes(usize::try_from(count).unwrap_or(usize::MAX))
+fn as_size(count: u64) -> usize {
+    usize::try_from(count).unwrap_or(usize::MAX)
 }

@@ -76,7 +76,7 @@ pub(super) fn also_removed(leftovers: &[Leftover]) -> Option<String> {
 }
 
 /// `2 processes and 1 container`
-pub(super) fn leaked_text(processes_: usize, containers: usize) -> String {
+pub(crate) fn leaked_text(processes_: usize, containers: usize) -> String {
     let containers_text = counted(containers as u64, "container");
     match (processes_, containers) {
         (_, 0) => processes(processes_),

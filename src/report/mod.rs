@@ -32,6 +32,7 @@ mod tree;
 mod usage;
 mod verdict_text;
 
+pub(crate) use container_text::leaked_text;
 pub(crate) use github::GitHub;
 pub(crate) use hint::hint;
 pub(crate) use html::frame;

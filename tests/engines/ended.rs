@@ -120,7 +120,7 @@ fn what_a_dead_owner_left_is_ended(kind: EngineKind) {
 
     let (said, took) = sweep(&engine, 0);
     assert!(took < Duration::from_secs(5), "they exit when they are asked to: {took:?}");
-    let name = if kind == EngineKind::Docker { "docker" } else { "podman" };
+    let name = super::started::name(kind);
     for it in [
         "container left",
         "container again",
@@ -332,13 +332,6 @@ fn a_removal_that_another_has_begun_is_waited_for() {
     let said = text(&swept.stderr);
     assert_eq!(swept.status.code(), Some(0), "{said}");
     assert!(said.contains("ended container web of docker"), "{said}");
-}
-
-macro_rules! with_both {
-    ($($scenario:ident),* $(,)?) => {
-        mod docker { $(#[test] fn $scenario() { super::$scenario(super::EngineKind::Docker) })* }
-        mod podman { $(#[test] fn $scenario() { super::$scenario(super::EngineKind::Podman) })* }
-    };
 }
 
 with_both! {

@@ -123,13 +123,6 @@ fn what_a_dead_session_left_is_a_possible_leftover() {
     assert!(said.contains("container left of docker ("), "{said}");
 }
 
-macro_rules! with_both {
-    ($($scenario:ident),* $(,)?) => {
-        mod docker { $(#[test] fn $scenario() { super::$scenario(super::EngineKind::Docker) })* }
-        mod podman { $(#[test] fn $scenario() { super::$scenario(super::EngineKind::Podman) })* }
-    };
-}
-
 with_both! {
     a_strangers_container_of_the_sessions_image_is_left_alone,
     labels_of_another_session_do_not_hide_a_container,

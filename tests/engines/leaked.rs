@@ -11,40 +11,21 @@ use serde_json::Value;
 use super::engine::{Engine, EngineKind, IMAGE};
 use super::foreign::kill_with_its_guardian;
 use super::host::{output, shell, text};
-use super::started::{client, engine};
+use super::proxied::{program, session, session_command};
+use super::started::{client, engine, name};
 use crate::harness::{cgrun_program, helpers, installed, python_program, until};
 
 const IDLE: &str = "tail -f /dev/null";
 /// Says something, and exits at once when it is asked to.
 const POLITE: &str = "sh -c 'trap \"exit 0\" TERM; echo ready; echo steady; while :; do sleep 0.1; done'";
 
-fn command(engine: &Engine, options: &[&str], script: &str) -> Command {
-    let mut command = Command::new(cgrun_program());
-    let grace = if options.contains(&"--grace") { &[][..] } else { &["--grace", "1s"] };
-    command.arg("--containers").args(grace).args(options).args(["sh", "-c", script]);
-    command.current_dir(engine.host.path()).env("XDG_STATE_HOME", engine.host.path());
-    if engine.kind() == EngineKind::Podman {
-        command.env("CONTAINER_HOST", "unix:///run/podman/podman.sock");
-    }
-    command.env_remove("NEXTEST").env("HOME", engine.host.path());
-    command
-}
-
-fn session(engine: &Engine, options: &[&str], script: &str) -> Output {
-    output(&mut command(engine, options, script))
-}
-
 fn start(engine: &Engine, options: &[&str], script: &str) -> Child {
     let said = std::fs::File::create(engine.host.path().join("said")).unwrap();
-    command(engine, options, script).stdin(Stdio::null()).stderr(said).spawn().unwrap()
+    session_command(engine, options, script).stdin(Stdio::null()).stderr(said).spawn().unwrap()
 }
 
 fn said(engine: &Engine) -> String {
     std::fs::read_to_string(engine.host.path().join("said")).unwrap()
-}
-
-fn program(engine: &Engine) -> &'static str {
-    if engine.kind() == EngineKind::Podman { "podman --remote" } else { "docker" }
 }
 
 /// The words that start a container within a session.
@@ -56,10 +37,6 @@ fn run(engine: &Engine, name: &str, options: &str, argv: &str) -> String {
 /// The words that wait until a container has said that it is ready.
 fn ready(engine: &Engine, name: &str) -> String {
     format!("until {} logs {name} 2>&1 | grep -q steady; do sleep 0.05; done", program(engine))
-}
-
-fn engine_name(kind: EngineKind) -> &'static str {
-    if kind == EngineKind::Docker { "docker" } else { "podman" }
 }
 
 fn in_test(test: &str) -> String {
@@ -86,12 +63,12 @@ fn what_leaked_is_in_all_reports_with_its_test(kind: EngineKind) {
     let options: Vec<_> = reports.iter().flat_map(|it| ["--report", it]).collect();
     let options = [&options[..], &["--on-leak", "fail"]].concat();
     let summary = engine.host.path().join("summary.md");
-    let mut command = command(&engine, &options, &script);
+    let mut command = session_command(&engine, &options, &script);
     let done = output(command.env("GITHUB_ACTIONS", "true").env("GITHUB_STEP_SUMMARY", &summary));
     let said = text(&done.stderr);
     assert_eq!(done.status.code(), Some(121), "{said}");
     assert!(said.contains("cgrun: 2 containers leaked, stopped and removed:\n"), "{said}");
-    let name = engine_name(kind);
+    let name = name(kind);
     let line = said.lines().find(|it| it.contains("test_cache (call): ")).expect(&said);
     assert!(line.starts_with("cgrun:   tests/test_shop.py::test_cache (call): "), "{line}");
     assert!(line.contains(IMAGE) && line.contains(&format!("({name}, name left), up for ")), "{line}");
@@ -257,13 +234,6 @@ fn a_cancelled_command_has_not_leaked_its_containers(kind: EngineKind) {
     cgrun.wait().unwrap();
     assert!(!said(&engine).contains("leaked"), "{}", said(&engine));
     assert_eq!(engine.list(), "");
-}
-
-macro_rules! with_both {
-    ($($scenario:ident),* $(,)?) => {
-        mod docker { $(#[test] fn $scenario() { super::$scenario(super::EngineKind::Docker) })* }
-        mod podman { $(#[test] fn $scenario() { super::$scenario(super::EngineKind::Podman) })* }
-    };
 }
 
 with_both! {

@@ -137,13 +137,6 @@ fn what_goes_around_the_session_is_named() {
     assert!(engine.list().contains("around: Up"), "{}", engine.list());
 }
 
-macro_rules! with_both {
-    ($($scenario:ident),* $(,)?) => {
-        mod docker { $(#[test] fn $scenario() { super::$scenario(super::EngineKind::Docker) })* }
-        mod podman { $(#[test] fn $scenario() { super::$scenario(super::EngineKind::Podman) })* }
-    };
-}
-
 with_both! {
     a_sweep_ends_containers_if_all_of_cgrun_is_killed,
     the_next_session_ends_containers_of_one_that_was_killed,

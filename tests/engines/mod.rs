@@ -2,6 +2,14 @@
 //!
 //! Each cell of the matrix is one test: an engine with some options, and the containment that cgrun must find there.
 
+/// The same scenarios with each engine.
+macro_rules! with_both {
+    ($($scenario:ident),* $(,)?) => {
+        mod docker { $(#[test] fn $scenario() { super::$scenario(crate::engines::EngineKind::Docker) })* }
+        mod podman { $(#[test] fn $scenario() { super::$scenario(crate::engines::EngineKind::Podman) })* }
+    };
+}
+
 mod builds;
 mod churn;
 mod clients;

@@ -16,7 +16,8 @@ pub(super) fn session(engine: &Engine, options: &[&str], script: &str) -> Output
 
 pub(super) fn session_command(engine: &Engine, options: &[&str], script: &str) -> Command {
     let mut command = Command::new(cgrun_program());
-    command.args(["--containers", "--grace", "1s"]).args(options).args(["sh", "-c", script]);
+    let grace = if options.contains(&"--grace") { &[][..] } else { &["--grace", "1s"] };
+    command.arg("--containers").args(grace).args(options).args(["sh", "-c", script]);
     command.current_dir(engine.host.path()).env("XDG_STATE_HOME", engine.host.path());
     if engine.kind() == EngineKind::Podman {
         command.env("CONTAINER_HOST", "unix:///run/podman/podman.sock");
@@ -118,13 +119,6 @@ fn a_service_is_ready_when_the_port_that_its_container_publishes_answers() {
     assert_eq!(done.status.code(), Some(0), "{}", text(&done.stderr));
     assert_eq!(std::fs::read_to_string(engine.host.path().join("service")).unwrap(), "web\n");
     assert_eq!(engine.list(), "", "{}", text(&done.stderr));
-}
-
-macro_rules! with_both {
-    ($($scenario:ident),* $(,)?) => {
-        mod docker { $(#[test] fn $scenario() { super::$scenario(super::EngineKind::Docker) })* }
-        mod podman { $(#[test] fn $scenario() { super::$scenario(super::EngineKind::Podman) })* }
-    };
 }
 
 with_both! {

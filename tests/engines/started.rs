@@ -43,7 +43,7 @@ fn report(engine: &Engine) -> Value {
     serde_json::from_slice(&std::fs::read(engine.host.path().join("report.json")).unwrap()).unwrap()
 }
 
-fn name(kind: EngineKind) -> &'static str {
+pub(super) fn name(kind: EngineKind) -> &'static str {
     if kind == EngineKind::Docker { "docker" } else { "podman" }
 }
 
@@ -127,13 +127,6 @@ fn an_engine_of_a_context_is_asked() {
     let said = text(&done.stderr);
     assert_eq!(done.status.code(), Some(0), "{said}");
     assert!(said.contains("container left of docker ("), "{said}");
-}
-
-macro_rules! with_both {
-    ($($scenario:ident),* $(,)?) => {
-        mod docker { $(#[test] fn $scenario() { super::$scenario(super::EngineKind::Docker) })* }
-        mod podman { $(#[test] fn $scenario() { super::$scenario(super::EngineKind::Podman) })* }
-    };
 }
 
 with_both! {
