@@ -107,11 +107,7 @@ fn finish(
         }
         // Another monitor of the same container, which podman has started before this one has exited. Nothing else shows
         // where it came from: it can be in a cgroup of its own, and is nobody's child.
-        let new = all_pids().into_iter().flatten().filter(|&pid| seen.insert(pid)).filter_map(Monitor::open);
-        let late = new.filter(|(it, stat)| {
-            stat.started_after(start.since_boot) && it.id.as_ref().is_some_and(|id| ids.contains(id))
-        });
-        monitors.extend(late.map(|(it, _)| Monitor { is_late: true, ..it }));
+        monitors.extend(late_ones(&mut seen, &ids, start.since_boot));
         let finished = monitors.iter().filter(|it| it.end_container()).count();
         if finished == monitors.len() || now >= deadline.min(began + limit) {
             break;
@@ -119,6 +115,18 @@ fn finish(
         let _ = monitors[0].process.wait(LOOK);
     }
     monitors.into_iter().map(|it| it.process).collect()
+}
+
+/// Those of these containers that were started after `begin`, and not seen before. Any other new process is looked at again:
+/// it can be about to execute conmon.
+fn late_ones(seen: &mut HashSet<Pid>, ids: &HashSet<Vec<u8>>, begin: Duration) -> Vec<Monitor> {
+    let pids: Vec<_> = all_pids().into_iter().flatten().filter(|pid| !seen.contains(pid)).collect();
+    let is_late = |(it, stat): &(Monitor, ProcStat)| {
+        stat.started_after(begin) && it.id.as_ref().is_some_and(|id| ids.contains(id))
+    };
+    let late: Vec<_> = pids.into_iter().filter_map(Monitor::open).filter(is_late).collect();
+    seen.extend(late.iter().map(|(it, _)| it.process.pid));
+    late.into_iter().map(|(it, _)| Monitor { is_late: true, ..it }).collect()
 }
 
 fn is_monitor(pid: Pid) -> bool {
@@ -218,16 +226,33 @@ mod tests {
 
     impl Fake {
         fn start(directory: &Path) -> Self {
+            let fake = Self::spawn(&Self::program(directory), directory);
+            fake.until_executed();
+            fake
+        }
+
+        fn program(directory: &Path) -> PathBuf {
             use std::os::unix::fs::OpenOptionsExt;
             let program = directory.join(NAME);
             let mut file = std::fs::File::options();
             if let Ok(mut file) = file.write(true).create_new(true).mode(0o755).open(&program) {
                 std::io::Write::write_all(&mut file, b"#!/bin/sh\nread forever\n").unwrap();
             }
+            program
+        }
+
+        fn spawn(program: &Path, directory: &Path) -> Self {
             let id = directory.as_os_str();
-            let mut command = std::process::Command::new(&program);
+            let mut command = std::process::Command::new(program);
             command.arg("-c").arg(id).arg("-u").arg(id).args(["-p", "/nonexistent"]);
             Self(command.stdin(std::process::Stdio::piped()).spawn().unwrap())
+        }
+
+        /// Its command line is there a little later than it is known that it was executed.
+        fn until_executed(&self) {
+            while Monitor::open(self.pid()).is_none() {
+                std::thread::yield_now();
+            }
         }
 
         fn pid(&self) -> Pid {
@@ -255,5 +280,24 @@ mod tests {
         let left = finish(start, vec![ours.pid()], |_| true, Duration::ZERO);
         let pids: Vec<_> = left.iter().map(|it| it.pid).collect();
         assert_eq!(pids, [ours.pid(), late.pid()]);
+    }
+
+    #[test]
+    fn a_process_that_becomes_a_monitor_is_noticed() {
+        let directory = tempfile::tempdir().unwrap();
+        let script = directory.path().join("podman");
+        let words =
+            format!("#!/bin/sh\nread go\nexec {} \"$@\"\n", Fake::program(directory.path()).display());
+        std::fs::write(&script, words).unwrap();
+        std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let mut seen = Start::now().pids;
+        let ids = HashSet::from([directory.path().as_os_str().as_bytes().to_vec()]);
+        let mut podman = Fake::spawn(&script, directory.path());
+        assert!(late_ones(&mut seen, &ids, Duration::ZERO).is_empty());
+        std::io::Write::write_all(podman.0.stdin.as_mut().unwrap(), b"go\n").unwrap();
+        podman.until_executed();
+        let late = late_ones(&mut seen, &ids, Duration::ZERO);
+        assert_eq!(late.iter().map(|it| it.process.pid).collect::<Vec<_>>(), [podman.pid()]);
+        assert!(late_ones(&mut seen, &ids, Duration::ZERO).is_empty(), "it was seen");
     }
 }
