@@ -174,6 +174,36 @@ fn shards() {
 }
 
 #[test]
+fn fleet() {
+    check_page("docs/fleet/README.md");
+}
+
+#[test]
+fn fleet_buildbot() {
+    check_page("docs/fleet/buildbot.md");
+}
+
+#[test]
+fn fleet_slurm() {
+    check_page("docs/fleet/slurm.md");
+}
+
+#[test]
+fn fleet_kubernetes() {
+    check_page("docs/fleet/kubernetes.md");
+}
+
+#[test]
+fn fleet_ssh() {
+    check_page("docs/fleet/ssh.md");
+}
+
+#[test]
+fn fleet_reaping() {
+    check_page("docs/fleet/reaping.md");
+}
+
+#[test]
 fn every_page_in_docs_has_a_test() {
     let source = read("tests/docs.rs");
     for page in pages() {
@@ -581,9 +611,11 @@ fn anchors(page: &str) -> std::collections::BTreeSet<String> {
 
 /// Every page that a user reads.
 fn pages() -> Vec<String> {
-    let docs = std::fs::read_dir(root().join("docs")).unwrap();
-    let names = docs.map(|it| it.unwrap().file_name().into_string().unwrap());
-    let pages = names.filter(|name| name.ends_with(".md")).map(|name| format!("docs/{name}"));
+    let pages = ["docs", "docs/fleet"].into_iter().flat_map(|directory| {
+        let entries = std::fs::read_dir(root().join(directory)).unwrap();
+        let names = entries.map(|it| it.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| name.ends_with(".md")).map(move |name| format!("{directory}/{name}"))
+    });
     pages.chain(OTHER_PAGES.map(String::from)).collect()
 }
 

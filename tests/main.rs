@@ -30,6 +30,7 @@ mod escapes;
 mod evidence;
 mod exit_codes;
 mod first_processes;
+mod fleet;
 mod guardian;
 mod hooks;
 mod hung_start;

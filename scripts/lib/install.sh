@@ -52,6 +52,13 @@ packages=(
     "mandoc          command -v mandoc"
     "elfutils        command -v eu-stack"
     "default-jdk-headless command -v jcmd"
+    "openssh-client  command -v ssh"
+    "openssh-server  test -x /usr/sbin/sshd"
+    "parallel        command -v parallel"
+    "munge           test -x /usr/sbin/munged"
+    "slurmctld       test -x /usr/sbin/slurmctld"
+    "slurmd          test -x /usr/sbin/slurmd"
+    "slurm-client    command -v sbatch"
 )
 
 missing_packages() {
@@ -91,6 +98,10 @@ redis-server redis-server
 nginx nginx
 postgresql postgresql
 docker.io docker.service docker.socket containerd.service
+openssh-server ssh.service
+munge munge.service
+slurmctld slurmctld.service
+slurmd slurmd.service
 podman podman.service podman.socket podman-restart.service podman-auto-update.service podman-auto-update.timer
 END
     mapfile -t missing < <(missing_packages)
@@ -138,6 +149,17 @@ install_recipes() {
     "$into/venv/bin/pip" install --quiet --disable-pip-version-check --requirement "$root/tests/ci-requirements.txt"
     "$into/venv/bin/pip" download --quiet --disable-pip-version-check --dest "$into/wheels" \
         --constraint "$demo/requirements.txt" pytest
+    echo "$wanted" >"$into/stamp"
+}
+
+# The engines that come from PyPI, and what their jobs run.
+install_fleet() {
+    local wanted into=$root/target/fleet/venv
+    wanted=$(stamp_of "$root/tests/fleet/requirements.txt")
+    up_to_date "$into/stamp" "$wanted" && return
+    say "Installing the engines of fleets into ${into#"$root"/}"
+    python3 -m venv --clear "$into"
+    "$into/bin/pip" install --quiet --disable-pip-version-check --requirement "$root/tests/fleet/requirements.txt"
     echo "$wanted" >"$into/stamp"
 }
 

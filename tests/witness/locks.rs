@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use super::{at, unless_gone};
 
 /// The files of this directory that a process has locked.
-pub(super) fn held(directory: &Path) -> io::Result<Vec<PathBuf>> {
+pub(crate) fn held(directory: &Path) -> io::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(directory).map_err(at(directory))? {
         let path = entry.map_err(at(directory))?.path();

@@ -6,7 +6,7 @@
 //! A [`Search`] that cannot read something fails; it never reports that nothing is left.
 
 pub(crate) mod cgroups;
-mod locks;
+pub(crate) mod locks;
 mod pipe;
 pub(crate) mod ports;
 mod processes;

@@ -1,0 +1,1 @@
+//! Buildbot: a master and two workers.

@@ -1,0 +1,1 @@
+//! Kubernetes: its manifests, run by podman and runc.

@@ -1,0 +1,33 @@
+//! cgrun inside what distributes tests over machines: real engines, which cancel jobs, give them too little time,
+//! preempt them, and die. `scripts/fleet` runs many jobs with random deaths.
+
+mod buildbot;
+mod kubernetes;
+mod reaping;
+mod slurm;
+mod ssh;
+mod suite;
+
+use std::path::{Path, PathBuf};
+
+/// How many jobs a test with random deaths runs: a few here, as many as it is told to with `scripts/fleet`.
+#[allow(dead_code, reason = "for the engines")]
+fn jobs(otherwise: u32) -> u32 {
+    std::env::var("CGRUN_FLEET_JOBS").map_or(otherwise, |it| it.parse().unwrap())
+}
+
+/// What the random deaths are drawn from.
+#[allow(dead_code, reason = "for the engines")]
+fn seed() -> u32 {
+    std::env::var("CGRUN_FLEET_SEED").map_or(1, |it| it.parse().unwrap())
+}
+
+/// A program of the engines that come from PyPI.
+#[allow(dead_code, reason = "for the engines")]
+fn program(name: &str) -> PathBuf {
+    root().join("target/fleet/venv/bin").join(name)
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).to_path_buf()
+}

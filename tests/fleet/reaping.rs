@@ -1,0 +1,1 @@
+//! Fleets are swept and counted.

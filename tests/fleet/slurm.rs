@@ -1,0 +1,1 @@
+//! Slurm: a controller and its nodes.

@@ -1,0 +1,1 @@
+//! Many hosts by ssh: sshd in network namespaces.
