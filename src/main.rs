@@ -9,6 +9,7 @@ mod commands;
 mod config;
 mod containers;
 mod containment;
+mod counts;
 mod guardian;
 mod leaks;
 mod leftovers;
@@ -87,7 +88,7 @@ fn dispatch(cli: Cli) -> Result<Exit, SessionError> {
         }
         CliCommand::Doctor { json } => commands::doctor::doctor(json)?,
         CliCommand::Merge(args) => commands::merge::merge(args, &report)?,
-        CliCommand::Sessions { json } => commands::sessions::print_sessions(&records(), json, &report)?,
+        CliCommand::Sessions(options) => commands::sessions::sessions(&options.request()?, records, &report)?,
         CliCommand::Ps(options) => commands::ps::ps(&options.request(), records, &report)?,
         CliCommand::Why { id, json, stacks, config } => {
             let rules = if stacks { Some(diagnose(config)?) } else { None };

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use super::command_options::{Check, Merge, PsOptions};
+use super::command_options::{Check, Merge, PsOptions, Sessions};
 use super::run_options::Run;
 use crate::commands::completions::Shell;
 use crate::config::Time;
@@ -50,11 +50,7 @@ pub(crate) enum CliCommand {
     /// List sessions on this host: live, stale, and recently ended by a guardian or a sweep
     ///
     /// The latter are your own of the last seven days.
-    Sessions {
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
-    },
+    Sessions(Sessions),
     /// List the processes of a session with the test that started each
     ///
     /// With --during or --new-since, the exit code is 1 if there are any. `cgrun -- ps` runs the program ps.

@@ -2,10 +2,12 @@
 
 use std::path::PathBuf;
 
+use anyhow::{Result, bail};
 use clap::{ArgGroup, Args};
 
 use super::run_options::ConfigOptions;
 use crate::commands::ps::{Request, Selection, Token};
+use crate::commands::sessions::{self, Format};
 use crate::config::{OnLeak, Time};
 
 #[derive(Debug, Args)]
@@ -53,6 +55,33 @@ impl PsOptions {
         let Self { id, json, token, during, new_since, settle, end, grace, known } = self;
         let selection = Selection { during, new_since };
         Request { id, json, token, known, selection, settle: settle.0, end: end.then_some(grace.0) }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Sessions {
+    /// Print JSON, as --format json does
+    #[arg(long, conflicts_with = "format")]
+    pub json: bool,
+    /// What to print: `text`, `json`, or `prometheus` for node_exporter's textfile collector
+    #[arg(long, value_name = "FORMAT", hide_possible_values = true, default_value = "text")]
+    pub format: Format,
+    /// Write to this file, completely or not at all, instead of to stdout
+    #[arg(long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Show what `cgrun sessions --json` has printed on many hosts; - is stdin
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    pub merge: Vec<PathBuf>,
+}
+
+impl Sessions {
+    pub(crate) fn request(self) -> Result<sessions::Request> {
+        let Self { json, format, output, merge } = self;
+        let format = if json { Format::Json } else { format };
+        if format == Format::Prometheus && !merge.is_empty() {
+            bail!("each host has metrics of its own; pass --format prometheus without --merge");
+        }
+        Ok(sessions::Request { format, output, merge })
     }
 }
 

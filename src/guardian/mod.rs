@@ -22,6 +22,7 @@ use rustix::process::Pid;
 
 use crate::containers::{Proxy, monitors};
 use crate::containment::{MARKER, OUTER};
+use crate::counts::{self, By};
 use crate::guardian::record::Record;
 use crate::guardian::relay::Relay;
 use crate::guardian::watched_children::{EVERY, WatchedChildren};
@@ -243,6 +244,7 @@ fn watch(
     context.dead_supervisor =
         began.zip(rustix::process::getppid()).map(|(began, heir)| DeadSupervisor { began, heir, invocation });
     let verdict = Teardown::new(context, &Cause::SUPERVISOR_DIED, events, &mut NoSupervisor).run();
+    counts::add(&verdict, &Cause::SUPERVISOR_DIED, By::Guardian);
     let tmp = record.end_scratch(&verdict, true, scratch::PATIENCE);
     record.write(&verdict, tmp.as_ref());
     // They end with the supervisor. Its heir reaps them.

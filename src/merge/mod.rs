@@ -18,7 +18,7 @@ mod verdict;
 
 pub(crate) use input::{add, read};
 pub(crate) use merged::Merged;
-pub(crate) use output::{Drafts, Format, Outputs};
+pub(crate) use output::{Draft, Drafts, Format, Outputs};
 pub(crate) use overview::Overview;
 pub(crate) use verdict::sentences;
 

@@ -52,10 +52,7 @@ impl Outputs {
     /// Fails if one of the files cannot be written.
     pub(crate) fn prepare(&self) -> Result<Drafts<'_>> {
         let files = self.0.iter().filter(|(_, path)| !is_stdout(path));
-        let drafts = files.map(|(format, path)| match Draft::prepare(path) {
-            Ok(draft) => Ok((draft, *format, path.as_path())),
-            Err(error) => Err(cannot_write(path, &error)),
-        });
+        let drafts = files.map(|(format, path)| Ok((Draft::prepare(path)?, *format)));
         Ok(Drafts(drafts.collect::<Result<_>>()?))
     }
 
@@ -72,37 +69,47 @@ impl Outputs {
 
 /// The files that are to be written.
 #[derive(Debug)]
-pub(crate) struct Drafts<'a>(Vec<(Draft, Format, &'a Path)>);
+pub(crate) struct Drafts<'a>(Vec<(Draft<'a>, Format)>);
 
 impl Drafts<'_> {
     pub(crate) fn write(&self, overview: &Overview<'_>, on_leak: OnLeak) -> Result<()> {
         // Only one text is in memory at a time.
-        for (draft, format, path) in &self.0 {
-            let text = render(*format, overview, on_leak)?;
-            draft.0.write(&text).map_err(|error| cannot_write(path, &error))?;
-        }
-        Ok(())
+        self.0.iter().try_for_each(|(draft, format)| draft.write(&render(*format, overview, on_leak)?))
     }
 }
 
 /// A file whose old content stays until the new one is complete, since it can be the night to compare with.
 #[derive(Debug)]
-struct Draft(ReportFile);
+pub(crate) struct Draft<'a> {
+    file: ReportFile,
+    /// As the user has named it.
+    path: &'a Path,
+}
 
-impl Draft {
-    fn prepare(path: &Path) -> io::Result<Self> {
+impl<'a> Draft<'a> {
+    /// Fails if the file cannot be written.
+    pub(crate) fn prepare(path: &'a Path) -> Result<Self> {
+        let file = Self::open(path).map_err(|error| cannot_write(path, &error))?;
+        Ok(Self { file, path })
+    }
+
+    fn open(path: &Path) -> io::Result<ReportFile> {
         let file = match ReportFile::of_pipe(path)? {
             Some(pipe) => pipe,
             None => ReportFile::resolve(path, std::process::id(), &mut Vec::new())?,
         };
         file.create_placeholder()?;
-        Ok(Self(file))
+        Ok(file)
+    }
+
+    pub(crate) fn write(&self, text: &str) -> Result<()> {
+        self.file.write(text).map_err(|error| cannot_write(self.path, &error))
     }
 }
 
-impl Drop for Draft {
+impl Drop for Draft<'_> {
     fn drop(&mut self) {
-        self.0.remove_placeholder();
+        self.file.remove_placeholder();
     }
 }
 

@@ -4,7 +4,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::containment::{self, Owner, Ownership, SessionId};
 use crate::sys::directory_watch::DirectoryWatch;
@@ -30,7 +30,7 @@ pub(crate) struct SessionEntry {
     is_new: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum SessionState {
     /// Its supervisor is alive.

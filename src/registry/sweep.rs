@@ -8,6 +8,7 @@ use super::entry::{SessionEntry, SessionState};
 use super::list::list_neighbours;
 use crate::containers::monitors;
 use crate::containment::{self, Containment, Mount, SessionCgroup};
+use crate::counts::{self, By};
 use crate::guardian::record::Record;
 use crate::leaks::remove_stale_log;
 use crate::limits::clear_supervisor_leaves;
@@ -77,6 +78,7 @@ pub(crate) fn end_session(
         ..Context::new(containment)
     };
     let verdict = Teardown::new(&mut context, &Cause::SUPERVISOR_DIED, events, &mut NoSupervisor).run();
+    counts::add(&verdict, &Cause::SUPERVISOR_DIED, By::Sweep);
     let tmp = record.end_scratch(&verdict, true, PATIENCE);
     tmp.iter().for_each(|it| reporter.tmp(it));
     record.write(&verdict, tmp.as_ref());

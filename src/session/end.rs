@@ -5,6 +5,7 @@ use std::os::unix::process::ExitStatusExt;
 
 use super::buffering;
 use super::running_session::{GUARDIAN_REPLACED, Session};
+use crate::counts::{self, By};
 use crate::guardian::Guardian;
 use crate::guardian::record::Record;
 use crate::leftovers::Leftovers;
@@ -54,6 +55,7 @@ impl Session<'_> {
         let failed = self.failed_among(&gone_early);
         failed.iter().for_each(|cause| self.explain(cause));
         let cause = failed.as_ref().unwrap_or(cause);
+        counts::add(&verdict, cause, By::Supervisor);
         let baseline = self.set_known_leaks_aside(cause, &mut verdict);
         self.report.verdict(&verdict, cause, self.context.containment.kind(), clock::since(self.begin));
         self.report.leftovers(&leftovers);
@@ -229,6 +231,7 @@ impl Drop for Session<'_> {
         if !self.torn_down {
             let cause = Cause::AnyOtherExit(AnyOtherExit::Broken("cgrun itself failed".into()));
             let verdict = self.tear_down(&cause);
+            counts::add(&verdict, &cause, By::Supervisor);
             let kind = self.context.containment.kind();
             self.report.verdict(&verdict, &cause, kind, clock::since(self.begin));
             let leftovers = Leftovers::not_looked_for("cgrun itself failed");

@@ -26,6 +26,7 @@ pub(crate) mod process;
 pub(crate) mod procfs;
 pub(crate) mod regular_file;
 pub(crate) mod search_path;
+pub(crate) mod shared_counters;
 pub(crate) mod signals;
 pub(crate) mod small_file;
 pub(crate) mod sockets;

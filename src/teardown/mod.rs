@@ -23,6 +23,7 @@ pub(crate) use time_budget::StopWithin;
 pub(crate) use verdict::Verdict;
 
 use crate::leaks;
+use crate::runtime::clock;
 use crate::runtime::failpoint;
 
 /// The niceness of a teardown (setpriority(2)).
@@ -31,6 +32,7 @@ const URGENT: i32 = -15;
 impl Teardown<'_> {
     /// Stops everything that the session started, and returns the findings. Can be run again.
     pub(crate) fn run(mut self) -> Verdict {
+        let begin = clock::now();
         self.note_cancellation();
         if self.can_ask() {
             self.run_phase("ask", Self::ask);
@@ -49,6 +51,7 @@ impl Teardown<'_> {
             self.verdict.add_logged(log.read());
             log.remove();
         }
+        self.verdict.took = clock::since(begin);
         self.verdict
     }
 

@@ -44,6 +44,8 @@ pub(crate) struct Verdict {
     pub unknown: Vec<String>,
     /// Watched ports that a process outside the session holds. They are reported and left alone.
     pub strangers: Vec<Holding>,
+    /// How long the teardown took.
+    pub took: Duration,
     /// The phases that were run, and when each ended.
     pub phases: Vec<(&'static str, Instant)>,
     /// One span per component.

@@ -1,0 +1,80 @@
+//! The sessions as a table.
+
+use super::listing::{Listing, Row};
+use crate::registry::SessionState;
+use crate::text::{age, counted, readable, shorten};
+
+/// So many ended sessions of a host are shown; `--json` has all.
+const ENDED_SHOWN: usize = 10;
+
+type Line = Vec<String>;
+
+pub(super) fn of_host(listing: &Listing) -> String {
+    let lines = lines(listing);
+    if lines.is_empty() {
+        "no sessions\n".into()
+    } else {
+        table(&["ID", "STATE", "PID", "USER", "COMMAND"], lines)
+    }
+}
+
+/// Ends with a line that says how many hosts and sessions there are, because a host can have none.
+pub(super) fn of_hosts(listings: &[Listing]) -> String {
+    let of_host = |it: &Listing| {
+        let host = readable(&it.host);
+        lines(it).into_iter().map(move |line| [vec![host.clone()], line].concat())
+    };
+    let mut all: Vec<Line> = listings.iter().flat_map(of_host).collect();
+    all.sort_by(|a, b| a[0].cmp(&b[0]));
+    let table = match all.is_empty() {
+        true => String::new(),
+        false => table(&["HOST", "ID", "STATE", "PID", "USER", "COMMAND"], all) + "\n",
+    };
+    let sessions = |state| listings.iter().flat_map(|it| &it.sessions).filter(|it| it.state == state).count();
+    format!(
+        "{table}{}: {} live, {} stale, {} unknown\n",
+        counted(listings.len() as u64, "host"),
+        counted(sessions(SessionState::Live) as u64, "session"),
+        sessions(SessionState::Stale),
+        sessions(SessionState::Unknown),
+    )
+}
+
+fn lines(listing: &Listing) -> Vec<Line> {
+    let live = listing.sessions.iter().map(|row| {
+        let pid = row.supervisor_pid.map_or("?".into(), |pid| pid.to_string());
+        vec![row.id.clone(), state(row).into(), pid, row.user.clone(), short(&row.command)]
+    });
+    let ended = listing.ended.iter().take(ENDED_SHOWN).map(|ended| {
+        let result = if ended.verified_empty { "clean" } else { "NOT clean" };
+        let state = format!("ended {} ago by {}, {result}", age(ended.ago()), ended.ended_by);
+        let pid = ended.supervisor_pid.to_string();
+        vec![ended.id.clone(), state, pid, String::new(), short(&ended.command)]
+    });
+    live.chain(ended).collect()
+}
+
+fn state(row: &Row) -> &'static str {
+    match row.state {
+        SessionState::Live => "live",
+        SessionState::Stale => "stale",
+        SessionState::Unknown => "unknown",
+    }
+}
+
+fn table(titles: &[&str], lines: Vec<Line>) -> String {
+    let titles = titles.iter().map(|it| it.to_string()).collect();
+    let lines: Vec<Line> = [titles].into_iter().chain(lines).collect();
+    let last = lines[0].len() - 1;
+    let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<_> = (0..last).map(width).collect();
+    let pad = |line: &Line| {
+        let cells = widths.iter().zip(line).map(|(width, cell)| format!("{cell:width$}  "));
+        cells.collect::<String>() + &line[last] + "\n"
+    };
+    lines.iter().map(pad).collect()
+}
+
+fn short(command: &str) -> String {
+    shorten(&readable(command), 60)
+}
