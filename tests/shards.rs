@@ -62,6 +62,29 @@ fn a_suite_with_a_fixed_port_runs_many_times_side_by_side() {
     run.finish().assert_code(0).assert_nothing_left();
 }
 
+/// Seen from outside.
+#[test]
+fn the_session_of_each_shard_is_listed_with_its_number() {
+    let run = shards("2").sh(UNTIL_GO).start();
+    until_all_run(&run, 2);
+    let listed = run.cgrun(&["sessions", "--json"]).assert_code(0).json();
+    let own = run.session_path();
+    let within = own.parent().unwrap();
+    let sessions = listed["sessions"].as_array().unwrap().iter();
+    let sessions: Vec<_> =
+        sessions.filter(|it| it["cgroup"].as_str().unwrap().starts_with(within.to_str().unwrap())).collect();
+    let mut numbers: Vec<_> = sessions.iter().map(|it| it["shard"]["number"].as_u64()).collect();
+    numbers.sort();
+    assert_eq!(numbers, [Some(1), Some(2)], "{sessions:#?}");
+    assert_eq!(sessions[0]["shard"]["count"], 2);
+    let table = run.cgrun(&["sessions"]).assert_code(0).stdout.clone();
+    assert!(table.contains("[1/2] sh -c") && table.contains("[2/2] sh -c"), "{table}");
+    let ps = run.cgrun(&["ps", "--json", sessions[0]["id"].as_str().unwrap()]).assert_code(0).json();
+    assert_eq!(ps["shard"], sessions[0]["shard"]);
+    std::fs::write(run.path().join("go"), "").unwrap();
+    run.finish().assert_code(0).assert_nothing_left();
+}
+
 #[test]
 fn services_with_a_port_need_a_network_of_their_own() {
     let run = shards("2").config(SERVER).options(["--private", "ipc"]).command(["touch", "ran"]).run();

@@ -25,7 +25,7 @@ mod tree_holder;
 
 pub(crate) use cgroup::metadata::{
     Owner, Ownership, namespace as own_namespace, read as read_metadata, read_outside, read_scratch,
-    write_outside, write_scratch,
+    write_outside, write_scratch, write_shard,
 };
 pub(crate) use cgroup::placement::{Mount, Source, Unavailable, find_source};
 pub(crate) use cgroup::systemd::{manages_this_host, private_socket as manager_socket};

@@ -4,11 +4,13 @@ use std::ffi::{OsStr, OsString};
 use std::os::fd::RawFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
+use serde::{Deserialize, Serialize};
+
 use super::{Probe, SessionPlan};
 use crate::config::ReportKind;
 
 /// Counted from 1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
 pub(crate) struct Shard {
     pub number: u16,
     pub count: u16,
@@ -22,7 +24,17 @@ impl Shard {
 
     /// With which the lines of its output begin.
     pub(crate) fn prefix(self) -> String {
-        format!("[{}/{}] ", self.number, self.count)
+        format!("[{}] ", self.note())
+    }
+
+    /// `2/4`, with which its cgroup is marked.
+    pub(crate) fn note(self) -> String {
+        format!("{}/{}", self.number, self.count)
+    }
+
+    pub(crate) fn of_note(note: &str) -> Option<Self> {
+        let (number, count) = note.split_once('/')?;
+        Some(Self { number: number.parse().ok()?, count: count.parse().ok()? })
     }
 
     /// What its processes can read.
@@ -86,5 +98,7 @@ mod tests {
         ] {
             assert_eq!(shard.fill_in(OsStr::new(word)), filled);
         }
+        assert_eq!(Shard::of_note(&shard.note()), Some(shard));
+        assert_eq!(Shard::of_note("2 of 4"), None);
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::containment::{self, Owner, Ownership, SessionId};
+use crate::plan::Shard;
 use crate::sys::directory_watch::DirectoryWatch;
 use crate::sys::port::Port;
 use crate::sys::time::{self, Instant, time_of_day};
@@ -25,6 +26,7 @@ pub(crate) struct SessionEntry {
     pub state: SessionState,
     pub command: String,
     pub ports: Vec<Port>,
+    pub shard: Option<Shard>,
     pub uid: u32,
     /// Whether its supervisor may be about to sign it.
     is_new: bool,
@@ -51,8 +53,9 @@ impl SessionEntry {
         let is_old = is_old(path);
         let state = settled_state(metadata.ownership, is_old, path)?;
         let (ownership, command, ports) = (metadata.ownership, metadata.command, metadata.ports);
+        let shard = metadata.shard.and_then(|note| Shard::of_note(&note));
         let is_new = ownership == Ownership::Unsigned && !is_old;
-        Some(Self { id, path: path.into(), ownership, state, command, ports, uid, is_new })
+        Some(Self { id, path: path.into(), ownership, state, command, ports, shard, uid, is_new })
     }
 
     /// Waits until its supervisor has signed it, or should have. `None` if it ends meanwhile.

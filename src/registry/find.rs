@@ -11,6 +11,7 @@ use super::entry::SessionState;
 use super::list::{cgroup_mount, list_sessions};
 use crate::containment::{MARKER, Ownership, SessionId, read_metadata};
 use crate::guardian::record;
+use crate::plan::Shard;
 use crate::sys::procfs::environ::variable;
 use crate::sys::procfs::stat::{self, ProcStat};
 use crate::sys::procfs::walk::{all_pids, lineage};
@@ -26,6 +27,13 @@ pub(crate) struct Session {
     pub directory: Option<PathBuf>,
     /// `None` if it has a cgroup, and its supervisor is dead or in another PID namespace.
     pub root: Option<Root>,
+}
+
+impl Session {
+    /// Which of several sessions of one command it is, if its cgroup says so.
+    pub(crate) fn shard(&self) -> Option<Shard> {
+        Shard::of_note(&read_metadata(self.directory.as_ref()?).shard?)
+    }
 }
 
 /// What all processes of a session descend from.

@@ -85,6 +85,10 @@ fn prepare(plan: SessionPlan, report: &Reporter) -> Result<Session<'_>, SessionE
     if containment.kind() < Kind::Cgroup && plan.require.is_none() {
         report.say(&format!("this session is contained only by a {}; see: cgrun doctor", containment.kind()));
     }
+    if let Some((shard, cgroup)) = plan.shard.zip(containment.path()) {
+        // Only those who look from outside miss it.
+        let _ = containment::write_shard(cgroup, &shard.note());
+    }
     let limits = limits::apply(&plan, &containment, mount.as_ref(), report)?;
     failpoint::reached("cgroup made");
     let mut session =

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::ending::{Ending, Outcome};
 use super::listing::Listed;
+use crate::plan::Shard;
 use crate::report::{StartedDuring, rounded_seconds};
 
 const SCHEMA: &str = "cgrun-ps";
@@ -14,6 +15,8 @@ pub(super) struct Document {
     pub schema: &'static str,
     pub schema_version: u32,
     pub session: String,
+    /// Which of several sessions of the command it is; `None` if it is the only one, or has no cgroup.
+    pub shard: Option<Shard>,
     /// For `--new-since`.
     pub token: String,
     pub processes: Vec<ProcessRow>,
@@ -46,6 +49,7 @@ impl Document {
             schema: SCHEMA,
             schema_version: SCHEMA_VERSION,
             session,
+            shard: None,
             token,
             processes: Vec::new(),
             summary: None,

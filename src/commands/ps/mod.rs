@@ -150,6 +150,7 @@ fn text(request: &Request, session: &Session, token: Token, found: &Found) -> Re
         let mut document = Document::new(session.id.to_string(), token.to_string(), found.undescribed);
         let row = |(at, it): (usize, &Listed)| ProcessRow::new(it, found.outcomes.get(at));
         document.summary = (!found.outcomes.is_empty()).then(|| table::ended(&found.listed, &found.outcomes));
+        document.shard = session.shard();
         document.processes = found.listed.iter().enumerate().map(row).collect();
         return Ok(serde_json::to_string_pretty(&document)? + "\n");
     }

@@ -6,6 +6,7 @@ use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
 use crate::guardian::record::{self, EndedSession};
+use crate::plan::Shard;
 use crate::registry::{SessionEntry, SessionList, SessionState, cgroup_mount, list_sessions};
 use crate::sys::port::Port;
 use crate::sys::time::{self, time_of_day};
@@ -35,6 +36,9 @@ pub(super) struct Row {
     pub supervisor_pid: Option<u32>,
     pub user: String,
     pub command: String,
+    /// Which of several sessions of the command it is.
+    #[serde(default)]
+    pub shard: Option<Shard>,
     #[serde(skip_deserializing)]
     ports: Vec<Port>,
     cgroup: String,
@@ -61,6 +65,7 @@ impl Row {
             id: session.id.to_string(),
             user: user_name(session.uid),
             command: session.command,
+            shard: session.shard,
             ports: session.ports,
             cgroup: session.path.to_string_lossy().into_owned(),
         }

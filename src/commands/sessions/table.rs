@@ -1,6 +1,7 @@
 //! The sessions as a table.
 
 use super::listing::{Listing, Row};
+use crate::plan::Shard;
 use crate::registry::SessionState;
 use crate::text::{age, counted, readable, shorten};
 
@@ -43,7 +44,7 @@ pub(super) fn of_hosts(listings: &[Listing]) -> String {
 fn lines(listing: &Listing) -> Vec<Line> {
     let live = listing.sessions.iter().map(|row| {
         let pid = row.supervisor_pid.map_or("?".into(), |pid| pid.to_string());
-        vec![row.id.clone(), state(row).into(), pid, row.user.clone(), short(&row.command)]
+        vec![row.id.clone(), state(row).into(), pid, row.user.clone(), command(row)]
     });
     let ended = listing.ended.iter().take(ENDED_SHOWN).map(|ended| {
         let result = if ended.verified_empty { "clean" } else { "NOT clean" };
@@ -52,6 +53,10 @@ fn lines(listing: &Listing) -> Vec<Line> {
         vec![ended.id.clone(), state, pid, String::new(), short(&ended.command)]
     });
     live.chain(ended).collect()
+}
+
+fn command(row: &Row) -> String {
+    row.shard.map(Shard::prefix).unwrap_or_default() + &short(&row.command)
 }
 
 fn state(row: &Row) -> &'static str {

@@ -19,6 +19,7 @@ const LONGEST: usize = 1024;
 const OWNER: &str = "user.cgrun.owner";
 const COMMAND: &str = "user.cgrun.command";
 const PORTS: &str = "user.cgrun.ports";
+const SHARD: &str = "user.cgrun.shard";
 /// Names processes to kill, so nobody may plant it for the host's root, who alone can write and read the first (xattr(7)).
 /// Others use the second: they can kill only what they may kill anyway.
 const OUTSIDE: [&str; 2] = ["trusted.cgrun.outside", "user.cgrun.outside"];
@@ -49,6 +50,8 @@ pub(crate) struct Metadata {
     pub ownership: Ownership,
     pub command: String,
     pub ports: Vec<Port>,
+    /// As [`write_shard`] has stored it.
+    pub shard: Option<String>,
 }
 
 impl Owner {
@@ -101,7 +104,13 @@ pub(crate) fn read(directory: &Path) -> Metadata {
         ports: attribute(directory, PORTS)
             .map(|text| text.split(' ').filter_map(|port| port.parse().ok()).collect())
             .unwrap_or_default(),
+        shard: attribute(directory, SHARD),
     }
+}
+
+/// Stores which of several sessions of one command it is.
+pub(crate) fn write_shard(directory: &Path, note: &str) -> io::Result<()> {
+    Ok(rustix::fs::setxattr(directory, SHARD, note.as_bytes(), XattrFlags::empty())?)
 }
 
 /// The children of the supervisor that have left the cgroup, as [`write_outside`] has stored them.
