@@ -1,7 +1,8 @@
-"""many_reports.py REPORT DIRECTORY COUNT NIGHT: writes the reports of COUNT sessions of a night, made from a real REPORT.
+"""many_reports.py REPORT DIRECTORY COUNT NIGHT [full]: writes the reports of COUNT sessions of a night, made from a real REPORT.
 
 Twelve hosts run shards of a suite with 40 leaking tests, each session another part of them. From the second night on, four
-tests are repaired and three others leak."""
+tests are repaired and three others leak. With `full`, sessions also have what is not a process, leaked containers, and what
+hung sessions waited for."""
 
 import copy
 import json
@@ -27,7 +28,54 @@ def leak(template, test, program):
     return process
 
 
-def reports(template, count, night):
+def leftover(kind, test, container=None):
+    """What is left that is not a process."""
+    return {
+        "kind": kind,
+        "name": f"/dev/shm/{kind}",
+        "key": None,
+        "size_bytes": 65536,
+        "file_count": None,
+        "uid": 0,
+        "creator_pid": None,
+        "process": "python -m pytest",
+        "started_during": test,
+        "fate": "removed",
+        "remove_with": None,
+        "container": container,
+        "leaked": container is not None,
+    }
+
+
+def container(chance):
+    return {
+        "engine": chance.choice(["docker", "podman"]),
+        "id": f"{chance.getrandbits(48):012x}",
+        "name": "db",
+        "image": chance.choice(["postgres:17", "redis:8", "minio/minio:latest"]),
+        "ports": [5432],
+        "running": True,
+        "age_seconds": chance.randint(1, 600),
+        "log": [f"line {n} of the log of a container" for n in range(20)],
+    }
+
+
+def fill(report, chance, tests):
+    """Adds what most sessions do not have."""
+    for test, _ in chance.sample(tests, 3):
+        report["leftovers"].append(leftover(chance.choice(["file", "shared_memory", "semaphores"]), test))
+        report["leftovers"].append(leftover("container", test, container(chance)))
+    report["leaked_container_count"] = 3
+    report["outcome"] |= {"cause": "timed_out", "reason": "timed out after 30m", "exit_code": 124}
+    report["why"] = [f"pid {n} (python -m pytest) waits for pid {n + 1}, which holds a lock" for n in range(40)]
+    frames = [f"function_{n} (tests/test_shop.py:{n})" for n in range(60)]
+    stack = {"command_line": "python -m pytest", "tool": "py-spy", "problem": None}
+    stack["sections"] = [{"title": "MainThread", "lines": frames}]
+    report["stacks"] = [{"pid": n, **stack} for n in range(1, 6)]
+
+
+def reports(template, count, night, is_full):
+    others = random.Random(f"{night} full")
     chance = random.Random(night)
     tests = leaking_tests(night)
     process = template["leaks"][0]
@@ -53,12 +101,14 @@ def reports(template, count, night):
             "components": [],
             "limits_hit": [],
         }
+        if is_full and others.random() < 0.5:
+            fill(report, others, tests)
         yield f"shard-{number + 1}.json", report
 
 
-def main(report, directory, count, night):
+def main(report, directory, count, night, full=""):
     template = json.loads(Path(report).read_text())
-    for name, text in reports(template, int(count), int(night)):
+    for name, text in reports(template, int(count), int(night), full == "full"):
         (Path(directory) / name).write_text(json.dumps(text, indent=2))
 
 
