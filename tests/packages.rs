@@ -90,7 +90,10 @@ fn a_deb_has_the_program_of_the_present_source_and_can_be_read_by_all() {
     unpack(&packages.built(".deb")[0], &tree);
     let program = std::fs::read(tree.join("usr/bin/cgrun")).unwrap();
     assert!(program == std::fs::read("/bin/true").unwrap(), "the program is one of an earlier run");
-    assert!(tree.join("usr/share/doc/cgrun/docs/examples/ci/tox.ini").exists(), "docs/ci.md refers to it");
+    let documents = tree.join("usr/share/doc/cgrun/docs");
+    for file in ["examples/ci/tox.ini", "examples/fleet/reaping/cgrun-sweep@.timer", "fleet/reaping.md"] {
+        assert!(documents.join(file).exists(), "docs/ci.md refers to {file}");
+    }
     let listing = Command::new("dpkg-deb").arg("-c").arg(&packages.built(".deb")[0]).output().unwrap();
     for line in String::from_utf8(listing.stdout).unwrap().lines() {
         let others = &line[7..10];

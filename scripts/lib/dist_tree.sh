@@ -13,7 +13,8 @@ dist_tree() { # PREFIX PROGRAM
     "${cross_run[@]}" "$2" completions fish >"$share/fish/vendor_completions.d/cgrun.fish"
     cp LICENSE README.md CHANGELOG.md SECURITY.md ARCHITECTURE.md CONTRIBUTING.md "$share/doc/cgrun/"
     cp docs/*.md "$share/doc/cgrun/docs/"
-    cp -R docs/examples/ci "$share/doc/cgrun/docs/examples/"
+    cp -R docs/fleet "$share/doc/cgrun/docs/"
+    cp -R docs/examples/{ci,fleet} "$share/doc/cgrun/docs/examples/"
     [[ ${has_licences-} ]] || licences
     cp "$dist/THIRD-PARTY-LICENCES.txt" "$share/doc/cgrun/"
     find "$1" -type d -exec chmod 755 {} +

@@ -3,12 +3,14 @@
 mod counts;
 mod merged;
 
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::mount::{MsFlags, mount};
 
+use crate::fixtures::NOBODY;
 use crate::harness::{Finished, OwnHost, Running, Session, cgrun_program};
 
 const EXAMPLES: &str = "docs/examples/fleet/reaping";
@@ -43,6 +45,7 @@ fn end(run: Running) {
 /// Runs a command that can start a sweep, whose records must not go to our home.
 fn output(command: &mut Command) -> Output {
     let state = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(state.path(), PermissionsExt::from_mode(0o777)).unwrap();
     command.env("XDG_STATE_HOME", state.path()).stdin(Stdio::null()).output().unwrap()
 }
 
@@ -73,7 +76,7 @@ fn sweeps_at_once_end_each_stale_session_and_no_other() {
         let done = sweep.wait_with_output().unwrap();
         assert!(done.status.success(), "{}: {}", done.status, String::from_utf8_lossy(&done.stderr));
     }
-    assert_eq!(live.sessions(), 1, "only the live session is left");
+    assert_eq!(live.sessions(), 1, "the live session was ended");
     end(live);
     stale.iter().for_each(|run| _ = run.assert_nothing_left());
 }
@@ -85,7 +88,7 @@ fn the_units_are_valid() {
         ["cgrun-sweep@.service", "cgrun-sweep@.timer", "cgrun-metrics.service", "cgrun-metrics.timer"];
     let program = cgrun_program();
     for name in units {
-        let text = example(name).replace("/usr/bin/cgrun", program.to_str().unwrap());
+        let text = example(name).replace("ExecStart=cgrun", &format!("ExecStart={}", program.display()));
         session = session.file(&name.replace('@', "@root"), text);
     }
     let units = units.map(|name| format!("./{}", name.replace('@', "@root"))).join(" ");
@@ -97,7 +100,7 @@ fn the_units_are_valid() {
 fn command_of_unit(name: &str) -> String {
     let text = example(name);
     let line = text.lines().find_map(|line| line.strip_prefix("ExecStart=")).unwrap();
-    line.replace("/usr/bin/cgrun", cgrun_program().to_str().unwrap())
+    format!("exec {}/{line}", cgrun_program().parent().unwrap().display())
 }
 
 #[test]
@@ -117,14 +120,14 @@ fn the_directory_of_the_counters_is_open_to_every_user() {
     let done = output(Command::new("systemd-tmpfiles").arg("--create").arg(config));
     assert!(done.status.success(), "{done:?}");
     let metadata = std::fs::metadata("/run/cgrun").unwrap();
-    assert_eq!(std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o7777, 0o1777);
+    assert_eq!(metadata.permissions().mode() & 0o7777, 0o1777);
 }
 
 /// Runs Slurm's epilog as slurmd does, with few variables.
 fn epilog(cgrun: &Path, user: &str) -> Output {
     let script = super::root().join(EXAMPLES).join("slurm-epilog.sh");
     let mut command = Command::new(script);
-    command.env_clear().env("PATH", "/bin:/usr/bin:/sbin:/usr/sbin").env("CGRUN", cgrun);
+    command.env_clear().env("PATH", cgrun.parent().unwrap());
     output(command.env("SLURM_JOB_USER", user).env("SLURM_JOB_ID", "7"))
 }
 
@@ -133,11 +136,29 @@ fn the_epilog_of_slurm_ends_a_stale_session_of_the_user_of_the_job() {
     let _host = OwnHost::enter();
     let living = live(Session::new());
     let run = stale(Session::again());
-    let done = epilog(&cgrun_program(), "root");
+    // A job of another user: what root's own sweep leaves alone.
+    let listed = run.cgrun(&["sessions", "--json"]).json();
+    let sessions = listed["sessions"].as_array().unwrap();
+    let session = sessions.iter().find(|it| it["state"] == "stale").unwrap()["cgroup"].as_str().unwrap();
+    let give = |path: &Path| chown(path, Some(NOBODY), Some(NOBODY)).unwrap();
+    give(Path::new(session).parent().unwrap());
+    for entry in walk(Path::new(session)) {
+        give(&entry);
+    }
+    assert!(epilog(&cgrun_program(), "root").status.success());
+    assert_eq!(run.sessions(), 1, "root has ended the session of another user");
+    let done = epilog(&cgrun_program(), "nobody");
     assert!(done.status.success(), "{done:?}");
-    assert_eq!(living.sessions(), 1, "only the live session is left");
+    assert_eq!(living.sessions(), 1, "the live session was ended");
     end(living);
     run.assert_nothing_left();
+}
+
+/// A directory with everything in it.
+fn walk(directory: &Path) -> Vec<std::path::PathBuf> {
+    let entries = std::fs::read_dir(directory).unwrap().map(|it| it.unwrap().path());
+    let within = entries.flat_map(|it| if it.is_dir() { walk(&it) } else { vec![it] });
+    [directory.to_path_buf()].into_iter().chain(within).collect()
 }
 
 /// A failure would drain the node.
@@ -157,7 +178,7 @@ fn the_epilog_of_slurm_fails_only_if_something_can_survive() {
         .unwrap();
         assert_eq!(epilog(&program, "root").status.code(), Some(expected), "{code}");
     }
-    assert_eq!(epilog(&session.path().join("missing"), "root").status.code(), Some(0));
+    assert_eq!(epilog(Path::new("/nonexistent/cgrun"), "root").status.code(), Some(0));
     assert_eq!(epilog(&program, "nobody-of-that-name").status.code(), Some(0));
     assert_eq!(epilog(&program, "").status.code(), Some(0));
 }
