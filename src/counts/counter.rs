@@ -7,7 +7,7 @@ use crate::sys::shared_counters::COUNTERS;
 use crate::teardown::{Cause, Verdict};
 
 /// The teardowns, by who did them and why. Those of a later version are added at the end.
-pub(crate) const TEARDOWNS: [(By, &str); 11] = [
+pub(crate) const TEARDOWNS: &[(By, &str)] = &[
     (By::Supervisor, "command_ended"),
     (By::Supervisor, "interrupted"),
     (By::Supervisor, "startup_failed"),
@@ -19,6 +19,7 @@ pub(crate) const TEARDOWNS: [(By, &str); 11] = [
     (By::Supervisor, "internal_error"),
     (By::Guardian, "supervisor_died"),
     (By::Sweep, "supervisor_died"),
+    (By::Supervisor, "parent_exited"),
 ];
 
 /// The upper bounds of the buckets for the time that a teardown took. The last bucket has none.
