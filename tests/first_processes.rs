@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use nix::sys::signal::Signal::SIGTERM;
+use nix::sys::signal::Signal::{SIGKILL, SIGTERM};
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
 
@@ -118,4 +118,20 @@ fn the_first_process_exits_although_sigchld_was_ignored_when_it_was_executed() {
         let run = start_as_first(Session::again().sh(script), &["python3", "-c", ignore]).finish();
         run.assert_code(code).assert_silent().assert_nothing_left();
     }
+}
+
+/// The kernel kills all of a PID namespace when its first process exits.
+#[test]
+fn the_first_process_lets_the_guardian_report_if_cgrun_is_killed() {
+    let script = "setsid -f sleep 901; trap '' TERM; touch running; while :; do sleep 0.02; done";
+    let session = Session::new().options(["--report", "json=r.json", "--report", "summary=line"]);
+    let run = start_as_first(session.sh(script), &[]);
+    let first = first(run.until_file("running"));
+    let children = std::fs::read_to_string(format!("/proc/{first}/task/{first}/children")).unwrap();
+    kill(Pid::from_raw(children.split_whitespace().next().unwrap().parse().unwrap()), SIGKILL).unwrap();
+    let run = run.finish();
+    run.assert_code(128 + SIGKILL as i32).assert_nothing_left();
+    let report: serde_json::Value = serde_json::from_str(&run.read("r.json")).unwrap();
+    assert_eq!(report["session"]["written_by"], "guardian", "{report:#}");
+    assert!(run.read("line").starts_with("clean now: cgrun was killed"), "{}", run.read("line"));
 }

@@ -9,6 +9,7 @@ use nix::errno::Errno;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 use rustix::process::Pid;
 
+use crate::sys::procfs::details::executable;
 use crate::sys::procfs::walk;
 
 /// The exit code for a failure of cgrun.
@@ -44,17 +45,25 @@ pub(crate) fn stand_before() {
     IS_BEHIND_US.store(child == 0, Ordering::Relaxed);
 }
 
-/// Reaps, and passes signals on to cgrun, until that exits.
+/// Reaps, and passes signals on to cgrun, until that exits. If a signal kills it, its guardian ends the session: it is our
+/// child now, and our own exit would kill it.
 fn serve(cgrun: Pid, signals: &SigSet) -> ! {
+    let mut killed_by = None;
     loop {
+        if let Some(signal) = killed_by {
+            if !has_guardian() {
+                // As a shell reports it: the first process cannot kill itself with a signal.
+                exit(128 + signal);
+            }
+        }
         // SAFETY: a `siginfo_t` is plain numbers, which may all be zero; sigwaitinfo(2) fills it.
         let (signal, info) = unsafe {
             let mut info = std::mem::zeroed::<libc::siginfo_t>();
             (libc::sigwaitinfo(signals.as_ref(), &mut info), info)
         };
         match signal {
-            libc::SIGCHLD => reap(cgrun),
-            signal if signal > 0 && is_for(cgrun, signal, &info) => {
+            libc::SIGCHLD => reap(cgrun, &mut killed_by),
+            signal if signal > 0 && killed_by.is_none() && is_for(cgrun, signal, &info) => {
                 // SAFETY: sends a signal to our own unreaped child.
                 unsafe { libc::kill(cgrun.as_raw_nonzero().get(), signal) };
             }
@@ -74,18 +83,28 @@ fn is_for(cgrun: Pid, signal: c_int, info: &libc::siginfo_t) -> bool {
     sender.is_none_or(|sender| walk::ancestor_below(sender, cgrun).is_none())
 }
 
-fn reap(cgrun: Pid) {
+/// Whether a child of ours runs our program. The children of a process become ours before we learn of its death.
+fn has_guardian() -> bool {
+    let own = rustix::process::getpid();
+    let program = executable(own);
+    program.is_some()
+        && walk::children(own).is_ok_and(|all| all.into_iter().any(|it| executable(it) == program))
+}
+
+/// Notes the signal that has killed cgrun.
+fn reap(cgrun: Pid, killed_by: &mut Option<c_int>) {
     let mut status = 0;
     loop {
         // SAFETY: `status` outlives the call.
         let pid = unsafe { libc::waitpid(-1, &mut status, libc::WNOHANG | libc::__WALL) };
-        match Pid::from_raw(pid).filter(|_| pid > 0) {
-            // As a shell reports it: the first process cannot kill itself with a signal.
-            Some(pid) if pid == cgrun && libc::WIFSIGNALED(status) => exit(128 + libc::WTERMSIG(status)),
+        match Pid::from_raw(pid.max(0)) {
+            Some(pid) if pid == cgrun && libc::WIFSIGNALED(status) => {
+                *killed_by = Some(libc::WTERMSIG(status))
+            }
             Some(pid) if pid == cgrun && libc::WIFEXITED(status) => exit(libc::WEXITSTATUS(status)),
             Some(_) => {}
             // Something else has reaped cgrun, so how it exited is unknown.
-            None if pid < 0 && Errno::last() == Errno::ECHILD => exit(UNKNOWN),
+            None if pid < 0 && Errno::last() == Errno::ECHILD && killed_by.is_none() => exit(UNKNOWN),
             None => return,
         }
     }
