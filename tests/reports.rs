@@ -1,6 +1,8 @@
 //! Reports are complete and correct, whatever the session did and however it ended.
 
+use std::fs::Permissions;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -190,7 +192,7 @@ fn a_report_that_cannot_be_written_is_refused_before_anything_starts() {
     let cases = [
         ("json=/proc/x.json", "cannot write the report"),
         ("html=.", "not a regular file"),
-        ("xml=x", "use json, junit or html"),
+        ("xml=x", "use json, junit, html or summary"),
         ("json", "KIND=FILE"),
         ("json=", "KIND=FILE"),
         ("json=-", "stdout belongs to the command"),
@@ -785,4 +787,79 @@ fn the_page_is_drawn_in_a_browser() {
         "needs no network"
     );
     assert_drawn(&run.path().join("r.html"));
+}
+
+/// The line that `--report summary=FILE` has written.
+fn summary_of(run: &Finished) -> String {
+    let text = run.read("line");
+    assert!(text.ends_with('\n') && text.lines().count() == 1 && text.len() <= 4096, "{text:?}");
+    text
+}
+
+#[test]
+fn a_summary_says_in_one_line_how_the_session_ended() {
+    let cases = [
+        ("true", "clean: ", "; contained by a cgroup\n"),
+        ("exit 3", "clean: ", "; contained by a cgroup\n"),
+        ("sleep 900 & sleep 901 &", "clean now: ", "; contained by a cgroup; leaked 2 processes\n"),
+    ];
+    Session::new();
+    for (script, start, end) in cases {
+        let run = Session::again().options(["--report", "summary=line"]).sh(script).run();
+        run.assert_nothing_left();
+        let line = summary_of(&run);
+        assert!(line.starts_with(start) && line.ends_with(end), "{line}");
+    }
+    let run =
+        Session::again().options(["--report", "summary=line"]).sh("touch running; exec sleep 900").start();
+    run.until_file("running").signal(Signal::SIGTERM);
+    let run = run.finish();
+    assert!(summary_of(&run).contains("SIGTERM"), "{}", summary_of(&run));
+    run.assert_nothing_left();
+}
+
+#[test]
+fn a_summary_is_one_short_line_whatever_the_command_is_called() {
+    let name = "a\nb".repeat(2000);
+    let run = Session::new().options(["--report", "summary=line"]).sh("exit 0").env("CGRUN_TIMEOUT", "1ms");
+    let run = run.command(["sh", "-c", &format!(": {name}; sleep 900")]).run();
+    run.assert_nothing_left();
+    summary_of(&run);
+}
+
+/// Like Kubernetes' /dev/termination-log: everybody can write to the file, and nobody can replace it.
+#[test]
+fn a_report_is_written_to_a_file_in_a_directory_that_is_not_writable() {
+    Session::new();
+    for how in ["exit 0", "touch running; exec sleep 900"] {
+        let options = ["--user", "nobody", "--report", "summary=fixed/line", "--report", "json=fixed/r.json"];
+        let session = Session::again().options(options).sh(how);
+        let session = session.file("fixed/line", "of an earlier session").file("fixed/r.json", "");
+        for (path, mode) in [("", 0o777), ("fixed", 0o555), ("fixed/line", 0o666), ("fixed/r.json", 0o666)] {
+            std::fs::set_permissions(session.path().join(path), Permissions::from_mode(mode)).unwrap();
+        }
+        let run = session.start();
+        if how != "exit 0" {
+            run.until_file("running").signal(Signal::SIGKILL);
+        }
+        run.until("all are written", || {
+            ["line", "r.json"].iter().all(|it| {
+                let text = std::fs::read_to_string(run.path().join("fixed").join(it)).unwrap();
+                text.starts_with(['c', '{']) && text.ends_with('\n')
+            })
+        });
+        let run = run.finish();
+        run.assert_nothing_left();
+        let (line, report) = (run.read("fixed/line"), run.read("fixed/r.json"));
+        let report: serde_json::Value = serde_json::from_str(&report).unwrap();
+        let by = if how == "exit 0" { "supervisor" } else { "guardian" };
+        assert_eq!(report["session"]["written_by"], by, "{report:#}");
+        assert!(line.starts_with("clean"), "{line}");
+    }
+    let options = ["--user", "nobody", "--report", "summary=fixed/none"];
+    let session = Session::again().options(options).command(["touch", "started"]).file("fixed/line", "");
+    for path in ["", "fixed"] {
+        std::fs::set_permissions(session.path().join(path), Permissions::from_mode(0o755)).unwrap();
+    }
+    session.run().assert_code(125).assert_said("Permission denied").assert_nothing_left();
 }

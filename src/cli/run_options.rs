@@ -127,7 +127,7 @@ pub(crate) struct RunOptions {
     /// Remove from the known leaks what does not leak in this run, which has to run all tests
     #[arg(long, help_heading = LEAKS, hide_short_help = true)]
     pub update_baseline: bool,
-    /// Also write a report: json, junit or html (repeatable)
+    /// Also write a report: json, junit, html or summary (repeatable)
     #[arg(
         long = "report",
         value_name = "KIND=FILE",

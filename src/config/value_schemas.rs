@@ -51,7 +51,7 @@ pub(super) fn reports(generator: &mut SchemaGenerator) -> Schema {
     let file = Word::json_schema(generator);
     json_schema!({
         "type": "object",
-        "properties": { "json": file.clone(), "junit": file.clone(), "html": file },
+        "properties": { "json": file.clone(), "junit": file.clone(), "html": file.clone(), "summary": file },
         "additionalProperties": false
     })
 }

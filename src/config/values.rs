@@ -27,6 +27,8 @@ pub(crate) enum ReportKind {
     Json,
     Junit,
     Html,
+    /// One line.
+    Summary,
 }
 
 impl FromStr for ReportKind {
@@ -37,7 +39,8 @@ impl FromStr for ReportKind {
             "json" => Ok(Self::Json),
             "junit" => Ok(Self::Junit),
             "html" => Ok(Self::Html),
-            _ => Err(format!("unknown report format {text:?}; use json, junit or html")),
+            "summary" => Ok(Self::Summary),
+            _ => Err(format!("unknown report format {text:?}; use json, junit, html or summary")),
         }
     }
 }

@@ -18,6 +18,7 @@ pub(crate) enum Format {
     Json,
     Junit,
     Markdown,
+    Summary,
 }
 
 /// What to write where.
@@ -128,5 +129,6 @@ fn render(format: Format, overview: &Overview<'_>, on_leak: OnLeak) -> Result<St
         Format::Json => document::json(overview)?,
         Format::Junit => junit::page(overview, on_leak)?,
         Format::Markdown => markdown::page(overview),
+        Format::Summary => text::line(overview),
     })
 }

@@ -8,6 +8,8 @@ use crate::text::{readable, shorten};
 /// So many entries of each list are shown. The other formats have more.
 const LISTED: usize = 30;
 const WIDTH: usize = 100;
+/// In characters.
+const LONGEST_LINE: usize = 1000;
 
 pub(crate) fn text(overview: &Overview<'_>) -> String {
     let mut lines = verdict::sentences(overview);
@@ -24,6 +26,11 @@ pub(crate) fn text(overview: &Overview<'_>) -> String {
     section(&mut lines, "By host", aligned(tables::hosts(overview)));
     section(&mut lines, "Sessions", aligned(tables::sessions(&tables::notable(overview))));
     lines.iter().map(|line| readable(line) + "\n").collect()
+}
+
+/// The sentences of the verdict in one line.
+pub(crate) fn line(overview: &Overview<'_>) -> String {
+    readable(&shorten(&verdict::sentences(overview).join(" "), LONGEST_LINE)) + "\n"
 }
 
 fn missing(leaks: &[Missing]) -> Vec<String> {

@@ -25,6 +25,7 @@ mod report_files;
 mod run_summary;
 mod session_report;
 mod step_summary;
+mod summary;
 mod terminal;
 mod timeline;
 mod tmp;

@@ -20,7 +20,7 @@ pub(crate) struct ReportFile {
     /// The path without symbolic links.
     pub path: PathBuf,
     /// A file in the same directory, created before the session starts and renamed to `path` at the end. If
-    /// it is missing, the report has been written.
+    /// it is missing, the report has been written, unless `path` is empty.
     placeholder: PathBuf,
     /// The pipe that the report goes to instead. The guardian does not have it.
     pipe: Option<File>,
@@ -67,7 +67,11 @@ impl ReportFile {
         }
         // A dead cgrun with the same pid may have left one.
         self.remove_placeholder();
-        File::create_new(&self.placeholder).map(drop)
+        match File::create_new(&self.placeholder) {
+            // Empty, it stands for itself.
+            Err(error) if cannot_be_replaced(&error) => self.open_truncated().map(drop).map_err(|_| error),
+            created => created.map(drop),
+        }
     }
 
     pub(crate) fn remove_placeholder(&self) {
@@ -78,7 +82,8 @@ impl ReportFile {
 
     /// A report for a pipe counts as written, because the guardian does not have the pipe.
     pub(super) fn is_written(&self) -> bool {
-        self.pipe.is_some() || (!self.placeholder.exists() && self.path.exists())
+        let is_there = || std::fs::metadata(&self.path).is_ok_and(|metadata| metadata.len() > 0);
+        self.pipe.is_some() || (!self.placeholder.exists() && is_there())
     }
 
     pub(crate) fn write(&self, text: &str) -> io::Result<()> {
@@ -91,16 +96,21 @@ impl ReportFile {
         }
         // The session may have replaced the placeholder with something that blocks or points elsewhere.
         self.remove_placeholder();
-        let mut file = File::create_new(&self.placeholder)?;
-        file.write_all(text.as_bytes())?;
-        drop(file);
-        match std::fs::rename(&self.placeholder, &self.path) {
+        match self.replace(text) {
             Err(error) if cannot_be_replaced(&error) => {
-                self.open_truncated()?.write_all(text.as_bytes())?;
-                std::fs::remove_file(&self.placeholder)
+                self.open_truncated().map_err(|_| error)?.write_all(text.as_bytes())?;
+                self.remove_placeholder();
+                Ok(())
             }
             other => other,
         }
+    }
+
+    fn replace(&self, text: &str) -> io::Result<()> {
+        let mut file = File::create_new(&self.placeholder)?;
+        file.write_all(text.as_bytes())?;
+        drop(file);
+        std::fs::rename(&self.placeholder, &self.path)
     }
 
     pub(super) fn remove_old_report(&self) {
@@ -119,10 +129,13 @@ impl ReportFile {
     }
 }
 
-/// Whether the file cannot be replaced, for example because it is mounted into a container, or belongs to
-/// another user in a directory such as /tmp.
+/// Whether the file cannot be replaced, for example because it is mounted into a container, belongs to another user in a
+/// directory such as /tmp, or is in a directory to which we cannot write, as /dev/termination-log is in Kubernetes.
 fn cannot_be_replaced(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::ResourceBusy | io::ErrorKind::PermissionDenied)
+    matches!(
+        error.kind(),
+        io::ErrorKind::ResourceBusy | io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem
+    )
 }
 
 /// Resolves links, so that a link stays a link and the file that it points to is written.

@@ -22,7 +22,7 @@ use super::report_files::ReportFiles;
 use super::run_summary::RunSummary;
 use super::tmp::TmpSummary;
 use super::tree::trees;
-use super::{html, junit};
+use super::{html, junit, summary};
 use crate::config::{OnLeak, ReportKind};
 use crate::containment::Containment;
 use crate::leaks::Leak;
@@ -230,6 +230,7 @@ fn render(kind: ReportKind, document: &ReportDocument) -> Result<String> {
         ReportKind::Json => serde_json::to_string_pretty(document)? + "\n",
         ReportKind::Junit => junit::document(document)?,
         ReportKind::Html => html::page(document),
+        ReportKind::Summary => summary::line(document),
     })
 }
 

@@ -17,6 +17,7 @@ pub(super) fn outputs(reports: &[(ReportKind, PathBuf)]) -> Result<Outputs> {
         ReportKind::Json => Format::Json,
         ReportKind::Junit => Format::Junit,
         ReportKind::Html => Format::Html,
+        ReportKind::Summary => Format::Summary,
     };
     Outputs::new(reports.iter().map(|(kind, path)| (format(*kind), path.clone())).collect())
 }
