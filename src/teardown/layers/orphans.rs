@@ -10,6 +10,7 @@
 use nix::sys::signal::Signal;
 
 use super::cause::Cause;
+use crate::sys::process::first_process;
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Orphans {
@@ -29,9 +30,10 @@ impl Orphans {
         !self.supervisor_died
     }
 
-    /// Describes the processes that no search could have found, if only the process tree holds the session.
+    /// Describes the processes that no search could have found, if only the process tree holds the session. As the first
+    /// process of a PID namespace, cgrun exits after this, and the kernel kills them.
     pub(crate) fn out_of_reach(self) -> Option<&'static str> {
-        self.supervisor_died.then_some(
+        (self.supervisor_died && !first_process::is_behind_us()).then_some(
             "cgrun was killed, and only the process tree held the session: processes that cleared their \
              environment cannot be found any more",
         )

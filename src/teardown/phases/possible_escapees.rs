@@ -5,6 +5,7 @@ use std::ffi::OsStr;
 
 use rustix::process::Pid;
 
+use crate::sys::process::first_process;
 use crate::sys::procfs::environ::variable;
 use crate::sys::procfs::process_info::ProcessInfo;
 use crate::sys::procfs::stat::{self, ProcStat};
@@ -18,7 +19,8 @@ const NAMED: usize = 5;
 impl Teardown<'_> {
     pub(super) fn note_possible_escapees(&mut self) {
         let Some(supervisor) = self.context.dead_supervisor.take() else { return };
-        if !self.context.containment.can_be_left() {
+        // Of a PID namespace, the kernel kills what is left when the first process exits, right after us.
+        if !self.context.containment.can_be_left() || first_process::is_behind_us() {
             return;
         }
         let DeadSupervisor { began, heir, invocation } = supervisor;
