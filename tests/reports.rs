@@ -799,8 +799,8 @@ fn summary_of(run: &Finished) -> String {
 #[test]
 fn a_summary_says_in_one_line_how_the_session_ended() {
     let cases = [
-        ("true", "clean: ", "; contained by a cgroup\n"),
-        ("exit 3", "clean: ", "; contained by a cgroup\n"),
+        ("true", "clean: ", "; exit code 0; contained by a cgroup\n"),
+        ("exit 3", "clean: ", "; exit code 3; contained by a cgroup\n"),
         ("sleep 900 & sleep 901 &", "clean now: ", "; contained by a cgroup; leaked 2 processes\n"),
     ];
     Session::new();

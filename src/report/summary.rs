@@ -7,7 +7,7 @@ use crate::text::{readable, shorten};
 /// In characters. Kubernetes shows 4096 bytes, and a character takes at most four.
 const LONGEST: usize = 1000;
 
-/// `clean now: the command exited with 1; leaked 3 processes; contained by a process tree`
+/// `clean now: the command ended; exit code 121; contained by a process tree; leaked 3 processes`
 pub(super) fn line(report: &ReportDocument) -> String {
     let outcome = &report.outcome;
     let state = match outcome.verified_empty {
@@ -20,7 +20,13 @@ pub(super) fn line(report: &ReportDocument) -> String {
     let unverified = report.unverified.iter().map(|it| format!("not verified: {it}"));
     let parts = survivors.chain(unverified).chain(leaked).chain(limits_hit::all(report.usage.as_ref()));
     let parts: String = parts.map(|it| format!("; {it}")).collect();
-    let kind = report.containment.kind;
-    let text = format!("{state}: {}; contained by a {kind}{parts}", outcome.reason);
+    let exit = match (outcome.exit_code, &outcome.signal) {
+        (Some(code), _) => format!("; exit code {code}"),
+        (None, Some(signal)) => format!("; killed by {signal}"),
+        // The guardian does not know how the supervisor would have exited.
+        (None, None) => String::new(),
+    };
+    let text =
+        format!("{state}: {}{exit}; contained by a {}{parts}", outcome.reason, report.containment.kind);
     shorten(&readable(&text), LONGEST) + "\n"
 }
