@@ -11,13 +11,13 @@ use serde_json::{Value, json};
 use super::host::{EngineHost, output, shell, text};
 use crate::harness::{cgrun_program, helpers, until};
 
-pub(super) const IMAGE: &str = "cgrun-test";
+pub(crate) const IMAGE: &str = "cgrun-test";
 const BRIDGE: &str = "cgtest0";
 /// An ordinary user.
 const USER: u32 = 2345;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum EngineKind {
+pub(crate) enum EngineKind {
     Docker,
     Podman,
     /// Started by an ordinary user, to whom the cgroup was delegated.
@@ -27,7 +27,7 @@ pub(super) enum EngineKind {
 }
 
 /// An engine that has the image.
-pub(super) struct Engine {
+pub(crate) struct Engine {
     kind: EngineKind,
     pub host: EngineHost,
     daemon: Option<Child>,
@@ -41,12 +41,12 @@ const PODMAN_OPTIONS: [&str; 6] =
     ["--cgroup-manager", "cgroupfs", "--events-backend", "none", "--log-level", "error"];
 
 impl Engine {
-    pub(super) fn start(kind: EngineKind) -> Self {
+    pub(crate) fn start(kind: EngineKind) -> Self {
         Self::start_with(kind, "none")
     }
 
     /// A docker that gives its containers a network, and publishes their ports.
-    pub(super) fn with_network() -> Self {
+    pub(crate) fn with_network() -> Self {
         Self::start_with(EngineKind::Docker, BRIDGE)
     }
 
@@ -74,11 +74,11 @@ impl Engine {
     }
 
     /// Starts podman's own daemon, which has docker's interface.
-    pub(super) fn serve(&mut self) {
+    pub(crate) fn serve(&mut self) {
         self.serve_with(&[]);
     }
 
-    pub(super) fn serve_with(&mut self, options: &[&str]) {
+    pub(crate) fn serve_with(&mut self, options: &[&str]) {
         std::fs::create_dir_all("/run/podman").unwrap();
         let url = format!("unix://{PODMAN}");
         let mut command = self.command();
@@ -87,12 +87,12 @@ impl Engine {
         until("podman's service answers", || std::os::unix::net::UnixStream::connect(PODMAN).is_ok());
     }
 
-    pub(super) fn kind(&self) -> EngineKind {
+    pub(crate) fn kind(&self) -> EngineKind {
         self.kind
     }
 
     /// The pid of its daemon.
-    pub(super) fn daemon(&self) -> i32 {
+    pub(crate) fn daemon(&self) -> i32 {
         self.daemon.as_ref().unwrap().id() as i32
     }
 
@@ -132,7 +132,7 @@ impl Engine {
             .expect("docker.io is not installed; run scripts/test")
     }
 
-    fn command(&self) -> Command {
+    pub(crate) fn command(&self) -> Command {
         let mut command;
         match self.kind {
             EngineKind::Docker => {
@@ -172,7 +172,7 @@ impl Engine {
     }
 
     /// The words of a command of the engine, for a shell of its user.
-    pub(super) fn in_a_shell(&self, arguments: &str) -> String {
+    pub(crate) fn in_a_shell(&self, arguments: &str) -> String {
         let command = self.command();
         let words = std::iter::once(command.get_program()).chain(command.get_args());
         let words: Vec<_> = words.map(|word| word.to_string_lossy()).collect();
@@ -182,7 +182,7 @@ impl Engine {
     }
 
     /// cgrun, started by the user of the engine in a directory of that user's.
-    pub(super) fn cgrun(&self) -> Command {
+    pub(crate) fn cgrun(&self) -> Command {
         if self.kind != EngineKind::RootlessPodman {
             let mut command = Command::new(cgrun_program());
             command.current_dir(self.host.path()).env("XDG_STATE_HOME", self.host.path());
@@ -198,7 +198,7 @@ impl Engine {
     }
 
     /// An option of podman: each conmon moves to a cgroup of its own, to which systemd would move it.
-    pub(super) fn conmon_elsewhere(&self) -> String {
+    pub(crate) fn conmon_elsewhere(&self) -> String {
         let cgroup = "/sys/fs/cgroup/test/elsewhere";
         let (user, path) =
             (if self.kind == EngineKind::RootlessPodman { USER } else { 0 }, self.path("conmon"));
@@ -211,7 +211,7 @@ impl Engine {
     }
 
     /// The containers that the engine knows, with their state.
-    pub(super) fn list(&self) -> String {
+    pub(crate) fn list(&self) -> String {
         let done = output(self.command().args(["ps", "--all", "--format", "{{.Names}}: {{.Status}}"]));
         assert!(done.status.success(), "{}", text(&done.stderr));
         text(&done.stdout)
@@ -278,12 +278,12 @@ impl Engine {
     }
 
     /// Runs a command as the first process of a new container.
-    pub(super) fn run(&self, options: &[&str], argv: &[&str]) -> Output {
+    pub(crate) fn run(&self, options: &[&str], argv: &[&str]) -> Output {
         output(&mut self.run_command(&new_name(), options, argv))
     }
 
     /// The same, without waiting.
-    pub(super) fn start_container(&self, options: &[&str], argv: &[&str]) -> Container<'_> {
+    pub(crate) fn start_container(&self, options: &[&str], argv: &[&str]) -> Container<'_> {
         let name = new_name();
         let log = self.path(&format!("{name}.log"));
         let file = File::create(&log).unwrap();
@@ -293,7 +293,7 @@ impl Engine {
     }
 
     /// A container whose first process does nothing, and reaps nothing.
-    pub(super) fn idle(&self, options: &[&str]) -> Container<'_> {
+    pub(crate) fn idle(&self, options: &[&str]) -> Container<'_> {
         let container = self.start_container(options, &["tail", "-f", "/dev/null"]);
         until("the container runs", || container.exec(&["true"]).status.success());
         container
@@ -301,7 +301,7 @@ impl Engine {
 }
 
 impl Engine {
-    pub(super) fn end_daemon(&mut self) {
+    pub(crate) fn end_daemon(&mut self) {
         if let Some(mut daemon) = self.daemon.take() {
             let _ = daemon.kill();
             let _ = daemon.wait();
@@ -317,7 +317,7 @@ impl Drop for Engine {
 }
 
 /// A running container.
-pub(super) struct Container<'a> {
+pub(crate) struct Container<'a> {
     engine: &'a Engine,
     client: Child,
     name: String,
@@ -332,18 +332,18 @@ impl Container<'_> {
     }
 
     /// Runs a command beside the first process.
-    pub(super) fn exec(&self, argv: &[&str]) -> Output {
+    pub(crate) fn exec(&self, argv: &[&str]) -> Output {
         output(&mut self.exec_command(argv))
     }
 
     /// The same, without waiting.
-    pub(super) fn exec_in_background(&self, argv: &[&str]) -> Child {
+    pub(crate) fn exec_in_background(&self, argv: &[&str]) -> Child {
         let mut command = self.exec_command(argv);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
     }
 
     /// Waits until its first process has exited, and returns the exit code and what was said.
-    pub(super) fn finish(mut self) -> (Option<i32>, String) {
+    pub(crate) fn finish(mut self) -> (Option<i32>, String) {
         let status = self.client.wait().unwrap();
         (status.code(), std::fs::read_to_string(&self.log).unwrap())
     }

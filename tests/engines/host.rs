@@ -13,7 +13,7 @@ use nix::sched::CloneFlags;
 use crate::harness::{TestCgroup, cgrun_program, private_network, require_own_process, until};
 
 /// This thread and what it starts are on this host until it is dropped.
-pub(super) struct EngineHost {
+pub(crate) struct EngineHost {
     /// The `cgroup.procs` of the cgroup in which this process was before.
     home: File,
     /// Those in which this thread was before.
@@ -29,7 +29,7 @@ pub(super) struct EngineHost {
 }
 
 impl EngineHost {
-    pub(super) fn enter() -> Self {
+    pub(crate) fn enter() -> Self {
         require_own_process();
         private_network();
         let mut cgroup = TestCgroup::create("engines");
@@ -59,17 +59,17 @@ impl EngineHost {
         }
     }
 
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.directory.path()
     }
 
     /// A file system for containers: a shell, and the libraries that cgrun is linked to.
-    pub(super) fn root(&self) -> PathBuf {
+    pub(crate) fn root(&self) -> PathBuf {
         let root = self.path().join("root");
         let script = format!(
             "set -e; mkdir -p {root}; cd {root}; mkdir bin etc proc sys dev tmp run; chmod 1777 tmp\n\
              cp \"$(command -v busybox)\" bin/busybox\n\
-             for name in sh sleep env setsid cat ls ps kill tail true mount touch id unshare; do ln -s busybox bin/$name; done\n\
+             for name in sh sleep env setsid cat ls ps kill tail true mount touch id unshare cp awk; do ln -s busybox bin/$name; done\n\
              echo root:x:0:0::/:/bin/sh >etc/passwd; echo user:x:1000:1000::/:/bin/sh >>etc/passwd\n\
              ldd {cgrun} | grep -o '/[^ ]*' | while read -r library; do\n\
                mkdir -p .\"${{library%/*}}\"; cp -L \"$library\" .\"$library\"\n\
@@ -92,28 +92,28 @@ impl EngineHost {
         )
     }
 
-    pub(super) fn marker(&self) -> u32 {
+    pub(crate) fn marker(&self) -> u32 {
         self.marker
     }
 
     /// The processes of this test's containers that run something with the marker.
-    pub(super) fn marked(&self) -> Vec<i32> {
+    pub(crate) fn marked(&self) -> Vec<i32> {
         let marker = self.marker.to_string();
         processes_where(|_, process| command_line(process).split('\0').any(|word| word == marker))
     }
 
     /// The cgruns in this test's containers, oldest first. Their pids are those outside.
-    pub(super) fn cgruns(&self) -> Vec<i32> {
+    pub(crate) fn cgruns(&self) -> Vec<i32> {
         self.of_this_test(true, |state| state != "Z")
     }
 
     /// The same beside the containers.
-    pub(super) fn cgruns_outside(&self) -> Vec<i32> {
+    pub(crate) fn cgruns_outside(&self) -> Vec<i32> {
         self.of_this_test(false, |state| state != "Z")
     }
 
     /// The cgruns that have exited and that their parent has not reaped.
-    pub(super) fn zombies(&self) -> Vec<i32> {
+    pub(crate) fn zombies(&self) -> Vec<i32> {
         self.of_this_test(true, |state| state == "Z")
     }
 
@@ -133,7 +133,7 @@ impl EngineHost {
     }
 
     /// The processes of this name that this test has started, or their descendants, in whatever cgroup they are.
-    pub(super) fn named(&self, name: &str) -> Vec<i32> {
+    pub(crate) fn named(&self, name: &str) -> Vec<i32> {
         let read = |process: &Path, file| std::fs::read_to_string(process.join(file)).unwrap_or_default();
         let is_dead = |status: String| status.lines().any(|line| line.starts_with("State:\tZ"));
         processes_where(|_, process| {
@@ -141,11 +141,11 @@ impl EngineHost {
         })
     }
 
-    pub(super) fn until_marked(&self, count: usize) {
+    pub(crate) fn until_marked(&self, count: usize) {
         until(&format!("{count} processes run"), || self.marked().len() == count);
     }
 
-    pub(super) fn until_none_is_marked(&self) {
+    pub(crate) fn until_none_is_marked(&self) {
         until("the processes have exited", || self.marked().is_empty());
     }
 }
@@ -170,21 +170,21 @@ fn writable(path: &Path) -> File {
     File::options().write(true).open(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-pub(super) fn shell(script: &str) {
+pub(crate) fn shell(script: &str) {
     let done = output(Command::new("sh").args(["-c", script]));
     assert!(done.status.success(), "{script}: {}: {}", done.status, text(&done.stderr));
 }
 
-pub(super) fn output(command: &mut Command) -> Output {
+pub(crate) fn output(command: &mut Command) -> Output {
     command.stdin(Stdio::null()).output().unwrap_or_else(|error| panic!("{command:?}: {error}"))
 }
 
-pub(super) fn text(bytes: &[u8]) -> String {
+pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
 /// The processes that satisfy a condition on their pid and directory in /proc.
-pub(super) fn processes_where(wanted: impl Fn(i32, &Path) -> bool) -> Vec<i32> {
+pub(crate) fn processes_where(wanted: impl Fn(i32, &Path) -> bool) -> Vec<i32> {
     let entries = std::fs::read_dir("/proc").unwrap().flatten();
     let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok().zip(Some(entry.path())));
     pids.filter(|(pid, path)| wanted(*pid, path)).map(|(pid, _)| pid).collect()

@@ -1,1 +1,0 @@
-//! Kubernetes: its manifests, run by podman and runc.

@@ -1,0 +1,184 @@
+//! Pods that die at random, in all the ways that a pod can.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use super::node::{Kind, Node, Played};
+use super::pod::{Pod, set_mode};
+use crate::fleet::suite::Suites;
+
+/// The longest that any of them takes: the grace of a deletion, and the time to kill many processes on a busy machine.
+const BOUND: Duration = Duration::from_secs(40);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Death {
+    /// The suite ends by itself.
+    Own,
+    Deleted,
+    /// SIGKILL follows before cgrun can be done.
+    TooShort,
+    /// `kubectl delete --force`, and a node that dies.
+    Forced,
+    SupervisorKilled,
+    /// A shell is the first process, and ends with its child.
+    SupervisorKilledBelowAShell,
+    /// Another one takes its place.
+    GuardianKilled,
+    FirstProcessKilled,
+    /// conmon, or what stands for the shim.
+    MonitorKilled,
+}
+
+use Death::*;
+
+const DEATHS: [Death; 9] = [
+    Own,
+    Deleted,
+    TooShort,
+    Forced,
+    SupervisorKilled,
+    SupervisorKilledBelowAShell,
+    GuardianKilled,
+    FirstProcessKilled,
+    MonitorKilled,
+];
+
+impl Death {
+    /// Why nobody can write a report, if so: the kernel kills the whole container at once.
+    fn no_report(self) -> Option<&'static str> {
+        match self {
+            TooShort | Forced | FirstProcessKilled => {
+                Some("the container was killed, and the guardian with it")
+            }
+            SupervisorKilledBelowAShell => Some("the shell ended, and the kernel killed the guardian"),
+            _ => None,
+        }
+    }
+
+    /// Whether the suite goes on until it ends by itself.
+    fn spares_the_suite(self) -> bool {
+        matches!(self, Own | GuardianKilled | MonitorKilled)
+    }
+
+    fn inflict(self, played: &mut Played<'_>) {
+        match self {
+            Own => {}
+            Deleted => played.delete(super::GRACE),
+            TooShort => played.delete(Duration::from_secs(1)),
+            Forced => played.delete(Duration::ZERO),
+            SupervisorKilled => super::kill(played.cgruns(3)[1]),
+            SupervisorKilledBelowAShell => super::kill(played.cgruns(2)[0]),
+            GuardianKilled => super::kill(played.cgruns(3)[2]),
+            FirstProcessKilled => super::kill(played.cgruns(3)[0]),
+            MonitorKilled => played.kill_monitor(),
+        }
+    }
+}
+
+#[derive(Default)]
+struct Tally {
+    jobs: usize,
+    reports: usize,
+    seconds: Vec<f64>,
+}
+
+/// splitmix64.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut it = self.0;
+        it = (it ^ (it >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        it = (it ^ (it >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (it ^ (it >> 31)) % bound
+    }
+}
+
+fn random_deaths(kind: Kind) {
+    let node = Node::start(kind);
+    let src = node.home().join("src");
+    let suites = Suites::within(&src.join("suites"));
+    set_mode(&src.join("suites"), 0o777);
+    set_mode(&src.join("suites/registered"), 0o777);
+    for name in ["fleet_suite.py", "chaos_actor.py", "chaos_plan.py"] {
+        std::fs::copy(crate::fleet::root().join("scripts/lib").join(name), src.join(name)).unwrap();
+    }
+    let mut random = Random(u64::from(crate::fleet::seed()) * 2 + u64::from(kind == Kind::Runc));
+    let mut tallies: BTreeMap<Death, Tally> = BTreeMap::new();
+    for job in 0..crate::fleet::jobs(4).div_ceil(2) {
+        let death = DEATHS[random.below(DEATHS.len() as u64) as usize];
+        let (written, seconds) = die(&node, &suites, job, death, &mut random);
+        println!("job {job}: {death:?} by {kind:?}: {seconds:.2} s, report {written}");
+        let tally = tallies.entry(death).or_default();
+        tally.jobs += 1;
+        tally.reports += usize::from(written);
+        tally.seconds.push(seconds);
+    }
+    for (death, mut tally) in tallies {
+        tally.seconds.sort_by(f64::total_cmp);
+        let (median, longest) = (tally.seconds[tally.seconds.len() / 2], tally.seconds.last().unwrap());
+        let missing = tally.jobs - tally.reports;
+        let why = if missing > 0 { format!(": {}", death.no_report().unwrap()) } else { String::new() };
+        println!(
+            "{kind:?}, {death:?}: {} jobs, 0 survivors, {} reports, {missing} missing{why}; clean after {median:.2} s \
+             (median), {longest:.2} s (longest)",
+            tally.jobs, tally.reports
+        );
+    }
+}
+
+/// One job. Returns whether there is a report, and the seconds from its death until nothing of it was alive.
+fn die(node: &Node, suites: &Suites, job: u32, death: Death, random: &mut Random) -> (bool, f64) {
+    let seed = random.below(1 << 31) as u32;
+    let seconds = if death.spares_the_suite() { 0.5 + random.below(10) as f64 / 10.0 } else { 120.0 };
+    let words = [
+        "python3",
+        "-B",
+        "/src/fleet_suite.py",
+        "/src/suites",
+        &seed.to_string(),
+        &seconds.to_string(),
+        "plain",
+    ];
+    let mut pod = Pod::of("job.yaml", job, node.home()).running(&words.map(String::from));
+    pod = match death {
+        SupervisorKilledBelowAShell => pod.below_a_shell(),
+        // Not every process obeys, so the grace of cgrun exceeds that of the pod.
+        TooShort => pod.options(&["--grace=20s"]),
+        _ => pod.options(&["--grace=1s"]),
+    };
+    let mut played = node.play(&pod);
+    suites.until_started(seed);
+    std::thread::sleep(Duration::from_millis(random.below(300)));
+    let begin = Instant::now();
+    death.inflict(&mut played);
+    suites.until_all_are_gone();
+    let took = begin.elapsed();
+    assert!(took < BOUND, "{death:?}: {took:?}");
+    assert_eq!(suites.has_ended(seed), death.spares_the_suite(), "{death:?}: {}", played.log());
+    crate::harness::until("cgrun has exited", || node.host().cgruns().is_empty());
+    let report = pod.report(job);
+    match &report {
+        Some(report) => {
+            assert_eq!(report["outcome"]["verified_empty"], true, "{death:?}: {report:#}");
+            assert!(pod.message().starts_with("clean"), "{death:?}: {}", pod.message());
+        }
+        None => assert!(death.no_report().is_some(), "{death:?} without a report: {}", played.log()),
+    }
+    (report.is_some(), took.as_secs_f64())
+}
+
+mod podman {
+    #[test]
+    fn random_deaths() {
+        super::random_deaths(super::Kind::Podman);
+    }
+}
+
+mod runc {
+    #[test]
+    fn random_deaths() {
+        super::random_deaths(super::Kind::Runc);
+    }
+}
