@@ -547,6 +547,61 @@ def test_a_signal_through_sudo_reaches_the_session():
     assert_nothing_left()
 
 
+@contextlib.contextmanager
+def pod_with_memory_limit(together):
+    """A cgroup with the limits that the kubelet gives a container. `together` is its default since Kubernetes 1.28;
+    `singleProcessOOMKill` turns it off."""
+    (CGROUPS / "cgroup.subtree_control").write_text("+memory")
+    cgroup = CGROUPS / "pod"
+    cgroup.mkdir()
+    for name, value in (("memory.max", "64M"), ("memory.swap.max", "0"), ("memory.oom.group", str(int(together)))):
+        (cgroup / name).write_text(value)
+    try:
+        yield cgroup
+    finally:
+        (cgroup / "cgroup.kill").write_text("1")
+        until(lambda: "populated 0" in (cgroup / "cgroup.events").read_text(), "all processes of the pod have exited")
+        cgroup.rmdir()
+
+
+def run_out_of_memory(cgroup, directory):
+    """Runs a suite that needs too much, with cgrun as the first process, without any right. Returns its exit code, and
+    what Kubernetes would show."""
+    message = pathlib.Path(directory, "termination-log")
+    message.write_text("")
+    message.chmod(0o666)
+    script = f"sleep 4321 & setsid -f sleep 4321; python3 {HELPERS}/hungry.py memory 200"
+    enter = f'echo 0 >{cgroup}/cgroup.procs; exec unshare --pid --fork --mount-proc "$@"'
+    words = ["setpriv", "--reuid=4242", "--regid=4242", "--clear-groups", "--no-new-privs"]
+    reports = [f"--report=summary={message}", f"--report=json={directory}/reports/0.json"]
+    words += [CGRUN, "--no-config", *reports, "sh", "-c", script]
+    return subprocess.run(["sh", "-c", enter, "sh", *words], timeout=LIMIT).returncode, message.read_text()
+
+
+def test_a_pod_that_runs_out_of_memory():
+    for together in (False, True):
+        with tempfile.TemporaryDirectory() as directory, pod_with_memory_limit(together) as cgroup:
+            os.chmod(directory, 0o755)
+            reports = pathlib.Path(directory, "reports")
+            reports.mkdir()
+            os.chmod(reports, 0o777)
+            # As RuntimeDefault does.
+            with sysctl("user.max_user_namespaces", "0"):
+                code, message = run_out_of_memory(cgroup, directory)
+            until(lambda: not processes("sleep 4321"), "all processes have exited")
+            killed = dict(line.split() for line in (cgroup / "memory.events").read_text().splitlines())
+            if together:
+                # Neither cgrun nor its guardian is spared.
+                assert (code, message, list(reports.glob("*.json"))) == (-signal.SIGKILL, "", []), (code, message)
+                assert killed["oom_group_kill"] == "1", killed
+            else:
+                report = json.loads((reports / "0.json").read_text())
+                assert (code, report["leaked_process_count"]) == (137, 2), report
+                assert "exit code 137" in message and message.endswith("leaked 2 processes\n"), message
+                assert (killed["oom_kill"], killed["oom_group_kill"]) == ("1", "0"), killed
+    assert_nothing_left()
+
+
 # Rust tests that are also useful here. Tests that are ignored on other hosts always run here.
 ALSO_HERE = ("limits::", "users::", "exit_codes::", "docs::limits")
 # Exceptions, which start hundreds of sessions or measure tenths of a second of a program's start.
