@@ -120,10 +120,11 @@ fn the_first_process_exits_although_sigchld_was_ignored_when_it_was_executed() {
     }
 }
 
-/// The kernel kills all of a PID namespace when its first process exits.
+/// The kernel kills all of a PID namespace when its first process exits, and nothing else ends what cannot be recognized:
+/// another cgrun is no guardian.
 #[test]
 fn the_first_process_lets_the_guardian_report_if_cgrun_is_killed() {
-    let script = "setsid -f env -i sleep 901; trap '' TERM; touch running; while :; do sleep 0.02; done";
+    let script = "setsid -f env -i $CGRUN --no-config sleep 901; trap '' TERM; touch running; while :; do sleep 0.02; done";
     let session = Session::new().options(["--report", "json=r.json", "--report", "summary=line"]);
     let run = start_as_first(session.sh(script), &[]);
     let first = first(run.until_file("running"));

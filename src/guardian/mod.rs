@@ -32,6 +32,7 @@ use crate::runtime::events::{Events, Wake};
 use crate::runtime::failpoint;
 use crate::scratch;
 use crate::sys::process::detach::{fork_detached, keep_only, reap_detached};
+use crate::sys::process::first_process;
 use crate::sys::process::keeper::ENDING;
 use crate::sys::process::own_environment::forget_environment;
 use crate::sys::process::pidfd::Process;
@@ -105,6 +106,7 @@ impl Guardian {
             Some(libc::EAGAIN) => anyhow!("cannot fork the guardian: {PROCESS_LIMIT}"),
             _ => anyhow!("cannot fork the guardian: {}", plain(&error)),
         })?;
+        first_process::wait_for(pid);
         drop(theirs);
         failpoint::reached("guardian forked");
         context.guardian = Some(pid);

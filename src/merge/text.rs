@@ -30,7 +30,7 @@ pub(crate) fn text(overview: &Overview<'_>) -> String {
 
 /// The sentences of the verdict in one line.
 pub(crate) fn line(overview: &Overview<'_>) -> String {
-    readable(&shorten(&verdict::sentences(overview).join(" "), LONGEST_LINE)) + "\n"
+    shorten(&readable(&verdict::sentences(overview).join(" ")), LONGEST_LINE) + "\n"
 }
 
 fn missing(leaks: &[Missing]) -> Vec<String> {

@@ -3,23 +3,46 @@
 //! only inherits the orphans of the session. The first process reaps the rest, and passes signals on.
 
 use std::ffi::c_int;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::ptr::null_mut;
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, Ordering};
 
 use nix::errno::Errno;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 use rustix::process::Pid;
 
-use crate::sys::procfs::details::executable;
 use crate::sys::procfs::walk;
 
 /// The exit code for a failure of cgrun.
 const UNKNOWN: c_int = 125;
 
 static IS_BEHIND_US: AtomicBool = AtomicBool::new(false);
+/// Where cgrun tells the first process the guardian's pid: memory that both share.
+static GUARDIAN: AtomicPtr<AtomicI32> = AtomicPtr::new(null_mut());
 
 /// Whether our parent is the first process of our PID namespace, and only reaps and passes signals on to us.
 pub(crate) fn is_behind_us() -> bool {
     IS_BEHIND_US.load(Ordering::Relaxed)
+}
+
+/// Names the process that ends the session if cgrun is killed, so that the first process waits for it.
+pub(crate) fn wait_for(guardian: Pid) {
+    if let Some(named) = named_guardian() {
+        named.store(guardian.as_raw_nonzero().get(), Ordering::Relaxed);
+    }
+}
+
+fn named_guardian() -> Option<&'static AtomicI32> {
+    // SAFETY: null, or memory that is never unmapped.
+    unsafe { GUARDIAN.load(Ordering::Relaxed).as_ref() }
+}
+
+fn share_memory() {
+    let (access, kind) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_ANONYMOUS);
+    // SAFETY: new memory, which is zero and aligned to a page.
+    let memory = unsafe { libc::mmap(null_mut(), size_of::<AtomicI32>(), access, kind, -1, 0) };
+    if memory != libc::MAP_FAILED {
+        GUARDIAN.store(memory.cast(), Ordering::Relaxed);
+    }
 }
 
 /// Returns in a child if we are the first process, which then exits as that child does. If there can be no child (a
@@ -36,6 +59,7 @@ pub(crate) fn stand_before() {
     // A blocked signal stays pending, whereas the kernel would drop one that the first process does not handle.
     let all = SigSet::all();
     let Ok(before) = all.thread_swap_mask(SigmaskHow::SIG_SETMASK) else { return };
+    share_memory();
     // SAFETY: this process has one thread, so the child finds no lock held.
     let child = unsafe { libc::fork() };
     if let Some(child) = Pid::from_raw(child).filter(|_| child > 0) {
@@ -83,12 +107,14 @@ fn is_for(cgrun: Pid, signal: c_int, info: &libc::siginfo_t) -> bool {
     sender.is_none_or(|sender| walk::ancestor_below(sender, cgrun).is_none())
 }
 
-/// Whether a child of ours runs our program. The children of a process become ours before we learn of its death.
+/// Whether the guardian is our child, as the children of a process are before we learn of its death.
 fn has_guardian() -> bool {
-    let own = rustix::process::getpid();
-    let program = executable(own);
-    program.is_some()
-        && walk::children(own).is_ok_and(|all| all.into_iter().any(|it| executable(it) == program))
+    let Some(pid) = named_guardian().map(|it| it.load(Ordering::Relaxed)).filter(|pid| *pid > 0) else {
+        return false;
+    };
+    let how = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT | libc::__WALL;
+    // SAFETY: as above; waitid(2) fills it and reaps nothing.
+    unsafe { libc::waitid(libc::P_PID, pid as libc::id_t, &mut std::mem::zeroed(), how) == 0 }
 }
 
 /// Notes the signal that has killed cgrun.
