@@ -59,6 +59,36 @@ fn the_manifests_are_valid() {
     assert_eq!(count, 3);
 }
 
+/// The Pod Security Standard `restricted`, and more: the root file system is read-only.
+#[test]
+fn the_pods_are_restricted() {
+    for manifest in ["job.yaml", "merge.yaml"] {
+        let spec = &pod::of_job(manifest, 0)["spec"];
+        let rights = &spec["securityContext"];
+        assert_eq!(
+            (&rights["runAsNonRoot"], &rights["seccompProfile"]["type"]),
+            (&true.into(), &"RuntimeDefault".into())
+        );
+        for key in ["hostNetwork", "hostPID", "hostIPC", "shareProcessNamespace"] {
+            assert!(spec.get(key).is_none(), "{key}");
+        }
+        for volume in spec["volumes"].as_array().unwrap() {
+            assert!(
+                ["emptyDir", "persistentVolumeClaim"].iter().any(|it| volume.get(it).is_some()),
+                "{volume}"
+            );
+        }
+        for container in
+            ["initContainers", "containers"].iter().filter_map(|it| spec[it].as_array()).flatten()
+        {
+            let expected = json!({
+                "allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true, "capabilities": { "drop": ["ALL"] }
+            });
+            assert_eq!(container["securityContext"], expected, "{manifest}: {}", container["name"]);
+        }
+    }
+}
+
 /// Four test files, of which one leaks and one fails, and the pytest that runs them.
 fn write_tests(node: &Node) {
     let src = node.home().join("src");

@@ -28,12 +28,7 @@ pub(super) struct Pod {
 impl Pod {
     /// One pod of the Job in this manifest. Its files are below `home`.
     pub(super) fn of(manifest: &str, index: u32, home: &Path) -> Self {
-        let index = index.to_string();
-        let mut command = Command::new(crate::fleet::program("python3"));
-        command.arg(helpers().join("pod_of_job.py")).arg(manifests().join(manifest)).arg(&index);
-        let made = output(&mut command);
-        assert!(made.status.success(), "{}", text(&made.stderr));
-        let value: Value = serde_json::from_slice(&made.stdout).unwrap();
+        let value = of_job(manifest, index);
         let reports = home.join("reports");
         let message = home.join(format!("message-{}", value["metadata"]["name"].as_str().unwrap()));
         std::fs::write(&message, "").unwrap();
@@ -135,6 +130,15 @@ impl Pod {
         let text = std::fs::read(self.reports.join(format!("{index}.json"))).ok()?;
         Some(serde_json::from_slice(&text).unwrap())
     }
+}
+
+/// What Kubernetes makes of the Job in this manifest.
+pub(super) fn of_job(manifest: &str, index: u32) -> Value {
+    let mut command = Command::new(crate::fleet::program("python3"));
+    command.arg(helpers().join("pod_of_job.py")).arg(manifests().join(manifest)).arg(index.to_string());
+    let made = output(&mut command);
+    assert!(made.status.success(), "{}", text(&made.stderr));
+    serde_json::from_slice(&made.stdout).unwrap()
 }
 
 pub(super) fn set_mode(path: &Path, mode: u32) {
