@@ -18,6 +18,7 @@ use crate::sys::time::Instant;
 
 /// Beside the usual places: `/var/run` can be another directory than `/run`.
 const ALSO: &str = "/run/docker.sock";
+const PODMAN: &str = "podman";
 /// Variables that name the socket of another.
 const VARIABLES: [&str; 2] = ["DOCKER_HOST", "CONTAINER_HOST"];
 /// The kernel would wait for room in the backlog of one that hangs.
@@ -93,6 +94,11 @@ impl Engine {
     }
 }
 
+/// As in "Docker's container web".
+pub(crate) fn possessive(engine: &str) -> &'static str {
+    if engine == PODMAN { "podman's" } else { "Docker's" }
+}
+
 /// Whether no engine listens, or it is not for us.
 pub(super) fn is_nobody(error: &io::Error) -> bool {
     let nobody = [io::ErrorKind::ConnectionRefused, io::ErrorKind::NotFound, io::ErrorKind::PermissionDenied];
@@ -126,7 +132,7 @@ impl Engine {
     }
 
     pub(super) fn name(&self) -> &'static str {
-        if self.is_podman() { "podman" } else { "docker" }
+        if self.is_podman() { PODMAN } else { "docker" }
     }
 
     pub(super) fn is_podman(&self) -> bool {

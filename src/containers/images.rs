@@ -80,7 +80,7 @@ impl Asking<'_> {
                 Err(error) => {
                     let names: Vec<_> = containers.iter().map(ToString::to_string).collect();
                     judged.doubts.push(format!(
-                        "cannot determine whose {} is, because its image cannot be looked at: {}",
+                        "cannot determine which session has created {}, because its image cannot be looked at: {}",
                         names.join(", "),
                         plain(&error)
                     ));

@@ -253,7 +253,7 @@ mod tests {
         let answers = vec![ok(&containers), ok("null"), ok(&volumes), none, ok(&networks), ok("{}")];
         let found = objects(0, &engine(), answers, &|tags| tags.session == "ours").unwrap();
         let said: Vec<_> = found.iter().map(ToString::to_string).collect();
-        assert_eq!(said, ["container 1 of docker ()", "network net of docker", "volume v of docker"]);
+        assert_eq!(said, ["Docker's container 1 ()", "Docker's network net", "Docker's volume v"]);
         assert_eq!(found[0].test.as_deref(), Some("a::b (call)"));
     }
 

@@ -32,7 +32,7 @@ use std::time::{Duration, SystemTime};
 pub(crate) use container::Container;
 use container::started_since;
 pub(crate) use ending::{Ending, Manner};
-pub(crate) use engine::{Engine, Surroundings, reachable};
+pub(crate) use engine::{Engine, Surroundings, possessive, reachable};
 pub(crate) use exchange::Waiting;
 pub(crate) use object::{EngineObject, ObjectType};
 pub(crate) use proxy::Proxy;

@@ -5,6 +5,7 @@ use std::fmt;
 use serde::Serialize;
 
 use super::container::{Container, Listed, is_reaper};
+use super::engine::possessive;
 use super::tags::Tags;
 use crate::leaks::allow::Pattern;
 
@@ -126,7 +127,7 @@ fn without_tag(image: &str) -> &str {
     }
 }
 
-/// `container web of docker (redis:7)`, `network shop_default of docker`
+/// `Docker's container web (redis:7)`, `podman's network shop_default`
 impl fmt::Display for EngineObject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = match self.kind {
@@ -135,7 +136,7 @@ impl fmt::Display for EngineObject {
             ObjectType::Network => "network",
             ObjectType::Volume => "volume",
         };
-        write!(f, "{kind} {} of {}", self.name, self.engine_name)?;
+        write!(f, "{} {kind} {}", possessive(self.engine_name), self.name)?;
         match &self.container {
             Some(container) => write!(f, " ({})", container.image),
             None => Ok(()),

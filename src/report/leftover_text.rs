@@ -1,6 +1,6 @@
 //! What is left that is not a process, as text.
 
-use crate::containers::Container;
+use crate::containers::{Container, possessive};
 use crate::leftovers::{Fate, Leftover, LeftoverKind, Leftovers};
 use crate::sys::system_v::ObjectKind;
 use crate::text::{Bytes, counted, readable};
@@ -60,10 +60,10 @@ pub(super) fn what(leftover: &Leftover) -> String {
     }
 }
 
-/// `container web of docker (redis:7), port 6379`
+/// `Docker's container web (redis:7), port 6379`
 fn container(name: &str, of: Option<&Container>) -> String {
     let Some(of) = of else { return name.to_owned() };
-    format!("container {name} of {} ({}){}", of.engine, readable(&of.image), ports(&of.ports))
+    format!("{} container {name} ({}){}", possessive(of.engine), readable(&of.image), ports(&of.ports))
 }
 
 /// `, port 80`, `, ports 80 and 81`

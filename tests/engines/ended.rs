@@ -115,7 +115,7 @@ fn what_a_dead_owner_left_is_ended(kind: EngineKind) {
     let found: Value = serde_json::from_slice(&checked.stdout).unwrap();
     assert_eq!(found["stale_containers"].as_array().unwrap().len(), 6, "{found:#}");
     let planned = text(&cgrun(&engine, &["sweep", "--dry-run"]).stderr);
-    assert!(planned.contains("would end container left of "), "{planned}");
+    assert!(planned.contains("would end ") && planned.contains("'s container left ("), "{planned}");
     assert!(engine.list().contains("left: Up"), "{}", engine.list());
 
     let (said, took) = sweep(&engine, 0);
@@ -156,7 +156,7 @@ fn what_is_not_left_is_left_alone(kind: EngineKind) {
     shell(&client(&engine, &format!("run --detach --network none --name of-image saved {IDLE} >/dev/null")));
     let (said, _) = sweep(&engine, 0);
     assert_eq!(said.lines().count(), 1, "{said}");
-    assert!(said.contains("ended container dead of "), "{said}");
+    assert!(said.contains("'s container dead ("), "{said}");
     let left = engine.list();
     for name in ["stranger", "living", "boot", "namespace", "nonsense", "of-image"] {
         assert!(left.contains(&format!("{name}: Up")), "{name}: {left}");
@@ -169,7 +169,7 @@ fn what_ignores_its_stop_signal_is_killed_after_the_grace(kind: EngineKind) {
     let engine = engine(kind);
     shell(&run(&engine, "stubborn", &Labels::of_a_dead_owner(), "", IDLE));
     let (said, took) = sweep(&engine, 0);
-    assert!(said.contains("ended container stubborn"), "{said}");
+    assert!(said.contains("'s container stubborn ("), "{said}");
     assert!(took > Duration::from_secs(4) && took < Duration::from_secs(14), "{took:?}");
     assert_eq!(engine.list(), "");
 }
@@ -198,7 +198,7 @@ fn an_engine_that_hangs_is_bounded_and_not_called_clean(kind: EngineKind) {
     assert!(said.contains("cannot determine what sessions have left in "), "{said}");
     assert!(said.contains("it did not answer in time"), "{said}");
     assert!(took < Duration::from_secs(12), "{took:?}");
-    assert!(sweep(&engine, 0).0.contains("ended container left"));
+    assert!(sweep(&engine, 0).0.contains("'s container left ("));
 }
 
 /// It is killed while a container is being stopped.
@@ -286,7 +286,7 @@ fn failed() -> (u16, String) {
 #[test]
 fn an_engine_that_cannot_remove_leaves_a_survivor() {
     let (said, took) = sweep_fake(|line| listing(line).unwrap_or_else(failed));
-    assert!(said.contains("cannot end container web of docker (redis:7): the disk is full"), "{said}");
+    assert!(said.contains("cannot end Docker's container web (redis:7): the disk is full"), "{said}");
     assert!(!said.contains("ended"), "{said}");
     assert!(took < Duration::from_secs(10), "{took:?}");
 }
@@ -310,7 +310,7 @@ fn an_engine_that_fails_at_the_last_look_is_not_called_clean() {
         if removed.load(Ordering::Relaxed) { failed() } else { listing(line).unwrap_or((204, String::new())) }
     });
     assert!(said.contains("cannot determine what sessions have left in docker ("), "{said}");
-    assert!(said.contains("ended container web of docker"), "the engine has said so: {said}");
+    assert!(said.contains("ended Docker's container web"), "the engine has said so: {said}");
 }
 
 /// `docker run --rm` or a guardian can be at it too.
@@ -331,7 +331,7 @@ fn a_removal_that_another_has_begun_is_waited_for() {
     let swept = output(command.env("DOCKER_HOST", format!("unix://{}", socket.display())));
     let said = text(&swept.stderr);
     assert_eq!(swept.status.code(), Some(0), "{said}");
-    assert!(said.contains("ended container web of docker"), "{said}");
+    assert!(said.contains("ended Docker's container web"), "{said}");
 }
 
 with_both! {

@@ -120,7 +120,7 @@ fn what_a_dead_session_left_is_a_possible_leftover() {
     command.args(["sh", "-c", &restart]).current_dir(engine.host.path()).env_remove("NEXTEST");
     let done = output(command.env("XDG_STATE_HOME", engine.host.path().join("other")));
     let said = text(&done.stderr);
-    assert!(said.contains("container left of docker ("), "{said}");
+    assert!(said.contains("Docker's container left ("), "{said}");
 }
 
 with_both! {

@@ -158,7 +158,7 @@ fn a_sweep_ends_what_a_killed_cgrun_and_guardian_left(kind: EngineKind) {
     assert!(engine.list().contains("left: Up"), "{}", engine.list());
     let swept = cgrun_sweep(&engine);
     assert_eq!(swept.status.code(), Some(0), "{}", text(&swept.stderr));
-    assert!(text(&swept.stderr).contains("ended container left of "), "{}", text(&swept.stderr));
+    assert!(text(&swept.stderr).contains("'s container left ("), "{}", text(&swept.stderr));
     assert!(text(&swept.stderr).contains("ended session "), "{}", text(&swept.stderr));
     assert_eq!(engine.list(), "");
 }

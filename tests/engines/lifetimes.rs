@@ -131,7 +131,7 @@ fn what_goes_around_the_session_is_named() {
     let said = text(&done.stderr);
     assert_eq!(done.status.code(), Some(0), "{said}");
     assert!(
-        said.contains("container around of docker") && !said.contains("hint: with --containers"),
+        said.contains("Docker's container around") && !said.contains("hint: with --containers"),
         "{said}"
     );
     assert!(engine.list().contains("around: Up"), "{}", engine.list());

@@ -84,7 +84,7 @@ fn a_container_whose_image_cannot_be_looked_at_is_left_alone_and_said() {
     for (code, body) in [(500, "{}"), (403, ""), (200, "nonsense")] {
         let (exit, said, removed) = sweep_of_image(&host, code, body);
         assert!(
-            said.contains("cannot determine whose container web of podman (redis:7) is"),
+            said.contains("cannot determine which session has created podman's container web (redis:7)"),
             "{code}: {said}"
         );
         assert!(said.lines().count() == 1 && exit == Some(122) && !removed, "{code}: {exit:?} {said}");
@@ -92,7 +92,7 @@ fn a_container_whose_image_cannot_be_looked_at_is_left_alone_and_said() {
     for (code, body) in [(404, "{}"), (200, r#"{"Config":{"Labels":{"cgrun.session":"another"}}}"#)] {
         let (exit, said, removed) = sweep_of_image(&host, code, body);
         assert!(
-            exit == Some(0) && said.contains("ended container web") && removed,
+            exit == Some(0) && said.contains("ended podman's container web") && removed,
             "{code}: {exit:?} {said}"
         );
     }
@@ -135,7 +135,7 @@ fn a_pod_with_a_container_of_somebody_else_is_a_survivor() {
     });
     assert_eq!(exit, Some(122), "{said}");
     assert!(
-        said.contains("cannot end pod shop of podman: it has containers that are not the session's: web"),
+        said.contains("cannot end podman's pod shop: it has containers that are not the session's: web"),
         "{said}"
     );
     assert!(!removed.load(Ordering::Relaxed));
@@ -169,7 +169,7 @@ fn an_engine_that_fails_is_a_remark_of_a_check_unless_something_of_a_session_is_
     let done = cgrun(&host, &["check"], &[bad, good]);
     let said = text(&done.stderr);
     assert_eq!(done.status.code(), Some(1), "{said}");
-    assert!(said.contains("the disk is full") && said.contains("container web of podman"), "{said}");
+    assert!(said.contains("the disk is full") && said.contains("podman's container web"), "{said}");
 }
 
 #[test]

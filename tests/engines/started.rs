@@ -59,7 +59,8 @@ fn what_a_session_has_started_is_named_and_left_alone(kind: EngineKind) {
     let engine_name = name(kind);
     let line = format!(
         "cgrun: 1 possible leftover left alone, since it can be someone else's:\n\
-         cgrun:   container left of {engine_name} ("
+         cgrun:   {} container left (",
+        if kind == EngineKind::Docker { "Docker's" } else { "podman's" }
     );
     assert!(said.contains(&line), "{said}");
     assert!(said.contains(&format!("if it is yours: {engine_name} rm --force left\n")), "{said}");
@@ -126,7 +127,7 @@ fn an_engine_of_a_context_is_asked() {
     let done = output(command.env("XDG_STATE_HOME", engine.host.path()).env_remove("NEXTEST"));
     let said = text(&done.stderr);
     assert_eq!(done.status.code(), Some(0), "{said}");
-    assert!(said.contains("container left of docker ("), "{said}");
+    assert!(said.contains("Docker's container left ("), "{said}");
 }
 
 with_both! {
