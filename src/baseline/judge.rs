@@ -1,10 +1,12 @@
 //! Which of the leaks are known.
 
-use std::collections::{BTreeMap, HashMap};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 
 use super::entry::{Entry, UnlistedLeak};
 use super::file::Baseline;
+use crate::containers::EngineObject;
 use crate::leaks::{Leak, Owner, Place, program, roots};
 
 /// What a baseline says of a session's leaks.
@@ -16,6 +18,9 @@ pub(crate) struct Judgement {
     pub(super) unlisted: Vec<UnlistedLeak>,
 }
 
+/// The places of leaks of one owner and one program.
+type Alike = BTreeMap<(Owner, String), Vec<usize>>;
+
 impl Judgement {
     /// The entries of the baseline that no leak matched.
     pub(crate) fn not_seen<'a>(&self, baseline: &'a Baseline) -> Vec<&'a Entry> {
@@ -26,16 +31,39 @@ impl Judgement {
 
 impl Baseline {
     /// Marks the leaks that are known. An entry knows the root of a tree of processes of one owner, and with it the tree:
-    /// what the root starts depends on the moment. `here` is the session's directory.
-    pub(crate) fn judge(&self, leaks: &mut [Leak], here: &Path) -> Judgement {
+    /// what the root starts depends on the moment. A container is known by itself. `here` is the session's directory.
+    pub(crate) fn judge(&self, leaks: &mut [Leak], objects: &mut [EngineObject], here: &Path) -> Judgement {
         let mut judgement = Judgement { seen: vec![0; self.lines.len()], ..Judgement::default() };
         let roots = roots_of(leaks);
-        let mut same: BTreeMap<(Owner, String), Vec<usize>> = BTreeMap::new();
+        let mut same = Alike::new();
         for at in (0..leaks.len()).filter(|&at| roots[at] == at) {
             let key = (Owner::of(&leaks[at]), program(&leaks[at].process.command, here));
             same.entry(key).or_default().push(at);
         }
-        let mut is_known = vec![false; leaks.len()];
+        let age = |&at: &usize| (leaks[at].stat.started, leaks[at].pid().as_raw_nonzero());
+        let known = self.known(same, age, &mut judgement);
+        for (leak, root) in leaks.iter_mut().zip(roots) {
+            leak.is_known = known.contains(&root);
+        }
+        let mut same = Alike::new();
+        for (at, object) in objects.iter().enumerate().filter(|(_, it)| it.leaked) {
+            let program = object.container.as_ref().map(|it| it.program.clone()).unwrap_or_default();
+            same.entry((Owner::of_origin(object.origin.as_ref()), program)).or_default().push(at);
+        }
+        let age = |&at: &usize| Reverse(objects[at].container.as_ref().and_then(|it| it.age_seconds));
+        let known = self.known(same, age, &mut judgement);
+        objects.iter_mut().enumerate().for_each(|(at, object)| object.is_known = known.contains(&at));
+        judgement
+    }
+
+    /// The places of those that are known: the oldest, if there is a bound.
+    fn known<K: Ord>(
+        &self,
+        same: Alike,
+        age: impl Fn(&usize) -> K,
+        judgement: &mut Judgement,
+    ) -> HashSet<usize> {
+        let mut known = HashSet::new();
         for ((owner, program), mut alike) in same {
             let matching = self.lines.iter().enumerate().filter(|(_, it)| it.entry.matches(&owner, &program));
             let mut bounds = Vec::new();
@@ -47,13 +75,10 @@ impl Baseline {
                 judgement.unlisted.push(UnlistedLeak { owner, program });
                 continue;
             };
-            alike.sort_by_key(|&at| (leaks[at].stat.started, leaks[at].pid().as_raw_nonzero()));
-            alike.into_iter().take(bound).for_each(|at| is_known[at] = true);
+            alike.sort_by_key(&age);
+            known.extend(alike.into_iter().take(bound));
         }
-        for (leak, root) in leaks.iter_mut().zip(roots) {
-            leak.is_known = is_known[root];
-        }
-        judgement
+        known
     }
 }
 

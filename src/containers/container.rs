@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::engine::Engine;
 use super::labels::Place;
+use super::program::{COMPOSE_SERVICE, program};
 use super::tags::{LabelMap, Tags};
 use crate::sys::time::{since_1970, time_of_day};
 
@@ -23,6 +24,8 @@ pub(crate) struct Container {
     pub id: String,
     pub name: String,
     pub image: String,
+    /// The key by which other runs recognize what it runs.
+    pub program: String,
     /// The ports of the host that lead to it.
     pub ports: Vec<u16>,
     /// Whether it was running when it was found.
@@ -86,12 +89,12 @@ pub(super) fn started_since(
     Ok(new.map(|it| it.described(engine.name())).collect())
 }
 
-fn has_label(labels: &LabelMap, name: &str) -> bool {
-    labels.as_ref().is_some_and(|labels| labels.contains_key(name))
+fn label<'a>(labels: &'a LabelMap, name: &str) -> Option<&'a str> {
+    labels.as_ref()?.get(name)?.as_str()
 }
 
 pub(super) fn is_reaper(labels: &LabelMap) -> bool {
-    has_label(labels, REAPER)
+    label(labels, REAPER).is_some()
 }
 
 impl Listed {
@@ -111,6 +114,7 @@ impl Listed {
             id: self.id.chars().take(SHORT).collect(),
             name: name.map(|name| name.trim_start_matches('/').to_owned()).unwrap_or_default(),
             image: self.image.clone(),
+            program: program(&self.image, label(&self.labels, COMPOSE_SERVICE)),
             ports: ports.into_iter().collect(),
             running,
             age_seconds: u64::try_from(self.created)

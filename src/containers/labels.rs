@@ -19,6 +19,8 @@ pub(crate) const PID_NAMESPACE: &str = "cgrun.pid-namespace";
 pub(crate) const OWNER: &str = "cgrun.owner";
 /// The test that has created the object, if that is known.
 pub(crate) const TEST: &str = "cgrun.test";
+/// What has run that test, such as pytest.
+pub(crate) const RUNNER: &str = "cgrun.runner";
 /// The service that has created it, if one has.
 pub(crate) const SERVICE: &str = "cgrun.service";
 /// A value that no other creation has. An image that is made of a container (`docker commit`) has that container's.

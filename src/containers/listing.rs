@@ -254,7 +254,7 @@ mod tests {
         let found = objects(0, &engine(), answers, &|tags| tags.session == "ours").unwrap();
         let said: Vec<_> = found.iter().map(ToString::to_string).collect();
         assert_eq!(said, ["Docker's container 1 ()", "Docker's network net", "Docker's volume v"]);
-        assert_eq!(found[0].test.as_deref(), Some("a::b (call)"));
+        assert_eq!(found[0].origin.as_ref().unwrap().to_string(), "a::b (call)");
     }
 
     #[test]

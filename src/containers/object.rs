@@ -6,7 +6,9 @@ use serde::Serialize;
 
 use super::container::{Container, Listed, is_reaper};
 use super::engine::possessive;
+use super::program::without_tag;
 use super::tags::Tags;
+use crate::leaks::Origin;
 use crate::leaks::allow::Pattern;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
@@ -31,7 +33,7 @@ pub(crate) struct EngineObject {
     /// The id of the session.
     pub session: String,
     /// The test that has created it.
-    pub test: Option<String>,
+    pub origin: Option<Origin>,
     /// The service that has created it.
     pub service: Option<String>,
     pub container: Option<Container>,
@@ -42,6 +44,8 @@ pub(crate) struct EngineObject {
     pub(super) created: Option<String>,
     /// Whether it was still running although nothing needed it any more.
     pub leaked: bool,
+    /// Whether the baseline lists it.
+    pub is_known: bool,
 }
 
 /// Tells an object from all others, also of an engine that is reached by two sockets.
@@ -63,13 +67,14 @@ impl Tags<'_> {
             engine_name: engine.1,
             name: name.to_owned(),
             session: self.session.to_owned(),
-            test: self.test.map(str::to_owned),
+            origin: self.test.map(|it| Origin::of_text(self.runner, it)),
             service: self.service.map(str::to_owned),
             container: None,
             is_reaper: false,
             image_id: String::new(),
             created: self.created.map(str::to_owned),
             leaked: false,
+            is_known: false,
         }
     }
 
@@ -118,15 +123,6 @@ impl EngineObject {
     }
 }
 
-/// `redis` for `redis:7` and `redis@sha256:1`, but `localhost:5000/redis` as it is.
-fn without_tag(image: &str) -> &str {
-    let image = image.split('@').next().unwrap_or_default();
-    match image.rsplit_once(':') {
-        Some((image, tag)) if !tag.contains('/') => image,
-        _ => image,
-    }
-}
-
 /// `Docker's container web (redis:7)`, `podman's network shop_default`
 impl fmt::Display for EngineObject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -164,7 +160,7 @@ pub(crate) mod tests {
         container.log = log.iter().map(ToString::to_string).collect();
         container.ports = vec![80, 81];
         container.age_seconds = Some(12);
-        EngineObject { leaked, test: test.map(str::to_owned), ..object }
+        EngineObject { leaked, origin: test.map(|it| Origin::of_text("pytest", it)), ..object }
     }
 
     fn is_allowed(image: &str, pattern: &str) -> bool {

@@ -20,6 +20,8 @@ pub(super) struct Tags<'a> {
     /// What no other creation has.
     pub created: Option<&'a str>,
     pub test: Option<&'a str>,
+    /// What has run the test.
+    pub runner: &'a str,
     pub service: Option<&'a str>,
 }
 
@@ -44,6 +46,7 @@ impl<'a> Tags<'a> {
             owner: value(labels::OWNER).and_then(parse_owner),
             created: value(labels::CREATED),
             test: value(labels::TEST).filter(|it| !it.is_empty()),
+            runner: value(labels::RUNNER).unwrap_or_default(),
             service: value(labels::SERVICE).filter(|it| !it.is_empty()),
         })
     }

@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::leak::{How, Leak};
+use super::origin::{Origin, WORKER, split_phase};
 
 /// What has to be fixed.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -33,8 +34,8 @@ impl Owner {
     /// The owner as other runs see it: which worker runs a test differs from run to run.
     pub(crate) fn in_any_run(self) -> Self {
         match self {
-            Self::Worker(name) => Self::Worker(match name.split_once(" worker ") {
-                Some((runner, _)) => format!("{runner} worker *"),
+            Self::Worker(name) => Self::Worker(match name.split_once(WORKER) {
+                Some((runner, _)) => format!("{runner}{WORKER}*"),
                 None => name,
             }),
             other => other,
@@ -43,24 +44,27 @@ impl Owner {
 
     /// From an origin as text: `tests/test_a.py::test_b (call)`, `vitest worker 3`.
     pub(crate) fn of_text(text: &str) -> Self {
-        let phase = [" (setup)", " (call)", " (teardown)"].into_iter().find_map(|it| text.strip_suffix(it));
         let is_number = |it: &str| it.trim_start_matches("gw").bytes().all(|it| it.is_ascii_digit());
-        match text.rsplit_once(" worker ") {
+        match text.rsplit_once(WORKER) {
             Some((runner, number)) if !runner.contains(' ') && is_number(number) => {
                 Self::Worker(text.to_owned())
             }
-            _ => Self::Test(phase.unwrap_or(text).to_owned()),
+            _ => Self::Test(split_phase(text).0.to_owned()),
         }
     }
 
     pub(crate) fn of(leak: &Leak) -> Self {
         match (&leak.started_during, &leak.how) {
             (_, How::OutlivedService(name) | How::OutlivedProbe(name)) => Self::Service(name.clone()),
-            (Some(origin), _) => match &origin.test {
-                Some(test) => Self::Test(test.clone()),
-                None => Self::Worker(origin.to_string()),
-            },
-            (None, _) => Self::Unknown,
+            (origin, _) => Self::of_origin(origin.as_ref()),
+        }
+    }
+
+    pub(crate) fn of_origin(origin: Option<&Origin>) -> Self {
+        match origin {
+            Some(Origin { test: Some(test), .. }) => Self::Test(test.clone()),
+            Some(worker) => Self::Worker(worker.to_string()),
+            None => Self::Unknown,
         }
     }
 }

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::maker::Maker;
 use crate::containers::{Container, EngineObject, ObjectType};
+use crate::leaks::Origin;
 use crate::sys::system_v::{Object, ObjectKind};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -61,6 +62,11 @@ pub(crate) struct Leftover {
     pub container: Option<Container>,
     /// Whether it was still running although nothing needed it any more, and is not allowed to.
     pub leaked: bool,
+    /// Whether the baseline lists it, so that it does not count.
+    pub known: bool,
+    /// The test that has created what is in a container engine.
+    #[serde(skip)]
+    pub origin: Option<Origin>,
 }
 
 impl Leftover {
@@ -71,19 +77,14 @@ impl Leftover {
             ObjectKind::MessageQueue => "-q",
         };
         Self {
-            kind: LeftoverKind::Object(object.kind),
-            name: object.id.to_string(),
             key: Some(format!("{:#010x}", object.key)),
             size_bytes: object.bytes,
-            file_count: None,
             uid: Some(object.uid),
             creator_pid: object.creator.map(|pid| pid.as_raw_nonzero().get()),
             process: maker.map(|it| it.text.clone()),
             started_during: maker.and_then(|it| it.test.clone()),
-            fate,
             remove_with: (fate == Fate::LeftAlone).then(|| format!("ipcrm {option} {}", object.id)),
-            container: None,
-            leaked: false,
+            ..Self::named(LeftoverKind::Object(object.kind), object.id.to_string(), fate)
         }
     }
 
@@ -97,7 +98,9 @@ impl Leftover {
         };
         Self {
             process: object.service.as_ref().map(|it| format!("service {it}")),
-            started_during: object.test.clone(),
+            started_during: object.origin.as_ref().map(ToString::to_string),
+            origin: object.origin.clone(),
+            known: object.is_known,
             container: object.container.clone(),
             leaked: object.leaked,
             ..Self::named(kind, object.name.clone(), Fate::Removed)
@@ -134,11 +137,17 @@ impl Leftover {
         }
     }
 
-    /// Whether it is normal that it was left: a service's, or a container that may run on, or whose command was cancelled.
+    /// Whether it leaked, and the baseline does not list it.
+    pub(crate) fn is_new_leak(&self) -> bool {
+        self.leaked && !self.known
+    }
+
+    /// Whether it is normal that it was left: a service's, or a container that is known, may run on, or whose command was
+    /// cancelled.
     pub(crate) fn is_expected(&self) -> bool {
         let is_running = self.container.as_ref().is_some_and(|it| it.running);
         let is_ended = self.kind.is_of_engine() && self.fate == Fate::Removed;
-        is_ended && !self.leaked && (is_running || self.process.is_some())
+        is_ended && !self.is_new_leak() && (is_running || self.process.is_some())
     }
 
     fn named(kind: LeftoverKind, name: String, fate: Fate) -> Self {
@@ -156,6 +165,8 @@ impl Leftover {
             remove_with: None,
             container: None,
             leaked: false,
+            known: false,
+            origin: None,
         }
     }
 }

@@ -22,8 +22,6 @@ pub(crate) struct Scene<'a> {
     pub is_proven: bool,
     /// What container engines have started.
     pub containers: Started,
-    /// What of that was the session's, and has been ended.
-    pub ended: &'a [EngineObject],
 }
 
 impl Scene<'_> {
@@ -59,6 +57,11 @@ impl Leftovers {
         Self { unverified: vec![reason.into()], ..Self::default() }
     }
 
+    /// Adds what the session had created by way of container engines, and cgrun has ended.
+    pub(crate) fn add_ended(&mut self, objects: &[EngineObject]) {
+        self.found.splice(0..0, objects.iter().map(Leftover::ended));
+    }
+
     /// Whether a person should know. Files in a private `/tmp` are normal.
     pub(crate) fn has_news(&self) -> bool {
         !self.unverified.is_empty()
@@ -68,8 +71,7 @@ impl Leftovers {
 
 pub(crate) fn look(before: &Before, mut scene: Scene<'_>) -> Leftovers {
     let Started { containers, unknown } = std::mem::take(&mut scene.containers);
-    let ended = scene.ended.iter().map(Leftover::ended);
-    let found = ended.chain(containers.into_iter().map(Leftover::container)).collect();
+    let found = containers.into_iter().map(Leftover::container).collect();
     let mut leftovers = Leftovers { found, unverified: unknown, ..Leftovers::default() };
     let scene = &scene;
     if !scene.is_proven {

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use super::merged::Merged;
 use super::seconds::Seconds;
 use super::session_result::{LeakKey, SessionLeak, SessionResult};
+use crate::containers;
 use crate::leaks::{Owner, roots, worker_text};
 use crate::text::shorten;
 
@@ -76,12 +77,17 @@ struct Leftover<'a> {
     container: Option<Container<'a>>,
     #[serde(default)]
     leaked: bool,
+    /// Missing in reports of older versions, as is the container's program.
+    #[serde(default)]
+    known: bool,
 }
 
 #[derive(Deserialize)]
 struct Container<'a> {
     #[serde(borrow)]
     image: Cow<'a, str>,
+    #[serde(borrow)]
+    program: Option<Cow<'a, str>>,
     /// Missing in reports of older versions, which ended none.
     #[serde(default)]
     running: bool,
@@ -215,9 +221,12 @@ fn counted(leaks: &[Process<'_>]) -> BTreeMap<LeakKey, Count> {
 fn count_containers(leftovers: &[Leftover<'_>], counts: &mut BTreeMap<LeakKey, Count>) {
     for leaked in leftovers.iter().filter(|it| it.leaked) {
         let owner = leaked.started_during.as_deref().map_or(Owner::Unknown, Owner::of_text).in_any_run();
-        let image = leaked.container.as_ref().map_or("", |it| &it.image);
-        let key = LeakKey::of_container(owner, image, LONGEST);
-        let count = counts.entry(key).or_insert(Count { processes: 0, trees: 0, known: false });
+        let Some(container) = &leaked.container else { continue };
+        let of_image = || containers::program(&container.image, None).into();
+        let program = container.program.clone().unwrap_or_else(of_image);
+        let key = LeakKey { owner, program: shorten(&program, LONGEST) };
+        let count = counts.entry(key).or_insert(Count { processes: 0, trees: 0, known: true });
+        count.known &= leaked.known;
         count.processes += 1;
         count.trees += 1;
     }

@@ -5,12 +5,11 @@ use std::rc::Rc;
 use serde::{Deserialize, Serialize};
 
 use super::seconds::Seconds;
+use crate::containers::CONTAINER;
 use crate::leaks::Owner;
-use crate::text::{counted, processes, shorten};
+use crate::text::{counted, processes};
 
 pub(super) const UNKNOWN_HOST: &str = "unknown host";
-/// What stands before the image of a container, where a process has its program.
-const CONTAINER: &str = "container ";
 
 /// The same leak in every session and on every host.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -20,10 +19,6 @@ pub(crate) struct LeakKey {
 }
 
 impl LeakKey {
-    pub(super) fn of_container(owner: Owner, image: &str, longest: usize) -> Self {
-        Self { owner, program: shorten(&format!("{CONTAINER}{image}"), longest) }
-    }
-
     /// How much of it there is: `3 processes`, `1 container`.
     pub(super) fn counted(&self, count: u64) -> String {
         match self.program.starts_with(CONTAINER) {

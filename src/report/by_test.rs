@@ -30,17 +30,14 @@ impl<'a> LeakGroup<'a> {
             .iter()
             .filter_map(|tree| tree.leak.started_during.as_ref()?.phase.as_deref())
             .collect();
-        phases.sort_by_key(|phase| ["setup", "call", "teardown"].iter().position(|it| it == phase));
+        phases.sort_by_key(|phase| place(phase));
         phases.dedup();
         phases
     }
 
     /// `tests/test_a.py::test_b (setup)`
     pub(super) fn title(&self) -> String {
-        match &self.phases()[..] {
-            [] => self.owner.to_string(),
-            phases => format!("{} ({})", self.owner, phases.join(", ")),
-        }
+        title(&self.owner, &mut self.phases())
     }
 
     pub(super) fn is_test(&self) -> bool {
@@ -64,6 +61,18 @@ impl<'a> LeakGroup<'a> {
         }
         programs
     }
+}
+
+/// `tests/test_a.py::test_b (setup)`
+pub(super) fn title<P: AsRef<str>>(owner: &Owner, phases: &mut [P]) -> String {
+    phases.sort_by_key(|phase| place(phase.as_ref()));
+    let phases: Vec<_> = phases.iter().map(AsRef::as_ref).collect();
+    if phases.is_empty() { owner.to_string() } else { format!("{owner} ({})", phases.join(", ")) }
+}
+
+/// When in a test it comes.
+fn place(phase: &str) -> Option<usize> {
+    ["setup", "call", "teardown"].iter().position(|it| *it == phase)
 }
 
 /// What one owner left running of one program.

@@ -11,13 +11,23 @@ use crate::text::{age, counted, processes, readable, shorten};
 /// The name of a test, of an image and of a container are not shown longer than this (characters).
 const LONGEST: usize = 160;
 
-/// A headline, and a line for each of the leaked containers with the test that created it, and with its last words below it.
-pub(super) fn leaked(leftovers: &[Leftover], listed: usize) -> Option<(String, Vec<String>)> {
-    let leaked = sorted(leftovers);
+/// A headline, and the lines of the leaked containers. `has_baseline`: in contrast to those that it lists.
+pub(super) fn leaked(
+    leftovers: &[Leftover],
+    has_baseline: bool,
+    listed: usize,
+) -> Option<(String, Vec<String>)> {
+    let leaked = new(leftovers);
     if leaked.is_empty() {
         return None;
     }
-    let headline = format!("{} leaked, stopped and removed:", counted(leaked.len() as u64, "container"));
+    let noun = if has_baseline { "new container" } else { "container" };
+    let headline = format!("{} leaked, stopped and removed:", counted(leaked.len() as u64, noun));
+    Some((headline, self::lines(&leaked, listed)))
+}
+
+/// A line for each container with the test that created it, and with its last words below it.
+pub(super) fn lines(leaked: &[&Leftover], listed: usize) -> Vec<String> {
     let some_test_is_known = leaked.iter().any(|it| it.started_during.is_some());
     let mut lines = Vec::new();
     for it in leaked.iter().take(listed) {
@@ -29,12 +39,21 @@ pub(super) fn leaked(leftovers: &[Leftover], listed: usize) -> Option<(String, V
     if leaked.len() > listed {
         lines.push(format!("  and {} more", leaked.len() - listed));
     }
-    Some((headline, lines))
+    lines
 }
 
-/// The leaked containers, by their tests.
-pub(super) fn sorted(leftovers: &[Leftover]) -> Vec<&Leftover> {
-    let mut leaked: Vec<_> = leftovers.iter().filter(|it| it.leaked).collect();
+/// The leaked containers that count, by their tests.
+pub(super) fn new(leftovers: &[Leftover]) -> Vec<&Leftover> {
+    sorted(leftovers.iter().filter(|it| it.is_new_leak()))
+}
+
+/// Those that the baseline lists.
+pub(super) fn known(leftovers: &[Leftover]) -> Vec<&Leftover> {
+    sorted(leftovers.iter().filter(|it| it.leaked && it.known))
+}
+
+fn sorted<'a>(leaked: impl Iterator<Item = &'a Leftover>) -> Vec<&'a Leftover> {
+    let mut leaked: Vec<_> = leaked.collect();
     leaked.sort_by_key(|it| (Reverse(it.started_during.is_some()), &it.started_during, &it.name));
     leaked
 }
@@ -71,7 +90,7 @@ pub(super) fn also_removed(leftovers: &[Leftover]) -> Option<String> {
     ];
     let counts: Vec<_> =
         counts.into_iter().filter(|it| it.0 > 0).map(|(count, noun)| counted(count, noun)).collect();
-    let also = if leftovers.iter().any(|it| it.leaked) { "also " } else { "" };
+    let also = if leftovers.iter().any(Leftover::is_new_leak) { "also " } else { "" };
     (!counts.is_empty()).then(|| format!("{also}removed: {}", counts.join(", ")))
 }
 
@@ -116,11 +135,17 @@ mod tests {
         let of_service = Leftover { process: Some("service db".into()), ..leftovers[3].clone() };
         let allowed = Leftover { leaked: false, ..leftovers[0].clone() };
         assert_eq!(also_removed(&[of_service, allowed]), None);
+        let known = Leftover { known: true, ..leftovers[0].clone() };
+        let some = [known, leftovers[1].clone()];
+        let (headline, lines) = super::leaked(&some, true, 20).unwrap();
+        assert_eq!((headline.as_str(), lines.len()), ("1 new container leaked, stopped and removed:", 3));
+        assert!(super::leaked(&some[..1], true, 20).is_none());
+        assert_eq!((super::known(&some).len(), also_removed(&some)), (1, None));
         assert!(leaked_lines(&leftovers[2..], 20).1[0].starts_with("  redis:7 (docker, name cache)"));
     }
 
     fn leaked_lines(leftovers: &[Leftover], listed: usize) -> (String, Vec<String>) {
-        super::leaked(leftovers, listed).unwrap()
+        super::leaked(leftovers, false, listed).unwrap()
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use super::json::ReportDocument;
 use super::leaked_process::LeakedProcess;
+use super::leaking_tests::LeakingTest;
 use super::step_summary::StepSummary;
 use super::{container_text, leak_text, limits_hit};
 use crate::leftovers::Leftover;
@@ -51,8 +52,8 @@ impl GitHub {
         let leaks = report.new_leaks().map(|leak| self.annotation(level, leak));
         let limits = report.usage.iter().flat_map(limits_hit::failures);
         let limits = limits.map(|text| command("warning", &[("title", "cgrun: a limit was hit")], &text));
-        let containers = container_text::sorted(&report.leftovers).into_iter();
-        let containers = containers.map(|it| container_annotation(level, it));
+        let containers = container_text::new(&report.leftovers).into_iter();
+        let containers = containers.map(|it| self.container_annotation(level, it, &report.tests));
         let all = failure(report).into_iter().chain(survivors).chain(limits).chain(leaks).chain(containers);
         all.take(ANNOTATIONS).collect()
     }
@@ -64,17 +65,39 @@ impl GitHub {
             None => format!("leaked {count}"),
         };
         let during = leak.started_during.as_ref();
-        let file =
-            during.and_then(|it| it.file.as_deref()).and_then(|file| self.in_repository(Path::new(file)));
-        let line = during.and_then(|it| it.line).map(|line| line.to_string());
+        let place = (during.and_then(|it| it.file.as_deref()), during.and_then(|it| it.line));
+        let text = leak_text::listing(&[leak], 0, ANNOTATIONS).join("\n");
+        self.at(place, level, &title, &format!("{text}\nIt {}.", leak_text::kind(leak)))
+    }
+
+    fn container_annotation(&self, level: &str, leaked: &Leftover, tests: &[LeakingTest]) -> String {
+        let title = match container_text::test(leaked) {
+            Some(test) => format!("leaked 1 container, created during {}", shorten(&test, LONGEST_TEST)),
+            None => "leaked 1 container".into(),
+        };
+        let lines = std::iter::once(container_text::what(leaked)).chain(container_text::last_words(leaked));
+        let test = tests.iter().find(|it| leaked.origin.as_ref().is_some_and(|origin| it.is_of(origin)));
+        let place = (test.and_then(|it| it.file.as_deref()), test.and_then(|it| it.line));
+        self.at(place, level, &title, &lines.collect::<Vec<_>>().join("\n"))
+    }
+
+    /// An annotation at the line of a test, if that is known.
+    fn at(
+        &self,
+        (file, line): (Option<&str>, Option<usize>),
+        level: &str,
+        title: &str,
+        text: &str,
+    ) -> String {
+        let file = file.and_then(|file| self.in_repository(Path::new(file)));
+        let line = line.map(|line| line.to_string());
         let mut properties = Vec::new();
         if let Some(file) = &file {
             properties.push(("file", file.as_str()));
             properties.extend(line.as_deref().map(|line| ("line", line)));
         }
-        properties.push(("title", &title));
-        let text = leak_text::listing(&[leak], 0, ANNOTATIONS).join("\n");
-        command(level, &properties, &format!("{text}\nIt {}.", leak_text::kind(leak)))
+        properties.push(("title", title));
+        command(level, &properties, text)
     }
 
     /// Annotations need paths that are relative to the root of the repository.
@@ -93,16 +116,6 @@ impl GitHub {
     pub(crate) fn summarize(&self, report: &ReportDocument) -> io::Result<()> {
         self.summary.as_ref().map_or(Ok(()), |summary| summary.append(report))
     }
-}
-
-fn container_annotation(level: &str, leaked: &Leftover) -> String {
-    let title = match container_text::test(leaked) {
-        Some(test) => format!("leaked 1 container, created during {}", shorten(&test, LONGEST_TEST)),
-        None => "leaked 1 container".into(),
-    };
-    let lines: Vec<_> =
-        std::iter::once(container_text::what(leaked)).chain(container_text::last_words(leaked)).collect();
-    command(level, &[("title", &title)], &lines.join("\n"))
 }
 
 /// Why the session ended, if it was not its command that ended it, and which process to look at.

@@ -96,14 +96,25 @@ impl ReportDocument {
         self.leaked_process_count - known
     }
 
+    pub(super) fn new_container_count(&self) -> usize {
+        container_text::new(&self.leftovers).len()
+    }
+
     /// Whether anything leaked that the baseline does not list.
     pub(super) fn has_new_leaks(&self) -> bool {
-        self.new_process_count() > 0 || self.leaked_container_count > 0
+        self.new_process_count() > 0 || self.new_container_count() > 0
+    }
+
+    /// How many processes and containers leaked that the baseline lists.
+    pub(super) fn known_count(&self) -> usize {
+        self.leaked_process_count + self.leaked_container_count
+            - self.new_process_count()
+            - self.new_container_count()
     }
 
     /// `leaked 2 processes and 1 container`, without what the baseline lists.
     pub(super) fn leaked_text(&self) -> String {
-        container_text::leaked_text(self.new_process_count(), self.leaked_container_count)
+        container_text::leaked_text(self.new_process_count(), self.new_container_count())
     }
 
     /// The leaks that the baseline lists.

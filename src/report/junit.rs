@@ -24,8 +24,8 @@ pub(super) fn document(report: &ReportDocument) -> Result<String> {
     }
     let own: Vec<_> = report.new_leaks().filter(|it| it.service.is_none()).collect();
     let (problem, undescribed) = (session_problem(report), report.undescribed_process_count);
-    let leaks_fail = report.outcome.leaks_fail();
-    let leaks = Leaks { processes: &own, undescribed, containers: &report.leftovers };
+    let (leaks_fail, containers) = (report.outcome.leaks_fail(), container_text::new(&report.leftovers));
+    let leaks = Leaks { processes: &own, undescribed, containers: &containers };
     suite.add_test_case(case("command", &report.command, problem, leaks, leaks_fail));
     for figures in report.usage.iter().flat_map(|usage| usage.components.iter().chain([&usage.session])) {
         suite.add_properties(usage::properties(figures));
@@ -65,8 +65,7 @@ fn session_problem(report: &ReportDocument) -> Option<(NonSuccessKind, &'static 
 struct Leaks<'a> {
     processes: &'a [&'a LeakedProcess],
     undescribed: usize,
-    /// Among other leftovers.
-    containers: &'a [Leftover],
+    containers: &'a [&'a Leftover],
 }
 
 fn case(
@@ -78,10 +77,10 @@ fn case(
 ) -> TestCase {
     let Leaks { processes, undescribed, containers } = leaks;
     let mut lines = leak_text::listing(processes, undescribed, LISTED);
-    lines.extend(container_text::leaked(containers, LISTED).into_iter().flat_map(|(_, lines)| lines));
+    lines.extend(container_text::lines(containers, LISTED));
     let text = lines.join("\n");
     let process_count = processes.iter().map(|it| it.process_count()).sum::<usize>() + undescribed;
-    let container_count = containers.iter().filter(|it| it.leaked).count();
+    let container_count = containers.len();
     let has_leaks = process_count + container_count > 0;
     let leaked = format!("leaked {}", container_text::leaked_text(process_count, container_count));
     let leak = (has_leaks && leaks_fail).then(|| (NonSuccessKind::Failure, "leak", leaked.clone()));

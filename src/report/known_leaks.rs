@@ -1,11 +1,13 @@
 //! What the baseline says of a session's leaks, for the terminal and the reports.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use serde::Serialize;
 
-use super::by_test::{by_owner, count_tests};
+use super::container_text::leaked_text;
 use crate::baseline::{Baseline, Edited, Entry};
+use crate::leaks::Owner;
 use crate::teardown::Verdict;
 use crate::text::{counted, processes, readable, shorten};
 
@@ -30,9 +32,10 @@ pub(crate) struct BaselineSummary {
     pub file: String,
     pub entry_count: usize,
     pub known_process_count: usize,
+    pub known_container_count: usize,
     /// The entries that no leak matched.
     pub not_seen: Vec<NotSeen>,
-    /// The tests that leaked them, and how many of them.
+    /// The tests that leaked them, and how many of them, processes and containers.
     #[serde(skip)]
     known_of_tests: (usize, usize),
     #[serde(skip)]
@@ -82,8 +85,9 @@ impl BaselineSummary {
             file: path.to_string_lossy().into_owned(),
             entry_count,
             known_process_count: verdict.known_leaks().len(),
+            known_container_count: verdict.known_containers().count(),
             not_seen: named(&not_seen),
-            known_of_tests: count_tests(&by_owner(verdict.known_leaks())),
+            known_of_tests: known_of_tests(verdict),
             removed,
             undescribed: verdict.undescribed_count(),
             name: path.strip_prefix(here).unwrap_or(path).to_string_lossy().into_owned(),
@@ -104,12 +108,16 @@ impl BaselineSummary {
 
     /// `12 known leaks of 4 tests are in cgrun-leaks.toml`, `12 known leaks, 9 of them of 4 tests, are in cgrun-leaks.toml`
     pub(crate) fn known(&self) -> Option<String> {
-        let (leaks, verb) = match self.known_process_count {
+        let (leaks, verb) = match self.known_count() {
             0 => return None,
             1 => ("1 known leak".to_string(), "is"),
             count => (format!("{count} known leaks"), "are"),
         };
         Some(format!("{leaks}{} {verb} in {}", self.of_tests(), self.name))
+    }
+
+    fn known_count(&self) -> usize {
+        self.known_process_count + self.known_container_count
     }
 
     /// The others are of services, or of an unknown test.
@@ -118,7 +126,7 @@ impl BaselineSummary {
         let tests = counted(tests as u64, "test");
         match leaks {
             0 => String::new(),
-            leaks if leaks == self.known_process_count => format!(" of {tests}"),
+            leaks if leaks == self.known_count() => format!(" of {tests}"),
             leaks => format!(", {leaks} of them of {tests},"),
         }
     }
@@ -157,7 +165,8 @@ impl BaselineSummary {
             0 => String::new(),
             count => format!(", and raised {}", counted(count as u64, "bound")),
         };
-        let (added, leaks) = (counted(edited.added as u64, "line"), processes(self.known_process_count));
+        let added = counted(edited.added as u64, "line");
+        let leaks = leaked_text(self.known_process_count, self.known_container_count);
         format!(
             "added {added} to {}{bounds}: {leaks}{} leaked, and all are known from now on",
             self.name,
@@ -188,6 +197,14 @@ impl BaselineSummary {
         );
         std::iter::once(first).chain(listed(&self.not_seen)).collect()
     }
+}
+
+/// How many tests have leaked what is known, and how much of it.
+fn known_of_tests(verdict: &Verdict) -> (usize, usize) {
+    let processes = verdict.known_leaks().iter().map(Owner::of);
+    let containers = verdict.known_containers().map(|it| Owner::of_origin(it.origin.as_ref()));
+    let of_tests: Vec<_> = processes.chain(containers).filter(|it| matches!(it, Owner::Test(_))).collect();
+    (of_tests.iter().collect::<BTreeSet<_>>().len(), of_tests.len())
 }
 
 fn listed(lines: &[NotSeen]) -> impl Iterator<Item = String> {

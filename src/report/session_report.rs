@@ -162,8 +162,9 @@ impl SessionReport {
         let services: Vec<_> = self.services.iter().map(|service| service.name.as_str()).collect();
         let here = self.working_directory.as_path();
         let mut locator = TestLocator::new(here, &self.session.command);
-        let tests =
-            leaking_tests(&by_owner(verdict.leaks.iter().chain(verdict.known_leaks())), here, &mut locator);
+        let leftovers: Vec<_> = verdict.objects.iter().map(Leftover::ended).collect();
+        let groups = by_owner(verdict.leaks.iter().chain(verdict.known_leaks()));
+        let tests = leaking_tests(&groups, &leftovers, here, &mut locator);
         let mut describe = |leaks: &[Leak]| -> Vec<_> {
             trees(leaks).iter().map(|tree| LeakedProcess::from_tree(tree, here, &mut locator)).collect()
         };
@@ -175,7 +176,7 @@ impl SessionReport {
             outcome: Outcome {
                 clean: verdict.is_proven()
                     && !verdict.has_leaks()
-                    && verdict.known_leaks().is_empty()
+                    && !verdict.has_known_leaks()
                     && !verdict.command_killed
                     && !cause.is_supervisor_dead(),
                 verified_empty: verdict.is_proven(),
@@ -200,8 +201,8 @@ impl SessionReport {
             tests,
             leaked_process_count: verdict.leaked() + verdict.known_leaks().len(),
             baseline: None,
-            leftovers: verdict.objects.iter().map(Leftover::ended).collect(),
-            leaked_container_count: verdict.leaked_containers(),
+            leaked_container_count: leftovers.iter().filter(|it| it.leaked).count(),
+            leftovers,
             leftovers_unverified: vec![NOT_LOOKED_FOR.to_string()],
             undescribed_process_count: verdict.undescribed_count(),
             allowed_leaks: describe(&verdict.allowed),

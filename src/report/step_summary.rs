@@ -144,7 +144,7 @@ fn markdown(report: &ReportDocument) -> String {
 
 /// The leaked containers, by their tests.
 fn containers(leftovers: &[Leftover]) -> String {
-    let leaked = container_text::sorted(leftovers);
+    let leaked = container_text::new(leftovers);
     if leaked.is_empty() {
         return String::new();
     }

@@ -206,7 +206,9 @@ impl Reporter {
             self.list(if each { &leaks } else { &[] }, Important::First);
         }
         let objects: Vec<_> = verdict.objects.iter().map(Leftover::ended).collect();
-        if let Some((headline, lines)) = container_text::leaked(&objects, listed) {
+        if let Some((headline, lines)) =
+            container_text::leaked(&objects, verdict.in_baseline.is_some(), listed)
+        {
             self.lines(&[paint.bad(&headline)]);
             self.list(&lines, Important::First);
         }

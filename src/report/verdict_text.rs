@@ -4,12 +4,14 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::by_test::{LeakGroup, by_owner, count_tests};
+use super::container_text;
 use super::group_lines::{Room, group_lines};
 use super::hint::hint;
 use super::paint::Paint;
 use super::tree::{LeakTree, trees};
 use crate::containment::Kind;
 use crate::leaks::{How, Leak};
+use crate::leftovers::Leftover;
 use crate::teardown::{Cause, Verdict};
 use crate::text::{age, processes, readable};
 
@@ -106,12 +108,15 @@ pub(super) fn notes(verdict: &Verdict, paint: Paint) -> Vec<String> {
 /// For `-v`.
 pub(super) fn known_leaks(verdict: &Verdict, listed: usize) -> Option<(String, Vec<String>)> {
     let leaks: Vec<_> = verdict.known_leaks().iter().collect();
-    let headline = match leaks.len() {
+    let containers: Vec<_> = verdict.known_containers().map(Leftover::ended).collect();
+    let headline = match leaks.len() + containers.len() {
         0 => return None,
         1 => "1 known leak, stopped:".to_string(),
         count => format!("{count} known leaks, stopped:"),
     };
-    Some((headline, leak_lines(&leaks, leaks.len(), listed, Paint::none())))
+    let mut lines = leak_lines(&leaks, leaks.len(), listed, Paint::none());
+    lines.extend(container_text::lines(&container_text::known(&containers), listed));
+    Some((headline, lines))
 }
 
 /// For `-v`.
@@ -129,7 +134,7 @@ pub(super) fn allowed_leaks(verdict: &Verdict, listed: usize) -> Option<(String,
 
 /// One line for `-v`.
 pub(super) fn summary(verdict: &Verdict, cause: &Cause, kind: Kind, took: Duration) -> String {
-    let state = match (verdict.is_proven(), !verdict.has_leaks() && verdict.known_leaks().is_empty()) {
+    let state = match (verdict.is_proven(), !verdict.has_leaks() && !verdict.has_known_leaks()) {
         (true, true) if !verdict.command_killed => "clean",
         (true, _) => "clean now",
         (false, _) => "NOT clean",

@@ -51,12 +51,13 @@ impl Session<'_> {
         let gone_early = self.services_gone_early(cause);
         let leaders = self.leaders();
         let mut verdict = self.tear_down(cause);
-        let leftovers = self.look_for_leftovers(&verdict, leaders);
+        let mut leftovers = self.look_for_leftovers(&verdict, leaders);
         let failed = self.failed_among(&gone_early);
         failed.iter().for_each(|cause| self.explain(cause));
         let cause = failed.as_ref().unwrap_or(cause);
         counts::add(&verdict, cause, By::Supervisor);
         let baseline = self.set_known_leaks_aside(cause, &mut verdict);
+        leftovers.add_ended(&verdict.objects);
         self.report.verdict(&verdict, cause, self.context.containment.kind(), clock::since(self.begin));
         self.report.leftovers(&leftovers);
         baseline.iter().for_each(|it| self.report.baseline(it));

@@ -38,7 +38,7 @@ impl Session<'_> {
         verdict: &mut Verdict,
     ) -> Option<BaselineSummary> {
         let plan = self.plan.baseline.as_ref()?;
-        let judgement = plan.baseline.judge(&mut verdict.leaks, &self.plan.cwd);
+        let judgement = plan.baseline.judge(&mut verdict.leaks, &mut verdict.objects, &self.plan.cwd);
         let status = self.context.command().and_then(|command| command.status);
         let has_passed = ended_by_itself(cause, status) && status.is_some_and(|status| status.success());
         let change = match (plan.purpose, why_unchanged(plan.purpose, cause, status, verdict)) {
@@ -47,6 +47,7 @@ impl Session<'_> {
             (_, None) => match self.change(plan, verdict) {
                 Ok(edited) if plan.purpose == Purpose::Write => {
                     verdict.leaks.iter_mut().for_each(|leak| leak.is_known = true);
+                    verdict.objects.iter_mut().for_each(|it| it.is_known = it.leaked);
                     BaselineChange::Written(edited)
                 }
                 Ok(edited) => BaselineChange::Updated(edited),
@@ -66,7 +67,8 @@ impl Session<'_> {
         // It can have been edited while the tests ran.
         let now = Baseline::read(path)?.unwrap_or_else(|| Baseline::empty(path.clone()));
         // The verdict stays that of the file that the session began with: what runs in it can have written to this one.
-        let judgement = now.judge(&mut verdict.leaks.clone(), &self.plan.cwd);
+        let (mut leaks, mut objects) = (verdict.leaks.clone(), verdict.objects.clone());
+        let judgement = now.judge(&mut leaks, &mut objects, &self.plan.cwd);
         let edited = match plan.purpose {
             Purpose::Write => now.with_leaks(&judgement)?,
             _ => now.without_unseen(&judgement)?,

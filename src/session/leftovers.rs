@@ -45,7 +45,6 @@ impl Session<'_> {
             meant: own.chain(self.plan.logs.clone()).chain(reports).chain(streams).collect(),
             is_proven: verdict.is_proven(),
             containers: self.started_containers(),
-            ended: &verdict.objects,
         };
         Leftovers { ends_containers: self.plan.containers, ..leftovers::look(&self.before, scene) }
     }

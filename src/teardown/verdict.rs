@@ -103,9 +103,19 @@ impl Verdict {
         self.leaks.len() + self.undescribed_count()
     }
 
-    /// How many containers leaked.
+    /// How many containers leaked that are not known.
     pub(crate) fn leaked_containers(&self) -> usize {
-        self.objects.iter().filter(|it| it.leaked).count()
+        self.objects.iter().filter(|it| it.leaked && !it.is_known).count()
+    }
+
+    /// The leaked containers that the baseline lists.
+    pub(crate) fn known_containers(&self) -> impl Iterator<Item = &EngineObject> {
+        self.objects.iter().filter(|it| it.leaked && it.is_known)
+    }
+
+    /// Whether something leaked that the baseline lists.
+    pub(crate) fn has_known_leaks(&self) -> bool {
+        !self.known_leaks().is_empty() || self.known_containers().next().is_some()
     }
 
     /// Whether anything leaked that is not known.

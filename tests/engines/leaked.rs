@@ -39,7 +39,7 @@ fn ready(engine: &Engine, name: &str) -> String {
     format!("until {} logs {name} 2>&1 | grep -q steady; do sleep 0.05; done", program(engine))
 }
 
-fn in_test(test: &str) -> String {
+pub(super) fn in_test(test: &str) -> String {
     format!("export PYTEST_CURRENT_TEST='tests/test_shop.py::{test} (call)'")
 }
 
@@ -92,6 +92,8 @@ fn what_leaked_is_in_all_reports_with_its_test(kind: EngineKind) {
     assert_eq!(left["started_during"], "tests/test_shop.py::test_cache (call)", "{left:#}");
     assert_eq!(left["container"]["log"], serde_json::json!(["ready", "steady"]), "{left:#}");
     assert_eq!(leftovers.len(), 5, "{leftovers:#?}");
+    let of_tests: Vec<_> = report["tests"].as_array().unwrap().iter().map(|it| &it["containers"]).collect();
+    assert_eq!((of_tests.len(), &of_tests[0][0]["name"]), (2, &"left".into()), "{report:#}");
     let phases = report["teardown"]["phases"].to_string();
     assert!(phases.contains("\"containers\""), "{phases}");
 

@@ -18,6 +18,7 @@ pub(crate) mod engine;
 mod foreign;
 pub(crate) mod host;
 mod inside;
+mod known;
 mod leaked;
 mod lifetimes;
 mod load;

@@ -90,10 +90,16 @@ fn left(engine: &Engine) -> String {
 #[test]
 fn all_that_compose_v1_leaves_running_is_removed() {
     let (client, engine) = (Client::Docker, Client::Docker.engine());
-    let done = output(&mut command(client, &engine, &format!("{} up --detach 2>up", compose())));
+    let mut command = command(client, &engine, &format!("{} up --detach 2>up", compose()));
+    let done = output(command.env("CGRUN_REPORT", "json=r.json"));
     let said = text(&done.stderr);
     assert_eq!(done.status.code(), Some(0), "{said}");
     assert!(said.contains("2 containers leaked") && said.contains("1 network, 1 volume"), "{said}");
+    // Whatever the project is called, these are known by their services.
+    let report = std::fs::read_to_string(engine.host.path().join("r.json")).unwrap();
+    for program in ["container one of compose", "container two of compose"] {
+        assert!(report.contains(&format!("\"program\": \"{program}\"")), "{program}: {report}");
+    }
     assert_eq!(left(&engine), "");
 }
 

@@ -32,7 +32,7 @@ use crate::witness::ports;
 const DYING: Duration = Duration::from_secs(2);
 
 /// The variables by which cgrun recognizes a CI system. It may be one that runs the tests.
-const OF_CI: [&str; 9] = [
+pub(crate) const OF_CI: [&str; 9] = [
     "CI",
     "GITHUB_ACTIONS",
     "GITLAB_CI",

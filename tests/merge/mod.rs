@@ -128,18 +128,18 @@ fn leaked_containers_are_merged_by_test() {
         ]);
     });
     let all = merged(here, &["1.json", "2.json"], 0);
-    let expected = [("t.py::a: container redis:7".to_string(), 1), ("t.py::a: sleep 900".to_string(), 2)];
+    let expected = [("t.py::a: container redis".to_string(), 1), ("t.py::a: sleep 900".to_string(), 2)];
     let mut found = leaks(&all);
     found.sort();
     assert_eq!(found, expected, "{all:#}");
     assert_eq!((&all["totals"]["leaked_containers"], &all["totals"]["leftovers"]), (&json!(2), &json!(0)));
     let said = merge(here, &["1.json", "2.json"]).stdout();
     assert!(said.starts_with("1 test leaked 2 processes and 2 containers in 2 of 2 sessions.\n"), "{said}");
-    assert!(said.contains("2 x container redis:7, in 1 of 2 sessions"), "{said}");
+    assert!(said.contains("2 x container redis, in 1 of 2 sessions"), "{said}");
     merge(here, &["1.json", "2.json", "--html", "page.html", "--junit", "r.xml"]).assert_code(0);
     for file in ["page.html", "r.xml"] {
         let text = std::fs::read_to_string(here.join(file)).unwrap();
-        assert!(text.contains("container redis:7"), "{text}");
+        assert!(text.contains("container redis"), "{text}");
     }
     let page = std::fs::read_to_string(here.join("page.html")).unwrap();
     assert!(page.contains("2 containers<span") && !page.contains("2 processes<span"), "{page}");

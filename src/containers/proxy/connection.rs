@@ -13,7 +13,7 @@ use super::refusal::Refusal;
 use super::relay::relay;
 use super::target::Creation;
 use super::{body, head};
-use crate::containers::labels::{SERVICE, TEST};
+use crate::containers::labels::{RUNNER, SERVICE, TEST};
 use crate::sys::connect::connect_unix_within;
 use crate::sys::process::identity::Identity;
 
@@ -74,7 +74,8 @@ impl Service {
         let mut labels = self.labels.clone();
         // Empty if unknown: those of an image would stay.
         labels.extend([
-            (TEST, creator.test.unwrap_or_default()),
+            (RUNNER, creator.test.as_ref().map(|it| it.runner.to_owned()).unwrap_or_default()),
+            (TEST, creator.test.map(|it| it.to_string()).unwrap_or_default()),
             (SERVICE, creator.service.unwrap_or_default()),
         ]);
         for volume in named_volumes(creation, &body) {

@@ -7,7 +7,7 @@ use nix::sys::socket::sockopt::PeerCredentials;
 use rustix::process::Pid;
 
 use crate::containment::{LEAF, LeafName, MARKER};
-use crate::leaks::{InheritedMarks, TestReader};
+use crate::leaks::{InheritedMarks, Origin, TestReader};
 use crate::sys::procfs::environ::variables;
 use crate::sys::procfs::stat::ProcStat;
 
@@ -25,7 +25,7 @@ pub(super) struct Family {
 
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Creator {
-    pub test: Option<String>,
+    pub test: Option<Origin>,
     pub service: Option<String>,
 }
 
@@ -38,7 +38,7 @@ impl Creator {
         let parents = std::iter::successors(ProcStat::read(pid), |stat| ProcStat::read(stat.parent?));
         for stat in parents.take(GENERATIONS).take_while(|it| it.pid != family.supervisor) {
             if creator.test.is_none() {
-                creator.test = tests.of(&stat).map(|it| it.origin.to_string());
+                creator.test = tests.of(&stat).map(|it| it.origin);
             }
             if creator.service.is_none() {
                 creator.service = service(stat.pid, &family.session);

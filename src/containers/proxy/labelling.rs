@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use super::fields::Fields;
 use super::target::{Created, Creation};
 use crate::containers::labels::{
-    BOOT, CREATED, OF_COMPOSE_V1, OUTER, OWNER, PID_NAMESPACE, SERVICE, SESSION, TEST, is_dead,
+    BOOT, CREATED, OF_COMPOSE_V1, OUTER, OWNER, PID_NAMESPACE, RUNNER, SERVICE, SESSION, TEST, is_dead,
 };
 use crate::containers::tags::Tags;
 use crate::containment::SessionId;
@@ -66,7 +66,7 @@ fn value_of<'a>(labels: &'a Labels, name: &str) -> Option<&'a str> {
 }
 
 fn is_reserved(name: &str, prefix: &str) -> bool {
-    let names = [SESSION, BOOT, PID_NAMESPACE, OWNER, TEST, SERVICE, CREATED];
+    let names = [SESSION, BOOT, PID_NAMESPACE, OWNER, TEST, RUNNER, SERVICE, CREATED];
     let is_ours = |name: &str| names.contains(&name) || name.starts_with(OUTER);
     // Compose v1 would notice that one of its own is missing.
     name.strip_prefix(OF_COMPOSE_V1).is_some_and(is_ours) || prefix.is_empty() && is_ours(name)

@@ -3,13 +3,14 @@
 use maud::{Markup, html};
 
 use crate::leftovers::Leftover;
-use crate::report::container_text::{also_removed, last_words, sorted, test, what};
+use crate::report::container_text::{also_removed, known, last_words, new, test, what};
 
 /// Further ones are counted, not shown.
 const SHOWN: usize = 200;
 
 pub(super) fn section(leftovers: &[Leftover]) -> Markup {
-    let leaked = sorted(leftovers);
+    // Those that are known come last.
+    let leaked = [new(leftovers), known(leftovers)].concat();
     let (shown, hidden) = leaked.split_at(leaked.len().min(SHOWN));
     let removed = also_removed(leftovers);
     html! {
@@ -29,6 +30,7 @@ fn container(leaked: &Leftover) -> Markup {
     html! {
         li {
             code { (what(leaked)) }
+            @if leaked.known { " " span.tag { "known" } }
             br;
             @match test(leaked) {
                 Some(test) => { "created during " span.test { (test) } }

@@ -20,7 +20,7 @@ pub(super) fn by_test(tests: &[LeakingTest]) -> Markup {
                 table.tests {
                     @for test in shown {
                         tr {
-                            td { (test.leaked_process_count) }
+                            td { (test.leaked_process_count + test.leaked_container_count) }
                             td { span.test { (test.text) } br; (programs(test)) }
                         }
                     }
@@ -38,6 +38,11 @@ fn programs(test: &LeakingTest) -> Markup {
             code { (shorten(&program.text(), 160)) }
             @if program.known { span.tag { "known" } }
             @if !program.listening_on.is_empty() { span.tag { "listening on " (program.listening_on.join(", ")) } }
+        }
+        @for (at, container) in test.containers.iter().enumerate() {
+            @if at + test.programs.len() > 0 { ", " }
+            "container " code { (shorten(&container.image, 160)) }
+            @if container.known { span.tag { "known" } }
         }
     }
 }

@@ -4,20 +4,18 @@ use maud::{Markup, html};
 
 use crate::report::json::ReportDocument;
 use crate::report::limits_hit;
-use crate::text::{Bytes, elapsed, processes, shorten};
+use crate::text::{Bytes, elapsed, shorten};
 
 pub(super) fn header(report: &ReportDocument, command: &str) -> Markup {
-    let leaked = report.leaked_process_count;
+    let leaked = report.leaked_process_count + report.leaked_container_count;
     let result = match (report.outcome.verified_empty, leaked) {
-        (true, _) if report.leaked_container_count > 0 => format!("{} leaked", report.leaked_text()),
         (true, 0) if report.outcome.clean => "clean".to_string(),
         (true, 0) => "ended by force".into(),
-        (true, _) if report.new_process_count() == 0 => "only known leaks".into(),
-        (true, _) if report.known_leaks().next().is_some() => {
-            let new = report.new_process_count();
-            format!("{} leaked, {} are known", processes(new), leaked - new)
+        (true, _) if !report.has_new_leaks() => "only known leaks".into(),
+        (true, _) if report.known_count() > 0 => {
+            format!("{} leaked, {} are known", report.leaked_text(), report.known_count())
         }
-        (true, _) => format!("{} leaked", processes(leaked)),
+        (true, _) => format!("{} leaked", report.leaked_text()),
         (false, _) => "not clean".into(),
     };
     html! {
