@@ -5,6 +5,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::by_test::{LeakGroup, title};
+use super::container_text::{known, new};
 use super::locate::TestLocator;
 use crate::containers::Container;
 use crate::leaks::{Origin, Owner, program};
@@ -68,7 +69,7 @@ pub(super) fn leaking_tests(
     let mut tests: Vec<_> = of_runner
         .filter_map(|group| Some((group.owner.clone(), leaking_test(group, here, locator)?)))
         .collect();
-    for leaked in leftovers.iter().filter(|it| it.leaked) {
+    for leaked in [new(leftovers), known(leftovers)].concat() {
         let (Some(origin), Some(container)) = (&leaked.origin, &leaked.container) else { continue };
         let owner = Owner::of_origin(Some(origin));
         let at = tests.iter().position(|(it, _)| *it == owner).unwrap_or_else(|| {
