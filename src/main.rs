@@ -86,7 +86,7 @@ fn dispatch(cli: Cli) -> Result<Exit, SessionError> {
             let watched = plan::watched_ports(&args.config, config.as_ref())?;
             commands::check::check(&watched, args.json, &report)?
         }
-        CliCommand::Doctor { json } => commands::doctor::doctor(json)?,
+        CliCommand::Doctor { json, user } => commands::doctor::doctor(json, user.as_deref())?,
         CliCommand::Merge(args) => commands::merge::merge(args, &report)?,
         CliCommand::Sessions(options) => commands::sessions::sessions(&options.request()?, records, &report)?,
         CliCommand::Ps(options) => commands::ps::ps(&options.request(), records, &report)?,

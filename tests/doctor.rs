@@ -199,3 +199,13 @@ fn runs_a_program_called_doctor_after_a_double_dash() {
         run.assert_code(127).assert_said("did you mean: cgrun doctor?");
     }
 }
+
+#[test]
+fn says_why_there_is_no_container_engine_without_naming_hosts() {
+    let run = Session::new().env("DOCKER_HOST", "tcp://build.example:2376").options(["doctor"]).run();
+    run.assert_code(0).assert_silent();
+    let row = "\nengine        none for --containers: DOCKER_HOST does not lead to a Unix socket\n";
+    assert!(run.stdout().contains(row) && !run.stdout().contains("build.example"), "{}", run.stdout());
+    let run = Session::again().options(["doctor", "--user", "nobody-of-this-name"]).run();
+    run.assert_code(125).assert_said("there is no user \"nobody-of-this-name\"");
+}

@@ -89,3 +89,29 @@ fn roots_of(leaks: &[Leak]) -> Vec<usize> {
     let parent = |leak: &Leak| leak.parent_place().and_then(|parent| places.get(&parent).copied());
     roots(&owners, &leaks.iter().map(parent).collect::<Vec<_>>())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::containers::tests::object;
+
+    #[test]
+    fn the_oldest_containers_of_a_test_are_known_up_to_the_bound() {
+        let line = "leaks = [{ test = \"a.py::*\", program = \"container redis\", at_most = 1 }]";
+        let baseline = Baseline::parse(Path::new("x"), line.into()).unwrap();
+        let mut objects = [
+            object("young", true, Some("a.py::b (call)"), &[]),
+            object("old", true, Some("a.py::b (setup)"), &[]),
+            object("of_another", true, Some("a.py::c (call)"), &[]),
+            object("of_nobody", true, None, &[]),
+            object("stopped", false, Some("a.py::d (call)"), &[]),
+        ];
+        objects[1].container.as_mut().unwrap().age_seconds = Some(99);
+        let judgement = baseline.judge(&mut [], &mut objects, Path::new("/"));
+        let known: Vec<_> = objects.iter().filter(|it| it.is_known).map(|it| it.name.as_str()).collect();
+        assert_eq!(known, ["old", "of_another"]);
+        assert_eq!(judgement.seen, [2]);
+        let unlisted = UnlistedLeak { owner: Owner::Unknown, program: "container redis".into() };
+        assert_eq!(judgement.unlisted, [unlisted]);
+    }
+}

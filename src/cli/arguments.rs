@@ -42,6 +42,9 @@ pub(crate) enum CliCommand {
         /// Print JSON
         #[arg(long)]
         json: bool,
+        /// As root: look for the container engine of this user's sessions (`cgrun --user NAME --containers`)
+        #[arg(long, value_name = "NAME")]
+        user: Option<String>,
     },
     /// Merge the JSON reports of many sessions into one, by test and by host
     ///

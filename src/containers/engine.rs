@@ -18,7 +18,7 @@ use crate::sys::time::Instant;
 
 /// Beside the usual places: `/var/run` can be another directory than `/run`.
 const ALSO: &str = "/run/docker.sock";
-const PODMAN: &str = "podman";
+pub(super) const PODMAN: &str = "podman";
 /// Variables that name the socket of another.
 const VARIABLES: [&str; 2] = ["DOCKER_HOST", "CONTAINER_HOST"];
 /// The kernel would wait for room in the backlog of one that hangs.

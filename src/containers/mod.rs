@@ -4,6 +4,7 @@
 mod address;
 mod container;
 mod contexts;
+mod described;
 mod ending;
 mod engine;
 mod exchange;
@@ -32,9 +33,11 @@ use std::time::{Duration, SystemTime};
 
 pub(crate) use container::Container;
 use container::started_since;
+pub(crate) use described::Described;
 pub(crate) use ending::{Ending, Manner};
 pub(crate) use engine::{Engine, Surroundings, possessive, reachable};
 pub(crate) use exchange::Waiting;
+pub(crate) use no_upstream::NoUpstream;
 pub(crate) use object::{EngineObject, ObjectType};
 pub(crate) use program::{CONTAINER, program};
 pub(crate) use proxy::Proxy;

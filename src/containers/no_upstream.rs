@@ -53,6 +53,30 @@ pub(crate) enum NoUpstream {
     Unreachable { socket: PathBuf, error: io::Error },
 }
 
+impl NoUpstream {
+    /// Without names of hosts and of contexts, for a text that is posted in public.
+    pub(crate) fn without_names(&self) -> String {
+        match self {
+            Self::VariableNotFollowed { variable, .. } => {
+                format!("{variable} does not lead to a Unix socket")
+            }
+            Self::ContextNotFollowed { chosen, .. } => {
+                format!("the Docker context that is named in {chosen} does not lead to a Unix socket")
+            }
+            Self::NoSocketOfContext { chosen, error, .. } => {
+                format!(
+                    "the socket of the Docker context that is named in {chosen} cannot be used ({})",
+                    plain(error)
+                )
+            }
+            Self::NoSuchContext { chosen, .. } => {
+                format!("the Docker context that is named in {chosen} does not exist")
+            }
+            other => other.to_string(),
+        }
+    }
+}
+
 /// What names a context.
 #[derive(Clone, Debug)]
 pub(crate) enum Chosen {

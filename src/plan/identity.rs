@@ -7,7 +7,7 @@ use crate::sys::process::identity::Identity;
 use crate::sys::users::{ASKS_NAME_SERVICE, NamedUser};
 
 /// The identity that `--user` and `--no-new-privs` ask for; `None` for the supervisor's own.
-pub(super) fn resolve_identity(name: Option<&str>, no_new_privileges: bool) -> Result<Option<Identity>> {
+pub(crate) fn resolve_identity(name: Option<&str>, no_new_privileges: bool) -> Result<Option<Identity>> {
     let Some(name) = name else {
         return Ok(no_new_privileges.then_some(Identity { user: None, no_new_privileges }));
     };

@@ -16,6 +16,7 @@ mod url;
 pub(crate) use baseline::{BaselinePlan, Purpose, baseline};
 pub(crate) use decide::{plan, watched_ports};
 pub(crate) use environment::Environment;
+pub(crate) use identity::resolve_identity;
 pub(crate) use private_plan::PrivatePlan;
 pub(crate) use service_id::{PerService, ServiceId};
 pub(crate) use service_plan::{Probe, ServicePlan};

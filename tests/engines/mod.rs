@@ -10,6 +10,7 @@ macro_rules! with_both {
     };
 }
 
+mod advised;
 mod builds;
 mod churn;
 mod clients;

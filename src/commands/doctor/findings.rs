@@ -7,6 +7,7 @@ use caps::CapSet;
 use serde::Serialize;
 
 use super::build::Build;
+use super::engines::EngineFindings;
 use super::host::Host;
 use crate::containment::{
     Container, Kind, Mount, NoNamespace, PidNamespace, SessionCgroup, Source, find_source, manager_socket,
@@ -16,6 +17,7 @@ use crate::limits::{Controller, why_unavailable};
 use crate::private;
 use crate::sys::connect::connect_unix_within;
 use crate::sys::kernel;
+use crate::sys::process::identity::Identity;
 use crate::sys::process::{fork, namespace};
 use crate::sys::sockets;
 
@@ -39,6 +41,7 @@ pub(super) struct Findings {
     pub systemd: SystemdFindings,
     pub namespaces: NamespaceFindings,
     pub private: PrivateFindings,
+    pub containers: EngineFindings,
     /// The names of our effective capabilities.
     pub capabilities: Vec<String>,
     /// The kind of container in which cgrun runs, if it can be recognized.
@@ -123,7 +126,8 @@ pub(super) struct UnavailableContainment {
     pub remedy: String,
 }
 
-pub(super) fn gather() -> Findings {
+/// `identity` is that of the sessions that would use a container engine.
+pub(super) fn gather(identity: Option<&Identity>) -> Findings {
     let mut cgroup = current_cgroup();
     let unavailable_cgroup = try_cgroup(&mut cgroup).err();
     let unavailable_pidns = try_pid_namespace().err();
@@ -156,6 +160,7 @@ pub(super) fn gather() -> Findings {
         },
         namespaces,
         private,
+        containers: EngineFindings::of(identity),
         capabilities: capabilities(),
         container: Container::detect().map(|container| container.to_string()),
         clone3: fork::has_clone3(),

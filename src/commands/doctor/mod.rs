@@ -2,6 +2,7 @@
 //! trial, not from a version number. The text is also what a bug report contains.
 
 mod build;
+mod engines;
 mod findings;
 mod home;
 mod host;
@@ -11,11 +12,14 @@ mod show;
 use anyhow::Result;
 
 use super::output::print;
+use crate::plan::resolve_identity;
 use crate::runtime::exit_code::Exit;
 
 /// Examines the host and prints the findings to stdout.
-pub(crate) fn doctor(as_json: bool) -> Result<Exit> {
-    let findings = findings::gather();
+/// `user`: whose sessions would use a container engine.
+pub(crate) fn doctor(as_json: bool, user: Option<&str>) -> Result<Exit> {
+    let identity = resolve_identity(user, false)?;
+    let findings = findings::gather(identity.as_ref());
     let names = home::HomeNames::of_this_user();
     let text =
         if as_json { json::as_json(&findings, &names)? } else { names.hide(&show::as_text(&findings)) };

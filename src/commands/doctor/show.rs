@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use super::engines;
 use super::findings::{CgroupLayout, Findings, UnavailableLimit};
 use crate::containment::Source;
 
@@ -68,6 +69,7 @@ pub(super) fn as_text(found: &Findings) -> String {
         format!("PID {}, user {}", yes(found.namespaces.pid, ""), yes(found.namespaces.user, "")),
     );
     row("private", private(found));
+    row("engine", engines::as_text(&found.containers));
     row("container", found.container.clone().unwrap_or_else(|| "no".into()));
     row(
         "restrictions",
