@@ -23,6 +23,7 @@ mod known;
 mod leaked;
 mod lifetimes;
 mod load;
+mod many;
 mod nested;
 mod proxied;
 mod recorder;

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 
 use super::clients::{Client, assert_success};
-use super::engine::Engine;
+use super::engine::{Engine, IMAGE};
 use super::foreign::kill_with_its_guardian;
 use super::host::{output, text};
 use crate::harness::{cgrun_program, until};
@@ -101,6 +101,34 @@ fn all_that_compose_v1_leaves_running_is_removed() {
         assert!(report.contains(&format!("\"program\": \"{program}\"")), "{program}: {report}");
     }
     assert_eq!(left(&engine), "");
+}
+
+/// A job of GitLab's with the socket of its Docker-in-Docker in another place.
+#[test]
+fn the_recipe_for_containers_on_gitlab_names_what_leaks() {
+    let engine = Client::Docker.engine();
+    let recipe = std::fs::read_to_string(repository("docs/examples/ci/gitlab-containers.yml")).unwrap();
+    let job = recipe.lines().find_map(|line| line.trim().strip_prefix("- cgrun ")).unwrap();
+    assert!(recipe.contains("DOCKER_HOST: unix:///"), "{recipe}");
+    let leak = format!(
+        "import subprocess\ndef test_cache():\n    subprocess.run('docker run -d --network none {IMAGE} tail -f /dev/null'.split())\n"
+    );
+    std::fs::write(engine.host.path().join("test_it.py"), leak).unwrap();
+    let path = format!(
+        "{}:{}:{}",
+        repository("target/engines/venv/bin").display(),
+        cgrun_program().parent().unwrap().display(),
+        std::env::var("PATH").unwrap()
+    );
+    let mut bash = Command::new("bash");
+    bash.args(["-ec", &format!("cgrun --grace 200ms {job}")]).current_dir(engine.host.path());
+    bash.env("PATH", path).env("XDG_STATE_HOME", engine.host.path()).env("HOME", engine.host.path());
+    let done = output(bash.env("DOCKER_HOST", "unix:///run/docker.sock").env_remove("NEXTEST"));
+    let said = text(&done.stderr);
+    assert_eq!((done.status.code(), engine.list().as_str()), (Some(121), ""), "{said}");
+    assert!(said.contains("cgrun:   test_it.py::test_cache (call): "), "{said}");
+    let junit = std::fs::read_to_string(engine.host.path().join("cgrun.xml")).unwrap();
+    assert!(junit.contains("leaked 1 container"), "{junit}");
 }
 
 #[test]
