@@ -10,6 +10,7 @@ use super::engine::Engine;
 use super::labels::Place;
 use super::program::{COMPOSE_SERVICE, program};
 use super::tags::{LabelMap, Tags};
+use crate::sys::port::{Port, Protocol};
 use crate::sys::time::{since_1970, time_of_day};
 
 /// How many characters of an id are enough for people.
@@ -52,16 +53,18 @@ pub(super) struct Listed {
     #[serde(default)]
     state: String,
     #[serde(default)]
-    ports: Option<Vec<Port>>,
+    ports: Option<Vec<Published>>,
     #[serde(default)]
     pub labels: LabelMap,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Port {
+struct Published {
     #[serde(default)]
     public_port: Option<u16>,
+    #[serde(default)]
+    r#type: String,
 }
 
 /// The running containers that are among `started` or, if that is not known, were created after `began`.
@@ -104,11 +107,24 @@ impl Listed {
             .contains(&self.state.as_str())
     }
 
+    /// The ports of the host that lead to it.
+    pub(super) fn published(&self) -> impl Iterator<Item = Port> {
+        self.ports.iter().flatten().filter_map(|it| {
+            let protocol = if it.r#type == "udp" { Protocol::Udp } else { Protocol::Tcp };
+            Some(Port { number: it.public_port.filter(|&number| number > 0)?, protocol })
+        })
+    }
+
+    /// Whether the engine says that it has begun to remove it.
+    pub(super) fn is_being_removed(&self) -> bool {
+        ["removing", "dead"].contains(&self.state.as_str())
+    }
+
     pub(super) fn described(&self, engine: &'static str) -> Container {
         let running = self.is_running();
         let name = self.names.iter().flatten().next();
         // Both protocols, and both families of addresses, have an entry each.
-        let ports: BTreeSet<u16> = self.ports.iter().flatten().filter_map(|port| port.public_port).collect();
+        let ports: BTreeSet<u16> = self.published().map(|port| port.number).collect();
         Container {
             engine,
             id: self.id.chars().take(SHORT).collect(),

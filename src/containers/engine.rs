@@ -7,22 +7,17 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use super::address::Address;
 use super::contexts::Contexts;
-use super::request::{Request, get};
 use super::sockets::{UserDirectories, set};
-use crate::sys::connect::connect_unix_within;
-use crate::sys::time::Instant;
 
 /// Beside the usual places: `/var/run` can be another directory than `/run`.
 const ALSO: &str = "/run/docker.sock";
+pub(super) const DOCKER: &str = "docker";
 pub(super) const PODMAN: &str = "podman";
 /// Variables that name the socket of another.
 const VARIABLES: [&str; 2] = ["DOCKER_HOST", "CONTAINER_HOST"];
-/// The kernel would wait for room in the backlog of one that hangs.
-const CONNECT: Duration = Duration::from_millis(500);
 
 /// What a session's processes see of it.
 #[derive(Debug)]
@@ -72,28 +67,6 @@ pub(super) fn different(sockets: impl IntoIterator<Item = PathBuf>) -> Vec<Engin
     sockets.into_iter().filter(|path| is_new(path)).map(|socket| Engine { socket }).collect()
 }
 
-/// Two requests on their way.
-pub(super) struct Question {
-    running: io::Result<Request>,
-    starts: io::Result<Request>,
-}
-
-impl Engine {
-    /// Asks for what runs, and for the path `starts`. `None` if nobody is there, or the user has no right to ask.
-    pub(super) fn ask(&self, starts: &str) -> Option<Question> {
-        let running = match connect_unix_within(&self.socket, CONNECT) {
-            Ok(stream) => get(stream, "/containers/json"),
-            Err(error) if is_nobody(&error) => return None,
-            Err(error) => Err(error),
-        };
-        Some(Question { running, starts: self.get(starts) })
-    }
-
-    pub(super) fn get(&self, path: &str) -> io::Result<Request> {
-        get(connect_unix_within(&self.socket, CONNECT)?, path)
-    }
-}
-
 /// As in "Docker's container web".
 pub(crate) fn possessive(engine: &str) -> &'static str {
     if engine == PODMAN { "podman's" } else { "Docker's" }
@@ -103,15 +76,6 @@ pub(crate) fn possessive(engine: &str) -> &'static str {
 pub(super) fn is_nobody(error: &io::Error) -> bool {
     let nobody = [io::ErrorKind::ConnectionRefused, io::ErrorKind::NotFound, io::ErrorKind::PermissionDenied];
     nobody.contains(&error.kind())
-}
-
-impl Question {
-    /// The bodies of the two answers. An engine can lack the second.
-    pub(super) fn answer(self, deadline: Instant) -> io::Result<(Vec<u8>, Option<Vec<u8>>)> {
-        let running = self.running?.answer(deadline)?;
-        let starts = self.starts.and_then(|request| request.answer(deadline));
-        Ok((running, starts.ok()))
-    }
 }
 
 /// `docker (/var/run/docker.sock)`
@@ -132,7 +96,7 @@ impl Engine {
     }
 
     pub(super) fn name(&self) -> &'static str {
-        if self.is_podman() { PODMAN } else { "docker" }
+        if self.is_podman() { PODMAN } else { DOCKER }
     }
 
     pub(super) fn is_podman(&self) -> bool {

@@ -18,6 +18,8 @@ use crate::sys::time::Instant;
 const MOST: usize = 400;
 /// How often to try again where a backlog is full.
 const AGAIN: Duration = Duration::from_millis(20);
+/// A host with thousands of containers says less than this of them.
+pub(super) const LONGEST_LIST: usize = 32 << 20;
 const HEADERS_END: &[u8] = b"\r\n\r\n";
 
 /// How the one who asks spends the time until an answer comes.
@@ -42,10 +44,18 @@ pub(super) struct Ask<'a> {
     pub until: Option<Instant>,
 }
 
+impl<'a> Ask<'a> {
+    pub(super) fn get(engine: &'a Engine, path: impl Into<String>, longest: usize) -> Self {
+        Self { engine, method: "GET", path: path.into(), longest, until: None }
+    }
+}
+
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Answer {
     pub code: u16,
     pub body: Vec<u8>,
+    /// What has answered, if it says so (RFC 9110).
+    pub server: Option<String>,
 }
 
 /// When to wait no more.
@@ -77,6 +87,12 @@ struct Connection {
     unsent: Vec<u8>,
     answer: Vec<u8>,
     longest: usize,
+}
+
+/// Asks all of them with the rights that this thread has, and waits for the bodies of the answers.
+pub(super) fn get_all(asks: &[Ask<'_>], deadline: Instant) -> Vec<io::Result<Vec<u8>>> {
+    let answers = ask_all(asks, None, Limit::until(deadline), &mut JustWaiting);
+    answers.into_iter().map(|it| it.and_then(Answer::ok)).collect()
 }
 
 /// Asks all of them, and returns the answers in the same order. Connects with the rights of the session's user.
@@ -207,7 +223,11 @@ pub(super) fn parse(answer: &[u8]) -> io::Result<Answer> {
         return Err(strange());
     }
     let code = code.parse().map_err(|_| strange())?;
-    Ok(Answer { code, body: answer[at + HEADERS_END.len()..].to_vec() })
+    let server = head
+        .lines()
+        .filter_map(|line| line.split_once(':'))
+        .find_map(|(name, value)| name.eq_ignore_ascii_case("server").then(|| value.trim().to_owned()));
+    Ok(Answer { code, server, body: answer[at + HEADERS_END.len()..].to_vec() })
 }
 
 impl Answer {
@@ -252,8 +272,7 @@ mod tests {
     }
 
     fn asks(engine: &Engine, count: usize) -> Vec<Ask<'_>> {
-        let ask = |at| Ask { engine, method: "GET", path: format!("/{at}"), longest: 1 << 20, until: None };
-        (0..count).map(ask).collect()
+        (0..count).map(|at| Ask::get(engine, format!("/{at}"), 1 << 20)).collect()
     }
 
     #[test]

@@ -39,6 +39,7 @@ impl Asking<'_> {
         deadline: Instant,
     ) -> Listing {
         let mut listing = self.list(wanted, deadline);
+        self.leave_out_ghosts(&mut listing, deadline);
         self.judge(&listing.objects, judged, deadline);
         listing.objects.retain(|it| !judged.spared.contains(&it.key()));
         listing
@@ -54,12 +55,8 @@ impl Asking<'_> {
             }
         }
         let engines = self.engines;
-        let ask = |(engine, image): &(usize, &str)| Ask {
-            engine: &engines[*engine],
-            method: "GET",
-            path: format!("/images/{}/json", escaped(image)),
-            longest: LONGEST,
-            until: None,
+        let ask = |(engine, image): &(usize, &str)| {
+            Ask::get(&engines[*engine], format!("/images/{}/json", escaped(image)), LONGEST)
         };
         let asks: Vec<_> = images.keys().map(ask).collect();
         let mut found: Vec<_> = self.ask_for_images(&asks, deadline);
@@ -128,7 +125,7 @@ mod tests {
     use super::*;
 
     fn answered(code: u16, body: &str) -> io::Result<Option<Value>> {
-        labels_of(Ok(Answer { code, body: body.as_bytes().to_vec() }))
+        labels_of(Ok(Answer { code, body: body.as_bytes().to_vec(), server: None }))
     }
 
     #[test]

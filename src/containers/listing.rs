@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::container::Listed;
 use super::engine::{Engine, is_nobody};
-use super::exchange::{Answer, Ask, Limit, Waiting, ask_all};
+use super::exchange::{Answer, Ask, LONGEST_LIST, Limit, Waiting, ask_all};
 use super::labels;
 use super::object::{EngineObject, ObjectType};
 use super::tags::{LabelMap, Tags};
@@ -19,8 +19,6 @@ use crate::text::plain;
 
 /// How long all engines together may take to list what they have.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// A host with thousands of containers says less than this.
-const LONGEST: usize = 32 << 20;
 /// No Content (RFC 9110).
 const NOTHING: u16 = 204;
 /// What does not exist in Docker, and before that version of podman.
@@ -98,13 +96,7 @@ impl Asking<'_> {
     pub(super) fn list(&mut self, wanted: &dyn Fn(&Tags<'_>) -> bool, deadline: Instant) -> Listing {
         let paths = paths();
         let engines = self.engines;
-        let get = |engine, path: &String| Ask {
-            engine,
-            method: "GET",
-            path: path.clone(),
-            longest: LONGEST,
-            until: None,
-        };
+        let get = |engine, path: &String| Ask::get(engine, path.clone(), LONGEST_LIST);
         let asks: Vec<_> =
             engines.iter().flat_map(|engine| paths.iter().map(move |path| get(engine, path))).collect();
         let limit = Limit::until(deadline.min(clock::now() + PATIENCE));
@@ -152,7 +144,7 @@ fn paths() -> [String; 6] {
 
 /// What we are not allowed to see is not ours to judge.
 fn allow(answer: &mut io::Result<Answer>) {
-    if let Ok(Answer { code: code @ 403, body }) = answer {
+    if let Ok(Answer { code: code @ 403, body, .. }) = answer {
         *code = NOTHING;
         *body = b"null".to_vec();
     }
@@ -227,7 +219,7 @@ mod tests {
     use super::*;
 
     fn ok(body: &str) -> io::Result<Answer> {
-        Ok(Answer { code: 200, body: body.as_bytes().to_vec() })
+        Ok(Answer { code: 200, body: body.as_bytes().to_vec(), server: None })
     }
 
     fn engine() -> Engine {
@@ -249,7 +241,7 @@ mod tests {
         let volumes = format!("{{\"Volumes\":[{{\"Name\":\"v\",\"Labels\":{}}}]}}", labels("ours"));
         let hidden = labels("ours").replace("cgrun.", "com.docker.cgrun.");
         let networks = format!("[{{\"Id\":\"n\",\"Name\":\"net\",\"Labels\":{hidden}}}]");
-        let none = Ok(Answer { code: 404, body: Vec::new() });
+        let none = Ok(Answer { code: 404, body: Vec::new(), server: None });
         let answers = vec![ok(&containers), ok("null"), ok(&volumes), none, ok(&networks), ok("{}")];
         let found = objects(0, &engine(), answers, &|tags| tags.session == "ours").unwrap();
         let said: Vec<_> = found.iter().map(ToString::to_string).collect();
@@ -259,8 +251,8 @@ mod tests {
 
     #[test]
     fn an_engine_that_cannot_tell_has_not_nothing() {
-        let none = || Ok(Answer { code: 404, body: Vec::new() });
-        let bad = || Ok(Answer { code: 500, body: Vec::new() });
+        let none = || Ok(Answer { code: 404, body: Vec::new(), server: None });
+        let bad = || Ok(Answer { code: 500, body: Vec::new(), server: None });
         for answers in [
             vec![bad(), ok("[]"), ok("{}"), none(), ok("[]"), ok("{}")],
             vec![ok("[]"), bad(), ok("{}"), none(), ok("[]"), ok("{}")],
@@ -279,11 +271,11 @@ mod tests {
 
     #[test]
     fn what_we_are_not_allowed_to_list_is_empty_and_other_failures_are_not() {
-        let denied = || Ok(Answer { code: 403, body: b"Forbidden".to_vec() });
+        let denied = || Ok(Answer { code: 403, body: b"Forbidden".to_vec(), server: None });
         let mut answers: Vec<_> = (0..6).map(|_| denied()).collect();
         answers.iter_mut().for_each(allow);
         assert!(objects(0, &engine(), answers, &|_| true).unwrap().is_empty());
-        let mut failed = Ok(Answer { code: 500, body: Vec::new() });
+        let mut failed = Ok(Answer { code: 500, body: Vec::new(), server: None });
         allow(&mut failed);
         assert_eq!(failed.unwrap().code, 500);
     }

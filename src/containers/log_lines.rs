@@ -27,12 +27,9 @@ impl Asking<'_> {
             .take(CONTAINERS)
             .collect();
         let engines = self.engines;
-        let ask = |&at: &usize| Ask {
-            engine: &engines[objects[at].engine],
-            method: "GET",
-            path: format!("/containers/{}/logs?stdout=1&stderr=1&tail={LINES}", objects[at].id),
-            longest: LONGEST,
-            until: None,
+        let ask = |&at: &usize| {
+            let path = format!("/containers/{}/logs?stdout=1&stderr=1&tail={LINES}", objects[at].id);
+            Ask::get(&engines[objects[at].engine], path, LONGEST)
         };
         let asks: Vec<_> = wanted.iter().map(ask).collect();
         let limit = Limit { deadline: deadline.min(clock::now() + PATIENCE), unless_urgent: true };

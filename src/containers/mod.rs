@@ -8,6 +8,7 @@ mod described;
 mod ending;
 mod engine;
 mod exchange;
+mod ghosts;
 mod images;
 pub(crate) mod labels;
 mod listing;
@@ -19,7 +20,6 @@ mod pods;
 mod program;
 mod proxy;
 mod published;
-mod request;
 mod session_containers;
 mod sockets;
 mod starts;
@@ -37,6 +37,7 @@ pub(crate) use described::Described;
 pub(crate) use ending::{Ending, Manner};
 pub(crate) use engine::{Engine, Surroundings, possessive, reachable};
 pub(crate) use exchange::Waiting;
+use exchange::{Ask, LONGEST_LIST, get_all};
 pub(crate) use no_upstream::NoUpstream;
 pub(crate) use object::{EngineObject, ObjectType};
 pub(crate) use program::{CONTAINER, program};
@@ -62,13 +63,19 @@ pub(crate) struct Started {
 pub(crate) fn started_after(began: SystemTime, surroundings: &Surroundings) -> Started {
     let engines = engine::reachable(surroundings);
     let deadline = Instant::now() + PATIENCE;
-    // All are asked before the first answer is read.
-    let ask = |engine: &Engine| engine.ask(&starts::path(engine.is_podman(), began));
-    let asked: Vec<_> = engines.iter().filter_map(|engine| Some((engine, ask(engine)?))).collect();
+    let paths = |it: &Engine| ["/containers/json".to_owned(), starts::path(it.is_podman(), began)];
+    let asks = engines.iter().flat_map(|it| paths(it).map(|path| Ask::get(it, path, LONGEST_LIST)));
+    let mut answers = get_all(&asks.collect::<Vec<_>>(), deadline).into_iter();
     let mut found = Started::default();
-    for (engine, question) in asked {
-        let answer = question.answer(deadline).and_then(|(running, starts)| {
-            let started = starts.and_then(|starts| starts::since(engine, began, &starts, deadline));
+    for engine in &engines {
+        let (Some(running), Some(starts)) = (answers.next(), answers.next()) else { break };
+        // Nobody is there, or the user has no right to ask.
+        if running.as_ref().is_err_and(engine::is_nobody) {
+            continue;
+        }
+        let answer = running.and_then(|running| {
+            // An engine can lack the second.
+            let started = starts.ok().and_then(|starts| starts::since(engine, began, &starts, deadline));
             started_since(engine, began, &running, started.as_ref())
         });
         match answer {

@@ -39,6 +39,8 @@ pub(crate) struct EngineObject {
     pub container: Option<Container>,
     /// The reaper of Testcontainers, which would remove itself.
     pub is_reaper: bool,
+    /// The engine has begun to remove it.
+    pub(super) is_being_removed: bool,
     pub(super) image_id: String,
     /// A value that no other creation has.
     pub(super) created: Option<String>,
@@ -71,6 +73,7 @@ impl Tags<'_> {
             service: self.service.map(str::to_owned),
             container: None,
             is_reaper: false,
+            is_being_removed: false,
             image_id: String::new(),
             created: self.created.map(str::to_owned),
             leaked: false,
@@ -83,6 +86,7 @@ impl Tags<'_> {
         let name = if container.name.is_empty() { &container.id } else { &container.name };
         EngineObject {
             is_reaper: is_reaper(&listed.labels),
+            is_being_removed: listed.is_being_removed(),
             image_id: listed.image_id.clone(),
             ..self.object(ObjectType::Container, engine, &listed.id, name)
         }

@@ -55,7 +55,10 @@ mod tests {
     #[test]
     fn a_pod_with_a_container_of_somebody_else_stays() {
         let said = |code, body: &str| {
-            strangers(Ok(Answer { code, body: body.as_bytes().to_vec() }), &HashSet::from(["1", "2"]))
+            strangers(
+                Ok(Answer { code, body: body.as_bytes().to_vec(), server: None }),
+                &HashSet::from(["1", "2"]),
+            )
         };
         let pod = |id: &str| {
             format!(

@@ -8,12 +8,14 @@ use std::time::SystemTime;
 use serde::Deserialize;
 
 use super::engine::Engine;
+use super::exchange::{Ask, get_all};
 use crate::sys::time::{Instant, since_1970, time_of_day};
 
 /// `{"type":["container"],"event":["start"]}`
 const STARTS: &str = "%7B%22type%22%3A%5B%22container%22%5D%2C%22event%22%3A%5B%22start%22%5D%7D";
 /// How many containers are asked for the fraction of a second.
 const INSPECTED: usize = 50;
+const LONGEST: usize = 1 << 20;
 
 /// One line of the log. It has the id at two places.
 #[derive(Debug, Deserialize)]
@@ -74,8 +76,10 @@ pub(super) fn since(
     deadline: Instant,
 ) -> Option<HashSet<String>> {
     if engine.is_podman() {
-        let inspect =
-            |id: &str| engine.get(&format!("/containers/{id}/json")).and_then(|it| it.answer(deadline));
+        let inspect = |id: &str| {
+            let ask = Ask::get(engine, format!("/containers/{id}/json"), LONGEST);
+            get_all(&[ask], deadline).remove(0)
+        };
         return in_list(answer, began, inspect);
     }
     let starts = serde_json::Deserializer::from_slice(answer).into_iter::<Start>().map_while(Result::ok);

@@ -127,12 +127,12 @@ mod tests {
             let it = serde_json::json!({
                 "Config": { "StopSignal": signal }, "HostConfig": { "RestartPolicy": { "Name": policy } }
             });
-            Ok(Answer { code: 200, body: it.to_string().into_bytes() })
+            Ok(Answer { code: 200, body: it.to_string().into_bytes(), server: None })
         };
         assert_eq!(way(body("3", "")), Way::Signal("3".into()));
         assert_eq!(way(body("SIGINT", "no")), Way::Signal("SIGINT".into()));
-        let unknown = Ok(Answer { code: 200, body: b"x".to_vec() });
-        let gone = Ok(Answer { code: 404, body: b"{}".to_vec() });
+        let unknown = Ok(Answer { code: 200, body: b"x".to_vec(), server: None });
+        let gone = Ok(Answer { code: 404, body: b"{}".to_vec(), server: None });
         for it in [body("3", "always"), body("3", "on-failure"), body("", "no"), unknown, gone] {
             assert_eq!(way(it), Way::Stop);
         }

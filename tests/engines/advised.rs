@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::engine::{Engine, EngineKind};
 use super::host::{output, text};
 use super::started::{client, engine, name};
+use crate::harness::until;
 
 fn doctor(engine: &Engine, options: &[&str]) -> Output {
     let mut command = engine.cgrun();
@@ -30,16 +31,22 @@ fn doctor_names_the_engine_that_a_session_would_use(kind: EngineKind) {
     let asked = client(&engine, "version --format '{{.Server.Version}}'");
     let version = text(&output(std::process::Command::new("sh").args(["-c", &asked])).stdout);
     let version = version.trim();
-    let began = Instant::now();
-    let said = found(&engine, &[]);
-    let usual = began.elapsed();
+    // A busy machine can need longer than doctor waits.
+    let (mut said, mut usual) = (Value::Null, Duration::ZERO);
+    for _ in 0..20 {
+        let began = Instant::now();
+        (said, usual) = (found(&engine, &[]), began.elapsed());
+        if said["engines"][0]["version"].is_string() {
+            break;
+        }
+    }
     assert_eq!((&said["available"], &said["reason"]), (&json!(true), &Value::Null), "{said:#}");
     let it = &said["engines"][0];
     assert_eq!((&it["engine"], &it["version"]), (&json!(name(kind)), &json!(version)), "{said:#}");
     let socket = it["socket"].as_str().unwrap();
     assert_eq!(said["engines"].as_array().unwrap().len(), 1, "{said:#}");
     let row = format!("\nengine        {} {version} at {socket}\n", name(kind));
-    assert!(text(&doctor(&engine, &[]).stdout).contains(&row), "{row}");
+    until("the row names it", || text(&doctor(&engine, &[]).stdout).contains(&row));
 
     // What another user cannot reach is no engine of that user's sessions.
     let of_nobody = found(&engine, &["--user", "nobody"]);

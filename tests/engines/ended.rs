@@ -120,7 +120,7 @@ fn what_a_dead_owner_left_is_ended(kind: EngineKind) {
 
     let (said, took) = sweep(&engine, 0);
     assert!(took < Duration::from_secs(5), "they exit when they are asked to: {took:?}");
-    let name = super::started::name(kind);
+    let whose = super::started::whose(kind);
     for it in [
         "container left",
         "container again",
@@ -128,7 +128,7 @@ fn what_a_dead_owner_left_is_ended(kind: EngineKind) {
         "network left-network",
         "volume left-volume",
     ] {
-        assert!(said.contains(&format!("ended {it} of {name}")), "{said}");
+        assert!(said.contains(&format!("ended {whose} {it}")), "{said}");
     }
     assert!(said.contains("left behind by session bcdfghjk, whose cgrun process died"), "{said}");
     assert_eq!(engine.list(), "");

@@ -21,7 +21,9 @@ fn run(engine: &Engine) -> String {
 fn session(engine: &Engine, options: &[&str], script: &str, code: i32) -> String {
     let options = [&["--on-leak", "fail", "--grace", "200ms", "--report", "json=r.json"], options].concat();
     let mut command = session_command(engine, &options, script);
-    OF_CI.into_iter().for_each(|name| drop(command.env_remove(name)));
+    for name in OF_CI {
+        command.env_remove(name);
+    }
     let done = output(&mut command);
     let said = text(&done.stderr);
     assert_eq!((done.status.code(), engine.list().as_str()), (Some(code), ""), "{said}");

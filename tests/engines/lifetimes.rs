@@ -72,7 +72,7 @@ fn a_sweep_ends_containers_if_all_of_cgrun_is_killed(kind: EngineKind) {
         Command::new(crate::harness::cgrun_program()).arg("sweep").env("XDG_STATE_HOME", engine.host.path()),
     );
     assert_eq!(swept.status.code(), Some(0), "{}", text(&swept.stderr));
-    assert!(text(&swept.stderr).contains("container box-a of"), "{}", text(&swept.stderr));
+    assert!(text(&swept.stderr).contains("container box-a ("), "{}", text(&swept.stderr));
     assert!(only_the_stranger_is_left(&engine), "{}", engine.list());
 }
 

@@ -47,6 +47,11 @@ pub(super) fn name(kind: EngineKind) -> &'static str {
     if kind == EngineKind::Docker { "docker" } else { "podman" }
 }
 
+/// As in "Docker's container web".
+pub(super) fn whose(kind: EngineKind) -> &'static str {
+    if kind == EngineKind::Docker { "Docker's" } else { "podman's" }
+}
+
 fn what_a_session_has_started_is_named_and_left_alone(kind: EngineKind) {
     let engine = engine(kind);
     shell(&start(&engine, "before"));
@@ -60,7 +65,7 @@ fn what_a_session_has_started_is_named_and_left_alone(kind: EngineKind) {
     let line = format!(
         "cgrun: 1 possible leftover left alone, since it can be someone else's:\n\
          cgrun:   {} container left (",
-        if kind == EngineKind::Docker { "Docker's" } else { "podman's" }
+        whose(kind)
     );
     assert!(said.contains(&line), "{said}");
     assert!(said.contains(&format!("if it is yours: {engine_name} rm --force left\n")), "{said}");
@@ -74,7 +79,7 @@ fn what_a_session_has_started_is_named_and_left_alone(kind: EngineKind) {
     // Its start is newer than the session, although it is not.
     let done = session(&engine, &[], &again);
     let said = text(&done.stderr);
-    assert!(said.contains("container before of") && !said.contains("container left of"), "{said}");
+    assert!(said.contains("container before (") && !said.contains("container left ("), "{said}");
 }
 
 fn a_daemon_that_hangs_is_bounded_and_said(kind: EngineKind) {
