@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use rustix::process::Pid;
 
-use super::cgroup::SessionCgroup;
 use super::cgroup::files::read_keyed;
+use super::cgroup::{SessionCgroup, Shelter};
 use super::error::ContainmentError;
 use super::holder::Holder;
 use super::kind::Kind;
@@ -146,6 +146,11 @@ impl Containment {
     pub(crate) fn is_out_of_memory(&self) -> bool {
         let killed = self.path().and_then(|path| read_keyed(path, "memory.events.local", "oom_group_kill"));
         killed.is_some_and(|count| count > 0)
+    }
+
+    /// See [`Holder::shelter`].
+    pub(crate) fn shelter(&self, guardian: Pid) -> Option<Shelter> {
+        self.holder.shelter(guardian)
     }
 
     /// The directory of its cgroup.

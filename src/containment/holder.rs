@@ -8,6 +8,7 @@ use std::path::Path;
 
 use rustix::process::Pid;
 
+use super::cgroup::Shelter;
 use super::error::ContainmentError;
 use super::kind::Kind;
 use super::session_id::SessionId;
@@ -67,6 +68,11 @@ pub(super) trait Holder: Debug {
 
     /// The directory of its cgroup.
     fn path(&self) -> Option<&Path> {
+        None
+    }
+
+    /// Where its guardian has to be if the host kills all processes that it finds in cgrun's cgroup.
+    fn shelter(&self, _: Pid) -> Option<Shelter> {
         None
     }
 

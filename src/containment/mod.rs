@@ -29,7 +29,7 @@ pub(crate) use cgroup::metadata::{
 };
 pub(crate) use cgroup::placement::{Mount, Source, Unavailable, find_source};
 pub(crate) use cgroup::systemd::{manages_this_host, private_socket as manager_socket};
-pub(crate) use cgroup::{SessionCgroup, is_empty, session_members, visible_sessions};
+pub(crate) use cgroup::{SessionCgroup, Shelter, is_empty, session_members, visible_sessions};
 pub(crate) use contained::Containment;
 pub(crate) use container::Container;
 pub(crate) use error::ContainmentError;

@@ -21,7 +21,7 @@ use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, 
 use rustix::process::Pid;
 
 use crate::containers::{Proxy, monitors};
-use crate::containment::{MARKER, OUTER};
+use crate::containment::{MARKER, OUTER, Shelter};
 use crate::counts::{self, By};
 use crate::guardian::record::Record;
 use crate::guardian::relay::Relay;
@@ -94,11 +94,16 @@ impl Guardian {
                     if replaces {
                         children.look(&us, context);
                     }
+                    let shelter = context.containment.shelter(rustix::process::getpid());
+                    // Without it, only that protection is missing.
+                    let shelter = shelter.filter(|it| it.enter().is_ok());
                     // The supervisor may already be dead. That is no reason to stop: there is a session to tear
                     // down.
                     let _ = send(&theirs, READY, SendFlags::NOSIGNAL);
                     protect_from_oom();
                     watch(&theirs, &us, children, &events, invocation, context, record);
+                    // If the supervisor is alive, it does that.
+                    shelter.filter(|_| context.dead_supervisor.is_some()).iter().for_each(Shelter::leave);
                 }
             }
         })
@@ -171,6 +176,7 @@ impl Guardian {
             }
         }
         reap_detached(pid);
+        context.containment.shelter(pid).iter().for_each(Shelter::remove);
     }
 
     fn kill(&self) {

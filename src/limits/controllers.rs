@@ -61,7 +61,8 @@ impl Delegation {
         }
         let own = mount.own.as_path();
         let on = read_words(own, CONTROL)?;
-        if !needed.iter().all(|it| on.contains(it.name())) && !is_root(own) {
+        let is_in_the_way = || Ok::<_, Refused>(!is_root(own) && !processes_in(own)?.is_empty());
+        if !needed.iter().all(|it| on.contains(it.name())) && is_in_the_way()? {
             self.supervisor_leaf = Some(SupervisorLeaf::enter(mount)?);
         }
         for &controller in needed {

@@ -7,7 +7,7 @@ use anyhow::Result;
 use super::entry::{SessionEntry, SessionState};
 use super::list::list_neighbours;
 use crate::containers::monitors;
-use crate::containment::{self, Containment, Mount, SessionCgroup};
+use crate::containment::{self, Containment, Mount, SessionCgroup, Shelter};
 use crate::counts::{self, By};
 use crate::guardian::record::Record;
 use crate::leaks::remove_stale_log;
@@ -83,6 +83,7 @@ pub(crate) fn end_session(
     tmp.iter().for_each(|it| reporter.tmp(it));
     record.write(&verdict, tmp.as_ref());
     path.parent().into_iter().for_each(clear_supervisor_leaves);
+    path.parent().into_iter().for_each(Shelter::clear);
     Ok(Some(verdict))
 }
 

@@ -8,11 +8,13 @@ mod leaf;
 pub(crate) mod metadata;
 mod own_mount;
 pub(crate) mod placement;
+mod slurm;
 pub(crate) mod systemd;
 mod usual_mount;
 mod walk;
 
 pub(crate) use events::is_empty;
+pub(crate) use slurm::Shelter;
 use walk::session_directories;
 pub(crate) use walk::{session_members, visible_sessions};
 
@@ -156,6 +158,10 @@ impl Holder for SessionCgroup {
 
     fn path(&self) -> Option<&Path> {
         Some(&self.path)
+    }
+
+    fn shelter(&self, guardian: Pid) -> Option<Shelter> {
+        Shelter::beside(&self.path, guardian)
     }
 
     fn mount(&self) -> Option<BorrowedFd<'_>> {

@@ -10,6 +10,7 @@ use rustix::process::Pid;
 
 use super::metadata;
 use super::own_mount::OwnMount;
+use super::slurm;
 use super::systemd::{self, NoScope};
 use super::usual_mount::point_of_whole_hierarchy;
 use crate::containment::container::Container;
@@ -154,7 +155,7 @@ pub(crate) fn find_source() -> Result<(Mount, Source), Unavailable> {
 #[derive(Clone, Debug)]
 pub(crate) struct Mount {
     pub point: PathBuf,
-    /// The directory of our own cgroup, below which sessions are created.
+    /// The directory below which sessions are created: that of our own cgroup, or for a task of Slurm's the one around it.
     pub own: PathBuf,
     /// The part of the hierarchy that is mounted, `/` for all of it.
     root: String,
@@ -170,6 +171,14 @@ pub(crate) struct Mount {
 impl Mount {
     /// Finds the mount that shows cgrun's own cgroup.
     pub(crate) fn find() -> Result<Self, Unavailable> {
+        let mut mount = Self::of_own_cgroup()?;
+        if let Some(beside) = slurm::beside_task(&mount.own).map(Path::to_path_buf) {
+            (mount.shown, mount.own) = (beside.clone(), beside);
+        }
+        Ok(mount)
+    }
+
+    fn of_own_cgroup() -> Result<Self, Unavailable> {
         let own = own_path()?;
         let usual = point_of_whole_hierarchy().map(|point| Self::of("/".into(), point.into()));
         if let Some(mount) = usual {
@@ -261,8 +270,11 @@ impl Mount {
     }
 
     /// Whether systemd has delegated this cgroup to us. A cgroup delegated to a user's service manager is
-    /// managed by that manager.
+    /// managed by that manager. Slurm would lose sight of a task that leaves its cgroup for a scope.
     fn is_delegated(&self) -> bool {
+        if slurm::has_tasks(&self.own) {
+            return true;
+        }
         let is_ours = |directory: &Path| {
             let name = directory.file_name().and_then(|name| name.to_str()).unwrap_or_default();
             SessionId::of_directory(name).is_some()
