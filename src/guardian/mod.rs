@@ -102,8 +102,9 @@ impl Guardian {
                     let _ = send(&theirs, READY, SendFlags::NOSIGNAL);
                     protect_from_oom();
                     watch(&theirs, &us, children, &events, invocation, context, record);
-                    // If the supervisor is alive, it does that.
-                    shelter.filter(|_| context.dead_supervisor.is_some()).iter().for_each(Shelter::leave);
+                    // If the supervisor is alive, it removes it.
+                    let is_left_alone = us.wait(Duration::ZERO).unwrap_or(true);
+                    shelter.filter(|_| is_left_alone).iter().for_each(Shelter::leave);
                 }
             }
         })

@@ -83,7 +83,7 @@ pub(crate) fn end_session(
     tmp.iter().for_each(|it| reporter.tmp(it));
     record.write(&verdict, tmp.as_ref());
     path.parent().into_iter().for_each(clear_supervisor_leaves);
-    path.parent().into_iter().for_each(Shelter::clear);
+    Shelter::clear(&path);
     Ok(Some(verdict))
 }
 

@@ -4,16 +4,24 @@
 //! there, whatever the limits of its session need, and the session's cgroup is beside it. When Slurm loses patience, it
 //! kills all that it sees within a millisecond: the guardian has to be elsewhere, or nothing would end the session.
 
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use rustix::fs::{FlockOperation, flock};
 use rustix::process::Pid;
 
 use super::files::open_for_writing;
 use crate::containment::session_id::PREFIX;
+use crate::runtime::clock;
+use crate::sys::time;
 
 /// No session's cgroup has a name that starts like this.
 const NAME: &str = "guardian-";
+/// How long Slurm may hold its lock.
+const LOCKED: Duration = Duration::from_secs(1);
+const POLL: Duration = Duration::from_millis(1);
 
 /// Where a session of a task goes, if `own` is the cgroup of one.
 pub(super) fn beside_task(own: &Path) -> Option<&Path> {
@@ -53,12 +61,13 @@ impl Shelter {
         join(&self.0)
     }
 
-    /// Moves this process to the cgroup of a task that is still there, and removes the shelter.
+    /// Moves this process to where Slurm lets its own wait for a job, and removes the shelter. Nothing of the job keeps this
+    /// process from exiting.
     pub(crate) fn leave(&self) {
-        let beside = self.0.parent().and_then(|parent| std::fs::read_dir(parent).ok()).into_iter().flatten();
-        let mut tasks = beside.flatten().map(|entry| entry.path()).filter(|it| beside_task(it).is_some());
-        if tasks.any(|task| join(&task).is_ok()) {
+        let Some(step) = Step::around(&self.0) else { return };
+        if join(&step.scope.join("system")).is_ok() {
             self.remove();
+            step.remove_if_empty();
         }
     }
 
@@ -67,14 +76,51 @@ impl Shelter {
         let _ = std::fs::remove_dir(&self.0);
     }
 
-    /// Removes those in which no process is left.
-    pub(crate) fn clear(directory: &Path) {
-        let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    /// Removes those beside a session's cgroup in which no process is left, after the session.
+    pub(crate) fn clear(session: &Path) {
+        let Some(step) = Step::around(session) else { return };
         let is_one = |path: &PathBuf| {
-            name(path).is_some_and(|it| it.strip_prefix(PREFIX).is_some_and(|it| it.starts_with(NAME)))
+            name(path).and_then(|it| it.strip_prefix(PREFIX)).is_some_and(|it| it.starts_with(NAME))
         };
+        let beside = std::fs::read_dir(step.user()).into_iter().flatten().flatten();
         // The kernel refuses to remove one with a process in it.
-        entries.map(|entry| entry.path()).filter(is_one).for_each(|path| drop(std::fs::remove_dir(path)));
+        beside.map(|it| it.path()).filter(is_one).for_each(|it| drop(std::fs::remove_dir(it)));
+        step.remove_if_empty();
+    }
+}
+
+/// The cgroups of a step, which Slurm tries to remove only once: when it sees no process in them any more.
+struct Step<'a> {
+    /// Contains the cgroups of the node's jobs.
+    scope: &'a Path,
+    /// From the innermost outwards.
+    own: [&'a Path; 3],
+}
+
+impl<'a> Step<'a> {
+    /// The step that has this cgroup beside those of its tasks.
+    fn around(directory: &'a Path) -> Option<Self> {
+        let user = directory.parent().filter(|it| has_tasks(it))?;
+        let (step, job) = (user.parent()?, user.parent()?.parent()?);
+        Some(Self { scope: job.parent()?, own: [user, step, job] })
+    }
+
+    fn user(&self) -> &Path {
+        self.own[0]
+    }
+
+    /// Removes what Slurm has left because a session was still in it. A cgroup that is in use cannot be removed.
+    fn remove_if_empty(&self) {
+        // Slurm takes this lock before it makes a cgroup in that of a job.
+        let Ok(scope) = File::open(self.scope) else { return };
+        let deadline = clock::now() + LOCKED;
+        while flock(&scope, FlockOperation::NonBlockingLockExclusive).is_err() {
+            if clock::now() >= deadline {
+                return;
+            }
+            time::sleep(POLL);
+        }
+        let _ = self.own.iter().try_for_each(std::fs::remove_dir);
     }
 }
 

@@ -1,1 +1,0 @@
-//! Slurm: a controller and its nodes.
