@@ -7,6 +7,11 @@ use crate::limits::{AppliedLimits, ConfiguredLimits};
 use crate::plan::SessionPlan;
 use crate::report::Reporter;
 
+/// Whether the plan has any.
+pub(super) fn are_wanted(plan: &SessionPlan) -> bool {
+    !configured(plan).is_empty()
+}
+
 /// Applies the limits of the plan. If that is impossible, removes the session and returns the reason.
 pub(super) fn apply(
     plan: &SessionPlan,
@@ -15,14 +20,7 @@ pub(super) fn apply(
     report: &Reporter,
 ) -> Result<AppliedLimits> {
     let mut limits = AppliedLimits::default();
-    let leaf = |name: &str| LeafName::Service(name.to_string());
-    let leaves = plan.services.iter().map(|service| (leaf(&service.name), &service.limits)).collect();
-    let configured = ConfiguredLimits {
-        session: &plan.limits,
-        leaves,
-        of_profile: plan.profile_limits.as_ref(),
-        best_effort: plan.limits_best_effort,
-    };
+    let configured = configured(plan);
     if configured.is_empty() {
         return Ok(limits);
     }
@@ -35,4 +33,14 @@ pub(super) fn apply(
         Ok(()) => error,
         Err(left) => anyhow::anyhow!("{error}; and {left}"),
     })
+}
+
+fn configured(plan: &SessionPlan) -> ConfiguredLimits<'_> {
+    let leaf = |name: &str| LeafName::Service(name.to_string());
+    ConfiguredLimits {
+        session: &plan.limits,
+        leaves: plan.services.iter().map(|service| (leaf(&service.name), &service.limits)).collect(),
+        of_profile: plan.profile_limits.as_ref(),
+        best_effort: plan.limits_best_effort,
+    }
 }

@@ -76,7 +76,7 @@ fn prepare(plan: SessionPlan, report: &Reporter) -> Result<Session<'_>, SessionE
     let preexisting = events.preexisting_children();
     children::become_subreaper().context("cannot become a subreaper (prctl)")?;
 
-    let source = source.map(|(mount, _)| mount);
+    let source = source.map(|(mount, _)| if limits::are_wanted(&plan) { mount.for_limits() } else { mount });
     let command = plan.command_line();
     let aides = way_out.as_ref().map(|it| it.pids().to_vec()).unwrap_or_default();
     let mount = source.as_ref().ok().cloned().map(|mount| mount.with_aides(aides));

@@ -316,6 +316,32 @@ def test_sudo_inside_fails_only_with_no_new_privs():
     assert "no new privileges" in done.stderr, done.stderr
 
 
+def test_a_limit_in_a_task_of_slurm_leaves_cgrun_where_slurm_sees_it():
+    """The cgroups of a job as Slurm makes them. `tests/fleet/slurm` has a real one, on a host without controllers."""
+    scope = CGROUPS / "system.slice/n0_slurmstepd.scope"
+    user = scope / "job_7/step_batch/user"
+    task = user / "task_0"
+    task.mkdir(parents=True)
+    (scope / "system").mkdir()
+    inside = ["sh", "-c", f'echo 0 >{task}/cgroup.procs && exec "$@"', "sh"]
+    try:
+        for directory in (scope, scope / "job_7", user.parent, user):
+            (directory / "cgroup.subtree_control").write_text("+memory +cpu +cpuset")
+        limits = ["--memory", "100MiB", "--pids", "50"]
+        show = f'sed -n 1p {task}/cgroup.procs; cat /proc/self/cgroup; cat "/sys/fs/cgroup$(sed s/0::// /proc/self/cgroup)/../memory.max"'
+        said = run([*inside, CGRUN, *limits, "sh", "-c", show]).stdout.splitlines()
+        assert said[0] and re.fullmatch("0::.*/user/cgrun-[^/]*/command", said[1]) and said[2] == "104857600", said
+        without = run([*inside, CGRUN, "cat", "/proc/self/cgroup"]).stdout
+        assert re.search("/user/task_0/cgrun-[^/]*/command", without), without
+        assert "pids" not in (user / "cgroup.subtree_control").read_text()
+        left = [str(path) for path in user.iterdir() if path.is_dir()]
+        assert left == [str(task)], left
+    finally:
+        for directory in (task, user, user.parent, scope / "job_7", scope / "system", scope):
+            directory.rmdir()
+    assert_nothing_left()
+
+
 def test_a_signal_reaches_the_session_through_the_scope():
     for how in (LINGER_ONLY, NO_MANAGER):
         with tempfile.TemporaryDirectory() as directory:

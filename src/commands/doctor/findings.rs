@@ -210,8 +210,9 @@ fn try_cgroup(found: &mut CgroupFindings) -> Result<(), UnavailableContainment> 
     let (mount, source) = find_source().map_err(|error| no_cgroup(error.to_string(), error.remedy()))?;
     let controllers = std::fs::read_to_string(mount.own.join("cgroup.controllers"));
     found.controllers = controllers.unwrap_or_default().split_whitespace().map(str::to_string).collect();
+    let for_limits = mount.clone().for_limits();
     for controller in Controller::ALL {
-        match why_unavailable(&mount, controller) {
+        match why_unavailable(&for_limits, controller) {
             None => found.available_limits.push(controller.name()),
             Some(refused) => found.unavailable_limits.push(UnavailableLimit {
                 controller: controller.name(),

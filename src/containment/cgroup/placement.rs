@@ -155,7 +155,7 @@ pub(crate) fn find_source() -> Result<(Mount, Source), Unavailable> {
 #[derive(Clone, Debug)]
 pub(crate) struct Mount {
     pub point: PathBuf,
-    /// The directory below which sessions are created: that of our own cgroup, or for a task of Slurm's the one around it.
+    /// The directory of our own cgroup, below which sessions are created.
     pub own: PathBuf,
     /// The part of the hierarchy that is mounted, `/` for all of it.
     root: String,
@@ -171,14 +171,6 @@ pub(crate) struct Mount {
 impl Mount {
     /// Finds the mount that shows cgrun's own cgroup.
     pub(crate) fn find() -> Result<Self, Unavailable> {
-        let mut mount = Self::of_own_cgroup()?;
-        if let Some(beside) = slurm::beside_task(&mount.own).map(Path::to_path_buf) {
-            (mount.shown, mount.own) = (beside.clone(), beside);
-        }
-        Ok(mount)
-    }
-
-    fn of_own_cgroup() -> Result<Self, Unavailable> {
         let own = own_path()?;
         let usual = point_of_whole_hierarchy().map(|point| Self::of("/".into(), point.into()));
         if let Some(mount) = usual {
@@ -260,6 +252,14 @@ impl Mount {
         directory.strip_prefix(&self.own).map_or_else(|_| directory.into(), |rest| join(&self.shown, rest))
     }
 
+    /// The same for a session with limits. In a task of Slurm's it is beside the task's cgroup, so that we need not leave that.
+    pub(crate) fn for_limits(self) -> Self {
+        match slurm::around_task(&self.own).map(Path::to_path_buf) {
+            Some(around) => Self { shown: self.shown(&around), own: around, ..self },
+            None => self,
+        }
+    }
+
     pub(crate) fn with_aides(self, aides: Vec<Pid>) -> Self {
         Self { aides, ..self }
     }
@@ -272,7 +272,7 @@ impl Mount {
     /// Whether systemd has delegated this cgroup to us. A cgroup delegated to a user's service manager is
     /// managed by that manager. Slurm would lose sight of a task that leaves its cgroup for a scope.
     fn is_delegated(&self) -> bool {
-        if slurm::has_tasks(&self.own) {
+        if slurm::around_task(&self.own).is_some() {
             return true;
         }
         let is_ours = |directory: &Path| {

@@ -1,8 +1,9 @@
 //! The cgroups of Slurm's `proctrack/cgroup`: `…/job_7/step_batch/user/task_0` is that of a task.
 //!
-//! Slurm signals, kills and awaits the processes in exactly that cgroup, not those in cgroups below it. So cgrun stays
-//! there, whatever the limits of its session need, and the session's cgroup is beside it. When Slurm loses patience, it
-//! kills all that it sees within a millisecond: the guardian has to be elsewhere, or nothing would end the session.
+//! Slurm signals, kills and awaits the processes in exactly that cgroup, not those in cgroups below it. So cgrun never
+//! leaves it: a session with limits is beside it, where Slurm has turned on its controllers, and any other below it, where
+//! it counts as the task's. When Slurm loses patience, it kills all that it sees within a millisecond: the guardian has to
+//! be elsewhere, or nothing would end the session.
 
 use std::fs::File;
 use std::io;
@@ -23,14 +24,14 @@ const NAME: &str = "guardian-";
 const LOCKED: Duration = Duration::from_secs(1);
 const POLL: Duration = Duration::from_millis(1);
 
-/// Where a session of a task goes, if `own` is the cgroup of one.
-pub(super) fn beside_task(own: &Path) -> Option<&Path> {
+/// The cgroup around that of a task.
+pub(super) fn around_task(own: &Path) -> Option<&Path> {
     let is_task = name(own).is_some_and(|name| name.starts_with("task_"));
     own.parent().filter(|above| is_task && has_tasks(above))
 }
 
 /// Whether this cgroup has those of a step's tasks in it.
-pub(super) fn has_tasks(directory: &Path) -> bool {
+fn has_tasks(directory: &Path) -> bool {
     let mut names = directory.ancestors().map(|it| name(it).unwrap_or_default());
     let mut next = || names.next().unwrap_or_default();
     next() == "user" && next().starts_with("step_") && next().starts_with("job_")
@@ -47,7 +48,8 @@ pub(crate) struct Shelter(PathBuf);
 impl Shelter {
     /// That of the guardian with this pid, beside a session's cgroup. `None` outside of Slurm's tasks.
     pub(super) fn beside(session: &Path, guardian: Pid) -> Option<Self> {
-        let parent = session.parent().filter(|parent| has_tasks(parent))?;
+        let parent = session.parent()?;
+        Step::of(parent)?;
         Some(Self(parent.join(format!("{PREFIX}{NAME}{}", guardian.as_raw_nonzero()))))
     }
 
@@ -64,7 +66,7 @@ impl Shelter {
     /// Moves this process to where Slurm lets its own wait for a job, and removes the shelter. Nothing of the job keeps this
     /// process from exiting.
     pub(crate) fn leave(&self) {
-        let Some(step) = Step::around(&self.0) else { return };
+        let Some(step) = self.0.parent().and_then(Step::of) else { return };
         if join(&step.scope.join("system")).is_ok() {
             self.remove();
             step.remove_if_empty();
@@ -78,11 +80,11 @@ impl Shelter {
 
     /// Removes those beside a session's cgroup in which no process is left, after the session.
     pub(crate) fn clear(session: &Path) {
-        let Some(step) = Step::around(session) else { return };
+        let Some((parent, step)) = session.parent().and_then(|it| Some((it, Step::of(it)?))) else { return };
         let is_one = |path: &PathBuf| {
             name(path).and_then(|it| it.strip_prefix(PREFIX)).is_some_and(|it| it.starts_with(NAME))
         };
-        let beside = std::fs::read_dir(step.user()).into_iter().flatten().flatten();
+        let beside = std::fs::read_dir(parent).into_iter().flatten().flatten();
         // The kernel refuses to remove one with a process in it.
         beside.map(|it| it.path()).filter(is_one).for_each(|it| drop(std::fs::remove_dir(it)));
         step.remove_if_empty();
@@ -94,19 +96,15 @@ struct Step<'a> {
     /// Contains the cgroups of the node's jobs.
     scope: &'a Path,
     /// From the innermost outwards.
-    own: [&'a Path; 3],
+    own: Vec<&'a Path>,
 }
 
 impl<'a> Step<'a> {
-    /// The step that has this cgroup beside those of its tasks.
-    fn around(directory: &'a Path) -> Option<Self> {
-        let user = directory.parent().filter(|it| has_tasks(it))?;
-        let (step, job) = (user.parent()?, user.parent()?.parent()?);
-        Some(Self { scope: job.parent()?, own: [user, step, job] })
-    }
-
-    fn user(&self) -> &Path {
-        self.own[0]
+    /// That of a task's cgroup, or of the one around those.
+    fn of(directory: &'a Path) -> Option<Self> {
+        let user = around_task(directory).or_else(|| Some(directory).filter(|it| has_tasks(it)))?;
+        let scope = user.ancestors().nth(3)?;
+        Some(Self { scope, own: directory.ancestors().take_while(|it| *it != scope).collect() })
     }
 
     /// Removes what Slurm has left because a session was still in it. A cgroup that is in use cannot be removed.
@@ -133,16 +131,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_session_of_a_task_goes_beside_it() {
+    fn a_task_is_recognized_by_its_cgroup() {
         let job = Path::new("/sys/fs/cgroup/system.slice/n0_slurmstepd.scope/job_7/step_batch");
         for task in ["task_special", "task_0"] {
-            assert_eq!(beside_task(&job.join("user").join(task)), Some(job.join("user").as_path()));
+            assert_eq!(around_task(&job.join("user").join(task)), Some(job.join("user").as_path()));
         }
         for other in
             ["user", "user/cgrun-bcdfghjk", "slurm", "user/task_0/cgrun-bcdfghjk/command", "other/task_0"]
         {
-            assert_eq!(beside_task(&job.join(other)), None, "{other}");
+            assert_eq!(around_task(&job.join(other)), None, "{other}");
         }
-        assert_eq!(beside_task(Path::new("/user/task_0")), None);
+        assert_eq!(around_task(Path::new("/user/task_0")), None);
     }
 }

@@ -96,25 +96,25 @@ impl Job<'_> {
         NODES.map(of).map(PathBuf::from).into_iter().filter(|it| it.exists()).collect()
     }
 
-    /// The processes in those of its cgroups whose path contains `part`.
-    fn processes(&self, part: &str) -> Vec<Pid> {
+    /// The processes in those of its cgroups whose name begins like this.
+    fn processes(&self, name: &str) -> Vec<Pid> {
         let below = self.cgroups().into_iter().flat_map(|it| cgroups::descendants(&it).unwrap_or_default());
-        let wanted = below.filter(|it| it.to_str().unwrap().contains(part));
+        let wanted = below.filter(|it| it.file_name().unwrap().to_str().unwrap().starts_with(name));
         let found = wanted.flat_map(|it| cgroups::own_members(&it).unwrap_or_default());
         found.map(|pid| Pid::from_raw(pid.try_into().unwrap())).collect()
     }
 
     /// The supervisors, and whatever else Slurm sees in the job's tasks.
     pub(super) fn seen_by_slurm(&self) -> Vec<Pid> {
-        self.processes("/user/task_")
+        self.processes("task_")
     }
 
     pub(super) fn guardians(&self) -> Vec<Pid> {
-        self.processes("/user/cgrun-guardian-")
+        self.processes("cgrun-guardian-")
     }
 
     pub(super) fn slurmstepd(&self) -> Vec<Pid> {
-        self.processes("/slurm")
+        self.processes("slurm")
     }
 
     /// Stops them all, so that none sees another die, and kills them.
