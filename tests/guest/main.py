@@ -325,7 +325,7 @@ def test_a_limit_in_a_task_of_slurm_leaves_cgrun_where_slurm_sees_it():
     (scope / "system").mkdir()
     inside = ["sh", "-c", f'echo 0 >{task}/cgroup.procs && exec "$@"', "sh"]
     try:
-        for directory in (scope, scope / "job_7", user.parent, user):
+        for directory in (CGROUPS, scope.parent, scope, scope / "job_7", user.parent, user):
             (directory / "cgroup.subtree_control").write_text("+memory +cpu +cpuset")
         limits = ["--memory", "100MiB", "--pids", "50"]
         show = f'sed -n 1p {task}/cgroup.procs; cat /proc/self/cgroup; cat "/sys/fs/cgroup$(sed s/0::// /proc/self/cgroup)/../memory.max"'

@@ -143,4 +143,19 @@ mod tests {
         }
         assert_eq!(around_task(Path::new("/user/task_0")), None);
     }
+
+    #[test]
+    fn a_step_ends_at_its_job() {
+        let job = Path::new("/sys/fs/cgroup/system.slice/slurmstepd.scope/job_7");
+        let user = job.join("step_0/user");
+        for inside in [user.clone(), user.join("task_0")] {
+            let step = Step::of(&inside).unwrap();
+            assert_eq!(Some(step.scope), job.parent());
+            assert_eq!((step.own.first(), step.own.last()), (Some(&inside.as_path()), Some(&job)));
+        }
+        assert!(Step::of(&job.join("step_0")).is_none());
+        let pid = Pid::from_raw(5).unwrap();
+        assert!(Shelter::beside(&user.join("cgrun-bcdfghjk"), pid).is_some());
+        assert!(Shelter::beside(Path::new("/sys/fs/cgroup/cgrun-bcdfghjk"), pid).is_none());
+    }
 }

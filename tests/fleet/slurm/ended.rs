@@ -26,7 +26,7 @@ pub(super) fn assert_no_cgroup(job: &Job) {
 }
 
 #[test]
-fn slurm_ends_a_suite_and_leaves_its_neighbour_alone() {
+fn scancel_ends_a_suite_and_leaves_its_neighbour_alone() {
     let cluster = Cluster::start();
     let suites = Suites::within(&cluster.path().join("suites"));
     let neighbour = cluster.submit(&["-w", "n0"], "exec cgrun sh -c 'sleep 4321 & exec sleep 4321'");
@@ -51,7 +51,7 @@ fn slurm_ends_a_suite_and_leaves_its_neighbour_alone() {
 
 /// After KillWait, Slurm kills cgrun and all processes that it sees. Its guardian is not among them.
 #[test]
-fn slurm_loses_patience() {
+fn a_session_ends_even_if_slurm_kills_cgrun_and_all_that_it_sees() {
     let cluster = Cluster::start();
     let begin = |options: &str, seed: u32| {
         let report = format!("--report json=report-{seed}.json");
@@ -72,7 +72,7 @@ fn slurm_loses_patience() {
 
 /// Without options, `scancel --signal` signals only steps that srun has started.
 #[test]
-fn scancel_with_a_signal() {
+fn a_signal_of_scancel_reaches_what_the_page_says() {
     let cluster = Cluster::start();
     let suites = Suites::within(&cluster.path().join("suites"));
     let start = |launcher: &str, seed| {
@@ -97,7 +97,7 @@ fn scancel_with_a_signal() {
 }
 
 #[test]
-fn a_time_limit_and_a_preemption_end_the_suite() {
+fn a_time_limit_and_a_preemption_with_requeue_end_the_suite() {
     let cluster = Cluster::start();
     let suites = Suites::within(&cluster.path().join("suites"));
     let late = cluster.submit(&["-w", "n1"], &format!("exec {}", cluster.suite(&suites, "", 1, 600.0)));

@@ -15,7 +15,7 @@ fn start<'a>(cluster: &'a Cluster, suites: &Suites, seed: u32) -> Job<'a> {
 }
 
 #[test]
-fn a_job_outlives_the_daemons_and_can_be_cancelled() {
+fn a_job_outlives_its_daemons_and_a_node_drain_until_scancel() {
     let cluster = Cluster::start();
     let suites = Suites::within(&cluster.path().join("suites"));
     let job = start(&cluster, &suites, 1);

@@ -45,7 +45,7 @@ fn an_array_of_shards_becomes_one_report() {
 
 /// An ordinary user's processes are all in the cgroup of the task.
 #[test]
-fn an_ordinary_user_needs_no_cgroup() {
+fn the_session_of_an_ordinary_user_ends_without_a_cgroup() {
     let cluster = Cluster::start();
     let out = cluster.path().join("user");
     std::fs::create_dir(&out).unwrap();
