@@ -125,7 +125,7 @@ fn the_directory_of_the_counters_is_open_to_every_user() {
 
 /// Runs Slurm's epilog as slurmd does, with few variables.
 fn epilog(cgrun: &Path, user: &str) -> Output {
-    let script = super::root().join(EXAMPLES).join("slurm-epilog.sh");
+    let script = super::root().join("docs/examples/fleet/slurm/epilog.sh");
     let mut command = Command::new(script);
     command.env_clear().env("PATH", cgrun.parent().unwrap());
     output(command.env("SLURM_JOB_USER", user).env("SLURM_JOB_ID", "7"))

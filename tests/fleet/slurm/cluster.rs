@@ -179,8 +179,10 @@ fn write_config(directory: &Path) {
         cgrun_program().display(),
         own.display(),
     ));
-    let epilog = example("epilog.sh")
-        .replace("/usr/local/bin/cgrun", &format!("env XDG_STATE_HOME={at}/records {at}/bin/cgrun"));
+    let epilog = example("epilog.sh").replace(
+        "\nexport PATH\n",
+        &format!("\nPATH={at}/bin:$PATH XDG_STATE_HOME={at}/records\nexport PATH XDG_STATE_HOME\n"),
+    );
     std::fs::write(path("epilog.sh"), epilog).unwrap();
     std::fs::set_permissions(path("epilog.sh"), PermissionsExt::from_mode(0o755)).unwrap();
     let config = std::fs::read_to_string(own.join("slurm.conf")).unwrap();
