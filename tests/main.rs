@@ -24,6 +24,7 @@ mod cookie_killers;
 mod cost;
 mod docs;
 mod doctor;
+mod end_with_parent;
 mod ended_leaks;
 mod engines;
 mod escapes;

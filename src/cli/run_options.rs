@@ -63,6 +63,9 @@ pub(crate) struct RunOptions {
     /// time, and so on
     #[arg(long, value_name = "DUR", allow_hyphen_values = true, help_heading = SESSION, hide_short_help = true)]
     pub warn_after: Option<Time>,
+    /// End the session if the process that started cgrun exits
+    #[arg(long, value_name = SWITCH, help_heading = SESSION, hide_short_help = true)]
+    pub end_with_parent: Option<bool>,
     /// Let a command that runs into a timeout write where it hangs, by this signal, before it is asked to exit
     #[arg(long, value_name = "SIGNAL", help_heading = SESSION, hide_short_help = true)]
     pub timeout_signal: Option<StopSignal>,

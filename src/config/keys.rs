@@ -79,6 +79,8 @@ pub(crate) struct SessionKeys {
     /// If the command still runs after this time, say what it is running, and again after twice the time, and so on. By
     /// default nothing is said.
     pub warn_after: Option<Time>,
+    /// End the session if the process that started cgrun exits. By default false.
+    pub end_with_parent: Option<bool>,
     /// The signal that lets a command that runs into a timeout write where it hangs, before it is asked to exit. By default
     /// there is none.
     pub timeout_signal: Option<StopSignal>,

@@ -51,6 +51,7 @@ fn replaced(keys: SessionKeys, by: SessionKeys) -> SessionKeys {
         settle: by.settle.or(keys.settle),
         timeout: by.timeout.or(keys.timeout),
         warn_after: by.warn_after.or(keys.warn_after),
+        end_with_parent: by.end_with_parent.or(keys.end_with_parent),
         timeout_signal: by.timeout_signal.or(keys.timeout_signal),
         idle_timeout: by.idle_timeout.or(keys.idle_timeout),
         on_leak: by.on_leak.or(keys.on_leak),

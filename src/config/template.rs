@@ -62,6 +62,9 @@ no_new_privs = false
 # Pass on only PATH, TERM, LANG, LC_*, TZ and COLORTERM from the environment.
 clean_env = false
 
+# End the session if the process that started cgrun exits.
+end_with_parent = false
+
 # End the session after this time, with exit code 124 (example; no timeout by default).
 # timeout = "30m"
 

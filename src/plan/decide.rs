@@ -120,6 +120,10 @@ pub(crate) fn plan(run: Run, config: Option<&Config>, cwd: PathBuf, state: PathB
         timeout,
         idle_timeout,
         warn_after,
+        end_with_parent: options
+            .end_with_parent
+            .or(session.and_then(|it| it.end_with_parent))
+            .unwrap_or(false),
         timeout_signal,
         stop_within: options.stop_within.or(session.and_then(|it| it.stop_within)).map(|time| time.0),
         on_leak: options.on_leak.or(session.and_then(|it| it.on_leak)).unwrap_or(OnLeak::Report),

@@ -42,6 +42,8 @@ pub(crate) struct SessionPlan {
     pub idle_timeout: Option<Duration>,
     /// How long the command can run without a warning.
     pub warn_after: Option<Duration>,
+    /// The session ends if the process that started cgrun exits.
+    pub end_with_parent: bool,
     /// What a command that hangs receives before it is asked to exit.
     pub timeout_signal: Option<Signal>,
     /// How long the whole teardown may take.

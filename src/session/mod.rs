@@ -40,10 +40,15 @@ use crate::runtime::events::Events;
 use crate::runtime::exit_code::Exit;
 use crate::runtime::failpoint;
 use crate::sys::kernel;
+use crate::sys::process::pidfd::Process;
 use crate::sys::process::{children, descriptor_limit};
 
 /// Runs the session and returns how cgrun should exit. An error means that nothing was started.
-pub(crate) fn run(plan: SessionPlan, report: &Reporter) -> Result<Exit, SessionError> {
+pub(crate) fn run(
+    plan: SessionPlan,
+    parent: Option<Process>,
+    report: &Reporter,
+) -> Result<Exit, SessionError> {
     let github = GitHub::from_environment().context("cannot get a random number (getrandom)")?;
     let files = ReportFiles::prepare(&plan.reports, plan.identity.as_ref())?;
     known_leaks::check(&plan)?;
@@ -55,6 +60,7 @@ pub(crate) fn run(plan: SessionPlan, report: &Reporter) -> Result<Exit, SessionE
         }
     };
     session.will_report(files, github);
+    session.parent = parent;
     let cause = session.live().unwrap_or_else(|error| error.cause());
     Ok(session.end(&cause))
 }

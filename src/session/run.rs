@@ -1,6 +1,7 @@
 //! Runs a session, from the first start until it should end. One thread waits for events, the state machine
 //! decides, and its actions are carried out here.
 
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -21,6 +22,7 @@ use crate::runtime::events::{Event, Wake};
 use crate::runtime::failpoint;
 use crate::stacks::Intrusion;
 use crate::sys::port::Port;
+use crate::sys::process::pidfd::Process;
 use crate::sys::procfs::stat::ProcStat;
 use crate::sys::signals::Caught;
 use crate::sys::time::Instant;
@@ -154,6 +156,9 @@ impl Session<'_> {
             let due = self.warnings.as_mut().and_then(Warnings::due);
             events.extend(due.map(SessionEvent::RunsLong));
         }
+        if self.parent.as_ref().is_some_and(Process::has_exited) {
+            events.push(SessionEvent::ParentExited);
+        }
         self.check_services(&mut events)?;
         Ok(events)
     }
@@ -175,6 +180,7 @@ impl Session<'_> {
             .filter_map(|leaf| leaf.events().map(Wake::changed))
             .chain(waiting.map(Wake::readable))
             .chain(self.guardian.as_ref().map(|guardian| Wake::readable(guardian.line())))
+            .chain(self.parent.as_ref().map(|parent| Wake::readable(parent.as_fd())))
             .collect()
     }
 

@@ -29,6 +29,7 @@ use crate::report::{GitHub, ReportFiles, Reporter, SessionReport, Timeline};
 use crate::runtime::clock;
 use crate::runtime::events::Events;
 use crate::sys::process::keeper::Kept;
+use crate::sys::process::pidfd::Process;
 use crate::sys::sockets::Listener;
 use crate::sys::time::Instant;
 use crate::teardown::{Component, Context};
@@ -60,6 +61,8 @@ pub(super) struct Session<'a> {
     pub idle: Option<IdleWatch>,
     /// The same for `--warn-after`.
     pub warnings: Option<Warnings>,
+    /// `None` without `--end-with-parent`.
+    pub parent: Option<Process>,
     /// What the processes waited for when a hung session was ended.
     pub hang: Hang,
     /// What `--containers` leads to.
@@ -133,6 +136,7 @@ impl<'a> Session<'a> {
             foreground: Foreground::default(),
             idle: None,
             warnings: None,
+            parent: None,
             hang: Hang::default(),
             engines: Engines::default(),
             before: Before::take(own(plan.private.kinds)),

@@ -27,6 +27,8 @@ pub(super) enum SessionEvent {
     TimedOut(Duration),
     /// The command was idle for this long, which is what `--idle-timeout` allows.
     Idle(Duration),
+    /// The process that started cgrun has exited, and `--end-with-parent` is set.
+    ParentExited,
     /// The command has run for this long, after which `--warn-after` says to warn.
     RunsLong(Duration),
 }
@@ -117,6 +119,7 @@ impl StateMachine {
             }
             SessionEvent::TimedOut(limit) => self.end(Cause::Termination(Termination::TimedOut(limit))),
             SessionEvent::Idle(limit) => self.end(Cause::Termination(Termination::Idle(limit))),
+            SessionEvent::ParentExited => self.end(Cause::Termination(Termination::ParentExited)),
             SessionEvent::RunsLong(time) => {
                 let time = humantime::format_duration(time);
                 vec![SessionAction::Explain(format!("the command still runs after {time}"))]
@@ -299,6 +302,7 @@ mod tests {
             1 => Just(SessionEvent::CommandEnded),
             1 => Just(SessionEvent::TimedOut(Duration::ZERO)),
             1 => Just(SessionEvent::Idle(Duration::ZERO)),
+            1 => Just(SessionEvent::ParentExited),
             1 => Just(SessionEvent::RunsLong(Duration::ZERO)),
             1 => (signal, any::<bool>()).prop_map(|(signal, tty)| caught(signal, tty)),
         ]

@@ -22,6 +22,7 @@ use crate::runtime::clock;
 use crate::runtime::events::Events;
 use crate::runtime::exit_code::{self, Exit};
 use crate::session::{self, SessionError};
+use crate::sys::process::pidfd::Process;
 use crate::text::error_chain;
 
 /// How many sessions run the command at once.
@@ -33,7 +34,12 @@ pub(crate) struct Shards {
 }
 
 /// Runs the sessions, and returns how cgrun should exit. In a shard, it returns how that should exit.
-pub(crate) fn run(plan: SessionPlan, shards: Shards, report: &Reporter) -> Result<Exit, SessionError> {
+pub(crate) fn run(
+    plan: SessionPlan,
+    shards: Shards,
+    parent: Option<Process>,
+    report: &Reporter,
+) -> Result<Exit, SessionError> {
     let outputs = reports::outputs(&plan.reports)?;
     let drafts = reports::prepare(&outputs, plan.identity.as_ref())?;
     let events = Events::new().context("cannot take over signal handling")?;
@@ -48,7 +54,8 @@ pub(crate) fn run(plan: SessionPlan, shards: Shards, report: &Reporter) -> Resul
                 // They are the business of the process that started this one.
                 std::mem::forget(drafts);
                 drop((started, events));
-                return session::run(shard.plan(plan, report_to), report);
+                // Each ends with the process that started us all.
+                return session::run(shard.plan(plan, report_to), parent, report);
             }
             Err(error) => {
                 failure = Some(anyhow::Error::new(error).context("cannot start all shards"));

@@ -17,6 +17,7 @@ pub(crate) mod line;
 mod listen_pid;
 pub(crate) mod namespace;
 pub(crate) mod own_environment;
+pub(crate) mod parent;
 pub(crate) mod pidfd;
 mod program;
 mod shared_memory;

@@ -171,6 +171,7 @@ mod tests {
             (caught(Signal::SIGHUP), None, Exit::Signal(Signal::SIGHUP)),
             (timed_out(), exited(0), Exit::Code(124)),
             (Cause::Termination(Termination::Idle(Duration::from_secs(1))), exited(0), Exit::Code(124)),
+            (Cause::Termination(Termination::ParentExited), None, Exit::Signal(Signal::SIGTERM)),
             (service_ended, exited(0), Exit::Code(125)),
             (broken, exited(0), Exit::Code(125)),
             (Cause::SUPERVISOR_DIED, None, Exit::Code(125)),

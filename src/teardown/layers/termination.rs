@@ -1,8 +1,10 @@
-//! Layer 4: SIGTERM, SIGHUP or SIGQUIT to cgrun, a timeout, or the exit of a critical service.
+//! Layer 4: SIGTERM, SIGHUP or SIGQUIT to cgrun, a timeout, or the exit of a critical service or of the process that started
+//! cgrun.
 //!
 //! Sends the command the signal that cgrun received, unless the terminal has already done so (a hangup);
 //! SIGTERM if there was no signal. A signal counts as the first request. cgrun dies of the signal, unless the
-//! command handled it. The exit code is 124 after a timeout, and 125 if a service exited.
+//! command handled it, and of SIGTERM if its parent exited. The exit code is 124 after a timeout, and 125 if a service
+//! exited.
 
 use std::time::Duration;
 
@@ -21,6 +23,8 @@ pub(crate) enum Termination {
     TimedOut(Duration),
     /// The command has done nothing for as long as `--idle-timeout` says.
     Idle(Duration),
+    /// The process that started cgrun has exited, and `--end-with-parent` says to end then.
+    ParentExited,
     /// A critical service ended before the command did. The text says how.
     ServiceEnded {
         service: ServiceId,
@@ -42,6 +46,7 @@ impl Layer for Termination {
             Self::Signal(_) => "signal",
             Self::TimedOut(_) => "timed_out",
             Self::Idle(_) => "idle",
+            Self::ParentExited => "parent_exited",
             Self::ServiceEnded { .. } => "service_ended",
         }
     }
@@ -51,6 +56,7 @@ impl Layer for Termination {
             Self::Signal(caught) => format!("cgrun received {}", caught.signal),
             Self::TimedOut(limit) => format!("timed out after {}", humantime::format_duration(*limit)),
             Self::Idle(limit) => format!("the command was idle for {}", humantime::format_duration(*limit)),
+            Self::ParentExited => "the process that started cgrun has exited".into(),
             Self::ServiceEnded { service, how } => {
                 format!(
                     "service {} {how}; it must outlive the command, unless it has `critical = false`",
@@ -67,14 +73,16 @@ impl Layer for Termination {
     fn failed_service(&self) -> Option<(ServiceId, &str)> {
         match self {
             Self::ServiceEnded { service, how } => Some((*service, how)),
-            Self::Signal(_) | Self::TimedOut(_) | Self::Idle(_) => None,
+            Self::Signal(_) | Self::TimedOut(_) | Self::Idle(_) | Self::ParentExited => None,
         }
     }
 
     fn stop_signal(&self) -> Option<Signal> {
         match self {
             Self::Signal(caught) => (!caught.from_terminal).then_some(caught.signal),
-            Self::TimedOut(_) | Self::Idle(_) | Self::ServiceEnded { .. } => Some(Signal::SIGTERM),
+            Self::TimedOut(_) | Self::Idle(_) | Self::ParentExited | Self::ServiceEnded { .. } => {
+                Some(Signal::SIGTERM)
+            }
         }
     }
 
@@ -85,13 +93,14 @@ impl Layer for Termination {
     fn received(&self) -> Option<Caught> {
         match self {
             Self::Signal(caught) => Some(*caught),
-            Self::TimedOut(_) | Self::Idle(_) | Self::ServiceEnded { .. } => None,
+            Self::TimedOut(_) | Self::Idle(_) | Self::ParentExited | Self::ServiceEnded { .. } => None,
         }
     }
 
     fn exit(&self, end: &SessionEnd) -> Exit {
         match self {
             Self::Signal(caught) => end.after_signal(caught.signal),
+            Self::ParentExited => end.after_signal(Signal::SIGTERM),
             Self::TimedOut(_) | Self::Idle(_) => Exit::Code(exit_code::TIMED_OUT),
             Self::ServiceEnded { .. } => Exit::Code(exit_code::FAILED),
         }
