@@ -45,7 +45,7 @@ use runtime::{state_directory, working_directory};
 use session::SessionError;
 use shards::Shards;
 use stacks::Rules;
-use sys::process::parent;
+use sys::process::starters::Starters;
 
 #[cfg(all(not(test), target_env = "gnu"))]
 sys::entry::begin_with!(start);
@@ -126,11 +126,11 @@ fn run(args: Run) -> Result<Exit, SessionError> {
     for (name, meant) in cli::misspelled(std::env::vars_os().map(|(name, _)| name)) {
         report.say(&format!("the variable {name} is unknown; did you mean {meant}?"));
     }
-    let parent = plan.end_with_parent.then(parent::find).transpose();
-    let parent = parent.context("cannot end with the process that started cgrun (--end-with-parent)")?;
+    let starters = plan.end_with_parent.then(Starters::find).transpose();
+    let starters = starters.context("cannot end with the process that started cgrun (--end-with-parent)")?;
     match shards {
-        Some(shards) => shards::run(plan, shards, parent, &report),
-        None => session::run(plan, parent, &report),
+        Some(shards) => shards::run(plan, shards, starters, &report),
+        None => session::run(plan, starters, &report),
     }
 }
 

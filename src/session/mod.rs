@@ -40,13 +40,13 @@ use crate::runtime::events::Events;
 use crate::runtime::exit_code::Exit;
 use crate::runtime::failpoint;
 use crate::sys::kernel;
-use crate::sys::process::pidfd::Process;
+use crate::sys::process::starters::Starters;
 use crate::sys::process::{children, descriptor_limit};
 
 /// Runs the session and returns how cgrun should exit. An error means that nothing was started.
 pub(crate) fn run(
     plan: SessionPlan,
-    parent: Option<Process>,
+    starters: Option<Starters>,
     report: &Reporter,
 ) -> Result<Exit, SessionError> {
     let github = GitHub::from_environment().context("cannot get a random number (getrandom)")?;
@@ -60,7 +60,7 @@ pub(crate) fn run(
         }
     };
     session.will_report(files, github);
-    session.parent = parent;
+    session.starters = starters;
     let cause = session.live().unwrap_or_else(|error| error.cause());
     Ok(session.end(&cause))
 }

@@ -1,7 +1,6 @@
 //! Runs a session, from the first start until it should end. One thread waits for events, the state machine
 //! decides, and its actions are carried out here.
 
-use std::os::fd::AsFd;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -22,7 +21,7 @@ use crate::runtime::events::{Event, Wake};
 use crate::runtime::failpoint;
 use crate::stacks::Intrusion;
 use crate::sys::port::Port;
-use crate::sys::process::pidfd::Process;
+use crate::sys::process::starters::Starters;
 use crate::sys::procfs::stat::ProcStat;
 use crate::sys::signals::Caught;
 use crate::sys::time::Instant;
@@ -156,7 +155,7 @@ impl Session<'_> {
             let due = self.warnings.as_mut().and_then(Warnings::due);
             events.extend(due.map(SessionEvent::RunsLong));
         }
-        if self.parent.as_ref().is_some_and(Process::has_exited) {
+        if self.starters.as_ref().is_some_and(Starters::has_one_exited) {
             events.push(SessionEvent::ParentExited);
         }
         self.check_services(&mut events)?;
@@ -180,7 +179,7 @@ impl Session<'_> {
             .filter_map(|leaf| leaf.events().map(Wake::changed))
             .chain(waiting.map(Wake::readable))
             .chain(self.guardian.as_ref().map(|guardian| Wake::readable(guardian.line())))
-            .chain(self.parent.as_ref().map(|parent| Wake::readable(parent.as_fd())))
+            .chain(self.starters.iter().flat_map(Starters::descriptors).map(Wake::readable))
             .collect()
     }
 

@@ -29,7 +29,7 @@ use crate::report::{GitHub, ReportFiles, Reporter, SessionReport, Timeline};
 use crate::runtime::clock;
 use crate::runtime::events::Events;
 use crate::sys::process::keeper::Kept;
-use crate::sys::process::pidfd::Process;
+use crate::sys::process::starters::Starters;
 use crate::sys::sockets::Listener;
 use crate::sys::time::Instant;
 use crate::teardown::{Component, Context};
@@ -62,7 +62,7 @@ pub(super) struct Session<'a> {
     /// The same for `--warn-after`.
     pub warnings: Option<Warnings>,
     /// `None` without `--end-with-parent`.
-    pub parent: Option<Process>,
+    pub starters: Option<Starters>,
     /// What the processes waited for when a hung session was ended.
     pub hang: Hang,
     /// What `--containers` leads to.
@@ -136,7 +136,7 @@ impl<'a> Session<'a> {
             foreground: Foreground::default(),
             idle: None,
             warnings: None,
-            parent: None,
+            starters: None,
             hang: Hang::default(),
             engines: Engines::default(),
             before: Before::take(own(plan.private.kinds)),

@@ -22,7 +22,7 @@ use crate::runtime::clock;
 use crate::runtime::events::Events;
 use crate::runtime::exit_code::{self, Exit};
 use crate::session::{self, SessionError};
-use crate::sys::process::pidfd::Process;
+use crate::sys::process::starters::Starters;
 use crate::text::error_chain;
 
 /// How many sessions run the command at once.
@@ -37,7 +37,7 @@ pub(crate) struct Shards {
 pub(crate) fn run(
     plan: SessionPlan,
     shards: Shards,
-    parent: Option<Process>,
+    starters: Option<Starters>,
     report: &Reporter,
 ) -> Result<Exit, SessionError> {
     let outputs = reports::outputs(&plan.reports)?;
@@ -55,7 +55,7 @@ pub(crate) fn run(
                 std::mem::forget(drafts);
                 drop((started, events));
                 // Each ends with the process that started us all.
-                return session::run(shard.plan(plan, report_to), parent, report);
+                return session::run(shard.plan(plan, report_to), starters, report);
             }
             Err(error) => {
                 failure = Some(anyhow::Error::new(error).context("cannot start all shards"));

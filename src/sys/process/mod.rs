@@ -22,4 +22,5 @@ pub(crate) mod pidfd;
 mod program;
 mod shared_memory;
 pub(crate) mod spawn;
+pub(crate) mod starters;
 pub(crate) mod trial;
