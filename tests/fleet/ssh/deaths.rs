@@ -1,6 +1,6 @@
 //! Each way in which a connection, or one end of it, dies.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 
@@ -90,21 +90,20 @@ fn random_deaths() {
             job.until_started();
         }
         std::thread::sleep(Duration::from_millis(drawn.below(400).try_into().unwrap()));
-        let had_session = !host.supervisors().is_empty();
-        job.strike(host, death);
-        let begin = Instant::now();
+        let begin = job.strike(host, death);
         host.until_clean();
         let took = begin.elapsed();
         let survivors = job.suites.alive().len();
         let reported = job.report.exists();
-        println!("{number}: {death:?} {way:?}{} {took:?}", if is_early { " early" } else { "" });
+        let early = if is_early { " early" } else { "" };
+        println!("{number}: {death:?} {way:?}{early} {took:?}");
         assert_eq!(survivors, 0);
-        assert!(reported || !had_session || death == Death::BothKilled, "no report: {death:?} {way:?}");
+        assert!(reported || is_early || death == Death::BothKilled, "no report: {death:?} {way:?}");
         if death == Death::LinkDown {
             host.link("up");
         }
         job.forget();
-        done.push((death, Outcome { took, reported, had_session }));
+        done.push((death, Outcome { took, reported, is_early }));
     }
     for kind in Death::ALL {
         let of: Vec<_> = done.iter().filter(|(death, _)| *death == kind).map(|(_, it)| it).collect();
@@ -113,12 +112,12 @@ fn random_deaths() {
         let Some(max) = times.last() else { continue };
         let count = |wanted: fn(&Outcome) -> bool| of.iter().filter(|it| wanted(it)).count();
         println!(
-            "{kind:?}: {} jobs, 0 survivors, {} reports, {} without (no session yet), {} without (swept); \
+            "{kind:?}: {} jobs, 0 survivors, {} reports, {} without (before the session), {} without (swept); \
              clean after {:?} (median), {max:?} (max)",
             of.len(),
             count(|it| it.reported),
-            count(|it| !it.reported && !it.had_session),
-            count(|it| !it.reported && it.had_session),
+            count(|it| !it.reported && it.is_early),
+            count(|it| !it.reported && !it.is_early),
             times[times.len() / 2],
         );
     }
@@ -127,7 +126,7 @@ fn random_deaths() {
 struct Outcome {
     took: Duration,
     reported: bool,
-    had_session: bool,
+    is_early: bool,
 }
 
 /// Numbers that a seed gives.

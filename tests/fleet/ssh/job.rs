@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::time::Instant;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -128,7 +129,9 @@ impl Job {
         self.suites.until_started(self.seed);
     }
 
-    pub(super) fn strike(&mut self, host: &Host, death: Death) {
+    /// Returns when it died.
+    pub(super) fn strike(&mut self, host: &Host, death: Death) -> Instant {
+        let begin = Instant::now();
         let client = Pid::from_raw(self.client.id().try_into().unwrap());
         match death {
             Death::ClientKilled => kill(client, Signal::SIGKILL).unwrap(),
@@ -151,8 +154,12 @@ impl Job {
                 let swept = near(&["ssh", host.name(), "cgrun sweep"]).output().unwrap();
                 assert!(swept.status.success(), "{}", String::from_utf8_lossy(&swept.stderr));
             }
-            Death::None => until("the suite has ended", || self.suites.has_ended(self.seed)),
+            Death::None => {
+                until("the suite has ended", || self.suites.has_ended(self.seed));
+                return Instant::now();
+            }
         }
+        begin
     }
 
     /// What is left near when the far host is clean.

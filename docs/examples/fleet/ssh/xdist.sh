@@ -13,9 +13,11 @@ done
 cgrun pytest --dist load "$@" --rsyncdir "$tests" "$tests" || failed=$?
 
 for host in $hosts; do
-    # A session that has ended with its connection is still writing its report.
+    # A session that has ended with its connection can still be writing its report.
     ssh -n "$host" "timeout 20 sh -c 'while cgrun sessions | grep -qw live; do sleep 0.2; done'" || true
-    scp -q "$host:$night/$host.json" "$night" || echo "no report of $host" >&2
+    scp -q "$host:$night/$host.json" "$night" || echo "no report on $host" >&2
 done
-cgrun merge "$night"/*.json --json "$night.json"
+# A report that is missing is named, and makes this fail.
+for host in $hosts; do echo "$night/$host.json"; done |
+    cgrun merge --files-from - --json "$night.json" || failed=1
 exit "$failed"
