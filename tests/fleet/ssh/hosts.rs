@@ -83,9 +83,10 @@ impl Hosts {
             std::fs::create_dir_all(file.parent().unwrap()).unwrap();
             std::fs::write(file, text.replace("{d}", path.to_str().unwrap())).unwrap();
         }
-        // What sshd gives to sessions.
+        // What sshd gives to sessions. The suites are deaf, so each test would wait for the usual grace.
         let programs = cgrun_program().parent().unwrap().to_path_buf();
-        let variables = format!("SetEnv PATH={}:/usr/sbin:/usr/bin:/sbin:/bin\n", programs.display());
+        let variables =
+            format!("SetEnv CGRUN_GRACE=500ms PATH={}:/usr/sbin:/usr/bin:/sbin:/bin\n", programs.display());
         append(&path.join("sshd"), &variables);
         let names: Vec<_> = (1..=count).map(|number| format!("far{number}")).collect();
         let table: String = (1..=count).map(|it| format!("{} far{it}\n", address(it, 2))).collect();
@@ -124,6 +125,7 @@ impl Hosts {
             .args(words)
             .current_dir(self.near_directory())
             .env("PATH", std::env::join_paths(path).unwrap())
+            .env("CGRUN_GRACE", "500ms")
             .env("PWD", self.near_directory())
             .env("HOME", self.path().join("home"))
             .env("PYTHON", crate::fleet::program("python3"))

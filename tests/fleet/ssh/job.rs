@@ -99,7 +99,7 @@ impl Job {
         let option = if !matches!(way, Way::Terminal | Way::Bare) { " --end-with-parent" } else { "" };
         let exec = if way == Way::InShell { "" } else { "exec " };
         let far = format!(
-            "{exec}cgrun{option} --grace 500ms --report json={} {}",
+            "{exec}cgrun{option} --report json={} {}",
             report.display(),
             suites.command(seed, seconds).join(" ")
         );
