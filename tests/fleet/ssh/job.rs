@@ -49,13 +49,10 @@ impl Death {
         Self::None,
     ];
 
-    /// Whether it can happen before there is a session.
+    /// Whether it can happen before there is a session. A client whose master dies that early connects by itself.
     pub(super) fn can_be_early(self) -> bool {
         use Death::*;
-        matches!(
-            self,
-            ClientKilled | ClientInterrupted | ClientTerminated | WindowClosed | LinkDown | MasterKilled
-        )
+        matches!(self, ClientKilled | ClientInterrupted | ClientTerminated | WindowClosed | LinkDown)
     }
 }
 
