@@ -86,7 +86,7 @@ impl fmt::Display for Engine {
 }
 
 impl Engine {
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(super) fn at(socket: PathBuf) -> Self {
         Self { socket }
     }

@@ -99,7 +99,7 @@ impl Asking<'_> {
 }
 
 /// `None` if the image is gone. Then its containers are what their own labels say.
-fn labels_of(answer: io::Result<Answer>) -> io::Result<Option<Value>> {
+pub(super) fn labels_of(answer: io::Result<Answer>) -> io::Result<Option<Value>> {
     let body = match answer? {
         Answer { code: 404, .. } => return Ok(None),
         answer => answer.ok()?,

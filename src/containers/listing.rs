@@ -151,7 +151,7 @@ fn allow(answer: &mut io::Result<Answer>) {
 }
 
 /// What one engine has said.
-fn objects(
+pub(super) fn objects(
     at: usize,
     engine: &Engine,
     answers: Vec<io::Result<Answer>>,

@@ -43,7 +43,7 @@ impl Asking<'_> {
     }
 }
 
-fn last_lines(body: &[u8]) -> Vec<String> {
+pub(super) fn last_lines(body: &[u8]) -> Vec<String> {
     let text = String::from_utf8_lossy(&without_frames(body)).into_owned();
     let lines: Vec<_> = text.lines().filter(|line| !line.trim().is_empty()).collect();
     let last = &lines[lines.len().saturating_sub(LINES)..];

@@ -8,6 +8,9 @@ mod described;
 mod ending;
 mod engine;
 mod exchange;
+#[cfg(fuzzing)]
+#[path = "../../tests/fuzz/inside/containers.rs"]
+pub mod fuzzing;
 mod ghosts;
 mod images;
 pub(crate) mod labels;

@@ -25,7 +25,7 @@ impl Asking<'_> {
     }
 }
 
-fn strangers(answer: io::Result<Answer>, ours: &HashSet<&str>) -> Option<String> {
+pub(super) fn strangers(answer: io::Result<Answer>, ours: &HashSet<&str>) -> Option<String> {
     let body = match answer {
         Ok(Answer { code: 404, .. }) => return None,
         answer => answer.and_then(Answer::ok),

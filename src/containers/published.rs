@@ -24,7 +24,7 @@ pub(crate) fn published(engines: &[Engine], session: &str, deadline: Instant) ->
     Ok(ports)
 }
 
-fn parsed(body: &[u8]) -> io::Result<Vec<Port>> {
+pub(super) fn parsed(body: &[u8]) -> io::Result<Vec<Port>> {
     let listed: Vec<Listed> = serde_json::from_slice(body)?;
     Ok(listed.iter().flat_map(Listed::published).collect())
 }

@@ -86,7 +86,7 @@ pub(super) fn since(
     Some(starts.flat_map(|start| [start.id, start.actor.id]).collect())
 }
 
-fn in_list(
+pub(super) fn in_list(
     list: &[u8],
     began: SystemTime,
     inspect: impl Fn(&str) -> io::Result<Vec<u8>>,

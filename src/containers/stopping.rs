@@ -17,7 +17,7 @@ const SIGNALLED_WITHIN: Duration = Duration::from_secs(3);
 
 /// How a container of podman has to be stopped.
 #[derive(Debug, PartialEq, Eq)]
-enum Way {
+pub(super) enum Way {
     /// By the engine, which stops only some at once (three for each processor, and one), and lets the others wait.
     Stop,
     /// With this signal, which is quick.
@@ -90,7 +90,7 @@ impl Asking<'_> {
 }
 
 /// Podman would start a container again that only a signal has ended, if its restart policy says so.
-fn way(described: io::Result<Answer>) -> Way {
+pub(super) fn way(described: io::Result<Answer>) -> Way {
     let body = described.and_then(Answer::ok).unwrap_or_default();
     let value: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
     let text = |value: &serde_json::Value| value.as_str().map(str::to_owned).filter(|it| !it.is_empty());

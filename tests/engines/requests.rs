@@ -123,6 +123,13 @@ fn no_request_reaches_the_engine_that_was_not_asked() {
         (format!("{create}Content-Length: 99999999999\r\n\r\n{hidden}"), 413),
         (format!("{create}X: {}\r\n\r\n{{}}", "y".repeat(2 << 20)), 431),
         (format!("{create}{}\r\n", "X: y\r\n".repeat(300)), 431),
+        (format!("{chunked}\r\n\r\n{hidden}"), 400),
+        ("GET /info HTTP/1.1\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{}".into(), 400),
+        (
+            "POST /build HTTP/1.1\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n".into(),
+            400,
+        ),
+        ("POST /build HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n".into(), 400),
         ("\x16\x03\x01\0\u{1}\0\0\0".into(), 400),
         ("\r\n".repeat(1000), 400),
         (create.into(), 400),

@@ -11,7 +11,7 @@ const LONGEST_LINE: usize = 8 << 10;
 
 /// How the length of a body is told.
 #[derive(Debug, PartialEq, Eq)]
-enum Framing {
+pub(super) enum Framing {
     Length(usize),
     Chunked,
 }
@@ -19,6 +19,9 @@ enum Framing {
 /// Reads the body. A client that waits for leave to send it gets it from us.
 pub(super) fn read<C: Read + Write>(head: &mut Head, client: &mut C) -> Result<Vec<u8>, BadRequest> {
     let framing = framing(head)?;
+    if matches!(framing, Framing::Length(length) if length > LONGEST) {
+        return Err(BadRequest::TooLarge);
+    }
     let expects = head.values("expect").any(|it| it.eq_ignore_ascii_case(b"100-continue"));
     if expects && !head.is_http_1_0() && framing != Framing::Length(0) {
         client.write_all(b"HTTP/1.1 100 Continue\r\n\r\n")?;
@@ -31,7 +34,9 @@ pub(super) fn read<C: Read + Write>(head: &mut Head, client: &mut C) -> Result<V
     }
 }
 
-fn framing(head: &Head) -> Result<Framing, BadRequest> {
+/// # Errors
+/// If whoever comes next could read another body.
+pub(super) fn framing(head: &Head) -> Result<Framing, BadRequest> {
     let lengths: Vec<_> = head.values("content-length").collect();
     let codings: Vec<_> = head.values("transfer-encoding").collect();
     match (lengths.as_slice(), codings.as_slice()) {
@@ -39,15 +44,12 @@ fn framing(head: &Head) -> Result<Framing, BadRequest> {
         ([length], []) => {
             let is_number = !length.is_empty() && length.iter().all(u8::is_ascii_digit);
             let text = std::str::from_utf8(length).ok().filter(|_| is_number).ok_or(BadRequest::Malformed)?;
-            match text.parse() {
-                Ok(length) if length <= LONGEST => Ok(Framing::Length(length)),
-                _ => Err(BadRequest::TooLarge),
-            }
+            Ok(Framing::Length(text.parse().unwrap_or(usize::MAX)))
         }
         ([], [coding]) if coding.eq_ignore_ascii_case(b"chunked") && !head.is_http_1_0() => {
             Ok(Framing::Chunked)
         }
-        // Two lengths, or a length and chunks: whoever comes next could read another body (RFC 9112, 11.2).
+        // Two lengths, or a length and chunks (RFC 9112, 11.2).
         _ => Err(BadRequest::Malformed),
     }
 }
@@ -55,11 +57,7 @@ fn framing(head: &Head) -> Result<Framing, BadRequest> {
 fn chunks(input: &mut Input<'_, impl Read>) -> Result<Vec<u8>, BadRequest> {
     let mut body = Vec::new();
     loop {
-        let line = input.line()?;
-        let size = match httparse::parse_chunk_size(&line) {
-            Ok(httparse::Status::Complete((_, size))) => usize::try_from(size).unwrap_or(usize::MAX),
-            _ => return Err(BadRequest::Malformed),
-        };
+        let size = chunk_size(&input.line()?).ok_or(BadRequest::Malformed)?;
         if size == 0 {
             // What follows are the fields of a trailer.
             while input.line()? != b"\r\n" {}
@@ -73,6 +71,14 @@ fn chunks(input: &mut Input<'_, impl Read>) -> Result<Vec<u8>, BadRequest> {
             return Err(BadRequest::Malformed);
         }
     }
+}
+
+/// `5;name=value`. httparse would take a line without a number for the last chunk.
+fn chunk_size(line: &[u8]) -> Option<usize> {
+    let line = line.strip_suffix(b"\r\n").filter(|it| !it.contains(&b'\r'))?;
+    let digits = line.split(|&byte| byte == b';').next()?.trim_ascii_end();
+    let text = std::str::from_utf8(digits).ok().filter(|it| it.bytes().all(|it| it.is_ascii_hexdigit()))?;
+    usize::from_str_radix(text, 16).ok()
 }
 
 /// What was read already, and what is to come.
@@ -192,7 +198,18 @@ mod tests {
         ] {
             assert!(matches!(body_of(fields, "{}").0, Err(BadRequest::Malformed)), "{fields}");
         }
-        for body in ["x\r\n", "5\r\nhello6\r\n", "5\r\nhel", "", "2\r\n{}\r\n"] {
+        for body in [
+            "x\r\n",
+            "\r\n\r\n",
+            ";x\r\n\r\n",
+            "+0\r\n\r\n",
+            "0\n\r\n",
+            "0\r;\r\n\r\n",
+            "5\r\nhello6\r\n",
+            "5\r\nhel",
+            "",
+            "2\r\n{}\r\n",
+        ] {
             let read = body_of("Transfer-Encoding: chunked\r\n", body).0;
             assert!(matches!(read, Err(BadRequest::Malformed)), "{body:?}");
         }

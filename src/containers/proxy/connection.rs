@@ -54,7 +54,10 @@ impl Service {
             Opening::Http2(bytes) => pass_on(client, engine, &bytes),
             Opening::Request(mut head) => match Creation::of(&head.method, &head.target) {
                 Some(creation) => self.create(&creation, &mut head, client, engine),
-                None => pass_on(client, engine, &[head.to_bytes(), std::mem::take(&mut head.rest)].concat()),
+                None => {
+                    body::framing(&head)?;
+                    pass_on(client, engine, &[head.to_bytes(), std::mem::take(&mut head.rest)].concat())
+                }
             },
         }
     }

@@ -3,7 +3,8 @@
 use serde_json::value::to_raw_value;
 use serde_json::{Map, Value, json};
 
-use super::fields::Fields;
+use super::fields::{Fields, is_named};
+use super::surrogates;
 use super::target::{Created, Creation};
 use crate::containers::labels::{
     BOOT, CREATED, OF_COMPOSE_V1, OUTER, OWNER, PID_NAMESPACE, RUNNER, SERVICE, SESSION, TEST, is_dead,
@@ -18,9 +19,8 @@ pub(super) type Labels = Vec<(&'static str, String)>;
 
 /// The description with labels. `None` if it is none: the engine says what is wrong with it.
 pub(super) fn labelled(creation: &Creation, body: &[u8], labels: &Labels) -> Option<Vec<u8>> {
-    // Engines replace what is not UTF-8 too.
-    let text = String::from_utf8_lossy(if body.trim_ascii().is_empty() { b"{}" } else { body });
-    let mut fields = Fields::parse(&text)?;
+    let text = text_of(if body.trim_ascii().is_empty() { b"{}" } else { body });
+    let (mut fields, follows) = Fields::first(&text)?;
     let mut all = Map::new();
     // A key that is there twice adds to the first.
     for value in fields.all("labels") {
@@ -47,7 +47,12 @@ pub(super) fn labelled(creation: &Creation, body: &[u8], labels: &Labels) -> Opt
     all.extend(SessionId::random().ok().map(|it| (created, it.to_string().into())));
     let key = if creation.is_libpod { "labels" } else { "Labels" };
     fields.set(key, to_raw_value(&all).ok()?);
-    serde_json::to_vec(&fields).ok()
+    serde_json::to_vec(&fields).ok().map(|it| [&it, follows.as_bytes()].concat())
+}
+
+/// As engines read it: they replace what is not Unicode.
+fn text_of(body: &[u8]) -> String {
+    surrogates::replaced(String::from_utf8_lossy(body).into_owned())
 }
 
 /// If a session within this one has labelled it, and ends it: what comes before the names of its labels.
@@ -98,7 +103,7 @@ impl NamedVolume {
 }
 
 pub(super) fn named_volumes(creation: &Creation, body: &[u8]) -> Vec<NamedVolume> {
-    let text = &String::from_utf8_lossy(body);
+    let text = &text_of(body);
     match (creation.what, creation.is_libpod) {
         (Created::Container, false) => Fields::parse(text).map(|it| of_docker(&it)).unwrap_or_default(),
         (Created::Container | Created::Pod, true) => {
@@ -149,7 +154,7 @@ fn parsed<T: serde::de::DeserializeOwned + Default>(value: Option<&str>) -> T {
 
 /// A member of an object, in any case.
 fn member<'a>(value: &'a Value, name: &str) -> Option<&'a Value> {
-    value.as_object()?.iter().rfind(|(it, _)| it.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    value.as_object()?.iter().rfind(|(it, _)| is_named(it, name)).map(|(_, value)| value)
 }
 
 /// Whether the source of a mount is the name of a volume, and no path.
@@ -187,6 +192,16 @@ mod tests {
                 r#"{"n":18446744073709551616,"labels":{"cgrun.session":"abc","x":"y"}}"#,
             ),
             (r#"{"Labels":null}"#, r#"{"Labels":{"cgrun.session":"abc"}}"#),
+            ("null", r#"{"Labels":{"cgrun.session":"abc"}}"#),
+            (r#"{}{"x":1} y"#, r#"{"Labels":{"cgrun.session":"abc"}}{"x":1} y"#),
+            (
+                "{\"Label\u{17f}\":{\"a\":\"1\"}}",
+                "{\"Label\u{17f}\":{\"a\":\"1\",\"cgrun.session\":\"abc\"}}",
+            ),
+            (
+                r#"{"\ud800":1,"Labels":{"a":"\udcff"}}"#,
+                "{\"\u{fffd}\":1,\"Labels\":{\"a\":\"\u{fffd}\",\"cgrun.session\":\"abc\"}}",
+            ),
             (
                 r#"{"LABELS":{"a":"1"},"Labels":{"b":"2"}}"#,
                 r#"{"Labels":{"a":"1","b":"2","cgrun.session":"abc"}}"#,
@@ -275,7 +290,7 @@ mod tests {
 
     #[test]
     fn what_is_no_description_is_left_to_the_engine() {
-        for body in ["[]", "{", "\u{fffd}", r#"{"Labels":["a=b"]}"#, "null", "{}{}"] {
+        for body in ["[]", "{", "\u{fffd}", r#"{"Labels":["a=b"]}"#, "nullx", "x{}"] {
             assert_eq!(labelled_text("/containers/create", body), None, "{body}");
         }
         assert_eq!(labelled(&creation("/volumes/create"), b"\xff", &Labels::new()), None);

@@ -7,6 +7,9 @@ mod connection;
 mod creator;
 mod directory;
 mod fields;
+#[cfg(fuzzing)]
+#[path = "../../../tests/fuzz/inside/proxy.rs"]
+pub mod fuzzing;
 mod head;
 mod labelling;
 mod pending;
@@ -15,6 +18,7 @@ mod properties;
 mod refusal;
 mod relay;
 mod serve;
+mod surrogates;
 mod target;
 
 use std::io;

@@ -42,16 +42,23 @@ impl Creation {
     }
 }
 
-/// Without the query, and without the host of a target in absolute form (RFC 9112, 3.2.2).
+/// Without the query, and without the scheme and the host of a target in absolute form (RFC 9112, 3.2.2). Engines do not insist
+/// on a host.
 fn path_of(target: &str) -> &str {
-    let path = match target.find("://") {
-        Some(at) if !target.starts_with('/') => {
-            let rest = &target[at + 3..];
-            rest.find('/').map_or("/", |slash| &rest[slash..])
-        }
-        _ => target,
+    let target = target.split(['?', '#']).next().unwrap_or_default();
+    let Some((_, rest)) = target.split_once(':').filter(|(scheme, _)| is_scheme(scheme)) else {
+        return target;
     };
-    path.split(['?', '#']).next().unwrap_or_default()
+    match rest.strip_prefix("//") {
+        Some(rest) => rest.find('/').map_or("/", |slash| &rest[slash..]),
+        None => rest,
+    }
+}
+
+/// RFC 3986, 3.1
+fn is_scheme(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_alphabetic())
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
 }
 
 /// Engines decode a path before they look for what serves it.
@@ -93,6 +100,8 @@ mod tests {
             ("/libpod/containers/create", "/libpod"),
             ("/v5.0.0-rc1/libpod/containers/create", "/v5.0.0-rc1/libpod"),
             ("http://docker/v1.24/containers/create?a=/b", "/v1.24"),
+            ("http:/v1.24/containers/create", "/v1.24"),
+            ("x:/containers/create?y=://z/w", ""),
             ("//v1.24//containers/./create", "/v1.24"),
             ("/v1.24/%63ontainers/creat%65", "/v1.24"),
         ] {
