@@ -1,11 +1,12 @@
 //! A session's own way to a container engine (`--containers`).
 
+use std::io::{Read, Write};
 use std::process::{Command, Output};
 
 use serde_json::Value;
 
 use super::engine::{Engine, EngineKind, IMAGE};
-use super::host::{output, shell, text};
+use super::host::{EngineHost, output, shell, text};
 use super::started::{client, engine};
 use crate::harness::cgrun_program;
 
@@ -103,6 +104,39 @@ fn the_sockets_of_a_session_are_for_its_user_alone() {
         assert_eq!(modes.len(), 4, "{modes:?}");
         assert!(modes[0].ends_with("00") && modes[2] == "700", "{modes:?}");
         assert_eq!([modes[1], modes[3]], [expected; 2]);
+    }
+}
+
+/// An engine can look at who has connected, and not only at who could.
+#[test]
+fn an_engine_sees_the_user_of_the_session() {
+    let host = EngineHost::enter();
+    let (socket, seen) = (host.path().join("engine.sock"), std::sync::mpsc::channel());
+    let listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    shell(&format!("chmod 755 {}; chmod 666 {}", host.path().display(), socket.display()));
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let who =
+                nix::sys::socket::getsockopt(&stream, nix::sys::socket::sockopt::PeerCredentials).unwrap();
+            let mut request = [0; 4096];
+            let length = stream.read(&mut request).unwrap();
+            let line = text(&request[..length]).lines().next().unwrap_or_default().to_owned();
+            let _ = stream.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\n{}");
+            seen.0.send((line, who.uid(), who.gid())).unwrap();
+        }
+    });
+    let script = "for path in volumes/create info; do \
+         curl -sS --unix-socket ${DOCKER_HOST#unix://} -d '{}' http://x/$path; done";
+    let mut command = Command::new(cgrun_program());
+    command.args(["--containers", "--user", "nobody", "sh", "-c", script]).current_dir(host.path());
+    command.env("DOCKER_HOST", format!("unix://{}", socket.display())).env("XDG_STATE_HOME", host.path());
+    let done = output(command.env_remove("NEXTEST").env("HOME", host.path()));
+    let all: Vec<_> = seen.1.try_iter().collect();
+    for path in ["POST /volumes/create", "POST /info"] {
+        let found = all.iter().find(|it| it.0.starts_with(path));
+        let (_, uid, gid) = found.unwrap_or_else(|| panic!("{all:?}: {}", text(&done.stderr)));
+        assert_eq!((*uid, *gid), (65534, 65534), "{path}");
     }
 }
 

@@ -45,21 +45,35 @@ impl Service {
 
     fn try_serve(&self, mut client: &UnixStream, engine: &Path) -> Result<(), Refusal> {
         let ignored = |_| Refusal::nobody_hears();
-        if let Some(identity) = &self.identity {
-            identity.lend_to_thread().map_err(|_| Refusal::nobody_hears())?;
-        }
         client.set_read_timeout(Some(PATIENCE)).map_err(ignored)?;
         match head::read(&mut client)? {
             Opening::Nothing => Ok(()),
-            Opening::Http2(bytes) => pass_on(client, engine, &bytes),
+            Opening::Http2(bytes) => self.pass_on(client, engine, &bytes),
             Opening::Request(mut head) => match Creation::of(&head.method, &head.target) {
                 Some(creation) => self.create(&creation, &mut head, client, engine),
                 None => {
                     body::framing(&head)?;
-                    pass_on(client, engine, &[head.to_bytes(), std::mem::take(&mut head.rest)].concat())
+                    self.pass_on(client, engine, &[head.to_bytes(), std::mem::take(&mut head.rest)].concat())
                 }
             },
         }
+    }
+
+    /// Becomes the session's user. Before that, this thread can read whose the client is, and who lives.
+    fn act_as_user(&self) -> Result<(), Refusal> {
+        let lent = self.identity.as_ref().map_or(Ok(()), Identity::lend_to_thread);
+        lent.map_err(|_| Refusal::nobody_hears())
+    }
+
+    /// Connects the client with the engine, to which these bytes come first.
+    fn pass_on(&self, client: &UnixStream, path: &Path, first: &[u8]) -> Result<(), Refusal> {
+        let ignored = |_| Refusal::nobody_hears();
+        self.act_as_user()?;
+        let engine = dial(path)?;
+        client.set_read_timeout(None).map_err(ignored)?;
+        // An engine can answer and close before it has read all.
+        let _ = (&engine).write_all(first);
+        relay(client, &engine).map_err(ignored)
     }
 
     /// Passes a creation on with labels. It is brought to its end even if the client is killed, so that it is known then what
@@ -81,11 +95,13 @@ impl Service {
             (TEST, creator.test.map(|it| it.to_string()).unwrap_or_default()),
             (SERVICE, creator.service.unwrap_or_default()),
         ]);
-        for volume in named_volumes(creation, &body) {
-            create_volume(creation, &volume, &labels, path);
-        }
+        let volumes = named_volumes(creation, &body);
         if let Some(changed) = labelled(creation, &body, &labels) {
             body = changed;
+        }
+        self.act_as_user()?;
+        for volume in volumes {
+            create_volume(creation, &volume, &labels, path);
         }
         head.set_length(body.len());
         let mut engine = dial(path)?;
@@ -102,16 +118,6 @@ impl Service {
             }
         }
     }
-}
-
-/// Connects the client with the engine, to which these bytes come first.
-fn pass_on(client: &UnixStream, path: &Path, first: &[u8]) -> Result<(), Refusal> {
-    let ignored = |_| Refusal::nobody_hears();
-    let engine = dial(path)?;
-    client.set_read_timeout(None).map_err(ignored)?;
-    // An engine can answer and close before it has read all.
-    let _ = (&engine).write_all(first);
-    relay(client, &engine).map_err(ignored)
 }
 
 fn dial(path: &Path) -> Result<UnixStream, Refusal> {
