@@ -43,6 +43,7 @@ mod leaks;
 mod leftovers;
 mod limits;
 mod merge;
+mod monitors;
 mod never_hangs;
 mod old_hosts;
 mod packages;

@@ -5,6 +5,7 @@
 use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::io::Read;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -46,29 +47,26 @@ struct Monitor {
     is_late: bool,
 }
 
-/// Lets the monitors of a session finish, before all of it is killed. `outside` are those of its processes that have left the
-/// containment. Returns the monitors that are not finished, and are to be killed with the others.
+/// The monitors of a session that are let finish before all of it is killed.
+pub(crate) struct Finishing {
+    monitors: Vec<Monitor>,
+    /// Their containers.
+    ids: HashSet<Vec<u8>>,
+    start: Start,
+    /// When to wait no longer for the next one, and for all.
+    deadline: Instant,
+    end: Instant,
+}
+
+/// Lets them finish. `outside` are those of the session's processes that have left the containment. Returns the monitors that are
+/// not finished, and are to be killed with the others.
 pub(crate) fn finish_of(containment: &Containment, outside: &[Process], limit: Duration) -> Vec<Process> {
-    let start = Start::now();
-    let members = containment.members().unwrap_or_default();
-    let outside_too = with_descendants(outside.iter().map(|it| it.pid));
-    let candidates = members.into_iter().chain(outside_too).collect();
-    let is_outside = |pid| outside.iter().any(|it| it.pid == pid && !it.has_exited());
-    let is_ours =
-        |pid| containment.contains(pid).unwrap_or(false) || lineage(pid).take(ANCESTORS).any(is_outside);
-    finish(start, candidates, is_ours, limit)
+    Finishing::of(containment, outside, limit).finish()
 }
 
 /// Whether there are any in a leaf.
 pub(crate) fn are_in(leaf: &Leaf) -> bool {
     leaf.members().unwrap_or_default().into_iter().take(MOST).any(is_monitor)
-}
-
-/// Lets the monitors in a leaf finish before its processes are killed.
-pub(crate) fn finish_in(leaf: &Leaf, limit: Duration) {
-    let start = Start::now();
-    let members = leaf.members().unwrap_or_default();
-    drop(finish(start, members, |pid| leaf.contains(pid).unwrap_or(false), limit));
 }
 
 /// What ran before we began. None of that is another monitor of our containers, whatever it says it is.
@@ -83,38 +81,63 @@ impl Start {
     }
 }
 
-/// Kills the containers of those monitors among `candidates` that are ours, and waits until podman has cleaned up after
-/// them. Whether a process is ours is checked while it is held.
-fn finish(
-    start: Start,
-    candidates: Vec<Pid>,
-    is_ours: impl Fn(Pid) -> bool,
-    limit: Duration,
-) -> Vec<Process> {
-    let began = Instant::now();
-    let mut seen = start.pids;
-    seen.extend(&candidates);
-    let opened = candidates.into_iter().take(MOST).filter_map(Monitor::open);
-    let mut monitors: Vec<_> = opened.map(|(it, _)| it).filter(|it| is_ours(it.process.pid)).collect();
-    let ids: HashSet<_> = monitors.iter().filter_map(|it| it.id.clone()).collect();
-    let mut deadline = began + PATIENCE;
-    while !monitors.is_empty() {
-        let count = monitors.len();
-        monitors.retain(|it| !it.process.has_exited());
+impl Finishing {
+    pub(crate) fn of(containment: &Containment, outside: &[Process], limit: Duration) -> Self {
+        let start = Start::now();
+        let members = containment.members().unwrap_or_default();
+        let outside_too = with_descendants(outside.iter().map(|it| it.pid));
+        let candidates = members.into_iter().chain(outside_too).collect();
+        let is_outside = |pid| outside.iter().any(|it| it.pid == pid && !it.has_exited());
+        let is_ours =
+            |pid| containment.contains(pid).unwrap_or(false) || lineage(pid).take(ANCESTORS).any(is_outside);
+        Self::begin(start, candidates, is_ours, limit)
+    }
+
+    pub(crate) fn in_leaf(leaf: &Leaf, limit: Duration) -> Self {
+        let start = Start::now();
+        let members = leaf.members().unwrap_or_default();
+        Self::begin(start, members, |pid| leaf.contains(pid).unwrap_or(false), limit)
+    }
+
+    /// Those among `candidates` that are ours, which is checked while a process is held.
+    fn begin(mut start: Start, candidates: Vec<Pid>, is_ours: impl Fn(Pid) -> bool, limit: Duration) -> Self {
+        let began = Instant::now();
+        start.pids.extend(&candidates);
+        let opened = candidates.into_iter().take(MOST).filter_map(Monitor::open);
+        let monitors: Vec<_> = opened.map(|(it, _)| it).filter(|it| is_ours(it.process.pid)).collect();
+        let ids = monitors.iter().filter_map(|it| it.id.clone()).collect();
+        Self { monitors, ids, start, deadline: began + PATIENCE, end: began + limit }
+    }
+
+    /// Kills their containers. Returns whether podman is still cleaning up after one.
+    pub(crate) fn advance(&mut self) -> bool {
+        let count = self.monitors.len();
+        if count == 0 {
+            return false;
+        }
+        self.monitors.retain(|it| !it.process.has_exited());
         let now = Instant::now();
-        if monitors.len() < count {
-            deadline = now + PATIENCE;
+        if self.monitors.len() < count {
+            self.deadline = now + PATIENCE;
         }
         // Another monitor of the same container, which podman has started before this one has exited. Nothing else shows
         // where it came from: it can be in a cgroup of its own, and is nobody's child.
-        monitors.extend(late_ones(&mut seen, &ids, start.since_boot));
-        let finished = monitors.iter().filter(|it| it.end_container()).count();
-        if finished == monitors.len() || now >= deadline.min(began + limit) {
-            break;
-        }
-        let _ = monitors[0].process.wait(LOOK);
+        self.monitors.extend(late_ones(&mut self.start.pids, &self.ids, self.start.since_boot));
+        let finished = self.monitors.iter().filter(|it| it.end_container()).count();
+        finished < self.monitors.len() && now < self.deadline.min(self.end)
     }
-    monitors.into_iter().map(|it| it.process).collect()
+
+    /// Readable when one of them has exited.
+    pub(crate) fn wakes_on(&self) -> Option<BorrowedFd<'_>> {
+        self.monitors.first().map(|it| it.process.as_fd())
+    }
+
+    fn finish(mut self) -> Vec<Process> {
+        while self.advance() {
+            let _ = self.monitors[0].process.wait(LOOK);
+        }
+        self.monitors.into_iter().map(|it| it.process).collect()
+    }
 }
 
 /// Those of these containers that were started after `begin`, and not seen before. Any other new process is looked at again:
@@ -217,7 +240,8 @@ mod tests {
     #[test]
     fn without_a_monitor_nothing_is_waited_for() {
         let began = Instant::now();
-        assert!(finish(Start::now(), vec![rustix::process::getpid()], |_| true, LONGEST).is_empty());
+        let us = vec![rustix::process::getpid()];
+        assert!(Finishing::begin(Start::now(), us, |_| true, LONGEST).finish().is_empty());
         assert!(Instant::now() - began < PATIENCE);
     }
 
@@ -277,7 +301,7 @@ mod tests {
             std::thread::yield_now();
         }
         let late = fake();
-        let left = finish(start, vec![ours.pid()], |_| true, Duration::ZERO);
+        let left = Finishing::begin(start, vec![ours.pid()], |_| true, Duration::ZERO).finish();
         let pids: Vec<_> = left.iter().map(|it| it.pid).collect();
         assert_eq!(pids, [ours.pid(), late.pid()]);
     }

@@ -47,6 +47,8 @@ pub(crate) struct Teardown<'a> {
     pub(super) first_children: Vec<Pid>,
     /// Processes that were killed in the containment and have not exited in time. They have not escaped.
     pub(super) unkillable: Vec<Pid>,
+    /// Whether podman's monitors have had time to finish before all was killed.
+    pub(super) monitors_had_time: bool,
     pub(super) reaped_by_kernel: Option<ReapedByKernel>,
     events: &'a Events,
     supervisor: &'a mut dyn Supervisor,
@@ -69,6 +71,7 @@ impl<'a> Teardown<'a> {
             asked: Asked::default(),
             first_children: Vec::new(),
             unkillable: Vec::new(),
+            monitors_had_time: false,
             reaped_by_kernel: None,
             context,
             cause,

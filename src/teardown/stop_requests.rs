@@ -43,6 +43,11 @@ impl StopRequests {
     pub(super) fn end_the_grace(&self) -> bool {
         self.count >= NO_MORE_GRACE
     }
+
+    /// Whether not even what has to be done before something is killed is worth waiting for.
+    pub(super) fn end_everything(&self) -> bool {
+        self.count > NO_MORE_GRACE
+    }
 }
 
 /// Whether two signals, the second of which came this much `later`, are one request to end.
@@ -84,7 +89,9 @@ mod tests {
         assert!(requests.note(caught(Signal::SIGINT)));
         assert!(!requests.end_the_grace());
         assert!(!requests.note(caught(Signal::SIGTERM)));
-        assert!(requests.end_the_grace());
+        assert!(requests.end_the_grace() && !requests.end_everything());
+        assert!(!requests.note(caught(Signal::SIGINT)));
+        assert!(requests.end_everything());
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::ffi::CString;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -169,6 +170,26 @@ fn is_consistent_after_a_sweep(nested: &Nested, options: &str) {
     nested.assert_consistent(expected);
 }
 
+/// The second Ctrl-C ends the grace.
+fn is_consistent_after_two_interrupts(nested: &Nested, options: &str) {
+    // It has a handler for SIGTERM, and does not exit.
+    let sleep = format!("sleep {}", nested.engine.host.marker());
+    let run = nested.run(&format!("--detach {options}"));
+    let run = run.replace(&sleep, &format!("sh -c 'trap : TERM; while :; do {sleep}; done'"));
+    let mut supervisor = nested.start(&run);
+    let pid = Pid::from_raw(supervisor.id() as i32);
+    let command = || nested.engine.host.named("tail");
+    until("the command runs", || command().len() == 1);
+    kill(pid, Signal::SIGINT).unwrap();
+    until("the first one was passed on", || command().is_empty());
+    // Twice within 20 ms would be one request.
+    let first = Instant::now();
+    until("another one is a second one", || first.elapsed() > Duration::from_millis(50));
+    let _ = kill(pid, Signal::SIGINT);
+    supervisor.wait().unwrap();
+    nested.assert_consistent("inner: Exited (137)");
+}
+
 /// The pause process that podman starts in the session, and that no test could end, is no leak.
 #[test]
 fn the_pause_process_of_podman_without_root_is_not_a_leak() {
@@ -272,6 +293,8 @@ mod with_root {
         cgrun_is_killed_and_conmon_elsewhere: is_consistent_after_a_kill(with_conmon_elsewhere, "");
         cgrun_is_killed_and_no_pid_namespace: is_consistent_after_a_kill(new, "--pid host");
         cgrun_is_killed_and_the_container_restarts: is_consistent_after_a_kill(with_conmon_elsewhere, "--restart always");
+        two_interrupts: is_consistent_after_two_interrupts(new, "");
+        two_interrupts_and_conmon_elsewhere: is_consistent_after_two_interrupts(with_conmon_elsewhere, "");
         both_are_killed: is_consistent_after_a_sweep(new, "");
         both_are_killed_and_conmon_elsewhere: is_consistent_after_a_sweep(with_conmon_elsewhere, "");
         both_are_killed_and_the_container_restarts: is_consistent_after_a_sweep(with_conmon_elsewhere, "--restart always");
@@ -285,6 +308,7 @@ mod without_root {
         conmon_elsewhere: leaves_podman_consistent(with_conmon_elsewhere, "--detach");
         cgrun_is_killed: is_consistent_after_a_kill(new, "");
         cgrun_is_killed_and_conmon_elsewhere: is_consistent_after_a_kill(with_conmon_elsewhere, "");
+        two_interrupts: is_consistent_after_two_interrupts(new, "");
         both_are_killed: is_consistent_after_a_sweep(new, "");
     }
 }

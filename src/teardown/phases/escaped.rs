@@ -66,6 +66,7 @@ impl Teardown<'_> {
             }
             let kills = now >= kill_from;
             if kills {
+                self.finish_monitors();
                 progress.get_or_insert_with(|| KillProgress::new(self.context.kill_wait));
             }
             let seen: Vec<_> = children.iter().filter_map(|it| ProcStat::read(it.pid)).collect();

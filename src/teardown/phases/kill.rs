@@ -32,6 +32,8 @@ impl Teardown<'_> {
     pub(in crate::teardown) fn kill(&mut self) {
         if self.cause.is_supervisor_dead() {
             self.kill_outside();
+        } else if self.requests.end_the_grace() {
+            self.finish_monitors();
         }
         let began = clock::now();
         let emptied = self.kill_until_empty();

@@ -19,6 +19,7 @@ mod escaped;
 mod inner_inits;
 mod kill;
 mod kill_progress;
+mod monitors;
 mod outside;
 mod ports;
 mod possible_escapees;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::inner_inits::Grace;
 use super::stragglers::Stragglers;
-use crate::containers::monitors;
+use crate::containers::monitors::{self, Finishing};
 use crate::containment::ContainmentError;
 use crate::leaks::{Detail, Frozen, Snapshot};
 use crate::runtime::clock;
@@ -220,7 +220,7 @@ impl Teardown<'_> {
             drop(frozen.take());
             // podman starts some containers again and again, and takes them for running if conmon is killed first.
             let limit = self.budget.share(monitors::PATIENCE, 1);
-            monitors::finish_in(&self.context.components[index].leaf, limit);
+            self.finish(Finishing::in_leaf(&self.context.components[index].leaf, limit));
         }
         self.verdict.add_leaks(std::mem::take(&mut state.outsiders));
         self.leave_reaping_to_kernel();

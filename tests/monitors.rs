@@ -1,0 +1,65 @@
+//! Monitors of podman's containers whose clean-up never ends: cgrun waits for them only for a moment, and hears signals meanwhile.
+
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal::SIGINT;
+
+use crate::harness::{Running, Session};
+
+/// How long monitors have at most.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Notes each time that it is continued, which happens again and again while it is waited for.
+const CONMON: &str = "#!/bin/sh\ntrap 'echo >>continued' CONT\ntrap '' TERM INT\ntouch conmon-runs\nwhile :; do sleep 0.01; done\n";
+const START: &str = "chmod 755 conmon; ./conmon -c 1 -u 1 -p /nonexistent & \
+                     until [ -e conmon-runs ]; do sleep 0.01; done; touch running;";
+
+fn start(options: &[&str], then: &str) -> Running {
+    Session::new().file("conmon", CONMON).options(options).sh(&format!("{START} {then}")).start()
+}
+
+fn until_waited_for(run: &Running) {
+    let count = || std::fs::read_to_string(run.path().join("continued")).unwrap_or_default().len();
+    let before = count();
+    run.until("its clean-up is waited for", || count() > before + 5);
+}
+
+/// What follows within 20 ms would be the same request.
+fn press(run: &Running) {
+    let last = Instant::now();
+    run.until("this is another request", || last.elapsed() > Duration::from_millis(50));
+    run.signal(SIGINT);
+}
+
+#[test]
+fn the_wait_for_a_monitor_ends_at_the_third_signal() {
+    let run = start(&["--grace", "60s"], "trap '' INT; while :; do sleep 0.1; done");
+    run.until_file("running");
+    press(&run);
+    let began = Instant::now();
+    press(&run);
+    until_waited_for(&run);
+    press(&run);
+    let run = run.finish();
+    assert!(began.elapsed() < PATIENCE, "{:?}: {}", began.elapsed(), run.stderr());
+    run.assert_nothing_left();
+}
+
+#[test]
+fn signals_are_heard_while_a_monitor_that_leaked_is_waited_for() {
+    let run = start(&["--grace", "200ms"], "");
+    run.until_file("running");
+    until_waited_for(&run);
+    run.signal(SIGINT).until_said("send it again to kill everything now");
+    until_waited_for(&run);
+    run.finish().assert_nothing_left();
+}
+
+#[test]
+fn a_monitor_that_never_finishes_is_killed_after_a_moment() {
+    let run = start(&["--grace", "60s"], "trap '' INT; while :; do sleep 0.1; done");
+    run.until_file("running");
+    press(&run);
+    press(&run);
+    run.finish().assert_faster_than(Duration::from_secs(20)).assert_nothing_left();
+}
