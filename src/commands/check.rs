@@ -4,7 +4,7 @@ use anyhow::{Context, Result, bail};
 use serde::Serialize;
 
 use super::output::print;
-use crate::containers::{Surroundings, find_stale, reachable};
+use crate::containers::{JustWaiting, Surroundings, find_stale, reachable};
 use crate::ports::{self, Holding, time_wait};
 use crate::registry::{SessionEntry, SessionList, SessionState, cgroup_mount, list_signed_sessions};
 use crate::report::Reporter;
@@ -54,8 +54,8 @@ pub(crate) fn check(watched: &[Port], json: bool, reporter: &Reporter) -> Result
     let mut problems: Vec<_> = holdings.iter().map(ToString::to_string).collect();
     problems.extend(sessions.entries.iter().filter_map(leftover));
     let engines = reachable(&Surroundings::new(|name| std::env::var_os(name)));
-    let stale =
-        find_stale(&engines, None).context("cannot determine which containers dead sessions have left")?;
+    let stale = find_stale(&engines, None, &mut JustWaiting)
+        .context("cannot determine which containers dead sessions have left")?;
     problems.extend(stale.objects().iter().map(|it| {
         format!(
             "{it} is left over from session {}, whose cgrun process died; end it with: cgrun sweep",

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-use crate::containers::{Surroundings, reachable};
+use crate::containers::{Surroundings, UntilSignal, reachable};
 use crate::containment::Mount;
 use crate::registry::stale_containers::end_stale_containers;
 use crate::registry::sweep::end_session;
@@ -21,9 +21,13 @@ pub(crate) fn sweep(records: &Path, dry_run: bool, reporter: &Reporter) -> Resul
     let mut all_proven = mount.as_ref().map_or(Ok(true), sweep)?;
     // After the processes, which could create more.
     let engines = reachable(&Surroundings::new(|name| std::env::var_os(name)));
-    let ended = end_stale_containers(&engines, None, dry_run, reporter);
+    let mut waiting = UntilSignal::new();
+    let ended = end_stale_containers(&engines, None, dry_run, reporter, &mut waiting);
     all_proven &= ended.context("cannot determine which containers dead sessions have left")?;
-    Ok(Exit::Code(if all_proven { 0 } else { NOT_PROVEN }))
+    Ok(match waiting.signal() {
+        Some(signal) if !all_proven => Exit::Signal(signal),
+        _ => Exit::Code(if all_proven { 0 } else { NOT_PROVEN }),
+    })
 }
 
 /// Returns whether it is known that nothing of our stale sessions is left.

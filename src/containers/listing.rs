@@ -33,6 +33,8 @@ pub(super) struct Asking<'a> {
     pub can_be_absent: bool,
     /// Whether what we are not allowed to list is not ours.
     pub can_deny: bool,
+    /// Whether nothing is worth waiting for when it is urgent: what is found later will be found by the next one.
+    pub can_be_left: bool,
     /// Those that have refused to do something.
     pub denied: HashSet<usize>,
 }
@@ -82,6 +84,7 @@ impl<'a> Asking<'a> {
             waiting,
             can_be_absent: of_others,
             can_deny: of_others,
+            can_be_left: of_others,
             denied: HashSet::new(),
         }
     }
@@ -89,7 +92,8 @@ impl<'a> Asking<'a> {
 
 impl Asking<'_> {
     pub(super) fn ask(&mut self, asks: &[Ask<'_>], limit: Limit) -> Vec<io::Result<Answer>> {
-        ask_all(asks, self.identity, limit, self.waiting)
+        let unless_urgent = limit.unless_urgent || self.can_be_left;
+        ask_all(asks, self.identity, Limit { unless_urgent, ..limit }, self.waiting)
     }
 
     /// The objects of sessions that are `wanted`. What an engine filters is not relied on.

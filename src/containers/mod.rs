@@ -28,6 +28,7 @@ mod sockets;
 mod starts;
 mod stopping;
 mod tags;
+mod until_signal;
 mod upstream;
 #[cfg(test)]
 mod upstream_tests;
@@ -39,14 +40,15 @@ use container::started_since;
 pub(crate) use described::Described;
 pub(crate) use ending::{Ending, Manner};
 pub(crate) use engine::{Engine, Surroundings, possessive, reachable};
-pub(crate) use exchange::Waiting;
 use exchange::{Ask, LONGEST_LIST, get_all};
+pub(crate) use exchange::{JustWaiting, Waiting};
 pub(crate) use no_upstream::NoUpstream;
 pub(crate) use object::{EngineObject, ObjectType};
 pub(crate) use program::{CONTAINER, program};
 pub(crate) use proxy::Proxy;
 pub(crate) use published::published;
 pub(crate) use session_containers::{SessionContainers, find_stale};
+pub(crate) use until_signal::UntilSignal;
 pub(crate) use upstream::resolve;
 
 use crate::sys::time::Instant;

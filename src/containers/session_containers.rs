@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::ending::{Ending, Manner};
 use super::engine::Engine;
-use super::exchange::{JustWaiting, Waiting};
+use super::exchange::Waiting;
 use super::images::Judged;
 use super::labels::{Labels, Place};
 use super::listing::{Asking, Listing};
@@ -65,14 +65,17 @@ pub(crate) struct Stale {
 
 /// Looks for objects whose owner is dead. Objects of another boot or of another PID namespace are not ours to judge: the owner
 /// can be alive there. An engine that is not there has nothing.
-pub(crate) fn find_stale(engines: &[Engine], identity: Option<&Identity>) -> io::Result<Stale> {
+pub(crate) fn find_stale(
+    engines: &[Engine],
+    identity: Option<&Identity>,
+    waiting: &mut dyn Waiting,
+) -> io::Result<Stale> {
     let place = Place::here()?;
     let mut stale = Stale { place, found: Listing::default(), judged: Judged::default() };
     if engines.is_empty() {
         return Ok(stale);
     }
-    let mut waiting = JustWaiting;
-    let mut asking = Asking::new(engines, identity, &mut waiting, true);
+    let mut asking = Asking::new(engines, identity, waiting, true);
     let wanted = |tags: &Tags<'_>| tags.is_abandoned(&stale.place);
     stale.found = asking.find(&wanted, &mut stale.judged, clock::now() + LOOKING);
     Ok(stale)
@@ -93,11 +96,16 @@ impl Stale {
         self.found.objects.is_empty() && self.judged.doubts.is_empty()
     }
 
-    pub(crate) fn end(self, engines: &[Engine], identity: Option<&Identity>, grace: Duration) -> Ending {
+    pub(crate) fn end(
+        self,
+        engines: &[Engine],
+        identity: Option<&Identity>,
+        grace: Duration,
+        waiting: &mut dyn Waiting,
+    ) -> Ending {
         let Self { place, found, judged } = self;
         let manner = Manner { grace, latest: None, reads_logs: false };
-        let mut waiting = JustWaiting;
-        let mut asking = Asking::new(engines, identity, &mut waiting, true);
+        let mut asking = Asking::new(engines, identity, waiting, true);
         asking.end(found, &|tags: &Tags<'_>| tags.is_abandoned(&place), judged, manner)
     }
 }

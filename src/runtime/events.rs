@@ -31,6 +31,7 @@ pub(crate) enum Event {
 }
 
 /// A descriptor that wakes the supervisor, in addition to signals.
+#[derive(Clone, Copy)]
 pub(crate) struct Wake<'a> {
     fd: BorrowedFd<'a>,
     flags: PollFlags,
@@ -64,6 +65,11 @@ impl<'a> Wake<'a> {
         let mut fds: Vec<_> =
             wakes.iter().map(|wake| PollFd::from_borrowed_fd(wake.fd, wake.flags)).collect();
         let _ = poll(&mut fds, timeout_until(deadline, clock::now()).as_ref());
+    }
+
+    pub(crate) fn is_ready(&self) -> bool {
+        let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
+        matches!(poll(&mut [PollFd::from_borrowed_fd(self.fd, self.flags)], Some(&now)), Ok(1))
     }
 
     /// Waits for this descriptor alone; signals stay pending.

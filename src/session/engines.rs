@@ -7,7 +7,9 @@ use anyhow::{Context, Result};
 
 use super::running_session::Session;
 use crate::containers::labels::Labels;
-use crate::containers::{Engine, Proxy, SessionContainers, Surroundings, published, resolve};
+use crate::containers::{
+    Engine, Proxy, SessionContainers, Surroundings, UntilSignal, Waiting, published, resolve,
+};
 use crate::registry::stale_containers::end_stale_containers;
 use crate::runtime::clock;
 use crate::sys::port::Port;
@@ -58,8 +60,13 @@ impl Session<'_> {
         };
         let engines = upstreams.engines();
         // What it says is enough. The session has no part in it.
-        if let Err(error) = end_stale_containers(&engines, self.plan.identity.as_ref(), false, self.report) {
+        let (identity, mut waiting) = (self.plan.identity.as_ref(), UntilSignal::new());
+        if let Err(error) = end_stale_containers(&engines, identity, false, self.report, &mut waiting) {
             self.report.error(&format!("cannot determine which containers dead sessions have left: {error}"));
+        }
+        if waiting.is_urgent() {
+            // The session begins with its end, and nothing is started that could use an engine.
+            return Ok(());
         }
         let id = &self.context.containment.id;
         let labels = Labels::of(id).context("cannot label what the session creates in container engines")?;

@@ -51,6 +51,9 @@ impl Session<'_> {
 
     /// Asks with the rights of the session's user, and where its processes would ask.
     fn started_containers(&self) -> Started {
+        if self.context.components.is_empty() {
+            return Started::default();
+        }
         let usual = Surroundings::new(|name| self.env.get(name).map(OsString::from));
         let surroundings = self.engines.surroundings.as_ref().unwrap_or(&usual);
         match ActingAs::session_user(self.plan.identity.as_ref()) {

@@ -17,6 +17,7 @@ mod clients;
 mod ended;
 pub(crate) mod engine;
 mod foreign;
+mod hanging;
 pub(crate) mod host;
 mod inside;
 mod known;
