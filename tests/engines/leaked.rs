@@ -135,7 +135,11 @@ fn a_strangers_container_is_never_touched(kind: EngineKind) {
 
 fn the_guardian_ends_what_a_killed_cgrun_left(kind: EngineKind) {
     let engine = engine(kind);
-    let script = format!("{}; touch running; exec sleep 900", run(&engine, "left", "", IDLE));
+    let seen = engine.host.path().join("seen");
+    std::fs::create_dir(&seen).unwrap();
+    let polite = POLITE.replace("exit 0", ": >/seen/asked; exit 0");
+    let start_it = run(&engine, "left", &format!("--volume {}:/seen", seen.display()), &polite);
+    let script = format!("{start_it}; {}; touch running; exec sleep 900", ready(&engine, "left"));
     let mut cgrun = start(&engine, &["--report", "json=report.json"], &script);
     until("the container runs", || engine.host.path().join("running").exists());
     assert!(engine.list().contains("left: Up"), "{}", engine.list());
@@ -144,6 +148,7 @@ fn the_guardian_ends_what_a_killed_cgrun_left(kind: EngineKind) {
     until("the container is gone", || engine.list().is_empty());
     let report = engine.host.path().join("report.json");
     until("the report is there", || report.exists());
+    assert!(seen.join("asked").exists(), "it had a grace");
     let report: Value = serde_json::from_slice(&std::fs::read(&report).unwrap()).unwrap();
     assert_eq!(report["session"]["written_by"], "guardian", "{report:#}");
     assert_eq!(report["leftovers"][0]["name"], "left", "{report:#}");

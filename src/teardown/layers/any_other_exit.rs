@@ -3,8 +3,8 @@
 //! Either cgrun met an unexpected panic or error, and tears down the session while unwinding, or the
 //! supervisor is dead (a crash, SIGKILL, out of memory), and the guardian or `cgrun sweep` tears down the
 //! session in its place. A failing supervisor asks everything to exit, with the full grace. After its death
-//! everything is killed at once: the sooner that happens, the less can escape. The exit code is 125. A dead
-//! supervisor has none; its parent sees the signal that killed it.
+//! all processes are killed at once: the sooner that happens, the less can escape. Containers of an engine cannot, and keep
+//! their grace. The exit code is 125. A dead supervisor has none; its parent sees the signal that killed it.
 
 use super::exit_rules::SessionEnd;
 use super::layer::{Layer, NO_MORE_GRACE};

@@ -38,8 +38,7 @@ impl Teardown<'_> {
                 break answer;
             }
             let now = clock::now();
-            // If cgrun was killed, nobody has asked for a hurry.
-            if self.requests.end_the_grace() && !self.cause.is_supervisor_dead() {
+            if self.is_urgent() {
                 deadline = deadline.min(now + ANSWER);
             }
             if now >= deadline {
@@ -83,7 +82,13 @@ impl Waiting for Teardown<'_> {
         Teardown::wait(self, wakes, until);
     }
 
+    /// If cgrun was killed, nobody has asked for a hurry. Its processes have no grace then, because they could escape meanwhile,
+    /// but containers cannot.
     fn is_urgent(&self) -> bool {
-        self.requests.end_the_grace()
+        if self.cause.is_supervisor_dead() {
+            self.requests.end_everything()
+        } else {
+            self.requests.end_the_grace()
+        }
     }
 }
