@@ -19,6 +19,7 @@ mod text;
 
 pub mod grammar;
 pub mod oracle;
+pub mod requests;
 pub mod upstream;
 
 pub use containers::fuzzing as cgrun;

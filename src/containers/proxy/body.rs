@@ -60,14 +60,14 @@ fn chunks(input: &mut Input<'_, impl Read>) -> Result<Vec<u8>, BadRequest> {
         let size = chunk_size(&input.line()?).ok_or(BadRequest::Malformed)?;
         if size == 0 {
             // What follows are the fields of a trailer.
-            while input.line()? != b"\r\n" {}
+            while !input.line()?.is_empty() {}
             return Ok(body);
         }
         if size > LONGEST - body.len() {
             return Err(BadRequest::TooLarge);
         }
         body.extend(input.take(size)?);
-        if input.line()? != b"\r\n" {
+        if !input.line()?.is_empty() {
             return Err(BadRequest::Malformed);
         }
     }
@@ -75,7 +75,6 @@ fn chunks(input: &mut Input<'_, impl Read>) -> Result<Vec<u8>, BadRequest> {
 
 /// `5;name=value`. httparse would take a line without a number for the last chunk.
 fn chunk_size(line: &[u8]) -> Option<usize> {
-    let line = line.strip_suffix(b"\r\n").filter(|it| !it.contains(&b'\r'))?;
     let digits = line.split(|&byte| byte == b';').next()?.trim_ascii_end();
     let text = std::str::from_utf8(digits).ok().filter(|it| it.bytes().all(|it| it.is_ascii_hexdigit()))?;
     usize::from_str_radix(text, 16).ok()
@@ -99,11 +98,14 @@ impl<C: Read> Input<'_, C> {
         Ok(taken)
     }
 
-    /// The next line, with its end.
+    /// The next line, which must end with CR and LF, and have neither elsewhere.
     fn line(&mut self) -> Result<Vec<u8>, BadRequest> {
         loop {
             if let Some(end) = self.bytes[self.at..].iter().position(|&byte| byte == b'\n') {
-                return self.take(end + 1);
+                let mut line = self.take(end + 1)?;
+                let is_line = line.ends_with(b"\r\n") && !line[..end - 1].contains(&b'\r');
+                line.truncate(end.saturating_sub(1));
+                return if is_line { Ok(line) } else { Err(BadRequest::Malformed) };
             }
             if self.bytes.len() - self.at > LONGEST_LINE {
                 return Err(BadRequest::Malformed);
@@ -204,6 +206,8 @@ mod tests {
             ";x\r\n\r\n",
             "+0\r\n\r\n",
             "0\n\r\n",
+            "0\r\nX: y\n\r\n",
+            "0\r\nX\r: y\r\n\r\n",
             "0\r;\r\n\r\n",
             "5\r\nhello6\r\n",
             "5\r\nhel",

@@ -11,7 +11,7 @@ use super::{container, images, listing, log_lines, pods, published, starts, stop
 use crate::runtime::clock;
 use crate::sys::time::time_of_day;
 
-pub use super::proxy::fuzzing::{LABELS, Proxy, head_in_pieces, label, volumes};
+pub use super::proxy::fuzzing::{LABELS, Proxy, label, pass_on, volumes};
 
 /// An engine's answer, by its code and its body.
 pub type Said<'a> = (u16, &'a [u8]);

@@ -1,11 +1,12 @@
 //! What the fuzzer reaches of the proxy.
 
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use rustix::process::getpid;
 
+use super::body;
 use super::connection::Service;
 use super::creator::Family;
 use super::head::{self, Opening};
@@ -61,12 +62,30 @@ impl Read for Slow<'_> {
     }
 }
 
-/// The head that is passed on, and what was read beyond it and is still to be read.
-pub fn head_in_pieces(bytes: &[u8], at_once: usize) -> Option<(Vec<u8>, Vec<u8>)> {
-    let mut client = Slow(bytes, at_once);
-    match head::read(&mut client) {
-        Ok(Opening::Request(head)) => Some((head.to_bytes(), [&head.rest, client.0].concat())),
-        Ok(Opening::Http2(read)) => Some((Vec::new(), [&read, client.0].concat())),
-        Ok(Opening::Nothing) | Err(_) => None,
+impl Write for Slow<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(bytes.len())
     }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What an engine receives in the end.
+pub fn pass_on(bytes: &[u8], at_once: usize) -> Option<Vec<u8>> {
+    let mut client = Slow(bytes, at_once);
+    let mut head = match head::read(&mut client) {
+        Ok(Opening::Request(head)) => head,
+        Ok(Opening::Http2(read)) => return Some([&read, client.0].concat()),
+        Ok(Opening::Nothing) | Err(_) => return None,
+    };
+    let Some(creation) = Creation::of(&head.method, &head.target) else {
+        body::framing(&head).ok()?;
+        return Some([&head.to_bytes(), &head.rest, client.0].concat());
+    };
+    let description = body::read(&mut head, &mut client).ok()?;
+    let description = labelled(&creation, &description, &labels()).unwrap_or(description);
+    head.set_length(description.len());
+    Some([head.to_bytes(), description].concat())
 }
