@@ -1,1 +1,0 @@
-//! Buildbot: a master and two workers.
