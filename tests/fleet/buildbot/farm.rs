@@ -211,7 +211,9 @@ impl Farm {
 
     /// The requests that are complete, if the master answers.
     pub(super) fn complete(&self) -> Vec<u64> {
-        let said = self.try_get("buildrequests?complete=true&field=buildrequestid").unwrap_or_default();
+        let said = self
+            .try_get("buildrequests?complete=true&field=buildrequestid&field=complete")
+            .unwrap_or_default();
         let requests = said["buildrequests"].as_array().cloned().unwrap_or_default();
         requests.iter().filter_map(|it| it["buildrequestid"].as_u64()).collect()
     }

@@ -68,18 +68,27 @@ fn buildbot_runs_shards_on_both_workers_and_shows_one_report() {
 
 #[test]
 fn a_build_of_buildbot_that_is_stopped_in_the_web_interface_leaves_nothing() {
-    let farm = Farm::start(&shard::script(), &[], &[]);
-    let shard = Shard::prepare(farm.path(), 1, LONG);
-    let request = farm.force_shard(1);
-    shard.until_started(1);
-    let build = farm.builds(request)[0]["buildid"].clone();
+    let farm = Farm::start(&shard::script(), &[], &[("SHARDS = 4", "SHARDS = 2")]);
+    let shards = [1, 2].map(|number| Shard::prepare(farm.path(), number, LONG));
+    let night = farm.force_night();
+    shards.iter().for_each(|shard| shard.until_started(1));
+    let build = farm.builds(night)[0]["buildid"].clone();
     farm.control(&format!("builds/{build}"), "stop", &json!({ "reason": "not needed" })).unwrap();
-    shard.until_gone(1);
-    farm.until_complete(request).until_no_session_is_left();
-    assert_eq!(farm.results(request), [CANCELLED]);
-    // cgrun was asked, and has answered.
-    assert_eq!(farm.report(0, 1)["outcome"]["cause"], "signal");
-    assert!(!shard.has_ended(1));
+    shards.iter().for_each(|shard| shard.until_gone(1));
+    farm.until_complete(night).until_no_session_is_left();
+    assert_eq!(farm.results(night), [CANCELLED]);
+    let builds = farm.get("builders/shard/builds?field=results");
+    assert_eq!(builds["builds"], json!([{ "results": CANCELLED }, { "results": CANCELLED }]));
+    // Each cgrun was asked, and has answered; the night has waited for them.
+    for number in [1, 2] {
+        assert_eq!(farm.report(1, number)["outcome"]["cause"], "signal");
+    }
+    let state = &farm.builds(night)[0]["state_string"];
+    assert!(state.as_str().unwrap().contains("merged: "), "{state}");
+    let merged = std::fs::read(farm.path().join("reports/1/night.json")).unwrap();
+    let merged: serde_json::Value = serde_json::from_slice(&merged).unwrap();
+    assert_eq!(merged["sessions"].as_array().unwrap().len(), 2, "{merged}");
+    assert!(shards.iter().all(|shard| !shard.has_ended(1)));
 }
 
 #[test]
