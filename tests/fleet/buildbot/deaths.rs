@@ -284,7 +284,7 @@ impl Night {
 
 #[test]
 fn random_deaths() {
-    let count = jobs(5);
+    let count = jobs(4);
     let mut night = Night::begin(count, seed());
     let limit = Duration::from_secs(120) + Duration::from_secs(30) * count;
     let begin = Instant::now();

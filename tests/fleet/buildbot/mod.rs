@@ -97,9 +97,11 @@ fn a_build_of_buildbot_that_runs_out_of_time_leaves_nothing() {
     let shards = [1, 2, 3].map(|number| Shard::prepare(farm.path(), number, LONG));
     let [silent, noisy, orphaned] = &shards;
     noisy.make_noisy();
-    let requests = [1, 2, 3].map(|number| farm.force_shard(number));
-    // Nothing ends this session until the next step. What is left of it holds the output of its step, which therefore is
-    // silent for too long.
+    let [first, second] = [1, 2].map(|number| farm.force_shard(number));
+    farm.until_complete(first).until_complete(second);
+    // Nothing ends this session until the next step, or that of another build. What is left of it holds the output of its
+    // step, which therefore is silent for too long.
+    let requests = [first, second, farm.force_shard(3)];
     orphaned.until_started(1);
     assert!(orphaned.kill_cgrun(1, true));
     shards.iter().for_each(|shard| shard.until_gone(1));
