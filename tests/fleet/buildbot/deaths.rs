@@ -7,6 +7,11 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use serde_json::json;
 
+use super::death::Death::{
+    self, BuildStopped, CgrunAndGuardianKilled, CgrunKilled, Exits, MasterKilled, MasterRestarted, NeverRan,
+    RequestCancelled, Silent, TooLong, WorkerKilled,
+};
+use super::death::{ALL, RARE};
 use super::farm::Farm;
 use super::shard::{LONG, SHORT, Shard, script};
 use crate::fleet::{jobs, seed};
@@ -21,55 +26,6 @@ const TIMES: [(&str, &str); 5] = [
     ("--stop-within=15s", "--stop-within=3s"),
     ("max_builds=1)", "max_builds=4)"),
 ];
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Death {
-    Exits,
-    BuildStopped,
-    RequestCancelled,
-    Silent,
-    TooLong,
-    CgrunKilled,
-    CgrunAndGuardianKilled,
-    WorkerKilled,
-    MasterKilled,
-    MasterRestarted,
-    /// The master was restarted while the build made ready.
-    NeverRan,
-}
-
-use Death::{
-    BuildStopped, CgrunAndGuardianKilled, CgrunKilled, Exits, MasterKilled, MasterRestarted, NeverRan,
-    RequestCancelled, Silent, TooLong, WorkerKilled,
-};
-
-/// A restart of the master cancels all builds for good, so it is drawn now and then.
-const RARE: u32 = 25;
-
-const ALL: [Death; 9] = [
-    Exits,
-    BuildStopped,
-    RequestCancelled,
-    Silent,
-    TooLong,
-    CgrunKilled,
-    CgrunAndGuardianKilled,
-    WorkerKilled,
-    MasterKilled,
-];
-
-impl Death {
-    /// What the report of such a session says, if there is one.
-    fn cause(self) -> Option<&'static str> {
-        match self {
-            Exits => Some("command_ended"),
-            BuildStopped | RequestCancelled | Silent | TooLong | MasterRestarted => Some("signal"),
-            CgrunKilled => Some("supervisor_died"),
-            CgrunAndGuardianKilled | NeverRan => None,
-            WorkerKilled | MasterKilled => Some("command_ended"),
-        }
-    }
-}
 
 /// xorshift32.
 struct Random(u32);

@@ -1,5 +1,6 @@
 //! Buildbot: a master and two workers. What ends a build there leaves nothing, and the reports of the shards become one.
 
+mod death;
 mod deaths;
 mod farm;
 mod shard;
