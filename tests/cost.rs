@@ -55,8 +55,8 @@ fn a_session_starts_only_its_guardian_and_its_command() {
 #[test]
 fn a_session_touches_few_pages_and_rarely_waits() {
     let [page_faults, waits] = usage();
-    // 688, or fewer, depending on how the program got into the page cache. The static build has 190.
-    assert!(page_faults <= 720, "{page_faults} page faults");
+    // 540 to 733 of the same program, depending on how it got into the page cache. The static build has 190.
+    assert!(page_faults <= 790, "{page_faults} page faults");
     // 6 to 9.
     assert!(waits <= 14, "{waits} voluntary context switches");
 }
