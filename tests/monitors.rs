@@ -55,6 +55,33 @@ fn signals_are_heard_while_a_monitor_that_leaked_is_waited_for() {
     run.finish().assert_nothing_left();
 }
 
+/// An orphan of a background job becomes a child of cgrun, which a shell has executed.
+#[test]
+fn the_container_of_a_stranger_is_left_alone() {
+    let conmon = "#!/bin/sh\nsleep 1000 & echo $! >pid-file; echo $$ >monitor; wait\n";
+    let script = "chmod 755 conmon\n\
+                  (until [ -e running ]; do sleep 0.01; done; ./conmon -c 1 -u 1 -p \"$PWD/pid-file\" &) &\n\
+                  exec \"$CGRUN\" \"$@\"";
+    let session = Session::new().file("conmon", conmon).options(["--grace", "60s"]);
+    let command = "trap '' INT; touch running; while :; do sleep 0.1; done";
+    let run = session.sh(command).start_through(&["sh", "-c", script, "sh"]);
+    run.until_file("monitor");
+    let stat = |pid: i32| std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let pid = |name: &str| std::fs::read_to_string(run.path().join(name)).unwrap().trim().parse().unwrap();
+    let (monitor, container): (i32, i32) = (pid("monitor"), pid("pid-file"));
+    let orphaned = format!(") S {} ", run.pid());
+    run.until("cgrun is its parent", || stat(monitor).contains(&orphaned));
+    press(&run);
+    press(&run);
+    let run = run.finish();
+    let alive = [monitor, container].map(|pid| stat(pid).contains(") S "));
+    for pid in [container, monitor] {
+        let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
+    }
+    assert_eq!(alive, [true; 2], "{}", run.stderr());
+    run.assert_said("it was left alone").assert_nothing_left();
+}
+
 #[test]
 fn a_monitor_that_never_finishes_is_killed_after_a_moment() {
     let run = start(&["--grace", "60s"], "trap '' INT; while :; do sleep 0.1; done");

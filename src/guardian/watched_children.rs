@@ -24,15 +24,7 @@ impl WatchedChildren {
     pub(super) fn look(&mut self, supervisor: &Process, context: &Context) {
         let mut found = HashMap::new();
         let Ok(children) = children(supervisor.pid) else { return };
-        for pid in children {
-            let is_known_stranger = context.is_cgruns(pid) || context.preexisting_children.contains(&pid);
-            if is_known_stranger || context.containment.contains(pid).unwrap_or(true) {
-                continue;
-            }
-            // Orphans of a child from before the session become children of the supervisor too.
-            if context.had_preexisting_children && !context.containment.id.marks(pid).unwrap_or(false) {
-                continue;
-            }
+        for pid in children.into_iter().filter(|&pid| context.is_outside(pid)) {
             let opened = Process::open_with_stat(pid);
             let child = opened.filter(|(_, stat)| stat.parent == Some(supervisor.pid));
             found.extend(child.map(|(process, stat)| (stat.key(), process)));

@@ -119,6 +119,15 @@ impl Context {
             || self.way_out.contains(&pid)
     }
 
+    /// Whether this child of the supervisor is a process of the session that has left the containment.
+    pub(crate) fn is_outside(&self, child: Pid) -> bool {
+        !self.is_cgruns(child)
+            && !self.preexisting_children.contains(&child)
+            && !self.containment.contains(child).unwrap_or(true)
+            // Orphans of a child from before the session become children of the supervisor too.
+            && (!self.had_preexisting_children || self.containment.id.marks(child).unwrap_or(false))
+    }
+
     pub(crate) fn with_preexisting_children(self, children: Vec<Pid>) -> Self {
         Self { had_preexisting_children: !children.is_empty(), preexisting_children: children, ..self }
     }

@@ -18,13 +18,8 @@ impl Teardown<'_> {
         if std::mem::replace(&mut self.monitors_had_time, true) {
             return;
         }
-        let context = &self.context;
-        let is_outside = |pid: &_| {
-            !context.is_cgruns(*pid)
-                && !context.preexisting_children.contains(pid)
-                && !context.containment.contains(*pid).unwrap_or(true)
-        };
-        let outside = children::list().unwrap_or_default().into_iter().filter(is_outside);
+        let children = children::list().unwrap_or_default();
+        let outside = children.into_iter().filter(|&pid| self.context.is_outside(pid));
         let outside: Vec<_> = outside.filter_map(|pid| Process::open(pid).ok().flatten()).collect();
         let limit = self.budget.share(PATIENCE, 1);
         self.finish(Finishing::of(&self.context.containment, &outside, limit));
