@@ -45,6 +45,8 @@ impl Service {
 
     fn try_serve(&self, mut client: &UnixStream, engine: &Path) -> Result<(), Refusal> {
         let ignored = |_| Refusal::nobody_hears();
+        let lent = self.identity.as_ref().map_or(Ok(()), Identity::lend_files_to_thread);
+        lent.map_err(|_| Refusal::nobody_hears())?;
         client.set_read_timeout(Some(PATIENCE)).map_err(ignored)?;
         match head::read(&mut client)? {
             Opening::Nothing => Ok(()),
@@ -59,7 +61,7 @@ impl Service {
         }
     }
 
-    /// Becomes the session's user. Before that, this thread can read whose the client is, and who lives.
+    /// Becomes the session's user. Before that, this thread sees other users' processes too, which can be parents of a client.
     fn act_as_user(&self) -> Result<(), Refusal> {
         let lent = self.identity.as_ref().map_or(Ok(()), Identity::lend_to_thread);
         lent.map_err(|_| Refusal::nobody_hears())

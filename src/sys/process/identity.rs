@@ -62,17 +62,28 @@ impl Drop for ActingAs {
 }
 
 impl Identity {
-    /// Gives this thread, and no other, the rights of the user, for good. To whom it connects, it is the user (unix(7),
-    /// `SO_PEERCRED`). Its real and its saved user stay ours, so that the user's processes can neither signal nor trace it.
+    /// Gives this thread, and no other, the user's rights to files, for good. Those in /proc are among them, so that it can read
+    /// the environment of the user's processes without the right to trace them (ptrace(2), `PTRACE_MODE_FSCREDS`).
+    pub(crate) fn lend_files_to_thread(&self) -> nix::Result<()> {
+        let Some((user, groups)) = &self.user else { return Ok(()) };
+        let groups: Vec<libc::gid_t> = groups.iter().map(|it| it.as_raw()).collect();
+        // SAFETY: the list has that length. The function of libc would change all threads (nptl(7)).
+        Errno::result(unsafe { libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr()) })?;
+        // These cannot fail for root (setfsuid(2)).
+        setfsgid(user.gid);
+        setfsuid(user.uid);
+        Ok(())
+    }
+
+    /// Makes this thread the user for those to whom it connects (unix(7), `SO_PEERCRED`), after it has the user's rights to files.
+    /// Its real and its saved user stay ours, so that the user's processes can neither signal nor trace it.
     pub(crate) fn lend_to_thread(&self) -> nix::Result<()> {
         const SAME: libc::uid_t = libc::uid_t::MAX;
-        let Some((user, groups)) = &self.user else { return Ok(()) };
+        let Some((user, _)) = &self.user else { return Ok(()) };
         let (uid, gid) = (user.uid.as_raw(), user.gid.as_raw());
-        let groups: Vec<libc::gid_t> = groups.iter().map(|it| it.as_raw()).collect();
         // The functions of libc would change all threads (nptl(7)). The user comes last, because it loses the right to the rest.
-        // SAFETY: the list has that length, and the other calls take no memory.
+        // SAFETY: these calls take no memory.
         unsafe {
-            Errno::result(libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr()))?;
             Errno::result(libc::syscall(libc::SYS_setresgid, SAME, gid, SAME))?;
             Errno::result(libc::syscall(libc::SYS_setresuid, SAME, uid, SAME))?;
         }
