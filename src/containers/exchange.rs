@@ -134,7 +134,7 @@ pub(super) fn ask_all(
     }
 }
 
-fn too_late() -> io::Error {
+pub(super) fn too_late() -> io::Error {
     io::Error::other("it did not answer in time")
 }
 

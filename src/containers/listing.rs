@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::container::Listed;
 use super::engine::{Engine, is_nobody};
-use super::exchange::{Answer, Ask, LONGEST_LIST, Limit, Waiting, ask_all};
+use super::exchange::{Answer, Ask, LONGEST_LIST, Limit, Waiting, ask_all, too_late};
 use super::labels;
 use super::object::{EngineObject, ObjectType};
 use super::tags::{LabelMap, Tags};
@@ -33,7 +33,7 @@ pub(super) struct Asking<'a> {
     pub can_be_absent: bool,
     /// Whether what we are not allowed to list is not ours.
     pub can_deny: bool,
-    /// Whether nothing is worth waiting for when it is urgent: what is found later will be found by the next one.
+    /// Whether nothing is told to an engine, or waited for, when it is urgent: what is left will be found by the next one.
     pub can_be_left: bool,
     /// Those that have refused to do something.
     pub denied: HashSet<usize>,
@@ -92,6 +92,10 @@ impl<'a> Asking<'a> {
 
 impl Asking<'_> {
     pub(super) fn ask(&mut self, asks: &[Ask<'_>], limit: Limit) -> Vec<io::Result<Answer>> {
+        if self.can_be_left && self.waiting.is_urgent() {
+            // It would be told, even if nobody hears the answer.
+            return asks.iter().map(|_| Err(too_late())).collect();
+        }
         let unless_urgent = limit.unless_urgent || self.can_be_left;
         ask_all(asks, self.identity, Limit { unless_urgent, ..limit }, self.waiting)
     }

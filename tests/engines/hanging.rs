@@ -1,7 +1,7 @@
 //! An engine that hangs when a session begins, or a sweep asks it what dead sessions have left: a signal ends the wait at once.
 
-use std::io::{BufRead, BufReader};
-use std::os::unix::net::UnixListener;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::mpsc::channel;
@@ -47,7 +47,7 @@ fn a_session_does_not_begin_if_a_signal_comes_while_an_engine_hangs() {
         let command = cgrun(&host, &["--containers", "touch", "started"], socket.to_str().unwrap());
         let mut connections = Vec::new();
         let (status, said) = interrupted(command, signal, || {
-            let asks_for_list = |it: &std::os::unix::net::UnixStream| {
+            let asks_for_list = |it: &UnixStream| {
                 let mut line = String::new();
                 BufReader::new(it).read_line(&mut line).unwrap();
                 line.starts_with("GET /containers/json?all=1")
@@ -70,6 +70,7 @@ fn a_session_does_not_begin_if_a_signal_comes_while_an_engine_hangs() {
     }
 }
 
+/// What was asked to exit has its time, and is left to the next sweep.
 #[test]
 fn a_sweep_ends_at_a_signal_while_an_engine_hangs() {
     let host = EngineHost::enter();
@@ -81,20 +82,30 @@ fn a_sweep_ends_at_a_signal_while_an_engine_hangs() {
         },
     }]);
     let (stops, is_stopping) = channel();
-    let (_never, forever) = channel::<()>();
-    let socket = fake_engine(&host, "stops.sock", move |line| match line {
-        _ if line.starts_with("GET /containers/json") => (200, container.to_string()),
-        _ if line.starts_with("GET /networks") => (200, "null".into()),
-        _ if line.starts_with("GET /volumes") => (200, "{}".into()),
-        _ if line.starts_with("POST ") => {
-            stops.send(()).unwrap();
-            let _ = forever.recv();
-            (204, String::new())
+    let (end_of_hang, hang) = channel::<()>();
+    let (asks, asked) = channel();
+    let socket = fake_engine(&host, "stops.sock", move |line| {
+        asks.send(line.to_owned()).unwrap();
+        match line {
+            _ if line.starts_with("GET /containers/json") => (200, container.to_string()),
+            _ if line.starts_with("GET /networks") => (200, "null".into()),
+            _ if line.starts_with("GET /volumes") => (200, "{}".into()),
+            _ if line.starts_with("POST ") => {
+                stops.send(()).unwrap();
+                let _ = hang.recv();
+                (204, String::new())
+            }
+            _ => (404, "{}".into()),
         }
-        _ => (404, "{}".into()),
     });
     let command = cgrun(&host, &["sweep"], socket.to_str().unwrap());
     let (status, said) = interrupted(command, Signal::SIGINT, || is_stopping.recv().unwrap());
     assert_eq!(status.signal(), Some(Signal::SIGINT as i32), "{status}: {said}");
     assert!(!said.contains("web"), "{said}");
+    drop(end_of_hang);
+    // The engine takes one request after the other, and this one is the last.
+    UnixStream::connect(&socket).unwrap().write_all(b"GET /last HTTP/1.0\r\n\r\n").unwrap();
+    let tells = asked.iter().take_while(|line| line != "GET /last").filter(|line| !line.starts_with("GET "));
+    let tells: Vec<_> = tells.collect();
+    assert!(matches!(&tells[..], [stop] if stop.starts_with("POST /containers/1234/stop?")), "{tells:?}");
 }
