@@ -62,7 +62,7 @@ impl Baseline {
     /// The text without the entries that were not seen, and with the lowest bounds that hold.
     pub(crate) fn without_unseen(&self, judgement: &Judgement) -> Result<Edited, BaselineError> {
         let lowered = self.rebounds(judgement, |seen, bound| 0 < seen && seen < bound);
-        let lines = self.lines.iter().zip(&judgement.seen).filter(|(_, seen)| **seen == 0);
+        let lines = self.lines.iter().zip(&judgement.seen).filter(|(_, seen)| **seen == Some(0));
         let lines: Vec<_> = lines.map(|(line, _)| line).collect();
         let changes = lines.iter().map(|line| (self.whole_line(line), String::new())).collect();
         let removed = lines.iter().map(|line| line.entry.clone()).collect();
@@ -74,6 +74,7 @@ impl Baseline {
         let lines = self.lines.iter().zip(&judgement.seen);
         lines
             .filter_map(|(line, &seen)| {
+                let seen = seen?;
                 let place =
                     line.at_most.clone().filter(|_| has_to(seen, line.entry.at_most.unwrap_or(seen)))?;
                 Some((place, seen.to_string()))

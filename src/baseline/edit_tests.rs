@@ -21,12 +21,13 @@ fn leak(test: &str, program: &str) -> UnlistedLeak {
 fn with(text: &str, leaks: &[(&str, &str)]) -> String {
     let baseline = parsed(text);
     let unlisted = leaks.iter().map(|(test, program)| leak(test, program)).collect();
-    let judgement = Judgement { seen: vec![1; baseline.entries().count()], unlisted };
+    let judgement = Judgement { seen: vec![Some(1); baseline.entries().count()], unlisted };
     baseline.with_leaks(&judgement).unwrap().text
 }
 
 fn seen(text: &str, seen: &[usize]) -> Edited {
-    parsed(text).without_unseen(&Judgement { seen: seen.into(), unlisted: Vec::new() }).unwrap()
+    let seen = seen.iter().copied().map(Some).collect();
+    parsed(text).without_unseen(&Judgement { seen, unlisted: Vec::new() }).unwrap()
 }
 
 #[test]
@@ -89,7 +90,7 @@ proptest! {
         text += &format!("{end}]\n");
         let Ok(baseline) = Baseline::parse(Path::new("x"), text) else { return Ok(()) };
         let unlisted: Vec<_> = new.iter().map(|name| leak(name, "y")).collect();
-        let seen: Vec<_> = is_seen.iter().take(old.len()).map(|&it| usize::from(it)).collect();
+        let seen: Vec<_> = is_seen.iter().take(old.len()).map(|&it| Some(usize::from(it))).collect();
         let judgement = Judgement { seen, unlisted: unlisted.clone() };
         let entries = |text: &str| parsed(text).entries().cloned().collect::<Vec<_>>();
         let sorted = |mut entries: Vec<Entry>| { entries.sort(); entries };
@@ -102,7 +103,7 @@ proptest! {
         let kept = baseline.without_unseen(&judgement);
         prop_assert!(kept.is_ok(), "{kept:?} {}", baseline.text);
         let names = |entries: Vec<Entry>| entries.into_iter().map(|it| it.owner).collect::<Vec<_>>();
-        let wanted = baseline.entries().zip(&judgement.seen).filter(|(_, seen)| **seen > 0).map(|(it, _)| it.clone());
+        let wanted = baseline.entries().zip(&judgement.seen).filter(|(_, seen)| **seen > Some(0)).map(|(it, _)| it.clone());
         prop_assert_eq!(names(entries(&kept.unwrap().text)), names(wanted.collect()));
     }
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::pattern::NamePattern;
+use crate::containers::CONTAINER;
 use crate::leaks::Owner;
 
 /// A line of the baseline. Lines are sorted by whose they are, then by the program.
@@ -33,6 +34,10 @@ pub(crate) struct UnlistedLeak {
 }
 
 impl Entry {
+    pub(super) fn is_of_container(&self) -> bool {
+        self.program.starts_with(CONTAINER)
+    }
+
     pub(super) fn matches(&self, owner: &Owner, program: &str) -> bool {
         self.program == program
             && match (&self.owner, owner) {

@@ -38,7 +38,8 @@ impl Session<'_> {
         verdict: &mut Verdict,
     ) -> Option<BaselineSummary> {
         let plan = self.plan.baseline.as_ref()?;
-        let judgement = plan.baseline.judge(&mut verdict.leaks, &mut verdict.objects, &self.plan.cwd);
+        let objects = self.plan.containers.then_some(&mut verdict.objects[..]);
+        let judgement = plan.baseline.judge(&mut verdict.leaks, objects, &self.plan.cwd);
         let status = self.context.command().and_then(|command| command.status);
         let has_passed = ended_by_itself(cause, status) && status.is_some_and(|status| status.success());
         let change = match (plan.purpose, why_unchanged(plan.purpose, cause, status, verdict)) {
@@ -68,7 +69,8 @@ impl Session<'_> {
         let now = Baseline::read(path)?.unwrap_or_else(|| Baseline::empty(path.clone()));
         // The verdict stays that of the file that the session began with: what runs in it can have written to this one.
         let (mut leaks, mut objects) = (verdict.leaks.clone(), verdict.objects.clone());
-        let judgement = now.judge(&mut leaks, &mut objects, &self.plan.cwd);
+        let objects = self.plan.containers.then_some(&mut objects[..]);
+        let judgement = now.judge(&mut leaks, objects, &self.plan.cwd);
         let edited = match plan.purpose {
             Purpose::Write => now.with_leaks(&judgement)?,
             _ => now.without_unseen(&judgement)?,

@@ -19,7 +19,7 @@ pub(super) fn print_known() -> Result<Exit> {
         std::env::var(KNOWN_LEAKS).ok().and_then(|text| serde_json::from_str::<KnownLeaks>(&text).ok());
     let baseline = said.as_ref().map(|said| Baseline::read(&said.baseline)).transpose()?.flatten();
     let (Some(said), Some(baseline), 0) = (said, baseline, undescribed) else { return print("") };
-    baseline.judge(&mut leaks, &mut [], &said.directory);
+    baseline.judge(&mut leaks, None, &said.directory);
     let known: Vec<_> = leaks.iter().map(|leak| leak.is_known).collect();
     print(&(serde_json::to_string(&known)? + "\n"))
 }
