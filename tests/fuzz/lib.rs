@@ -1,6 +1,6 @@
 //! The modules of cgrun that the fuzzer drives, and what it compares them with.
 
-#![allow(dead_code, unused_imports)]
+#![allow(dead_code, unused_imports, unused_macros)]
 
 #[path = "../../src/containers/mod.rs"]
 mod containers;

@@ -17,7 +17,7 @@ pub use super::proxy::fuzzing::{LABELS, Proxy, label, pass_on, volumes};
 pub type Said<'a> = (u16, &'a [u8]);
 
 fn answer((code, body): Said<'_>) -> std::io::Result<Answer> {
-    Ok(Answer { code, body: body.to_vec() })
+    Ok(Answer { code, body: body.to_vec(), server: None })
 }
 
 /// The ids of the containers, pods, networks and volumes that the session `ours` has, as far as these answers are understood.
