@@ -360,6 +360,18 @@ fn an_output_that_nobody_reads_keeps_neither_a_shard_nor_a_signal_waiting() {
 }
 
 #[test]
+fn an_output_that_nobody_reads_is_given_up_if_the_process_that_started_cgrun_exits() {
+    let session = shards("2").options(["--end-with-parent"]).sh(MUCH);
+    let pipe = session.path().join("pipe");
+    mkfifo(&pipe, Mode::S_IRWXU).unwrap();
+    let _unread = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(&pipe).unwrap();
+    let run = session.start_through(&["sh", "-c", "\"$CGRUN\" \"$@\" >pipe & wait", "sh"]);
+    run.until_file("done-1").until_file("done-2").signal(SIGKILL);
+    run.until("cgrun has exited", || run.members().is_empty());
+    run.finish().assert_signal(SIGKILL).assert_nothing_left();
+}
+
+#[test]
 fn ctrl_c_ends_all_shards_and_ctrl_z_stops_them() {
     let terminal = Session::new().on_terminal();
     let script = "touch running-$CGRUN_SHARD; until [ -e go ]; do sleep 0.02; done; exit 5";

@@ -12,6 +12,7 @@ use crate::report::Reporter;
 use crate::runtime::clock;
 use crate::runtime::events::{Event, Events};
 use crate::runtime::exit_code::Exit;
+use crate::sys::process::starters::Starters;
 use crate::sys::signals::{self, Caught};
 use crate::sys::time::Instant;
 
@@ -30,6 +31,8 @@ pub(super) struct Coordinator<'a> {
     begun: Instant,
     /// The first signal that asked us to exit.
     asked_by: Option<Signal>,
+    /// `None` without `--end-with-parent`. The shards have them too.
+    starters: Option<Starters>,
 }
 
 impl<'a> Coordinator<'a> {
@@ -38,10 +41,11 @@ impl<'a> Coordinator<'a> {
         shards: Vec<RunningShard>,
         events: Events,
         (begun, fail_fast): (Instant, bool),
+        starters: Option<Starters>,
         report: &'a Reporter,
     ) -> Self {
         let printer = Printer::default();
-        Self { shards, events, printer, report, fail_fast, begun, asked_by: None }
+        Self { shards, events, printer, report, fail_fast, begun, asked_by: None, starters }
     }
 
     /// Until all have exited and their output was shown.
@@ -55,6 +59,10 @@ impl<'a> Coordinator<'a> {
                 self.shards.iter_mut().for_each(|shard| shard.close_stream(stream));
             }
             let all_have_exited = !self.shards.iter().any(RunningShard::is_running);
+            if self.starters.as_ref().is_some_and(Starters::has_one_exited) {
+                // The shards end as after this signal.
+                self.asked_by.get_or_insert(Signal::SIGTERM);
+            }
             if all_have_exited && self.asked_by.is_some() {
                 give_up.get_or_insert(clock::now() + PATIENCE);
             }

@@ -63,7 +63,7 @@ pub(crate) fn run(
             }
         }
     }
-    let mut coordinator = Coordinator::new(started, events, (begun, shards.fail_fast), report);
+    let mut coordinator = Coordinator::new(started, events, (begun, shards.fail_fast), starters, report);
     if failure.is_some() {
         coordinator.end_all();
     }
