@@ -2,9 +2,9 @@
 
 use std::process::Command;
 
-use nix::sys::signal::Signal::{SIGKILL, SIGTERM};
+use nix::sys::signal::Signal::{SIGCONT, SIGKILL, SIGSTOP, SIGTERM};
 use nix::sys::signal::kill;
-use nix::unistd::Pid;
+use nix::unistd::{Pid, getsid};
 
 use crate::harness::{Finished, Running, Session, cgrun_program, helpers};
 
@@ -135,4 +135,76 @@ fn the_first_process_lets_the_guardian_report_if_cgrun_is_killed() {
     let report: serde_json::Value = serde_json::from_str(&run.read("r.json")).unwrap();
     assert_eq!(report["session"]["written_by"], "guardian", "{report:#}");
     assert!(run.read("line").starts_with("clean now: cgrun was killed"), "{}", run.read("line"));
+}
+
+fn children(parent: Pid) -> Vec<Pid> {
+    let children =
+        std::fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap_or_default();
+    children.split_whitespace().map(|pid| Pid::from_raw(pid.parse().unwrap())).collect()
+}
+
+/// Kills both shards while their guardians are stopped, so that these are still at work when cgrun has exited.
+fn kill_shards(launcher: &[&str], assert_ended: impl Fn(&serde_json::Value)) {
+    let session = Session::new().options(["--shards", "2", "--private", "none"]);
+    let run = start_as_first(session.sh("touch running-$CGRUN_SHARD; exec sleep 900"), launcher);
+    run.until_file("running-1").until_file("running-2");
+    let first = first(&run);
+    let cgrun = children(first)[0];
+    let shards = children(cgrun);
+    let is_guardian = |pid: &Pid| getsid(Some(*pid)) == Ok(*pid);
+    let guardians: Vec<_> = shards.iter().flat_map(|it| children(*it)).filter(is_guardian).collect();
+    assert_eq!((shards.len(), guardians.len()), (2, 2));
+    guardians.iter().for_each(|it| kill(*it, SIGSTOP).unwrap());
+    shards.iter().for_each(|it| kill(*it, SIGKILL).unwrap());
+    run.until("the first process has only the guardians", || {
+        let left = children(first);
+        !left.contains(&cgrun) && guardians.iter().all(|it| left.contains(it))
+    });
+    // It makes the guardians hurry, and does not kill the first process.
+    kill(first, SIGTERM).unwrap();
+    let is_asked = |pid: &Pid| {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let pending = status.lines().find_map(|it| it.strip_prefix("ShdPnd:\t")).unwrap().to_owned();
+        u64::from_str_radix(&pending, 16).unwrap() >> (SIGTERM as i32 - 1) & 1 == 1
+    };
+    run.until("both are asked", || guardians.iter().all(is_asked));
+    kill(guardians[0], SIGCONT).unwrap();
+    run.until("the first one is done", || !children(first).contains(&guardians[0]));
+    assert!(children(first).contains(&guardians[1]), "the first process has exited too early");
+    kill(guardians[1], SIGCONT).unwrap();
+    let run = run.finish();
+    run.assert_code(128 + SIGKILL as i32).assert_nothing_left();
+    let listed = run.cgrun(&["sessions", "--json"]).json();
+    let ended = listed["ended"].as_array().unwrap();
+    assert_eq!(ended.len(), 2, "{listed:#}");
+    ended.iter().for_each(assert_ended);
+}
+
+#[test]
+fn the_first_process_lets_the_guardians_of_all_shards_finish() {
+    kill_shards(&[], |it| assert_eq!(it["ended_by"], "guardian", "{it:#}"));
+}
+
+/// The first process outlives a shard, and so does what the guardian of that could not find.
+#[test]
+fn the_end_of_a_shard_is_no_end_of_the_first_process() {
+    let launch = helpers().join("launch.py");
+    kill_shards(&["python3", launch.to_str().unwrap(), "without-namespaces"], |it| {
+        let problems = it["problems"].as_array().unwrap();
+        let said = |it: &serde_json::Value| it.as_str().unwrap().contains("only the process tree held");
+        assert!(it["verified_empty"] == false && problems.iter().any(said), "{it:#}");
+    });
+}
+
+#[test]
+fn the_first_process_lets_shards_finish_if_cgrun_is_killed() {
+    let session = Session::new().options(["--shards", "2", "--private", "none"]);
+    let script = "trap 'sleep 0.3; touch cleaned-$CGRUN_SHARD; exit' TERM; touch running-$CGRUN_SHARD; \
+        while :; do sleep 0.02; done";
+    let run = start_as_first(session.sh(script), &[]);
+    run.until_file("running-1").until_file("running-2");
+    kill(children(first(&run))[0], SIGKILL).unwrap();
+    let run = run.finish();
+    run.assert_code(128 + SIGKILL as i32).assert_nothing_left();
+    assert!(run.path().join("cleaned-1").exists() && run.path().join("cleaned-2").exists());
 }

@@ -176,6 +176,7 @@ impl Guardian {
                 let _ = process.wait(ANSWER);
             }
         }
+        first_process::forget(pid);
         reap_detached(pid);
         context.containment.shelter(pid).iter().for_each(Shelter::remove);
     }

@@ -22,6 +22,7 @@ use crate::runtime::clock;
 use crate::runtime::events::Events;
 use crate::runtime::exit_code::{self, Exit};
 use crate::session::{self, SessionError};
+use crate::sys::process::first_process;
 use crate::sys::process::starters::Starters;
 use crate::text::error_chain;
 
@@ -51,6 +52,7 @@ pub(crate) fn run(
         match RunningShard::start(shard, !outputs.is_empty()) {
             Ok(Started::Parent(running)) => started.push(*running),
             Ok(Started::Shard(report_to)) => {
+                first_process::we_are_a_shard();
                 // They are the business of the process that started this one.
                 std::mem::forget(drafts);
                 drop((started, events));

@@ -15,6 +15,7 @@ use crate::runtime::clock;
 use crate::runtime::events::Wake;
 use crate::runtime::exit_code;
 use crate::sys::process::copy::{Outputs, copy};
+use crate::sys::process::first_process;
 use crate::sys::process::pidfd::Process;
 use crate::sys::time::Instant;
 
@@ -133,6 +134,7 @@ impl RunningShard {
 
     /// It has exited. What else holds its pipes is none of its processes, or is one that survived.
     pub(super) fn end(&mut self, status: ExitStatus, buffer: &mut Chunk) -> io::Result<()> {
+        first_process::forget(self.process.pid);
         self.ended = Some((status, clock::since(self.begun)));
         self.read_chunks(buffer, REST)?;
         for mut output in std::mem::take(&mut self.outputs) {

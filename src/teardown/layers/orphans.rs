@@ -31,9 +31,9 @@ impl Orphans {
     }
 
     /// Describes the processes that no search could have found, if only the process tree holds the session. As the first
-    /// process of a PID namespace, cgrun exits after this, and the kernel kills them.
+    /// process of a PID namespace, cgrun exits after this, and the kernel kills them, unless this is one of several shards.
     pub(crate) fn out_of_reach(self) -> Option<&'static str> {
-        (self.supervisor_died && !first_process::is_behind_us()).then_some(
+        (self.supervisor_died && !first_process::exits_after_us()).then_some(
             "cgrun was killed, and only the process tree held the session: processes that cleared their \
              environment cannot be found any more",
         )

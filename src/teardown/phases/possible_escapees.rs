@@ -19,8 +19,8 @@ const NAMED: usize = 5;
 impl Teardown<'_> {
     pub(super) fn note_possible_escapees(&mut self) {
         let Some(supervisor) = self.context.dead_supervisor.take() else { return };
-        // Of a PID namespace, the kernel kills what is left when the first process exits, right after us.
-        if !self.context.containment.can_be_left() || first_process::is_behind_us() {
+        // Of a PID namespace, the kernel kills what is left when the first process exits, if that is right after us.
+        if !self.context.containment.can_be_left() || first_process::exits_after_us() {
             return;
         }
         let DeadSupervisor { began, heir, invocation } = supervisor;
@@ -41,7 +41,9 @@ impl Teardown<'_> {
         let found =
             children(heir).map_err(|error| format!("cannot list the children of pid {heir}: {error}"));
         let found = self.verdict.expect(found).unwrap_or_default().into_iter();
-        let started = found.filter(|&pid| !self.context.is_cgruns(pid)).filter_map(ProcStat::read);
+        // Those of other shards are named.
+        let others = found.filter(|&pid| !self.context.is_cgruns(pid) && !first_process::is_named(pid));
+        let started = others.filter_map(ProcStat::read);
         started.filter(|it| it.started >= began).collect()
     }
 }
