@@ -310,6 +310,26 @@ fn a_report_onto_a_mounted_file_is_written_in_place() {
     assert!(run.read("other").starts_with('{'));
 }
 
+/// It can be the night to compare with.
+#[test]
+fn a_report_of_many_sessions_is_never_written_in_place() {
+    Session::new();
+    let merge = "merge --json report.json one.json";
+    for arguments in ["--shards 1 --report json=report.json true", merge, "sessions --output report.json"] {
+        let session = Session::again().file("report.json", "").file("other", "of the last run");
+        let script = format!(
+            "$CGRUN --report json=one.json true && mount --bind other report.json && exec $CGRUN {arguments}"
+        );
+        let run = session.start_through(&["unshare", "-m", "sh", "-c", &script]).finish();
+        run.assert_code(125)
+            .assert_matches("cannot write .*report.json: Device or resource busy")
+            .assert_nothing_left();
+        assert_eq!(run.read("other"), "of the last run", "{arguments}");
+        let names = std::fs::read_dir(run.path()).unwrap().map(|it| it.unwrap().file_name());
+        assert!(!names.into_iter().any(|it| it.to_str().unwrap().starts_with(".report")), "{arguments}");
+    }
+}
+
 #[test]
 fn a_report_that_cannot_be_written_at_the_end_fails_only_a_success() {
     for (exit, code) in [(0, 125), (7, 7)] {

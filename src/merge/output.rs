@@ -95,7 +95,7 @@ impl<'a> Draft<'a> {
     }
 
     fn open(path: &Path) -> io::Result<ReportFile> {
-        let file = match ReportFile::of_pipe(path)? {
+        let mut file = match ReportFile::of_pipe(path)? {
             Some(pipe) => pipe,
             None => ReportFile::resolve(path, std::process::id(), &mut Vec::new())?,
         };

@@ -22,6 +22,10 @@ pub(crate) struct ReportFile {
     /// A file in the same directory, created before the session starts and renamed to `path` at the end. If
     /// it is missing, the report has been written, unless `path` is empty.
     placeholder: PathBuf,
+    /// Whether there was one at the start. If not, `path` itself says nothing: a test can have written to it.
+    has_placeholder: bool,
+    /// Whether a file that cannot be replaced is overwritten. Its old content is lost when the session starts.
+    can_overwrite: bool,
     /// The pipe that the report goes to instead. The guardian does not have it.
     pipe: Option<File>,
 }
@@ -30,7 +34,13 @@ impl ReportFile {
     /// A pipe that was passed to us; `None` if the path names something else. The session's user may be unable to open it.
     pub(crate) fn of_pipe(path: &Path) -> io::Result<Option<Self>> {
         let pipe = pipe::open(path)?;
-        Ok(pipe.map(|pipe| Self { path: path.to_path_buf(), placeholder: PathBuf::new(), pipe: Some(pipe) }))
+        Ok(pipe.map(|pipe| Self {
+            path: path.to_path_buf(),
+            placeholder: PathBuf::new(),
+            has_placeholder: false,
+            can_overwrite: false,
+            pipe: Some(pipe),
+        }))
     }
 
     /// Follows symbolic links and creates missing directories, which it adds to `created`.
@@ -43,7 +53,13 @@ impl ReportFile {
         let mut name = OsString::from(".");
         name.push(OsStr::from_bytes(&file_name[..file_name.len().min(LONGEST_NAME)]));
         name.push(format!(".cgrun-{owner}"));
-        Ok(Self { placeholder: path.with_file_name(name), path, pipe: None })
+        let placeholder = path.with_file_name(name);
+        Ok(Self { placeholder, path, has_placeholder: false, can_overwrite: false, pipe: None })
+    }
+
+    /// Lets it overwrite a file that cannot be replaced.
+    pub(super) fn or_overwrite(self) -> Self {
+        Self { can_overwrite: true, ..self }
     }
 
     /// What is or will be in its directory.
@@ -52,7 +68,7 @@ impl ReportFile {
     }
 
     /// Fails if the report could not be written later.
-    pub(crate) fn create_placeholder(&self) -> io::Result<()> {
+    pub(crate) fn create_placeholder(&mut self) -> io::Result<()> {
         if self.pipe.is_some() {
             return Ok(());
         }
@@ -68,9 +84,10 @@ impl ReportFile {
         // A dead cgrun with the same pid may have left one.
         self.remove_placeholder();
         match File::create_new(&self.placeholder) {
-            // Empty, it stands for itself.
-            Err(error) if cannot_be_replaced(&error) => self.open_truncated().map(drop).map_err(|_| error),
-            created => created.map(drop),
+            Err(error) if self.can_overwrite && cannot_be_replaced(&error) => {
+                self.open_truncated().map(drop).map_err(|_| error)
+            }
+            created => created.map(|_| self.has_placeholder = true),
         }
     }
 
@@ -83,7 +100,7 @@ impl ReportFile {
     /// A report for a pipe counts as written, because the guardian does not have the pipe.
     pub(super) fn is_written(&self) -> bool {
         let is_there = || std::fs::metadata(&self.path).is_ok_and(|metadata| metadata.len() > 0);
-        self.pipe.is_some() || (!self.placeholder.exists() && is_there())
+        self.pipe.is_some() || (self.has_placeholder && !self.placeholder.exists() && is_there())
     }
 
     pub(crate) fn write(&self, text: &str) -> io::Result<()> {
@@ -97,12 +114,12 @@ impl ReportFile {
         // The session may have replaced the placeholder with something that blocks or points elsewhere.
         self.remove_placeholder();
         match self.replace(text) {
-            Err(error) if cannot_be_replaced(&error) => {
+            Err(error) if self.can_overwrite && cannot_be_replaced(&error) => {
                 self.open_truncated().map_err(|_| error)?.write_all(text.as_bytes())?;
                 self.remove_placeholder();
                 Ok(())
             }
-            other => other,
+            other => other.inspect_err(|_| self.remove_placeholder()),
         }
     }
 

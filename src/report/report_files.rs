@@ -48,10 +48,11 @@ impl ReportFiles {
     ) -> Result<()> {
         for ((kind, path), pipe) in reports.iter().zip(pipes) {
             let cannot_write = |error: io::Error| cannot_write(path, &error, user);
-            let file = match pipe? {
+            let mut file = match pipe? {
                 Some(pipe) => pipe,
                 None => ReportFile::resolve(path, self.owner, &mut self.created_directories)
-                    .map_err(cannot_write)?,
+                    .map_err(cannot_write)?
+                    .or_overwrite(),
             };
             if self.files.iter().any(|(_, other)| other.path == file.path) {
                 bail!("two reports would be written to {}; give each its own file", path.display());
@@ -164,6 +165,27 @@ mod tests {
             assert_eq!(std::fs::read_to_string(&path).unwrap(), round);
         }
         assert_eq!(names(path.parent().unwrap()), ["x.json"]);
+    }
+
+    /// A test can write to the path, which is not what the supervisor writes.
+    #[test]
+    fn the_guardian_overwrites_a_file_that_had_no_placeholder() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("x.json");
+        std::fs::write(&path, "of a test").unwrap();
+        let files = |has_placeholder: bool| {
+            let mut file = ReportFile::resolve(&path, std::process::id(), &mut Vec::new()).unwrap();
+            if has_placeholder {
+                file.create_placeholder().unwrap();
+                file.remove_placeholder();
+            }
+            let files = vec![(ReportKind::Json, file)];
+            ReportFiles { files, created_directories: Vec::new(), owner: std::process::id(), identity: None }
+        };
+        for (has_placeholder, text) in [(true, "of a test"), (false, "of the guardian")] {
+            files(has_placeholder).write_missing(|_| Ok("of the guardian".into()));
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
+        }
     }
 
     #[test]

@@ -19,7 +19,7 @@ pub(super) fn check(plan: &SessionPlan) -> Result<()> {
         ActingAs::session_user(plan.identity.as_ref()).context("cannot switch to the session's user")?;
     let path = &it.baseline.path;
     let file = ReportFile::resolve(path, std::process::id(), &mut Vec::new());
-    let file = file.and_then(|file| file.create_placeholder().map(|()| file));
+    let file = file.and_then(|mut file| file.create_placeholder().map(|()| file));
     let file = file.map_err(|error| {
         let (path, reason) = (path.display(), plain(&error));
         anyhow!(
