@@ -39,6 +39,8 @@ pub(crate) const BUCKETS: [Duration; 9] = [
 const FIRST_TEARDOWN: usize = 0;
 /// Where the buckets begin.
 const FIRST_BUCKET: usize = 128;
+/// More is no count: so many microseconds are 35 years.
+const MOST: u64 = 1 << 50;
 
 /// The counters that are not one of many.
 #[derive(Clone, Copy, Debug)]
@@ -58,9 +60,14 @@ impl Counts {
         Self([0; COUNTERS])
     }
 
-    /// A user can have put any number there.
-    pub(super) fn add(&mut self, other: &[u64; COUNTERS]) {
-        self.0.iter_mut().zip(other).for_each(|(ours, theirs)| *ours = ours.saturating_add(*theirs));
+    /// Adds those of a user, who can have put any number there. Nothing is added if one of them cannot be a count, and then this
+    /// returns `false`.
+    pub(super) fn add(&mut self, other: &[u64; COUNTERS]) -> bool {
+        let is_plausible = other.iter().all(|&it| it <= MOST);
+        if is_plausible {
+            self.0.iter_mut().zip(other).for_each(|(ours, theirs)| *ours = ours.saturating_add(*theirs));
+        }
+        is_plausible
     }
 
     pub(crate) fn get(&self, counter: Counter) -> u64 {

@@ -12,7 +12,7 @@ use crate::sys::shared_counters;
 #[derive(Debug)]
 pub(crate) struct HostCounts {
     pub counts: Counts,
-    /// Whether there are no users whose counts we cannot read.
+    /// Whether there are no users whose counts we cannot read or believe.
     pub is_complete: bool,
 }
 
@@ -30,22 +30,23 @@ pub(crate) fn read_all(directory: &Path) -> Option<HostCounts> {
             continue;
         };
         let name = entry.file_name();
-        let uid = name.to_str().and_then(|name| name.strip_prefix(NAME)?.parse().ok());
-        match uid.map(|uid| read(&entry.path(), uid)) {
-            Some(Ok(Some(bytes))) => match shared_counters::parse(&bytes) {
+        let Some(uid) = name.to_str().and_then(|name| name.strip_prefix(NAME)?.parse().ok()) else {
+            continue;
+        };
+        all.is_complete &= match read(&entry.path(), uid) {
+            Ok(Some(bytes)) => match shared_counters::parse(&bytes) {
                 Some(counters) => all.counts.add(&counters),
                 // It was made this moment.
-                None => all.is_complete &= bytes.is_empty(),
+                None => bytes.is_empty(),
             },
-            Some(Err(_)) => all.is_complete = false,
-            // Another user has taken the name. What has that name is not ours to count.
-            Some(Ok(None)) | None => {}
-        }
+            // If another user has taken the name, this one is not counted.
+            Ok(None) | Err(_) => false,
+        };
     }
     Some(all)
 }
 
-/// The file of this user; `None` if another user has made it.
+/// The file of this user; `None` if another user has made it, or if it is no file.
 fn read(path: &Path, uid: u32) -> io::Result<Option<Vec<u8>>> {
     let Some(file) = open_regular(path, libc::O_NOFOLLOW)? else { return Ok(None) };
     if file.metadata()?.uid() != uid {

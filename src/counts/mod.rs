@@ -80,4 +80,24 @@ mod tests {
         open(directory.path()).unwrap().add(0, 1);
         assert_eq!(read_all(directory.path()).unwrap().counts.all()[0], 1);
     }
+
+    #[test]
+    fn counts_that_cannot_be_believed_are_missed() {
+        let us = rustix::process::geteuid().as_raw();
+        let planted: [fn(&Path, u32); 3] = [
+            |directory, us| std::fs::write(path(directory, us + 1), [0; 4096]).unwrap(),
+            |directory, us| std::fs::create_dir(path(directory, us + 1)).unwrap(),
+            |directory, us| std::fs::write(path(directory, us), [7; 4096]).unwrap(),
+        ];
+        for (at, plant) in planted.into_iter().enumerate() {
+            let directory = tempfile::tempdir().unwrap();
+            std::fs::write(directory.path().join("other"), "").unwrap();
+            open(directory.path()).unwrap().add(0, 1);
+            assert!(read_all(directory.path()).unwrap().is_complete);
+            plant(directory.path(), us);
+            let read = read_all(directory.path()).unwrap();
+            assert!(!read.is_complete, "{at}");
+            assert_eq!(read.counts.all()[0], u64::from(at < 2), "{at}");
+        }
+    }
 }
