@@ -22,7 +22,7 @@ pub(super) fn of_host(listing: &Listing) -> String {
 /// Ends with a line that says how many hosts and sessions there are, because a host can have none.
 pub(super) fn of_hosts(listings: &[Listing]) -> String {
     let of_host = |it: &Listing| {
-        let host = readable(&it.host);
+        let host = it.host.clone();
         lines(it).into_iter().map(move |line| [vec![host.clone()], line].concat())
     };
     let mut all: Vec<Line> = listings.iter().flat_map(of_host).collect();
@@ -67,9 +67,11 @@ fn state(row: &Row) -> &'static str {
     }
 }
 
+/// Other hosts can have put anything into a cell.
 fn table(titles: &[&str], lines: Vec<Line>) -> String {
     let titles = titles.iter().map(|it| it.to_string()).collect();
-    let lines: Vec<Line> = [titles].into_iter().chain(lines).collect();
+    let readable = |line: Line| line.iter().map(|cell| readable(cell)).collect();
+    let lines: Vec<Line> = [titles].into_iter().chain(lines.into_iter().map(readable)).collect();
     let last = lines[0].len() - 1;
     let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
     let widths: Vec<_> = (0..last).map(width).collect();
@@ -82,4 +84,27 @@ fn table(titles: &[&str], lines: Vec<Line>) -> String {
 
 fn short(command: &str) -> String {
     shorten(&readable(command), 60)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_cell_can_draw_on_the_terminal() {
+        let bad = "\x1b[2J\n";
+        let listing = serde_json::json!({
+            "schema": bad, "schema_version": 1, "host": bad, "listed_at_unix_seconds": 1, "incomplete": null,
+            "sessions": [{
+                "id": bad, "state": "live", "supervisor_pid": 1, "user": bad, "command": bad, "cgroup": bad
+            }],
+            "ended": [{
+                "id": bad, "supervisor_pid": 1, "command": bad, "ended_by": bad, "ended_at_unix_seconds": 1,
+                "verified_empty": true, "problems": []
+            }]
+        });
+        let listing: Listing = serde_json::from_value(listing).unwrap();
+        let tables = of_host(&listing) + &of_hosts(&[listing]);
+        assert!(!tables.contains('\x1b') && tables.lines().count() == 8, "{tables}");
+    }
 }
