@@ -302,3 +302,17 @@ fn fifty_sessions_run_side_by_side() {
     victim.assert_nothing_left();
     eprintln!("{:?}", begin.elapsed());
 }
+
+/// There it is beside the task's cgroup, and one without limits below it.
+#[test]
+fn a_stale_session_with_limits_in_a_task_of_slurm_is_ended_by_the_next_one() {
+    let script = "own=$(sed -n 's/^0:://p' /proc/self/cgroup)
+        for mount in /sys/fs/cgroup/unified /sys/fs/cgroup; do [ -e $mount$own/cgroup.procs ] && break; done
+        task=$mount$own/job_7/step_0/user/task_0
+        mkdir -p $task && echo $$ >$task/cgroup.procs
+        CGRUN_FAILPOINT='kill:cgroup made' $CGRUN --pids 50 --limits-best-effort true
+        [ $? = 137 ] && $CGRUN true && echo $$ >$mount$own/cgroup.procs &&
+        cd $mount$own && rmdir -p job_7/step_0/user/task_0";
+    let run = Session::new().start_through(&["sh", "-c", script]).finish();
+    run.assert_code(0).assert_said("ended session").assert_nothing_left();
+}

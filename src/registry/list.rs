@@ -63,6 +63,12 @@ pub(super) fn list_neighbours(mount: &Mount) -> Result<Vec<SessionEntry>> {
         neighbours => neighbours?,
     };
     let mut entries: Vec<_> = neighbours.filter_map(|path| SessionEntry::read(&path)).collect();
+    // With limits, it would be elsewhere.
+    let limited = mount.clone().for_limits();
+    if limited.own != mount.own {
+        let there = children(&limited.own).into_iter().flatten();
+        entries.extend(there.filter_map(|path| SessionEntry::read(&path)));
+    }
     // Our systemd scopes lie next to each other.
     if let Some(parent) = mount.own.parent().filter(|_| is_scope(&mount.own)) {
         let scopes = children(parent).into_iter().flatten();
