@@ -55,6 +55,16 @@ impl Shelter {
 
     /// Moves this process there.
     pub(crate) fn enter(&self) -> io::Result<()> {
+        match self.make_and_join() {
+            // A sweep has removed it in between.
+            Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENODEV)) => {
+                self.make_and_join()
+            }
+            entered => entered,
+        }
+    }
+
+    fn make_and_join(&self) -> io::Result<()> {
         match std::fs::create_dir(&self.0) {
             // A dead guardian with the same pid left it behind.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
