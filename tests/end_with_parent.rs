@@ -109,6 +109,18 @@ fn it_outlives_the_thread_that_started_cgrun() {
     run.assert_code(7).assert_silent().assert_nothing_left();
 }
 
+/// As the workers of CI systems do: what led their POSIX session has exited.
+#[test]
+fn it_starts_from_a_daemon_that_has_forked_twice() {
+    let daemon =
+        "(while kill -0 $$ 2>/dev/null; do sleep 0.01; done; \"$@\"; echo $? >new; mv new code) & exit 0";
+    let wait = format!(
+        "setsid -f sh -c '{daemon}' sh \"$@\"; until [ -e code ]; do sleep 0.02; done; exit $(cat code)"
+    );
+    let first = ["unshare", "-pf", "--mount-proc", "sh", "-c", &wait, "sh", env!("CARGO_BIN_EXE_cgrun")];
+    session().sh("exit 7").start_through(&first).finish().assert_code(7).assert_nothing_left();
+}
+
 #[test]
 fn a_parent_that_may_have_inherited_cgrun_is_refused() {
     let as_child = ["unshare", "-pf", "--mount-proc", "sh", "-c", "\"$@\"; exit $?", "sh"];

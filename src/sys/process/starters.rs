@@ -24,6 +24,7 @@ impl Starters {
         // Its number belongs to no other process while we are in its session.
         let leader = getsid(None).ok().and_then(|it| Pid::from_raw(it.as_raw()));
         if let Some(leader) = leader.filter(|it| *it != getpid()) {
+            // That of a daemon that has forked twice has exited long ago.
             found.extend(Process::open(leader)?);
             found.extend(parent_of(leader)?);
         }
