@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::Result;
+use nix::sys::signal::Signal;
 
 use super::entry::{SessionEntry, SessionState};
 use super::list::list_neighbours;
@@ -19,19 +20,31 @@ use crate::scratch::{PATIENCE, Scratch};
 use crate::sys::process::pidfd::Process;
 use crate::sys::procfs::stat::ProcessKey;
 use crate::sys::procfs::walk::ancestor_below;
-use crate::teardown::{Cause, Context, NoSupervisor, Teardown, Verdict};
+use crate::teardown::{Cause, Context, NoSupervisor, Supervisor, Teardown, Verdict};
 
-/// Called when a session starts: tears down our stale sessions next to it.
+/// The signal that has asked cgrun to exit meanwhile, if one has.
+#[derive(Default)]
+struct Request(Option<Signal>);
+
+impl Supervisor for Request {
+    fn note_request(&mut self, signal: Signal) {
+        self.0.get_or_insert(signal);
+    }
+}
+
+/// Called when a session starts: tears down our stale sessions next to it. A signal ends that after the session at which it
+/// came, and is returned.
 pub(crate) fn end_stale_neighbours(
     mount: &Mount,
     records: &Path,
     events: &Events,
     reporter: &Reporter,
-) -> Result<()> {
+) -> Result<Option<Signal>> {
+    let mut request = Request::default();
     let neighbours = list_neighbours(mount)?.into_iter();
     for session in neighbours.filter(|it| it.state == SessionState::Stale && it.is_ours()) {
         let id = session.id.clone();
-        match end_session(session, mount, records, events, reporter) {
+        match end(session, mount, records, events, &mut request, reporter) {
             Ok(None) => {}
             Ok(Some(verdict)) if verdict.is_proven() => {
                 reporter.say(&format!("ended session {id}, left behind by a cgrun process that died"))
@@ -44,8 +57,11 @@ pub(crate) fn end_stale_neighbours(
                 "cannot end session {id}, left behind by a cgrun process that died: {error:#}"
             )),
         }
+        if request.0.is_some() {
+            break;
+        }
     }
-    Ok(())
+    Ok(request.0)
 }
 
 /// Tears down one session by force, because its supervisor cannot be asked. `None` if its guardian, or the
@@ -55,6 +71,17 @@ pub(crate) fn end_session(
     mount: &Mount,
     records: &Path,
     events: &Events,
+    reporter: &Reporter,
+) -> Result<Option<Verdict>> {
+    end(session, mount, records, events, &mut NoSupervisor, reporter)
+}
+
+fn end(
+    session: SessionEntry,
+    mount: &Mount,
+    records: &Path,
+    events: &Events,
+    by: &mut dyn Supervisor,
     reporter: &Reporter,
 ) -> Result<Option<Verdict>> {
     let (mount, path) = mount.writable(&session.path);
@@ -77,7 +104,7 @@ pub(crate) fn end_session(
         had_preexisting_children: !events.preexisting_children().is_empty(),
         ..Context::new(containment)
     };
-    let verdict = Teardown::new(&mut context, &Cause::SUPERVISOR_DIED, events, &mut NoSupervisor).run();
+    let verdict = Teardown::new(&mut context, &Cause::SUPERVISOR_DIED, events, by).run();
     counts::add(&verdict, &Cause::SUPERVISOR_DIED, By::Sweep);
     let tmp = record.end_scratch(&verdict, true, PATIENCE);
     tmp.iter().for_each(|it| reporter.tmp(it));

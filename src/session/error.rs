@@ -15,8 +15,8 @@ pub(crate) enum SessionError {
     NotFound(anyhow::Error),
     #[error("{}", error_chain(.0))]
     NotExecutable(anyhow::Error),
-    /// A signal asked cgrun to stop before it had started anything.
-    #[error("{0} arrived while cgrun was waiting for the processes that hold the ports to exit")]
+    /// A signal asked cgrun to stop.
+    #[error("{0} arrived before cgrun had started anything")]
     Interrupted(Signal),
     #[error("{}", error_chain(.0))]
     Other(#[from] anyhow::Error),

@@ -74,7 +74,8 @@ fn prepare(plan: SessionPlan, report: &Reporter) -> Result<Session<'_>, SessionE
     let events = Events::new().context("cannot take over signal handling")?;
     let source = containment::find_source();
     if let Ok((mount, _)) = &source {
-        registry::sweep::end_stale_neighbours(mount, &plan.records, &events, report)?;
+        let request = registry::sweep::end_stale_neighbours(mount, &plan.records, &events, report)?;
+        request.map_or(Ok(()), |signal| Err(SessionError::Interrupted(signal)))?;
     }
     let way_out = private::enter(&plan, report)?;
     let held_before = preflight::ports(&plan, &events, report)?;

@@ -3,6 +3,7 @@
 use std::io;
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
 use rustix::process::Pid;
 
 use super::asked::Asked;
@@ -26,6 +27,9 @@ const REAPING: Duration = Duration::from_millis(200);
 /// Lets the supervisor act while its session is torn down.
 pub(crate) trait Supervisor {
     fn announce(&self, _message: &str) {}
+
+    /// A signal has asked cgrun to exit.
+    fn note_request(&mut self, _signal: Signal) {}
 
     /// Replaces the guardian if it was killed, so that another process could still finish the teardown.
     fn ensure_guardian(&mut self, _context: &mut Context) {}
@@ -103,6 +107,11 @@ impl<'a> Teardown<'a> {
         let events = self.events.wait(wakes, Some(until));
         let events = events.map_err(|error| format!("cannot wait for events (ppoll): {}", plain(&error)));
         for event in self.verdict.expect(events).unwrap_or_default() {
+            if let Event::Signal(caught) = event {
+                if caught.is_about_ending() {
+                    self.supervisor.note_request(caught.signal);
+                }
+            }
             match event {
                 Event::Exited(pid, status) => self.context.note_exit(pid, status),
                 Event::Signal(caught) if self.requests.note(caught) => {
