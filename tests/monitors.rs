@@ -14,6 +14,9 @@ const CONMON: &str = "#!/bin/sh\ntrap 'echo >>continued' CONT\ntrap '' TERM INT\
 const START: &str = "chmod 755 conmon; ./conmon -c 1 -u 1 -p /nonexistent & \
                      until [ -e conmon-runs ]; do sleep 0.01; done; touch running;";
 
+/// Notes that it was asked, and stays.
+const STUBBORN: &str = "trap 'echo >>asked' INT; while :; do sleep 0.1; done";
+
 fn start(options: &[&str], then: &str) -> Running {
     Session::new().file("conmon", CONMON).options(options).sh(&format!("{START} {then}")).start()
 }
@@ -24,7 +27,7 @@ fn until_waited_for(run: &Running) {
     run.until("its clean-up is waited for", || count() > before + 5);
 }
 
-/// What follows within 20 ms would be the same request.
+/// What cgrun hears within 20 ms of another one would be the same request.
 fn press(run: &Running) {
     let last = Instant::now();
     run.until("this is another request", || last.elapsed() > Duration::from_millis(50));
@@ -33,9 +36,10 @@ fn press(run: &Running) {
 
 #[test]
 fn the_wait_for_a_monitor_ends_at_the_third_signal() {
-    let run = start(&["--grace", "60s"], "trap '' INT; while :; do sleep 0.1; done");
+    let run = start(&["--grace", "60s"], STUBBORN);
     run.until_file("running");
     press(&run);
+    run.until_file("asked");
     let began = Instant::now();
     press(&run);
     until_waited_for(&run);
@@ -84,9 +88,10 @@ fn the_container_of_a_stranger_is_left_alone() {
 
 #[test]
 fn a_monitor_that_never_finishes_is_killed_after_a_moment() {
-    let run = start(&["--grace", "60s"], "trap '' INT; while :; do sleep 0.1; done");
+    let run = start(&["--grace", "60s"], STUBBORN);
     run.until_file("running");
     press(&run);
+    run.until_file("asked");
     press(&run);
     run.finish().assert_faster_than(Duration::from_secs(20)).assert_nothing_left();
 }
