@@ -1,6 +1,6 @@
 //! Where the settings of a run come from: the command line, variables, a profile, the config.
 
-use crate::harness::Session;
+use crate::harness::{OwnHost, Session};
 
 /// Prints one line for each setting that a test can observe from outside.
 const PROFILES: &str = "[session]\nclean_env = true\n[profiles.ci.session]\nclean_env = false\n\
@@ -13,6 +13,7 @@ fn session() -> Session {
 
 #[test]
 fn no_config_reads_no_config() {
+    let _host = OwnHost::enter();
     let broken = "not a config";
     session().config(broken).run().assert_code(125);
     session().config(broken).options(["--no-config"]).run().assert_code(0).assert_nothing_left();
@@ -25,6 +26,7 @@ fn no_config_reads_no_config() {
 /// "No config" and a profile, or a config, of which each is an option, a variable, or absent.
 #[test]
 fn no_config_and_a_profile_contradict_each_other_unless_one_is_an_option() {
+    let _host = OwnHost::enter();
     Session::new();
     let others = [("--profile", "CGRUN_PROFILE", "ci"), ("--config", "CGRUN_CONFIG", "cgrun.toml")];
     for (command, (option, variable, value)) in
@@ -217,6 +219,7 @@ fn a_misspelled_option_gets_no_misleading_tip() {
 
 #[test]
 fn check_prints_json() {
+    let _host = OwnHost::enter();
     let run = Session::new().options(["check", "--json", "-p", "3000"]).run();
     let said: serde_json::Value = serde_json::from_str(&run.assert_code(0).stdout()).unwrap();
     assert_eq!(said["clean"], true);

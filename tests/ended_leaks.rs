@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::containments::Host;
 use crate::fixtures::{JSON, LONG};
-use crate::harness::{Finished, Session, helpers, installed, python_program};
+use crate::harness::{Finished, OwnHost, Session, helpers, installed, python_program};
 use crate::pytest_plugin::{leaked, problems, with_pytest};
 
 /// Two tests that leak, one of them without an environment, and a fixture.
@@ -280,6 +280,7 @@ fn a_hook_that_cannot_write_to_the_leak_log_says_so() {
 
 #[test]
 fn the_leak_log_is_removed_even_if_cgrun_is_killed() {
+    let _host = OwnHost::enter();
     let script = "echo $CGRUN_LEAK_LOG >path; mv path started; sleep 1000";
     let run = Session::new().options(LONG).sh(script).start();
     run.until_file("started");

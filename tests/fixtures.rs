@@ -1,9 +1,19 @@
 //! Fixtures that several test files share.
 
+use std::os::unix::fs::chown;
 use std::time::Duration;
+
+use crate::harness::Session;
 
 /// The id of the user and group with the fewest rights.
 pub(crate) const NOBODY: u32 = 65534;
+
+/// Lets that user write where the session runs. As root, cgrun keeps its records in no directory that another user owns, so it
+/// gets one for them; otherwise they would be in the home of whoever runs the tests.
+pub(crate) fn give_to_nobody(session: &Session) {
+    std::fs::create_dir(session.path().join("state")).unwrap();
+    chown(session.path(), Some(NOBODY), Some(NOBODY)).unwrap();
+}
 
 /// Options that write the JSON report to `report.json`.
 pub(crate) const JSON: [&str; 2] = ["--report", "json=report.json"];

@@ -1,14 +1,14 @@
 //! `--private tmp,shm`: /tmp, /var/tmp and /dev/shm of the session's own.
 
-use std::os::unix::fs::{PermissionsExt, chown, symlink};
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 
 use crate::containments::Host;
-use crate::fixtures::{JSON, NOBODY};
-use crate::harness::{Session, python_program};
+use crate::fixtures::{JSON, give_to_nobody};
+use crate::harness::{OwnHost, Session, python_program};
 
 const PRIVATE: [&str; 2] = ["--private", "tmp,shm"];
 const DIRECTORIES: [&str; 3] = ["/tmp", "/var/tmp", "/dev/shm"];
@@ -99,7 +99,7 @@ fn what_another_user_cannot_reach_stays_so() {
         .options(PRIVATE)
         .options(["--user", "nobody"])
         .env("KEY", other.path().join("keys/key"));
-    chown(session.path(), Some(NOBODY), Some(NOBODY)).unwrap();
+    give_to_nobody(&session);
     let run = session.sh("ls -d ${KEY%/*/*}; cat $KEY; echo $?").run();
     run.assert_code(0).assert_nothing_left();
     assert_eq!(run.stdout(), format!("{}\n1\n", other.path().display()));
@@ -121,7 +121,7 @@ fn what_only_a_service_names_is_there() {
 #[test]
 fn a_missing_directory_that_tmpdir_names_is_made_for_the_user() {
     let session = Session::new().options(PRIVATE).options(["--user", "nobody"]);
-    chown(session.path(), Some(NOBODY), Some(NOBODY)).unwrap();
+    give_to_nobody(&session);
     let missing = Path::new("/tmp").join(unique(&session)).join("a/b");
     let run = session.env("TMPDIR", &missing).sh("mktemp >/dev/null && stat -c %U:%a $TMPDIR").run();
     run.assert_code(0).assert_nothing_left();
@@ -137,7 +137,7 @@ fn the_directory_that_tmpdir_names_is_there_and_empty() {
     for user in [&[][..], &["--user", "nobody"]] {
         let session =
             Session::again().options(PRIVATE).options(user.iter().copied()).env("TMPDIR", other.path());
-        chown(session.path(), Some(NOBODY), Some(NOBODY)).unwrap();
+        give_to_nobody(&session);
         let run = session.sh("ls $TMPDIR | grep -v [.]leaks$; mktemp >/dev/null && echo made").run();
         run.assert_code(0).assert_nothing_left();
         assert!(run.stdout().ends_with("made\n") && !run.stdout().contains("old"), "{}", run.stdout());
@@ -199,6 +199,7 @@ fn a_full_private_tmp_hurts_nobody_else() {
 
 #[test]
 fn nothing_of_a_killed_session_is_left() {
+    let _host = OwnHost::enter();
     let session = Session::new().options(PRIVATE);
     let name = unique(&session);
     let run = session.sh(&format!("touch /tmp/{name} running; exec sleep 1000")).start();

@@ -1,6 +1,6 @@
 //! `--tmp session`: a temporary directory that goes with the session.
 
-use std::os::unix::fs::{PermissionsExt, chown, symlink};
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -10,8 +10,8 @@ use nix::sys::signal::Signal::SIGKILL;
 use serde_json::Value;
 
 use crate::containments::Host;
-use crate::fixtures::{JSON, NOBODY};
-use crate::harness::{Finished, Session, helpers, python_program};
+use crate::fixtures::{JSON, give_to_nobody};
+use crate::harness::{Finished, OwnHost, Session, helpers, python_program};
 
 const TMP: [&str; 2] = ["--tmp", "session"];
 
@@ -142,9 +142,10 @@ fn cgrun_can_die_at_any_step_of_the_end() {
 
 #[test]
 fn a_sweep_removes_it_if_both_were_killed() {
+    let _host = OwnHost::enter();
     for user in [&[][..], &["--user", "nobody"]] {
         let session = Session::new().options(TMP).options(user.iter().copied());
-        chown(session.path(), Some(NOBODY), Some(NOBODY)).unwrap();
+        give_to_nobody(&session);
         let run = session.sh("mktemp; echo $TMPDIR >name; mv name running; exec sleep 1000").start();
         run.until_file("running");
         let run = run.kill_with_guardian();
@@ -229,7 +230,7 @@ fn what_is_immutable_goes_unless_it_has_another_name() {
 #[test]
 fn what_is_closed_to_its_own_user_goes() {
     let session = Session::new().options(TMP).options(["--user", "nobody"]);
-    chown(session.path(), Some(NOBODY), Some(NOBODY)).unwrap();
+    give_to_nobody(&session);
     let script = "stat -c %U $TMPDIR; echo $TMPDIR >name; cd $TMPDIR; mkdir -p a/b c/d; touch a/b/file c/d/file; \
         chmod 0 a/b/file a/b a; chmod 555 c/d; chmod 100 c; chmod 0 .";
     let run = session.sh(script).run();
@@ -241,7 +242,7 @@ fn what_is_closed_to_its_own_user_goes() {
 #[test]
 fn what_the_user_of_the_session_cannot_remove_stays_and_is_said() {
     let session = Session::new().options(TMP).options(["--user", "nobody"]);
-    chown(session.path(), Some(NOBODY), Some(NOBODY)).unwrap();
+    give_to_nobody(&session);
     let run = session
         .sh("echo $TMPDIR >name; mkdir $TMPDIR/a; mv name running; until [ -e go ]; do sleep 0.02; done");
     let run = run.start();
@@ -359,7 +360,7 @@ fn a_directory_that_the_user_cannot_use_is_refused() {
     let closed = tempfile::tempdir().unwrap();
     std::fs::set_permissions(closed.path(), PermissionsExt::from_mode(0o700)).unwrap();
     let session = Session::new().options(TMP).options(["--user", "nobody"]).env("TMPDIR", closed.path());
-    chown(session.path(), Some(NOBODY), Some(NOBODY)).unwrap();
+    give_to_nobody(&session);
     let run = session.command(["touch", "ran"]).run();
     run.assert_code(125).assert_said(&format!(
         "cannot make a temporary directory in {}: Permission denied; set TMPDIR",
@@ -377,7 +378,7 @@ fn a_directory_to_which_the_user_cannot_write_is_enough() {
     let link = parent.path().join("link");
     symlink(parent.path(), &link).unwrap();
     let session = Session::new().options(TMP).options(["--user", "nobody"]).env("TMPDIR", &link);
-    chown(session.path(), Some(NOBODY), Some(NOBODY)).unwrap();
+    give_to_nobody(&session);
     let run = session.sh("echo $TMPDIR; mktemp; stat -c %U:%a $TMPDIR").run();
     run.assert_code(0).assert_silent().assert_nothing_left();
     assert!(run.stdout().ends_with("nobody:700\n"), "{}", run.stdout());
