@@ -111,11 +111,12 @@ fn the_timers_of_node_do_not_keep_a_session_alive() {
     assert_ended_as_idle(&run, "3s");
 }
 
-/// As timers do on a virtual machine whose CPUs are shared: each wake costs milliseconds.
+/// As timers do on a virtual machine whose CPUs are shared: each wake costs more than it should. Half a millisecond is enough here:
+/// a process that is often kept from the CPU, as by other tests, counts as one that works.
 #[test]
 fn timers_whose_wakes_are_slow_do_not_keep_a_session_alive() {
-    let timer = "import time\nwhile True:\n    end = time.process_time() + 0.003\n    \
-                 while time.process_time() < end: pass\n    time.sleep(0.06)";
+    let timer = "import time\nwhile True:\n    end = time.process_time() + 0.0005\n    \
+                 while time.process_time() < end: pass\n    time.sleep(0.02)";
     let run = Session::new().options(PATIENT).command(["python3", "-c", timer]).run();
     assert_ended_as_idle(&run, "3s");
 }
