@@ -157,6 +157,8 @@ install_fleet() {
     local wanted into=$root/target/fleet/venv
     wanted=$(stamp_of "$root/tests/fleet/requirements.txt")
     up_to_date "$into/stamp" "$wanted" && return
+    python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
+        die "python3 must be 3.11 or newer for ansible-core, with which the tests of docs/fleet run"
     say "Installing the engines of fleets into ${into#"$root"/}"
     python3 -m venv --clear "$into"
     "$into/bin/pip" install --quiet --disable-pip-version-check --requirement "$root/tests/fleet/requirements.txt"
