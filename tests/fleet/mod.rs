@@ -19,7 +19,13 @@ fn jobs(otherwise: u32) -> u32 {
 /// What the random deaths are drawn from.
 #[allow(dead_code, reason = "for the engines")]
 fn seed() -> u32 {
-    std::env::var("CGRUN_FLEET_SEED").map_or(1, |it| it.parse().unwrap())
+    std::env::var("CGRUN_FLEET_SEED").map_or(0, |it| it.parse().unwrap())
+}
+
+/// The way in which a job dies. Few jobs have different ones, and many have all; the seed says which is first.
+#[allow(dead_code, reason = "for the engines")]
+fn in_turn<T: Copy>(all: &[T], job: u32) -> T {
+    all[(seed() as usize + job as usize) % all.len()]
 }
 
 /// A program of the engines that come from PyPI.

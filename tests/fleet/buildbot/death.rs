@@ -24,16 +24,17 @@ use Death::{
 /// A restart of the master cancels all builds for good, so it is drawn now and then.
 pub(super) const RARE: u32 = 25;
 
+/// Those without a test of their own come first.
 pub(super) const ALL: [Death; 9] = [
+    RequestCancelled,
+    CgrunKilled,
     Exits,
     BuildStopped,
-    RequestCancelled,
-    Silent,
-    TooLong,
-    CgrunKilled,
-    CgrunAndGuardianKilled,
     WorkerKilled,
     MasterKilled,
+    Silent,
+    TooLong,
+    CgrunAndGuardianKilled,
 ];
 
 impl Death {

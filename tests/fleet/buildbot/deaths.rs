@@ -14,7 +14,7 @@ use super::death::Death::{
 use super::death::{ALL, RARE};
 use super::farm::Farm;
 use super::shard::{LONG, SHORT, Shard, script};
-use crate::fleet::{jobs, seed};
+use crate::fleet::{in_turn, jobs, seed};
 
 /// What Buildbot is configured to, in seconds.
 const SILENCE: u64 = 4;
@@ -61,11 +61,9 @@ struct Night {
 impl Night {
     fn begin(count: u32, seed: u32) -> Self {
         let farm = Farm::start(&script(), &[], &TIMES);
-        let mut random = Random(seed.max(1));
-        let offset = random.below(ALL.len() as u32);
+        let random = Random(seed.max(1));
         let job = |number: u32| {
-            let drawn = ALL[((number + offset) % ALL.len() as u32) as usize];
-            let death = if number % RARE == 0 { MasterRestarted } else { drawn };
+            let death = if number % RARE == 0 { MasterRestarted } else { in_turn(&ALL, number - 1) };
             let shard = Shard::prepare(farm.path(), number, if death == Exits { SHORT } else { LONG });
             if death == TooLong {
                 shard.make_noisy();
@@ -242,7 +240,7 @@ impl Night {
 fn random_deaths() {
     let count = jobs(4);
     let mut night = Night::begin(count, seed());
-    let limit = Duration::from_secs(120) + Duration::from_secs(30) * count;
+    let limit = Duration::from_secs(40) + Duration::from_secs(30) * count;
     let begin = Instant::now();
     while !night.is_over() {
         night.look();

@@ -10,14 +10,15 @@ use crate::fleet::suite::Suites;
 /// How many run at a time. Each needs a CPU of the node.
 const AT_ONCE: usize = 6;
 /// Far more than any job needs.
-const LIMIT: Duration = Duration::from_secs(180);
+const LIMIT: Duration = Duration::from_secs(120);
+/// The quick ones come first: what Slurm does not hear while a daemon is dead, it asks for a minute later.
 const DEATHS: [Death; 9] = [
     Death::Exit,
-    Death::Scancel("exec"),
-    Death::Scancel(""),
-    Death::Scancel("srun"),
-    Death::Preemption,
     Death::Cgrun,
+    Death::Scancel("exec"),
+    Death::Scancel("srun"),
+    Death::Scancel(""),
+    Death::Preemption,
     Death::CgrunAndGuardian,
     Death::Slurmstepd,
     Death::Slurmd,
@@ -70,7 +71,7 @@ fn random_deaths() {
     let count = crate::fleet::jobs(5);
     let cluster = Cluster::start();
     let mut draw = Draw(crate::fleet::seed());
-    let mut pending: Vec<_> = (1..=count).map(|seed| (seed, draw.death(count), draw.delay())).collect();
+    let mut pending: Vec<_> = (1..=count).map(|seed| (seed, death(seed - 1, count), draw.delay())).collect();
     let mut living: Vec<Life> = Vec::new();
     let mut figures: BTreeMap<Death, Figures> = BTreeMap::new();
     while !(pending.is_empty() && living.is_empty()) {
@@ -192,6 +193,11 @@ impl<'a> Life<'a> {
     }
 }
 
+fn death(job: u32, jobs: u32) -> Death {
+    let and_late = if jobs < 20 { &[][..] } else { &[Death::TimeLimit] };
+    crate::fleet::in_turn(&[&DEATHS[..], and_late].concat(), job)
+}
+
 /// A linear congruential generator, of which the upper bits are used.
 struct Draw(u32);
 
@@ -199,12 +205,6 @@ impl Draw {
     fn next(&mut self, below: u32) -> u32 {
         self.0 = self.0.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         (self.0 >> 8) % below
-    }
-
-    fn death(&mut self, jobs: u32) -> Death {
-        let and_late = if jobs < 20 { &[][..] } else { &[Death::TimeLimit] };
-        let deaths = [&DEATHS[..], and_late].concat();
-        deaths[self.next(deaths.len().try_into().unwrap()) as usize]
     }
 
     fn delay(&mut self) -> Duration {
