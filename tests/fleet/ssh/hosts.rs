@@ -50,7 +50,7 @@ const FILES: [(&str, &str); 6] = [
         "sshd",
         "HostKey {d}/host_key\nAuthorizedKeysFile {d}/key.pub\nStrictModes no\nUsePAM no\nPidFile none\nUseDNS no\n\
          PasswordAuthentication no\nPermitRootLogin prohibit-password\nPrintMotd no\nPrintLastLog no\nMaxSessions 50\n\
-         MaxStartups 100\nClientAliveInterval 1\nClientAliveCountMax 2\nLoginGraceTime 5\nSubsystem sftp internal-sftp\n",
+         MaxStartups 100\nClientAliveInterval 1\nClientAliveCountMax 2\nLoginGraceTime 30\nSubsystem sftp internal-sftp\n",
     ),
     ("home/.hushlogin", ""),
 ];
@@ -83,10 +83,17 @@ impl Hosts {
             std::fs::create_dir_all(file.parent().unwrap()).unwrap();
             std::fs::write(file, text.replace("{d}", path.to_str().unwrap())).unwrap();
         }
+        // A far module of Ansible that is killed leaves a directory in the one for temporary files.
+        let temporary = path.join("tmp");
+        std::fs::create_dir(&temporary).unwrap();
+        std::fs::set_permissions(&temporary, std::fs::Permissions::from_mode(0o1777)).unwrap();
         // What sshd gives to sessions. The suites are deaf, so each test would wait for the usual grace.
         let programs = cgrun_program().parent().unwrap().to_path_buf();
-        let variables =
-            format!("SetEnv CGRUN_GRACE=500ms PATH={}:/usr/sbin:/usr/bin:/sbin:/bin\n", programs.display());
+        let variables = format!(
+            "SetEnv CGRUN_GRACE=500ms TMPDIR={} PATH={}:/usr/sbin:/usr/bin:/sbin:/bin\n",
+            temporary.display(),
+            programs.display()
+        );
         append(&path.join("sshd"), &variables);
         let names: Vec<_> = (1..=count).map(|number| format!("far{number}")).collect();
         let table: String = (1..=count).map(|it| format!("{} far{it}\n", address(it, 2))).collect();

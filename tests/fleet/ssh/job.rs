@@ -3,7 +3,7 @@
 use std::fs::{File, Permissions};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
@@ -36,17 +36,18 @@ pub(super) enum Death {
 }
 
 impl Death {
+    /// Those without a test of their own come first.
     pub(super) const ALL: [Self; 10] = [
-        Self::ClientKilled,
         Self::ClientInterrupted,
         Self::ClientTerminated,
+        Self::None,
         Self::WindowClosed,
+        Self::ClientKilled,
         Self::LinkDown,
         Self::MasterKilled,
         Self::SshdKilled,
         Self::CgrunKilled,
         Self::BothKilled,
-        Self::None,
     ];
 
     /// Whether it can happen before there is a session. A client whose master dies that early connects by itself.
@@ -159,6 +160,11 @@ impl Job {
         begin
     }
 
+    /// What its report says, if there is one.
+    pub(super) fn cause(&self) -> Option<String> {
+        self.report.exists().then(|| cause_of(&self.report))
+    }
+
     /// What is left near when the far host is clean.
     pub(super) fn forget(mut self) {
         let _ = self.client.kill();
@@ -168,6 +174,12 @@ impl Job {
             let _ = master.wait();
         }
     }
+}
+
+/// Why a session has ended, by its report.
+pub(super) fn cause_of(report: &Path) -> String {
+    let report: serde_json::Value = serde_json::from_slice(&std::fs::read(report).unwrap()).unwrap();
+    report["outcome"]["cause"].as_str().unwrap().to_string()
 }
 
 /// Runs a program in a window of its own, which is closed when it is dropped.

@@ -1,5 +1,6 @@
 //! What starts suites on many hosts: GNU parallel, pytest-xdist and Ansible, as `docs/examples/fleet/ssh` does it.
 
+use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::time::{Duration, Instant};
 
@@ -7,6 +8,7 @@ use nix::sys::signal::{Signal, kill};
 use serde_json::Value;
 
 use super::hosts::Hosts;
+use super::job::cause_of;
 use crate::fleet::suite::Suites;
 use crate::fleet::{program, root};
 use crate::harness::until;
@@ -35,6 +37,18 @@ fn hosts_of(merged: &Value) -> Vec<&str> {
     hosts
 }
 
+/// Where the reports of the hosts or shards are.
+fn night(hosts: &Hosts) -> PathBuf {
+    let mut found = std::fs::read_dir(hosts.near_directory()).unwrap().map(|entry| entry.unwrap().path());
+    found.find(|it| it.is_dir() && it.file_name().unwrap().to_str().unwrap().starts_with("night-")).unwrap()
+}
+
+/// Why the sessions have ended of which there are reports in a directory.
+fn causes_in(directory: &Path) -> Vec<String> {
+    let found = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    found.filter(|it| it.extension().is_some_and(|it| it == "json")).map(|it| cause_of(&it)).collect()
+}
+
 fn finish(mut child: Child, hosts: &Hosts) -> std::process::ExitStatus {
     let begin = Instant::now();
     loop {
@@ -53,7 +67,7 @@ fn assert_clean(hosts: &Hosts) {
     until("nothing is left near", || hosts.near_members().is_empty());
 }
 
-/// Two suites run, one on each host; then `signal` is sent to the program that cgrun runs near. Returns the reports' causes.
+/// Two suites run, one on each host; then `signal` is sent to the program that cgrun runs near.
 fn struck(hosts: &Hosts, start: &[String], suites: &Suites, seeds: [u32; 2], signal: Signal) {
     let child = hosts.near(start).spawn().unwrap();
     seeds.iter().for_each(|&seed| suites.until_started(seed));
@@ -63,29 +77,42 @@ fn struck(hosts: &Hosts, start: &[String], suites: &Suites, seeds: [u32; 2], sig
     suites.until_all_are_gone();
 }
 
-fn parallel(suites: &Suites, seconds: f64) -> Vec<String> {
+fn parallel(script: &str, suites: &Suites, seconds: f64) -> Vec<String> {
     // The number of the shard is the seed.
     let suite = suites.command(7, seconds).into_iter().map(|it| if it == "7" { "{}".into() } else { it });
-    words(&[&example("parallel.sh"), "far1,far2", "2"]).into_iter().chain(suite).collect()
+    words(&["sh", script, "far1,far2", "2"]).into_iter().chain(suite).collect()
 }
 
 #[test]
 fn parallel_runs_shards_on_two_hosts_and_their_reports_become_one() {
     let hosts = Hosts::enter(2);
     let suites = Suites::within(&hosts.path().join("suites"));
-    finish(hosts.near(&parallel(&suites, 0.1)).spawn().unwrap(), &hosts);
+    finish(hosts.near(&parallel(&example("parallel.sh"), &suites, 0.1)).spawn().unwrap(), &hosts);
     assert_eq!(hosts_of(&merged(&hosts)), ["far1", "far2"], "{}", hosts.near_said());
     assert!(suites.has_ended(1) && suites.has_ended(2));
     assert_clean(&hosts);
+}
+
+/// The script with less time for a session: parallel waits for all of it.
+fn impatient(hosts: &Hosts) -> String {
+    let mut script = std::fs::read_to_string(example("parallel.sh")).unwrap();
+    for (long, short) in [("TERM,9000", "TERM,4000"), ("--stop-within 8s", "--stop-within 1500ms")] {
+        assert!(script.contains(long));
+        script = script.replace(long, short);
+    }
+    let path = hosts.path().join("impatient.sh");
+    std::fs::write(&path, script).unwrap();
+    path.to_str().unwrap().to_string()
 }
 
 macro_rules! parallel_ends {
     ($($test:ident: $signal:ident;)*) => { $(#[test] fn $test() {
         let hosts = Hosts::enter(2);
         let suites = Suites::within(&hosts.path().join("suites"));
-        struck(&hosts, &parallel(&suites, 600.0), &suites, [1, 2], Signal::$signal);
-        // Both were asked to exit, so both could write.
+        struck(&hosts, &parallel(&impatient(&hosts), &suites, 600.0), &suites, [1, 2], Signal::$signal);
         assert_eq!(hosts_of(&merged(&hosts)), ["far1", "far2"]);
+        // Both were asked to exit, so both could write.
+        assert_eq!(causes_in(&night(&hosts)), ["signal", "signal"], "{}", hosts.near_said());
     })* };
 }
 
@@ -161,6 +188,7 @@ fn xdist_that_is_killed_ends_its_far_sessions() {
     assert_eq!(hosts_of(&merged), ["far1", "far2"]);
     let sessions = merged["sessions"].as_array().unwrap();
     assert!(sessions.iter().all(|it| it["verified_empty"] == true), "{merged}");
+    assert_eq!(causes_in(&night(&hosts)), ["parent_exited", "parent_exited"], "{merged}");
 }
 
 fn ansible(hosts: &Hosts, suites: &Suites, seconds: f64, more: &[&str]) -> Vec<String> {
@@ -197,20 +225,21 @@ fn ansible_runs_a_shard_on_each_host_and_merges_their_reports() {
 }
 
 macro_rules! ansible_ends {
-    ($($test:ident: $signal:ident, $options:expr;)*) => { $(#[test] fn $test() {
+    ($($test:ident: $signal:ident, $options:expr => $causes:expr;)*) => { $(#[test] fn $test() {
         let hosts = Hosts::enter(2);
         let suites = Suites::within(&hosts.path().join("suites"));
         let start = ansible(&hosts, &suites, 600.0, &$options);
         struck(&hosts, &start, &suites, [1, 2], Signal::$signal);
-        let found = std::fs::read_dir(hosts.path()).unwrap().map(|it| it.unwrap().file_name());
-        let reports = found.filter(|it| it.to_str().unwrap().starts_with("night-")).count();
-        assert_eq!(reports, 2, "{}", hosts.near_said());
+        let causes = causes_in(hosts.path());
+        let is_expected = |it: &String| $causes.contains(&it.as_str());
+        assert!(causes.len() == 2 && causes.iter().all(is_expected), "{causes:?} {}", hosts.near_said());
     })* };
 }
 
 ansible_ends! {
-    ansible_that_is_interrupted_ends_its_far_sessions: SIGINT, [];
-    ansible_that_is_killed_ends_its_far_sessions: SIGKILL, [];
+    // Whichever comes first: the terminal hangs up, and the module exits.
+    ansible_that_is_interrupted_ends_its_far_sessions: SIGINT, [] => &["signal", "parent_exited"];
+    ansible_that_is_killed_ends_its_far_sessions: SIGKILL, [] => &["signal", "parent_exited"];
     // With pipelining, the far side has no terminal.
-    ansible_with_pipelining_that_is_killed_ends_its_far_sessions: SIGKILL, ["-e", "ansible_pipelining=true"];
+    ansible_with_pipelining_that_is_killed_ends_its_far_sessions: SIGKILL, ["-e", "ansible_pipelining=true"] => &["parent_exited"];
 }
