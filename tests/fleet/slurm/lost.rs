@@ -38,30 +38,29 @@ fn a_job_outlives_its_daemons_and_a_node_drain_until_scancel() {
     assert_no_cgroup(&job);
 }
 
-#[test]
-fn a_session_ends_with_whatever_held_it() {
-    let cluster = Cluster::start();
-    let suites = Suites::within(&cluster.path().join("suites"));
-    let job = start(&cluster, &suites, 1);
+/// [`ended`](super::ended) has a cluster for it.
+pub(super) fn a_session_ends_with_whatever_held_it(cluster: &Cluster) {
+    let suites = Suites::within(&cluster.path().join("lost"));
+    let job = start(cluster, &suites, 21);
     job.kill(&job.seen_by_slurm());
     job.until_over();
     suites.until_all_are_gone();
-    assert_cause(cluster.report(1), "supervisor_died");
+    assert_cause(cluster.report(21), "supervisor_died");
     assert_no_cgroup(&job);
 
     // Only the Epilog can end that, by its sweep.
-    let job = start(&cluster, &suites, 2);
+    let job = start(cluster, &suites, 22);
     job.kill(&[job.seen_by_slurm(), job.guardians()].concat());
     job.until_over();
     suites.until_all_are_gone();
-    assert!(!cluster.has_report(2));
+    assert!(!cluster.has_report(22));
     assert_no_cgroup(&job);
 
     // Slurm can reach none of its processes any more.
-    let job = start(&cluster, &suites, 3);
+    let job = start(cluster, &suites, 23);
     job.kill(&job.slurmstepd());
     job.cancel(&[]);
     job.until_over();
     suites.until_all_are_gone();
-    assert_cause(cluster.report(3), "signal");
+    assert_cause(cluster.report(23), "signal");
 }
