@@ -5,8 +5,9 @@
 
 use std::fs::File;
 use std::io::Write;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 
 use nix::sched::CloneFlags;
 
@@ -20,6 +21,7 @@ pub(crate) struct EngineHost {
     namespaces: [(File, CloneFlags); 2],
     /// Dropped, and thereby killed, before the directory.
     _cgroup: TestCgroup,
+    _watcher: Watcher,
     /// A test with several threads cannot return to the first mount namespace (setns(2)).
     _mount: File,
     /// Appears in the command lines of processes of this test only.
@@ -33,6 +35,7 @@ impl EngineHost {
         require_own_process();
         private_network();
         let mut cgroup = TestCgroup::create("engines");
+        let watcher = Watcher::of(cgroup.path());
         let mount = File::open(cgroup.path().parent().unwrap()).unwrap();
         let home = writable(&crate::harness::own_cgroup().join("cgroup.procs"));
         writable(&cgroup.path().join("cgroup.procs")).write_all(b"0").unwrap();
@@ -43,7 +46,9 @@ impl EngineHost {
         shell(
             "mount --make-rprivate / && umount -R /sys/fs/cgroup && mount -t sysfs sysfs /sys && \
              mount -t cgroup2 cgroup2 /sys/fs/cgroup && mount -t tmpfs tmpfs /run && \
-             { [ ! -d /etc/cni/net.d ] || { cp -a /etc/cni/net.d /run/networks && mount --bind /run/networks /etc/cni/net.d; }; } && \
+             mount -t tmpfs -o mode=1777 tmpfs /dev/shm && \
+             if [ -d /etc/cni/net.d ]; then own=/etc/cni/net.d; else own=/etc; fi && \
+             cp -a $own /run/own && mount --bind /run/own $own && \
              mkdir /sys/fs/cgroup/test && echo 0 >/sys/fs/cgroup/test/cgroup.procs",
         );
         // The shell has moved only itself.
@@ -53,6 +58,7 @@ impl EngineHost {
             home,
             namespaces,
             _cgroup: cgroup,
+            _watcher: watcher,
             _mount: mount,
             marker,
             directory: tempfile::tempdir().unwrap(),
@@ -157,6 +163,29 @@ impl Drop for EngineHost {
         for (namespace, kind) in &self.namespaces {
             let _ = nix::sched::setns(namespace, *kind);
         }
+    }
+}
+
+/// Kills all processes in a cgroup if the test is killed: no engine does that for its containers.
+struct Watcher(Child);
+
+impl Watcher {
+    fn of(cgroup: &Path) -> Self {
+        // Its standard input ends with the test.
+        let script = "cat; cd \"$1\" 2>/dev/null || exit 0; echo 1 >cgroup.kill; cd ..\n\
+            for it in $(seq 100); do find \"$1\" -depth -type d -exec rmdir {} + && exit; sleep 0.1; done";
+        let mut command = Command::new("sh");
+        command.args(["-c", script, "watcher"]).arg(cgroup).stdin(Stdio::piped());
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        // nextest kills the test's process group.
+        Self(command.process_group(0).spawn().unwrap())
+    }
+}
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        drop(self.0.stdin.take());
+        let _ = self.0.wait();
     }
 }
 
