@@ -111,8 +111,10 @@ macro_rules! parallel_ends {
         let suites = Suites::within(&hosts.path().join("suites"));
         struck(&hosts, &parallel(&impatient(&hosts), &suites, 600.0), &suites, [1, 2], Signal::$signal);
         assert_eq!(hosts_of(&merged(&hosts)), ["far1", "far2"]);
-        // Both were asked to exit, so both could write.
-        assert_eq!(causes_in(&night(&hosts)), ["signal", "signal"], "{}", hosts.near_said());
+        // parallel asks each to exit, but now and then a far cgrun is dead all the same, and its guardian ends the session.
+        let causes = causes_in(&night(&hosts));
+        let is_expected = |it: &String| ["signal", "supervisor_died"].contains(&it.as_str());
+        assert!(causes.len() == 2 && causes.iter().all(is_expected), "{causes:?} {}", hosts.near_said());
     })* };
 }
 
