@@ -11,7 +11,9 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Notes each time that it is continued, which happens again and again while it is waited for.
 const CONMON: &str = "#!/bin/sh\ntrap 'echo >>continued' CONT\ntrap '' TERM INT\ntouch conmon-runs\nwhile :; do sleep 0.01; done\n";
-const START: &str = "chmod 755 conmon; ./conmon -c 1 -u 1 -p /nonexistent & \
+/// The id of the container is the directory: a new conmon with the id of one that a session waits for would be taken for its
+/// successor, and other tests run too.
+const START: &str = "chmod 755 conmon; ./conmon -c \"$PWD\" -u \"$PWD\" -p /nonexistent & \
                      until [ -e conmon-runs ]; do sleep 0.01; done; touch running;";
 
 /// Notes that it was asked, and stays.
@@ -64,7 +66,7 @@ fn signals_are_heard_while_a_monitor_that_leaked_is_waited_for() {
 fn the_container_of_a_stranger_is_left_alone() {
     let conmon = "#!/bin/sh\nsleep 1000 & echo $! >pid-file; echo $$ >monitor; wait\n";
     let script = "chmod 755 conmon\n\
-                  (until [ -e running ]; do sleep 0.01; done; ./conmon -c 1 -u 1 -p \"$PWD/pid-file\" &) &\n\
+                  (until [ -e running ]; do sleep 0.01; done; ./conmon -c \"$PWD\" -u \"$PWD\" -p \"$PWD/pid-file\" &) &\n\
                   exec \"$CGRUN\" \"$@\"";
     let session = Session::new().file("conmon", conmon).options(["--grace", "60s"]);
     let command = "trap '' INT; touch running; while :; do sleep 0.1; done";
