@@ -6,8 +6,9 @@ hosts=$1 shards=$(seq "$2") night=night-$(date +%F-%H%M%S) failed=0
 shift 2
 mkdir "$night"
 
+# Without exec, the death of the far shell lets parallel kill cgrun at once.
 echo "$shards" | cgrun parallel --jobs 1 --sshlogin "$hosts" --termseq TERM,9000,KILL,25 \
-    cgrun --stop-within 8s --report "json=$night/{}.json" "$@" || failed=$?
+    exec cgrun --stop-within 8s --report "json=$night/{}.json" "$@" || failed=$?
 
 for host in $(echo "$hosts" | tr , ' '); do
     # A session that has ended with its connection can still be writing its report.
