@@ -64,7 +64,7 @@ fn signals_are_heard_while_a_monitor_that_leaked_is_waited_for() {
 /// An orphan of a background job becomes a child of cgrun, which a shell has executed.
 #[test]
 fn the_container_of_a_stranger_is_left_alone() {
-    let conmon = "#!/bin/sh\nsleep 1000 & echo $! >pid-file; echo $$ >monitor; wait\n";
+    let conmon = "#!/bin/sh\nsleep 1000 & echo $! >pid-file; echo $$ >new; mv new monitor; wait\n";
     let script = "chmod 755 conmon\n\
                   (until [ -e running ]; do sleep 0.01; done; ./conmon -c \"$PWD\" -u \"$PWD\" -p \"$PWD/pid-file\" &) &\n\
                   exec \"$CGRUN\" \"$@\"";
