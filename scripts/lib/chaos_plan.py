@@ -118,4 +118,10 @@ def exit_codes(plan, hits, was_killed=False, was_running=True):
             may |= {125} | own
     if not was_running and any(what == SIGINT for _, what in hits):
         may.add(1)  # Python says so if it is interrupted while it starts.
-    return may if may and plan["phase"] == "run" else may | own
+    return may if may and plan["phase"] == "run" and not can_be_lost(hits) else may | own
+
+
+def can_be_lost(hits):
+    """Whether a guardian was killed right after a SIGTERM, which it may not have passed on then."""
+    those = [what for who, what in hits if who == "guardian"]
+    return SIGTERM in those and any(what in DEADLY for what in those[those.index(SIGTERM) :])
