@@ -7,7 +7,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal::{self, SIGHUP, SIGTERM};
 
 use crate::fixtures::{LONG, SOON};
-use crate::harness::{Running, Session, cgrun_program, private_shared_memory};
+use crate::harness::{Finished, Running, Session, cgrun_program, private_shared_memory};
 
 /// A service that is ready at once.
 const SERVICE: &str =
@@ -48,6 +48,15 @@ fn with_frozen_clock(session: Session) -> Session {
     let library = library.map(|it| it.join("faketime/libfaketime.so.1")).find(|it| it.exists());
     let library = library.expect("libfaketime (Debian's package faketime)");
     session.env("LD_PRELOAD", library).env("FAKETIME", "2020-01-01 00:00:00")
+}
+
+/// A session that begins within one tick of the clock of files (4 ms) names what cgrun has left when it shed the library.
+#[track_caller]
+fn assert_silent_but_for_the_library(run: &Finished) {
+    let expected =
+        ["possible leftover", "/dev/shm/faketime_", "/dev/shm/sem.faketime_", "hint: with --private shm"];
+    let is_expected = |line: &str| expected.iter().any(|it| line.contains(it));
+    assert!(run.stderr().lines().all(is_expected), "{}", run.stderr());
 }
 
 /// The loader, which can run a program that is its argument (ld.so(8)).
@@ -102,7 +111,7 @@ fn a_preloaded_library_is_in_the_session_and_not_in_cgrun() {
     let script =
         "grep -c faketime /proc/$PPID/maps; env | grep -c ^CGRUN_KEPT; echo $LD_LIBRARY_PATH; date +%Y";
     let run = with_frozen_clock(Session::new()).env("LD_LIBRARY_PATH", "/nowhere").sh(script).run();
-    run.assert_code(0).assert_silent().assert_nothing_left();
+    assert_silent_but_for_the_library(run.assert_code(0).assert_nothing_left());
     assert_eq!(run.stdout(), "0\n0\n/nowhere\n2020\n");
 }
 
@@ -110,7 +119,7 @@ fn a_preloaded_library_is_in_the_session_and_not_in_cgrun() {
 fn cgrun_keeps_its_name_and_its_library_path_although_it_sheds_a_preloaded_library() {
     let script = "cat /proc/$PPID/comm; tr '\\0' '\\n' </proc/$PPID/environ | grep ^LD_LIBRARY_PATH";
     let run = with_frozen_clock(Session::new()).env("LD_LIBRARY_PATH", "/nowhere").sh(script).run();
-    run.assert_code(0).assert_silent().assert_nothing_left();
+    assert_silent_but_for_the_library(run.assert_code(0).assert_nothing_left());
     assert_eq!(run.stdout(), "cgrun\nLD_LIBRARY_PATH=/nowhere\n");
 }
 
@@ -132,7 +141,7 @@ fn libraries_that_cgrun_did_not_keep_itself_are_not_restored() {
     run.assert_silent().assert_nothing_left();
     let run = with_frozen_clock(Session::again()).env("CGRUN_KEPT_LD_AUDIT", "x.so");
     let run = run.sh("echo \"$LD_AUDIT\"; env | grep -c ^CGRUN_KEPT; date +%Y").run();
-    run.assert_code(0).assert_silent().assert_nothing_left();
+    assert_silent_but_for_the_library(run.assert_code(0).assert_nothing_left());
     assert_eq!(run.stdout(), "\n0\n2020\n");
 }
 
