@@ -38,7 +38,10 @@ fn why_in_a_hook_of_the_test_runner_names_what_the_test_has_left() {
             why = [os.environ['CGRUN'], 'why']\n    \
             said = subprocess.run(why, capture_output=True, text=True, check=True).stdout\n    \
             open('said', 'w').write(said)\n";
-    let test = "import subprocess\ndef test_b():\n    subprocess.Popen(['sleep', '928'])\n";
+    // On a busy machine, it would still be starting.
+    let test = "import subprocess\ndef test_b():\n    \
+            left = subprocess.Popen(['sleep', '928'])\n    \
+            while ') S ' not in open(f'/proc/{left.pid}/stat').read(): pass\n";
     let pytest = python_program("pytest");
     let session = Session::new().options(LONG).file("conftest.py", hook).file("test_a.py", test);
     let run = session.command([&pytest, "-q", "-p", "no:cacheprovider", "test_a.py"]).run();
