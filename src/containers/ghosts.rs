@@ -1,5 +1,5 @@
-//! Containers that an engine lists although it has removed them. Docker answers lists from a copy of what it knows, and a busy one
-//! can write a container into the copy once more after its removal. Until it is started again, it lists that as "removing".
+//! Containers that an engine lists although it has removed them, as a busy Docker did with two of 200: it listed them as "removing",
+//! and had refused to remove neither. It answers lists from a copy of what it knows, which presumably was not up to date.
 
 use std::time::Duration;
 

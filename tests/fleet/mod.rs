@@ -11,25 +11,21 @@ mod suite;
 use std::path::{Path, PathBuf};
 
 /// How many jobs a test with random deaths runs: a few here, as many as it is told to with `scripts/fleet`.
-#[allow(dead_code, reason = "for the engines")]
 fn jobs(otherwise: u32) -> u32 {
     std::env::var("CGRUN_FLEET_JOBS").map_or(otherwise, |it| it.parse().unwrap())
 }
 
 /// What the random deaths are drawn from.
-#[allow(dead_code, reason = "for the engines")]
 fn seed() -> u32 {
     std::env::var("CGRUN_FLEET_SEED").map_or(0, |it| it.parse().unwrap())
 }
 
 /// The way in which a job dies. Few jobs have different ones, and many have all; the seed says which is first.
-#[allow(dead_code, reason = "for the engines")]
 fn in_turn<T: Copy>(all: &[T], job: u32) -> T {
     all[(seed() as usize + job as usize) % all.len()]
 }
 
 /// A program of the engines that come from PyPI.
-#[allow(dead_code, reason = "for the engines")]
 fn program(name: &str) -> PathBuf {
     root().join("target/fleet/venv/bin").join(name)
 }

@@ -9,7 +9,6 @@ use crate::witness::locks;
 /// Runs of the suite that share a directory.
 pub(super) struct Suites(PathBuf);
 
-#[allow(dead_code, reason = "for the engines")]
 impl Suites {
     pub(super) fn within(directory: &Path) -> Self {
         std::fs::create_dir_all(directory.join("registered")).unwrap();
