@@ -220,11 +220,10 @@ impl Night {
             );
         }
         println!("{:<24} {:>6} {:>10} {:>8} {:>8}", "death", "count", "survivors", "median", "longest");
-        for (death, mut took) in kinds {
-            took.sort_unstable();
-            let (median, longest) = (took[took.len() / 2].as_secs_f64(), took[took.len() - 1].as_secs_f64());
-            let name = format!("{death:?}");
-            println!("{name:<24} {:>6} {:>10} {median:>7.2}s {longest:>7.2}s", took.len(), 0);
+        for (death, took) in kinds {
+            let (count, name) = (took.len(), format!("{death:?}"));
+            let (median, longest) = crate::fleet::median_and_longest(took);
+            println!("{name:<24} {count:>6} {:>10} {median:>7.2}s {longest:>7.2}s", 0);
         }
         println!(
             "{} jobs, {} reports, missing: {missing:?}",

@@ -82,7 +82,7 @@ struct Outcome {
     has_report: bool,
     survivors: usize,
     /// From the death, or from the end of the suite, until nothing of it was alive.
-    seconds: f64,
+    took: Duration,
 }
 
 /// splitmix64.
@@ -118,13 +118,12 @@ fn random_deaths(kind: Kind) {
         println!("job {job} by {kind:?}: {death:?}, {outcome:?}");
         outcomes.entry(death).or_default().push(outcome);
     }
-    outcomes.iter_mut().for_each(|(death, all)| print(kind, *death, all));
+    outcomes.iter().for_each(|(death, all)| print(kind, *death, all));
     assert!(outcomes.into_values().flatten().all(|it| it.survivors == 0));
 }
 
-fn print(kind: Kind, death: Death, all: &mut [Outcome]) {
-    all.sort_by(|one, other| one.seconds.total_cmp(&other.seconds));
-    let (median, longest) = (all[all.len() / 2].seconds, all[all.len() - 1].seconds);
+fn print(kind: Kind, death: Death, all: &[Outcome]) {
+    let (median, longest) = crate::fleet::median_and_longest(all.iter().map(|it| it.took));
     let survivors: usize = all.iter().map(|it| it.survivors).sum();
     let missing = all.iter().filter(|it| !it.has_report).count();
     let why = death.no_report().filter(|_| missing > 0).map(|why| format!(" ({why})")).unwrap_or_default();
@@ -181,7 +180,7 @@ fn die(node: &Node, suites: &Suites, job: u32, death: Death, random: &mut Random
         }
         None => assert!(death.no_report().is_some(), "{death:?} without a report: {}", played.log()),
     }
-    Outcome { has_report: report.is_some(), survivors, seconds: took.as_secs_f64() }
+    Outcome { has_report: report.is_some(), survivors, took }
 }
 
 mod podman {

@@ -217,14 +217,9 @@ fn print(figures: &BTreeMap<Death, Figures>) {
         "death                    jobs  survivors  reports  missing  median    max  (seconds until clean)"
     );
     for (death, it) in figures {
-        let mut clean: Vec<_> = it.clean.iter().map(Duration::as_secs_f64).collect();
-        clean.sort_by(f64::total_cmp);
-        let (median, max) = (
-            clean.get(clean.len() / 2).copied().unwrap_or(f64::NAN),
-            clean.last().copied().unwrap_or(f64::NAN),
-        );
+        let (median, longest) = crate::fleet::median_and_longest(it.clean.iter().copied());
         println!(
-            "{:<24} {:>4} {:>10} {:>8} {:>8} {median:>7.2} {max:>6.2}",
+            "{:<24} {:>4} {:>10} {:>8} {:>8} {median:>7.2} {longest:>6.2}",
             format!("{death:?}"),
             it.reports + it.missing,
             it.survivors,

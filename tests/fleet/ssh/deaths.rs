@@ -108,18 +108,18 @@ fn random_deaths() {
     }
     for kind in Death::ALL {
         let of: Vec<_> = done.iter().filter(|(death, _)| *death == kind).map(|(_, it)| it).collect();
-        let mut times: Vec<_> = of.iter().map(|it| it.took).collect();
-        times.sort_unstable();
-        let Some(max) = times.last() else { continue };
+        if of.is_empty() {
+            continue;
+        }
+        let (median, longest) = crate::fleet::median_and_longest(of.iter().map(|it| it.took));
         let count = |wanted: fn(&Outcome) -> bool| of.iter().filter(|it| wanted(it)).count();
         println!(
             "{kind:?}: {} jobs, 0 survivors, {} reports, {} without (before the session), {} without (swept); \
-             clean after {:?} (median), {max:?} (max)",
+             clean after {median:.2} s (median), {longest:.2} s (longest)",
             of.len(),
             count(|it| it.reported),
             count(|it| !it.reported && it.is_early),
             count(|it| !it.reported && !it.is_early),
-            times[times.len() / 2],
         );
     }
 }
